@@ -1,0 +1,86 @@
+# `make` alone prints this file's targets. Each target sets up what it needs first, once.
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+DONE := .venv/installed
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+##@ Run
+
+.PHONY: run-project1
+run-project1: $(DONE)/project1 $(DONE)/embedded ## Stage 1, a question-answering API, on port 8001
+	@exec $(BIN)/python -m shared.dev project1
+
+.PHONY: stop
+stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this folder
+	@$(BIN)/python -m shared.dev --stop
+
+##@ Check
+
+.PHONY: test
+test: setup ## All tests, with coverage (browser tests need Chromium)
+	@$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+.PHONY: test-fast
+test-fast: setup ## Tests that start no whole system
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: lint
+lint: setup ## Style, layout and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: setup ## Rewrite the code in the project's layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: typecheck
+typecheck: setup ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: check
+check: lint typecheck test ## What CI runs: lint, typecheck, test
+
+.PHONY: bench
+bench: setup ## Measure, and write the figures to bench/README.md (some minutes; not a test)
+	$(BIN)/python -m bench
+
+##@ Set up
+
+.PHONY: setup
+setup: $(DONE)/project1 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
+
+.PHONY: lock
+lock: setup ## Resolve the dependencies again; `make lock ARGS=--upgrade` takes the newest
+	requirements/lock.sh $(ARGS)
+
+.PHONY: clean
+clean: ## Remove .venv, caches and coverage; .data, where the stages keep theirs, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis .coverage coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z0-9_-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A lock is installed once, and again when it changes.
+$(DONE)/%: requirements/%.lock | .venv/bin/pip
+	@echo "Installing requirements/$*.lock into .venv (the first time takes up to a minute) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	@mkdir -p $(DONE) && touch $@
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed ($(PYTHON) is older); try make PYTHON=python3.13 ..." >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv .venv

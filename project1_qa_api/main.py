@@ -1,0 +1,60 @@
+"""Stage 1, put together: read this first. `make run-project1` runs it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from project1_qa_api.history import MemoryHistory
+from project1_qa_api.routes import ask
+from project1_qa_api.settings import Settings
+from shared import health
+from shared.app import build_app
+from shared.health import Check
+from shared.llm import create_chat_model, create_http_client, endpoint_answers
+from shared.settings import load_settings
+
+DESCRIPTION = "Ask a language model: a whole answer, a stream, a batch. Errors are `application/problem+json`."
+
+
+@asynccontextmanager
+async def chat_model(app: FastAPI) -> AsyncIterator[None]:
+    """Open the connection pool to the model endpoint."""
+    settings: Settings = app.state.settings
+    async with create_http_client(settings) as http:
+        app.state.chat_model = create_chat_model(settings, http)
+        app.state.checks.append(Check("model", lambda: endpoint_answers(settings, http), required=False))
+        yield
+
+
+@asynccontextmanager
+async def memory_history(app: FastAPI) -> AsyncIterator[None]:
+    """Keep the last exchanges in memory."""
+    app.state.history = MemoryHistory(app.state.settings.history_size)
+    yield
+
+
+ROUTERS = [
+    health.router,
+    ask.router,
+]
+RESOURCES = [
+    chat_model,
+    memory_history,
+]
+PANELS = [
+    Path(__file__).parent / "page" / "ask.js",
+]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the application of stage 1."""
+    return build_app(
+        settings or load_settings(Settings),
+        title="Project 1: question answering",
+        description=DESCRIPTION,
+        routers=ROUTERS,
+        resources=RESOURCES,
+        panels=PANELS,
+    )

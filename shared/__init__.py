@@ -1,0 +1,1 @@
+"""What every stage stands on: application factory, settings, errors, logs, model clients, streams."""

@@ -1,0 +1,141 @@
+"""The application factory: what is the same in every stage, put together once."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from shared.errors import (
+    PROBLEM_JSON,
+    Problem,
+    RequestBodyTooLarge,
+    ValidationProblem,
+    documented,
+    install_error_handler,
+)
+from shared.frontend import install_docs, install_page
+from shared.middleware import BodyLimit, RequestContext
+from shared.settings import Settings
+
+# Puts what it opens on `app.state`, and closes it when the block ends.
+Resource = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+_READABLE_HEADERS = (
+    "Content-Location",
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Pagination-Next",
+    "X-Pagination-Total",
+    "X-Request-ID",
+)
+
+
+def build_app(
+    settings: Settings,
+    *,
+    title: str,
+    description: str,
+    routers: Sequence[APIRouter],
+    resources: Sequence[Resource],
+    panels: Sequence[Path],
+) -> FastAPI:
+    """Make a stage's application.
+
+    Args:
+        settings: The stage's own.
+        title: Shown in `/docs` and on the page.
+        description: Markdown, shown in `/docs`.
+        routers: In the order in which they are shown.
+        resources: Opened in this order before the first request, closed in the reverse order after the last.
+        panels: JavaScript modules of the page at `/`, one for each thing that a stage adds.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for resource in resources:
+                await stack.enter_async_context(resource(app))
+            yield
+
+    app = Service(
+        title=title,
+        description=description,
+        version="0.1.0",
+        root_path=settings.root_path,
+        lifespan=lifespan,
+        middleware=[
+            _cors(settings),
+            Middleware(RequestContext),
+            Middleware(BodyLimit, limit_bytes=settings.max_body_kb * 1024),
+        ],
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.settings = settings
+    app.state.checks = []
+    install_error_handler(app)
+    for router in routers:
+        app.include_router(router)
+    install_docs(app)
+    install_page(app, panels)
+    return app
+
+
+def _cors(settings: Settings) -> Middleware:
+    origins = settings.cors_origins
+    anywhere_local = origins is None and not settings.production
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins or ()),
+        allow_origin_regex=_LOOPBACK_ORIGIN if anywhere_local else None,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=_READABLE_HEADERS,
+    )
+
+
+class Service(FastAPI):
+    """FastAPI whose OpenAPI document shows errors as they are sent: `application/problem+json`."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            for model in (Problem, ValidationProblem):
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas |= schema.pop("$defs", {})
+                schemas[model.__name__] = schema
+            for path in document["paths"].values():
+                for operation in path.values():
+                    _describe_errors(operation)
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+        return self.openapi_schema or {}
+
+
+def _describe_errors(operation: dict[str, Any]) -> None:
+    """Give every error response of an operation the media type and the schema that it really has."""
+    responses = operation["responses"]
+    if "requestBody" in operation:
+        for status, entry in documented(RequestBodyTooLarge).items():
+            responses[str(status)] = {"description": entry["description"]}
+        responses["400"] = {"description": "The body could not be read"}
+    if "requestBody" in operation or "parameters" in operation:
+        described = responses.get("422", {}).get("description", "")
+        invalid = "The request is not valid"
+        other = described if described not in ("", "Validation Error", invalid) else ""
+        responses["422"] = {"description": f"{invalid}, or: {other}" if other else invalid}
+    for status, response in responses.items():
+        if status.startswith(("4", "5")):
+            model = ValidationProblem if status == "422" else Problem
+            response["content"] = {PROBLEM_JSON: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    operation["responses"] = dict(sorted(responses.items()))

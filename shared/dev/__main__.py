@@ -1,0 +1,20 @@
+"""`python -m shared.dev project1` runs a stage and what it needs; `python -m shared.dev --stop` stops all that run."""
+
+import argparse
+import sys
+
+from shared.dev.launcher import launch
+from shared.dev.state import stop_all
+from shared.errors import ConfigurationError
+
+parser = argparse.ArgumentParser(prog="python -m shared.dev", description=__doc__)
+parser.add_argument("stage", nargs="?", help="project1, project2, …")
+parser.add_argument("--stop", action="store_true", help="stop every stage that was started in this folder")
+arguments = parser.parse_args()
+if arguments.stop == bool(arguments.stage):
+    parser.error("say either a stage or --stop")
+try:
+    sys.exit(stop_all() if arguments.stop else launch(arguments.stage))
+except ConfigurationError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

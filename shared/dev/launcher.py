@@ -1,0 +1,129 @@
+"""The launcher: starts a stage, and in place of every address that it is not given, the real thing on loopback.
+
+Everything that it starts ends with it: in order on Ctrl-C or SIGTERM; by the kernel when it is killed.
+"""
+
+import asyncio
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from shared.dev.processes import Child, ChildFailed
+from shared.dev.services import EMBEDDED, answers, python_server, url_of
+from shared.dev.state import StageState
+from shared.errors import ConfigurationError
+from shared.serve import listen
+from shared.settings import Settings, load_settings
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def launch(stage: str) -> int:
+    """Run a stage until a stop signal.
+
+    Args:
+        stage: `project1` and so on: the beginning of a package's name.
+
+    Returns:
+        An exit status: 0 after a stop signal, 1 when a process could not be kept running.
+
+    Raises:
+        ConfigurationError: with one line that says why the stage cannot start.
+    """
+    package = _package_of(stage)
+    settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
+    state = StageState(stage)
+    with state.held():
+        children, settings = _prepare(package, settings_class, state)
+        return asyncio.run(_run(stage, children, settings))
+
+
+def _package_of(stage: str) -> str:
+    found = sorted(path.name for path in Path().glob(f"{stage}_*/main.py") for path in [path.parent])
+    if not found:
+        known = sorted(path.parent.name.split("_")[0] for path in Path().glob("project*_*/main.py"))
+        raise ConfigurationError(f"there is no stage {stage}; there are: {', '.join(known)}")
+    return found[0]
+
+
+def _prepare(package: str, settings_class: type[Settings], state: StageState) -> tuple[list[Child], Settings]:
+    """Make the processes of a stage, in the order in which they start. The last is the app."""
+    given = {name: value for name, value in (dotenv_values() | dict(os.environ)).items() if value}
+    environment = dict(given)
+    children: list[Child] = []
+    if given.get("APP_ENV") != "production":
+        for setting, embed in EMBEDDED.items():
+            if setting in settings_class.model_fields and setting.upper() not in given:
+                child, found_by = embed(state, environment)
+                children.append(child)
+                environment |= found_by
+                print(f"{state.stage}: {setting.upper()} is not set, so {child.name} is started", flush=True)
+    if "OPENAI_API_KEY" in given and "OPENAI_BASE_URL" not in given:
+        print(f"{state.stage}: OPENAI_API_KEY is not used without OPENAI_BASE_URL", flush=True)
+    # What was found out is the environment of this process too, so that settings are read in one way only.
+    os.environ.update(environment)
+    settings = load_settings(settings_class)
+    listening = listen(settings.host, settings.port)
+    address = url_of(listening)
+    app = Child(
+        name=f"{state.stage}",
+        command=python_server(package, listening),
+        environment=environment,
+        sockets=[listening],
+        is_ready=lambda: answers(f"{address}/health"),
+        stop_seconds=settings.shutdown_timeout_seconds + 5,
+    )
+    children.append(app)
+
+    def remember() -> None:
+        state.remember([child.pid for child in children if child.pid])
+
+    for child in children:
+        child.on_start = remember
+    return children, settings
+
+
+async def _run(stage: str, children: list[Child], settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.create_task(_serve(stage, children, settings))
+    stop = asyncio.create_task(stopping.wait())
+    status = 0
+    try:
+        await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+    except* ChildFailed as failures:
+        for failure in failures.exceptions:
+            print(f"error: {failure}", file=sys.stderr, flush=True)
+        status = 1
+    finally:
+        stop.cancel()
+        serving.cancel()
+        await asyncio.wait([serving])
+        for child in reversed(children):
+            await child.stop()
+        print(f"{stage}: stopped", flush=True)
+    return status
+
+
+async def _serve(stage: str, children: list[Child], settings: Settings) -> None:
+    """Start the children together, say where they are, and keep them running."""
+    async with asyncio.TaskGroup() as starting:
+        for child in children:
+            starting.create_task(child.start())
+    *services, app = children
+    address = url_of(app.sockets[0])
+    print(f"{stage}: ready\n  page      {address}/\n  API docs  {address}/docs\n  model     {settings.openai_base_url}")
+    for service in services:
+        print(f"  {service.name}: its log is {service.log}")
+    print("Ctrl-C stops everything.", flush=True)
+    async with asyncio.TaskGroup() as running:
+        for child in children:
+            running.create_task(child.keep_running())

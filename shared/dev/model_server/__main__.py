@@ -1,0 +1,25 @@
+"""`python -m shared.dev.model_server`: the embedded model server on its own, for any OpenAI client."""
+
+import argparse
+import os
+import socket
+import sys
+
+import uvicorn
+
+from shared.dev.model_server.app import create_app
+from shared.dev.model_server.llama import weights
+from shared.errors import ConfigurationError
+from shared.serve import listen
+
+parser = argparse.ArgumentParser(prog="python -m shared.dev.model_server", description=__doc__)
+parser.add_argument("--fd", type=int, help="number of an open listening socket")
+parser.add_argument("--port", type=int, default=8010)
+arguments = parser.parse_args()
+try:
+    app = create_app(*weights(os.environ.get("LOCAL_LLM_GGUF")))
+    listening = socket.socket(fileno=arguments.fd) if arguments.fd is not None else listen("127.0.0.1", arguments.port)
+except ConfigurationError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+uvicorn.Server(uvicorn.Config(app, access_log=False, timeout_graceful_shutdown=2)).run(sockets=[listening])

@@ -1,0 +1,133 @@
+"""What the launcher keeps under `.data/STAGE/`: who runs here, and which processes are its children."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from shared.errors import ConfigurationError
+
+DATA = Path(".data")
+_STOP_SECONDS = 20.0
+
+
+class StageState:
+    """The folder of one stage. Only one launcher at a time may hold it.
+
+    Args:
+        stage: For example `project1`.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.folder = DATA / stage
+        self._children = self.folder / "children.json"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder, and end what a launcher that was killed has left running.
+
+        Raises:
+            ConfigurationError: if it cannot be written to, or another launcher holds it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.folder / "launcher.lock").open("a+")
+        except OSError as error:
+            folder = self.folder.resolve()
+            raise ConfigurationError(f"cannot write to {folder} ({error.strerror})") from None
+        with lock:
+            _take(lock, self.stage)
+            self.end_leftovers()
+            yield
+            self._children.unlink(missing_ok=True)
+
+    def log_file(self, name: str) -> Path:
+        """Return where a service writes its log."""
+        return self.folder / f"{name}.log"
+
+    def remember(self, pids: list[int]) -> None:
+        """Write down the children that are running now. A pid is told from a later one by its start time."""
+        children = [[pid, _start_time(pid)] for pid in pids]
+        scratch = self._children.with_suffix(".new")
+        scratch.write_text(json.dumps(children))
+        scratch.replace(self._children)
+
+    def end_leftovers(self) -> None:
+        """End the children of a launcher that could not do it itself."""
+        try:
+            children = json.loads(self._children.read_text())
+        except (OSError, ValueError):
+            return
+        processes = [psutil.Process(pid) for pid, started in children if started and _start_time(pid) == started]
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=_STOP_SECONDS)
+        self._children.unlink(missing_ok=True)
+
+
+def stop_all() -> int:
+    """Stop every launcher that runs in this folder, and what killed ones have left.
+
+    Returns:
+        An exit status: 0, or 1 if one of them would not end.
+    """
+    failed = False
+    for lock_file in sorted(DATA.glob("*/launcher.lock")):
+        stage = lock_file.parent.name
+        with lock_file.open("a+") as lock:
+            try:
+                _take(lock, stage)
+            except ConfigurationError:
+                failed = not _stop_launcher(lock, stage) or failed
+            else:
+                StageState(stage).end_leftovers()
+    return int(failed)
+
+
+def _stop_launcher(lock: IO[str], stage: str) -> bool:
+    pid = _holder(lock)
+    try:
+        launcher = psutil.Process(pid)
+        launcher.send_signal(signal.SIGTERM)
+        launcher.wait(_STOP_SECONDS)
+    except psutil.TimeoutExpired:
+        print(f"{stage}: process {pid} does not end")
+        return False
+    except psutil.NoSuchProcess:
+        pass
+    print(f"{stage}: stopped")
+    return True
+
+
+def _take(lock: IO[str], stage: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ConfigurationError(f"{stage} runs here already (process {_holder(lock)}); `make stop` ends it") from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+
+
+def _holder(lock: IO[str]) -> int:
+    lock.seek(0)
+    return int(lock.read() or 0)
+
+
+def _start_time(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0

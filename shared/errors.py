@@ -1,0 +1,266 @@
+"""Every error that a client can meet, and the one place that turns it into an answer.
+
+    ServiceError                    an answer other than success, known where it is raised
+    ├── RequestBodyTooLarge    413  the body is over the limit
+    ├── InputTooLongForModel   422  the model's context cannot hold the request
+    ├── ModelUnavailable       503  the model endpoint cannot be reached, or fails
+    ├── ModelTimeout           504  the model endpoint does not answer in time
+    ├── NotReady               503  something that the service needs is away
+    └── ClientClosedRequest    499  nobody is left to answer; for the log only
+    ConfigurationError              the process must not start: one line for whoever starts it
+
+The shape is RFC 9457's `application/problem+json`.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from loguru import logger
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class ConfigurationError(Exception):
+    """The settings do not allow a start. The message is one line and holds no secret."""
+
+
+class InvalidField(BaseModel):
+    """One thing that is wrong with a request."""
+
+    loc: list[str | int] = Field(description="Where: `body`, `query`, `path` or `header`, then the way down.")
+    msg: str
+    type: str
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 describes it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:problem:model-unavailable",
+                    "title": "The language model is not available",
+                    "status": 503,
+                    "detail": "The model endpoint could not be reached. Try again shortly.",
+                    "request_id": "0f6c1c5e9a6b4d0f8a3a5f6f2c1d7e9b",
+                }
+            ]
+        }
+    )
+
+    type: str = Field(default="about:blank", description="What kind of error: a stable name to switch on.")
+    title: str = Field(description="The kind in words; always the same for one `type`.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened this time, in words for a person.")
+    request_id: str | None = Field(default=None, description="Quote it when you ask for help.")
+
+
+class ValidationProblem(Problem):
+    """A request that does not have the documented form."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:problem:invalid-request",
+                    "title": "The request is not valid",
+                    "status": 422,
+                    "detail": "body.question: String should have at least 1 character",
+                    "request_id": "0f6c1c5e9a6b4d0f8a3a5f6f2c1d7e9b",
+                    "errors": [
+                        {
+                            "loc": ["body", "question"],
+                            "msg": "String should have at least 1 character",
+                            "type": "string_too_short",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    errors: list[InvalidField] = Field(default=[], description="What is wrong, one entry for each place.")
+
+
+class ServiceError(Exception):
+    """An answer other than success. Subclasses fix `status`, `type` and `title`; `detail` is said each time.
+
+    Args:
+        detail: One or two sentences for the client. Never a library's text.
+        headers: Sent with the answer.
+    """
+
+    status: ClassVar[int]
+    type: ClassVar[str]
+    title: ClassVar[str]
+
+    headers: Mapping[str, str] | None
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        Exception.__init__(self, detail)
+        self.detail = detail
+        self.headers = headers
+
+
+class RequestBodyTooLarge(ServiceError, HTTPException):
+    """The body is over the limit. The rest of it is not read, so the connection ends.
+
+    It is an `HTTPException` too because FastAPI turns every other exception that is raised while it reads a body
+    into a 400.
+    """
+
+    status = 413
+    type = "urn:problem:body-too-large"
+    title = "The request body is too large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The limit is {limit_bytes:,} bytes.", headers={"Connection": "close"})
+        self.status_code = self.status
+
+
+class InputTooLongForModel(ServiceError):
+    """The endpoint says that the request does not fit into the model's context."""
+
+    status = 422
+    type = "urn:problem:input-too-long"
+    title = "The input is too long for the model"
+
+
+class ModelUnavailable(ServiceError):
+    """The model endpoint cannot be reached, refuses the call, or answers something that is no answer.
+
+    Args:
+        retry_after: Seconds after which another try makes sense.
+    """
+
+    status = 503
+    type = "urn:problem:model-unavailable"
+    title = "The language model is not available"
+
+    def __init__(self, detail: str, *, retry_after: int = 5) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class ModelTimeout(ServiceError):
+    """The model endpoint was reached, and did not answer in time."""
+
+    status = 504
+    type = "urn:problem:model-timeout"
+    title = "The language model did not answer in time"
+
+
+class NotReady(ServiceError):
+    """The service cannot serve now; a load balancer should send requests elsewhere."""
+
+    status = 503
+    type = "urn:problem:not-ready"
+    title = "The service is not ready"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "5"})
+
+
+class ClientClosedRequest(ServiceError):
+    """The client went away before the answer was there. 499 is nginx's number for it; no client ever sees it."""
+
+    status = 499
+    type = "urn:problem:client-closed-request"
+    title = "The client went away"
+
+    def __init__(self) -> None:
+        super().__init__("The work for this request was stopped.")
+
+
+def problem_of(error: Exception, request_id: str | None = None) -> Problem:
+    """Say what a client may know of an exception.
+
+    Of an exception that is not one of ours, and not FastAPI's own, it may know nothing but that it happened.
+    """
+    match error:
+        case ServiceError():
+            return Problem(
+                type=error.type,
+                title=error.title,
+                status=error.status,
+                detail=error.detail,
+                request_id=request_id,
+            )
+        case RequestValidationError():
+            errors = [_invalid_field(item) for item in error.errors()]
+            first = errors[0]
+            return ValidationProblem(
+                type="urn:problem:invalid-request",
+                title="The request is not valid",
+                status=422,
+                detail=f"{'.'.join(map(str, first.loc))}: {first.msg}",
+                request_id=request_id,
+                errors=errors,
+            )
+        case HTTPException():
+            title = HTTPStatus(error.status_code).phrase
+            return Problem(title=title, status=error.status_code, detail=str(error.detail), request_id=request_id)
+        case _:
+            return Problem(
+                type="urn:problem:internal",
+                title="Something went wrong on our side",
+                status=500,
+                detail="The error was recorded. Quote the request id when you report it.",
+                request_id=request_id,
+            )
+
+
+def _invalid_field(item: Mapping[str, Any]) -> InvalidField:
+    # What the client sent may be no text at all (a lone surrogate as a field's name), or endless.
+    loc = [part if isinstance(part, int) else _printable(part) for part in item["loc"]]
+    return InvalidField(loc=loc, msg=_printable(item["msg"]), type=item["type"])
+
+
+def _printable(text: str, limit: int = 200) -> str:
+    return text[:limit].encode("utf-8", "backslashreplace").decode()
+
+
+def problem_response(error: Exception, request_id: str | None) -> Response:
+    """Render an exception as the answer to a request."""
+    problem = problem_of(error, request_id)
+    headers = getattr(error, "headers", None)
+    return Response(
+        problem.model_dump_json(exclude_none=True),
+        status_code=problem.status,
+        headers=headers,
+        media_type=PROBLEM_JSON,
+    )
+
+
+def install_error_handler(app: FastAPI) -> None:
+    """Answer every exception with a problem. Those that nobody expected arrive from `RequestContext`."""
+
+    def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, ServiceError) and error.status >= 500:
+            logger.warning("{}: {}", type(error).__name__, error.detail)
+        return problem_response(error, request.scope.get("request_id"))
+
+    for kind in (ServiceError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)
+
+
+def documented(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """Describe errors for an operation's `responses=`.
+
+    Args:
+        kinds: The exceptions that the operation can raise.
+
+    Returns:
+        For each status a description and the model; `shared.app` gives them the media type of a problem.
+    """
+    described: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        earlier = described.get(kind.status)
+        title = f"{earlier['description']}, or: {kind.title}" if earlier else kind.title
+        described[kind.status] = {"model": Problem, "description": title}
+    return described

@@ -1,0 +1,200 @@
+"""The language models behind one OpenAI-compatible endpoint, as LangChain chat models.
+
+`EndpointChatModel` is LangChain's `ChatOpenAI` with what a service needs on top, wherever the model is then used (a
+route, a chain, an agent): it is given a bounded time, and it fails with the service's own errors.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx2
+import openai
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCallChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_openai import ChatOpenAI
+from loguru import logger
+
+from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, ServiceError
+from shared.settings import Settings
+
+ChatModel = Runnable[LanguageModelInput, AIMessage]
+
+_CONNECT_SECONDS = 5.0
+_LONGEST_RETRY_AFTER = 2.0  # seconds: a longer wait is the client's to choose, so it is told instead
+_CONTEXT_EXCEEDED = (
+    "context_length_exceeded",
+    "exceed_context_size_error",
+)  # OpenAI's and vLLM's; llama.cpp's
+_UNREACHABLE = "The model endpoint could not be reached. Try again shortly."
+_BROKEN = "The model endpoint sent something that is no answer. Try again shortly."
+
+
+def create_http_client(settings: Settings) -> httpx2.AsyncClient:
+    """Make the HTTP client for the model endpoint: one for the process, to be closed at its end."""
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(settings.llm_timeout_seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+        event_hooks={"response": [_no_long_waits]},
+    )
+
+
+def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel:
+    """Make the chat model that the settings name, with its fallbacks.
+
+    Args:
+        settings: Names the endpoint, the models in their order, the time for each and its retries.
+        http: From `create_http_client`.
+
+    Returns:
+        A Runnable: messages in, an `AIMessage` out; `astream` gives its chunks. Both raise `ModelUnavailable`,
+        `ModelTimeout` or `InputTooLongForModel`. A stream falls back only until its first chunk.
+    """
+    first, *others = [
+        EndpointChatModel(
+            model=name,
+            base_url=settings.openai_base_url,
+            api_key=settings.openai_api_key.get_secret_value() or "none",  # local servers ask for no key
+            max_retries=settings.llm_max_retries,
+            http_async_client=http,
+            stream_usage=True,  # LangChain leaves it out for endpoints other than OpenAI's own
+            use_responses_api=False,
+            stream_chunk_timeout=None,
+            answer_seconds=settings.llm_timeout_seconds,
+        )
+        for name in (settings.llm_model, *settings.llm_fallback_models)
+    ]
+    if not others:
+        return first
+    return cast("ChatModel", first.with_fallbacks(others, exceptions_to_handle=(ModelUnavailable, ModelTimeout)))
+
+
+async def endpoint_answers(settings: Settings, http: httpx2.AsyncClient, seconds: float = 1.0) -> bool:
+    """Ask the endpoint for its list of models.
+
+    Returns:
+        Whether it answered in time, with whatever status: an endpoint that wants another key is reachable.
+    """
+    key = settings.openai_api_key.get_secret_value()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        async with asyncio.timeout(seconds):
+            await http.get(f"{settings.openai_base_url}/models", headers=headers)
+    except (TimeoutError, httpx2.HTTPError):
+        return False
+    return True
+
+
+class EndpointChatModel(ChatOpenAI):
+    """`ChatOpenAI` that keeps to a time and raises the service's errors.
+
+    Attributes:
+        answer_seconds: For a whole answer, its retries included; in a stream, for each wait for the next chunk.
+    """
+
+    answer_seconds: float
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with _endpoint_errors(self.model_name):
+            async with asyncio.timeout(self.answer_seconds):
+                return await super()._agenerate(messages, stop, run_manager, **kwargs)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        chunks = super()._astream(messages, stop, run_manager, **kwargs)
+        held: list[ChatGenerationChunk] = []  # until the first one that says something: then no fallback is possible
+        started = finished = False
+        try:
+            with _endpoint_errors(self.model_name):
+                while True:
+                    async with asyncio.timeout(self.answer_seconds):
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        break
+                    finished = finished or "finish_reason" in (chunk.generation_info or {})
+                    started = started or finished or bool(chunk.text or _tool_calls(chunk))
+                    held.append(chunk)
+                    if started:
+                        for ready in held:
+                            yield ready
+                        held.clear()
+                if not finished:
+                    raise ModelUnavailable("The model's answer broke off.")
+        finally:
+            await chunks.aclose()  # type: ignore[attr-defined]  # it is an async generator: this ends the request
+
+
+def _tool_calls(chunk: ChatGenerationChunk) -> list[ToolCallChunk]:
+    return chunk.message.tool_call_chunks if isinstance(chunk.message, AIMessageChunk) else []
+
+
+@contextmanager
+def _endpoint_errors(model: str) -> Iterator[None]:
+    """Turn whatever a call of the endpoint raises into a `ServiceError`.
+
+    A library's message may quote the request, the answer or a part of the key, so it is neither sent nor logged.
+    """
+    try:
+        yield
+    except ServiceError:
+        raise
+    except (TimeoutError, openai.APITimeoutError, httpx2.ReadTimeout) as error:
+        raise ModelTimeout("The model took too long. Try again, or ask for a shorter answer.") from error
+    except openai.APIStatusError as error:
+        logger.warning("{} answered {} ({})", model, error.status_code, error.code)
+        raise _error_of_status(error) from error
+    except (openai.APIConnectionError, httpx2.TransportError) as error:
+        cause = error.__cause__ or error
+        logger.warning("{}: {}", model, type(cause).__name__)
+        raise ModelUnavailable(_UNREACHABLE) from error
+    except (
+        openai.OpenAIError,
+        httpx2.HTTPError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ) as error:
+        # The client libraries trust an endpoint to send what it should: what it sent instead shows as any of these.
+        logger.warning("{} sent no answer: {}", model, type(error).__name__)
+        raise ModelUnavailable(_BROKEN) from error
+
+
+def _error_of_status(error: openai.APIStatusError) -> ServiceError:
+    body = error.body if isinstance(error.body, dict) else {}
+    if error.status_code in (400, 413, 422) and (body.get("code") or body.get("type")) in _CONTEXT_EXCEEDED:
+        return InputTooLongForModel("The request does not fit into the model's context. Make it shorter.")
+    if error.status_code == 429:
+        return ModelUnavailable("The model endpoint is busy.", retry_after=_retry_after(error.response) or 5)
+    if error.status_code >= 500:
+        return ModelUnavailable("The model endpoint failed.", retry_after=_retry_after(error.response) or 5)
+    # A refused key, an unknown model, a request that this endpoint does not take: for the operator to mend.
+    logger.error("the model endpoint refuses this service's calls with {}", error.status_code)
+    return ModelUnavailable("The model endpoint refused the call.", retry_after=60)
+
+
+def _retry_after(response: httpx2.Response) -> int | None:
+    value = response.headers.get("retry-after", "")
+    return min(int(value), 3600) if value.isascii() and value.isdigit() else None
+
+
+async def _no_long_waits(response: httpx2.Response) -> None:
+    # The openai client sleeps as long as an endpoint asks, up to two minutes, while our own client waits.
+    seconds = _retry_after(response)
+    if seconds is not None and seconds > _LONGEST_RETRY_AFTER:
+        response.headers["x-should-retry"] = "false"

@@ -1,0 +1,95 @@
+"""Logging with loguru: readable lines in development, one JSON object a line in production.
+
+The standard library's loggers (uvicorn, httpx2, openai, …) are routed into it. Bind what a line is about with
+`logger.contextualize(request_id=…)`; it is then on every line that is written meanwhile, in tasks started there too.
+"""
+
+import inspect
+import json
+import logging
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, TextIO
+
+from loguru import logger
+
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+# Their INFO is a line for each request to a model; ours says the same once.
+_QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "openai", "asyncio", "urllib3")
+
+
+def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send every log line of the process to `stream`, in the form that `APP_ENV` asks for.
+
+    Args:
+        settings: Gives the level, the form, and the secrets that are masked in whatever is written.
+        stream: Standard error if not given.
+    """
+    stream = stream or sys.stderr
+    render = _json_line if settings.production else _readable_line
+    secrets = sorted((secret for secret in settings.secrets() if len(secret) >= 6), key=len, reverse=True)
+
+    def write(message: "Message") -> None:
+        line = render(message.record)
+        for secret in secrets:
+            line = line.replace(secret, "********")
+        stream.write(line + "\n")
+        stream.flush()
+
+    # `diagnose` would print the values of variables, questions and keys among them.
+    logger.remove()
+    logger.add(write, level=settings.log_level, format="{message}", backtrace=False, diagnose=False)
+    logging.basicConfig(handlers=[_Intercept()], level=settings.log_level.replace("TRACE", "DEBUG"), force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _json_line(record: "Record") -> str:
+    line: dict[str, Any] = {
+        "time": record["time"].isoformat(),
+        "level": record["level"].name,
+        "logger": record["extra"].get("logger", record["name"]),
+        "message": record["message"],
+    }
+    line |= {key: value for key, value in record["extra"].items() if key != "logger"}
+    if record["exception"]:
+        line["exception"] = _traceback(record)
+    return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def _readable_line(record: "Record") -> str:
+    extra = dict(record["extra"])
+    name = extra.pop("logger", record["name"])
+    request_id = str(extra.pop("request_id", "-"))[:8]
+    context = "".join(f" {key}={value}" for key, value in extra.items())
+    line = (
+        f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<7} {request_id:<8} {name}: {record['message']}{context}"
+    )
+    # A line that a client's text could break in two would let it forge the next one.
+    line = line.replace("\r", "\\r").replace("\n", "\\n")
+    return line + "\n" + _traceback(record) if record["exception"] else line
+
+
+def _traceback(record: "Record") -> str:
+    exception = record["exception"]
+    if exception is None:
+        return ""
+    return "".join(traceback.format_exception(exception.type, exception.value, exception.traceback)).rstrip()
+
+
+class _Intercept(logging.Handler):
+    """Hands the standard library's records to loguru."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            level: str | int = logger.level(record.levelname).name
+        except ValueError:
+            level = record.levelno
+        frame, depth = inspect.currentframe(), 0
+        while frame and (depth == 0 or frame.f_code.co_filename == logging.__file__):
+            frame, depth = frame.f_back, depth + 1
+        logger.opt(depth=depth, exception=record.exc_info).bind(logger=record.name).log(level, record.getMessage())

@@ -1,0 +1,106 @@
+"""What happens around every request, as plain ASGI: no buffering, no extra task, streams pass untouched."""
+
+import asyncio
+import os
+import re
+from time import perf_counter
+
+from loguru import logger
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.errors import RequestBodyTooLarge, problem_response
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PROBES = frozenset({"/health", "/ready"})  # asked every few seconds: a line each would drown the rest
+_LINGER_SECONDS = 1.0
+
+
+class RequestContext:
+    """Gives each request an id, a line in the log, and an answer even if something unexpected was raised.
+
+    The id is the client's `X-Request-ID` if that is sane, else a new one. It is in `scope["request_id"]`, in the
+    answer's header, and on every log line that is written meanwhile.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        scope["request_id"] = request_id
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        started = perf_counter()
+        with logger.contextualize(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_with_id)
+            except Exception as error:
+                logger.opt(exception=error).error("unexpected {}", type(error).__name__)
+                if status:
+                    raise  # half an answer is out: the server must cut the connection, so that the client knows
+                await problem_response(error, request_id)(scope, receive, send_with_id)
+            finally:
+                level = "DEBUG" if scope["path"] in _PROBES else "INFO"
+                milliseconds = (perf_counter() - started) * 1000
+                logger.log(level, "{} {} {} {:.1f} ms", scope["method"], scope["path"], status or "-", milliseconds)
+
+
+class BodyLimit:
+    """Refuses a body beyond the limit, whether its length was declared or not, without reading on."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self.app = app
+        self.limit = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        declared = Headers(scope=scope).get("content-length", "")
+        received = 0
+        refused = False
+
+        async def receive_within_limit() -> Message:
+            nonlocal received, refused
+            if declared.isdigit() and int(declared) > self.limit:
+                refused = True
+                raise RequestBodyTooLarge(self.limit)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                refused = True
+                raise RequestBodyTooLarge(self.limit)
+            return message
+
+        async def send_then_linger(message: Message) -> None:
+            if not refused or message["type"] != "http.response.body" or message.get("more_body"):
+                await send(message)
+                return
+            # Closing a socket with unread bytes resets it, and the client would lose the answer. So the answer goes
+            # out, and what still arrives within a second is dropped before the connection ends.
+            await send({**message, "more_body": True})
+            try:
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    while (await receive()).get("more_body"):
+                        pass
+            except TimeoutError:
+                pass
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await self.app(scope, receive_within_limit, send_then_linger)

@@ -1,0 +1,63 @@
+"""Serve a stage's application with uvicorn, the same way in development and production."""
+
+import argparse
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from shared.errors import ConfigurationError
+from shared.logs import configure_logging
+from shared.settings import Settings, SettingsT, load_settings
+
+
+def serve(settings_class: type[SettingsT], create_app: Callable[[SettingsT], FastAPI]) -> None:
+    """Read the settings, listen on `HOST` and `PORT`, and serve until a stop signal.
+
+    With `--fd N` the open socket N is served instead, as the launcher (or systemd) hands it over.
+    Ends the process with status 2 and one line where the settings are wrong or the port is taken.
+    """
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--fd", type=int, help="number of an open listening socket")
+    fd: int | None = arguments.parse_args().fd
+    try:
+        settings = load_settings(settings_class)
+        listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
+    except ConfigurationError as error:
+        sys.exit(_complain(error))
+    configure_logging(settings)
+    serve_app(create_app(settings), settings, listening)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening TCP socket.
+
+    Raises:
+        ConfigurationError: if the address is taken or may not be used.
+    """
+    try:
+        return socket.create_server(
+            (host, port), backlog=2048, family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(f"cannot listen on {host}:{port} ({reason}); PORT chooses another port") from None
+
+
+def serve_app(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
+    """Serve an app on an open socket until SIGINT or SIGTERM; open requests are given time to end."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # `RequestContext` writes that line, with the request id
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _complain(error: ConfigurationError) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201  there is no log yet
+    return 2

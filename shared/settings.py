@@ -1,0 +1,127 @@
+"""Settings: read once from the environment and `.env`, checked, and frozen.
+
+Each stage has a `Settings` of its own that inherits from the stage before and adds its new fields only.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+
+class AppEnv(StrEnum):
+    """Where the service runs."""
+
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")) or len(value.split("://", 1)[1].strip("/")) == 0:
+        raise ValueError("must be an http:// or https:// address")
+    return value.rstrip("/")
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_url)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What every stage can be told. The environment's names are the fields' names in capitals.
+
+    Raises (through `load_settings`) a `ConfigurationError` of one line that names what is wrong.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    app_env: AppEnv = AppEnv.DEVELOPMENT
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: str = Field(default="INFO", pattern="^(TRACE|DEBUG|INFO|WARNING|ERROR)$")
+    root_path: str = Field(default="", description="Path prefix under which a proxy serves the app.")
+    shutdown_timeout_seconds: int = Field(
+        default=10, ge=1, description="How long open requests may go on after a stop signal."
+    )
+    max_body_kb: int = Field(default=1024, ge=1, description="Largest request body, in KiB; beyond it is 413.")
+    cors_origins: CommaSeparated | None = Field(
+        default=None,
+        description="Origins whose pages may call the API, separated by commas. Not given: none in production, "
+        "any loopback origin otherwise.",
+    )
+
+    openai_base_url: HttpAddress
+    openai_api_key: SecretStr = SecretStr("")
+    llm_model: str = Field(min_length=1)
+    llm_fallback_models: CommaSeparated = Field(
+        default=(),
+        description="Models of the same endpoint that are tried in this order when the first fails.",
+    )
+    llm_timeout_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Time for one model to answer, its retries included; in a stream, the longest silence.",
+    )
+    llm_max_retries: int = Field(
+        default=2, ge=0, le=10, description="Retries of one model after a refused or failed call."
+    )
+
+    @field_validator("cors_origins", "llm_fallback_models", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _no_wildcard_in_production(self) -> Self:
+        if self.production and self.cors_origins and "*" in self.cors_origins:
+            raise ValueError("CORS_ORIGINS must name its origins in production, not *")
+        return self
+
+    @property
+    def production(self) -> bool:
+        """Whether users depend on this process."""
+        return self.app_env is AppEnv.PRODUCTION
+
+    def secrets(self) -> list[str]:
+        """The values that must never be seen in a log."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr) and value]
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def load_settings(cls: type[SettingsT]) -> SettingsT:
+    """Read a stage's settings from the environment and `.env`.
+
+    Raises:
+        ConfigurationError: with one line that names every variable that is missing or wrong.
+    """
+    try:
+        return cls()
+    except ValidationError as error:
+        raise ConfigurationError(
+            "; ".join(_explain(cls, item["loc"], item["msg"]) for item in error.errors())
+        ) from None
+
+
+def _explain(cls: type[Settings], loc: tuple[int | str, ...], message: str) -> str:
+    if not loc:
+        return message.removeprefix("Value error, ")
+    name = str(loc[0]).upper()
+    if message == "Field required":
+        module = cls.__module__.split(".", maxsplit=1)[0].split("_", maxsplit=1)[0]
+        return f"{name} is not set (`make run-{module}` starts an embedded service for it)"
+    return f"{name}: {message.removeprefix('Value error, ')}"
