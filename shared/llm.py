@@ -26,10 +26,7 @@ ChatModel = Runnable[LanguageModelInput, AIMessage]
 
 _CONNECT_SECONDS = 5.0
 _LONGEST_RETRY_AFTER = 2.0  # seconds: a longer wait is the client's to choose, so it is told instead
-_CONTEXT_EXCEEDED = (
-    "context_length_exceeded",
-    "exceed_context_size_error",
-)  # OpenAI's and vLLM's; llama.cpp's
+_CONTEXT_EXCEEDED = {"context_length_exceeded", "exceed_context_size_error"}  # OpenAI's and vLLM's; llama.cpp's
 _UNREACHABLE = "The model endpoint could not be reached. Try again shortly."
 _BROKEN = "The model endpoint sent something that is no answer. Try again shortly."
 
@@ -107,7 +104,10 @@ class EndpointChatModel(ChatOpenAI):
     ) -> ChatResult:
         with _endpoint_errors(self.model_name):
             async with asyncio.timeout(self.answer_seconds):
-                return await super()._agenerate(messages, stop, run_manager, **kwargs)
+                result = await super()._agenerate(messages, stop, run_manager, **kwargs)
+            if not result.generations:
+                raise ModelUnavailable(_BROKEN)
+            return result
 
     async def _astream(
         self,
@@ -177,7 +177,7 @@ def _endpoint_errors(model: str) -> Iterator[None]:
 
 def _error_of_status(error: openai.APIStatusError) -> ServiceError:
     body = error.body if isinstance(error.body, dict) else {}
-    if error.status_code in (400, 413, 422) and (body.get("code") or body.get("type")) in _CONTEXT_EXCEEDED:
+    if error.status_code in (400, 413, 422) and {str(body.get("code")), str(body.get("type"))} & _CONTEXT_EXCEEDED:
         return InputTooLongForModel("The request does not fit into the model's context. Make it shorter.")
     if error.status_code == 429:
         return ModelUnavailable("The model endpoint is busy.", retry_after=_retry_after(error.response) or 5)

@@ -1,0 +1,72 @@
+"""What every test can ask for: a scripted model, stage 1 in front of it on a real socket, and a client."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx2
+import pytest
+
+from project1_qa_api.main import create_app
+from project1_qa_api.settings import Settings
+from shared.logs import configure_logging
+from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel
+
+# Settings of the developer's own must not reach a test.
+for name in [*Settings.model_fields, "langsmith_tracing", "langchain_tracing_v2"]:
+    os.environ.pop(name.upper(), None)
+Settings.model_config["env_file"] = None
+
+
+@pytest.fixture(scope="session")
+def _model_server() -> Iterator[ScriptedModel]:
+    server = ScriptedModel()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def model(_model_server: ScriptedModel) -> ScriptedModel:
+    """The scripted model, answering "Hello!" until it is told otherwise."""
+    _model_server.reset()
+    return _model_server
+
+
+@pytest.fixture(scope="session")
+def make_settings(_model_server: ScriptedModel) -> Callable[..., Settings]:
+    """Makes stage 1's settings, pointed at the scripted model."""
+
+    def make(**changes: Any) -> Settings:
+        fixed = {"app_env": "test", "openai_base_url": _model_server.base_url, "llm_model": "m", "llm_max_retries": 0}
+        return Settings(**(fixed | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def serve(make_settings: Callable[..., Settings]) -> Callable[..., AbstractContextManager[str]]:
+    """Serves stage 1 with changed settings while a block runs; gives its URL."""
+    configure_logging(make_settings())
+    return lambda **changes: running(create_app(make_settings(**changes)))
+
+
+@pytest.fixture(scope="session")
+def _app_url(serve: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    with serve(llm_timeout_seconds=1) as url:
+        yield url
+
+
+@pytest.fixture
+def app_url(_app_url: str, model: ScriptedModel) -> str:
+    """Stage 1, served in front of `model`, which it gives one second."""
+    assert model is not None
+    return _app_url
+
+
+@pytest.fixture
+async def client(app_url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of `app_url`."""
+    async with httpx2.AsyncClient(base_url=app_url, timeout=15, trust_env=False) as http:
+        yield http

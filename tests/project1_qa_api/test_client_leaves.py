@@ -1,0 +1,68 @@
+"""A client that goes away stops the work behind it: shown by what the model server saw."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.scripted_model import ScriptedModel, says
+
+
+async def model_was_stopped(model: ScriptedModel, requests: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while len(model.requests) < requests or not all(seen.finished.is_set() for seen in model.requests):
+            await asyncio.sleep(0.01)
+    assert all(seen.cancelled for seen in model.requests)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "requests"),
+    [
+        ("/ask", {"question": "Hi"}, 1),
+        ("/ask/stream", {"question": "Hi"}, 1),
+        ("/ask/batch", {"questions": ["a", "b", "c"]}, 3),
+    ],
+)
+async def test_before_the_answer_begins(
+    client: httpx2.AsyncClient, model: ScriptedModel, path: str, body: dict[str, Any], requests: int
+) -> None:
+    model.does(says("too late", delay=30))
+
+    asking = asyncio.create_task(client.post(path, json=body))
+    async with asyncio.timeout(5):
+        while len(model.requests) < requests:
+            await asyncio.sleep(0.01)
+    asking.cancel()
+
+    await model_was_stopped(model, requests)
+
+
+async def test_in_mid_stream(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    model.says("a long answer " * 100, tokens_per_second=20)
+
+    async with client.stream("POST", "/ask/stream", json={"question": "Hi"}) as response:
+        await anext(response.aiter_lines())
+
+    await model_was_stopped(model)
+    assert (await client.get("/health")).status_code == 200
+
+
+async def test_nothing_of_it_enters_the_history(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    model.says("words " * 50, tokens_per_second=20)
+    async with client.stream("POST", "/ask/stream", json={"question": "left alone"}) as response:
+        await anext(response.aiter_lines())
+    await model_was_stopped(model)
+
+    items = (await client.get("/ask/history")).json()["items"]
+
+    assert "left alone" not in [item["question"] for item in items]
+
+
+async def test_a_client_that_stays_is_answered(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    model.does(says("in time", delay=0.3))
+
+    response = await client.post("/ask", json={"question": "Hi"})
+
+    assert response.json()["answer"] == "in time"
+    assert not model.requests[0].cancelled

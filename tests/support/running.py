@@ -1,0 +1,38 @@
+"""Runs an application under a real uvicorn on a real socket, in a thread of the test process."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from shared.serve import listen
+
+
+@contextmanager
+def running(app: ASGIApp) -> Iterator[str]:
+    """Serve an app while the block runs, and give its URL."""
+    listening = listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    started = threading.Event()
+
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[object] | None = None) -> None:
+            await super().startup(sockets)   # type: ignore[arg-type]  # sockets, which uvicorn alone needs to know
+            started.set()
+
+    server = Announced(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    if not started.wait(20):
+        raise RuntimeError("the app did not start")
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listening.close()
+    if thread.is_alive():
+        raise RuntimeError("the app did not stop")

@@ -1,0 +1,241 @@
+"""An OpenAI-compatible model server on a real socket that answers what a test tells it to, and keeps what it saw.
+
+It speaks HTTP itself, so that it can do what no framework lets a server do: break off, send garbage, say nothing.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+MODEL = "scripted-model"
+
+
+@dataclass
+class Seen:
+    """One request, as the model server saw it."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    cancelled: bool = False   # the client hung up before the answer was complete
+    finished: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class Connection:
+    """What a behaviour works on."""
+
+    seen: Seen
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def respond(self, status: int, body: bytes, content_type: str, headers: dict[str, str] | None = None) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        await self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    async def start_stream(self) -> None:
+        await self.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    async def event(self, data: bytes) -> None:
+        event = b"data: " + data + b"\n\n"
+        await self.send(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+
+    async def end_stream(self) -> None:
+        await self.send(b"0\r\n\r\n")
+
+
+T = TypeVar("T")
+Behaviour = Callable[[Connection], Coroutine[Any, Any, None]]
+
+
+class ScriptedModel:
+    """The server. `says`, `fails`, … set how it answers from then on; `then` sets different answers in turn."""
+
+    def __init__(self) -> None:
+        self.requests: list[Seen] = []
+        self.busiest = 0   # the most requests that were being answered at one time
+        self._answering = 0
+        self._behaviour: Behaviour = says("Hello!")
+        self._queue: list[Behaviour] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+
+    def reset(self) -> None:
+        self.requests, self.busiest, self._queue = [], 0, []
+        self.does(says("Hello!"))
+
+    def does(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+
+    def then(self, *behaviours: Behaviour) -> None:
+        """Answer the next requests so, one after another; after them as before."""
+        self._queue = list(behaviours)
+
+    def says(self, text: str, tokens_per_second: float | None = None, **options: Any) -> None:
+        self.does(says(text, tokens_per_second, **options))
+
+    def fails(self, status: int = 500, **options: Any) -> None:
+        self.does(fails(status, **options))
+
+    def resets_after(self, tokens: int) -> None:
+        self.does(resets_after(tokens))
+
+    def hangs(self, after: int = 0) -> None:
+        self.does(hangs(after))
+
+    def close(self) -> None:
+        self._call(self._shut())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _shut(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._serve_one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        connection = Connection(Seen(head[0].split(" ")[1], headers, json.loads(body or b"{}")), writer)
+        if connection.seen.path.endswith("/models"):
+            await connection.respond(200, b'{"object":"list","data":[]}', "application/json")
+            return True
+        self.requests.append(connection.seen)
+        behaviour = self._queue.pop(0) if self._queue else self._behaviour
+        return await self._answer(behaviour, connection, reader)
+
+    async def _answer(self, behaviour: Behaviour, connection: Connection, reader: asyncio.StreamReader) -> bool:
+        self._answering += 1
+        self.busiest = max(self.busiest, self._answering)
+        answer = asyncio.ensure_future(behaviour(connection))
+        hang_up = asyncio.ensure_future(reader.read(1))   # clients here do not pipeline, so this ends at a hang-up only
+        try:
+            await asyncio.wait([answer, hang_up], return_when=asyncio.FIRST_COMPLETED)
+            connection.seen.cancelled = not answer.done()
+            return answer.done() and not connection.writer.is_closing() and not hang_up.done()
+        finally:
+            for task in (answer, hang_up):
+                task.cancel()
+            await asyncio.gather(answer, hang_up, return_exceptions=True)
+            self._answering -= 1
+            connection.seen.finished.set()
+
+
+def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    fixed = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+    return json.dumps(fixed | {"choices": [choice]} | more).encode()
+
+
+def says(text: str, tokens_per_second: float | None = None, *, finish_reason: str = "stop", delay: float = 0) -> Behaviour:
+    """Answer with a text: whole, or word by word where a stream is asked for."""
+    words = [word if i == 0 else " " + word for i, word in enumerate(text.split(" "))]
+    usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
+
+    async def behaviour(connection: Connection) -> None:
+        await asyncio.sleep(delay)
+        if not connection.seen.body.get("stream"):
+            message = {"role": "assistant", "content": text}
+            choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+            body = {"id": "c", "object": "chat.completion", "created": 1, "model": MODEL}
+            body |= {"choices": [choice], "usage": usage}
+            await connection.respond(200, json.dumps(body).encode(), "application/json")
+            return
+        await connection.start_stream()
+        await connection.event(chunk({"role": "assistant", "content": ""}))
+        for word in words:
+            await connection.event(chunk({"content": word}))
+            if tokens_per_second:
+                await asyncio.sleep(1 / tokens_per_second)
+        await connection.event(chunk({}, finish_reason))
+        if connection.seen.body.get("stream_options", {}).get("include_usage"):
+            await connection.event(chunk({}, choices=[], usage=usage))
+        await connection.event(b"[DONE]")
+        await connection.end_stream()
+
+    return behaviour
+
+
+def fails(status: int = 500, *, headers: dict[str, str] | None = None, error: dict[str, Any] | None = None) -> Behaviour:
+    """Answer with an error in OpenAI's shape."""
+    body = {"error": error or {"message": "sk-secret-in-a-message went wrong", "type": "server_error", "code": None}}
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.respond(status, json.dumps(body).encode(), "application/json", headers)
+
+    return behaviour
+
+
+def sends(body: bytes, content_type: str = "application/json", status: int = 200) -> Behaviour:
+    """Answer with these bytes."""
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.respond(status, body, content_type)
+
+    return behaviour
+
+
+def streams(*events: bytes) -> Behaviour:
+    """Stream these events' data, and end the response in an orderly way."""
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.start_stream()
+        for event in events:
+            await connection.event(event)
+        await connection.end_stream()
+
+    return behaviour
+
+
+def resets_after(tokens: int) -> Behaviour:
+    """Stream some tokens, then reset the connection."""
+
+    async def behaviour(connection: Connection) -> None:
+        if tokens:
+            await connection.start_stream()
+        for number in range(tokens):
+            await connection.event(chunk({"content": f"token{number} "}))
+        await asyncio.sleep(0.05)
+        connection.writer.transport.abort()
+
+    return behaviour
+
+
+def hangs(after: int = 0) -> Behaviour:
+    """Stream some tokens, then nothing more, for ever."""
+
+    async def behaviour(connection: Connection) -> None:
+        if after:
+            await connection.start_stream()
+        for number in range(after):
+            await connection.event(chunk({"content": f"token{number} "}))
+        await asyncio.Event().wait()
+
+    return behaviour
