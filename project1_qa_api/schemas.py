@@ -21,26 +21,37 @@ def _not_blank(text: str) -> str:
     return text
 
 
+# The validators say what is wrong in words; the patterns say the same to whoever reads the OpenAPI document.
 Question = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4000),
     AfterValidator(_not_blank),
     AfterValidator(_no_nul),
-    Field(description="1 to 4,000 characters, not blank.", examples=["What is an event loop?"]),
+    Field(
+        description="1 to 4,000 characters, not blank.",
+        examples=["What is an event loop?"],
+        json_schema_extra={"pattern": r"^[^\x00]*\S[^\x00]*$"},
+    ),
+]
+SystemPrompt = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=4000),
+    AfterValidator(_no_nul),
+    Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
 ]
 
 
 class Request(BaseModel):
-    """A request body: unknown fields are refused, so that a misspelt one is noticed."""
+    """A request body. Unknown fields and wrong types are refused, so that a mistake is noticed and not guessed at."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class AskRequest(Request):
     """A question, and how it is to be answered."""
 
     question: Question
-    system: Annotated[str, StringConstraints(min_length=1, max_length=4000), AfterValidator(_no_nul)] | None = Field(
+    system: SystemPrompt | None = Field(
         default=None,
         description="What the model is told before the question, in place of the service's own.",
         examples=["You are a pirate."],

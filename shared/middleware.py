@@ -14,6 +14,7 @@ from shared.errors import RequestBodyTooLarge, problem_response
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PROBES = frozenset({"/health", "/ready"})  # asked every few seconds: a line each would drown the rest
 _LINGER_SECONDS = 1.0
+_LINGER_BYTES = 16 * 1024 * 1024
 
 
 class RequestContext:
@@ -93,12 +94,13 @@ class BodyLimit:
                 await send(message)
                 return
             # Closing a socket with unread bytes resets it, and the client would lose the answer. So the answer goes
-            # out, and what still arrives within a second is dropped before the connection ends.
+            # out, and what still arrives is dropped for a moment before the connection ends.
             await send({**message, "more_body": True})
             try:
                 async with asyncio.timeout(_LINGER_SECONDS):
-                    while (await receive()).get("more_body"):
-                        pass
+                    dropped = 0
+                    while dropped < _LINGER_BYTES and (late := await receive()).get("more_body"):
+                        dropped += len(late["body"])
             except TimeoutError:
                 pass
             await send({"type": "http.response.body", "body": b"", "more_body": False})

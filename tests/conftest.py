@@ -39,7 +39,12 @@ def make_settings(_model_server: ScriptedModel) -> Callable[..., Settings]:
     """Makes stage 1's settings, pointed at the scripted model."""
 
     def make(**changes: Any) -> Settings:
-        fixed = {"app_env": "test", "openai_base_url": _model_server.base_url, "llm_model": "m", "llm_max_retries": 0}
+        fixed: dict[str, Any] = {
+            "app_env": "test",
+            "openai_base_url": _model_server.base_url,
+            "llm_model": "m",
+            "llm_max_retries": 0,
+        }
         return Settings(**(fixed | changes))
 
     return make

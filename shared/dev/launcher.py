@@ -19,6 +19,7 @@ from shared.errors import ConfigurationError
 from shared.serve import listen
 from shared.settings import Settings, load_settings
 
+_ROOT = Path(__file__).parents[2]
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,16 +44,15 @@ def launch(stage: str) -> int:
 
 
 def _package_of(stage: str) -> str:
-    found = sorted(path.name for path in Path().glob(f"{stage}_*/main.py") for path in [path.parent])
-    if not found:
-        known = sorted(path.parent.name.split("_")[0] for path in Path().glob("project*_*/main.py"))
-        raise ConfigurationError(f"there is no stage {stage}; there are: {', '.join(known)}")
-    return found[0]
+    packages = {path.name.split("_")[0]: path.name for path in sorted(_ROOT.glob("project*_*")) if path.is_dir()}
+    if stage not in packages:
+        raise ConfigurationError(f"there is no stage {stage}; there are: {', '.join(packages)}")
+    return packages[stage]
 
 
 def _prepare(package: str, settings_class: type[Settings], state: StageState) -> tuple[list[Child], Settings]:
     """Make the processes of a stage, in the order in which they start. The last is the app."""
-    given = {name: value for name, value in (dotenv_values() | dict(os.environ)).items() if value}
+    given = {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
     environment = dict(given)
     children: list[Child] = []
     if given.get("APP_ENV") != "production":

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-_BACK_OFF = (0.5, 1, 2, 4, 8)  # seconds before each new try; after the last, the launcher gives up
 _STEADY_SECONDS = 60  # a child that has run this long has earned its tries back
 _WRONG_SETTINGS = 2  # the exit status of a child that said itself why another try is no use
 
@@ -34,6 +33,7 @@ class Child:
         on_start: Called after each start.
         stop_signal: Ends it in an orderly way.
         stop_seconds: After which it is killed.
+        back_off: Seconds before each new try. After the last one it is given up.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Child:
     on_start: Callable[[], None] = lambda: None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15
+    back_off: Sequence[float] = (0.5, 1, 2, 4, 8)
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     @property
@@ -77,12 +78,12 @@ class Child:
             await self._process.wait()
             if monotonic() - started > _STEADY_SECONDS:
                 tries = 0
-            if tries == len(_BACK_OFF) or self._process.returncode == _WRONG_SETTINGS:
+            if tries == len(self.back_off) or self._process.returncode == _WRONG_SETTINGS:
                 raise ChildFailed(self._obituary())
-            delay = _BACK_OFF[tries]
+            delay = self.back_off[tries]
             tries += 1
             print(
-                f"{self._obituary()}; starting it again in {delay} s ({tries} of {len(_BACK_OFF)})",
+                f"{self._obituary()}; starting it again in {delay} s ({tries} of {len(self.back_off)})",
                 flush=True,
             )
             await asyncio.sleep(delay)

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -97,18 +98,17 @@ def stop_all() -> int:
 
 
 def _stop_launcher(lock: IO[str], stage: str) -> bool:
-    pid = _holder(lock)
-    try:
-        launcher = psutil.Process(pid)
-        launcher.send_signal(signal.SIGTERM)
-        launcher.wait(_STOP_SECONDS)
-    except psutil.TimeoutExpired:
-        print(f"{stage}: process {pid} does not end")
-        return False
-    except psutil.NoSuchProcess:
-        pass
-    print(f"{stage}: stopped")
-    return True
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(_holder(lock)).send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConfigurationError):
+            _take(lock, stage)  # it has let go: everything of it has ended
+            print(f"{stage}: stopped")
+            return True
+        time.sleep(0.05)
+    print(f"{stage}: process {_holder(lock)} does not end")
+    return False
 
 
 def _take(lock: IO[str], stage: str) -> None:

@@ -7,12 +7,11 @@ import httpx2
 import pytest
 
 from tests.support.scripted_model import ScriptedModel, says
+from tests.support.until import until
 
 
 async def model_was_stopped(model: ScriptedModel, requests: int = 1) -> None:
-    async with asyncio.timeout(5):
-        while len(model.requests) < requests or not all(seen.finished.is_set() for seen in model.requests):
-            await asyncio.sleep(0.01)
+    await until(lambda: len(model.requests) == requests and all(seen.finished.is_set() for seen in model.requests))
     assert all(seen.cancelled for seen in model.requests)
 
 
@@ -30,9 +29,7 @@ async def test_before_the_answer_begins(
     model.does(says("too late", delay=30))
 
     asking = asyncio.create_task(client.post(path, json=body))
-    async with asyncio.timeout(5):
-        while len(model.requests) < requests:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(model.requests) == requests)
     asking.cancel()
 
     await model_was_stopped(model, requests)

@@ -22,7 +22,9 @@ def assert_invalid(response: httpx2.Response, *loc: str | int) -> None:
     assert problem["errors"][0]["loc"][: len(loc)] == list(loc)
 
 
-@pytest.mark.parametrize("question", ["?", "x" * 4000, "🦜" * 4000, "什么是事件循环？", "  padded  ", "a\nb\tc", "\ufffe"])
+@pytest.mark.parametrize(
+    "question", ["?", "x" * 4000, "🦜" * 4000, "什么是事件循环？", "  padded  ", "a\nb\tc", "\ufffe"]
+)
 async def test_allowed(client: httpx2.AsyncClient, model: ScriptedModel, question: str) -> None:
     response = await client.post("/ask", json={"question": question})
 

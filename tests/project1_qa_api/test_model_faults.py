@@ -87,7 +87,7 @@ async def test_a_fault_before_the_first_token(
     assert_problem(response.json(), status, kind)
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")   # of the openai library, about what it was sent
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of the openai library, about what it was sent
 @pytest.mark.parametrize("fault", STREAM_FAULTS)
 async def test_a_stream_of_garbage(client: httpx2.AsyncClient, model: ScriptedModel, fault: str) -> None:
     model.does(STREAM_FAULTS[fault])
@@ -126,7 +126,10 @@ async def test_the_models_retry_after_is_passed_on(client: httpx2.AsyncClient, m
         pytest.param(hangs(after=2), 504, "model-timeout", id="silence"),
         pytest.param(streams(chunk({"content": "a"}), chunk({"content": "b"})), 503, "model-unavailable", id="no end"),
         pytest.param(
-            streams(chunk({"content": "a"}), chunk({"content": "b"}), b"garbage"), 503, "model-unavailable", id="garbage"
+            streams(chunk({"content": "a"}), chunk({"content": "b"}), b"garbage"),
+            503,
+            "model-unavailable",
+            id="garbage",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """Runs an application under a real uvicorn on a real socket, in a thread of the test process."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,11 @@ def running(app: ASGIApp) -> Iterator[str]:
     """Serve an app while the block runs, and give its URL."""
     listening = listen("127.0.0.1", 0)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
-    server = uvicorn.Server(config)
     started = threading.Event()
 
     class Announced(uvicorn.Server):
-        async def startup(self, sockets: list[object] | None = None) -> None:
-            await super().startup(sockets)   # type: ignore[arg-type]  # sockets, which uvicorn alone needs to know
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
             started.set()
 
     server = Announced(config)

@@ -20,7 +20,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
-    cancelled: bool = False   # the client hung up before the answer was complete
+    cancelled: bool = False  # the client hung up before the answer was complete
     finished: threading.Event = field(default_factory=threading.Event)
 
 
@@ -60,7 +60,7 @@ class ScriptedModel:
 
     def __init__(self) -> None:
         self.requests: list[Seen] = []
-        self.busiest = 0   # the most requests that were being answered at one time
+        self.busiest = 0  # the most requests that were being answered at one time
         self._answering = 0
         self._behaviour: Behaviour = says("Hello!")
         self._queue: list[Behaviour] = []
@@ -135,7 +135,7 @@ class ScriptedModel:
         self._answering += 1
         self.busiest = max(self.busiest, self._answering)
         answer = asyncio.ensure_future(behaviour(connection))
-        hang_up = asyncio.ensure_future(reader.read(1))   # clients here do not pipeline, so this ends at a hang-up only
+        hang_up = asyncio.ensure_future(reader.read(1))  # clients here do not pipeline, so this ends at a hang-up only
         try:
             await asyncio.wait([answer, hang_up], return_when=asyncio.FIRST_COMPLETED)
             connection.seen.cancelled = not answer.done()
@@ -154,7 +154,9 @@ def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) 
     return json.dumps(fixed | {"choices": [choice]} | more).encode()
 
 
-def says(text: str, tokens_per_second: float | None = None, *, finish_reason: str = "stop", delay: float = 0) -> Behaviour:
+def says(
+    text: str, tokens_per_second: float | None = None, *, finish_reason: str = "stop", delay: float = 0
+) -> Behaviour:
     """Answer with a text: whole, or word by word where a stream is asked for."""
     words = [word if i == 0 else " " + word for i, word in enumerate(text.split(" "))]
     usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
@@ -183,7 +185,9 @@ def says(text: str, tokens_per_second: float | None = None, *, finish_reason: st
     return behaviour
 
 
-def fails(status: int = 500, *, headers: dict[str, str] | None = None, error: dict[str, Any] | None = None) -> Behaviour:
+def fails(
+    status: int = 500, *, headers: dict[str, str] | None = None, error: dict[str, Any] | None = None
+) -> Behaviour:
     """Answer with an error in OpenAI's shape."""
     body = {"error": error or {"message": "sk-secret-in-a-message went wrong", "type": "server_error", "code": None}}
 

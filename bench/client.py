@@ -1,0 +1,82 @@
+"""The client of all measurements: one HTTP/1.1 connection, kept open, that does the least that HTTP allows.
+
+A full HTTP library takes longer for an exchange than some of the servers here, and would be what is measured.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any
+
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+
+
+def get(path: str) -> bytes:
+    """Put together a GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def post(path: str, body: dict[str, Any]) -> bytes:
+    """Put together a POST request with a JSON body."""
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+    return f"{head}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+class UnexpectedAnswer(Exception):
+    """Something else than a complete answer with status 200."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One connection to a server."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @classmethod
+    async def open(cls, port: int) -> "Connection":
+        """Connect to a port of this machine."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    def close(self) -> None:
+        """Hang up."""
+        self.writer.close()
+
+    async def exchange(self, request: bytes) -> bytes:
+        """Send a request, and return the body of its answer.
+
+        Raises:
+            UnexpectedAnswer: if the status is not 200.
+        """
+        head = await self._head(request)
+        length = _LENGTH.search(head)
+        if length is None:
+            raise UnexpectedAnswer("an answer without a length")
+        return await self.reader.readexactly(int(length[1]))
+
+    async def events(self, request: bytes) -> AsyncIterator[tuple[int, bytes]]:
+        """Send a request, and give each server-sent event of its answer with the time of its receipt in ns.
+
+        Raises:
+            UnexpectedAnswer: if the status is not 200.
+        """
+        await self._head(request)
+        unfinished = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            chunk = await self.reader.readexactly(size + 2)
+            received = perf_counter_ns()
+            *events, unfinished = (unfinished + chunk[:-2]).split(b"\n\n")
+            for event in events:
+                yield received, event
+        await self.reader.readexactly(2)
+
+    async def _head(self, request: bytes) -> bytes:
+        self.writer.write(request)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise UnexpectedAnswer(head.partition(b"\r\n")[0].decode("latin-1"))
+        return head

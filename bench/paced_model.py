@@ -1,0 +1,121 @@
+"""An OpenAI-compatible model server that thinks nothing, and says when it said it: `python -m bench.paced_model`.
+
+The question is the script: `50 tokens, 20 ms apart`. The first token leaves at once, and so do all if no gap is named.
+Each streamed token's text is the server's clock when it was sent, in nanoseconds: `CLOCK_MONOTONIC`, which Linux shares
+between processes, so whoever receives a token can tell how long it was under way.
+"""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from bench.servers import serve_handed_socket
+
+MODEL = "paced"
+
+_SCRIPT = re.compile(r"(\d+) tokens(?:, (\d+) ms apart)?")
+_HEAD: dict[str, Any] = {"id": "chatcmpl-1", "created": 1, "model": MODEL}
+_STAMP = "12345678901234567890"  # stands where a token's time is put
+_STAMPED = re.compile(rb'": ?"(\d{6,}) "')
+
+
+@dataclass(frozen=True)
+class Script:
+    """What is to be said.
+
+    Attributes:
+        tokens: How many.
+        gap_ms: Milliseconds from one to the next.
+    """
+
+    tokens: int
+    gap_ms: int = 0
+
+    def __str__(self) -> str:
+        """Put it as the question that asks for it."""
+        return f"{self.tokens} tokens" + (f", {self.gap_ms} ms apart" if self.gap_ms else "")
+
+    @classmethod
+    def of_question(cls, question: str) -> "Script":
+        """Read it from a question; anything else gets ten tokens at once."""
+        match = _SCRIPT.fullmatch(question)
+        return cls(int(match[1]), int(match[2] or 0)) if match else cls(10)
+
+
+def sent_at(event: bytes) -> int | None:
+    """When the token in a server-sent event was sent (ns), whoever passed it on; None if there is no token in it."""
+    match = _STAMPED.search(event)
+    return int(match[1]) if match else None
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request: a completion if it has a body, else an empty list of models."""
+    if scope["type"] != "http":
+        return
+    body = await _body(receive)
+    if not body:
+        await _send_json(send, {"object": "list", "data": []})
+        return
+    asked = json.loads(body)
+    script = Script.of_question(asked["messages"][-1]["content"])
+    if asked.get("stream"):
+        await _send_stream(send, script, with_usage=bool(asked.get("stream_options")))
+    else:
+        message = {"role": "assistant", "content": "word " * script.tokens}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        await _send_json(send, _HEAD | {"object": "chat.completion", "choices": [choice], "usage": _usage(script)})
+
+
+async def _body(receive: Receive) -> bytes:
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _send_json(send: Send, content: dict[str, Any]) -> None:
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_stream(send: Send, script: Script, *, with_usage: bool) -> None:
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    before, after = _chunk({"content": _STAMP}).split(_STAMP.encode())
+    started = perf_counter_ns()
+    for number in range(script.tokens):
+        due = started + number * script.gap_ms * 1_000_000
+        if (wait := due - perf_counter_ns()) > 0:
+            await asyncio.sleep(wait / 1e9)
+        body = before + b"%d " % perf_counter_ns() + after
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+    end = _chunk({}, "stop")
+    if with_usage:
+        end += _event(_HEAD | {"object": "chat.completion.chunk", "choices": [], "usage": _usage(script)})
+    await send({"type": "http.response.body", "body": end + b"data: [DONE]\n\n"})
+
+
+def _chunk(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+    return _event(_HEAD | {"object": "chat.completion.chunk", "choices": [choice]})
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def _usage(script: Script) -> dict[str, int]:
+    return {"prompt_tokens": 10, "completion_tokens": script.tokens, "total_tokens": 10 + script.tokens}
+
+
+if __name__ == "__main__":
+    serve_handed_socket(app)

@@ -1,0 +1,286 @@
+"""Stage 1: what the service adds to its model, what it takes from the machine, and whether it keeps any of it."""
+
+import asyncio
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter, perf_counter_ns, process_time
+
+from bench.client import Connection, UnexpectedAnswer, get, post
+from bench.paced_model import MODEL, Script, sent_at
+from bench.servers import Server, running
+
+CONNECTIONS = 16
+MEMORY_SCRIPT = Script(20)
+ASK_SCRIPT = Script(10)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        levels: What is streamed, by the number of open streams.
+        stream_rounds: In each, every level is run once directly and once through the service.
+        counted_streams: Those that each client opens in a round and that count, by the number of open streams.
+        rate_rounds: In each, every server is asked for `rate_seconds`.
+        answers: Streamed answers between two looks at the memory.
+    """
+
+    levels: Mapping[int, Script]
+    stream_rounds: int
+    counted_streams: Mapping[int, int]
+    rate_rounds: int
+    rate_seconds: float
+    answers: int
+
+
+FULL = Plan(
+    levels={1: Script(10, 20), 100: Script(30, 100), 500: Script(20, 500)},
+    stream_rounds=2,
+    counted_streams={1: 100, 100: 2, 500: 1},
+    rate_rounds=12,
+    rate_seconds=1.0,
+    answers=500,
+)
+QUICK = Plan(
+    levels={1: Script(5, 20), 20: Script(5, 100)},
+    stream_rounds=1,
+    counted_streams={1: 5, 20: 1},
+    rate_rounds=2,
+    rate_seconds=0.2,
+    answers=20,
+)
+
+
+@dataclass
+class Streams:
+    """What the clients of one level saw on one way; times in milliseconds.
+
+    Attributes:
+        first: From sending a request to the first token.
+        under_way: From the model's sending of a token to its receipt.
+        gaps: From one token to the next.
+        errors: Streams that did not bring every token and an orderly end.
+        seconds: How long all of it took, and of these how long `client_busy` and the servers were at work.
+    """
+
+    first: list[float] = field(default_factory=list)
+    under_way: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    errors: int = 0
+    seconds: float = 0
+    client_busy: float = 0
+    model_busy: float = 0
+    service_busy: float = 0
+
+
+@dataclass(frozen=True)
+class Level:
+    """One number of open streams, on both ways."""
+
+    streams: int
+    script: Script
+    direct: Streams = field(default_factory=Streams)
+    through: Streams = field(default_factory=Streams)
+
+
+@dataclass
+class Rate:
+    """How fast one server answers one kind of request: per round, requests a second; over all, its processor time."""
+
+    per_second: list[float] = field(default_factory=list)
+    requests: int = 0
+    cpu_seconds: float = 0
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time of the server for one request."""
+        return self.cpu_seconds / self.requests * 1000
+
+    def ratio_to(self, other: "Rate") -> float:
+        """The median of the ratios of the rounds: a slow minute of the machine is in both numbers of a round."""
+        return median(mine / theirs for mine, theirs in zip(self.per_second, other.per_second, strict=True))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that is measured.
+
+    Attributes:
+        levels: By the number of open streams.
+        rates: By path, then by server: `service`, `fastapi`, `starlette`.
+        memory_mb: By the number of answers that the service has streamed before.
+    """
+
+    levels: list[Level]
+    rates: dict[str, dict[str, Rate]]
+    memory_mb: dict[int, float]
+
+
+async def measure(plan: Plan) -> Figures:
+    """Run everything, one thing after the other."""
+    with running("bench.paced_model") as model:
+        environment = {
+            "APP_ENV": "production",
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{model.port}/v1",
+            "LLM_MODEL": MODEL,
+        }
+        with running("bench.collectable", "project1_qa_api", environment=environment) as service:
+            memory = await memory_after_answers(service, plan.answers)
+        with running("project1_qa_api", environment=environment) as service:
+            levels = await latencies(plan, model, service)
+        with (
+            running("project1_qa_api", environment=environment) as service,
+            running("bench.bare", "fastapi", environment=environment) as fastapi,
+            running("bench.bare", "starlette", environment=environment) as starlette,
+        ):
+            servers = {"service": service, "fastapi": fastapi, "starlette": starlette}
+            rates = {
+                "/health": await rates_of(plan, servers, get("/health")),
+                "/ask": await rates_of(plan, servers, post("/ask", {"question": str(ASK_SCRIPT)})),
+            }
+    return Figures(levels, rates, memory)
+
+
+async def latencies(plan: Plan, model: Server, service: Server) -> list[Level]:
+    """Stream on both ways in turn, at every level."""
+    levels = [Level(streams, script) for streams, script in plan.levels.items()]
+    for level in levels:
+        question = str(level.script)
+        ways = [
+            (
+                level.direct,
+                model,
+                post(
+                    "/v1/chat/completions",
+                    {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": question}]},
+                ),
+            ),
+            (level.through, service, post("/ask/stream", {"question": question})),
+        ]
+        for _ in range(plan.stream_rounds):
+            for seen, server, request in ways:
+                with _timed(seen, model, service):
+                    await _keep_streams_open(seen, level, server.port, request, plan.counted_streams[level.streams])
+    return levels
+
+
+async def _keep_streams_open(seen: Streams, level: Level, port: int, request: bytes, counted: int) -> None:
+    """Hold a number of streams open, begun evenly over the length of one, and count those in the middle.
+
+    Each client's first stream brings the number up and its last keeps it up while others still count theirs.
+    """
+    length = level.script.tokens * level.script.gap_ms / 1000
+
+    async def client(number: int) -> None:
+        await asyncio.sleep(length * number / level.streams)
+        connection = await Connection.open(port)
+        try:
+            await read_stream(Streams(), level.script, connection, request)
+            for _ in range(counted):
+                await read_stream(seen, level.script, connection, request)
+            await read_stream(Streams(), level.script, connection, request)
+        except (UnexpectedAnswer, OSError, EOFError):
+            seen.errors += 1
+        finally:
+            connection.close()
+
+    await asyncio.gather(*(client(number) for number in range(level.streams)))
+
+
+async def read_stream(seen: Streams, script: Script, connection: Connection, request: bytes) -> None:
+    """Read one stream to its end, and note its times.
+
+    Raises:
+        UnexpectedAnswer: if it is not complete.
+    """
+    previous = perf_counter_ns()
+    tokens = 0
+    last = b""
+    async for received, last in connection.events(request):
+        sent = sent_at(last)
+        if sent is None:
+            continue
+        tokens += 1
+        seen.under_way.append((received - sent) / 1e6)
+        (seen.first if tokens == 1 else seen.gaps).append((received - previous) / 1e6)
+        previous = received
+    if tokens != script.tokens or not (last.startswith(b"event: done") or last == b"data: [DONE]"):
+        raise UnexpectedAnswer(f"{tokens} tokens of {script.tokens}")
+
+
+@contextmanager
+def _timed(seen: Streams, model: Server, service: Server) -> Iterator[None]:
+    before = perf_counter(), process_time(), model.cpu_seconds(), service.cpu_seconds()
+    yield
+    after = perf_counter(), process_time(), model.cpu_seconds(), service.cpu_seconds()
+    wall, client, model_cpu, service_cpu = (b - a for a, b in zip(before, after, strict=True))
+    seen.seconds += wall
+    seen.client_busy += client
+    seen.model_busy += model_cpu
+    seen.service_busy += service_cpu
+
+
+async def rates_of(plan: Plan, servers: Mapping[str, Server], request: bytes) -> dict[str, Rate]:
+    """Ask the servers in turn, round after round; the first round warms them up and does not count."""
+    for server in servers.values():
+        await _ask_for(plan.rate_seconds, server, request, Rate())
+    rates = {name: Rate() for name in servers}
+    for _ in range(plan.rate_rounds):
+        for name, server in servers.items():
+            await _ask_for(plan.rate_seconds, server, request, rates[name])
+    return rates
+
+
+async def _ask_for(seconds: float, server: Server, request: bytes, rate: Rate) -> None:
+    connections = [await Connection.open(server.port) for _ in range(CONNECTIONS)]
+    cpu_before = server.cpu_seconds()
+    started = perf_counter()
+    done = 0
+
+    async def keep_asking(connection: Connection) -> None:
+        nonlocal done
+        while perf_counter() - started < seconds:
+            await connection.exchange(request)
+            done += 1
+
+    await asyncio.gather(*map(keep_asking, connections))
+    rate.per_second.append(done / (perf_counter() - started))
+    rate.cpu_seconds += server.cpu_seconds() - cpu_before
+    rate.requests += done
+    for connection in connections:
+        connection.close()
+
+
+async def memory_after_answers(service: Server, step: int) -> dict[int, float]:
+    """Stream answers, and look at the service's memory after a warm-up and after 1, 2, 4 and 6 steps of them."""
+    request = post("/ask/stream", {"question": str(MEMORY_SCRIPT)})
+    await _stream_answers(service, request, step // 5)
+    memory = {0: await _settled_memory(service)}
+    answers = 0
+    for steps in (1, 1, 2, 2):
+        await _stream_answers(service, request, steps * step)
+        answers += steps * step
+        memory[answers] = await _settled_memory(service)
+    return memory
+
+
+async def _stream_answers(service: Server, request: bytes, count: int) -> None:
+    async def client(share: int) -> None:
+        connection = await Connection.open(service.port)
+        for _ in range(share):
+            await read_stream(Streams(), MEMORY_SCRIPT, connection, request)
+        connection.close()
+
+    shares = [count // CONNECTIONS + (number < count % CONNECTIONS) for number in range(CONNECTIONS)]
+    await asyncio.gather(*map(client, shares))
+
+
+async def _settled_memory(service: Server) -> float:
+    await asyncio.sleep(0.5)  # background tasks and closed connections end
+    service.process.send_signal(signal.SIGUSR1)  # collect garbage, see `bench.collectable`
+    await asyncio.sleep(0.5)
+    return service.memory_mb()

@@ -1,0 +1,113 @@
+"""Starts the servers that are measured, each a process of its own on a free loopback port, and surely ends them."""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import psutil
+import uvicorn
+from starlette.types import ASGIApp
+
+_START_SECONDS = 60
+_STOP_SECONDS = 15
+_PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        port: Where it listens, on 127.0.0.1.
+        process: For its memory and its processor time.
+    """
+
+    port: int
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used so far."""
+        used = self.process.cpu_times()
+        return used.user + used.system
+
+    def memory_mb(self) -> float:
+        """The physical memory that it occupies now, in MB (10⁶ bytes)."""
+        return self.process.memory_info().rss / 1e6
+
+
+@contextmanager
+def running(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Serve while the block runs.
+
+    Args:
+        module: Run as `python -m MODULE ARGUMENTS --fd N`, where N is the number of a listening socket.
+        arguments: Its own.
+        environment: Added to what any program needs. Nothing else of this process's environment is passed on, so
+            that a `.env` or an exported key changes no figure.
+
+    Raises:
+        RuntimeError: if it ends instead of answering; with the end of its output.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening, tempfile.TemporaryFile() as output:
+        port: int = listening.getsockname()[1]
+        # The guard ends the server should this process be killed.
+        guard = ["-m", "shared.dev.child", str(int(signal.SIGTERM)), str(os.getpid())]
+        command = [sys.executable, *guard, sys.executable, "-m", module, *arguments, "--fd", str(listening.fileno())]
+        process = subprocess.Popen(
+            command,
+            cwd=Path(__file__).parent.parent,
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[listening.fileno()],
+        )
+        try:
+            if not _answers(port, process):
+                output.seek(0)
+                raise RuntimeError(f"{module} did not start: {output.read()[-2000:].decode(errors='replace')}")
+            yield Server(port, psutil.Process(process.pid))
+        finally:
+            _end(process)
+
+
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for the first answer to `GET /health`."""
+    give_up = monotonic() + _START_SECONDS
+    while process.poll() is None and monotonic() < give_up:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                if connection.recv(12).endswith(b" 200"):
+                    return True
+        except OSError:
+            pass
+        sleep(0.05)
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def serve_handed_socket(app: ASGIApp, arguments: Sequence[str] | None = None) -> None:
+    """Serve an app on the socket that `running` handed over, with the settings of `shared.serve`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    fd: int = parser.parse_args(arguments).fd
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])

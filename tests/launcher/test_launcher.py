@@ -1,0 +1,189 @@
+"""The launcher on real processes: what it starts, what it says, and that nothing of it is left behind."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from tests.support.launched import SECONDS, Launched, assert_gone, free_port
+from tests.support.scripted_model import ScriptedModel, says
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_signal_ends_everything_in_order(
+    launch: Callable[..., Launched], given: dict[str, str], number: signal.Signals
+) -> None:
+    launched = launch(**given)
+    launched.said("project1: ready")
+    children = launched.descendants()
+    assert len(children) == 1  # every address is given, so there is the app and nothing else
+    assert httpx2.post(f"http://127.0.0.1:{given['PORT']}/ask", json={"question": "Hi"}).json()["answer"] == "Hello!"
+
+    launched.process.send_signal(number)
+
+    assert launched.ends() == 0
+    assert_gone(children)
+    assert "Traceback" not in launched.output
+
+
+def test_an_open_stream_may_end_before_the_app_does(
+    launch: Callable[..., Launched], given: dict[str, str], model: ScriptedModel
+) -> None:
+    model.says("a stream that goes on for a while", tokens_per_second=5)
+    launched = launch(**given)
+    launched.said("project1: ready")
+    url = f"http://127.0.0.1:{given['PORT']}/ask/stream"
+
+    with httpx2.stream("POST", url, json={"question": "Hi"}) as response:
+        lines = response.iter_lines()
+        next(lines)
+        launched.process.terminate()
+        rest = list(lines)
+
+    assert "event: done" in rest
+    assert launched.ends() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_killed_launcher_leaves_nothing(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+    launched = launch(**given)
+    launched.said("project1: ready")
+    children = launched.descendants()
+
+    launched.process.kill()
+
+    assert_gone(children)
+    again = launch(**given)
+    again.said("project1: ready")
+
+
+def test_leftovers_end_at_the_next_start(
+    launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path
+) -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(sleep) as leftover, subprocess.Popen(sleep) as stranger:
+        started = psutil.Process(leftover.pid).create_time()
+        children = [[leftover.pid, started], [stranger.pid, started - 1000]]  # the second pid was given out anew
+        (tmp_path / ".data" / "project1").mkdir(parents=True)
+        (tmp_path / ".data" / "project1" / "children.json").write_text(json.dumps(children))
+
+        # Here they are children of this process, and are not quite gone until it has asked for them.
+        reaper = threading.Thread(target=leftover.wait)
+        reaper.start()
+        launch(**given).said("project1: ready")
+        reaper.join(SECONDS)
+
+        assert leftover.poll() == -signal.SIGTERM
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_an_app_that_dies_is_started_again_at_its_address(
+    launch: Callable[..., Launched], given: dict[str, str]
+) -> None:
+    launched = launch(**given)
+    launched.said("project1: ready")
+    first = launched.descendant("project1_qa_api")
+
+    first.kill()
+
+    launched.said("project1 was killed by SIGKILL; starting it again in 0.5 s (1 of 5)")
+    # No connection is refused meanwhile: the launcher holds the socket.
+    assert httpx2.get(f"http://127.0.0.1:{given['PORT']}/health", timeout=SECONDS).status_code == 200
+    assert launched.descendant("project1_qa_api").pid != first.pid
+
+
+def test_two_at_once_in_different_folders(
+    launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path
+) -> None:
+    ports = [str(free_port()), str(free_port())]
+    for port in ports:
+        launch(folder=tmp_path / port, **(given | {"PORT": port})).said("project1: ready")
+
+    for port in ports:
+        assert httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200
+
+
+def test_make_stop_ends_what_runs_in_this_folder(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+    launched = launch(**given)
+    launched.said("project1: ready")
+    children = launched.descendants()
+
+    stop = launch("--stop")
+
+    assert stop.ends() == 0
+    assert stop.output == "project1: stopped\n"
+    assert launched.ends() == 0
+    assert_gone(children)
+
+
+def refused(launched: Launched) -> str:
+    """Return the one line with which a launcher that could not start has ended."""
+    assert launched.ends() == 2, launched.output
+    (line,) = [line for line in launched.lines if not line.endswith("so the embedded model server is started\n")]
+    assert line.startswith("error: ")
+    return line
+
+
+def test_a_taken_port_is_one_line(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", int(given["PORT"]))):
+        line = refused(launch(**given))
+
+    assert f"cannot listen on 127.0.0.1:{given['PORT']}" in line
+    assert "PORT chooses another" in line
+
+
+def test_a_second_launcher_is_one_line(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+    first = launch(**given)
+    first.said("project1: ready")
+
+    assert f"project1 runs here already (process {first.process.pid})" in refused(launch(**given))
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / ".data").write_text("in the way")
+
+    assert "cannot write to" in refused(launch(**given))
+
+
+def test_an_unknown_stage_is_one_line(launch: Callable[..., Launched]) -> None:
+    assert "there is no stage project9; there are: project1" in refused(launch("project9"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"APP_ENV": "production"}, "OPENAI_BASE_URL is not set"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "LLM_MODEL is not set"),
+        ({"OPENAI_BASE_URL": "nonsense", "LLM_MODEL": "m"}, "OPENAI_BASE_URL: must be an http"),
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: "),
+    ],
+)
+def test_wrong_settings_are_one_line(launch: Callable[..., Launched], environment: dict[str, str], said: str) -> None:
+    assert said in refused(launch(**environment))
+
+
+def test_the_addresses_may_stand_in_dotenv(
+    launch: Callable[..., Launched], given: dict[str, str], model: ScriptedModel, tmp_path: Path
+) -> None:
+    model.does(says("from the model in .env"))
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+
+    launched = launch()
+    launched.said("project1: ready")
+
+    answer = httpx2.post(f"http://127.0.0.1:{given['PORT']}/ask", json={"question": "Hi"}).json()["answer"]
+    assert answer == "from the model in .env"
+    assert len(launched.descendants()) == 1

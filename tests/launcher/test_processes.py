@@ -1,0 +1,87 @@
+"""A child that will not stay up, and one that will not end."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.dev.processes import Child, ChildFailed
+from tests.support.until import until
+
+
+async def at_once() -> bool:
+    return True
+
+
+async def never() -> bool:
+    return False
+
+
+def child(code: str, **changes: object) -> Child:
+    fixed = {
+        "name": "the child",
+        "command": [sys.executable, "-c", code],
+        "environment": os.environ,
+        "is_ready": at_once,
+    }
+    return Child(**(fixed | {"back_off": (0.01, 0.01)} | changes))  # type: ignore[arg-type]  # as each test needs
+
+
+async def test_a_child_that_ends_again_and_again_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+    starts = []
+    one = child("raise SystemExit(3)", on_start=lambda: starts.append(1))
+    await one.start()
+
+    with pytest.raises(ChildFailed, match=r"^the child ended with status 3$"):
+        await one.keep_running()
+
+    assert len(starts) == 3
+    assert capsys.readouterr().out.count("the child ended with status 3; starting it again") == 2
+
+
+async def test_wrong_settings_are_not_tried_again() -> None:
+    one = child("raise SystemExit(2)")
+    await one.start()
+
+    with pytest.raises(ChildFailed):
+        await one.keep_running()
+
+
+async def test_a_child_that_ends_before_it_serves_is_a_failure(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    one = child("print('its last words'); raise SystemExit(3)", is_ready=never, log=log)
+
+    with pytest.raises(ChildFailed, match=r"^the child ended with status 3, see .*child\.log$"):
+        await one.start()
+
+    assert log.read_text() == "its last words\n"
+
+
+async def test_a_child_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    )
+    one = child(code, stop_seconds=0.5, log=log)
+    await one.start()
+    assert one.pid
+    process = psutil.Process(one.pid)
+    await until(lambda: "deaf" in log.read_text())
+
+    await one.stop()
+
+    assert not process.is_running()
+    assert one.pid is None
+
+
+async def test_the_signal_of_a_killed_child_is_named() -> None:
+    one = child("import time; time.sleep(600)", back_off=())
+    await one.start()
+    assert one.pid
+    os.kill(one.pid, signal.SIGKILL)
+
+    with pytest.raises(ChildFailed, match="was killed by SIGKILL"):
+        await one.keep_running()

@@ -1,0 +1,145 @@
+"""The embedded model server, spoken to by OpenAI's own client; and stage 1 in front of llama.cpp's own server."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import httpx2
+import openai
+import pytest
+
+from shared.dev.model_server.app import create_app
+from shared.dev.model_server.llama import SMOLLM, start_llama, weights
+from shared.errors import ConfigurationError
+from tests.support.running import running
+from tests.support.sse import ask_stream
+
+pytestmark = pytest.mark.slow
+
+QUESTION = "Why is the sky blue?"
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    with running(create_app(*weights(None))) as url:
+        yield url
+
+
+@pytest.fixture
+async def api(server_url: str) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{server_url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+async def test_it_says_what_it_is(api: openai.AsyncOpenAI) -> None:
+    models = (await api.models.list()).data
+
+    assert models[0].id == SMOLLM
+    assert "often wrong" in str(models[0].model_extra)
+
+
+async def test_it_answers(api: openai.AsyncOpenAI) -> None:
+    answer = await api.chat.completions.create(
+        model=SMOLLM, messages=[{"role": "user", "content": QUESTION}], max_tokens=60, temperature=0
+    )
+
+    assert answer.model == SMOLLM
+    assert "light" in str(answer.choices[0].message.content)
+    assert answer.usage
+    assert answer.usage.completion_tokens <= 60
+
+
+async def test_it_streams_while_it_computes(api: openai.AsyncOpenAI) -> None:
+    arrivals: list[float] = []
+    usage = None
+    stream = await api.chat.completions.create(
+        model=SMOLLM,
+        messages=[{"role": "user", "content": "Tell me a story."}],
+        max_tokens=60,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    async for chunk in stream:
+        arrivals.append(time.monotonic())
+        usage = chunk.usage or usage
+
+    assert len(arrivals) > 30
+    assert usage
+    # Computing 60 tokens takes about a second, sending them together would take next to nothing.
+    assert arrivals[-1] - arrivals[0] > 0.05
+
+
+async def test_it_keeps_to_a_json_schema(api: openai.AsyncOpenAI) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}, "capital": {"type": "boolean"}},
+        "required": ["city", "capital"],
+        "additionalProperties": False,
+    }
+    answer = await api.chat.completions.create(
+        model=SMOLLM,
+        messages=[{"role": "user", "content": "Name a city."}],
+        response_format={"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}},
+        max_tokens=60,
+    )
+
+    assert set(json.loads(str(answer.choices[0].message.content))) == {"city", "capital"}
+
+
+async def test_it_stops_when_its_client_leaves(server_url: str) -> None:
+    body = {"messages": [{"role": "user", "content": "Count to a million."}], "max_tokens": 4000}
+    async with httpx2.AsyncClient(base_url=server_url, trust_env=False) as http:
+        with pytest.raises(httpx2.ReadTimeout):
+            await http.post("/v1/chat/completions", json=body, timeout=0.5)
+        async with http.stream("POST", "/v1/chat/completions", json=body | {"stream": True}) as response:
+            await anext(response.aiter_raw())
+        # All of its slots are free again, or this would wait for the rest of those 8,000 tokens.
+        async with asyncio.timeout(20):
+            short = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+            answers = await asyncio.gather(*(http.post("/v1/chat/completions", json=short) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"messages": "x"}', b'{"messages": [7]}', b"\xff"])
+async def test_it_refuses_what_is_no_request(server_url: str, content: bytes) -> None:
+    async with httpx2.AsyncClient(base_url=server_url, trust_env=False) as http:
+        response = await http.post("/v1/chat/completions", content=content)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["message"]
+
+
+async def test_a_context_that_is_too_long_is_said_so(api: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await api.chat.completions.create(model=SMOLLM, messages=[{"role": "user", "content": "word " * 9000}])
+
+    assert caught.value.type == "exceed_context_size_error"
+
+
+def test_another_gguf_can_be_named(tmp_path: Path) -> None:
+    other = tmp_path / "my-model.gguf"
+    other.touch()
+
+    assert weights(str(other)) == ("my-model", other)
+    with pytest.raises(ConfigurationError, match="LOCAL_LLM_GGUF: there is no file"):
+        weights(str(tmp_path / "missing.gguf"))
+
+
+async def test_stage_1_in_front_of_llama_cpps_own_server(serve: Callable[..., AbstractContextManager[str]]) -> None:
+    llama = start_llama("independent", weights(None)[1])
+    settings = {"openai_base_url": f"{llama.listening_address}/v1", "llm_model": "independent"}
+    with serve(**settings) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+            whole = (await http.post("/ask", json={"question": QUESTION, "max_tokens": 60, "temperature": 0})).json()
+            *tokens, (last, done) = await ask_stream(http, question=QUESTION, max_tokens=60, temperature=0)
+            too_long = await http.post("/ask/batch", json={"questions": ["🦜" * 4000]})
+
+    assert whole["model"] == "independent"
+    assert "light" in whole["answer"]
+    assert whole["usage"]["output_tokens"] <= 60
+    assert (last, done["model"]) == ("done", "independent")
+    assert done["usage"]["output_tokens"] >= len(tokens) - 1
+    assert too_long.json()["items"][0]["error"]["type"] == "urn:problem:input-too-long"

@@ -1,0 +1,87 @@
+"""The OpenAPI document, and that the service keeps to it, whatever it is sent."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+
+from project1_qa_api.main import create_app
+from project1_qa_api.settings import Settings
+
+JSON_PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+def document(make_settings: Callable[..., Settings]) -> dict[str, Any]:
+    return create_app(make_settings()).openapi()
+
+
+def test_the_operations_are_those_of_the_contract(document: dict[str, Any]) -> None:
+    operations = {(method, path) for path, item in document["paths"].items() for method in item}
+
+    assert operations == {
+        ("get", "/health"),
+        ("get", "/ready"),
+        ("post", "/ask"),
+        ("post", "/ask/stream"),
+        ("post", "/ask/batch"),
+        ("get", "/ask/history"),
+    }
+
+
+def test_every_error_is_described_in_its_real_shape(document: dict[str, Any]) -> None:
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    assert list(response["content"]) == [JSON_PROBLEM], (path, status)
+    assert set(document["paths"]["/ask"]["post"]["responses"]) == {"200", "400", "413", "422", "503", "504"}
+    assert set(document["paths"]["/ask/stream"]["post"]["responses"]) == {"200", "400", "413", "422", "503", "504"}
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert document["components"]["schemas"]["Problem"]["examples"]
+
+
+def test_every_field_of_a_request_has_an_example(document: dict[str, Any]) -> None:
+    for name in ("AskRequest", "BatchRequest"):
+        for field, schema in document["components"]["schemas"][name]["properties"].items():
+            assert "examples" in schema, (name, field)
+
+
+async def test_swagger_ui_comes_from_the_service_itself(client: httpx2.AsyncClient) -> None:
+    page = await client.get("/docs")
+
+    assert page.status_code == 200
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert (await client.get(f"/docs/files/{file}")).status_code == 200
+
+
+OPERATIONS = ["GET /health", "GET /ready", "POST /ask", "POST /ask/stream", "POST /ask/batch", "GET /ask/history"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_whatever_is_sent_is_answered_as_described(app_url: str, operation: str) -> None:
+    method, path = operation.split(" ")
+    schema = schemathesis.openapi.from_url(f"{app_url}/openapi.json")
+
+    @given(
+        case=schema[path][method].as_strategy(generation_mode=GenerationMode.NEGATIVE)
+        | schema[path][method].as_strategy()
+    )
+    @settings(
+        max_examples=100,
+        derandomize=True,  # the same requests each time
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def fuzz(case: Case[Any]) -> None:
+        case.call_and_validate()
+
+    fuzz()

@@ -1,0 +1,84 @@
+"""Logs: readable in development, one JSON object a line in production, and never a secret."""
+
+import io
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from loguru import logger
+
+from project1_qa_api.settings import Settings
+from shared.logs import configure_logging
+
+KEY = "sk-0123456789abcdef"
+
+
+@pytest.fixture
+def log(make_settings: Callable[..., Settings]) -> Iterator[Callable[[str], io.StringIO]]:
+    def configure(app_env: str) -> io.StringIO:
+        stream = io.StringIO()
+        configure_logging(make_settings(app_env=app_env, openai_api_key=KEY), stream)
+        return stream
+
+    yield configure
+    configure_logging(make_settings())
+
+
+def test_production_writes_one_json_object_a_line(log: Callable[[str], io.StringIO]) -> None:
+    stream = log("production")
+
+    with logger.contextualize(request_id="r1"):
+        logger.bind(run="x").info("two\nlines {}", "and an argument")
+    logging.getLogger("some.library").warning("from %s", "elsewhere")
+
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert first["message"] == "two\nlines and an argument"
+    assert (first["level"], first["request_id"], first["run"]) == ("INFO", "r1", "x")
+    assert first["logger"] == __name__
+    assert (second["logger"], second["level"], second["message"]) == ("some.library", "WARNING", "from elsewhere")
+
+
+def test_an_exception_is_one_line_too(log: Callable[[str], io.StringIO]) -> None:
+    stream = log("production")
+
+    try:
+        os.environ["missing"]
+    except KeyError:
+        logger.exception("it failed")
+
+    (line,) = stream.getvalue().splitlines()
+    assert "KeyError: 'missing'" in json.loads(line)["exception"]
+
+
+def test_development_writes_a_readable_line_that_a_client_cannot_break(log: Callable[[str], io.StringIO]) -> None:
+    stream = log("development")
+
+    with logger.contextualize(request_id="0123456789"):
+        logger.info("GET /a\nFORGED {}", 1)
+
+    (line,) = stream.getvalue().splitlines()
+    assert "INFO" in line
+    assert "01234567 " in line
+    assert "GET /a\\nFORGED 1" in line
+
+
+@pytest.mark.parametrize("app_env", ["development", "production"])
+def test_a_secret_is_masked_wherever_it_turns_up(log: Callable[[str], io.StringIO], app_env: str) -> None:
+    stream = log(app_env)
+
+    logger.info("Authorization: Bearer {}", KEY)
+    logging.getLogger("library").error("the key %s was refused", KEY)
+    logger.opt(exception=ValueError(f"bad key {KEY}")).error("it failed")
+
+    assert KEY not in stream.getvalue()
+    assert stream.getvalue().count("********") == 3
+
+
+def test_settings_do_not_show_secrets(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings(openai_api_key=KEY)
+
+    assert KEY not in repr(settings)
+    assert KEY not in str(settings.model_dump())
+    assert settings.secrets() == [KEY]

