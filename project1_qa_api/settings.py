@@ -10,7 +10,7 @@ class Settings(shared.Settings):
 
     port: int = Field(default=8001, ge=0, le=65535)
     system_prompt: str = Field(
-        default="You are a helpful assistant. Answer in a few clear sentences, in the language of the question.",
+        default="You are a helpful assistant. Give short, clear answers.",
         description="Sent with a question that brings no `system` of its own.",
     )
     batch_concurrency: int = Field(default=4, ge=1, description="Questions of one batch that are asked at once.")

@@ -1,6 +1,7 @@
 /** The page: a language switch, and one section for each panel that the server names in `<meta name="panels">`. */
 
 import { element } from "./dom.js";
+import { field } from "./field.js";
 import { request } from "./http.js";
 import { chooseLanguage, firstLanguage, onLanguageChange, say } from "./language.js";
 import { Problem, problemNotice } from "./problem.js";
@@ -11,7 +12,7 @@ import { streamEvents } from "./sse.js";
  *
  * @typedef {typeof page} Page
  */
-const page = { element, say, onLanguageChange, request, streamEvents, Problem, problemNotice };
+const page = { element, field, say, onLanguageChange, request, streamEvents, Problem, problemNotice };
 
 /**
  * What a panel's module exports.

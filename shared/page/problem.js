@@ -102,6 +102,7 @@ export function problemNotice(error, retry) {
     return notice(say(element("p", { role: "alert" }), ANYTHING_ELSE));
   }
   const sentence = SENTENCES[error.type] ?? SENTENCES[error.status] ?? ANYTHING_ELSE;
+  /** @type {Node[]} */
   const parts = [say(element("p", { role: "alert" }), sentence), ...serversWords(error)];
   if (retry && error.isTemporary) parts.push(retryButton(retry, error.retryAfter ?? 0));
   if (error.requestId) parts.push(requestIdLine(error.requestId));

@@ -44,12 +44,12 @@ def test_an_exception_is_one_line_too(log: Callable[[str], io.StringIO]) -> None
     stream = log("production")
 
     try:
-        os.environ["missing"]
+        os.environ["MISSING"]
     except KeyError:
         logger.exception("it failed")
 
     (line,) = stream.getvalue().splitlines()
-    assert "KeyError: 'missing'" in json.loads(line)["exception"]
+    assert "KeyError: 'MISSING'" in json.loads(line)["exception"]
 
 
 def test_development_writes_a_readable_line_that_a_client_cannot_break(log: Callable[[str], io.StringIO]) -> None:

@@ -91,4 +91,4 @@ def test_they_cannot_be_changed() -> None:
     settings = load_settings(Settings)
 
     with pytest.raises(ValidationError, match="frozen"):
-        settings.__setattr__("port", 1)  # noqa: PLC2801  as an assignment the type checker refuses it already
+        settings.__setattr__("port", 1)  # written out: the type checker refuses the assignment

@@ -20,7 +20,7 @@ from shared.errors import ClientClosedRequest
 from shared.streaming import while_connected
 
 WHAT_IT_IS = (
-    "An embedded model for trying things out: small, quick to start, often wrong. "
+    "An embedded model for trying things out: small, quick to start, English only, often wrong. "
     "Set OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL for a real one."
 )
 

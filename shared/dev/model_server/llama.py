@@ -11,6 +11,7 @@ from shared.errors import ConfigurationError
 SMOLLM = "smollm2-135m-instruct"
 _CONTEXT = 8192  # tokens: what SmolLM2 was trained with, shared by the requests that run side by side
 _PARALLEL = 4
+_LONGEST_ANSWER = 512  # tokens, where a request does not say
 
 
 def weights(environment_gguf: str | None) -> tuple[str, Path]:
@@ -51,9 +52,12 @@ def start_llama(name: str, gguf: Path) -> xllamacpp.Server:
     params.n_parallel = _PARALLEL
     params.kv_unified = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _cores()
-    # What the model's authors recommend; a request's own values win.
+    # The first two are what the model's authors recommend. A request's own values win over all of these.
     params.sampling.temp = 0.2
     params.sampling.top_p = 0.9
+    # A model this small is soon caught in a loop, and would write until its context is full.
+    params.sampling.penalty_repeat = 1.1
+    params.n_predict = _LONGEST_ANSWER
     return xllamacpp.Server(params)
 
 

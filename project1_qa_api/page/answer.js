@@ -1,0 +1,98 @@
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ * @typedef {import("../../shared/page/language.js").Text} Text
+ *
+ * @typedef {object} Done The last event of `POST ask/stream`.
+ * @property {string} id
+ * @property {string} model
+ * @property {{input_tokens: number, output_tokens: number} | null} usage
+ * @property {string} finish_reason
+ * @property {number} latency_ms
+ */
+
+/**
+ * The answer, as it is written, and what is known about it afterwards.
+ *
+ * @param {Page} page
+ */
+export function answerView({ element, say, problemNotice }) {
+  const text = document.createTextNode("");
+  const body = element("div", { className: "answer" }, text);
+  // A screen reader that read out every token would drown its user. So the status is announced, the answer is not.
+  const status = element("p", { className: "hint", role: "status" });
+  const after = element("div", { className: "after" });
+  const heading = say(element("h3"), { en: "Answer", zh: "回答" });
+  const node = element("section", { hidden: true }, heading, body, status, after);
+
+  function start() {
+    node.hidden = false;
+    text.data = "";
+    body.hidden = true;
+    body.ariaBusy = "true";
+    after.replaceChildren();
+    say(status, { en: "Waiting for the model…", zh: "正在等待模型……" });
+  }
+
+  /** @param {string} piece */
+  function append(piece) {
+    if (body.hidden) {
+      body.hidden = false;
+      say(status, { en: "Writing…", zh: "正在生成……" });
+    }
+    text.appendData(piece);
+  }
+
+  /** @param {Done} done */
+  function finish(done) {
+    const empty = text.data === "";
+    end(empty ? { en: "The model answered with no text.", zh: "模型没有给出任何文字。" } : { en: "Done.", zh: "回答完毕。" });
+    after.append(facts(done));
+  }
+
+  function stop() {
+    end({ en: "Stopped. The answer is not complete.", zh: "已停止，回答不完整。" });
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {() => void} retry
+   */
+  function fail(error, retry) {
+    end({ en: "", zh: "" }); // the notice says it
+    after.append(problemNotice(error, retry));
+  }
+
+  /** @param {Text} message */
+  function end(message) {
+    body.ariaBusy = "false";
+    say(status, message);
+  }
+
+  /** @param {Done} done */
+  function facts({ model, usage, latency_ms, finish_reason }) {
+    const list = element("dl", { className: "facts" });
+    /** @type {(term: Text, value: Text) => void} */
+    const add = (term, value) => list.append(element("div", {}, say(element("dt"), term), say(element("dd"), value)));
+    add({ en: "Model", zh: "模型" }, same(model));
+    if (usage) {
+      add({ en: "Tokens in", zh: "输入 token" }, same(usage.input_tokens.toLocaleString("en")));
+      add({ en: "Tokens out", zh: "输出 token" }, same(usage.output_tokens.toLocaleString("en")));
+    }
+    const milliseconds = Math.round(latency_ms).toLocaleString("en");
+    add({ en: "Time", zh: "用时" }, { en: `${milliseconds} ms`, zh: `${milliseconds} 毫秒` });
+    if (finish_reason !== "stop") add({ en: "Ended by", zh: "结束原因" }, ending(finish_reason));
+    return list;
+  }
+
+  return { node, start, append, finish, stop, fail };
+}
+
+/** @param {string} finishReason */
+function ending(finishReason) {
+  return finishReason === "length" ? { en: "length limit (length)", zh: "达到长度上限（length）" } : same(finishReason);
+}
+
+/** @param {string} text */
+function same(text) {
+  return { en: text, zh: text };
+}
