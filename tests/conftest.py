@@ -20,6 +20,18 @@ for name in [*Settings.model_fields, "langsmith_tracing", "langchain_tracing_v2"
 Settings.model_config["env_file"] = None
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Where `CI` is true, a test that was skipped has failed."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome, report.longrepr = (
+            "failed",
+            f"{item.nodeid} was skipped, and CI skips nothing: {report.longrepr}",
+        )
+
+
 @pytest.fixture(scope="session")
 def _model_server() -> Iterator[ScriptedModel]:
     server = ScriptedModel()

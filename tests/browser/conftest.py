@@ -1,0 +1,55 @@
+"""A real headless Chromium, which may speak to this machine only."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+# Whatever a browser does of its own accord would be a connection that the test did not ask for.
+_FLAGS = [
+    "--no-sandbox",  # CI runs as root, where Chromium's sandbox cannot
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+# Not for the whole session: while it is open, playwright's own event loop keeps the async tests from running.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, as `CHROMIUM` or the path names it."""
+    names = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"]
+    executable = next((path for name in names if name and (path := shutil.which(name))), None)
+    if executable is None:
+        pytest.skip("NO BROWSER: the page is not tested; `apt-get install chromium`, or name one with CHROMIUM=")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of a fresh, English-speaking visitor. Anything on its console that is an error fails the test."""
+    context = browser.new_context(locale="en-US")
+    context.route("**/*", _stay_on_this_machine)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []
+
+
+def _stay_on_this_machine(route: Route) -> None:
+    if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost"):
+        route.continue_()
+    else:
+        route.abort()
