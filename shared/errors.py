@@ -218,7 +218,7 @@ def problem_of(error: Exception, request_id: str | None = None) -> Problem:
 def _invalid_field(item: Mapping[str, Any]) -> InvalidField:
     # What the client sent may be no text at all (a lone surrogate as a field's name), or endless.
     loc = [part if isinstance(part, int) else _printable(part) for part in item["loc"]]
-    return InvalidField(loc=loc, msg=_printable(item["msg"]), type=item["type"])
+    return InvalidField(loc=loc, msg=_printable(item["msg"].removeprefix("Value error, ")), type=item["type"])
 
 
 def _printable(text: str, limit: int = 200) -> str:

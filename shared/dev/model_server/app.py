@@ -68,6 +68,7 @@ def create_app(model: str, gguf: Path) -> Starlette:
         try:
             return await _forward(request, "/v1/chat/completions", body)
         except ClientClosedRequest:
+            logger.info("the client left before its answer began; llama.cpp stops")
             return Response(status_code=499)
 
     started = int(time.time())
@@ -86,9 +87,15 @@ async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Resp
         upstream = await llama.send(llama.build_request("POST", path, json=body), stream=True)
 
     async def content() -> AsyncIterator[bytes]:
-        async with aclosing(upstream):
-            async for chunk in upstream.aiter_raw():
-                yield chunk
+        complete = False
+        try:
+            async with aclosing(upstream):
+                async for chunk in upstream.aiter_raw():
+                    yield chunk
+            complete = True
+        finally:
+            if not complete:
+                logger.info("the client left before its answer was complete; llama.cpp stops")
 
     return StreamingResponse(content(), upstream.status_code, media_type=upstream.headers["content-type"])
 
