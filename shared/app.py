@@ -11,8 +11,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from shared.errors import (
     PROBLEM_JSON,
+    InvalidRequest,
     Problem,
     RequestBodyTooLarge,
+    ServiceError,
+    UnreadableBody,
     ValidationProblem,
     documented,
     install_error_handler,
@@ -123,19 +126,18 @@ class Service(FastAPI):
 
 
 def _describe_errors(operation: dict[str, Any]) -> None:
-    """Give every error response of an operation the media type and the schema that it really has."""
-    responses = operation["responses"]
+    """Add to an operation the errors that it answers with before its own code is reached."""
+    kinds: list[type[ServiceError]] = []
     if "requestBody" in operation:
-        for status, entry in documented(RequestBodyTooLarge).items():
-            responses[str(status)] = {"description": entry["description"]}
-        responses["400"] = {"description": "The body could not be read"}
+        kinds += [UnreadableBody, RequestBodyTooLarge]
     if "requestBody" in operation or "parameters" in operation:
-        described = responses.get("422", {}).get("description", "")
-        invalid = "The request is not valid"
-        other = described if described not in ("", "Validation Error", invalid) else ""
-        responses["422"] = {"description": f"{invalid}, or: {other}" if other else invalid}
-    for status, response in responses.items():
-        if status.startswith(("4", "5")):
-            model = ValidationProblem if status == "422" else Problem
-            response["content"] = {PROBLEM_JSON: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+        kinds += [InvalidRequest]
+    responses = operation["responses"]
+    for number, ours in documented(*kinds).items():
+        status = str(number)
+        own = responses.get(status, {}).get("content", {}).get(PROBLEM_JSON)
+        if own:  # the operation has described this status for a reason of its own
+            ours["description"] += f"; or: {responses[status]['description']}"
+            ours["content"][PROBLEM_JSON]["examples"] |= own["examples"]
+        responses[status] = ours
     operation["responses"] = dict(sorted(responses.items()))

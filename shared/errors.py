@@ -1,6 +1,8 @@
 """Every error that a client can meet, and the one place that turns it into an answer.
 
     ServiceError                    an answer other than success, known where it is raised
+    ├── UnreadableBody         400  the body cannot be parsed at all
+    ├── InvalidRequest         422  the request has not the documented form
     ├── RequestBodyTooLarge    413  the body is over the limit
     ├── InputTooLongForModel   422  the model's context cannot hold the request
     ├── ModelUnavailable       503  the model endpoint cannot be reached, or fails
@@ -19,10 +21,11 @@ from typing import Any, ClassVar
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from loguru import logger
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 PROBLEM_JSON = "application/problem+json"
+_EXAMPLE_ID = "0f6c1c5e9a6b4d0f8a3a5f6f2c1d7e9b"
 
 
 class ConfigurationError(Exception):
@@ -40,20 +43,6 @@ class InvalidField(BaseModel):
 class Problem(BaseModel):
     """An error, as RFC 9457 describes it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:problem:model-unavailable",
-                    "title": "The language model is not available",
-                    "status": 503,
-                    "detail": "The model endpoint could not be reached. Try again shortly.",
-                    "request_id": "0f6c1c5e9a6b4d0f8a3a5f6f2c1d7e9b",
-                }
-            ]
-        }
-    )
-
     type: str = Field(default="about:blank", description="What kind of error: a stable name to switch on.")
     title: str = Field(description="The kind in words; always the same for one `type`.")
     status: int = Field(description="The HTTP status.")
@@ -64,32 +53,11 @@ class Problem(BaseModel):
 class ValidationProblem(Problem):
     """A request that does not have the documented form."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:problem:invalid-request",
-                    "title": "The request is not valid",
-                    "status": 422,
-                    "detail": "body.question: String should have at least 1 character",
-                    "request_id": "0f6c1c5e9a6b4d0f8a3a5f6f2c1d7e9b",
-                    "errors": [
-                        {
-                            "loc": ["body", "question"],
-                            "msg": "String should have at least 1 character",
-                            "type": "string_too_short",
-                        }
-                    ],
-                }
-            ]
-        }
-    )
-
     errors: list[InvalidField] = Field(default=[], description="What is wrong, one entry for each place.")
 
 
 class ServiceError(Exception):
-    """An answer other than success. Subclasses fix `status`, `type` and `title`; `detail` is said each time.
+    """An answer other than success. Subclasses fix what is always the same; `detail` is said each time.
 
     Args:
         detail: One or two sentences for the client. Never a library's text.
@@ -99,6 +67,7 @@ class ServiceError(Exception):
     status: ClassVar[int]
     type: ClassVar[str]
     title: ClassVar[str]
+    usual_detail: ClassVar[str]  # for the documentation
 
     headers: Mapping[str, str] | None
 
@@ -106,6 +75,14 @@ class ServiceError(Exception):
         Exception.__init__(self, detail)
         self.detail = detail
         self.headers = headers
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Return a problem of this kind, as a client would see it."""
+        problem = Problem(
+            type=cls.type, title=cls.title, status=cls.status, detail=cls.usual_detail, request_id=_EXAMPLE_ID
+        )
+        return problem.model_dump()
 
 
 class RequestBodyTooLarge(ServiceError, HTTPException):
@@ -118,10 +95,35 @@ class RequestBodyTooLarge(ServiceError, HTTPException):
     status = 413
     type = "urn:problem:body-too-large"
     title = "The request body is too large"
+    usual_detail = "The limit is 1,048,576 bytes."
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The limit is {limit_bytes:,} bytes.", headers={"Connection": "close"})
         self.status_code = self.status
+
+
+class UnreadableBody(ServiceError):
+    """The body is no text, or nested without end. FastAPI says so itself; this is its description."""
+
+    status = 400
+    type = "about:blank"
+    title = "Bad Request"
+    usual_detail = "There was an error parsing the body"
+
+
+class InvalidRequest(ServiceError):
+    """The request has not the documented form. Pydantic says so itself; this is its description."""
+
+    status = 422
+    type = "urn:problem:invalid-request"
+    title = "The request is not valid"
+    usual_detail = "body.question: must not be blank"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Return a problem of this kind, as a client would see it."""
+        place = {"loc": ["body", "question"], "msg": "must not be blank", "type": "value_error"}
+        return super().example() | {"errors": [place]}
 
 
 class InputTooLongForModel(ServiceError):
@@ -130,6 +132,7 @@ class InputTooLongForModel(ServiceError):
     status = 422
     type = "urn:problem:input-too-long"
     title = "The input is too long for the model"
+    usual_detail = "The request does not fit into the model's context. Make it shorter."
 
 
 class ModelUnavailable(ServiceError):
@@ -142,6 +145,7 @@ class ModelUnavailable(ServiceError):
     status = 503
     type = "urn:problem:model-unavailable"
     title = "The language model is not available"
+    usual_detail = "The model endpoint could not be reached. Try again shortly."
 
     def __init__(self, detail: str, *, retry_after: int = 5) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
@@ -153,6 +157,7 @@ class ModelTimeout(ServiceError):
     status = 504
     type = "urn:problem:model-timeout"
     title = "The language model did not answer in time"
+    usual_detail = "The model took too long. Try again, or ask for a shorter answer."
 
 
 class NotReady(ServiceError):
@@ -161,6 +166,7 @@ class NotReady(ServiceError):
     status = 503
     type = "urn:problem:not-ready"
     title = "The service is not ready"
+    usual_detail = "Not reachable: database."
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"Retry-After": "5"})
@@ -172,6 +178,7 @@ class ClientClosedRequest(ServiceError):
     status = 499
     type = "urn:problem:client-closed-request"
     title = "The client went away"
+    usual_detail = "The work for this request was stopped."
 
     def __init__(self) -> None:
         super().__init__("The work for this request was stopped.")
@@ -195,9 +202,9 @@ def problem_of(error: Exception, request_id: str | None = None) -> Problem:
             errors = [_invalid_field(item) for item in error.errors()]
             first = errors[0]
             return ValidationProblem(
-                type="urn:problem:invalid-request",
-                title="The request is not valid",
-                status=422,
+                type=InvalidRequest.type,
+                title=InvalidRequest.title,
+                status=InvalidRequest.status,
                 detail=f"{'.'.join(map(str, first.loc))}: {first.msg}",
                 request_id=request_id,
                 errors=errors,
@@ -256,11 +263,16 @@ def documented(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
         kinds: The exceptions that the operation can raise.
 
     Returns:
-        For each status a description and the model; `shared.app` gives them the media type of a problem.
+        For each status a description, the schema (which `shared.app` adds to the document) and an example of each kind.
     """
     described: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
-        earlier = described.get(kind.status)
-        title = f"{earlier['description']}, or: {kind.title}" if earlier else kind.title
-        described[kind.status] = {"model": Problem, "description": title}
+        examples = {kind.__name__: {"summary": kind.title, "value": kind.example()}}
+        if kind.status in described:
+            described[kind.status]["description"] += f"; or: {kind.title}"
+            described[kind.status]["content"][PROBLEM_JSON]["examples"] |= examples
+        else:
+            model = ValidationProblem if kind.status == 422 else Problem
+            content = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}, "examples": examples}
+            described[kind.status] = {"description": kind.title, "content": {PROBLEM_JSON: content}}
     return described

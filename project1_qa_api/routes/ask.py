@@ -37,6 +37,18 @@ from shared.streaming import error_event, while_connected
 router = APIRouter(prefix="/ask", tags=["ask"])
 
 MODEL_ERRORS = documented(InputTooLongForModel, ModelUnavailable, ModelTimeout)
+EXAMPLE_STREAM = """\
+event: token
+data: {"text":"It waits"}
+
+event: token
+data: {"text":" for many things at once."}
+
+event: done
+data: {"id":"5c7a2a0e-6d8c-4b0a-9e39-7d1c1f2f5a63","model":"smollm2-135m-instruct",\
+"usage":{"input_tokens":31,"output_tokens":7},"finish_reason":"stop","latency_ms":412.5}
+
+"""
 
 
 @router.post("", responses=MODEL_ERRORS)
@@ -79,7 +91,7 @@ async def open_stream(
     response_class=EventSourceResponse,
     response_description="Events: `token` {text} …, then `done` {id, model, usage, finish_reason, latency_ms}; "
     "or `error` with a problem.",
-    responses=MODEL_ERRORS,
+    responses=MODEL_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
 )
 async def ask_stream(
     body: AskRequest,

@@ -39,10 +39,12 @@ def test_every_error_is_described_in_its_real_shape(document: dict[str, Any]) ->
             for status, response in operation["responses"].items():
                 if status >= "400":
                     assert list(response["content"]) == [JSON_PROBLEM], (path, status)
+                    for example in response["content"][JSON_PROBLEM]["examples"].values():
+                        assert example["value"]["status"] == int(status)
     assert set(document["paths"]["/ask"]["post"]["responses"]) == {"200", "400", "413", "422", "503", "504"}
     assert set(document["paths"]["/ask/stream"]["post"]["responses"]) == {"200", "400", "413", "422", "503", "504"}
     assert "HTTPValidationError" not in document["components"]["schemas"]
-    assert document["components"]["schemas"]["Problem"]["examples"]
+    assert set(document["components"]["schemas"]["Problem"]["required"]) == {"title", "status", "detail"}
 
 
 def test_every_field_of_a_request_has_an_example(document: dict[str, Any]) -> None:
