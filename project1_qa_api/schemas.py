@@ -4,15 +4,10 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from shared.errors import Problem
-
-
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain NUL characters")
-    return text
+from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 
 
 def _not_blank(text: str) -> str:
@@ -26,7 +21,7 @@ Question = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4000),
     AfterValidator(_not_blank),
-    AfterValidator(_no_nul),
+    WITHOUT_NUL,
     Field(
         description="1 to 4,000 characters, not blank.",
         examples=["What is an event loop?"],
@@ -36,18 +31,12 @@ Question = Annotated[
 SystemPrompt = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4000),
-    AfterValidator(_no_nul),
+    WITHOUT_NUL,
     Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
 ]
 
 
-class Request(BaseModel):
-    """A request body. Unknown fields and wrong types are refused, so that a mistake is noticed and not guessed at."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class AskRequest(Request):
+class AskRequest(RequestBody):
     """A question, and how it is to be answered."""
 
     question: Question
@@ -64,8 +53,8 @@ class AskRequest(Request):
         description="0 is the most predictable.",
         examples=[0.2],
     )
-    max_tokens: int | None = Field(
-        default=None, ge=1, le=100_000, description="The longest answer, in tokens.", examples=[200]
+    max_tokens: Annotated[int, Field(ge=1, le=100_000), INTEGRAL] | None = Field(
+        default=None, description="The longest answer, in tokens.", examples=[200]
     )
 
 
@@ -102,7 +91,7 @@ class Done(BaseModel):
     latency_ms: float
 
 
-class BatchRequest(Request):
+class BatchRequest(RequestBody):
     """Several questions at once."""
 
     questions: list[Question] = Field(

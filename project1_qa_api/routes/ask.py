@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -67,9 +68,15 @@ async def ask(
     return response
 
 
-async def open_stream(
-    body: AskRequest, request: Request, answerer: AnswererDep
-) -> AsyncIterator[AsyncIterator[Token | Done]]:
+@dataclass(frozen=True)
+class OpenStream:
+    """A question whose answer has begun."""
+
+    question: str
+    events: AsyncIterator[Token | Done]
+
+
+async def open_stream(body: AskRequest, request: Request, answerer: AnswererDep) -> AsyncIterator[OpenStream]:
     """Ask, and wait for the first event: a failure until then is still an answer with a status of its own.
 
     FastAPI sends a stream's 200 as soon as its handler is entered, so this has to happen in a dependency.
@@ -83,7 +90,7 @@ async def open_stream(
             async for event in events:
                 yield event
 
-        yield all_events()
+        yield OpenStream(body.question, all_events())
 
 
 @router.post(
@@ -94,9 +101,8 @@ async def open_stream(
     responses=MODEL_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
 )
 async def ask_stream(
-    body: AskRequest,
+    stream: Annotated[OpenStream, Depends(open_stream)],
     request: Request,
-    events: Annotated[AsyncIterator[Token | Done], Depends(open_stream)],
     owner_id: CurrentOwner,
     history: HistoryDep,
     background: BackgroundTasks,
@@ -104,13 +110,13 @@ async def ask_stream(
     """Ask a question and read the answer while the model writes it, as server-sent events."""
     answer = ""
     try:
-        async for event in events:
+        async for event in stream.events:
             match event:
                 case Token():
                     answer += event.text
                     yield ServerSentEvent(event="token", data=event)
                 case Done():
-                    background.add_task(history.add, owner_id, _exchange(body.question, answer, event))
+                    background.add_task(history.add, owner_id, _exchange(stream.question, answer, event))
                     yield ServerSentEvent(event="done", data=event)
     except ServiceError as error:
         yield error_event(error, request)

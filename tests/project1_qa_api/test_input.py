@@ -32,6 +32,13 @@ async def test_allowed(client: httpx2.AsyncClient, model: ScriptedModel, questio
     assert model.requests[0].body["messages"][-1]["content"] == question
 
 
+async def test_a_number_without_a_fraction_is_an_integer(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    response = await client.post("/ask", content=b'{"question": "a", "max_tokens": 5.0}', headers=JSON)
+
+    assert response.status_code == 200
+    assert model.requests[0].body["max_completion_tokens"] == 5
+
+
 @pytest.mark.parametrize("path", ["/ask", "/ask/stream"])
 @pytest.mark.parametrize(
     ("body", "field"),
@@ -50,6 +57,8 @@ async def test_allowed(client: httpx2.AsyncClient, model: ScriptedModel, questio
         pytest.param({"question": "a", "temperature": 2.1}, "temperature", id="too hot"),
         pytest.param({"question": "a", "temperature": -0.1}, "temperature", id="too cold"),
         pytest.param({"question": "a", "temperature": "warm"}, "temperature", id="temperature in words"),
+        pytest.param({"question": "a", "temperature": False}, "temperature", id="temperature yes or no"),
+        pytest.param({"question": "a", "max_tokens": "5"}, "max_tokens", id="tokens in words"),
         pytest.param({"question": "a", "max_tokens": 0}, "max_tokens", id="no tokens"),
         pytest.param({"question": "a", "max_tokens": 1.5}, "max_tokens", id="half a token"),
         pytest.param({"question": "a", "max_tokens": 10**30}, "max_tokens", id="endless tokens"),
@@ -58,7 +67,10 @@ async def test_allowed(client: httpx2.AsyncClient, model: ScriptedModel, questio
 async def test_refused(
     client: httpx2.AsyncClient, model: ScriptedModel, path: str, body: dict[str, Any], field: str
 ) -> None:
-    assert_invalid(await client.post(path, json=body), "body", field)
+    response = await client.post(path, json=body)
+
+    assert_invalid(response, "body", field)
+    assert len(response.json()["errors"]) == 1
     assert model.requests == []
 
 
