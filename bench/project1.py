@@ -10,7 +10,7 @@ from time import perf_counter, perf_counter_ns, process_time
 
 from bench.client import Connection, UnexpectedAnswer, get, post
 from bench.paced_model import MODEL, Script, sent_at
-from bench.servers import Server, running
+from bench.servers import Server, others_at_work, running
 
 CONNECTIONS = 16
 MEMORY_SCRIPT = Script(20)
@@ -38,9 +38,9 @@ class Plan:
 
 
 FULL = Plan(
-    levels={1: Script(10, 20), 100: Script(30, 100), 500: Script(20, 500)},
+    levels={1: Script(10, 20), 100: Script(15, 200), 500: Script(10, 1000)},
     stream_rounds=2,
-    counted_streams={1: 100, 100: 2, 500: 1},
+    counted_streams={1: 60, 100: 2, 500: 1},
     rate_rounds=12,
     rate_seconds=1.0,
     answers=500,
@@ -113,16 +113,18 @@ class Figures:
         levels: By the number of open streams.
         rates: By path, then by server: `service`, `fastapi`, `starlette`.
         memory_mb: By the number of answers that the service has streamed before.
+    others_busy: Of all cores, the part of the time that processes other than ours took while we measured.
     """
 
     levels: list[Level]
     rates: dict[str, dict[str, Rate]]
     memory_mb: dict[int, float]
+    others_busy: float
 
 
 async def measure(plan: Plan) -> Figures:
     """Run everything, one thing after the other."""
-    with running("bench.paced_model") as model:
+    with others_at_work() as others, running("bench.paced_model") as model:
         environment = {
             "APP_ENV": "production",
             "OPENAI_BASE_URL": f"http://127.0.0.1:{model.port}/v1",
@@ -142,7 +144,7 @@ async def measure(plan: Plan) -> Figures:
                 "/health": await rates_of(plan, servers, get("/health")),
                 "/ask": await rates_of(plan, servers, post("/ask", {"question": str(ASK_SCRIPT)})),
             }
-    return Figures(levels, rates, memory)
+    return Figures(levels, rates, memory, others.busy)
 
 
 async def latencies(plan: Plan, model: Server, service: Server) -> list[Level]:

@@ -24,6 +24,7 @@ _TEMPLATE = """\
 ## Stage 1: question answering
 
 {conditions}
+Other processes took {others:.0%} of the processor time meanwhile. {others_verdict}
 
 {aims}
 
@@ -37,7 +38,7 @@ the start. Milliseconds, p50 / p99:
 
 {latency}
 
-*Added* is the difference of the two percentiles. The paces are chosen so that about 1,000 tokens a second flow when
+*Added* is the difference of the two percentiles. The paces are chosen so that about 500 tokens a second flow when
 many streams are open: the model server and the client are then far from busy (below), and the direct figures show how
 little they add themselves. How much of one core each process used meanwhile:
 
@@ -73,6 +74,8 @@ def section(plan: Plan, figures: Figures) -> str:
     """Write stage 1's section of README.md."""
     return _TEMPLATE.format(
         conditions=conditions("project1", PACKAGES),
+        others=figures.others_busy,
+        others_verdict=_others_verdict(figures.others_busy),
         aims=_aims(figures),
         latency=_latency(figures.levels),
         load=_load(figures.levels),
@@ -90,6 +93,12 @@ def section(plan: Plan, figures: Figures) -> str:
         warm_up=plan.answers // 5,
         http_library=HTTP_LIBRARY,
     )
+
+
+def _others_verdict(busy: float) -> str:
+    if busy < 0.1:
+        return "The machine was as good as idle otherwise."
+    return "**So the times below are partly waits for a processor**; the ratios and processor times suffer less."
 
 
 def _aims(figures: Figures) -> str:

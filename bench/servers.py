@@ -104,10 +104,41 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+@dataclass
+class Others:
+    """What the rest of the machine did while the block ran.
+
+    Attributes:
+        busy: The part of all cores' time that went to processes other than this one and those that it started.
+    """
+
+    busy: float = 0
+
+
+@contextmanager
+def others_at_work() -> Iterator[Others]:
+    """Watch how busy others keep the machine. Servers that are started in the block must have ended with it."""
+    others = Others()
+    machine_before, ours_before = psutil.cpu_times(), os.times()
+    yield others
+    machine, ours = psutil.cpu_times(), os.times()
+    passed = sum(machine) - sum(machine_before)
+    idle = machine.idle - machine_before.idle
+    used_by_us = sum(ours[:4]) - sum(ours_before[:4])
+    others.busy = max(0.0, (passed - idle - used_by_us) / passed)
+
+
 def serve_handed_socket(app: ASGIApp, arguments: Sequence[str] | None = None) -> None:
     """Serve an app on the socket that `running` handed over, with the settings of `shared.serve`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     fd: int = parser.parse_args(arguments).fd
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=600,  # a server that waits for its turn must not lose its connections to the model meanwhile
+    )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
