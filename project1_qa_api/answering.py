@@ -88,7 +88,7 @@ def _milliseconds_since(started: float) -> float:
     return round((perf_counter() - started) * 1000, 1)
 
 
-def get_answerer(request: Request) -> Answerer:
+async def get_answerer(request: Request) -> Answerer:
     """Return the answerer of the app."""
     state = request.app.state
     return Answerer(state.chat_model, state.settings.system_prompt, state.settings.llm_model)

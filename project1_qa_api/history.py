@@ -45,7 +45,7 @@ class MemoryHistory:
         return list(self._of_owner.get(owner_id, ()))
 
 
-def get_history(request: Request) -> History:
+async def get_history(request: Request) -> History:
     """Return the history of the app."""
     history: History = request.app.state.history
     return history

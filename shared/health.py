@@ -51,7 +51,7 @@ class Readiness(BaseModel):
     )
 
 
-def get_checks(request: Request) -> list[Check]:
+async def get_checks(request: Request) -> list[Check]:
     """Return the checks that the app's resources have registered."""
     checks: list[Check] = request.app.state.checks
     return checks

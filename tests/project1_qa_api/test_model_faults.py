@@ -1,5 +1,6 @@
 """A model endpoint that fails in every way it can: the client gets a problem, never a 500, never a library's text."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tests.support.scripted_model import (
     resets_after,
     says,
     sends,
+    speaks,
     streams,
 )
 from tests.support.sse import ask_stream
@@ -38,6 +40,9 @@ FAULTS: dict[str, tuple[Behaviour, int, str]] = {
     "context": (fails(400, error=CONTEXT_EXCEEDED), 422, "input-too-long"),
     "context of llama.cpp": (fails(400, error=LLAMA_CONTEXT_EXCEEDED), 422, "input-too-long"),
     "reset": (resets_after(0), 503, "model-unavailable"),
+    "not http": (speaks(b"SSH-2.0-OpenSSH_9.6\r\n"), 503, "model-unavailable"),
+    "broken gzip": (sends(b"no gzip", "application/json\r\nContent-Encoding: gzip"), 503, "model-unavailable"),
+    "a redirect to nowhere": (sends(b"", "text/html\r\nLocation: file:///etc/passwd", 302), 503, "model-unavailable"),
     "silence": (hangs(), 504, "model-timeout"),
     "html": (sends(b"<html>Welcome</html>", "text/html"), 503, "model-unavailable"),
     "broken json": (sends(b'{"choices": [{', "application/json"), 503, "model-unavailable"),
@@ -110,6 +115,21 @@ async def test_nothing_listens(serve: Serve) -> None:
         assert http.get("/ready").json()["checks"]["model"] == {"status": "unreachable", "required": False}
 
 
+async def test_an_endpoint_that_is_no_endpoint_is_unreachable(serve: Serve) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with serve(openai_base_url=f"http://127.0.0.1:{port}/v1") as url:
+            async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+                ready = await http.get("/ready")
+
+    assert ready.status_code == 200
+    assert ready.json()["checks"]["model"]["status"] == "unreachable"
+
+
 async def test_the_models_retry_after_is_passed_on(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.fails(429, headers={"Retry-After": "37"})
 
@@ -123,6 +143,7 @@ async def test_the_models_retry_after_is_passed_on(client: httpx2.AsyncClient, m
     ("behaviour", "status", "kind"),
     [
         pytest.param(resets_after(2), 503, "model-unavailable", id="reset"),
+        pytest.param(speaks(b"zz\r\n", stream=True), 503, "model-unavailable", id="broken chunks"),
         pytest.param(hangs(after=2), 504, "model-timeout", id="silence"),
         pytest.param(streams(chunk({"content": "a"}), chunk({"content": "b"})), 503, "model-unavailable", id="no end"),
         pytest.param(

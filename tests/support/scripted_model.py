@@ -218,6 +218,36 @@ def streams(*events: bytes) -> Behaviour:
     return behaviour
 
 
+def speaks(data: bytes, *, stream: bool = False) -> Behaviour:
+    """Send these bytes as they are: no HTTP, or (as a stream's body) no chunks."""
+
+    async def behaviour(connection: Connection) -> None:
+        if stream:
+            await connection.start_stream()
+            await connection.event(chunk({"content": "a"}))
+            await connection.event(chunk({"content": "b"}))
+            await asyncio.sleep(0.1)
+        await connection.send(data)
+        connection.writer.close()
+
+    return behaviour
+
+
+def speaks(data: bytes, *, stream: bool = False) -> Behaviour:
+    """Send these bytes as they are: no HTTP, or (as a stream's body) no chunks."""
+
+    async def behaviour(connection: Connection) -> None:
+        if stream:
+            await connection.start_stream()
+            await connection.event(chunk({"content": "a"}))
+            await connection.event(chunk({"content": "b"}))
+            await asyncio.sleep(0.1)
+        await connection.send(data)
+        connection.writer.close()
+
+    return behaviour
+
+
 def resets_after(tokens: int) -> Behaviour:
     """Stream some tokens, then reset the connection."""
 
