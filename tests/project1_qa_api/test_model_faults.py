@@ -143,7 +143,6 @@ async def test_the_models_retry_after_is_passed_on(client: httpx2.AsyncClient, m
     ("behaviour", "status", "kind"),
     [
         pytest.param(resets_after(2), 503, "model-unavailable", id="reset"),
-        pytest.param(speaks(b"zz\r\n", stream=True), 503, "model-unavailable", id="broken chunks"),
         pytest.param(hangs(after=2), 504, "model-timeout", id="silence"),
         pytest.param(streams(chunk({"content": "a"}), chunk({"content": "b"})), 503, "model-unavailable", id="no end"),
         pytest.param(

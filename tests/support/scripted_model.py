@@ -218,30 +218,10 @@ def streams(*events: bytes) -> Behaviour:
     return behaviour
 
 
-def speaks(data: bytes, *, stream: bool = False) -> Behaviour:
-    """Send these bytes as they are: no HTTP, or (as a stream's body) no chunks."""
+def speaks(data: bytes) -> Behaviour:
+    """Send these bytes as they are, and hang up: no HTTP."""
 
     async def behaviour(connection: Connection) -> None:
-        if stream:
-            await connection.start_stream()
-            await connection.event(chunk({"content": "a"}))
-            await connection.event(chunk({"content": "b"}))
-            await asyncio.sleep(0.1)
-        await connection.send(data)
-        connection.writer.close()
-
-    return behaviour
-
-
-def speaks(data: bytes, *, stream: bool = False) -> Behaviour:
-    """Send these bytes as they are: no HTTP, or (as a stream's body) no chunks."""
-
-    async def behaviour(connection: Connection) -> None:
-        if stream:
-            await connection.start_stream()
-            await connection.event(chunk({"content": "a"}))
-            await connection.event(chunk({"content": "b"}))
-            await asyncio.sleep(0.1)
         await connection.send(data)
         connection.writer.close()
 

@@ -17,7 +17,8 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from shared.errors import ConfigurationError
@@ -71,10 +72,9 @@ def e5_gguf(cache: Path) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=cache)
     part = Path(name)
     try:
-        with open(descriptor, "wb") as file, source.open("rb") as opened:
+        with os.fdopen(descriptor, "wb") as file, source.open("rb") as opened:
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                for piece in _gguf(_read(data), data):
-                    file.write(piece)
+                file.writelines(_gguf(_read(data), data))
             file.flush()
             os.fsync(file.fileno())  # else a power cut could leave the name on a file without its end
         part.replace(path)
@@ -171,7 +171,7 @@ def _read(data: mmap.mmap) -> _Model:
         eos=eos,
         pad=pad,
         unknown=unknown,
-        pieces=[text[start:end] for start, end in zip(ends, ends[1:], strict=False)],
+        pieces=[text[start:end] for start, end in pairwise(ends)],
         scores=scores,
         normalised=normalised,
         tensors=tensors,
@@ -189,11 +189,10 @@ def _gguf(model: _Model, data: mmap.mmap) -> Iterator[bytes]:
     kept: list[_Tensor] = []
     written = 24 + sum(8 + len(key.encode()) + len(value) for key, value in metadata.items())
     offset = 0
-    for name, tensor in model.tensors.items():
-        if name == "emb.word":
-            # The table ends in rows that no piece of the vocabulary has, and llama.cpp wants as many as there are.
-            row = model.hidden // 32 * 18
-            tensor = _Tensor(tensor.kind, tensor.offset, rows * row, rows * model.hidden)
+    for name, found in model.tensors.items():
+        # The table of words ends in rows that no piece of the vocabulary has, and llama.cpp wants one for each.
+        words = replace(found, size=rows * model.hidden // 32 * 18, weights=rows * model.hidden)
+        tensor = words if name == "emb.word" else found
         shape = _shape(name, tensor, model)
         entry = _string(_renamed(name).encode())
         entry += struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, tensor.kind, offset)
