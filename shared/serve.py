@@ -1,6 +1,7 @@
 """Serve a stage's application with uvicorn, the same way in development and production."""
 
 import argparse
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def listen(host: str, port: int) -> socket.socket:
             (host, port), backlog=2048, family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigurationError(f"cannot listen on {host}:{port} ({reason}); PORT chooses another port") from None
 
 
