@@ -12,12 +12,14 @@ from typing import Any, ClassVar, cast
 import httpx2
 import openai
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from loguru import logger
+from pydantic import SecretStr
 
 from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, ServiceError
 from shared.settings import Settings
@@ -74,6 +76,30 @@ def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel
     if not others:
         return first
     return cast("ChatModel", first.with_fallbacks(others, exceptions_to_handle=(ModelUnavailable, ModelTimeout)))
+
+
+def create_embeddings(settings: Settings, http: httpx2.AsyncClient, model: str) -> Embeddings:
+    """Make the embedding model of the endpoint.
+
+    Args:
+        settings: Names the endpoint, the time for a call and its retries.
+        http: From `create_http_client`.
+        model: The embedding model's name.
+
+    Returns:
+        LangChain's interface: texts in, one vector each out. Its asynchronous methods raise `ModelUnavailable`,
+        `ModelTimeout` or `InputTooLongForModel`.
+    """
+    return EndpointEmbeddings(
+        model=model,
+        openai_api_base=settings.openai_base_url,
+        openai_api_key=SecretStr(settings.openai_api_key.get_secret_value() or "none"),
+        max_retries=settings.llm_max_retries,
+        http_async_client=http,
+        # Its own count needs tables that are downloaded, and sends the ids of a vocabulary that is OpenAI's alone.
+        check_embedding_ctx_length=False,
+        answer_seconds=settings.llm_timeout_seconds,
+    )
 
 
 async def endpoint_answers(settings: Settings, http: httpx2.AsyncClient, seconds: float = 1.0) -> bool:
@@ -147,6 +173,24 @@ class EndpointChatModel(ChatOpenAI):
                     raise ModelUnavailable("The model's answer broke off.")
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]  # it is an async generator: this ends the request
+
+
+class EndpointEmbeddings(OpenAIEmbeddings):
+    """`OpenAIEmbeddings` that keeps to a time and raises the service's errors.
+
+    Attributes:
+        answer_seconds: For one call of the endpoint's, its retries included.
+    """
+
+    answer_seconds: float
+
+    async def aembed_documents(
+        self, texts: list[str], chunk_size: int | None = None, **kwargs: Any
+    ) -> list[list[float]]:
+        """Embed texts, as they are: a model that wants prefixes is given them by the caller."""
+        with _endpoint_errors(self.model):
+            async with asyncio.timeout(self.answer_seconds):
+                return await super().aembed_documents(texts, chunk_size, **kwargs)
 
 
 class UntypedCompletions:

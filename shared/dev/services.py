@@ -33,6 +33,7 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
         "OPENAI_API_KEY": "",
         "LLM_MODEL": Path(gguf).stem if gguf else "smollm2-135m-instruct",
         "LLM_FALLBACK_MODELS": "",
+        "EMBEDDING_MODEL": "multilingual-e5-small",
     }
     return child, found_by
 

@@ -2,19 +2,25 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
 import pytest
+import xllamacpp
 
+from project1_qa_api.settings import Settings
 from shared.dev.model_server.app import create_app
-from shared.dev.model_server.llama import SMOLLM, start_llama, weights
-from shared.errors import ConfigurationError
+from shared.dev.model_server.llama import SMOLLM, chat_params, weights
+from shared.errors import ConfigurationError, ModelTimeout, ModelUnavailable
+from shared.llm import create_embeddings, create_http_client
 from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel, fails, hangs, sends
 from tests.support.sse import ask_stream
 
 pytestmark = pytest.mark.slow
@@ -23,8 +29,8 @@ QUESTION = "Why is the sky blue?"
 
 
 @pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    with running(create_app(*weights(None))) as url:
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(create_app(*weights(None), tmp_path_factory.mktemp("models"))) as url:
         yield url
 
 
@@ -37,8 +43,9 @@ async def api(server_url: str) -> AsyncIterator[openai.AsyncOpenAI]:
 async def test_it_says_what_it_is(api: openai.AsyncOpenAI) -> None:
     models = (await api.models.list()).data
 
-    assert models[0].id == SMOLLM
+    assert [model.id for model in models] == [SMOLLM, "local-rules", "multilingual-e5-small"]
     assert "often wrong" in str(models[0].model_extra)
+    assert "No model" in str(models[1].model_extra)
 
 
 async def test_it_answers(api: openai.AsyncOpenAI) -> None:
@@ -103,6 +110,119 @@ async def test_it_stops_when_its_client_leaves(server_url: str) -> None:
     assert {answer.status_code for answer in answers} == {200}
 
 
+PASSAGES = """Answer from these sources only.
+
+[1] The library opens at nine in the morning. It closes at six.
+[2] Parking is free on Sundays.
+
+Question: When does the library open?"""
+
+
+async def test_passages_are_quoted_by_the_rules(api: openai.AsyncOpenAI) -> None:
+    answer = await api.chat.completions.create(model=SMOLLM, messages=[{"role": "user", "content": PASSAGES}])
+    stream = await api.chat.completions.create(
+        model=SMOLLM,
+        messages=[{"role": "user", "content": PASSAGES}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [chunk async for chunk in stream]
+
+    assert answer.model == "local-rules"
+    content = str(answer.choices[0].message.content)
+    assert "The library opens at nine in the morning." in content
+    assert "[1]" in content
+    assert answer.choices[0].finish_reason == "stop"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == content
+    assert len(chunks) > 8
+    assert chunks[-1].usage == answer.usage
+
+
+async def test_tools_are_called_by_the_rules(api: openai.AsyncOpenAI) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    weather = {"name": "get_weather", "description": "Current weather of a city", "parameters": parameters}
+    tools: Any = [{"type": "function", "function": weather}]
+    messages: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+
+    asked = await api.chat.completions.create(model=SMOLLM, messages=messages, tools=tools)
+    stream = await api.chat.completions.create(model=SMOLLM, messages=messages, tools=tools, stream=True)
+    streamed = [call async for chunk in stream for call in chunk.choices[0].delta.tool_calls or []]
+    (call,) = asked.choices[0].message.tool_calls or []
+    messages += [asked.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "18 degrees, sunny"}]
+    told = await api.chat.completions.create(model=SMOLLM, messages=messages, tools=tools)
+
+    assert asked.choices[0].finish_reason == "tool_calls"
+    assert call.type == "function"
+    assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris"})
+    assert streamed[0].function
+    assert streamed[0].function.arguments == call.function.arguments
+    assert "18 degrees" in str(told.choices[0].message.content)
+    assert told.model == "local-rules"
+
+
+async def test_another_model_does_everything_itself(tmp_path: Path) -> None:
+    with running(create_app("another", weights(None)[1], tmp_path)) as url:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            message: Any = {"role": "user", "content": PASSAGES}
+            answer = await client.chat.completions.create(model="another", messages=[message], max_tokens=5)
+            names = [model.id for model in (await client.models.list()).data]
+
+    assert answer.model == "another"
+    assert names == ["another", "multilingual-e5-small"]
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))  # both are of unit length
+
+
+async def test_embeddings_through_langchain(server_url: str, make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings(openai_base_url=f"{server_url}/v1", llm_timeout_seconds=60)
+    async with create_http_client(settings) as http:
+        model = create_embeddings(settings, http, "multilingual-e5-small")
+        question = await model.aembed_query("query: When does the library open?")
+        near, far = await model.aembed_documents(["passage: 图书馆早上九点开门。", "passage: Cats sleep all day."])
+
+    assert len(question) == 384
+    assert math.isclose(sum(number * number for number in question), 1, rel_tol=1e-3)
+    assert cosine(question, near) > cosine(question, far)
+
+
+async def test_embeddings_fail_as_chat_does(make_settings: Callable[..., Settings], model: ScriptedModel) -> None:
+    settings = make_settings(llm_timeout_seconds=0.5)
+    async with create_http_client(settings) as http:
+        embeddings = create_embeddings(settings, http, "e")
+        for behaviour, error in (
+            (fails(500), ModelUnavailable),
+            (hangs(), ModelTimeout),
+            (sends(b"7"), ModelUnavailable),
+        ):
+            model.does(behaviour)
+            with pytest.raises(error):
+                await embeddings.aembed_query("a")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"input": ""},
+        {"input": []},
+        {"input": [1, 2, 3]},
+        {"input": [[1, 2, 3]]},
+        {"input": ["a"] * 2049},
+        {"input": "a", "dimensions": 10},
+        {"input": "a", "encoding_format": "hex"},
+        {"input": "word " * 20_000},
+    ],
+)
+async def test_embeddings_refuse_what_they_cannot_embed(server_url: str, body: dict[str, Any]) -> None:
+    async with httpx2.AsyncClient(base_url=server_url, timeout=60, trust_env=False) as http:
+        response = await http.post("/v1/embeddings", json=body)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"messages": "x"}', b'{"messages": [7]}', b"\xff"])
 async def test_it_refuses_what_is_no_request(server_url: str, content: bytes) -> None:
     async with httpx2.AsyncClient(base_url=server_url, trust_env=False) as http:
@@ -129,7 +249,7 @@ def test_another_gguf_can_be_named(tmp_path: Path) -> None:
 
 
 async def test_stage_1_in_front_of_llama_cpps_own_server(serve: Callable[..., AbstractContextManager[str]]) -> None:
-    llama = start_llama("independent", weights(None)[1])
+    llama = xllamacpp.Server(chat_params("independent", weights(None)[1]))
     settings = {"openai_base_url": f"{llama.listening_address}/v1", "llm_model": "independent"}
     with serve(**settings) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:

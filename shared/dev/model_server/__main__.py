@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 import sys
+from pathlib import Path
 
 import uvicorn
 
@@ -15,9 +16,10 @@ from shared.serve import listen
 parser = argparse.ArgumentParser(prog="python -m shared.dev.model_server", description=__doc__)
 parser.add_argument("--fd", type=int, help="number of an open listening socket")
 parser.add_argument("--port", type=int, default=8010)
+parser.add_argument("--cache", type=Path, default=Path(".data/models"), help="folder for repacked weights")
 arguments = parser.parse_args()
 try:
-    app = create_app(*weights(os.environ.get("LOCAL_LLM_GGUF")))
+    app = create_app(*weights(os.environ.get("LOCAL_LLM_GGUF")), arguments.cache)
     listening = socket.socket(fileno=arguments.fd) if arguments.fd is not None else listen("127.0.0.1", arguments.port)
 except ConfigurationError as error:
     print(f"error: {error}", file=sys.stderr)

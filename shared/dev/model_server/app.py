@@ -1,89 +1,129 @@
-"""The embedded model server's HTTP: OpenAI's paths in front of llama.cpp."""
+"""The embedded model server's HTTP: OpenAI's paths in front of llama.cpp and the rules.
 
+Free text is llama.cpp's, with its own server behind this one. Numbered passages and tools, which a model of this size
+cannot do, are the rules' (`local-rules`). Another model (`LOCAL_LLM_GGUF`) does everything itself.
+"""
+
+import base64
 import json
+import struct
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from loguru import logger
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from shared.dev.model_server.llama import start_llama
+from shared.dev.model_server import embeddings, rules
+from shared.dev.model_server.e5_gguf import e5_gguf
+from shared.dev.model_server.llama import SMOLLM, Llama, chat_params, threads
+from shared.dev.model_server.replies import completion, completion_events
 from shared.errors import ClientClosedRequest
 from shared.streaming import while_connected
 
-WHAT_IT_IS = (
-    "An embedded model for trying things out: small, quick to start, English only, often wrong. "
-    "Set OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL for a real one."
-)
+WHAT_IT_IS = {
+    SMOLLM: "An embedded model for trying things out: small, quick to start, English only, often wrong. "
+    "Set OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL for a real one.",
+    rules.MODEL: "No model: rules that quote from numbered passages and call tools, which SmolLM2 is too small for.",
+    embeddings.MODEL: "An embedded model of 384 dimensions. Texts want the prefix `query: ` or `passage: `.",
+}
+_MOST_INPUTS = 2048  # as OpenAI's own endpoint
 
 
-def create_app(model: str, gguf: Path) -> Starlette:
+class BadRequest(Exception):
+    """A request that is none, with a message for the client."""
+
+
+def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
     """Make the server's ASGI app.
 
     Args:
         model: The language model's name in answers.
         gguf: Its weights.
+        cache: A folder for the repacked weights of the embedding model.
     """
+    with_rules = model == SMOLLM
+    names = [model, *([rules.MODEL] if with_rules else []), embeddings.MODEL]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        logger.info("{}: {}", model, WHAT_IT_IS)
-        llama = await run_in_threadpool(start_llama, model, gguf)
-        timeout = httpx2.Timeout(None, connect=5)  # an answer takes as long as it takes; a client that left ends it
-        limits = httpx2.Limits(max_connections=None)
-        async with httpx2.AsyncClient(
-            base_url=llama.listening_address, timeout=timeout, limits=limits, trust_env=False
-        ) as http:
-            app.state.llama = http
+        for name in names:
+            logger.info("{}: {}", name, WHAT_IT_IS.get(name, "LOCAL_LLM_GGUF"))
+        async with AsyncExitStack() as stack:
+            app.state.chat = await stack.enter_async_context(Llama(lambda: chat_params(model, gguf)))
+            app.state.e5 = await stack.enter_async_context(
+                Llama(lambda: embeddings.embedding_params(e5_gguf(cache), threads()))
+            )
+            await app.state.chat.client()  # the first question should not wait for it
             yield
+
+    started = int(time.time())
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def models(_: Request) -> Response:
-        entry = {
-            "id": model,
-            "object": "model",
-            "created": started,
-            "owned_by": "embedded",
-            "description": WHAT_IT_IS,
-        }
-        return JSONResponse({"object": "list", "data": [entry]})
+        common = {"object": "model", "created": started, "owned_by": "embedded"}
+        return JSONResponse(
+            {"object": "list", "data": [{"id": name, "description": WHAT_IT_IS.get(name)} | common for name in names]}
+        )
 
-    async def chat_completions(request: Request) -> Response:
+    async def chat_completions(request: Request, body: dict[str, Any]) -> Response:
+        async with while_connected(request):
+            reply = await rules.answer_by_rules(body, _embedder(request)) if with_rules else None
+            if reply is not None:
+                return await _answer_by_rules(request, body, reply)
+        return await _forward(request, "/v1/chat/completions", body)
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/v1/models", models),
+            Route("/v1/chat/completions", _json_endpoint(chat_completions), methods=["POST"]),
+            Route("/v1/embeddings", _json_endpoint(_embeddings), methods=["POST"]),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def _json_endpoint(
+    handle: Callable[[Request, dict[str, Any]], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Give a handler the request's JSON object, and answer what goes wrong in OpenAI's shape."""
+
+    async def endpoint(request: Request) -> Response:
         try:
-            body = json.loads(await request.body())
-        except ValueError:
-            return _error(400, "The body is not JSON.")
-        if not isinstance(body, dict):
-            return _error(400, "The body is not a JSON object.")
-        try:
-            return await _forward(request, "/v1/chat/completions", body)
+            return await handle(request, _json_object(await request.body()))
+        except BadRequest as error:
+            problem = {"message": str(error), "type": "invalid_request_error", "code": None}
+            return JSONResponse({"error": problem}, 400)
         except ClientClosedRequest:
             logger.info("the client left before its answer began; llama.cpp stops")
             return Response(status_code=499)
 
-    started = int(time.time())
-    routes = [
-        Route("/health", health),
-        Route("/v1/models", models),
-        Route("/v1/chat/completions", chat_completions, methods=["POST"]),
-    ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return endpoint
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The body is not a JSON object.")
+    return body
 
 
 async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Response:
     """Pass a request on to llama.cpp, and its answer back as it comes. llama.cpp stops when we hang up."""
-    llama: httpx2.AsyncClient = request.app.state.llama
     async with while_connected(request):
+        llama: httpx2.AsyncClient = await request.app.state.chat.client()
         upstream = await llama.send(llama.build_request("POST", path, json=body), stream=True)
 
     async def content() -> AsyncIterator[bytes]:
@@ -100,6 +140,57 @@ async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Resp
     return StreamingResponse(content(), upstream.status_code, media_type=upstream.headers["content-type"])
 
 
-def _error(status: int, message: str) -> Response:
-    """Answer with an error in OpenAI's shape."""
-    return JSONResponse({"error": {"message": message, "type": "invalid_request_error", "code": None}}, status)
+async def _answer_by_rules(request: Request, body: Mapping[str, Any], reply: rules.RulesReply) -> Response:
+    read = await _count_tokens(request, json.dumps(body.get("messages"), ensure_ascii=False))
+    written = await _count_tokens(request, reply.content or "".join(call.arguments for call in reply.tool_calls))
+    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    if not body.get("stream"):
+        return JSONResponse(completion(reply, usage))
+    options = body.get("stream_options")
+    include_usage = isinstance(options, dict) and options.get("include_usage") is True
+    return StreamingResponse(
+        completion_events(reply, usage, include_usage=include_usage), media_type="text/event-stream"
+    )
+
+
+async def _count_tokens(request: Request, text: str) -> int:
+    llama: httpx2.AsyncClient = await request.app.state.chat.client()
+    answer = await llama.post("/tokenize", json={"content": text.encode("utf-8", "replace").decode()})
+    return len(answer.json()["tokens"])
+
+
+def _embedder(request: Request) -> rules.Embed:
+    async def embed(texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        return (await embeddings.embed(await request.app.state.e5.client(), texts)).vectors
+
+    return embed
+
+
+async def _embeddings(request: Request, body: dict[str, Any]) -> Response:
+    given = body.get("input")
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
+        # Token ids would be those of another model's vocabulary, and silently mean something else.
+        raise BadRequest("`input` must be a text or a list of texts, none of them empty; token ids are not taken.")
+    if len(texts) > _MOST_INPUTS:
+        raise BadRequest(f"`input` may have {_MOST_INPUTS} texts at most.")
+    if body.get("dimensions") not in (None, embeddings.DIMENSIONS):
+        raise BadRequest(f"`dimensions` can be {embeddings.DIMENSIONS} only.")
+    form = body.get("encoding_format", "float")
+    if form not in ("float", "base64"):
+        raise BadRequest("`encoding_format` must be float or base64.")
+    try:
+        async with while_connected(request):
+            embedded = await embeddings.embed(await request.app.state.e5.client(), texts)
+    except embeddings.TextTooLong as error:
+        raise BadRequest(str(error)) from None
+    data = [
+        {"object": "embedding", "index": index, "embedding": vector if form == "float" else _base64(vector)}
+        for index, vector in enumerate(embedded.vectors)
+    ]
+    usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
+    return JSONResponse({"object": "list", "model": embeddings.MODEL, "data": data, "usage": usage})
+
+
+def _base64(vector: Sequence[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

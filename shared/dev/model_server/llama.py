@@ -1,10 +1,16 @@
-"""llama.cpp, in this process: one language model behind llama.cpp's own HTTP server on a loopback port."""
+"""llama.cpp, in this process: each model behind llama.cpp's own HTTP server on a loopback port."""
 
+import asyncio
 import importlib.util
 import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Self
 
+import httpx2
 import xllamacpp
+from starlette.concurrency import run_in_threadpool
 
 from shared.errors import ConfigurationError
 
@@ -35,11 +41,12 @@ def weights(environment_gguf: str | None) -> tuple[str, Path]:
     return SMOLLM, next(Path(package.origin).parent.glob("*.gguf"))
 
 
-def start_llama(name: str, gguf: Path) -> xllamacpp.Server:
-    """Load a language model and serve it; takes a second or two.
+def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
+    """Return what `xllamacpp.Server` needs to serve a language model on a free loopback port.
 
-    Returns:
-        The running server; `listening_address` is its URL. It ends when the object is dropped.
+    Args:
+        name: The model's name in answers.
+        gguf: Its weights.
     """
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
@@ -51,17 +58,17 @@ def start_llama(name: str, gguf: Path) -> xllamacpp.Server:
     params.n_ctx = _CONTEXT
     params.n_parallel = _PARALLEL
     params.kv_unified = True
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
     # The first two are what the model's authors recommend. A request's own values win over all of these.
     params.sampling.temp = 0.2
     params.sampling.top_p = 0.9
     # A model this small is soon caught in a loop, and would write until its context is full.
     params.sampling.penalty_repeat = 1.1
     params.n_predict = _LONGEST_ANSWER
-    return xllamacpp.Server(params)
+    return params
 
 
-def _threads() -> int:
+def threads() -> int:
     """Return half of the cores that this process may use.
 
     llama.cpp's threads wait for each other at every layer, so that one which has to share its core holds up all.
@@ -71,3 +78,39 @@ def _threads() -> int:
     # macOS does not say which cores a process may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // 2)
+
+
+class Llama:
+    """One model, loaded when it is first asked for, and a client of its server. Use it as a context manager.
+
+    Args:
+        params: Makes the parameters; called in a thread, since it may have to prepare the weights.
+    """
+
+    def __init__(self, params: Callable[[], xllamacpp.CommonParams]) -> None:
+        self._params = params
+        self._starting = asyncio.Lock()
+        self._client: httpx2.AsyncClient | None = None
+        self._closing = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Nothing is loaded yet."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the client; the server goes with this object."""
+        await self._closing.aclose()
+
+    async def client(self) -> httpx2.AsyncClient:
+        """Return a client of the running server; the first call takes a second or two."""
+        async with self._starting:
+            if self._client is None:
+                self._server = await run_in_threadpool(lambda: xllamacpp.Server(self._params()))
+                # An answer takes as long as it takes; a client that leaves ends it.
+                timeout = httpx2.Timeout(None, connect=5)
+                limits = httpx2.Limits(max_connections=None)
+                address = self._server.listening_address
+                self._client = await self._closing.enter_async_context(
+                    httpx2.AsyncClient(base_url=address, timeout=timeout, limits=limits, trust_env=False)
+                )
+        return self._client

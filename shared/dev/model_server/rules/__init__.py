@@ -1,0 +1,213 @@
+"""What a model of 135 million parameters cannot do well, done by plain rules: quoting from passages and calling tools.
+
+The rules know no prompt and no tool in particular. They are a stand-in for a language model, good enough to see a
+system work: they do not reason, do not resolve "it" or "there" from earlier messages, and quote instead of summing up.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.dev.model_server.rules.arguments import fill
+from shared.dev.model_server.rules.choosing import Tool, choose, tools_of
+from shared.dev.model_server.rules.messages import Message, last_user_text, text_of
+from shared.dev.model_server.rules.passages import find_passages
+from shared.dev.model_server.rules.quoting import Embed, best_quotes
+from shared.dev.model_server.rules.results import Result, answer_from, results_at_end
+from shared.dev.model_server.rules.text import terms
+from shared.dev.model_server.rules.wording import does_not_say, quoted_answer
+
+__all__ = ["MODEL", "Embed", "RulesReply", "ToolCall", "answer_by_rules"]
+
+MODEL = "local-rules"
+
+# Where one request ends and a second begins: "what is 2*3, and remember it".
+_AND_THEN = re.compile(
+    r"[,;.]?\s{1,3}(?:and then|then|and also|and|after that|afterwards)\s{1,3}|[,;]\s{1,3}"
+    r"|[，；。,;]\s{0,3}(?:然后|接着|并且|并|再|同时)?|然后|接着|并且",
+    re.IGNORECASE,
+)
+_REFERS_BACK = re.compile(r"\b(?:it|that|this|the (?:result|answer|output))\b|结果|答案|它|这个", re.IGNORECASE)
+_MOST_CLAUSES = 6
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that the client is to make; `arguments` is a JSON object, as OpenAI's API has it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class RulesReply:
+    """An answer: either text (`content`), or calls (`tool_calls`, and `content` is None)."""
+
+    content: str | None
+    tool_calls: Sequence[ToolCall] = ()
+
+
+async def answer_by_rules(request: Mapping[str, Any], embed: Embed) -> RulesReply | None:
+    """Answer a chat completion by rules, where they can.
+
+    In this order: results of tools that the conversation ends in are put into words; a call is made where
+    `tool_choice` demands one; numbered passages are quoted from; a tool is called that the message asks for. A message
+    with two requests for different tools ("what is 2*3, and remember it") is served one call after the other. Not done:
+    several calls at once, a third step that depends on what the second gave, choosing a tool by an earlier message.
+
+    Args:
+        request: A validated body of OpenAI's `/v1/chat/completions`.
+        embed: Gives unit-length e5 vectors for texts with `query: ` and `passage: ` before them; at most some seventy
+            texts in one go.
+
+    Returns:
+        None for free text, and for `response_format` other than text: those are the language model's.
+
+    Raises:
+        Whatever `embed` raises; nothing else.
+    """
+    form = request.get("response_format")
+    messages = [message for message in request.get("messages") or [] if isinstance(message, Mapping)]
+    if not messages or (isinstance(form, Mapping) and form.get("type", "text") != "text"):
+        return None
+    tools, demanded = _offered(request)
+    if results := results_at_end(messages):
+        return await _after_results(results, messages, tools, embed)
+    if messages[-1].get("role") == "assistant":
+        return None
+    return await _to_the_user(messages, tools, embed, demanded=demanded)
+
+
+async def _to_the_user(
+    messages: Sequence[Message], tools: Sequence[Tool], embed: Embed, *, demanded: bool
+) -> RulesReply | None:
+    prompt = find_passages(messages)
+    question = prompt.question if prompt else last_user_text(messages)
+    if demanded and tools:
+        tool = tools[0] if len(tools) == 1 else await choose(question, tools, embed, must=True)
+        if tool is not None:
+            return _call(tool, fill(tool.parameters, question, best_effort=True).arguments)
+    if prompt and (quotes := await best_quotes(question, prompt.passages, embed)):
+        return RulesReply(quoted_answer(quotes))
+    if (call := await _first_call(question, messages, tools, embed)) is not None:
+        return call
+    return RulesReply(does_not_say(question)) if prompt else None
+
+
+async def _after_results(
+    results: Sequence[Result], messages: Sequence[Message], tools: Sequence[Tool], embed: Embed
+) -> RulesReply:
+    message = last_user_text(messages)
+    if (second := await _second_call(message, messages, results, tools, embed)) is not None:
+        return second
+    prompt = find_passages(messages)
+    return RulesReply(await answer_from(results, prompt.question if prompt else message, embed))
+
+
+def _offered(request: Mapping[str, Any]) -> tuple[Sequence[Tool], bool]:
+    """Return the tools that may be called, and whether one must be."""
+    tools, choice = tools_of(request), request.get("tool_choice")
+    if choice == "none":
+        return (), False
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, Mapping) else None
+        return [tool for tool in tools if tool.name == name], True
+    return tools, choice == "required"
+
+
+async def _first_call(
+    message: str, messages: Sequence[Message], tools: Sequence[Tool], embed: Embed
+) -> RulesReply | None:
+    """Call what the message asks for, or what its first clause does that asks for anything."""
+    if not tools or not message.strip():
+        return None
+    tool = await choose(message, tools, embed)
+    if tool is None:
+        return None
+    clauses = _clauses(message)
+    if len(clauses) > 1:
+        first = await choose(clauses[0], tools, embed)
+        if first is not None and first.name != tool.name and not fill(first.parameters, clauses[0]).missing:
+            tool, message = first, clauses[0]
+    filled = fill(tool.parameters, message)
+    if filled.missing:
+        return None
+    if earlier := _result_of(tool, filled.arguments, messages):
+        return RulesReply(await answer_from([earlier], message, embed))
+    return _call(tool, filled.arguments)
+
+
+async def _second_call(
+    message: str, messages: Sequence[Message], results: Sequence[Result], tools: Sequence[Tool], embed: Embed
+) -> RulesReply | None:
+    """Call the tool of a further clause of the message, if it is one that has not been called since."""
+    clauses = _clauses(message)
+    if len(clauses) < 2 or not tools:
+        return None
+    called = {name for name, _, _ in _calls_since_user(messages)}
+    left = [tool for tool in tools if tool.name not in called]
+    for clause in clauses[1:_MOST_CLAUSES]:
+        tool = await choose(clause, tools, embed) if left and len(terms(clause)) > 0 else None
+        if tool is None or tool.name in called:
+            continue
+        # A replacement has escapes of its own.
+        outcome = results[-1].text.strip()[:500].replace("\\", r"\\")
+        filled = fill(tool.parameters, _REFERS_BACK.sub(outcome, clause, count=1))
+        if not filled.missing:
+            return _call(tool, filled.arguments)
+    return None
+
+
+def _clauses(message: str) -> Sequence[str]:
+    if len(message) > 500 or "```" in message:
+        return [message]
+    return [clause.strip() for clause in _AND_THEN.split(message) if clause.strip()]
+
+
+def _call(tool: Tool, arguments: Mapping[str, Any]) -> RulesReply:
+    call = ToolCall(f"call_{uuid.uuid4().hex[:24]}", tool.name, json.dumps(arguments, ensure_ascii=False, default=str))
+    return RulesReply(None, (call,))
+
+
+def _calls_since_user(messages: Sequence[Message]) -> list[tuple[str, object, str]]:
+    """Return the calls made since the last user message: name, arguments, id."""
+    start = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=0)
+    return [call for message in messages[start:] for call in _calls_of(message)]
+
+
+def _calls_of(message: Message) -> list[tuple[str, object, str]]:
+    calls = message.get("tool_calls")
+    found = []
+    for call in calls if isinstance(calls, list) else []:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping):
+            written = function.get("arguments")
+            try:
+                arguments = json.loads(written) if isinstance(written, str) else written
+            except (ValueError, RecursionError):
+                arguments = None
+            found.append((str(function.get("name")), arguments, str(call.get("id"))))
+    return found
+
+
+def _result_of(tool: Tool, arguments: Mapping[str, Any], messages: Sequence[Message]) -> Result | None:
+    """Return what this very call gave back, if it was made since the assistant last said something.
+
+    Some agents ask again in a new user message when a result did not help; calling again would go on for ever.
+    """
+    wanted = None
+    for message in reversed(messages):
+        if message.get("role") == "assistant" and not message.get("tool_calls") and text_of(message).strip():
+            break
+        for name, given, identity in _calls_of(message):
+            if name == tool.name and given == arguments:
+                wanted = identity
+    for message in messages:
+        if wanted is not None and message.get("role") == "tool" and str(message.get("tool_call_id")) == wanted:
+            return Result(tool.name, text_of(message))
+    return None
