@@ -1,6 +1,7 @@
 """Serve a stage's application with uvicorn, the same way in development and production."""
 
 import argparse
+import gc
 import os
 import socket
 import sys
@@ -56,7 +57,20 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket) -> Non
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
+    _spare_the_collector()
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _spare_the_collector() -> None:
+    """Take what was loaded until now out of the garbage collector's sight, and call it less often.
+
+    The libraries are some half a million objects that never become garbage, and a full collection looks at each of
+    them: 100 ms in which nothing is answered. Measured at 16 connections asking an instant model: the slowest answer
+    went from 95 to 26 ms, and the processor time of one from 1.3 to 1.05 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _complain(error: ConfigurationError) -> int:
