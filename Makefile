@@ -14,6 +14,14 @@ DONE := .venv/installed
 run-project1: $(DONE)/project1 $(DONE)/embedded ## Stage 1, a question-answering API, on port 8001
 	@exec $(BIN)/python -m shared.dev project1
 
+.PHONY: run-project2
+run-project2: $(DONE)/project2 $(DONE)/embedded ## Stage 2, + users and messages on PostgreSQL, on port 8002
+	@exec $(BIN)/python -m shared.dev project2
+
+.PHONY: migrate-project2
+migrate-project2: $(DONE)/project2 ## Bring the database at DATABASE_URL up to date
+	@$(BIN)/python -m project2_user_mgmt migrate
+
 .PHONY: stop
 stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this folder
 	@$(BIN)/python -m shared.dev --stop
@@ -56,7 +64,7 @@ bench: setup ## Measure, and write the figures to bench/README.md (some minutes;
 ##@ Set up
 
 .PHONY: setup
-setup: $(DONE)/project1 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
+setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
 
 .PHONY: lock
 lock: setup ## Resolve the dependencies again; `make lock ARGS=--upgrade` takes the newest

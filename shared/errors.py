@@ -7,6 +7,10 @@
     ├── InputTooLongForModel   422  the model's context cannot hold the request
     ├── ModelUnavailable       503  the model endpoint cannot be reached, or fails
     ├── ModelTimeout           504  the model endpoint does not answer in time
+    ├── NotFound               404  there is no such thing
+    ├── Conflict               409  it would contradict what is there
+    ├── PreconditionFailed     412  it was changed since the client read it
+    ├── DatabaseUnavailable    503  the database is away, or has no time
     ├── NotReady               503  something that the service needs is away
     └── ClientClosedRequest    499  nobody is left to answer; for the log only
     ConfigurationError              the process must not start: one line for whoever starts it
@@ -160,6 +164,49 @@ class ModelTimeout(ServiceError):
     usual_detail = "The model took too long. Try again, or ask for a shorter answer."
 
 
+class DatabaseUnavailable(ServiceError):
+    """The database is away, or has no time for this.
+
+    Args:
+        retry_after: Seconds after which another try makes sense.
+    """
+
+    status = 503
+    type = "urn:problem:database-unavailable"
+    title = "The database is not available"
+    usual_detail = "The database cannot be reached. Try again shortly."
+
+    def __init__(self, detail: str, *, retry_after: int = 5) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class NotFound(ServiceError):
+    """There is no such thing, or it is somebody else's."""
+
+    status = 404
+    type = "urn:problem:not-found"
+    title = "Not found"
+    usual_detail = "There is no user with this id."
+
+
+class Conflict(ServiceError):
+    """It would contradict what is there."""
+
+    status = 409
+    type = "urn:problem:conflict"
+    title = "In conflict with what is there"
+    usual_detail = "There is an account with this e-mail already."
+
+
+class PreconditionFailed(ServiceError):
+    """It was changed since the client read it."""
+
+    status = 412
+    type = "urn:problem:precondition-failed"
+    title = "It has changed meanwhile"
+    usual_detail = "The version that If-Match names is not the present one. Read it again."
+
+
 class NotReady(ServiceError):
     """The service cannot serve now; a load balancer should send requests elsewhere."""
 
@@ -199,7 +246,8 @@ def problem_of(error: Exception, request_id: str | None = None) -> Problem:
                 request_id=request_id,
             )
         case RequestValidationError():
-            errors = [_invalid_field(item) for item in error.errors()]
+            # A body that a dependency reads too is checked twice.
+            errors = list({repr(item["loc"]) + item["type"]: _invalid_field(item) for item in error.errors()}.values())
             first = errors[0]
             return ValidationProblem(
                 type=InvalidRequest.type,

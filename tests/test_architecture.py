@@ -1,10 +1,15 @@
 """The directions in which things may depend on each other, and what every stage must keep."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from project1_qa_api.settings import Settings
+from project1_qa_api.main import create_app as create_app1
+from project1_qa_api.settings import Settings as Settings1
+from project2_user_mgmt.main import create_app as create_app2
+from project2_user_mgmt.settings import Settings as Settings2
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,4 +53,21 @@ def test_the_example_names_every_setting() -> None:
         line.lstrip("#").partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line
     }
 
-    assert {name.upper() for name in Settings.model_fields} | {"LOCAL_LLM_GGUF"} == named
+    assert {name.upper() for name in Settings2.model_fields} | {"LOCAL_LLM_GGUF"} == named
+
+
+def test_every_operation_of_a_stage_is_in_the_next() -> None:
+    given: dict[str, Any] = {
+        "openai_base_url": "http://127.0.0.1:9/v1",
+        "llm_model": "m",
+        "database_url": "postgresql://h/d",
+    }
+    documents = [create_app1(Settings1(**given)).openapi(), create_app2(Settings2(**given)).openapi()]
+    operations = [
+        {(path, method): operation for path, item in document["paths"].items() for method, operation in item.items()}
+        for document in documents
+    ]
+
+    for earlier, later in itertools.pairwise(operations):
+        for key, operation in earlier.items():
+            assert later[key] == operation, key

@@ -40,7 +40,7 @@ def launch(stage: str) -> int:
     state = StageState(stage)
     with state.held():
         children, settings = _prepare(package, settings_class, state)
-        return asyncio.run(_run(stage, children, settings))
+        return asyncio.run(_run(package, children, settings))
 
 
 def _package_of(stage: str) -> str:
@@ -87,12 +87,13 @@ def _prepare(package: str, settings_class: type[Settings], state: StageState) ->
     return children, settings
 
 
-async def _run(stage: str, children: list[Child], settings: Settings) -> int:
+async def _run(package: str, children: list[Child], settings: Settings) -> int:
+    stage = children[-1].name
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(_serve(stage, children, settings))
+    serving = asyncio.create_task(_serve(package, children, settings))
     stop = asyncio.create_task(stopping.wait())
     status = 0
     try:
@@ -113,17 +114,29 @@ async def _run(stage: str, children: list[Child], settings: Settings) -> int:
     return status
 
 
-async def _serve(stage: str, children: list[Child], settings: Settings) -> None:
-    """Start the children together, say where they are, and keep them running."""
-    async with asyncio.TaskGroup() as starting:
-        for child in children:
-            starting.create_task(child.start())
+async def _serve(package: str, children: list[Child], settings: Settings) -> None:
+    """Start the services together, migrate, start the app, say where things are, and keep them running."""
     *services, app = children
+    async with asyncio.TaskGroup() as starting:
+        for service in services:
+            starting.create_task(service.start())
+    if (_ROOT / package / "migrations").exists():
+        await _migrate(package, app)
+    await app.start()
     address = url_of(app.sockets[0])
-    print(f"{stage}: ready\n  page      {address}/\n  API docs  {address}/docs\n  model     {settings.openai_base_url}")
+    print(
+        f"{app.name}: ready\n  page      {address}/\n  API docs  {address}/docs\n  model     {settings.openai_base_url}"
+    )
     for service in services:
         print(f"  {service.name}: its log is {service.log}")
     print("Ctrl-C stops everything.", flush=True)
     async with asyncio.TaskGroup() as running:
         for child in children:
             running.create_task(child.keep_running())
+
+
+async def _migrate(package: str, app: Child) -> None:
+    command = [sys.executable, "-m", package, "migrate"]
+    process = await asyncio.create_subprocess_exec(*command, env=dict(app.environment))
+    if await process.wait() != 0:
+        raise ChildFailed(f"{app.name}: its database could not be migrated")

@@ -33,6 +33,7 @@ class Child:
         on_start: Called after each start.
         stop_signal: Ends it in an orderly way.
         stop_seconds: After which it is killed.
+        not_root: Whether it refuses to be root, and must seem to be somebody else where the launcher is.
         back_off: Seconds before each new try. After the last one it is given up.
     """
 
@@ -45,6 +46,7 @@ class Child:
     on_start: Callable[[], None] = lambda: None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15
+    not_root: bool = False
     back_off: Sequence[float] = (0.5, 1, 2, 4, 8)
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
@@ -107,6 +109,8 @@ class Child:
 
     async def _spawn(self) -> None:
         guard = [sys.executable, "-m", "shared.dev.child", str(int(self.stop_signal)), str(os.getpid())]
+        if self.not_root:
+            guard.append("--not-root")
         output = self.log.open("ab") if self.log else None
         try:
             self._process = await asyncio.create_subprocess_exec(

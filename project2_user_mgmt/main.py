@@ -1,0 +1,35 @@
+"""Stage 2, put together: stage 1, and users with their messages. `make run-project2` runs it."""
+
+from fastapi import FastAPI
+
+from project1_qa_api import main as stage1
+from project2_user_mgmt.routes import messages, users
+from project2_user_mgmt.settings import Settings
+from shared.app import build_app
+from shared.database import database
+from shared.settings import load_settings
+
+ROUTERS = [
+    *stage1.ROUTERS,
+    users.router,
+    messages.router,
+]
+RESOURCES = [
+    *stage1.RESOURCES,
+    database,
+]
+PANELS = [
+    *stage1.PANELS,
+]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the application of stage 2."""
+    return build_app(
+        settings or load_settings(Settings),
+        title="Project 2: user management",
+        description="Stage 1, and users with their conversations, on PostgreSQL.",
+        routers=ROUTERS,
+        resources=RESOURCES,
+        panels=PANELS,
+    )

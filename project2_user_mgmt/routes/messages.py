@@ -1,0 +1,54 @@
+"""A user's messages: ask the model, and read the conversation."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+
+from project1_qa_api.answering import AnswererDep
+from project2_user_mgmt import conversation
+from project2_user_mgmt.schemas import Exchange, MessageCreate, MessagePage, MessageRead
+from project2_user_mgmt.users import get_user
+from shared.database import SessionDep, SessionsDep, transaction
+from shared.errors import (
+    DatabaseUnavailable,
+    InputTooLongForModel,
+    ModelTimeout,
+    ModelUnavailable,
+    NotFound,
+    documented,
+)
+from shared.pagination import Cursor, Limit, decode_cursor, page_of
+from shared.streaming import while_connected
+
+router = APIRouter(prefix="/users/{user_id}/messages", tags=["messages"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=documented(NotFound, InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, ModelTimeout),
+)
+async def create_message(
+    user_id: UUID, body: MessageCreate, request: Request, sessions: SessionsDep, answerer: AnswererDep
+) -> Exchange:
+    """Ask the model, with the user's last messages as context. Question and answer are stored together."""
+    settings = request.app.state.settings
+    async with transaction(sessions) as session:
+        history = await conversation.recent_messages(session, user_id)
+    # No connection is held while the model is awaited.
+    messages = conversation.prompt(settings.system_prompt, history, body.content, settings.context_tokens)
+    async with while_connected(request):
+        answer = await answerer.chat_model.ainvoke(messages)
+    async with transaction(sessions) as session:
+        question, reply = await conversation.store_exchange(session, user_id, body.content, answer.text)
+    return Exchange(question=MessageRead.model_validate(question), answer=MessageRead.model_validate(reply))
+
+
+@router.get("", responses=documented(NotFound, DatabaseUnavailable))
+async def list_messages(user_id: UUID, session: SessionDep, limit: Limit = 20, cursor: Cursor = None) -> MessagePage:
+    """List a user's messages, newest first, page by page."""
+    await get_user(session, user_id)
+    before = decode_cursor(cursor) if cursor else None
+    found = await conversation.list_messages(session, user_id, before=before, limit=limit + 1)
+    page, next_cursor = page_of(found, limit)
+    return MessagePage(items=[MessageRead.model_validate(message) for message in page], next_cursor=next_cursor)

@@ -1,0 +1,100 @@
+"""Users: create, list, show, change, delete."""
+
+import re
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from project2_user_mgmt import users
+from project2_user_mgmt.models import User
+from project2_user_mgmt.schemas import UserCreate, UserPage, UserRead, UserUpdate
+from shared.database import SessionDep
+from shared.errors import Conflict, DatabaseUnavailable, NotFound, PreconditionFailed, documented
+from shared.pagination import Cursor, Limit, decode_cursor, page_of
+from shared.schemas import WITHOUT_NUL
+
+router = APIRouter(prefix="/users", tags=["users"], responses=documented(DatabaseUnavailable))
+
+_ETAG = re.compile(r'"(\d{1,9})"')
+
+
+async def wanted_version(
+    if_match: Annotated[str | None, Header(description="The `ETag` of the version that may be changed.")] = None,
+) -> int | None:
+    """Return the version that `If-Match` names: None where any will do, 0 (which none is) where it is no ETag."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(if_match.strip())
+    return int(match[1]) if match else 0
+
+
+def _shown(user: User, response: Response) -> UserRead:
+    response.headers["ETag"] = f'"{user.version}"'
+    return UserRead.model_validate(user)
+
+
+async def hashed_password(body: UserCreate) -> str:
+    """Hash before there is a transaction: a connection is not held while a processor works."""
+    return await users.hash_password(body.password)
+
+
+@router.post("", status_code=201, responses=documented(Conflict))
+async def create_user(
+    body: UserCreate,
+    request: Request,
+    response: Response,
+    password_hash: Annotated[str, Depends(hashed_password)],
+    session: SessionDep,
+) -> UserRead:
+    """Create a user. An e-mail belongs to one user only, whatever its case."""
+    user = await users.create_user(session, body, password_hash)
+    response.headers["Location"] = request.url_for("get_user", user_id=user.id).path
+    return _shown(user, response)
+
+
+@router.get("")
+async def list_users(
+    session: SessionDep,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    q: Annotated[
+        str | None, WITHOUT_NUL, Query(min_length=1, max_length=254, description="How the e-mail or the name begins.")
+    ] = None,
+) -> UserPage:
+    """List users in the order in which they were made, page by page."""
+    after = decode_cursor(cursor) if cursor else None
+    found = await users.list_users(session, after=after, limit=limit + 1, prefix=q)
+    page, next_cursor = page_of(found, limit)
+    return UserPage(items=[UserRead.model_validate(user) for user in page], next_cursor=next_cursor)
+
+
+@router.get("/{user_id}", responses=documented(NotFound))
+async def get_user(user_id: UUID, response: Response, session: SessionDep) -> UserRead:
+    """Show a user."""
+    return _shown(await users.get_user(session, user_id), response)
+
+
+async def new_password_hash(body: UserUpdate) -> str | None:
+    """Hash the new password, if there is one, before there is a transaction."""
+    return await users.hash_password(body.password) if body.password else None
+
+
+@router.patch("/{user_id}", responses=documented(NotFound, Conflict, PreconditionFailed))
+async def update_user(
+    user_id: UUID,
+    body: UserUpdate,
+    response: Response,
+    version: Annotated[int | None, Depends(wanted_version)],
+    password_hash: Annotated[str | None, Depends(new_password_hash)],
+    session: SessionDep,
+) -> UserRead:
+    """Change what is given. With `If-Match`, only the version that was read is changed."""
+    user = await users.update_user(session, user_id, body, password_hash=password_hash, version=version)
+    return _shown(user, response)
+
+
+@router.delete("/{user_id}", status_code=204, responses=documented(NotFound))
+async def delete_user(user_id: UUID, session: SessionDep) -> None:
+    """Delete a user and the messages."""
+    await users.delete_user(session, user_id)

@@ -1,0 +1,176 @@
+"""PostgreSQL through async SQLAlchemy: the engine with its limits, sessions, and what a database that is away means."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Any, Protocol, TypeVar
+
+import psycopg
+from fastapi import Depends, FastAPI, Request
+from loguru import logger
+from psycopg import AsyncConnection
+from psycopg.abc import PQGen
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlmodel import SQLModel
+
+from shared.errors import DatabaseUnavailable
+from shared.health import Check
+
+Sessions = async_sessionmaker[AsyncSession]
+T = TypeVar("T")
+
+_PROBE_SECONDS = 1.0
+
+# A constraint that has a name can be told from others in an error, and dropped by a migration.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+# SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html) of what will pass: connection exceptions,
+# insufficient resources, operator intervention.
+_AWAY = ("08", "53", "57")
+_QUERY_CANCELED = "57014"
+
+
+class DatabaseSettings(Protocol):
+    """What the engine needs to be told."""
+
+    database_url: str
+    db_pool_size: int
+    db_pool_timeout_seconds: float
+    db_connect_timeout_seconds: int
+    db_statement_timeout_seconds: float
+
+
+def driver_url(address: str) -> URL:
+    """Return a PostgreSQL address as SQLAlchemy wants it, with this project's driver."""
+    return make_url(address).set(drivername="postgresql+psycopg")
+
+
+def create_engine(settings: DatabaseSettings) -> AsyncEngine:
+    """Make the engine: one for the process, to be disposed of at its end. Nothing is connected yet."""
+    address = driver_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    milliseconds = round(settings.db_statement_timeout_seconds * 1000)
+
+    async def connect() -> ImpatientConnection:
+        connection = await ImpatientConnection.connect(
+            address,
+            connect_timeout=settings.db_connect_timeout_seconds,
+            options=f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={4 * milliseconds}",
+            application_name="ai-backend-capstones",
+        )
+        connection.patience = settings.db_statement_timeout_seconds + 1
+        return connection
+
+    return create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=connect,
+        pool_size=settings.db_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.db_pool_timeout_seconds,
+        pool_pre_ping=True,
+        hide_parameters=True,  # an error's text would quote e-mails and password hashes
+    )
+
+
+class ImpatientConnection(AsyncConnection[Any]):
+    """A connection that gives a silent server up.
+
+    The server cuts a statement that is too slow, but a server that is frozen cuts nothing, and its kernel goes on
+    acknowledging: no time-out of TCP's helps. So the socket is shut down from this side, and what waits on it fails at
+    once as if the server had gone.
+    """
+
+    patience: float = 10  # seconds
+
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109
+        """Run an operation of the driver's; every one goes through here."""
+        give_up = asyncio.get_running_loop().call_later(self.patience, _shut_down, self.pgconn.socket)
+        try:
+            return await super().wait(gen, interval, timeout)
+        finally:
+            give_up.cancel()
+
+
+def _shut_down(number: int) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@asynccontextmanager
+async def database(app: FastAPI) -> AsyncIterator[None]:
+    """Put the sessions of the app's database on `app.state`, and its check among the others."""
+    engine = create_engine(app.state.settings)
+    app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+    async def answers() -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS), engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError):
+            return False
+        return True
+
+    app.state.checks.append(Check("database", answers))
+    try:
+        yield
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what a database that is away, frozen or overloaded raises into a `ServiceError`; leave mistakes alone."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailable("All connections are in use. Try again shortly.", retry_after=1) from error
+    except (DBAPIError, psycopg.OperationalError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        state = getattr(cause, "sqlstate", None)
+        if state == _QUERY_CANCELED:
+            raise DatabaseUnavailable("The database took too long.") from error
+        if isinstance(cause, psycopg.OperationalError) and (state is None or state[:2] in _AWAY):
+            logger.warning("the database is away: {} {}", type(cause).__name__, state or "")
+            raise DatabaseUnavailable("The database cannot be reached. Try again shortly.") from error
+        raise
+
+
+@asynccontextmanager
+async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+    """One unit of work: a session whose changes are committed together at the end of the block, or not at all.
+
+    Raises:
+        DatabaseUnavailable: if the database is away, or has no time.
+    """
+    with database_errors():
+        async with sessions.begin() as session:
+            yield session
+
+
+async def get_sessions(request: Request) -> Sessions:
+    """Return what makes the app's sessions."""
+    sessions: Sessions = request.app.state.sessions
+    return sessions
+
+
+SessionsDep = Annotated[Sessions, Depends(get_sessions)]
+
+
+async def get_session(sessions: SessionsDep) -> AsyncIterator[AsyncSession]:
+    """Give a request its one transaction."""
+    async with transaction(sessions) as session:
+        yield session
+
+
+# "function": committed before the answer is sent, so that an answer never says what a failed commit has undone.
+SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]

@@ -1,0 +1,57 @@
+"""Migrations: bring a stage's database up to date."""
+
+import os
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from dotenv import dotenv_values
+from sqlalchemy import URL
+from sqlalchemy.exc import OperationalError
+
+from shared.database import driver_url
+from shared.errors import ConfigurationError
+
+ONE_AT_A_TIME = 7_305_961_118  # any number that no other program takes an advisory lock with
+_ROOT = Path(__file__).parents[1]
+
+
+def database_address() -> URL:
+    """Return the database's address from the environment or `.env`.
+
+    Raises:
+        ConfigurationError: if there is none.
+    """
+    address = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL")
+    if not address:
+        raise ConfigurationError(
+            "DATABASE_URL is not set (`make run-project2` starts an embedded PostgreSQL, migrated)"
+        )
+    return driver_url(address)
+
+
+def alembic_config(package: str) -> Config:
+    """Return the Alembic settings of a stage, for example `project2_user_mgmt`."""
+    return Config(_ROOT / package / "alembic.ini")
+
+
+def migrate(package: str, branch: str) -> int:
+    """Bring a database to the newest version of a stage.
+
+    Args:
+        package: The stage's package.
+        branch: The label of its migrations.
+
+    Returns:
+        An exit status: 0, or 2 after one line that says what is wrong.
+    """
+    try:
+        command.upgrade(alembic_config(package), f"{branch}@head")
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  there is no log in a command
+    except OperationalError as error:
+        print(f"error: the database cannot be migrated ({type(error.orig).__name__})", file=sys.stderr)  # noqa: T201
+    else:
+        return 0
+    return 2

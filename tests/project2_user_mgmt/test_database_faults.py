@@ -1,0 +1,132 @@
+"""A database that is away, frozen, slow or overloaded: 503, and the service recovers by itself."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+
+import httpx2
+import psutil
+import psycopg
+import pytest
+
+from shared.dev.processes import Child
+from shared.dev.services import postgres
+from shared.dev.state import StageState
+from shared.migrate import migrate
+from tests.support.until import until
+
+pytestmark = pytest.mark.slow
+
+Serve = Callable[..., AbstractContextManager[str]]
+QUICK = {"db_statement_timeout_seconds": 1, "db_pool_timeout_seconds": 1, "db_connect_timeout_seconds": 2}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> tuple[Child, str]:
+    """A PostgreSQL server for these tests alone: the child that runs it, and its address."""
+    state = StageState("faults")
+    state.folder = tmp_path_factory.mktemp("postgres")
+    child, found_by = postgres(state, os.environ)
+    with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patch:
+        runner.run(child.start())
+        patch.setenv("DATABASE_URL", found_by["DATABASE_URL"])
+        assert migrate("project2_user_mgmt", "project2") == 0
+        runner.run(child.stop())
+    return child, found_by["DATABASE_URL"]
+
+
+@pytest.fixture
+async def server(cluster: tuple[Child, str]) -> AsyncIterator[Child]:
+    """That server, running."""
+    child, _ = cluster
+    await child.start()
+    yield child
+    for process in processes_of(child):
+        process.send_signal(signal.SIGCONT)
+    await child.stop()
+
+
+@pytest.fixture
+async def client(cluster: tuple[Child, str], server: Child, serve2: Serve) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of stage 2 on that server."""
+    assert server.pid
+    with serve2(database_url=cluster[1], db_pool_size=4, **QUICK) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
+            assert (await http.get("/users")).status_code == 200
+            yield http
+
+
+def processes_of(child: Child) -> list[psutil.Process]:
+    if child.pid is None:
+        return []
+    postmaster = psutil.Process(child.pid)
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
+async def answers(client: httpx2.AsyncClient, requests: int = 12) -> Counter[int]:
+    responses = await asyncio.gather(*(client.get("/users") for _ in range(requests)))
+    for response in responses:
+        if response.status_code != 200:
+            assert response.json()["type"] == "urn:problem:database-unavailable"
+            assert int(response.headers["retry-after"]) > 0
+    return Counter(response.status_code for response in responses)
+
+
+async def recovers(client: httpx2.AsyncClient) -> None:
+    async with asyncio.timeout(30):
+        while (await client.get("/users")).status_code != 200:
+            pass
+
+
+async def test_stopped(client: httpx2.AsyncClient, server: Child) -> None:
+    await server.stop()
+
+    assert await answers(client) == {503: 12}
+    ready = await client.get("/ready")
+    assert (ready.status_code, ready.json()["detail"]) == (503, "Not reachable: database.")
+    assert (await client.get("/health")).status_code == 200
+
+    await server.start()
+    await recovers(client)
+
+
+async def test_killed(client: httpx2.AsyncClient, server: Child) -> None:
+    for process in processes_of(server):
+        process.kill()
+    await until(lambda: server.pid is None)
+
+    assert await answers(client) == {503: 12}
+
+    await server.start()
+    await recovers(client)
+
+
+async def test_frozen(client: httpx2.AsyncClient, server: Child) -> None:
+    for process in processes_of(server):
+        process.suspend()
+
+    assert await answers(client) == {503: 12}  # each within the client's 20 s, or this would have raised
+    assert (await client.get("/ready")).status_code == 503
+    assert (await client.get("/health")).status_code == 200
+
+    for process in processes_of(server):
+        process.resume()
+    await recovers(client)
+
+
+async def test_a_slow_statement_is_cut_and_a_full_pool_is_said_so(
+    client: httpx2.AsyncClient, cluster: tuple[Child, str]
+) -> None:
+    async with await psycopg.AsyncConnection.connect(cluster[1]) as other:
+        await other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        responses = await asyncio.gather(*(client.get("/users") for _ in range(12)))
+        await other.rollback()
+
+    assert {response.status_code for response in responses} == {503}
+    details = Counter(response.json()["detail"] for response in responses)
+    assert details["The database took too long."] >= 4  # as many as there are connections
+    assert set(details) <= {"The database took too long.", "All connections are in use. Try again shortly."}
+    await recovers(client)

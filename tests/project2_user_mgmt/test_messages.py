@@ -1,0 +1,121 @@
+"""A user's conversation with the model."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.project2_user_mgmt.test_users import create
+from tests.support.scripted_model import Behaviour, ScriptedModel, fails, hangs, says
+from tests.support.until import until
+
+
+@pytest.fixture
+async def messages(client2: httpx2.AsyncClient) -> str:
+    """The address of a new user's messages."""
+    return f"/users/{(await create(client2))['id']}/messages"
+
+
+async def conversation(client: httpx2.AsyncClient, messages: str) -> list[tuple[str, str]]:
+    items: list[dict[str, Any]] = (await client.get(messages, params={"limit": 100})).json()["items"]
+    return [(item["role"], item["content"]) for item in reversed(items)]
+
+
+async def test_the_model_is_shown_what_was_said(
+    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+) -> None:
+    model.says("Hello Ada.")
+    first = await client2.post(messages, json={"content": "I am Ada."})
+    model.says("Ada.")
+    await client2.post(messages, json={"content": "Who am I?"})
+
+    assert first.status_code == 201
+    assert set(first.json()) == {"question", "answer"}
+    assert set(first.json()["answer"]) == {"id", "role", "content", "created_at"}
+    assert first.json()["answer"]["content"] == "Hello Ada."
+    shown = [(message["role"], message["content"]) for message in model.requests[1].body["messages"]]
+    said = [("user", "I am Ada."), ("assistant", "Hello Ada."), ("user", "Who am I?")]
+    assert shown[1:] == said
+    assert shown[0][0] == "system"
+    assert await conversation(client2, messages) == [*said, ("assistant", "Ada.")]
+
+
+async def test_the_context_is_bounded_by_tokens(
+    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+) -> None:
+    model.says("字" * 500)  # some 750 tokens, as they are counted here
+    for number in range(4):
+        await client2.post(messages, json={"content": f"question {number}"})
+
+    shown = [message["content"] for message in model.requests[-1].body["messages"][1:]]
+    assert shown == ["question 1", "字" * 500, "question 2", "字" * 500, "question 3"]
+
+
+@pytest.mark.parametrize(("behaviour", "status"), [(fails(500), 503), (hangs(), 504)])
+async def test_nothing_is_stored_when_the_model_fails(
+    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str, behaviour: Behaviour, status: int
+) -> None:
+    model.does(behaviour)
+
+    assert (await client2.post(messages, json={"content": "Hi"})).status_code == status
+    assert await conversation(client2, messages) == []
+
+
+async def test_nothing_is_stored_when_the_client_leaves(
+    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+) -> None:
+    model.does(says("too late", delay=0.8))
+    asking = asyncio.create_task(client2.post(messages, json={"content": "Hi"}))
+    await until(lambda: len(model.requests) == 1)
+    asking.cancel()
+    await until(model.requests[0].finished.is_set)
+
+    assert model.requests[0].cancelled
+    assert await conversation(client2, messages) == []
+
+
+async def test_questions_at_once_are_stored_pair_by_pair(
+    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+) -> None:
+    model.does(says("yes", delay=0.1))
+
+    await asyncio.gather(*(client2.post(messages, json={"content": f"question {i}"}) for i in range(10)))
+
+    said = await conversation(client2, messages)
+    assert [role for role, _ in said] == ["user", "assistant"] * 10
+    assert {content for role, content in said if role == "user"} == {f"question {i}" for i in range(10)}
+
+
+async def test_a_user_who_is_deleted_meanwhile_gets_no_message(
+    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+) -> None:
+    model.does(says("too late", delay=0.5))
+    asking = asyncio.create_task(client2.post(messages, json={"content": "Hi"}))
+    await until(lambda: len(model.requests) == 1)
+
+    assert (await client2.delete(messages.removesuffix("/messages"))).status_code == 204
+
+    assert (await asking).status_code == 404
+
+
+async def test_deleting_a_user_takes_the_messages_along(client2: httpx2.AsyncClient, messages: str) -> None:
+    await client2.post(messages, json={"content": "Hi"})
+
+    await client2.delete(messages.removesuffix("/messages"))
+
+    assert (await client2.get(messages)).status_code == 404
+
+
+async def test_messages_come_in_pages_newest_first(client2: httpx2.AsyncClient, messages: str) -> None:
+    for number in range(3):
+        await client2.post(messages, json={"content": f"question {number}"})
+    whole = (await client2.get(messages)).json()["items"]
+
+    first = (await client2.get(messages, params={"limit": 4})).json()
+    second = (await client2.get(messages, params={"limit": 4, "cursor": first["next_cursor"]})).json()
+
+    assert whole[0]["role"] == "assistant"
+    assert whole[1]["content"] == "question 2"
+    assert first["items"] + second["items"] == whole
+    assert second["next_cursor"] is None

@@ -1,0 +1,87 @@
+"""Migrations: they make what the models say, go back, and change all or nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+from sqlmodel import SQLModel
+
+from shared.database import driver_url
+from shared.migrate import alembic_config, migrate
+
+PACKAGE, BRANCH = "project2_user_mgmt", "project2"
+
+
+def tables(address: str) -> set[str]:
+    with psycopg.connect(address) as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    return {row[0] for row in rows}
+
+
+def test_a_migrated_database_is_what_the_models_say(database_url: str) -> None:
+    engine = create_engine(driver_url(database_url))
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
+def test_down_and_up_again_with_rows_in_place(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO users VALUES (gen_random_uuid(), 'a@example.com', 'A', '$', 1, now(), now())")
+        connection.execute("INSERT INTO messages SELECT gen_random_uuid(), id, 'user', 'Hi', now() FROM users")
+
+    command.downgrade(alembic_config(PACKAGE), f"{BRANCH}@base")
+    assert tables(database_url) == {"alembic_version"}
+    assert migrate(PACKAGE, BRANCH) == 0
+
+    assert tables(database_url) == {"alembic_version", "users", "messages"}
+
+
+def test_a_migration_that_fails_half_way_changes_nothing(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    with psycopg.connect(empty_database) as connection:  # in the way of the second table
+        connection.execute("CREATE TABLE messages (id int)")
+
+    with pytest.raises(Exception, match="already exists"):
+        migrate(PACKAGE, BRANCH)
+
+    assert tables(empty_database) == {"messages"}
+
+
+def test_two_that_start_at_once_migrate_once(empty_database: str) -> None:
+    command_line = [sys.executable, "-m", PACKAGE, "migrate"]
+    environment = os.environ | {"DATABASE_URL": empty_database}
+    root = Path(__file__).parents[2]
+    running = [subprocess.Popen(command_line, env=environment, cwd=root) for _ in range(3)]
+
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert tables(empty_database) == {"alembic_version", "users", "messages"}
+
+
+def test_a_database_that_a_later_stage_has_extended(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE documents (id uuid PRIMARY KEY)")
+
+    assert migrate(PACKAGE, BRANCH) == 0
+    command.check(alembic_config(PACKAGE))  # raises if autogenerate finds a difference
+
+
+@pytest.mark.parametrize("address", ["postgresql://app@127.0.0.1:1/none"])
+def test_a_database_that_is_away_is_one_line(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+
+    assert migrate(PACKAGE, BRANCH) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,243 @@
+"""Users: what is stored, who wins a race, what a page holds, what is refused."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import psycopg
+import pytest
+
+PASSWORD = "correct horse battery staple"
+
+
+async def create(client: httpx2.AsyncClient, email: str = "ada@example.com", **fields: str) -> dict[str, Any]:
+    response = await client.post("/users", json={"email": email, "name": "Ada", "password": PASSWORD} | fields)
+    assert response.status_code == 201, response.text
+    user: dict[str, Any] = response.json()
+    return user
+
+
+async def test_a_user_is_created_and_shown(client2: httpx2.AsyncClient) -> None:
+    response = await client2.post("/users", json={"email": "Ada@Example.com", "name": "Ada", "password": PASSWORD})
+
+    assert response.status_code == 201
+    user = response.json()
+    assert set(user) == {"id", "email", "name", "created_at", "updated_at", "version"}
+    assert (user["email"], user["name"], user["version"]) == ("Ada@example.com", "Ada", 1)
+    assert UUID(user["id"]).version == 7
+    assert user["created_at"] == user["updated_at"]
+    assert user["created_at"].endswith("Z")
+    assert response.headers["etag"] == '"1"'
+    shown = await client2.get(response.headers["location"])
+    assert shown.json() == user
+    assert shown.headers["etag"] == '"1"'
+
+
+async def test_passwords_are_stored_as_argon2_only(client2: httpx2.AsyncClient, database_url: str) -> None:
+    await create(client2)
+
+    with psycopg.connect(database_url) as connection:
+        (stored,) = connection.execute("SELECT password_hash FROM users").fetchone() or ("",)
+    assert stored.startswith("$argon2id$")
+    assert PASSWORD not in stored
+
+
+async def test_50_creates_of_one_email_make_one_user(client2: httpx2.AsyncClient) -> None:
+    cases = ["ada@example.com", "ADA@example.com", "Ada@Example.COM"]
+    bodies = [{"email": cases[i % 3], "name": f"Ada {i}", "password": PASSWORD} for i in range(50)]
+
+    answers = await asyncio.gather(*(client2.post("/users", json=body) for body in bodies))
+
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
+    conflict = next(answer for answer in answers if answer.status_code == 409)
+    assert conflict.json()["type"] == "urn:problem:conflict"
+    assert len((await client2.get("/users")).json()["items"]) == 1
+
+
+async def test_50_changes_of_one_version_change_it_once(client2: httpx2.AsyncClient) -> None:
+    user = await create(client2)
+    url, headers = f"/users/{user['id']}", {"If-Match": '"1"'}
+
+    answers = await asyncio.gather(*(client2.patch(url, json={"name": f"Ada {i}"}, headers=headers) for i in range(50)))
+
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: 49}
+    winner = next(answer for answer in answers if answer.status_code == 200)
+    assert winner.headers["etag"] == '"2"'
+    assert (await client2.get(url)).json() == winner.json()
+
+
+async def test_a_change_changes_what_is_given(client2: httpx2.AsyncClient) -> None:
+    user = await create(client2)
+    url = f"/users/{user['id']}"
+
+    renamed = (await client2.patch(url, json={"name": "Countess"})).json()
+    moved = (await client2.patch(url, json={"email": "lovelace@example.com", "password": "another password"})).json()
+
+    assert (renamed["name"], renamed["email"], renamed["version"]) == ("Countess", "ada@example.com", 2)
+    assert (moved["name"], moved["email"], moved["version"]) == ("Countess", "lovelace@example.com", 3)
+    assert moved["updated_at"] > renamed["updated_at"] > user["updated_at"]
+    assert moved["created_at"] == user["created_at"]
+
+
+async def test_a_taken_email_cannot_be_changed_to(client2: httpx2.AsyncClient) -> None:
+    await create(client2, "ada@example.com")
+    other = await create(client2, "grace@example.com")
+
+    response = await client2.patch(f"/users/{other['id']}", json={"email": "ADA@example.com"})
+
+    assert response.status_code == 409
+    assert (await client2.get(f"/users/{other['id']}")).json() == other
+
+
+@pytest.mark.parametrize("given", ["1", '"x"', 'W/"1"', '"1", "2"', '""', '"99999999999999"'])
+async def test_an_if_match_that_is_none_is_stale(client2: httpx2.AsyncClient, given: str) -> None:
+    user = await create(client2)
+
+    response = await client2.patch(f"/users/{user['id']}", json={"name": "x"}, headers={"If-Match": given})
+
+    assert response.status_code == 412
+    assert response.json()["type"] == "urn:problem:precondition-failed"
+
+
+async def test_any_version_matches_a_star(client2: httpx2.AsyncClient) -> None:
+    user = await create(client2)
+
+    assert (
+        await client2.patch(f"/users/{user['id']}", json={"name": "x"}, headers={"If-Match": "*"})
+    ).status_code == 200
+
+
+async def test_a_deleted_user_is_gone(client2: httpx2.AsyncClient) -> None:
+    user = await create(client2)
+    url = f"/users/{user['id']}"
+
+    deleted = await client2.delete(url)
+
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    for again in (client2.get(url), client2.delete(url), client2.patch(url, json={"name": "x"})):
+        assert (await again).status_code == 404
+    assert (await client2.get(f"/users/{uuid4()}")).json()["type"] == "urn:problem:not-found"
+
+
+async def test_pages_neither_skip_nor_repeat_while_others_come_and_go(client2: httpx2.AsyncClient) -> None:
+    there = [(await create(client2, f"user{i:02}@example.com"))["id"] for i in range(25)]
+    passing = [(await create(client2, f"passing{i}@example.com"))["id"] for i in range(5)]
+    there += [(await create(client2, f"late{i}@example.com"))["id"] for i in range(5)]
+    seen: list[str] = []
+    cursor: str | None = None
+    for number in range(100):
+        page = (await client2.get("/users", params={"limit": 7} | ({"cursor": cursor} if cursor else {}))).json()
+        seen += [user["id"] for user in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+        await create(client2, f"new{number}@example.com")
+        if passing:
+            await client2.delete(f"/users/{passing.pop()}")
+
+    assert len(seen) == len(set(seen))
+    assert [user for user in seen if user in there] == there
+
+
+@pytest.mark.parametrize(
+    ("prefix", "found"),
+    [
+        ("ada", {"ada@example.com"}),
+        ("ADA@EX", {"ada@example.com"}),
+        ("gr", {"grace@example.com", "other@example.com"}),  # an e-mail, and a name
+        ("hopper", set()),  # not the beginning
+        ("100%", {"percent@example.com"}),
+        ("%", set()),
+        ("_", set()),
+        ("\\", set()),
+        ("李", {"li@example.com"}),
+    ],
+)
+async def test_a_prefix_of_email_or_name_is_found(client2: httpx2.AsyncClient, prefix: str, found: set[str]) -> None:
+    await create(client2, "ada@example.com", name="Countess")
+    await create(client2, "grace@example.com", name="Amazing")
+    await create(client2, "other@example.com", name="GRACE Hopper")
+    await create(client2, "percent@example.com", name="100% sure")
+    await create(client2, "li@example.com", name="李白")
+
+    items = (await client2.get("/users", params={"q": prefix})).json()["items"]
+
+    assert {user["email"] for user in items} == found
+
+
+async def test_the_prefix_search_uses_its_indexes(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET enable_seqscan = off")
+        rows = connection.execute(
+            "EXPLAIN SELECT * FROM users"
+            " WHERE lower(email) LIKE lower('ada') || '%' OR lower(name) LIKE lower('ada') || '%'"
+        ).fetchall()
+    plan = "\n".join(row[0] for row in rows)
+
+    assert "uq_users_email" in plan
+    assert "ix_users_name" in plan
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("email", "no-at-sign"),
+        ("email", "a@b"),
+        ("email", "a b@example.com"),
+        ("email", "Ada <ada@example.com>"),
+        ("email", "a@" + "x" * 250 + ".com"),
+        ("email", "a\0@example.com"),
+        ("email", None),
+        ("name", ""),
+        ("name", "  "),
+        ("name", "x" * 101),
+        ("name", "a\0b"),
+        ("name", 7),
+        ("password", "hunter2"),
+        ("password", "x" * 201),
+        ("password", 12345678),
+    ],
+)
+async def test_what_is_no_user_is_refused(client2: httpx2.AsyncClient, field: str, value: object) -> None:
+    body = {"email": "ada@example.com", "name": "Ada", "password": PASSWORD} | {field: value}
+
+    response = await client2.post("/users", json=body)
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"][:2] == ["body", field]
+    assert len(response.json()["errors"]) == 1
+    if isinstance(value, str) and value.strip():
+        assert value not in response.text
+
+
+@pytest.mark.parametrize("email", ["ada+tag@example.com", "ada@bücher.example.com", "a.b-c_d@sub.example.com"])
+async def test_unusual_emails_are_taken(client2: httpx2.AsyncClient, email: str) -> None:
+    assert (await create(client2, email))["email"] == email
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "cursor=x",
+        "cursor=",
+        "cursor=AAAA",
+        "cursor=%00",
+        "cursor=" + "A" * 500,
+        "q=",
+        "q=%00",
+        "q=" + "x" * 255,
+    ],
+)
+async def test_a_malformed_page_is_refused(client2: httpx2.AsyncClient, query: str) -> None:
+    assert (await client2.get(f"/users?{query}")).status_code == 422
+
+
+@pytest.mark.parametrize("user_id", ["1", "x", "00000000-0000-0000-0000-00000000000g", "%00"])
+async def test_a_malformed_id_is_refused(client2: httpx2.AsyncClient, user_id: str) -> None:
+    for method in ("GET", "DELETE"):
+        assert (await client2.request(method, f"/users/{user_id}")).status_code == 422
