@@ -84,7 +84,7 @@ help: ## This list
 # A lock is installed once, and again when it changes.
 $(DONE)/%: requirements/%.lock | .venv/bin/pip
 	@echo "Installing requirements/$*.lock into .venv (the first time takes up to a minute) ..."
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	@$(BIN)/python requirements/install.py $<
 	@mkdir -p $(DONE) && touch $@
 
 .venv/bin/pip:
