@@ -39,6 +39,10 @@ test: setup ## All tests, with coverage (browser tests need Chromium)
 test-fast: setup ## Tests that start no whole system
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
+.PHONY: test-postgres
+test-postgres: setup ## The database tests on every PostgreSQL that is installed
+	$(BIN)/python -m tests.postgres_matrix
+
 .PHONY: lint
 lint: setup ## Style, layout and the directions of imports
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """Stage 2, put together: stage 1, and users with their messages. `make run-project2` runs it."""
 
+from pathlib import Path
+
 from fastapi import FastAPI
 
 from project1_qa_api import main as stage1
@@ -20,6 +22,7 @@ RESOURCES = [
 ]
 PANELS = [
     *stage1.PANELS,
+    Path(__file__).parent / "page" / "users.js",
 ]
 
 
