@@ -25,7 +25,7 @@ Question = Annotated[
     Field(
         description="1 to 4,000 characters, not blank.",
         examples=["What is an event loop?"],
-        json_schema_extra={"pattern": r"^[^\x00]*\S[^\x00]*$"},
+        json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"},
     ),
 ]
 SystemPrompt = Annotated[

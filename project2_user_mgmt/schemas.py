@@ -36,7 +36,7 @@ Name = Annotated[
     StringConstraints(min_length=1, max_length=100),
     AfterValidator(_not_blank),
     WITHOUT_NUL,
-    Field(examples=["Ada Lovelace"], json_schema_extra={"pattern": r"^[^\x00]*\S[^\x00]*$"}),
+    Field(examples=["Ada Lovelace"], json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"}),
 ]
 # Argon2 hashes any length; the limit keeps anyone from making it hash megabytes. Nothing is cut off.
 Password = Annotated[SecretStr, Field(min_length=8, max_length=200, examples=["correct horse battery staple"])]

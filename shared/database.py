@@ -36,8 +36,8 @@ SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
 }
 # SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html) of what will pass: connection exceptions,
-# insufficient resources, operator intervention.
-_AWAY = ("08", "53", "57")
+# transactions that gave way to another (a deadlock), insufficient resources, operator intervention.
+_AWAY = ("08", "40", "53", "57")
 _QUERY_CANCELED = "57014"
 
 

@@ -139,20 +139,25 @@ class InputTooLongForModel(ServiceError):
     usual_detail = "The request does not fit into the model's context. Make it shorter."
 
 
-class ModelUnavailable(ServiceError):
-    """The model endpoint cannot be reached, refuses the call, or answers something that is no answer.
+class Unavailable(ServiceError):
+    """Something is away that will come back.
 
     Args:
         retry_after: Seconds after which another try makes sense.
     """
 
     status = 503
-    type = "urn:problem:model-unavailable"
-    title = "The language model is not available"
-    usual_detail = "The model endpoint could not be reached. Try again shortly."
 
     def __init__(self, detail: str, *, retry_after: int = 5) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class ModelUnavailable(Unavailable):
+    """The model endpoint cannot be reached, refuses the call, or answers something that is no answer."""
+
+    type = "urn:problem:model-unavailable"
+    title = "The language model is not available"
+    usual_detail = "The model endpoint could not be reached. Try again shortly."
 
 
 class ModelTimeout(ServiceError):
@@ -164,20 +169,12 @@ class ModelTimeout(ServiceError):
     usual_detail = "The model took too long. Try again, or ask for a shorter answer."
 
 
-class DatabaseUnavailable(ServiceError):
-    """The database is away, or has no time for this.
+class DatabaseUnavailable(Unavailable):
+    """The database is away, or has no time for this."""
 
-    Args:
-        retry_after: Seconds after which another try makes sense.
-    """
-
-    status = 503
     type = "urn:problem:database-unavailable"
     title = "The database is not available"
     usual_detail = "The database cannot be reached. Try again shortly."
-
-    def __init__(self, detail: str, *, retry_after: int = 5) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
 class NotFound(ServiceError):
@@ -207,16 +204,12 @@ class PreconditionFailed(ServiceError):
     usual_detail = "The version that If-Match names is not the present one. Read it again."
 
 
-class NotReady(ServiceError):
+class NotReady(Unavailable):
     """The service cannot serve now; a load balancer should send requests elsewhere."""
 
-    status = 503
     type = "urn:problem:not-ready"
     title = "The service is not ready"
     usual_detail = "Not reachable: database."
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"Retry-After": "5"})
 
 
 class ClientClosedRequest(ServiceError):

@@ -12,7 +12,6 @@ from project2_user_mgmt.schemas import UserCreate, UserPage, UserRead, UserUpdat
 from shared.database import SessionDep
 from shared.errors import Conflict, DatabaseUnavailable, NotFound, PreconditionFailed, documented
 from shared.pagination import Cursor, Limit, decode_cursor, page_of
-from shared.schemas import WITHOUT_NUL
 
 router = APIRouter(prefix="/users", tags=["users"], responses=documented(DatabaseUnavailable))
 
@@ -59,7 +58,8 @@ async def list_users(
     limit: Limit = 20,
     cursor: Cursor = None,
     q: Annotated[
-        str | None, WITHOUT_NUL, Query(min_length=1, max_length=254, description="How the e-mail or the name begins.")
+        str | None,
+        Query(min_length=1, max_length=254, pattern=r"^[^\x00]*$", description="How the e-mail or the name begins."),
     ] = None,
 ) -> UserPage:
     """List users in the order in which they were made, page by page."""

@@ -5,12 +5,10 @@ from typing import Any
 
 import httpx2
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from schemathesis import Case, GenerationMode
 
 from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings
+from tests.support.fuzz import fuzz
 
 JSON_PROBLEM = "application/problem+json"
 
@@ -69,21 +67,4 @@ OPERATIONS = ["GET /health", "GET /ready", "POST /ask", "POST /ask/stream", "POS
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_whatever_is_sent_is_answered_as_described(app_url: str, operation: str) -> None:
-    method, path = operation.split(" ")
-    schema = schemathesis.openapi.from_url(f"{app_url}/openapi.json")
-
-    @given(
-        case=schema[path][method].as_strategy(generation_mode=GenerationMode.NEGATIVE)
-        | schema[path][method].as_strategy()
-    )
-    @settings(
-        max_examples=100,
-        derandomize=True,  # the same requests each time
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    def fuzz(case: Case[Any]) -> None:
-        case.call_and_validate()
-
-    fuzz()
+    fuzz(app_url, operation, examples=100)

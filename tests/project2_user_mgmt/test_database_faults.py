@@ -11,10 +11,14 @@ import httpx2
 import psutil
 import psycopg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
+from shared.database import driver_url, transaction
 from shared.dev.processes import Child
 from shared.dev.services import postgres
 from shared.dev.state import StageState
+from shared.errors import DatabaseUnavailable
 from shared.migrate import migrate
 from tests.support.until import until
 
@@ -130,3 +134,24 @@ async def test_a_slow_statement_is_cut_and_a_full_pool_is_said_so(
     assert details["The database took too long."] >= 4  # as many as there are connections
     assert set(details) <= {"The database took too long.", "All connections are in use. Try again shortly."}
     await recovers(client)
+
+
+async def test_a_deadlock_is_503_for_the_one_that_gives_way(cluster: tuple[Child, str], server: Child) -> None:
+    assert server.pid
+    engine = create_async_engine(driver_url(cluster[1]))
+    both_hold = asyncio.Barrier(2)
+
+    async def lock(first: int, second: int) -> int:
+        try:
+            async with transaction(async_sessionmaker(engine)) as session:
+                await session.execute(text(f"SELECT pg_advisory_xact_lock({first})"))
+                await both_hold.wait()
+                await session.execute(text(f"SELECT pg_advisory_xact_lock({second})"))
+        except DatabaseUnavailable as error:
+            return error.status
+        return 200
+
+    statuses = await asyncio.gather(lock(1, 2), lock(2, 1))
+    await engine.dispose()
+
+    assert sorted(statuses) == [200, 503]

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from tests.support.fuzz import fuzz
 
 pytestmark = pytest.mark.slow
 
@@ -29,19 +27,6 @@ BEYOND_A_SCHEMA = {"POST /users", "PATCH /users/{user_id}"}
 def test_whatever_is_sent_is_answered_as_described(
     serve2: Callable[..., AbstractContextManager[str]], operation: str
 ) -> None:
-    method, path = operation.split(" ")
+    excluded = [positive_data_acceptance] if operation in BEYOND_A_SCHEMA else []
     with serve2(llm_timeout_seconds=1) as url:
-        endpoint = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
-
-        @given(case=endpoint.as_strategy(generation_mode=GenerationMode.NEGATIVE) | endpoint.as_strategy())
-        @settings(
-            max_examples=60,
-            derandomize=True,  # the same requests each time
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        def fuzz(case: Case[Any]) -> None:
-            case.call_and_validate(excluded_checks=[positive_data_acceptance] if operation in BEYOND_A_SCHEMA else [])
-
-        fuzz()
+        fuzz(url, operation, examples=60, excluded_checks=excluded)

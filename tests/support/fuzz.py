@@ -1,0 +1,27 @@
+"""Sends an operation what its schema allows, and what it does not, and holds the answers against the document."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+
+
+def fuzz(url: str, operation: str, *, examples: int, excluded_checks: Sequence[Any] = ()) -> None:
+    """Raise for the first answer that the OpenAPI document at `url` does not describe; an operation is `POST /ask`."""
+    method, path = operation.split(" ")
+    endpoint = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
+
+    @given(case=endpoint.as_strategy(generation_mode=GenerationMode.NEGATIVE) | endpoint.as_strategy())
+    @settings(
+        max_examples=examples,
+        derandomize=True,  # the same requests each time
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def send(case: Case[Any]) -> None:
+        case.call_and_validate(excluded_checks=list(excluded_checks))
+
+    send()
