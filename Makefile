@@ -18,9 +18,21 @@ run-project1: $(DONE)/project1 $(DONE)/embedded ## Stage 1, a question-answering
 run-project2: $(DONE)/project2 $(DONE)/embedded ## Stage 2, + users and messages on PostgreSQL, on port 8002
 	@exec $(BIN)/python -m shared.dev project2
 
+.PHONY: run-project3
+run-project3: $(DONE)/project3 $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003
+	@exec $(BIN)/python -m shared.dev project3
+
 .PHONY: migrate-project2
 migrate-project2: $(DONE)/project2 ## Bring the database at DATABASE_URL up to date
 	@$(BIN)/python -m project2_user_mgmt migrate
+
+.PHONY: migrate-project3
+migrate-project3: $(DONE)/project3 ## The same for stage 3, which needs pgvector there
+	@$(BIN)/python -m project3_rag_docs migrate
+
+.PHONY: reindex-project3
+reindex-project3: $(DONE)/project3 $(DONE)/embedded ## Embed every document again, after EMBEDDING_MODEL was changed
+	@exec $(BIN)/python -m shared.dev project3 reindex
 
 .PHONY: stop
 stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this folder
@@ -68,10 +80,10 @@ bench: setup ## Measure, and write the figures to bench/README.md (some minutes;
 ##@ Set up
 
 .PHONY: setup
-setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
+setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/project3 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
 
 .PHONY: lock
-lock: setup ## Resolve the dependencies again; `make lock ARGS=--upgrade` takes the newest
+lock: $(DONE)/dev ## Resolve the dependencies again; `make lock ARGS=--upgrade` takes the newest
 	requirements/lock.sh $(ARGS)
 
 .PHONY: clean

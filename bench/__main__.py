@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import project1, project1_report
+from bench import project1, project1_report, project2, project2_report
 from bench.report import write_sections
 
 
@@ -15,8 +15,15 @@ def run_project1(*, quick: bool) -> str:
     return project1_report.section(plan, uvloop.run(project1.measure(plan)))
 
 
+def run_project2(*, quick: bool) -> str:
+    """Measure stage 2."""
+    plan = project2.QUICK if quick else project2.FULL
+    return project2_report.section(plan, uvloop.run(project2.measure(plan)))
+
+
 PARTS: dict[str, Callable[..., str]] = {
     "project1": run_project1,
+    "project2": run_project2,
 }
 
 

@@ -27,7 +27,7 @@ def post(path: str, body: dict[str, Any]) -> bytes:
 
 
 class UnexpectedAnswer(Exception):
-    """Something else than a complete answer with status 200."""
+    """Something else than a complete answer with status 200 or 201."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Connection:
         """Send a request, and return the body of its answer.
 
         Raises:
-            UnexpectedAnswer: if the status is not 200.
+            UnexpectedAnswer: if the status is neither 200 nor 201.
         """
         head = await self._head(request)
         length = _LENGTH.search(head)
@@ -62,7 +62,7 @@ class Connection:
         """Send a request, and give each server-sent event of its answer with the time of its receipt in ns.
 
         Raises:
-            UnexpectedAnswer: if the status is not 200.
+            UnexpectedAnswer: if the status is neither 200 nor 201.
         """
         await self._head(request)
         unfinished = b""
@@ -77,6 +77,6 @@ class Connection:
     async def _head(self, request: bytes) -> bytes:
         self.writer.write(request)
         head = await self.reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
+        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
             raise UnexpectedAnswer(head.partition(b"\r\n")[0].decode("latin-1"))
         return head

@@ -5,14 +5,14 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import median
+from itertools import repeat
 from time import perf_counter, perf_counter_ns, process_time
 
 from bench.client import Connection, UnexpectedAnswer, get, post
 from bench.paced_model import MODEL, Script, sent_at
+from bench.rates import CONNECTIONS, Rate, rates_of
 from bench.servers import Server, others_at_work, running
 
-CONNECTIONS = 16
 MEMORY_SCRIPT = Script(20)
 ASK_SCRIPT = Script(10)
 
@@ -87,24 +87,6 @@ class Level:
     through: Streams = field(default_factory=Streams)
 
 
-@dataclass
-class Rate:
-    """How fast one server answers one kind of request: per round, requests a second; over all, its processor time."""
-
-    per_second: list[float] = field(default_factory=list)
-    requests: int = 0
-    cpu_seconds: float = 0
-
-    @property
-    def cpu_ms(self) -> float:
-        """Processor time of the server for one request."""
-        return self.cpu_seconds / self.requests * 1000
-
-    def ratio_to(self, other: "Rate") -> float:
-        """The median of the ratios of the rounds: a slow minute of the machine is in both numbers of a round."""
-        return median(mine / theirs for mine, theirs in zip(self.per_second, other.per_second, strict=True))
-
-
 @dataclass(frozen=True)
 class Figures:
     """All that is measured.
@@ -141,8 +123,8 @@ async def measure(plan: Plan) -> Figures:
         ):
             servers = {"service": service, "fastapi": fastapi, "starlette": starlette}
             rates = {
-                "/health": await rates_of(plan, servers, get("/health")),
-                "/ask": await rates_of(plan, servers, post("/ask", {"question": str(ASK_SCRIPT)})),
+                "/health": await _rates(plan, servers, get("/health")),
+                "/ask": await _rates(plan, servers, post("/ask", {"question": str(ASK_SCRIPT)})),
             }
     return Figures(levels, rates, memory, others.busy)
 
@@ -226,35 +208,10 @@ def _timed(seen: Streams, model: Server, service: Server) -> Iterator[None]:
     seen.service_busy += service_cpu
 
 
-async def rates_of(plan: Plan, servers: Mapping[str, Server], request: bytes) -> dict[str, Rate]:
-    """Ask the servers in turn, round after round; the first round warms them up and does not count."""
-    for server in servers.values():
-        await _ask_for(plan.rate_seconds, server, request, Rate())
-    rates = {name: Rate() for name in servers}
-    for _ in range(plan.rate_rounds):
-        for name, server in servers.items():
-            await _ask_for(plan.rate_seconds, server, request, rates[name])
-    return rates
-
-
-async def _ask_for(seconds: float, server: Server, request: bytes, rate: Rate) -> None:
-    connections = [await Connection.open(server.port) for _ in range(CONNECTIONS)]
-    cpu_before = server.cpu_seconds()
-    started = perf_counter()
-    done = 0
-
-    async def keep_asking(connection: Connection) -> None:
-        nonlocal done
-        while perf_counter() - started < seconds:
-            await connection.exchange(request)
-            done += 1
-
-    await asyncio.gather(*map(keep_asking, connections))
-    rate.per_second.append(done / (perf_counter() - started))
-    rate.cpu_seconds += server.cpu_seconds() - cpu_before
-    rate.requests += done
-    for connection in connections:
-        connection.close()
+async def _rates(plan: Plan, servers: Mapping[str, Server], request: bytes) -> dict[str, Rate]:
+    return await rates_of(
+        servers, repeat(request), rounds=plan.rate_rounds, seconds=plan.rate_seconds, connections=CONNECTIONS
+    )
 
 
 async def memory_after_answers(service: Server, step: int) -> dict[int, float]:

@@ -3,8 +3,9 @@
 from statistics import median
 
 from bench.bare import HTTP_LIBRARY
-from bench.project1 import ASK_SCRIPT, CONNECTIONS, MEMORY_SCRIPT, Figures, Level, Plan, Streams
-from bench.report import conditions, percentile, table
+from bench.project1 import ASK_SCRIPT, MEMORY_SCRIPT, Figures, Level, Plan, Streams
+from bench.rates import CONNECTIONS
+from bench.report import aims, conditions, noise, percentile, table
 
 PACKAGES = (
     "fastapi",
@@ -24,7 +25,7 @@ _TEMPLATE = """\
 ## Stage 1: question answering
 
 {conditions}
-Other processes took {others:.0%} of the processor time meanwhile. {others_verdict}
+{noise}
 
 {aims}
 
@@ -74,8 +75,7 @@ def section(plan: Plan, figures: Figures) -> str:
     """Write stage 1's section of README.md."""
     return _TEMPLATE.format(
         conditions=conditions("project1", PACKAGES),
-        others=figures.others_busy,
-        others_verdict=_others_verdict(figures.others_busy),
+        noise=noise(figures.others_busy),
         aims=_aims(figures),
         latency=_latency(figures.levels),
         load=_load(figures.levels),
@@ -95,12 +95,6 @@ def section(plan: Plan, figures: Figures) -> str:
     )
 
 
-def _others_verdict(busy: float) -> str:
-    if busy < 0.1:
-        return "The machine was as good as idle otherwise."
-    return "**So the times below are partly waits for a processor**; the ratios and processor times suffer less."
-
-
 def _aims(figures: Figures) -> str:
     one, *_, most = figures.levels
     added = _added(one, "first", 50)
@@ -111,9 +105,7 @@ def _aims(figures: Figures) -> str:
         ("`/ask` against a bare FastAPI route", "≥ 60 %", f"{ratio:.0%}", ratio >= 0.6),
         (f"errors with up to {most.streams} open streams", "0", str(errors), errors == 0),
     ]
-    return table(
-        ["", "aim", "measured", ""], [(*row, "reached" if reached else "**missed**") for *row, reached in rows]
-    )
+    return aims(rows)
 
 
 def _latency(levels: list[Level]) -> str:

@@ -41,6 +41,23 @@ def conditions(part: str, packages: Iterable[str]) -> str:
     )
 
 
+def noise(others_busy: float) -> str:
+    """What the rest of the machine means for the figures; given the part of all cores' time that it took."""
+    verdict = (
+        "The machine was as good as idle otherwise."
+        if others_busy < 0.1
+        else "**So the times below are partly waits for a processor**; the ratios and processor times suffer less."
+    )
+    return f"Other processes took {others_busy:.0%} of the processor time meanwhile. {verdict}"
+
+
+def aims(rows: Iterable[tuple[str, str, str, bool]]) -> str:
+    """A table of aims: what, the aim, what was measured, and whether it was reached."""
+    return table(
+        ["", "aim", "measured", ""], [(*row, "reached" if reached else "**missed**") for *row, reached in rows]
+    )
+
+
 def write_sections(sections: dict[str, str], order: Sequence[str]) -> None:
     """Put sections into README.md, in the order of the parts. Those of parts that did not run stay."""
     kept = _sections(README.read_text()) if README.exists() else {}

@@ -123,7 +123,8 @@ def others_at_work() -> Iterator[Others]:
     yield others
     machine, ours = psutil.cpu_times(), os.times()
     passed = sum(machine) - sum(machine_before)
-    idle = machine.idle - machine_before.idle
+    # Who waits for a disk leaves the processor to others.
+    idle = sum(getattr(machine, kind, 0) - getattr(machine_before, kind, 0) for kind in ("idle", "iowait"))
     used_by_us = sum(ours[:4]) - sum(ours_before[:4])
     others.busy = max(0.0, (passed - idle - used_by_us) / passed)
 

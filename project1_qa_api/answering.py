@@ -40,8 +40,8 @@ class Answerer:
             id=uuid4(),
             answer=message.text,
             model=message.response_metadata.get("model_name") or self.model_name,
-            usage=_usage(message),
-            latency_ms=_milliseconds_since(started),
+            usage=usage_of(message),
+            latency_ms=milliseconds_since(started),
         )
 
     async def stream(self, ask: AskRequest) -> AsyncGenerator[Token | Done]:
@@ -57,7 +57,7 @@ class Answerer:
         chunks = cast("AsyncGenerator[AIMessageChunk]", self.chat_model.astream(self._messages(ask), **_options(ask)))
         async with aclosing(chunks):
             async for chunk in chunks:
-                usage = _usage(chunk) or usage
+                usage = usage_of(chunk) or usage
                 facts |= chunk.response_metadata
                 if chunk.text:
                     yield Token(text=chunk.text)
@@ -66,7 +66,7 @@ class Answerer:
             model=facts.get("model_name") or self.model_name,
             usage=usage,
             finish_reason=facts["finish_reason"],
-            latency_ms=_milliseconds_since(started),
+            latency_ms=milliseconds_since(started),
         )
 
     def _messages(self, ask: AskRequest) -> list[Any]:
@@ -77,14 +77,16 @@ def _options(ask: AskRequest) -> dict[str, Any]:
     return ask.model_dump(include={"temperature", "max_tokens"}, exclude_none=True)
 
 
-def _usage(message: AIMessage) -> Usage | None:
+def usage_of(message: AIMessage) -> Usage | None:
+    """Return what a message says of its tokens; None where it says nothing."""
     counted = message.usage_metadata
     if counted is None:
         return None
     return Usage(input_tokens=counted["input_tokens"], output_tokens=counted["output_tokens"])
 
 
-def _milliseconds_since(started: float) -> float:
+def milliseconds_since(started: float) -> float:
+    """Return the milliseconds since a `perf_counter`."""
     return round((perf_counter() - started) * 1000, 1)
 
 

@@ -23,6 +23,7 @@ async def chat_model(app: FastAPI) -> AsyncIterator[None]:
     """Open the connection pool to the model endpoint."""
     settings: Settings = app.state.settings
     async with create_http_client(settings) as http:
+        app.state.model_http = http
         app.state.chat_model = create_chat_model(settings, http)
         app.state.checks.append(Check("model", lambda: endpoint_answers(settings, http), required=False))
         yield

@@ -1,8 +1,9 @@
 """The application factory: what is the same in every stage, put together once."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -48,6 +49,7 @@ def build_app(
     routers: Sequence[APIRouter],
     resources: Sequence[Resource],
     panels: Sequence[Path],
+    body_limits: Mapping[str, int] = MappingProxyType({}),
 ) -> FastAPI:
     """Make a stage's application.
 
@@ -58,6 +60,7 @@ def build_app(
         routers: In the order in which they are shown.
         resources: Opened in this order before the first request, closed in the reverse order after the last.
         panels: JavaScript modules of the page at `/`, one for each thing that a stage adds.
+        body_limits: The largest body in bytes of each path that takes files; for all others it is `MAX_BODY_KB`.
     """
 
     @asynccontextmanager
@@ -76,7 +79,7 @@ def build_app(
         middleware=[
             _cors(settings),
             Middleware(RequestContext),
-            Middleware(BodyLimit, limit_bytes=settings.max_body_kb * 1024),
+            Middleware(BodyLimit, limit_bytes=settings.max_body_kb * 1024, of_path=body_limits),
         ],
         docs_url=None,
         redoc_url=None,

@@ -44,11 +44,25 @@ _QUERY_CANCELED = "57014"
 class DatabaseSettings(Protocol):
     """What the engine needs to be told."""
 
-    database_url: str
-    db_pool_size: int
-    db_pool_timeout_seconds: float
-    db_connect_timeout_seconds: int
-    db_statement_timeout_seconds: float
+    @property
+    def database_url(self) -> str:
+        """Where the database is."""
+
+    @property
+    def db_pool_size(self) -> int:
+        """Connections, at most."""
+
+    @property
+    def db_pool_timeout_seconds(self) -> float:
+        """How long to wait for one of them."""
+
+    @property
+    def db_connect_timeout_seconds(self) -> int:
+        """How long opening one may take."""
+
+    @property
+    def db_statement_timeout_seconds(self) -> float:
+        """How long a statement may run."""
 
 
 def driver_url(address: str) -> URL:
@@ -56,10 +70,21 @@ def driver_url(address: str) -> URL:
     return make_url(address).set(drivername="postgresql+psycopg")
 
 
-def create_engine(settings: DatabaseSettings) -> AsyncEngine:
-    """Make the engine: one for the process, to be disposed of at its end. Nothing is connected yet."""
-    address = driver_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    milliseconds = round(settings.db_statement_timeout_seconds * 1000)
+def plain_address(settings: DatabaseSettings) -> str:
+    """Return the database's address as the driver itself wants it."""
+    return driver_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def create_engine(settings: DatabaseSettings, *, statement_seconds: float | None = None) -> AsyncEngine:
+    """Make an engine, to be disposed of at the end. Nothing is connected yet.
+
+    Args:
+        settings: The address and the limits.
+        statement_seconds: How long one statement may run, where that is not `DB_STATEMENT_TIMEOUT_SECONDS`.
+    """
+    address = plain_address(settings)
+    seconds = statement_seconds or settings.db_statement_timeout_seconds
+    milliseconds = round(seconds * 1000)
 
     async def connect() -> ImpatientConnection:
         connection = await ImpatientConnection.connect(
@@ -68,7 +93,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
             options=f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={4 * milliseconds}",
             application_name="ai-backend-capstones",
         )
-        connection.patience = settings.db_statement_timeout_seconds + 1
+        connection.patience = seconds + 1
         return connection
 
     return create_async_engine(

@@ -4,6 +4,7 @@
     ├── UnreadableBody         400  the body cannot be parsed at all
     ├── InvalidRequest         422  the request has not the documented form
     ├── RequestBodyTooLarge    413  the body is over the limit
+    ├── UnsupportedMediaType   415  a file of a kind that is not taken
     ├── InputTooLongForModel   422  the model's context cannot hold the request
     ├── ModelUnavailable       503  the model endpoint cannot be reached, or fails
     ├── ModelTimeout           504  the model endpoint does not answer in time
@@ -128,6 +129,15 @@ class InvalidRequest(ServiceError):
         """Return a problem of this kind, as a client would see it."""
         place = {"loc": ["body", "question"], "msg": "must not be blank", "type": "value_error"}
         return super().example() | {"errors": [place]}
+
+
+class UnsupportedMediaType(ServiceError):
+    """A file of a kind that is not taken."""
+
+    status = 415
+    type = "urn:problem:unsupported-media-type"
+    title = "This kind of file is not taken"
+    usual_detail = "Taken are pdf, docx, pptx, xlsx, csv, html, md and txt."
 
 
 class InputTooLongForModel(ServiceError):

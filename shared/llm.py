@@ -78,13 +78,18 @@ def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel
     return cast("ChatModel", first.with_fallbacks(others, exceptions_to_handle=(ModelUnavailable, ModelTimeout)))
 
 
-def create_embeddings(settings: Settings, http: httpx2.AsyncClient, model: str) -> Embeddings:
-    """Make the embedding model of the endpoint.
+def create_embeddings(
+    settings: Settings, http: httpx2.AsyncClient, *, model: str, base_url: str, api_key: SecretStr, length: int
+) -> Embeddings:
+    """Make an embedding model.
 
     Args:
-        settings: Names the endpoint, the time for a call and its retries.
+        settings: The time for a call and its retries.
         http: From `create_http_client`.
         model: The embedding model's name.
+        base_url: Of an OpenAI-compatible endpoint, which may be another than the chat model's.
+        api_key: For it; empty where it asks for none.
+        length: Of its vectors.
 
     Returns:
         LangChain's interface: texts in, one vector each out. Its asynchronous methods raise `ModelUnavailable`,
@@ -92,13 +97,14 @@ def create_embeddings(settings: Settings, http: httpx2.AsyncClient, model: str) 
     """
     return EndpointEmbeddings(
         model=model,
-        openai_api_base=settings.openai_base_url,
-        openai_api_key=SecretStr(settings.openai_api_key.get_secret_value() or "none"),
+        openai_api_base=base_url,
+        openai_api_key=SecretStr(api_key.get_secret_value() or "none"),
         max_retries=settings.llm_max_retries,
         http_async_client=http,
         # Its own count needs tables that are downloaded, and sends the ids of a vocabulary that is OpenAI's alone.
         check_embedding_ctx_length=False,
         answer_seconds=settings.llm_timeout_seconds,
+        length=length,
     )
 
 
@@ -180,9 +186,11 @@ class EndpointEmbeddings(OpenAIEmbeddings):
 
     Attributes:
         answer_seconds: For one call of the endpoint's, its retries included.
+        length: Of a vector. One of another length is refused before anything is done with it.
     """
 
     answer_seconds: float
+    length: int
 
     async def aembed_documents(
         self, texts: list[str], chunk_size: int | None = None, **kwargs: Any
@@ -190,7 +198,12 @@ class EndpointEmbeddings(OpenAIEmbeddings):
         """Embed texts, as they are: a model that wants prefixes is given them by the caller."""
         with _endpoint_errors(self.model):
             async with asyncio.timeout(self.answer_seconds):
-                return await super().aembed_documents(texts, chunk_size, **kwargs)
+                vectors = await super().aembed_documents(texts, chunk_size, **kwargs)
+            if wrong := {len(vector) for vector in vectors} - {self.length}:
+                logger.error("{} gives vectors of {} numbers; {} are expected", self.model, wrong, self.length)
+                detail = f"The embedding model gives vectors of {min(wrong)} numbers, and {self.length} are expected."
+                raise ModelUnavailable(detail, retry_after=60)
+            return vectors
 
 
 class UntypedCompletions:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from collections.abc import Mapping
 from time import perf_counter
 
 from loguru import logger
@@ -61,11 +62,18 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses a body beyond the limit, whether its length was declared or not, without reading on."""
+    """Refuses a body beyond the limit, whether its length was declared or not, without reading on.
 
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+    Args:
+        app: What is protected.
+        limit_bytes: For every path that has no limit of its own.
+        of_path: Limits in bytes by path, for the few that take files.
+    """
+
+    def __init__(self, app: ASGIApp, limit_bytes: int, of_path: Mapping[str, int]) -> None:
         self.app = app
         self.limit = limit_bytes
+        self.of_path = of_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -73,20 +81,21 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
 
+        limit = self.of_path.get(scope["path"].removeprefix(scope.get("root_path", "")), self.limit)
         declared = Headers(scope=scope).get("content-length", "")
         received = 0
         refused = False
 
         async def receive_within_limit() -> Message:
             nonlocal received, refused
-            if declared.isdigit() and int(declared) > self.limit:
+            if declared.isdigit() and int(declared) > limit:
                 refused = True
-                raise RequestBodyTooLarge(self.limit)
+                raise RequestBodyTooLarge(limit)
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit:
+            if received > limit:
                 refused = True
-                raise RequestBodyTooLarge(self.limit)
+                raise RequestBodyTooLarge(limit)
             return message
 
         async def send_then_linger(message: Message) -> None:

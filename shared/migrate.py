@@ -1,7 +1,9 @@
 """Migrations: bring a stage's database up to date."""
 
+import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -26,7 +28,7 @@ def database_address() -> URL:
     address = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL")
     if not address:
         raise ConfigurationError(
-            "DATABASE_URL is not set (`make run-project2` starts an embedded PostgreSQL, migrated)"
+            "DATABASE_URL is not set (`make run-project…` starts an embedded PostgreSQL, migrated)"
         )
     return driver_url(address)
 
@@ -34,6 +36,20 @@ def database_address() -> URL:
 def alembic_config(package: str) -> Config:
     """Return the Alembic settings of a stage, for example `project2_user_mgmt`."""
     return Config(_ROOT / package / "alembic.ini")
+
+
+def own_tables(config: Config) -> Callable[..., bool]:
+    """Return Alembic's `include_object` for a stage: it leaves the tables of later stages alone.
+
+    There may be some in the database, and among the models that this process has imported.
+    """
+    modules = [importlib.import_module(name) for name in config.get_main_option("models", "").split()]
+    names = {getattr(model, "__tablename__", None) for module in modules for model in vars(module).values()}
+
+    def is_own(_object: object, name: str | None, kind: str, _reflected: bool, _counterpart: object) -> bool:
+        return kind != "table" or name in names
+
+    return is_own
 
 
 def migrate(package: str, branch: str) -> int:

@@ -1,11 +1,13 @@
 """Serve a stage's application with uvicorn, the same way in development and production."""
 
 import argparse
+import asyncio
 import gc
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,8 +17,17 @@ from shared.logs import configure_logging
 from shared.settings import Settings, SettingsT, load_settings
 
 
-def serve(settings_class: type[SettingsT], create_app: Callable[[SettingsT], FastAPI]) -> None:
+def serve(
+    settings_class: type[SettingsT],
+    create_app: Callable[[SettingsT], FastAPI],
+    check: Callable[[SettingsT], Coroutine[Any, Any, None]] | None = None,
+) -> None:
     """Read the settings, listen on `HOST` and `PORT`, and serve until a stop signal.
+
+    Args:
+        settings_class: The stage's.
+        create_app: Makes its app.
+        check: Raises a `ConfigurationError` where the settings do not go with what is stored.
 
     With `--fd N` the open socket N is served instead, as the launcher (or systemd) hands it over.
     Ends the process with status 2 and one line where the settings are wrong or the port is taken.
@@ -26,6 +37,8 @@ def serve(settings_class: type[SettingsT], create_app: Callable[[SettingsT], Fas
     fd: int | None = arguments.parse_args().fd
     try:
         settings = load_settings(settings_class)
+        if check:
+            asyncio.run(check(settings))
         listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
     except ConfigurationError as error:
         sys.exit(_complain(error))

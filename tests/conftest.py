@@ -12,10 +12,11 @@ from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings
 from shared.logs import configure_logging
 from tests.support.browser import browser, page
+from tests.support.databases import databases, server_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
 
-__all__ = ["browser", "page"]  # fixtures of every test below
+__all__ = ["browser", "databases", "page", "server_url"]  # fixtures of every test below
 
 # Settings of the developer's own must not reach a test.
 for name in [*Settings.model_fields, "langsmith_tracing", "langchain_tracing_v2"]:

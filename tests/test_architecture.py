@@ -10,6 +10,8 @@ from project1_qa_api.main import create_app as create_app1
 from project1_qa_api.settings import Settings as Settings1
 from project2_user_mgmt.main import create_app as create_app2
 from project2_user_mgmt.settings import Settings as Settings2
+from project3_rag_docs.main import create_app as create_app3
+from project3_rag_docs.settings import Settings as Settings3
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,8 +25,12 @@ def test_imports_point_to_earlier_stages_only() -> None:
 
 
 def pinned(lock: Path) -> dict[str, set[str]]:
-    """Return each package's lines in a lock: one, or one for each range of Python versions."""
-    lines = [line.rstrip("\\ ") for line in lock.read_text().splitlines() if "==" in line and not line.startswith(" ")]
+    """Return each package's versions in a lock: one, or one for each range of Python versions."""
+    lines = [
+        line.rstrip("\\ ").partition(" ;")[0]
+        for line in lock.read_text().splitlines()
+        if "==" in line and not line.startswith(" ")
+    ]
     return {
         line.partition("==")[0]: {other for other in lines if other.startswith(line.partition("==")[0] + "==")}
         for line in lines
@@ -53,7 +59,7 @@ def test_the_example_names_every_setting() -> None:
         line.lstrip("#").partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line
     }
 
-    assert {name.upper() for name in Settings2.model_fields} | {"LOCAL_LLM_GGUF"} == named
+    assert {name.upper() for name in Settings3.model_fields} | {"LOCAL_LLM_GGUF"} == named
 
 
 def test_every_operation_of_a_stage_is_in_the_next() -> None:
@@ -61,8 +67,13 @@ def test_every_operation_of_a_stage_is_in_the_next() -> None:
         "openai_base_url": "http://127.0.0.1:9/v1",
         "llm_model": "m",
         "database_url": "postgresql://h/d",
+        "embedding_model": "e",
     }
-    documents = [create_app1(Settings1(**given)).openapi(), create_app2(Settings2(**given)).openapi()]
+    documents = [
+        create_app1(Settings1(**given)).openapi(),
+        create_app2(Settings2(**given)).openapi(),
+        create_app3(Settings3(**given)).openapi(),
+    ]
     operations = [
         {(path, method): operation for path, item in document["paths"].items() for method, operation in item.items()}
         for document in documents

@@ -1,7 +1,6 @@
 """Alembic's environment, the same for every stage: each `alembic.ini` names the stage's models and version folders."""
 
 import asyncio
-import importlib
 from typing import Any
 
 from alembic import context
@@ -9,20 +8,15 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-from shared.migrate import ONE_AT_A_TIME, database_address
+from shared.migrate import ONE_AT_A_TIME, database_address, own_tables
 
 config = context.config
-importlib.import_module(config.get_main_option("models", ""))
-
-
-def ours(_object: object, _name: str | None, kind: str, reflected: bool, counterpart: object) -> bool:
-    """Leave alone what the database has and this stage does not know: a later stage has put it there."""
-    return not (kind == "table" and reflected and counterpart is None)
+only_own = own_tables(config)
 
 
 def run(connection: Connection) -> None:
     """Run the migrations, all in one transaction: what fails half way leaves the database as it was."""
-    options: dict[str, Any] = {"target_metadata": SQLModel.metadata, "include_object": ours}
+    options: dict[str, Any] = {"target_metadata": SQLModel.metadata, "include_object": only_own}
     context.configure(connection=connection, **options)
     with context.begin_transaction():
         # Two processes that start at once would both create the tables: the second waits, and finds them there.

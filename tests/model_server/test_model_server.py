@@ -13,6 +13,7 @@ import httpx2
 import openai
 import pytest
 import xllamacpp
+from langchain_core.embeddings import Embeddings
 
 from project1_qa_api.settings import Settings
 from shared.dev.model_server.app import create_app
@@ -171,6 +172,11 @@ async def test_another_model_does_everything_itself(tmp_path: Path) -> None:
     assert names == ["another", "multilingual-e5-small"]
 
 
+def embeddings_of(settings: Settings, http: httpx2.AsyncClient, model: str) -> Embeddings:
+    base_url, api_key = settings.openai_base_url, settings.openai_api_key
+    return create_embeddings(settings, http, model=model, base_url=base_url, api_key=api_key, length=384)
+
+
 def cosine(a: list[float], b: list[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))  # both are of unit length
 
@@ -178,7 +184,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 async def test_embeddings_through_langchain(server_url: str, make_settings: Callable[..., Settings]) -> None:
     settings = make_settings(openai_base_url=f"{server_url}/v1", llm_timeout_seconds=60)
     async with create_http_client(settings) as http:
-        model = create_embeddings(settings, http, "multilingual-e5-small")
+        model = embeddings_of(settings, http, "multilingual-e5-small")
         question = await model.aembed_query("query: When does the library open?")
         near, far = await model.aembed_documents(["passage: 图书馆早上九点开门。", "passage: Cats sleep all day."])
 
@@ -190,13 +196,13 @@ async def test_embeddings_through_langchain(server_url: str, make_settings: Call
 async def test_embeddings_fail_as_chat_does(make_settings: Callable[..., Settings], model: ScriptedModel) -> None:
     settings = make_settings(llm_timeout_seconds=0.5)
     async with create_http_client(settings) as http:
-        embeddings = create_embeddings(settings, http, "e")
+        embeddings = embeddings_of(settings, http, "e")
         for behaviour, error in (
             (fails(500), ModelUnavailable),
             (hangs(), ModelTimeout),
             (sends(b"7"), ModelUnavailable),
         ):
-            model.does(behaviour)
+            model.embeds(behaviour)
             with pytest.raises(error):
                 await embeddings.aembed_query("a")
 

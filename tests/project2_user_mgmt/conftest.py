@@ -1,80 +1,32 @@
-"""Stage 2 on a real PostgreSQL: `TEST_DATABASE_URL`, or the embedded one; a database of its own for every test."""
+"""Stage 2 on a real PostgreSQL; a database of its own for every test."""
 
-import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import httpx2
-import psycopg
 import pytest
-from psycopg import sql
-from sqlalchemy.engine import make_url
 
 from project1_qa_api.settings import Settings as Stage1Settings
 from project2_user_mgmt.main import create_app
 from project2_user_mgmt.settings import Settings
-from shared.dev.services import postgres
-from shared.dev.state import StageState
-from shared.migrate import migrate
+from tests.support.databases import Databases
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
 
-_TEMPLATE = "migrated_template"
-
-
-@pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL server whose databases the tests may make and drop."""
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given:
-        yield given
-        return
-    state = StageState("tests")
-    state.folder = tmp_path_factory.mktemp("postgres")
-    child, found_by = postgres(state, os.environ)
-    with asyncio.Runner() as runner:
-        runner.run(child.start())
-        yield found_by["DATABASE_URL"]
-        runner.run(child.stop())
-
-
-def _of(server_url: str, database: str) -> str:
-    return make_url(server_url).set(database=database).render_as_string(hide_password=False)
-
-
-def _run(server_url: str, statement: str, **names: str) -> None:
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        identifiers = {key: sql.Identifier(name) for key, name in names.items()}
-        connection.execute(sql.SQL(statement).format(**identifiers))
-
-
-@pytest.fixture(scope="session")
-def template(server_url: str) -> str:
-    """A database that the real migrations have made. Every test gets a copy, which takes some milliseconds."""
-    _run(server_url, "DROP DATABASE IF EXISTS {name}", name=_TEMPLATE)
-    _run(server_url, "CREATE DATABASE {name}", name=_TEMPLATE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", _of(server_url, _TEMPLATE))
-        assert migrate("project2_user_mgmt", "project2") == 0
-    return _TEMPLATE
-
 
 @pytest.fixture
-def empty_database(server_url: str) -> Iterator[str]:
+def empty_database(databases: Databases) -> Iterator[str]:
     """The address of a database without a table."""
-    _run(server_url, "CREATE DATABASE {name}", name="empty")
-    yield _of(server_url, "empty")
-    _run(server_url, "DROP DATABASE {name} WITH (FORCE)", name="empty")
+    with databases.empty() as url:
+        yield url
 
 
 @pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """The address of a migrated database without a row."""
-    _run(server_url, "CREATE DATABASE {name} TEMPLATE {template}", name="test", template=template)
-    yield _of(server_url, "test")
-    _run(server_url, "DROP DATABASE {name} WITH (FORCE)", name="test")
+    with databases.migrated("project2_user_mgmt") as url:
+        yield url
 
 
 @pytest.fixture

@@ -4,8 +4,13 @@ It speaks HTTP itself, so that it can do what no framework lets a server do: bre
 """
 
 import asyncio
+import base64
+import itertools
 import json
+import math
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -60,9 +65,11 @@ class ScriptedModel:
 
     def __init__(self) -> None:
         self.requests: list[Seen] = []
+        self.embedded: list[Seen] = []  # those for embeddings, which are counted apart
         self.busiest = 0  # the most requests that were being answered at one time
         self._answering = 0
         self._behaviour: Behaviour = says("Hello!")
+        self._embedding: Behaviour = embeds()
         self._queue: list[Behaviour] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -72,11 +79,16 @@ class ScriptedModel:
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
     def reset(self) -> None:
-        self.requests, self.busiest, self._queue = [], 0, []
+        self.requests, self.embedded, self.busiest, self._queue = [], [], 0, []
         self.does(says("Hello!"))
+        self.embeds(embeds())
 
     def does(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
+
+    def embeds(self, behaviour: Behaviour) -> None:
+        """Answer requests for embeddings so from now on."""
+        self._embedding = behaviour
 
     def then(self, *behaviours: Behaviour) -> None:
         """Answer the next requests so, one after another; after them as before."""
@@ -127,6 +139,9 @@ class ScriptedModel:
         if connection.seen.path.endswith("/models"):
             await connection.respond(200, b'{"object":"list","data":[]}', "application/json")
             return True
+        if connection.seen.path.endswith("/embeddings"):
+            self.embedded.append(connection.seen)
+            return await self._answer(self._embedding, connection, reader)
         self.requests.append(connection.seen)
         behaviour = self._queue.pop(0) if self._queue else self._behaviour
         return await self._answer(behaviour, connection, reader)
@@ -181,6 +196,38 @@ def says(
             await connection.event(chunk({}, choices=[], usage=usage))
         await connection.event(b"[DONE]")
         await connection.end_stream()
+
+    return behaviour
+
+
+def embedding_of(text: str, dimensions: int = 384) -> list[float]:
+    """Return a vector in which each word, and each pair of neighbouring characters, has a place: no model, but alike
+    texts get alike vectors."""
+    words = text.lower().replace("passage: ", "").replace("query: ", "").split()
+    features = words + [a + b for word in words for a, b in itertools.pairwise(word)]
+    vector = [0.0] * dimensions
+    for feature in features:
+        vector[zlib.crc32(feature.encode("utf-8", "replace")) % dimensions] += 1.0
+    norm = math.sqrt(sum(number * number for number in vector)) or 1.0
+    return [number / norm for number in vector]
+
+
+def embeds(dimensions: int = 384, *, delay: float = 0) -> Behaviour:
+    """Answer with a vector for each text."""
+
+    async def behaviour(connection: Connection) -> None:
+        await asyncio.sleep(delay)
+        texts = connection.seen.body["input"]
+        texts = [texts] if isinstance(texts, str) else texts
+        vectors = [embedding_of(text, dimensions) for text in texts]
+        if connection.seen.body.get("encoding_format") == "base64":
+            data: list[Any] = [base64.b64encode(struct.pack(f"<{dimensions}f", *vector)).decode() for vector in vectors]
+        else:
+            data = vectors
+        items = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(data)]
+        usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
+        answer = {"object": "list", "model": connection.seen.body["model"], "data": items, "usage": usage}
+        await connection.respond(200, json.dumps(answer).encode(), "application/json")
 
     return behaviour
 

@@ -18,6 +18,11 @@ async def events_of(response: httpx2.Response) -> AsyncIterator[tuple[str, Any]]
             lines = []
 
 
+def events_in(body: str) -> list[tuple[str, Any]]:
+    """Give the events of a stream that has ended."""
+    return [parse(event.splitlines()) for event in body.split("\n\n") if event.strip().startswith("event")]
+
+
 def parse(lines: Iterable[str]) -> tuple[str, Any]:
     fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
     return fields.get("event", "message"), json.loads(fields["data"])

@@ -1,0 +1,262 @@
+"""Stage 2: what it takes beside its statements, whether hashing passwords delays others, how pages grow."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count, cycle, repeat
+from time import perf_counter
+from uuid import UUID
+
+import psycopg
+
+from bench.client import Connection, UnexpectedAnswer, get, post
+from bench.databases import migrated_database, postgresql, server_version
+from bench.rates import CONNECTIONS, Rate, Times, ask_for, rates_of
+from bench.servers import Server, others_at_work, running
+from project2_user_mgmt.settings import Settings
+from shared.pagination import encode_cursor
+
+PACKAGE = "project2_user_mgmt"
+POOL_SIZE = int(Settings.model_fields["db_pool_size"].default)
+PAGE = 20
+PREFIX = "user000005"  # begins ten of the e-mails that `_FILL` makes, however many there are, if not below 60
+PROBE_PAUSE_SECONDS = 0.005
+
+_NO_MODEL = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "none"}  # nothing here asks it
+# Users with ids as UUIDv7 are: the time first, one user per millisecond, and nothing to be guessed after it.
+_FILL = """
+INSERT INTO users (id, email, name, password_hash, version, created_at, updated_at)
+SELECT (lpad(to_hex(1767225600000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3)
+           || '8' || substr(md5(n::text), 4, 15))::uuid,
+       'user' || lpad(n::text, 7, '0') || '@example.com', 'User ' || n, repeat('-', 97), 1, now(), now()
+FROM generate_series(1, %s::integer) AS n
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        few: Users in the smaller database.
+        many: Users in the larger one.
+        read_rounds: In each, every server is asked for `read_seconds`.
+        creation_rounds: In each, every server is given new users for `creation_seconds`.
+        health_rounds: In each, `/health` is asked for `health_seconds` while all is quiet, and while passwords are
+            hashed.
+        page_rounds: In each, pages of both databases are asked for `page_seconds`.
+    """
+
+    few: int
+    many: int
+    read_rounds: int
+    read_seconds: float
+    creation_rounds: int
+    creation_seconds: float
+    health_rounds: int
+    health_seconds: float
+    page_rounds: int
+    page_seconds: float
+
+
+FULL = Plan(
+    few=1000,
+    many=1_000_000,
+    read_rounds=10,
+    read_seconds=1.0,
+    creation_rounds=5,
+    creation_seconds=2.0,
+    health_rounds=4,
+    health_seconds=4.0,
+    page_rounds=6,
+    page_seconds=0.6,
+)
+QUICK = Plan(
+    few=100,
+    many=10_000,
+    read_rounds=2,
+    read_seconds=0.3,
+    creation_rounds=1,
+    creation_seconds=1.0,
+    health_rounds=1,
+    health_seconds=1.0,
+    page_rounds=2,
+    page_seconds=0.2,
+)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """How long `/health` took in the service, and at the same moments in a bystander: a server with nothing to do."""
+
+    service: Times = field(default_factory=Times)
+    bystander: Times = field(default_factory=Times)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What probes saw.
+
+    Attributes:
+        quiet: While nothing else was asked.
+        hashing: While users were made.
+        creations: These users.
+    """
+
+    quiet: Probes = field(default_factory=Probes)
+    hashing: Probes = field(default_factory=Probes)
+    creations: Rate = field(default_factory=Rate)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that is measured.
+
+    Attributes:
+        postgres: The version of PostgreSQL.
+        reads: By request, then by server: `service`, `bare`, `transaction`.
+        creations: Of `POST /users`, by server: `service`, `hashing`, `hashless`.
+        health: While passwords are hashed, and while not.
+        pages: By what is asked, then by the number of users; one connection.
+        others_busy: Of all cores, the part of the time that processes other than ours took while we measured.
+    """
+
+    postgres: str
+    reads: dict[str, dict[str, Rate]]
+    creations: dict[str, Rate]
+    health: Health
+    pages: dict[str, dict[int, Rate]]
+    others_busy: float
+
+
+async def measure(plan: Plan) -> Figures:
+    """Run everything, one thing after the other."""
+    with others_at_work() as others:
+        async with postgresql() as server:
+            version = server_version(server)
+            with migrated_database(server, "bench", PACKAGE) as address:
+                environment = _environment(address)
+                ids = _fill(address, plan.few)
+                with (
+                    running(PACKAGE, environment=environment) as service,
+                    running("bench.bare_users", "hashing", environment=environment) as hashing,
+                    running("bench.bare_users", "hashless", environment=environment) as hashless,
+                    running("bench.bare_users", "transaction", environment=environment) as transaction,
+                ):
+                    servers = {"service": service, "bare": hashless, "transaction": transaction}
+                    reads = await rates_of_reads(plan, servers, ids)
+                    users = _new_users()
+                    creations = await rates_of(
+                        {"service": service, "hashing": hashing, "hashless": hashless},
+                        users,
+                        rounds=plan.creation_rounds,
+                        seconds=plan.creation_seconds,
+                        connections=CONNECTIONS,
+                    )
+                    health = await health_while_hashing(plan, service, hashless, users)
+            pages = await pages_by_size(plan, server)
+    return Figures(version, reads, creations, health, pages, others.busy)
+
+
+async def rates_of_reads(plan: Plan, servers: Mapping[str, Server], ids: list[UUID]) -> dict[str, dict[str, Rate]]:
+    """Ask for one user after another, and for the first page again and again."""
+    requests = {
+        "GET /users/{id}": cycle([get(f"/users/{one}") for one in ids]),
+        f"GET /users?limit={PAGE}": repeat(get(f"/users?limit={PAGE}")),
+    }
+    return {
+        name: await rates_of(
+            servers, asked, rounds=plan.read_rounds, seconds=plan.read_seconds, connections=CONNECTIONS
+        )
+        for name, asked in requests.items()
+    }
+
+
+async def health_while_hashing(plan: Plan, service: Server, bystander: Server, users: Iterator[bytes]) -> Health:
+    """Ask two servers for `/health`, in turn while all is quiet and while one of them makes users."""
+    health = Health()
+    for _ in range(plan.health_rounds):
+        await _probe(plan.health_seconds, health.quiet, service, bystander)
+        await asyncio.gather(
+            ask_for(plan.health_seconds, service, users, health.creations, connections=CONNECTIONS),
+            _probe(plan.health_seconds, health.hashing, service, bystander),
+        )
+    return health
+
+
+async def _probe(seconds: float, probes: Probes, service: Server, bystander: Server) -> None:
+    async def keep_asking(server: Server, times: Times) -> None:
+        connection = await Connection.open(server.port)
+        seen: list[float] = []
+        started = perf_counter()
+        while (asked := perf_counter()) - started < seconds:
+            await connection.exchange(get("/health"))
+            seen.append((perf_counter() - asked) * 1000)
+            await asyncio.sleep(PROBE_PAUSE_SECONDS)
+        times.rounds.append(seen)
+        connection.close()
+
+    await asyncio.gather(keep_asking(service, probes.service), keep_asking(bystander, probes.bystander))
+
+
+async def pages_by_size(plan: Plan, postgres: str) -> dict[str, dict[int, Rate]]:
+    """Ask one service per size of the database for pages, in turn, one request at a time."""
+    with ExitStack() as stack:
+        services: dict[int, Server] = {}
+        middles: dict[int, str] = {}
+        for users in (plan.few, plan.many):
+            address = stack.enter_context(migrated_database(postgres, f"bench_{users}", PACKAGE))
+            ids = _fill(address, users)
+            middles[users] = encode_cursor(ids[users // 2])
+            services[users] = stack.enter_context(running(PACKAGE, environment=_environment(address)))
+        return {
+            "first page": await _page_times(plan, services, dict.fromkeys(services, ""), items=PAGE),
+            "page in the middle": await _page_times(
+                plan, services, {users: f"&cursor={cursor}" for users, cursor in middles.items()}, items=PAGE
+            ),
+            "10 found by a prefix": await _page_times(
+                plan, services, dict.fromkeys(services, f"&q={PREFIX}"), items=10
+            ),
+        }
+
+
+async def _page_times(
+    plan: Plan, services: Mapping[int, Server], parameters: Mapping[int, str], *, items: int
+) -> dict[int, Rate]:
+    requests = {users: get(f"/users?limit={PAGE}{parameters[users]}") for users in services}
+    for users, service in services.items():
+        await _expect_items(service, requests[users], items)
+        await ask_for(plan.page_seconds, service, repeat(requests[users]), Rate(), connections=1)
+    rates = {users: Rate() for users in services}
+    for _ in range(plan.page_rounds):
+        for users, service in services.items():
+            await ask_for(plan.page_seconds, service, repeat(requests[users]), rates[users], connections=1)
+    return rates
+
+
+async def _expect_items(service: Server, request: bytes, items: int) -> None:
+    connection = await Connection.open(service.port)
+    found = len(json.loads(await connection.exchange(request))["items"])
+    connection.close()
+    if found != items:
+        raise UnexpectedAnswer(f"{found} items of {items}")
+
+
+def _environment(address: str) -> dict[str, str]:
+    return {"APP_ENV": "production", "DATABASE_URL": address, "DB_POOL_SIZE": str(POOL_SIZE), **_NO_MODEL}
+
+
+def _fill(address: str, users: int) -> list[UUID]:
+    """Make users, and return their ids in order. What PostgreSQL would do about them later, it does at once."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(_FILL, [users])
+        connection.execute("VACUUM (ANALYZE) users")
+        return [row[0] for row in connection.execute("SELECT id FROM users ORDER BY id")]
+
+
+def _new_users() -> Iterator[bytes]:
+    for number in count():
+        email = f"new{number}@example.com"
+        yield post("/users", {"email": email, "name": "Ada Lovelace", "password": "correct horse battery staple"})

@@ -1,0 +1,94 @@
+"""How many requests a second servers answer, and how long each answer takes, with rounds in which they take turns."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+
+from bench.client import Connection
+from bench.report import percentile
+from bench.servers import Server
+
+CONNECTIONS = 16
+
+
+@dataclass
+class Times:
+    """How long answers took, in milliseconds, by round."""
+
+    rounds: list[list[float]] = field(default_factory=list)
+
+    def percentile(self, percent: float) -> float:
+        """The percentile of all rounds together, in milliseconds."""
+        return percentile([one for times in self.rounds for one in times], percent)
+
+    def ratio_to(self, other: "Times", percent: float) -> float:
+        """The median of the ratios of the rounds' percentiles."""
+        pairs = zip(self.rounds, other.rounds, strict=True)
+        return median(percentile(mine, percent) / percentile(theirs, percent) for mine, theirs in pairs)
+
+
+@dataclass
+class Rate:
+    """How fast one server answers one kind of request: per round, requests a second; over all, its processor time."""
+
+    per_second: list[float] = field(default_factory=list)
+    times: Times = field(default_factory=Times)
+    requests: int = 0
+    cpu_seconds: float = 0
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time of the server for one request."""
+        return self.cpu_seconds / self.requests * 1000
+
+    def ratio_to(self, other: "Rate") -> float:
+        """The median of the ratios of the rounds: a slow minute of the machine is in both numbers of a round."""
+        return median(mine / theirs for mine, theirs in zip(self.per_second, other.per_second, strict=True))
+
+
+async def rates_of(
+    servers: Mapping[str, Server], requests: Iterable[bytes], *, rounds: int, seconds: float, connections: int
+) -> dict[str, Rate]:
+    """Ask the servers in turn, round after round; the first round warms them up and does not count.
+
+    Args:
+        servers: By the names under which the rates are returned.
+        requests: Without an end; each is sent once.
+        rounds: In each, every server is asked for `seconds`.
+        seconds: After them no more is asked; what was asked is waited for.
+        connections: Kept open in a round, each with one request at a time.
+    """
+    endless = iter(requests)
+    for server in servers.values():
+        await ask_for(seconds, server, endless, Rate(), connections=connections)
+    rates = {name: Rate() for name in servers}
+    for _ in range(rounds):
+        for name, server in servers.items():
+            await ask_for(seconds, server, endless, rates[name], connections=connections)
+    return rates
+
+
+async def ask_for(seconds: float, server: Server, requests: Iterator[bytes], rate: Rate, *, connections: int) -> None:
+    """Ask one server for one round, and add what it did to its rate."""
+    opened = [await Connection.open(server.port) for _ in range(connections)]
+    times: list[float] = []
+    cpu_before = server.cpu_seconds()
+    started = perf_counter()
+
+    async def keep_asking(connection: Connection) -> None:
+        asked = perf_counter()
+        while asked - started < seconds:
+            await connection.exchange(next(requests))
+            answered = perf_counter()
+            times.append((answered - asked) * 1000)
+            asked = answered
+
+    await asyncio.gather(*map(keep_asking, opened))
+    rate.per_second.append(len(times) / (perf_counter() - started))
+    rate.cpu_seconds += server.cpu_seconds() - cpu_before
+    rate.requests += len(times)
+    rate.times.rounds.append(times)
+    for connection in opened:
+        connection.close()

@@ -1,0 +1,1 @@
+"""Stage 3: + documents, searched and answered from with citations."""

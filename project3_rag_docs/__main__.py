@@ -1,0 +1,19 @@
+"""`python -m project3_rag_docs` serves stage 3 where the addresses are set; `… migrate` migrates its database.
+
+`… reindex` embeds all documents again with the model that the settings name.
+"""
+
+import sys
+
+from project3_rag_docs.main import create_app
+from project3_rag_docs.reindex import check_index, reindex
+from project3_rag_docs.settings import Settings
+from shared.migrate import migrate
+from shared.serve import serve
+
+match sys.argv[1:]:
+    case ["migrate"]:
+        sys.exit(migrate("project3_rag_docs", "project3"))
+    case ["reindex"]:
+        sys.exit(reindex())
+serve(Settings, create_app, check=check_index)

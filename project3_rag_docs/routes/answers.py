@@ -1,0 +1,104 @@
+"""Search the documents, and ask about them."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from project1_qa_api.schemas import Token
+from project3_rag_docs.answering import AnswerEvent, DocumentAnswererDep
+from project3_rag_docs.routes.documents import PATH
+from project3_rag_docs.schemas import (
+    AnswerDone,
+    DocumentAnswer,
+    DocumentQuestion,
+    HitRead,
+    SearchRequest,
+    SearchResponse,
+    Sources,
+)
+from shared.errors import (
+    DatabaseUnavailable,
+    InputTooLongForModel,
+    ModelTimeout,
+    ModelUnavailable,
+    NotReady,
+    ServiceError,
+    documented,
+)
+from shared.owner import CurrentOwner
+from shared.streaming import error_event, while_connected
+
+router = APIRouter(prefix=PATH, tags=["answers"])
+
+SEARCH_ERRORS = documented(ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
+ANSWER_ERRORS = documented(InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
+EXAMPLE_STREAM = """\
+event: sources
+data: {"sources":[{"marker":1,"filename":"handbook.md","page":null,"heading":"Leave","text":"Everyone has 25 days."}]}
+
+event: token
+data: {"text":"Everyone has 25 days. [1]"}
+
+event: done
+data: {"id":"5c7a2a0e-6d8c-4b0a-9e39-7d1c1f2f5a63","citations":[{"marker":1,"filename":"handbook.md","page":null,\
+"quote":"Everyone has 25 days."}],"model":"local-rules","usage":null,"latency_ms":93.1}
+
+"""
+
+
+@router.post("/search", responses=SEARCH_ERRORS)
+async def search_documents(
+    body: SearchRequest, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
+) -> SearchResponse:
+    """Find passages by their words and by their meaning, in either language."""
+    async with while_connected(request):
+        hits = await answerer.search(owner_id, body)
+    return SearchResponse(hits=[HitRead.model_validate(hit) for hit in hits])
+
+
+@router.post("/ask", responses=ANSWER_ERRORS)
+async def ask_documents(
+    body: DocumentQuestion, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
+) -> DocumentAnswer:
+    """Answer a question from the documents, with citations; or say that they do not say."""
+    async with while_connected(request):
+        return await answerer.answer(owner_id, body)
+
+
+async def open_answer(
+    body: DocumentQuestion, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
+) -> AsyncIterator[AsyncIterator[AnswerEvent]]:
+    """Wait for the sources and for what comes after them: a failure until then has a status of its own."""
+    async with aclosing(answerer.stream(owner_id, body)) as events:
+        async with while_connected(request):
+            first = [await anext(events), await anext(events)]
+
+        async def all_events() -> AsyncIterator[AnswerEvent]:
+            for event in first:
+                yield event
+            async for event in events:
+                yield event
+
+        yield all_events()
+
+
+@router.post(
+    "/ask/stream",
+    response_class=EventSourceResponse,
+    response_description="Events: `sources` {sources}, `token` {text} …, then `done` {id, citations, model, usage, "
+    "latency_ms}; or `error` with a problem.",
+    responses=ANSWER_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
+)
+async def ask_documents_stream(
+    events: Annotated[AsyncIterator[AnswerEvent], Depends(open_answer)], request: Request
+) -> AsyncIterator[ServerSentEvent]:
+    """Answer a question from the documents while the model writes, as server-sent events."""
+    try:
+        async for event in events:
+            name = {Sources: "sources", Token: "token", AnswerDone: "done"}[type(event)]
+            yield ServerSentEvent(event=name, data=event)
+    except ServiceError as error:
+        yield error_event(error, request)

@@ -1,0 +1,322 @@
+"""Hybrid search: by words (BM25) and by meaning (vectors), fused.
+
+    query ─┬─ BM25, the query's language ────┐
+           ├─ vectors, the query's language ─┴─ reciprocal rank fusion ─┐
+           └─ vectors, the other language ── those that are good ───────┴─ interleaved
+
+Plain fusion of all three would bury what is written in the other language: it has no word in common with the query, so
+only one of the rankings can ever name it. Measured on a bilingual index: nDCG@10 .628 fused plainly, .92 so.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+from uuid import UUID
+
+from langchain_core.embeddings import Embeddings
+from pgvector import HalfVector
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from project3_rag_docs.index import made_with, term_key
+from project3_rag_docs.lexical import Language, analyse
+from shared.database import Sessions, transaction
+from shared.errors import NotReady
+
+# What each ranking brings in, at least; the fusion of short rankings would miss what is tenth in both.
+_CANDIDATES = 50
+# Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual rank learning methods"
+# (SIGIR 2009), which found 60 to serve any collection.
+_RRF_K = 60
+# BM25's two usual constants (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009, section 3.5).
+_K1, _B = 1.2, 0.75
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A chunk that was found. A higher score is better; scores of two searches cannot be compared."""
+
+    chunk_id: UUID
+    document_id: UUID
+    filename: str
+    page: int | None
+    heading: str | None
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A chunk in one ranking: its document's number, its index there, and how near it is (by meaning: the cosine)."""
+
+    document: int
+    chunk: int
+    score: float
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells chunks apart."""
+        return self.document, self.chunk
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Searches one owner's documents at a time.
+
+    Attributes:
+        sessions: Of the database.
+        embeddings: Of the model with which the index was made.
+        model: Its name.
+        dimensions: Of its vectors.
+        query_prefix: What it wants before a question.
+    """
+
+    sessions: Sessions
+    embeddings: Embeddings
+    model: str
+    dimensions: int
+    query_prefix: str
+
+    async def search(
+        self, owner_id: UUID, query: str, *, k: int, document_ids: Sequence[UUID] | None = None
+    ) -> list[Hit]:
+        """Find the chunks that fit a query best.
+
+        Args:
+            owner_id: Whose documents.
+            query: In whatever language.
+            k: How many, at most.
+            document_ids: Only of these documents; None for all.
+
+        Returns:
+            The best first. All come from one state of the database.
+
+        Raises:
+            NotReady: if the index was made with another model.
+            ModelUnavailable, ModelTimeout, DatabaseUnavailable: see `shared.errors`.
+        """
+        # No connection is held while the model is awaited.
+        embedding = await self.embeddings.aembed_query(self.query_prefix + query)
+        async with transaction(self.sessions) as session:
+            await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            if await made_with(session) != (self.model, self.dimensions):
+                raise NotReady("The documents were embedded by another model. They have to be indexed again.")
+            return await search(session, owner_id, query, embedding, k=k, document_ids=document_ids)
+
+
+async def search(
+    session: AsyncSession,
+    owner_id: UUID,
+    query: str,
+    embedding: Sequence[float],
+    *,
+    k: int,
+    document_ids: Sequence[UUID] | None = None,
+) -> list[Hit]:
+    """Find chunks, given the embedding of the query: all of the search but the model."""
+    corpora = await _corpora(session, owner_id)
+    if not corpora:
+        return []
+    scope = await _scope(session, owner_id, document_ids, sum(corpus.chunk_count for corpus in corpora.values()))
+    if scope.size == 0:
+        return []
+    analysis = analyse(query)
+    limit = max(_CANDIDATES, 2 * k)
+    own: list[list[Found]] = []
+    foreign: list[Found] = []
+    vector = HalfVector(list(embedding)).to_text()
+    for language, corpus in corpora.items():
+        if language == analysis.language:
+            own.append(await _by_words(session, scope, corpus, analysis.terms, limit))
+            own.append(await _by_meaning(session, scope, corpus, vector, limit))
+        else:
+            foreign = await _by_meaning(session, scope, corpus, vector, limit)
+    ranked = interleave(fuse(own), foreign if not own else good_ones(foreign, own[1]))[:k]
+    return await _hits(session, ranked)
+
+
+def fuse(rankings: Sequence[Sequence[Found]]) -> list[tuple[int, int]]:
+    """Fuse rankings by reciprocal ranks.
+
+    Returns:
+        The keys of all chunks in them, the best first.
+    """
+    scores: dict[tuple[int, int], float] = {}
+    for ranking in rankings:
+        for rank, found in enumerate(ranking, start=1):
+            scores[found.key] = scores.get(found.key, 0.0) + 1 / (_RRF_K + rank)
+    return sorted(scores, key=lambda key: -scores[key])
+
+
+def good_ones(foreign: Sequence[Found], own: Sequence[Found]) -> list[Found]:
+    """Return the hits in the other language that are worth a place among those in the query's.
+
+    A model gives two texts of one language a higher cosine than two that mean the same in two languages, so a foreign
+    hit that comes as near as the tenth of the own ones says more than that one does.
+    """
+    if not own:
+        return list(foreign)
+    bar = own[min(9, len(own) - 1)].score
+    return [found for found in foreign if found.score >= bar]
+
+
+def interleave(first: Sequence[tuple[int, int]], second: Iterable[Found]) -> list[tuple[int, int]]:
+    """Take from two rankings in turn, the first of the first one first."""
+    pairs = zip_longest(first, (found.key for found in second))
+    return [key for pair in pairs for key in pair if key is not None]
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    language: Language
+    chunk_count: int
+    average_length: float
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What may be found: all that an owner has ready, or some documents of it.
+
+    Attributes:
+        owner_id: Whose.
+        document_ids: Which; None for all.
+        size: How many chunks these are.
+        total: How many the whole index has, whoever's.
+    """
+
+    owner_id: UUID
+    document_ids: Sequence[UUID] | None
+    size: int
+    total: int
+
+    def condition(self, column: str, of: str) -> str:
+        """Return SQL that says whether a column (the document's `id` or `number`, as `of` says) is in the scope.
+
+        The documents that are left out are few, those that are asked for likewise: either list is made once.
+        """
+        if self.document_ids is None:
+            return f"{column} NOT IN (SELECT {of} FROM documents WHERE owner_id = :owner AND status <> 'ready')"  # noqa: S608  no value in it
+        return (
+            f"{column} IN (SELECT {of} FROM documents"  # noqa: S608  no value in it
+            " WHERE owner_id = :owner AND status = 'ready' AND id = ANY(:ids))"
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the values for it."""
+        given = {} if self.document_ids is None else {"ids": list(self.document_ids)}
+        return {"owner": self.owner_id, **given}
+
+    def exactly(self, limit: int) -> bool:
+        """Say whether to compare every vector in the scope rather than to walk the graph of the index.
+
+        Walking it costs more the fewer of the vectors that it meets are in the scope: to find `limit` of them it has to
+        meet `limit * total / size`. Comparing costs `size`. Measured on 100,000 chunks, meeting one takes about
+        `_WALK_COST` times as long as comparing one.
+        """
+        return self.size * self.size <= _WALK_COST * limit * self.total
+
+
+_WALK_COST = 7
+
+
+async def _corpora(session: AsyncSession, owner_id: UUID) -> dict[Language, _Corpus]:
+    rows = await session.execute(
+        text("SELECT language, chunk_count, term_count FROM corpora WHERE owner_id = :owner AND chunk_count > 0"),
+        {"owner": owner_id},
+    )
+    return {
+        Language(language): _Corpus(Language(language), chunk_count, max(1.0, term_count / chunk_count))
+        for language, chunk_count, term_count in rows
+    }
+
+
+async def _scope(session: AsyncSession, owner_id: UUID, document_ids: Sequence[UUID] | None, size: int) -> _Scope:
+    if document_ids is not None:
+        statement = text("""
+            SELECT coalesce(sum(chunk_count), 0) FROM documents
+            WHERE owner_id = :owner AND status = 'ready' AND id = ANY(:ids)
+        """)
+        size = await session.scalar(statement, {"owner": owner_id, "ids": list(document_ids)}) or 0
+    # An estimate, kept by autovacuum; before its first visit it is -1.
+    estimate = await session.scalar(text("SELECT reltuples FROM pg_class WHERE oid = 'chunks'::regclass"))
+    return _Scope(owner_id, document_ids, int(size), max(int(size), int(estimate or 0)))
+
+
+async def _by_words(
+    session: AsyncSession, scope: _Scope, corpus: _Corpus, terms: Iterable[str], limit: int
+) -> list[Found]:
+    """Rank by BM25, with the form of idf that is never negative (Lucene's)."""
+    statement = text(f"""
+        WITH found AS MATERIALIZED (
+            SELECT term, document, chunk, frequency, length FROM postings
+            WHERE term = ANY(:terms) AND {scope.condition("document", of="number")}
+        ), weights AS (
+            SELECT term, ln(1 + (greatest(:chunks, count(*)) - count(*) + 0.5) / (count(*) + 0.5)) AS idf
+            FROM found GROUP BY term
+        )
+        SELECT document, chunk,
+            sum(idf * frequency * (:k1 + 1) / (frequency + :k1 * (1 - :b + :b * length / :average))) AS score
+        FROM found JOIN weights USING (term)
+        GROUP BY document, chunk ORDER BY score DESC, document, chunk LIMIT :limit
+    """)  # noqa: S608  no value in it
+    parameters = scope.parameters() | {
+        "terms": [term_key(scope.owner_id, corpus.language, term) for term in terms],
+        "chunks": min(corpus.chunk_count, scope.size),
+        "average": corpus.average_length,
+        "k1": _K1,
+        "b": _B,
+        "limit": limit,
+    }
+    return [Found(*row) for row in await session.execute(statement, parameters)]
+
+
+async def _by_meaning(session: AsyncSession, scope: _Scope, corpus: _Corpus, vector: str, limit: int) -> list[Found]:
+    """Rank by the cosine, in one language."""
+    wanted = f"owner_id = :owner AND language = :language AND {scope.condition('document_id', of='id')}"
+    parameters = scope.parameters() | {"language": corpus.language, "vector": vector, "limit": limit}
+    if not scope.exactly(limit):
+        found = await _walk(session, wanted, parameters)
+        if len(found) == limit:
+            return found
+    compare = text(f"""
+        WITH wanted AS MATERIALIZED (SELECT document_id, index, embedding FROM chunks WHERE {wanted}),
+        nearest AS (
+            SELECT document_id, index, embedding <=> CAST(:vector AS halfvec) AS distance
+            FROM wanted ORDER BY distance LIMIT :limit
+        )
+        SELECT number, index, 1 - distance FROM nearest JOIN documents ON documents.id = document_id ORDER BY distance
+    """)  # noqa: S608  no value in it
+    return [Found(*row) for row in await session.execute(compare, parameters)]
+
+
+async def _walk(session: AsyncSession, wanted: str, parameters: dict[str, Any]) -> list[Found]:
+    # An iterative scan goes on until it has met enough rows that are wanted; without it, HNSW returns what is wanted
+    # of its first forty: none, as a rule, where 1 % is. Measured: recall@10 .988 at 40, .995 at 100.
+    await session.execute(
+        text("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :n, true)"),
+        {"n": str(max(100, parameters["limit"]))},
+    )
+    statement = text(f"""
+        WITH nearest AS MATERIALIZED (
+            SELECT document_id, index, embedding <=> CAST(:vector AS halfvec) AS distance FROM chunks
+            WHERE {wanted} ORDER BY embedding <=> CAST(:vector AS halfvec) LIMIT :limit
+        )
+        SELECT number, index, 1 - distance FROM nearest JOIN documents ON documents.id = document_id ORDER BY distance
+    """)  # noqa: S608  no value in it
+    return [Found(*row) for row in await session.execute(statement, parameters)]
+
+
+async def _hits(session: AsyncSession, ranked: Sequence[tuple[int, int]]) -> list[Hit]:
+    """Read the chunks of a ranking, in its order."""
+    statement = text("""
+        SELECT chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text FROM documents
+        JOIN chunks ON chunks.document_id = documents.id
+        JOIN unnest(CAST(:documents AS int[]), CAST(:chunks AS int[])) WITH ORDINALITY
+            AS wanted (document, chunk, place)
+            ON documents.number = wanted.document AND chunks.index = wanted.chunk
+        ORDER BY place
+    """)
+    parameters = {"documents": [document for document, _ in ranked], "chunks": [chunk for _, chunk in ranked]}
+    rows = await session.execute(statement, parameters)
+    return [Hit(**row, score=1 / rank) for rank, row in enumerate(rows.mappings(), start=1)]

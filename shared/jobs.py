@@ -1,0 +1,146 @@
+"""Work that outlives its request: jobs in PostgreSQL, run by procrastinate.
+
+A job is stored in the transaction of what it is about, so there is never one without the other. A worker takes it, and
+another takes it again when that worker died. Tasks are declared in a `procrastinate.Blueprint` of the stage.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import procrastinate
+from loguru import logger
+from procrastinate import BaseRetryStrategy, RetryDecision
+from procrastinate.jobs import DeleteJobCondition, Job
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.database import DatabaseSettings, plain_address
+
+_HEARTBEAT_SECONDS = 2.0
+_DEAD_AFTER_SECONDS = 10.0  # without a heartbeat; the worker's jobs go to others
+_BACK_OFF_SECONDS = 1.0
+
+
+class TryAgain(Exception):
+    """A job cannot go on now. It is run again after a while.
+
+    Args:
+        seconds: After which.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"in {seconds} s")
+        self.seconds = seconds
+
+
+class RetryStrategy(BaseRetryStrategy):
+    """Runs a job again when it asks for it, and when its worker was told to stop."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Say when a job that ended with an exception is run again; None for never."""
+        del job
+        match exception:
+            case TryAgain():
+                return RetryDecision(retry_in={"seconds": round(exception.seconds)})
+            case asyncio.CancelledError():
+                return RetryDecision(retry_in={"seconds": 0})
+            case _:
+                return None
+
+
+def create_job_app(blueprints: Sequence[procrastinate.Blueprint]) -> procrastinate.App:
+    """Make the engine with the tasks of some blueprints. Nothing is connected yet."""
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+    for blueprint in blueprints:
+        app.add_tasks_from(blueprint, namespace="stage")
+    return app
+
+
+@asynccontextmanager
+async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> AsyncIterator[None]:
+    """Connect the engine while the block runs. A database that is away is waited for in the background."""
+    # A pool of our own, because the engine's own way of opening one fails without the database.
+    pool = AsyncConnectionPool(
+        plain_address(settings),
+        min_size=1,
+        max_size=4,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        timeout=3,
+        name="jobs",
+    )
+    await pool.open(wait=False)
+    try:
+        await job_app.open_async(pool)
+        yield
+    finally:
+        await pool.close()
+
+
+async def defer(session: AsyncSession, task: Any, *, lock: str, **arguments: Any) -> None:  # noqa: ANN401
+    """Store a job in the transaction of a session.
+
+    Args:
+        session: Whose transaction.
+        task: One of a blueprint's.
+        lock: Of the jobs with one lock, one runs at a time.
+        arguments: Of the task; what JSON can hold.
+    """
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    await task.configure(lock=lock, connection=raw.driver_connection).defer_async(**arguments)
+
+
+@asynccontextmanager
+async def working(job_app: procrastinate.App, context: Mapping[str, Any], concurrency: int) -> AsyncIterator[None]:
+    """Run jobs while the block runs; at its end those that run are put back.
+
+    Args:
+        job_app: An engine that is open.
+        context: What the tasks find in `context.additional_context`.
+        concurrency: Jobs at once.
+    """
+
+    async def work() -> None:
+        while True:
+            try:
+                await job_app.run_worker_async(
+                    concurrency=concurrency,
+                    install_signal_handlers=False,
+                    additional_context=dict(context),
+                    shutdown_graceful_timeout=0,
+                    update_heartbeat_interval=_HEARTBEAT_SECONDS,
+                    stalled_worker_timeout=_DEAD_AFTER_SECONDS,
+                    delete_jobs=DeleteJobCondition.ALWAYS,  # what became of it stands with what it was about
+                )
+                logger.warning("the worker stopped; it is started again")
+            except Exception as error:  # noqa: BLE001  the database, mostly: there is nothing to do but to try again
+                logger.warning("the worker cannot work: {}", type(error).__name__)
+            await asyncio.sleep(_BACK_OFF_SECONDS)
+
+    async with _task(work()), _task(_take_over(job_app)):
+        yield
+
+
+async def _take_over(job_app: procrastinate.App) -> None:
+    """Put the jobs of workers that died back into the queue, now and whenever one may have died since."""
+    manager = job_app.job_manager
+    while True:
+        with contextlib.suppress(procrastinate.exceptions.ConnectorException):
+            for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_DEAD_AFTER_SECONDS):
+                logger.warning("a worker died at job {} ({}); it is taken up again", job.id, job.task_name)
+                await manager.retry_job(job)
+        await asyncio.sleep(_DEAD_AFTER_SECONDS / 2)
+
+
+@asynccontextmanager
+async def _task(work: Any) -> AsyncIterator[None]:  # noqa: ANN401  a coroutine
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,59 @@
+"""Stage 3 on a real PostgreSQL with pgvector; embeddings and answers come from the scripted model."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import httpx2
+import pytest
+
+from project1_qa_api.settings import Settings as Stage1Settings
+from project3_rag_docs.main import create_app
+from project3_rag_docs.settings import Settings
+from tests.support.databases import Databases
+from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """The address of a migrated database without a row."""
+    with databases.migrated("project3_rag_docs") as url:
+        yield url
+
+
+@pytest.fixture
+def make_settings3(
+    make_settings: Callable[..., Stage1Settings], database_url: str, model: ScriptedModel
+) -> Callable[..., Settings]:
+    """Makes stage 3's settings, pointed at the scripted model and the test's database."""
+    assert model is not None
+
+    def make(**changes: Any) -> Settings:
+        stage1 = make_settings().model_dump(exclude={"port", *changes})
+        return Settings(**({"embedding_model": "e", "database_url": database_url} | stage1 | changes))
+
+    return make
+
+
+@pytest.fixture
+def serve3(make_settings3: Callable[..., Settings]) -> Serve:
+    """Serves stage 3, its worker included, with changed settings while a block runs; gives its URL."""
+
+    @contextmanager
+    def serve(**changes: Any) -> Iterator[str]:
+        with running(create_app(make_settings3(**changes))) as url:
+            yield url
+
+    return serve
+
+
+@pytest.fixture
+async def client3(serve3: Serve) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of stage 3."""
+    with serve3(llm_timeout_seconds=1) as url:
+        limits = httpx2.Limits(max_connections=100)
+        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
+            yield http

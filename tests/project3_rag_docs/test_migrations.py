@@ -1,0 +1,47 @@
+"""Stage 3's migrations: what stage 2 has stored stays, forward and back."""
+
+import psycopg
+import pytest
+from alembic import command
+
+from shared.migrate import alembic_config, migrate
+from tests.support.databases import Databases, differences
+
+PACKAGE, BRANCH = "project3_rag_docs", "project3"
+
+
+def names(address: str, kind: str) -> set[str]:
+    with psycopg.connect(address) as connection:
+        rows = connection.execute("SELECT relname FROM pg_class WHERE relkind = %s AND relnamespace = 2200", [kind])
+        return {row[0] for row in rows}
+
+
+def test_a_migrated_database_is_what_the_models_say(database_url: str) -> None:
+    assert differences(database_url, PACKAGE) == []
+
+
+def test_a_database_of_stage_2_is_upgraded_and_taken_back(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with databases.migrated("project2_user_mgmt") as address:
+        monkeypatch.setenv("DATABASE_URL", address)
+        before = names(address, "r")
+        with psycopg.connect(address) as connection:
+            connection.execute(
+                "INSERT INTO users VALUES (gen_random_uuid(), 'a@example.com', 'A', '$', 1, now(), now())"
+            )
+            connection.execute("INSERT INTO messages SELECT gen_random_uuid(), id, 'user', 'Hi', now() FROM users")
+
+        for _ in range(2):
+            assert migrate(PACKAGE, BRANCH) == 0
+            assert {"documents", "chunks", "postings", "procrastinate_jobs"} < names(address, "r")
+            command.downgrade(alembic_config(PACKAGE), f"{BRANCH}@base")
+            assert names(address, "r") == before
+
+        with psycopg.connect(address) as connection:
+            left = connection.execute(
+                "SELECT count(*) FROM users JOIN messages ON user_id = users.id"
+                " WHERE NOT EXISTS (SELECT FROM pg_proc WHERE proname LIKE 'procrastinate%')"
+                " AND NOT EXISTS (SELECT FROM pg_type WHERE typname LIKE 'procrastinate%')"
+            ).fetchone()
+        assert left == (1,)
