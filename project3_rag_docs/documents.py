@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from procrastinate import App
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from project3_rag_docs import index
-from project3_rag_docs.ingestion import CHANNEL, ingest, purge
+from project3_rag_docs.ingestion import CHANNEL
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.uploads import Upload
 from shared.errors import NotFound
@@ -20,7 +21,7 @@ from shared.notifications import notify
 _NO_SUCH_DOCUMENT = "There is no document with this id."
 
 
-async def add_document(session: AsyncSession, owner_id: UUID, upload: Upload) -> tuple[Document, bool]:
+async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload) -> tuple[Document, bool]:
     """Store a file and the job that reads it; or find the document that has this content already.
 
     Returns:
@@ -38,13 +39,15 @@ async def add_document(session: AsyncSession, owner_id: UUID, upload: Upload) ->
             upsert(Document)
             .values(new.model_dump(exclude={"number"}))
             .on_conflict_do_nothing(
-                index_elements=["owner_id", "sha256"], index_where=col(Document.status) != Status.DELETED
+                index_elements=["owner_id", "sha256"],
+                # As a literal: a prepared statement's parameter would not be known to be the index's own condition.
+                index_where=text("status <> 'deleted'"),
             )
             .returning(Document)
         )
         if stored is not None:
             await _store_parts(session, stored.id, upload)
-            await _start(session, stored)
+            await _start(jobs, session, stored)
             return stored, True
         there = await session.scalar(
             select(Document)
@@ -60,7 +63,7 @@ async def add_document(session: AsyncSession, owner_id: UUID, upload: Upload) ->
         if there.status != Status.FAILED:
             return there, False
         there.status, there.error = Status.PROCESSING, None
-        await _start(session, there)
+        await _start(jobs, session, there)
         return there, True
 
 
@@ -72,8 +75,8 @@ async def _store_parts(session: AsyncSession, document_id: UUID, upload: Upload)
         number += 1
 
 
-async def _start(session: AsyncSession, document: Document) -> None:
-    await defer(session, ingest, lock=str(document.id), document_id=str(document.id))
+async def _start(jobs: App, session: AsyncSession, document: Document) -> None:
+    await defer(jobs, session, "ingest", lock=str(document.id), document_id=str(document.id))
 
 
 async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID, *, lock: bool = False) -> Document:
@@ -137,7 +140,7 @@ async def list_chunks(session: AsyncSession, document_id: UUID, *, after: UUID |
     return (await session.scalars(query)).all()
 
 
-async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> None:
+async def delete_document(jobs: App, session: AsyncSession, owner_id: UUID, document_id: UUID) -> None:
     """Delete a document: nothing of it is found any more from the commit on, and a worker removes the rows.
 
     Raises:
@@ -145,5 +148,5 @@ async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UU
     """
     document = await get_document(session, owner_id, document_id, lock=True)
     await index.hide(session, document)
-    await defer(session, purge, lock=str(document_id), document_id=str(document_id))
+    await defer(jobs, session, "purge", lock=str(document_id), document_id=str(document_id))
     await notify(session, CHANNEL, str(document_id))

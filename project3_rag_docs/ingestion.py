@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import procrastinate
 from langchain_core.embeddings import Embeddings
 from loguru import logger
 from procrastinate import JobContext
@@ -32,11 +31,10 @@ from project3_rag_docs.parsing.media_types import MediaType
 from project3_rag_docs.settings import MIB, Settings
 from shared.database import Sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable
-from shared.jobs import RetryStrategy, TryAgain
+from shared.jobs import TryAgain
 from shared.notifications import notify
 
 CHANNEL = "documents"  # notified with a document's id whenever that is further
-blueprint = procrastinate.Blueprint()
 _LONGEST_WAIT = 30.0
 
 
@@ -59,7 +57,6 @@ class Ingestion:
     settings: Settings
 
 
-@blueprint.task(name="ingest", pass_context=True, retry=RetryStrategy())
 async def ingest(context: JobContext, document_id: str) -> None:
     """Read, embed and publish a document."""
     ingestion: Ingestion = context.additional_context["ingestion"]
@@ -80,7 +77,6 @@ async def ingest(context: JobContext, document_id: str) -> None:
         await run.fail("Something went wrong on our side while the document was read.")
 
 
-@blueprint.task(name="purge", pass_context=True, retry=RetryStrategy())
 async def purge(context: JobContext, document_id: str) -> None:
     """Remove the rows of a document that was deleted."""
     ingestion: Ingestion = context.additional_context["ingestion"]
@@ -90,6 +86,9 @@ async def purge(context: JobContext, document_id: str) -> None:
             await session.execute(delete(Document).where(*wanted))
     except DatabaseUnavailable:
         raise TryAgain(_LONGEST_WAIT) from None
+
+
+TASKS = {"ingest": ingest, "purge": purge}
 
 
 class _Run:
@@ -190,20 +189,25 @@ class _Run:
     async def _embed_and_store(self, chunks: Path, start: int) -> None:
         """Embed one batch while the one before it is being stored."""
         batches = _batches(read_chunks(chunks, start), self._settings.embedding_batch_size)
-        async with asyncio.TaskGroup() as group:
-            storing: asyncio.Task[None] | None = None
+        storing = asyncio.create_task(self._store([]))
+        try:
             while batch := await asyncio.to_thread(next, batches, None):
                 vectors = await self._embed(batch)
-                if storing:
-                    await storing
+                await storing
                 embedded = [
                     EmbeddedChunk(start + place, chunk, vector)
                     for place, (chunk, vector) in enumerate(zip(batch, vectors, strict=True))
                 ]
-                storing = group.create_task(self._store(embedded))
+                storing = asyncio.create_task(self._store(embedded))
                 start += len(batch)
+            await storing
+        finally:
+            storing.cancel()
+            await asyncio.wait([storing])
 
     async def _store(self, chunks: Sequence[EmbeddedChunk]) -> None:
+        if not chunks:
+            return
         async with self._mine() as (session, document):
             await index.store_chunks(session, document, chunks)
             document.chunk_count += len(chunks)

@@ -55,7 +55,7 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
 @asynccontextmanager
 async def jobs(app: FastAPI) -> AsyncIterator[None]:
     """Put the job engine on `app.state`, and what tells how far its jobs are."""
-    app.state.jobs = create_job_app([ingestion.blueprint])
+    app.state.jobs = create_job_app(ingestion.TASKS)
     app.state.notifications = Notifications(app.state.settings, ingestion.CHANNEL)
     async with opened(app.state.jobs, app.state.settings), app.state.notifications.listening():
         yield

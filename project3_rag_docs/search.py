@@ -100,7 +100,10 @@ class Searcher:
         embedding = await self.embeddings.aembed_query(self.query_prefix + query)
         async with transaction(self.sessions) as session:
             await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-            if await made_with(session) != (self.model, self.dimensions):
+            made = await made_with(session)
+            if made is None:
+                return []  # nothing was ever stored
+            if made != (self.model, self.dimensions):
                 raise NotReady("The documents were embedded by another model. They have to be indexed again.")
             return await search(session, owner_id, query, embedding, k=k, document_ids=document_ids)
 

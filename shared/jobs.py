@@ -1,16 +1,18 @@
 """Work that outlives its request: jobs in PostgreSQL, run by procrastinate.
 
 A job is stored in the transaction of what it is about, so there is never one without the other. A worker takes it, and
-another takes it again when that worker died. Tasks are declared in a `procrastinate.Blueprint` of the stage.
+another takes it again when that worker died. A task is a function
+`async def task(context: JobContext, **arguments)`; the engine of an app is given all of them, by name.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import procrastinate
+from fastapi import Depends, Request
 from loguru import logger
 from procrastinate import BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import DeleteJobCondition, Job
@@ -51,12 +53,15 @@ class RetryStrategy(BaseRetryStrategy):
                 return None
 
 
-def create_job_app(blueprints: Sequence[procrastinate.Blueprint]) -> procrastinate.App:
-    """Make the engine with the tasks of some blueprints. Nothing is connected yet."""
-    app = procrastinate.App(connector=procrastinate.PsycopgConnector())
-    for blueprint in blueprints:
-        app.add_tasks_from(blueprint, namespace="stage")
-    return app
+Task = Callable[..., Coroutine[Any, Any, None]]
+
+
+def create_job_app(tasks: Mapping[str, Task]) -> procrastinate.App:
+    """Make the engine that runs some tasks, by name. Nothing is connected yet."""
+    job_app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+    for name, task in tasks.items():
+        job_app.task(name=name, pass_context=True, retry=RetryStrategy())(task)
+    return job_app
 
 
 @asynccontextmanager
@@ -80,18 +85,19 @@ async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> Asyn
         await pool.close()
 
 
-async def defer(session: AsyncSession, task: Any, *, lock: str, **arguments: Any) -> None:  # noqa: ANN401
+async def defer(job_app: procrastinate.App, session: AsyncSession, task: str, *, lock: str, **arguments: str) -> None:
     """Store a job in the transaction of a session.
 
     Args:
+        job_app: The engine.
         session: Whose transaction.
-        task: One of a blueprint's.
+        task: Its name.
         lock: Of the jobs with one lock, one runs at a time.
-        arguments: Of the task; what JSON can hold.
+        arguments: Of the task.
     """
     connection = await session.connection()
     raw = await connection.get_raw_connection()
-    await task.configure(lock=lock, connection=raw.driver_connection).defer_async(**arguments)
+    await job_app.configure_task(task, lock=lock, connection=raw.driver_connection).defer_async(**arguments)
 
 
 @asynccontextmanager
@@ -144,3 +150,12 @@ async def _task(work: Any) -> AsyncIterator[None]:  # noqa: ANN401  a coroutine
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def get_job_app(request: Request) -> procrastinate.App:
+    """Return the engine of the app."""
+    job_app: procrastinate.App = request.app.state.jobs
+    return job_app
+
+
+JobsDep = Annotated[procrastinate.App, Depends(get_job_app)]

@@ -6,7 +6,6 @@ is over, when nobody waits for it any more, and when the service ends in whateve
 """
 
 import asyncio
-import ctypes
 import json
 import logging
 import math
@@ -244,7 +243,6 @@ def _limit_oneself(limits: Limits) -> None:
     """See to it that this process ends in time, takes no more than its share, and does not outlive the service."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the service ends this process
     threading.Thread(target=_die_with_the_service, daemon=True).start()
-    _die_with_the_server()
     seconds = math.ceil(limits.seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (written := 32 * limits.characters + 2**20, written))
@@ -253,16 +251,13 @@ def _limit_oneself(limits: Limits) -> None:
 
 
 def _die_with_the_service() -> None:
+    """Wait for the end of the service, or of its interest in this process.
+
+    The server process is of no help there: it lives as long as its children do.
+    """
     if service := multiprocessing.parent_process():
         service.join()
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _die_with_the_server() -> None:
-    """Where the system offers it, end when the process that forked this one ends."""
-    if sys.platform == "linux":
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _be_quiet() -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -25,6 +26,7 @@ from shared.errors import (
     UnsupportedMediaType,
     documented,
 )
+from shared.jobs import JobsDep
 from shared.notifications import Notifications
 from shared.owner import CurrentOwner
 from shared.pagination import Cursor, Limit, decode_cursor, page_of
@@ -43,9 +45,23 @@ data: {"id":"019ab3c1-7a60-7b0e-9f6a-0d9b8c7e6f55","filename":"handbook.pdf","st
 """
 
 
+async def only_a_file(request: Request) -> None:
+    """Refuse a form with anything else in it, so that a mistake is noticed.
+
+    Raises:
+        RequestValidationError: if there is another field, or a second file.
+    """
+    names = [name for name, _ in (await request.form()).multi_items()]
+    unknown = [name for name in names if name != "file"]
+    if "file" in names and len(names) > 1:
+        what = {"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": "only one field is taken: file"}
+        raise RequestValidationError([what])
+
+
 @router.post(
     "",
     status_code=202,
+    dependencies=[Depends(only_a_file)],
     responses=documented(UnsupportedMediaType, RequestBodyTooLarge)
     | {
         200: {"model": DocumentRead, "description": "This content was uploaded before; here is its document."},
@@ -58,6 +74,7 @@ async def upload_document(
     response: Response,
     owner_id: CurrentOwner,
     sessions: SessionsDep,
+    jobs: JobsDep,
 ) -> DocumentRead:
     """Upload a document. The answer comes when it is stored; `GET /documents/{id}/events` tells how far it is read."""
     limit = request.app.state.settings.max_upload_bytes
@@ -65,7 +82,7 @@ async def upload_document(
         raise RequestBodyTooLarge(limit)
     upload = await run_in_threadpool(inspect, file.filename or "", file.file)
     async with transaction(sessions) as session:
-        document, accepted = await documents.add_document(session, owner_id, upload)
+        document, accepted = await documents.add_document(jobs, session, owner_id, upload)
     response.status_code = 202 if accepted else 200
     response.headers["Location"] = request.url_for("get_document", document_id=document.id).path
     return DocumentRead.model_validate(document)
@@ -119,9 +136,9 @@ async def get_file(document_id: UUID, owner_id: CurrentOwner, sessions: Sessions
 
 
 @router.delete("/{document_id}", status_code=204, responses=documented(NotFound))
-async def delete_document(document_id: UUID, owner_id: CurrentOwner, session: SessionDep) -> None:
+async def delete_document(document_id: UUID, owner_id: CurrentOwner, session: SessionDep, jobs: JobsDep) -> None:
     """Delete a document, also one that is being read. Nothing of it is found any more."""
-    await documents.delete_document(session, owner_id, document_id)
+    await documents.delete_document(jobs, session, owner_id, document_id)
 
 
 async def watched(

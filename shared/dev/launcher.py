@@ -20,14 +20,16 @@ from shared.serve import listen
 from shared.settings import Settings, load_settings
 
 _ROOT = Path(__file__).parents[2]
+_FAILED = {"migrate": "its database could not be migrated"}
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def launch(stage: str) -> int:
-    """Run a stage until a stop signal.
+def launch(stage: str, command: str | None = None) -> int:
+    """Run a stage until a stop signal; or one of its commands, with the services that it needs.
 
     Args:
         stage: `project1` and so on: the beginning of a package's name.
+        command: Such as `reindex`, which `python -m project3_rag_docs reindex` would run; None to serve.
 
     Returns:
         An exit status: 0 after a stop signal, 1 when a process could not be kept running.
@@ -40,7 +42,7 @@ def launch(stage: str) -> int:
     state = StageState(stage)
     with state.held():
         children, settings = _prepare(package, settings_class, state)
-        return asyncio.run(_run(package, children, settings))
+        return asyncio.run(_run(package, command, children, settings))
 
 
 def _package_of(stage: str) -> str:
@@ -57,13 +59,15 @@ def _prepare(package: str, settings_class: type[Settings], state: StageState) ->
     children: list[Child] = []
     if given.get("APP_ENV") != "production":
         for setting, embed in EMBEDDED.items():
-            if setting in settings_class.model_fields and setting.upper() not in given:
+            if setting in settings_class.model_fields and setting.upper() not in environment:
                 child, found_by = embed(state, environment)
                 children.append(child)
                 environment |= found_by
                 print(f"{state.stage}: {setting.upper()} is not set, so {child.name} is started", flush=True)
     if "OPENAI_API_KEY" in given and "OPENAI_BASE_URL" not in given:
         print(f"{state.stage}: OPENAI_API_KEY is not used without OPENAI_BASE_URL", flush=True)
+    if "EMBEDDING_MODEL" in given and environment["EMBEDDING_MODEL"] != given["EMBEDDING_MODEL"]:
+        print(f"{state.stage}: EMBEDDING_MODEL is not used without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
     # What was found out is the environment of this process too, so that settings are read in one way only.
     os.environ.update(environment)
     settings = load_settings(settings_class)
@@ -87,13 +91,13 @@ def _prepare(package: str, settings_class: type[Settings], state: StageState) ->
     return children, settings
 
 
-async def _run(package: str, children: list[Child], settings: Settings) -> int:
+async def _run(package: str, command: str | None, children: list[Child], settings: Settings) -> int:
     stage = children[-1].name
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(_serve(package, children, settings))
+    serving = asyncio.create_task(_serve(package, command, children, settings))
     stop = asyncio.create_task(stopping.wait())
     status = 0
     try:
@@ -114,14 +118,17 @@ async def _run(package: str, children: list[Child], settings: Settings) -> int:
     return status
 
 
-async def _serve(package: str, children: list[Child], settings: Settings) -> None:
+async def _serve(package: str, command: str | None, children: list[Child], settings: Settings) -> None:
     """Start the services together, migrate, start the app, say where things are, and keep them running."""
     *services, app = children
     async with asyncio.TaskGroup() as starting:
         for service in services:
             starting.create_task(service.start())
     if (_ROOT / package / "migrations").exists():
-        await _migrate(package, app)
+        await _run_command(package, "migrate", app)
+    if command:
+        await _run_command(package, command, app)
+        return
     await app.start()
     address = url_of(app.sockets[0])
     print(
@@ -135,8 +142,15 @@ async def _serve(package: str, children: list[Child], settings: Settings) -> Non
             running.create_task(child.keep_running())
 
 
-async def _migrate(package: str, app: Child) -> None:
-    command = [sys.executable, "-m", package, "migrate"]
-    process = await asyncio.create_subprocess_exec(*command, env=dict(app.environment))
-    if await process.wait() != 0:
-        raise ChildFailed(f"{app.name}: its database could not be migrated")
+async def _run_command(package: str, command: str, app: Child) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", package, command, env=dict(app.environment), start_new_session=True
+    )
+    try:
+        status = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    if status != 0:
+        raise ChildFailed(f"{app.name}: {_FAILED.get(command, f'{command} failed')}")

@@ -21,6 +21,8 @@ from shared.serve import listen
 
 _POSTGRES_USER = "app"
 
+_EMBEDDINGS = {"EMBEDDING_MODEL": "multilingual-e5-small", "EMBEDDING_DIMENSIONS": "384"}
+
 # Makes a child, and the environment by which the stage finds it.
 Embed = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str, str]]]
 
@@ -43,9 +45,16 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
         "OPENAI_API_KEY": "",
         "LLM_MODEL": Path(gguf).stem if gguf else "smollm2-135m-instruct",
         "LLM_FALLBACK_MODELS": "",
-        "EMBEDDING_MODEL": "multilingual-e5-small",
     }
+    if "EMBEDDING_BASE_URL" not in environment:
+        found_by |= _EMBEDDINGS
     return child, found_by
+
+
+def embedding_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
+    """Embed the same server for its embedding model, beside a language model from elsewhere."""
+    child, found_by = model_server(state, environment)
+    return child, {"EMBEDDING_BASE_URL": found_by["OPENAI_BASE_URL"], "EMBEDDING_API_KEY": ""} | _EMBEDDINGS
 
 
 def postgres(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
@@ -116,6 +125,7 @@ async def _postgres_is_ready(programs: Path, port: int) -> bool:
 # The setting that holds an address, and what stands in for it.
 EMBEDDED: dict[str, Embed] = {
     "openai_base_url": model_server,
+    "embedding_model": embedding_server,
     "database_url": postgres,
 }
 

@@ -236,6 +236,17 @@ async def test_a_form_without_a_file_is_refused(client3: httpx2.AsyncClient) -> 
         assert response.json()["errors"][0]["loc"] == ["body", "file"]
 
 
+async def test_a_form_with_more_than_a_file_is_refused(client3: httpx2.AsyncClient) -> None:
+    file = ("a.txt", b"Text.")
+    for given in (
+        {"files": [("file", file), ("file", file)]},
+        {"files": {"file": file}, "data": {"title": "x"}},
+    ):
+        response = await client3.post("/documents", **given)
+        assert response.status_code == 422
+    assert (await client3.get("/documents")).json()["items"] == []
+
+
 async def test_what_is_nobodys_is_404(client3: httpx2.AsyncClient) -> None:
     for path in ("", "/chunks", "/file", "/events"):
         assert (await client3.get(f"/documents/{uuid4()}{path}")).status_code == 404

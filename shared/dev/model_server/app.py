@@ -33,6 +33,7 @@ WHAT_IT_IS = {
     rules.MODEL: "No model: rules that quote from numbered passages and call tools, which SmolLM2 is too small for.",
     embeddings.MODEL: "An embedded model of 384 dimensions. Texts want the prefix `query: ` or `passage: `.",
 }
+_LONGEST_QUESTION = 500  # characters of a text that is embedded alone; what is longer, or one of many, may wait
 _MOST_INPUTS = 2048  # as OpenAI's own endpoint
 
 
@@ -57,9 +58,11 @@ def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
             logger.info("{}: {}", name, WHAT_IT_IS.get(name, "LOCAL_LLM_GGUF"))
         async with AsyncExitStack() as stack:
             app.state.chat = await stack.enter_async_context(Llama(lambda: chat_params(model, gguf)))
-            app.state.e5 = await stack.enter_async_context(
-                Llama(lambda: embeddings.embedding_params(e5_gguf(cache), threads()))
-            )
+            # Two servers of one model, whose weights they share: a question does not wait behind a book.
+            app.state.e5_batches, app.state.e5_questions = [
+                await stack.enter_async_context(Llama(lambda: embeddings.embedding_params(e5_gguf(cache), threads())))
+                for _ in range(2)
+            ]
             await app.state.chat.client()  # the first question should not wait for it
             yield
 
@@ -161,7 +164,7 @@ async def _count_tokens(request: Request, text: str) -> int:
 
 def _embedder(request: Request) -> rules.Embed:
     async def embed(texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        return (await embeddings.embed(await request.app.state.e5.client(), texts)).vectors
+        return (await embeddings.embed(await request.app.state.e5_questions.client(), texts)).vectors
 
     return embed
 
@@ -179,9 +182,12 @@ async def _embeddings(request: Request, body: dict[str, Any]) -> Response:
     form = body.get("encoding_format", "float")
     if form not in ("float", "base64"):
         raise BadRequest("`encoding_format` must be float or base64.")
+    state = request.app.state
+    is_question = len(texts) == 1 and len(texts[0]) <= _LONGEST_QUESTION
+    e5: Llama = state.e5_questions if is_question else state.e5_batches
     try:
         async with while_connected(request):
-            embedded = await embeddings.embed(await request.app.state.e5.client(), texts)
+            embedded = await embeddings.embed(await e5.client(), texts)
     except embeddings.TextTooLong as error:
         raise BadRequest(str(error)) from None
     data = [

@@ -1,0 +1,90 @@
+"""What may be shown of what a model writes about passages."""
+
+from uuid import uuid4
+
+import pytest
+
+from project3_rag_docs.citations import CitedAnswer
+from project3_rag_docs.search import Hit
+
+PASSAGES = [
+    "The library opens at nine. It closes at six. Children enter free of charge.",
+    "Tickets cost four euros. 学生票两欧元。周一闭馆。",
+]
+
+
+def hits() -> list[Hit]:
+    return [Hit(uuid4(), uuid4(), f"{i}.txt", None, None, text, 1.0) for i, text in enumerate(PASSAGES)]
+
+
+def answered(*written: str, question: str = "When?") -> tuple[str, list[tuple[int, str]], list[str]]:
+    """Return the text that is shown, the citations as (marker, quote), and what was shown after each piece."""
+    answer = CitedAnswer(question, hits())
+    shown = [answer.add(piece) for piece in written]
+    shown.append(answer.end())
+    assert answer.text == "".join(shown)
+    return answer.text, [(cited.marker, cited.quote) for cited in answer.citations()], shown
+
+
+def test_a_citation_quotes_the_sentence_that_says_it() -> None:
+    text, cited, _ = answered("It opens at nine [1]. Tickets are four euros [2].")
+
+    assert text == "It opens at nine [1]. Tickets are four euros [2]."
+    assert cited == [(1, "The library opens at nine."), (2, "Tickets cost four euros.")]
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 5])
+def test_markers_are_known_however_the_text_is_cut(pieces: int) -> None:
+    whole = "It opens at nine [1][2], and 学生票两欧元【2】. More [1, 2]."
+    written = [whole[i : i + pieces] for i in range(0, len(whole), pieces)]
+
+    text, cited, _ = answered(*written)
+
+    assert text == "It opens at nine [1][2], and 学生票两欧元[2]. More [1][2]."
+    assert [marker for marker, _ in cited] == [1, 2]
+
+
+def test_markers_that_point_nowhere_are_not_shown() -> None:
+    text, cited, _ = answered("It opens at nine [1]. So it was in [9] and [7, 2].")
+
+    assert text == "It opens at nine [1]. So it was in  and [2]."
+    assert [marker for marker, _ in cited] == [1, 2]
+
+
+def test_nothing_is_shown_before_something_is_cited() -> None:
+    text, _, shown = answered("I think ", "it opens ", "at nine [1]", ". Bye", "!")
+
+    assert shown == ["", "", "I think it opens at nine [1]", ". Bye", "!", ""]
+    assert text == "I think it opens at nine [1]. Bye!"
+
+
+@pytest.mark.parametrize(
+    ("written", "question", "said"),
+    [
+        ("The capital of France is Paris.", "What is the capital of France?", "The documents do not say."),
+        ("The documents do not say.", "What?", "The documents do not say."),
+        ("", "What?", "The documents do not say."),
+        ("法国的首都是巴黎。", "法国的首都是哪里？", "文档中没有提到。"),
+        ("The passages say [9] nothing.", "What?", "The documents do not say."),
+    ],
+)
+def test_an_invention_is_not_shown(written: str, question: str, said: str) -> None:
+    assert answered(written, question=question) == (said, [], ["", said])
+
+
+def test_a_marker_that_was_forgotten_is_put_in() -> None:
+    text, cited, _ = answered("The library opens at nine. Paris is the capital of France.")
+
+    assert text == "The library opens at nine. [1] Paris is the capital of France."
+    assert cited == [(1, "The library opens at nine.")]
+
+
+def test_a_quote_is_verbatim_and_short() -> None:
+    long = Hit(uuid4(), uuid4(), "x", None, None, "word " * 500 + "end.", 1.0)
+    answer = CitedAnswer("?", [long])
+    answer.add("A word [1].")
+    answer.end()
+
+    (cited,) = answer.citations()
+    assert cited.quote in long.text
+    assert 0 < len(cited.quote) <= 400
