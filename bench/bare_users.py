@@ -16,6 +16,7 @@ from uuid import UUID
 
 import psycopg
 from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -130,7 +131,7 @@ def _shown(row: Row) -> dict[str, Any]:
 
 def hashing() -> Hash:
     """Hash as stage 2 does: Argon2id with the same costs, in a thread."""
-    hasher = PasswordHash.recommended()
+    hasher = PasswordHash((Argon2Hasher(memory_cost=47_104, time_cost=1, parallelism=1),))
 
     async def hash_password(password: str) -> str:
         return await run_in_threadpool(hasher.hash, password)

@@ -25,6 +25,14 @@ def _email(text: str) -> str:
         raise ValueError("is not an e-mail address") from None
 
 
+def _encodable(secret: SecretStr) -> SecretStr:
+    try:
+        secret.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be text: there is half a character in it") from None
+    return secret
+
+
 Email = Annotated[
     str,
     StringConstraints(max_length=254),
@@ -39,7 +47,11 @@ Name = Annotated[
     Field(examples=["Ada Lovelace"], json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"}),
 ]
 # Argon2 hashes any length; the limit keeps anyone from making it hash megabytes. Nothing is cut off.
-Password = Annotated[SecretStr, Field(min_length=8, max_length=200, examples=["correct horse battery staple"])]
+Password = Annotated[
+    SecretStr,
+    AfterValidator(_encodable),
+    Field(min_length=8, max_length=200, examples=["correct horse battery staple"]),
+]
 
 
 class UserCreate(RequestBody):

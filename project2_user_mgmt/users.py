@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from fastapi.concurrency import run_in_threadpool
-from pwdlib import PasswordHash
-from pydantic import SecretStr
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,14 +12,8 @@ from project2_user_mgmt.models import User, now
 from project2_user_mgmt.schemas import UserCreate, UserUpdate
 from shared.errors import Conflict, NotFound, PreconditionFailed
 
-_HASHER = PasswordHash.recommended()  # Argon2id
 _NO_SUCH_USER = "There is no user with this id."
 _TAKEN = "There is a user with this e-mail already."
-
-
-async def hash_password(password: SecretStr) -> str:
-    """Hash a password with Argon2id. It takes some 50 ms of processor time on purpose, so it does so in a thread."""
-    return await run_in_threadpool(_HASHER.hash, password.get_secret_value())
 
 
 async def create_user(session: AsyncSession, new: UserCreate, password_hash: str) -> User:

@@ -148,5 +148,6 @@ async def delete_document(jobs: App, session: AsyncSession, owner_id: UUID, docu
     """
     document = await get_document(session, owner_id, document_id, lock=True)
     await index.hide(session, document)
-    await defer(jobs, session, "purge", lock=str(document_id), document_id=str(document_id))
+    # A lock of its own: an attempt that reads the document now must not keep its rows from going.
+    await defer(jobs, session, "purge", lock=f"purge {document_id}", document_id=str(document_id))
     await notify(session, CHANNEL, str(document_id))

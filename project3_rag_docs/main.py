@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx2
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from project2_user_mgmt import main as stage2
 from project3_rag_docs import ingestion
@@ -17,7 +16,7 @@ from project3_rag_docs.routes import answers, documents
 from project3_rag_docs.search import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
-from shared.database import create_engine
+from shared.database import create_engine, create_sessions
 from shared.jobs import create_job_app, opened, working
 from shared.notifications import Notifications
 from shared.settings import load_settings
@@ -66,7 +65,7 @@ async def worker(app: FastAPI) -> AsyncIterator[None]:
     """Work on documents in this process. A later stage does so in processes of its own."""
     settings: Settings = app.state.settings
     engine = create_engine(settings, statement_seconds=_WORKER_STATEMENT_SECONDS)
-    sessions = async_sessionmaker(engine, expire_on_commit=False)
+    sessions = create_sessions(engine)
     context = {"ingestion": Ingestion(sessions, app.state.embeddings, settings)}
     try:
         async with working(app.state.jobs, context, settings.ingestion_concurrency):

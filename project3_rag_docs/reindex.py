@@ -15,13 +15,12 @@ from langchain_core.embeddings import Embeddings
 from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from project3_rag_docs.embedding import embedding_model, text_to_embed
 from project3_rag_docs.index import claim_index, made_with
 from project3_rag_docs.models import SearchIndex
 from project3_rag_docs.settings import Settings
-from shared.database import Sessions, create_engine, transaction
+from shared.database import Sessions, create_engine, create_sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, ServiceError
 from shared.llm import create_http_client
 from shared.settings import load_settings
@@ -75,7 +74,7 @@ async def _reindex(settings: Settings) -> None:
 async def _sessions(settings: Settings) -> AsyncIterator[Sessions]:
     engine = create_engine(settings, statement_seconds=_BUILD_SECONDS)
     try:
-        yield async_sessionmaker(engine, expire_on_commit=False)
+        yield create_sessions(engine)
     finally:
         await engine.dispose()
 

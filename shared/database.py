@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
 from typing import Annotated, Any, Protocol, TypeVar
 
 import psycopg
@@ -13,10 +15,12 @@ from fastapi import Depends, FastAPI, Request
 from loguru import logger
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
-from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import PoolResetState
 from sqlmodel import SQLModel
 
 from shared.errors import DatabaseUnavailable
@@ -26,6 +30,7 @@ Sessions = async_sessionmaker[AsyncSession]
 T = TypeVar("T")
 
 _PROBE_SECONDS = 1.0
+_LONG_IDLE_SECONDS = 30.0
 
 # A constraint that has a name can be told from others in an error, and dropped by a migration.
 SQLModel.metadata.naming_convention = {
@@ -96,15 +101,55 @@ def create_engine(settings: DatabaseSettings, *, statement_seconds: float | None
         connection.patience = seconds + 1
         return connection
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+psycopg://",
         async_creator=connect,
+        # A statement alone needs no BEGIN and COMMIT, which are two more round trips. `create_sessions` asks for them.
+        isolation_level="AUTOCOMMIT",
         pool_size=settings.db_pool_size,
         max_overflow=0,
         pool_timeout=settings.db_pool_timeout_seconds,
-        pool_pre_ping=True,
+        pool_reset_on_return=None,  # by `_reset`
         hide_parameters=True,  # an error's text would quote e-mails and password hashes
     )
+    event.listen(engine.sync_engine, "checkout", _check)
+    event.listen(engine.sync_engine.pool, "reset", _reset)
+    return engine
+
+
+def _check(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN401  SQLAlchemy's own
+    """Look at a connection before it is used: the pool replaces one that is broken, and nobody notices.
+
+    A server that ended has closed its connections, which the sockets tell for nothing. Only one that was not used for
+    long is asked, because a firewall may have forgotten it: asking each time is a round trip, and took as long as the
+    statement that follows.
+    """
+    driver: AsyncConnection[Any] = connection.driver_connection
+    readable = select.poll()
+    readable.register(driver.pgconn.socket, select.POLLIN)
+    if readable.poll(0):  # nothing was asked, so it is the end; or a notice, and then a new one does as well
+        raise DisconnectionError
+    idle_since = record.info.get("idle_since")
+    if idle_since is not None and monotonic() - idle_since > _LONG_IDLE_SECONDS:
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SELECT 1")
+            cursor.close()
+        except psycopg.Error as error:
+            raise DisconnectionError from error
+
+
+def _reset(connection: Any, record: Any, state: PoolResetState) -> None:  # noqa: ANN401  SQLAlchemy's own
+    """End the transaction of a connection that comes back with one: it never does, unless something went wrong."""
+    driver: AsyncConnection[Any] = connection.driver_connection
+    record.info["idle_since"] = monotonic()
+    if driver.info.transaction_status != TransactionStatus.IDLE and not state.terminate_only:
+        connection.rollback()
+
+
+def create_sessions(engine: AsyncEngine) -> Sessions:
+    """Make what gives sessions with transactions."""
+    return async_sessionmaker(engine.execution_options(isolation_level="READ COMMITTED"), expire_on_commit=False)
 
 
 class ImpatientConnection(AsyncConnection[Any]):
@@ -135,7 +180,8 @@ def _shut_down(number: int) -> None:
 async def database(app: FastAPI) -> AsyncIterator[None]:
     """Put the sessions of the app's database on `app.state`, and its check among the others."""
     engine = create_engine(app.state.settings)
-    app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
+    app.state.sessions = create_sessions(engine)
+    app.state.reading = async_sessionmaker(engine, expire_on_commit=False)
 
     async def answers() -> bool:
         try:
@@ -199,3 +245,14 @@ async def get_session(sessions: SessionsDep) -> AsyncIterator[AsyncSession]:
 
 # "function": committed before the answer is sent, so that an answer never says what a failed commit has undone.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
+
+
+async def get_reading_session(request: Request) -> AsyncIterator[AsyncSession]:
+    """Give a request a session in which each statement sees the latest state, and none can be taken back."""
+    with database_errors():
+        async with request.app.state.reading() as session:
+            yield session
+
+
+# For requests that only read: without a transaction around them they take half the time.
+ReadSessionDep = Annotated[AsyncSession, Depends(get_reading_session, scope="function")]

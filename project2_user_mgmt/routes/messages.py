@@ -8,7 +8,7 @@ from project1_qa_api.answering import AnswererDep
 from project2_user_mgmt import conversation
 from project2_user_mgmt.schemas import Exchange, MessageCreate, MessagePage, MessageRead
 from project2_user_mgmt.users import get_user
-from shared.database import SessionDep, SessionsDep, transaction
+from shared.database import ReadSessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,
     InputTooLongForModel,
@@ -45,7 +45,9 @@ async def create_message(
 
 
 @router.get("", responses=documented(NotFound, DatabaseUnavailable))
-async def list_messages(user_id: UUID, session: SessionDep, limit: Limit = 20, cursor: Cursor = None) -> MessagePage:
+async def list_messages(
+    user_id: UUID, session: ReadSessionDep, limit: Limit = 20, cursor: Cursor = None
+) -> MessagePage:
     """List a user's messages, newest first, page by page."""
     await get_user(session, user_id)
     before = decode_cursor(cursor) if cursor else None

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from project2_user_mgmt import users
 from project2_user_mgmt.models import User
+from project2_user_mgmt.passwords import hash_password
 from project2_user_mgmt.schemas import UserCreate, UserPage, UserRead, UserUpdate
-from shared.database import SessionDep
+from shared.database import ReadSessionDep, SessionDep
 from shared.errors import Conflict, DatabaseUnavailable, NotFound, PreconditionFailed, documented
 from shared.pagination import Cursor, Limit, decode_cursor, page_of
 
@@ -35,7 +36,7 @@ def _shown(user: User, response: Response) -> UserRead:
 
 async def hashed_password(body: UserCreate) -> str:
     """Hash before there is a transaction: a connection is not held while a processor works."""
-    return await users.hash_password(body.password)
+    return await hash_password(body.password)
 
 
 @router.post("", status_code=201, responses=documented(Conflict))
@@ -54,7 +55,7 @@ async def create_user(
 
 @router.get("")
 async def list_users(
-    session: SessionDep,
+    session: ReadSessionDep,
     limit: Limit = 20,
     cursor: Cursor = None,
     q: Annotated[
@@ -70,14 +71,14 @@ async def list_users(
 
 
 @router.get("/{user_id}", responses=documented(NotFound))
-async def get_user(user_id: UUID, response: Response, session: SessionDep) -> UserRead:
+async def get_user(user_id: UUID, response: Response, session: ReadSessionDep) -> UserRead:
     """Show a user."""
     return _shown(await users.get_user(session, user_id), response)
 
 
 async def new_password_hash(body: UserUpdate) -> str | None:
     """Hash the new password, if there is one, before there is a transaction."""
-    return await users.hash_password(body.password) if body.password else None
+    return await hash_password(body.password) if body.password else None
 
 
 @router.patch("/{user_id}", responses=documented(NotFound, Conflict, PreconditionFailed))

@@ -17,7 +17,7 @@ from project3_rag_docs.ingestion import read_parts
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import ChunkPage, ChunkRead, DocumentPage, DocumentRead
 from project3_rag_docs.uploads import inspect
-from shared.database import SessionDep, SessionsDep, transaction
+from shared.database import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,
     NotFound,
@@ -90,7 +90,7 @@ async def upload_document(
 
 @router.get("")
 async def list_documents(
-    owner_id: CurrentOwner, session: SessionDep, limit: Limit = 20, cursor: Cursor = None
+    owner_id: CurrentOwner, session: ReadSessionDep, limit: Limit = 20, cursor: Cursor = None
 ) -> DocumentPage:
     """List documents, newest first, page by page."""
     before = decode_cursor(cursor) if cursor else None
@@ -100,14 +100,14 @@ async def list_documents(
 
 
 @router.get("/{document_id}", responses=documented(NotFound))
-async def get_document(document_id: UUID, owner_id: CurrentOwner, session: SessionDep) -> DocumentRead:
+async def get_document(document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> DocumentRead:
     """Show a document, and how far it is."""
     return DocumentRead.model_validate(await documents.get_document(session, owner_id, document_id))
 
 
 @router.get("/{document_id}/chunks", responses=documented(NotFound))
 async def list_chunks(
-    document_id: UUID, owner_id: CurrentOwner, session: SessionDep, limit: Limit = 20, cursor: Cursor = None
+    document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep, limit: Limit = 20, cursor: Cursor = None
 ) -> ChunkPage:
     """List the pieces in which a document is searched, in its order, page by page."""
     await documents.get_document(session, owner_id, document_id)

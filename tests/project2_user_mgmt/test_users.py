@@ -1,6 +1,7 @@
 """Users: what is stored, who wins a race, what a page holds, what is refused."""
 
 import asyncio
+import json
 from collections import Counter
 from typing import Any
 from uuid import UUID, uuid4
@@ -210,6 +211,19 @@ async def test_what_is_no_user_is_refused(client2: httpx2.AsyncClient, field: st
     assert len(response.json()["errors"]) == 1
     if isinstance(value, str) and value.strip():
         assert value not in response.text
+
+
+@pytest.mark.parametrize("field", ["name", "email", "password"])
+async def test_half_a_character_is_refused(client2: httpx2.AsyncClient, field: str) -> None:
+    r"""JSON can say `\ud800`, half of a surrogate pair, which is no text that can be stored."""
+    body = {"email": "ada@example.com", "name": "Ada", "password": PASSWORD} | {field: "Ada \ud800 Lovelace"}
+
+    response = await client2.post(
+        "/users", content=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+    )
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"][:2] == ["body", field]
 
 
 @pytest.mark.parametrize("email", ["ada+tag@example.com", "ada@bücher.example.com", "a.b-c_d@sub.example.com"])

@@ -1,14 +1,10 @@
 """What goes wrong while a document is read: the embedding model away, the process killed, the database gone."""
 
 import asyncio
-import os
 import signal
-import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import httpx2
 import psycopg
@@ -16,10 +12,12 @@ import pytest
 
 from project3_rag_docs.settings import Settings
 from tests.project3_rag_docs.test_documents import finished, found, ready, rows, upload
+from tests.support.processes import served
 from tests.support.scripted_model import Behaviour, ScriptedModel, embeds, fails, hangs, sends
 from tests.support.until import until
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., AbstractContextManager[str]]
 LONG = "\n\n".join(f"# Part {i}\n\n" + f"Part {i} speaks of herons. " * 20 for i in range(60))
 
@@ -94,22 +92,12 @@ async def test_vectors_of_another_length_fail_the_document(serve3: Serve, model:
     assert "vectors of 768 numbers, and 384 are expected" in failed["error"]
 
 
-@contextmanager
-def process(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def process(settings: Settings) -> AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]:
     """Stage 3 as a process of its own; gives its URL and the process."""
     names = ("openai_base_url", "llm_model", "embedding_model", "database_url", "embedding_batch_size", "log_level")
-    environment = os.environ | {name.upper(): str(getattr(settings, name)) for name in names}
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        command = [sys.executable, "-m", "project3_rag_docs", "--fd", str(listening.fileno())]
-        running = subprocess.Popen(command, env=environment, cwd=ROOT, pass_fds=[listening.fileno()])
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}", running
-        finally:
-            running.terminate()
-            running.wait(30)
+    return served("project3_rag_docs", {name.upper(): str(getattr(settings, name)) for name in names})
 
 
-@pytest.mark.slow
 async def test_a_killed_process_loses_nothing(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
@@ -139,7 +127,6 @@ async def test_a_killed_process_loses_nothing(
     assert sum(len(one.body["input"]) for one in model.embedded[seen:]) <= 180 - stored + 8  # no work done twice
 
 
-@pytest.mark.slow
 async def test_a_stopped_process_hands_its_work_over(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
@@ -160,7 +147,6 @@ async def test_a_stopped_process_hands_its_work_over(
     assert (done["status"], done["chunk_count"]) == ("ready", 60)
 
 
-@pytest.mark.slow
 async def test_a_worker_that_comes_back_writes_nothing(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:

@@ -16,6 +16,8 @@ from tests.project3_rag_docs.test_documents import found, ready, rows
 from tests.support.databases import differences
 from tests.support.scripted_model import ScriptedModel, embeds, fails
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 Serve = Callable[..., AbstractContextManager[str]]
 NAMES = ("openai_base_url", "llm_model", "llm_max_retries", "database_url")
@@ -79,7 +81,6 @@ async def test_a_running_service_notices(serve3: Serve, database_url: str, store
     assert response.json()["type"] == "urn:problem:not-ready"
 
 
-@pytest.mark.slow
 async def test_reindexing_goes_on_where_it_was_and_is_taken_into_use_at_once(
     serve3: Serve, make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str, stored: None
 ) -> None:

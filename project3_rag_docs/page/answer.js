@@ -1,0 +1,164 @@
+import { SILENCE } from "./format.js";
+import { passageView } from "./passage.js";
+
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ * @typedef {import("../../shared/page/language.js").Text} Text
+ * @typedef {import("./passage.js").Source} Source
+ *
+ * @typedef {object} Done The last event of `POST documents/ask/stream`.
+ * @property {{marker: number, quote: string}[]} citations Empty where the documents do not say.
+ * @property {string | null} model
+ * @property {number} latency_ms
+ */
+
+/**
+ * The answer, as it is written; its markers lead to the passages below it.
+ *
+ * @param {Page} page
+ */
+export function answerView(page) {
+  const { element, say, problemNotice } = page;
+  const heading = element("h3");
+  const body = element("div", { className: "answer" });
+  // A screen reader that read out every token would drown its user. So the status is announced, the answer is not.
+  const status = element("p", { className: "hint", role: "status" });
+  const passagesHeading = say(element("h4", { className: "passages-heading", hidden: true }), {
+    en: "Cited passages",
+    zh: "引用的段落",
+  });
+  const list = element("ol", { className: "passages", role: "list" }); // Safari drops the role without markers
+  const after = element("div", { className: "after" });
+  const node = element("section", { hidden: true }, heading, body, status, passagesHeading, list, after);
+
+  /** @type {Map<number, Source>} */
+  let sources = new Map();
+  /** @type {Map<number, ReturnType<typeof passageView>>} Those that are cited, in the order in which they are. */
+  let passages = new Map();
+  let held = ""; // the beginning of a marker, whose rest is not there yet
+
+  function start() {
+    node.hidden = false;
+    say(heading, ANSWER);
+    sources = new Map();
+    passages = new Map();
+    held = "";
+    body.replaceChildren();
+    body.hidden = true;
+    body.ariaBusy = "true";
+    node.classList.remove("unanswered");
+    list.replaceChildren();
+    passagesHeading.hidden = true;
+    after.replaceChildren();
+    say(status, { en: "Searching the documents…", zh: "正在检索文档……" });
+  }
+
+  /** @param {Source[]} found */
+  function setSources(found) {
+    sources = new Map(found.map((source) => [source.marker, source]));
+    say(status, { en: "Waiting for the model…", zh: "正在等待模型……" });
+  }
+
+  /** @param {string} piece */
+  function append(piece) {
+    if (body.hidden) {
+      body.hidden = false;
+      say(status, { en: "Writing…", zh: "正在生成……" });
+    }
+    const text = held + piece;
+    const cut = text.search(/\[\d*$/);
+    held = cut === -1 ? "" : text.slice(cut);
+    write(cut === -1 ? text : text.slice(0, cut));
+  }
+
+  /** @param {string} text */
+  function write(text) {
+    // `split` gives text and numbers in turn.
+    text.split(/\[(\d+)\]/).forEach((part, place) => {
+      if (place % 2 === 0) body.append(part);
+      else body.append(markerOf(Number(part)) ?? `[${part}]`);
+    });
+  }
+
+  /** @param {number} marker */
+  function markerOf(marker) {
+    const source = sources.get(marker);
+    if (!source) return null;
+    const passage = passages.get(marker) ?? passageView(page, source);
+    passages.set(marker, passage);
+    const link = element("a", { href: `#${passage.id}`, className: "marker" }, `[${marker}]`);
+    link.setAttribute("aria-describedby", passage.titleId);
+    link.addEventListener("click", (event) => {
+      event.preventDefault(); // it would be a step in the browser's history
+      show(passage);
+      passage.open(link);
+    });
+    return link;
+  }
+
+  /** @param {ReturnType<typeof passageView>} passage It may be opened while the answer is still being written. */
+  function show(passage) {
+    if (passage.node.isConnected) return;
+    passagesHeading.hidden = false;
+    const all = [...passages.values()];
+    const next = all.slice(all.indexOf(passage) + 1).find((later) => later.node.isConnected);
+    list.insertBefore(passage.node, next?.node ?? null);
+  }
+
+  /**
+   * @param {Done} done
+   * @param {{narrowed: boolean}} asked Whether only some documents were.
+   */
+  function finish({ citations, model, latency_ms }, { narrowed }) {
+    flush();
+    for (const { marker, quote } of citations) passages.get(marker)?.mark(quote);
+    for (const passage of passages.values()) show(passage);
+    const count = passages.size;
+    if (citations.length > 0) {
+      const cited = count === 1 ? "1 passage is cited." : `${count} passages are cited.`;
+      end({ en: `Done. ${cited}`, zh: `回答完毕，引用了 ${count} 个段落。` });
+    } else {
+      node.classList.add("unanswered");
+      say(heading, { en: "No answer in the documents", zh: "文档中没有答案" });
+      end(
+        narrowed
+          ? { en: "Done. Only the ticked documents were searched.", zh: "检索完毕，只检索了勾选的文档。" }
+          : { en: "Done. All documents were searched.", zh: "检索完毕，已检索全部文档。" },
+      );
+    }
+    const milliseconds = Math.round(latency_ms).toLocaleString("en");
+    const about = say(element("span"), { en: `${milliseconds} ms`, zh: `${milliseconds} 毫秒` });
+    after.append(element("p", { className: "hint" }, ...(model ? [model, " · "] : []), about));
+  }
+
+  function stop() {
+    flush();
+    end({ en: "Stopped. The answer is not complete.", zh: "已停止，回答不完整。" });
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {() => void} retry
+   */
+  function fail(error, retry) {
+    flush();
+    end(SILENCE); // the notice says it
+    after.append(problemNotice(error, retry));
+  }
+
+  function flush() {
+    write(held);
+    held = "";
+  }
+
+  /** @param {Text} message */
+  function end(message) {
+    body.ariaBusy = "false";
+    say(status, message);
+  }
+
+  return { node, start, setSources, append, finish, stop, fail };
+}
+
+/** @type {Text} */
+const ANSWER = { en: "Answer from the documents", zh: "来自文档的回答" };

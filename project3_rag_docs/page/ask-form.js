@@ -1,0 +1,71 @@
+import { SILENCE } from "./format.js";
+
+/** @typedef {import("../../shared/page/page.js").Page} Page */
+
+const MAX_CHARACTERS = 4000; // as the API counts them: code points
+
+/**
+ * The form for a question.
+ *
+ * @param {Page} page
+ * @param {{onAsk: (question: string) => void, onStop: () => void}} listeners
+ */
+export function questionForm({ element, say, field }, { onAsk, onStop }) {
+  const question = field({
+    id: "documents-question",
+    control: element("textarea", { rows: 3, required: true }),
+    label: { en: "Question about the documents", zh: "关于文档的问题" },
+    check: ({ value }) => wrongQuestion(value),
+  });
+  const askButton = say(element("button", { type: "submit", className: "primary" }), {
+    en: "Ask the documents",
+    zh: "向文档提问",
+  });
+  const stopButton = say(element("button", { type: "button", hidden: true, onclick: onStop }), {
+    en: "Stop",
+    zh: "停止",
+  });
+  const shortcut = say(element("span", { className: "hint shortcut" }), {
+    en: "Ctrl + Enter sends (⌘ + Enter on a Mac)",
+    zh: "按 Ctrl + Enter 发送（Mac 上按 ⌘ + Enter）",
+  });
+  const scope = element("p", { className: "hint", role: "status" });
+  const buttons = element("div", { className: "buttons" }, askButton, stopButton, shortcut);
+  const node = element("form", { noValidate: true, className: "documents" }, question.node, scope, buttons);
+  node.addEventListener("keydown", (event) => {
+    const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (sends && !event.repeat && !event.isComposing) node.requestSubmit();
+  });
+  node.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (askButton.disabled) return;
+    if (question.validate()) onAsk(question.control.value);
+    else question.control.focus();
+  });
+
+  /** @param {number} count Of the documents to which the question is narrowed down; 0: it is not. */
+  function showScope(count) {
+    const documents = count === 1 ? "document" : "documents";
+    const narrowed = { en: `Only the ${count} ticked ${documents} will be searched.`, zh: `只检索勾选的 ${count} 个文档。` };
+    say(scope, count > 0 ? narrowed : SILENCE);
+  }
+
+  /** @param {boolean} busy */
+  function setBusy(busy) {
+    // A button that goes away loses the focus of whoever pressed it: Ask or Stop here, "Try again" of a notice before.
+    const losers = busy ? [askButton, document.body] : [stopButton];
+    const focusIsLost = losers.some((element) => element === document.activeElement);
+    askButton.disabled = busy;
+    stopButton.hidden = !busy;
+    if (focusIsLost) (busy ? stopButton : askButton).focus({ preventScroll: true });
+  }
+
+  return { node, showScope, setBusy };
+}
+
+/** @param {string} value */
+function wrongQuestion(value) {
+  if (value.trim() === "") return { en: "Please write a question first.", zh: "请先写下问题。" };
+  if ([...value].length <= MAX_CHARACTERS) return null;
+  return { en: "Too long. The limit is 4,000 characters.", zh: "内容过长，最多 4,000 个字符。" };
+}

@@ -1,0 +1,136 @@
+import { documentRow } from "./document-row.js";
+import { follower } from "./follow.js";
+
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ * @typedef {import("../../shared/page/language.js").Text} Text
+ *
+ * @typedef {object} Document
+ * @property {string} id
+ * @property {string} filename
+ * @property {number} size_bytes
+ * @property {"processing" | "ready" | "failed"} status
+ * @property {number} progress
+ * @property {number} chunk_count
+ * @property {string | null} error
+ * @property {string} created_at
+ */
+
+const PAGE_SIZE = 10; // the question's form is below them
+
+/**
+ * The documents, newest first. Those that are being read are followed.
+ *
+ * @param {Page} page
+ * @param {object} listeners
+ * @param {(count: number) => void} listeners.onTicked
+ * @param {() => void} listeners.onLastRemoved Nothing is left in the list that could take the focus.
+ * @param {(text: Text) => void} listeners.announce
+ */
+export function documentList(page, { onTicked, onLastRemoved, announce }) {
+  const { element, say, request, problemNotice } = page;
+  const heading = say(element("h3"), { en: "Documents", zh: "文档" });
+  const hint = say(element("p", { className: "hint", id: "documents-tick-hint", hidden: true }), {
+    en: "Tick some to ask only these.",
+    zh: "勾选后只针对所选文档提问。",
+  });
+  const empty = say(element("p", { className: "hint", hidden: true }), {
+    en: "There are no documents yet.",
+    zh: "还没有文档。",
+  });
+  const list = element("ol", { className: "documents-list", role: "list" }); // Safari drops the role without markers
+  const more = say(element("button", { type: "button", hidden: true, onclick: () => load(cursor) }), {
+    en: "More documents",
+    zh: "更多文档",
+  });
+  const trouble = element("div");
+  const node = element("div", { className: "documents" }, heading, hint, empty, list, more, trouble);
+
+  /** @type {Map<string, ReturnType<typeof documentRow>>} */
+  const rows = new Map();
+  const following = follower(page, { onState: update, onGone: remove });
+  /** @type {string | null} */
+  let cursor = null;
+
+  /** @param {string | null} [after] The cursor of a page that is added. */
+  async function load(after = null) {
+    more.disabled = true;
+    try {
+      const query = new URLSearchParams({ limit: String(PAGE_SIZE), ...(after && { cursor: after }) });
+      const { items, next_cursor } = await (await request(`documents?${query}`)).json();
+      trouble.replaceChildren();
+      items.forEach(put);
+      // The oldest first, which is the order in which they are read.
+      for (const { id, status } of [...items].reverse()) if (status === "processing") following.follow(id);
+      cursor = next_cursor;
+      more.hidden = cursor === null;
+      showWhetherEmpty();
+      if (after) rows.get(items[0]?.id)?.focus(); // the button may be gone, and the new rows are what was wanted
+    } catch (error) {
+      trouble.replaceChildren(problemNotice(error, () => load(after)));
+    } finally {
+      more.disabled = false;
+    }
+  }
+
+  /** @param {Document} document Just uploaded, or found to be there. */
+  function add(document) {
+    put(document);
+    showWhetherEmpty();
+    if (document.status === "processing") following.follow(document.id);
+  }
+
+  /** @param {Document} document */
+  function put(document) {
+    const { id } = document;
+    const known = rows.get(id);
+    if (known) return known.show(document);
+    const row = documentRow(page, document, {
+      hintId: hint.id,
+      onTicked: () => onTicked(ticked().length),
+      onDeleted: () => remove(id),
+    });
+    // Ids grow with time. The others stay where they are, and with them the focus and what is open.
+    const older = [...rows.keys()].filter((other) => other < id).sort();
+    list.insertBefore(row.node, rows.get(older.at(-1) ?? "")?.node ?? null);
+    rows.set(id, row);
+  }
+
+  /** @param {Document} document */
+  function update(document) {
+    const { filename, status } = document;
+    rows.get(document.id)?.show(document);
+    if (status === "ready") announce({ en: `${filename} is ready.`, zh: `${filename} 已可提问。` });
+    if (status === "failed") announce({ en: `${filename} could not be read.`, zh: `${filename} 无法读取。` });
+  }
+
+  /** @param {string} id */
+  function remove(id) {
+    const row = rows.get(id);
+    if (!row) return;
+    following.leave(id);
+    rows.delete(id);
+    const hadFocus = row.node.contains(document.activeElement);
+    const neighbour = row.node.nextElementSibling ?? row.node.previousElementSibling;
+    row.node.remove();
+    showWhetherEmpty();
+    onTicked(ticked().length);
+    announce({ en: `${row.filename} was deleted.`, zh: `${row.filename} 已删除。` });
+    if (!hadFocus) return;
+    const next = [...rows.values()].find(({ node }) => node === neighbour);
+    if (next) next.focus();
+    else onLastRemoved();
+  }
+
+  function showWhetherEmpty() {
+    hint.hidden = rows.size === 0;
+    empty.hidden = rows.size > 0 || cursor !== null;
+  }
+
+  /** Ids of the documents to which a question is narrowed down. */
+  function ticked() {
+    return [...rows].filter(([, row]) => row.isTicked()).map(([id]) => id);
+  }
+
+  return { node, load, add, ticked };
+}

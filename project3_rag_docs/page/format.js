@@ -1,0 +1,33 @@
+/** @typedef {import("../../shared/page/language.js").Text} Text */
+
+/**
+ * A size, as people write it.
+ *
+ * @param {number} bytes
+ * @returns {Text}
+ */
+export function sizeText(bytes) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  /** @type {Intl.NumberFormatOptions} */
+  const options = {
+    style: "unit",
+    unit: units[power],
+    unitDisplay: power > 0 ? "short" : "long",
+    maximumFractionDigits: power > 1 ? 1 : 0,
+  };
+  const inLanguage = (/** @type {string} */ language) => (bytes / 1000 ** power).toLocaleString(language, options);
+  return { en: inLanguage("en"), zh: inLanguage("zh") };
+}
+
+/**
+ * A share of 1 in percent, rounded down: 100 % is when it is done.
+ *
+ * @param {number} share
+ */
+export function percent(share) {
+  return `${Math.floor(share * 100)} %`;
+}
+
+/** @type {Text} */
+export const SILENCE = { en: "", zh: "" };

@@ -1,0 +1,49 @@
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ *
+ * @typedef {object} Source A passage that the model was shown.
+ * @property {number} marker
+ * @property {string} filename
+ * @property {number | null} page From 1, where the format has any.
+ * @property {string | null} heading
+ * @property {string} text
+ */
+
+/**
+ * A passage that is cited, folded away.
+ *
+ * @param {Page} page
+ * @param {Source} source
+ */
+export function passageView({ element, say }, { marker, filename, page: number, heading, text }) {
+  const id = `documents-passage-${marker}`;
+  const titleId = `${id}-title`;
+  const where = element("span", { id: titleId, className: "where" }, filename);
+  if (number !== null) where.append(" · ", say(element("span"), { en: `page ${number}`, zh: `第 ${number} 页` }));
+  if (heading) where.append(" · ", heading);
+  const preview = element("span", { className: "hint preview" });
+  const summary = element("summary", {}, `[${marker}] `, where, preview);
+  const body = element("div", { className: "answer" }, text);
+  const back = say(element("button", { type: "button", hidden: true }), { en: "Back to the answer", zh: "回到回答" });
+  const details = element("details", {}, summary, body, back);
+  const node = element("li", { id }, details);
+
+  /** @param {HTMLElement} from Where the reader was, and can go back to. */
+  function open(from) {
+    details.open = true;
+    back.hidden = false;
+    back.onclick = () => from.focus();
+    summary.focus();
+    (body.querySelector("mark") ?? node).scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {string} quote Word for word from the text. */
+  function mark(quote) {
+    preview.textContent = quote;
+    const start = text.indexOf(quote);
+    if (quote === "" || start === -1) return;
+    body.replaceChildren(text.slice(0, start), element("mark", {}, quote), text.slice(start + quote.length));
+  }
+
+  return { node, id, titleId, open, mark };
+}

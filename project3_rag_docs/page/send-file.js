@@ -1,0 +1,51 @@
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ * @typedef {import("./document-list.js").Document} Document
+ */
+
+/**
+ * Upload a file. With an XMLHttpRequest, because `fetch` does not tell how much of it is sent.
+ *
+ * @param {Page} page
+ * @param {File} file
+ * @param {{signal: AbortSignal, onProgress: (share: number) => void}} options
+ * @returns {Promise<{document: Document, isNew: boolean}>} Not new: its content was uploaded before.
+ * @throws {import("../../shared/page/problem.js").Problem} As `request` does; an abort too.
+ */
+export function sendFile({ Problem }, file, { signal, onProgress }) {
+  const form = new FormData();
+  form.append("file", file);
+  const sending = new XMLHttpRequest();
+  sending.open("POST", "documents"); // relative to the page, because the app may be served under a prefix
+  return new Promise((resolve, reject) => {
+    sending.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
+    sending.onload = async () => {
+      const { status, responseText } = sending;
+      try {
+        if (status !== 200 && status !== 202) throw await Problem.of(responseOf(sending));
+        resolve({ document: JSON.parse(responseText), isNew: status === 202 });
+      } catch (error) {
+        reject(error);
+      }
+    };
+    sending.onerror = () => reject(Problem.unreachable());
+    sending.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => sending.abort());
+    sending.send(form);
+  });
+}
+
+/**
+ * What `fetch` would have given.
+ *
+ * @param {XMLHttpRequest} finished
+ */
+function responseOf(finished) {
+  const headers = new Headers();
+  for (const name of ["Content-Type", "Retry-After", "X-Request-ID"]) {
+    const value = finished.getResponseHeader(name);
+    if (value !== null) headers.set(name, value);
+  }
+  const { status, statusText, responseText } = finished;
+  return new Response(responseText || null, { status, statusText, headers });
+}

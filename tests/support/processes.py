@@ -1,0 +1,24 @@
+"""A stage as a process of its own, so that it can be killed, frozen and started again."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def served(package: str, environment: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve a stage while the block runs; give its URL and the process."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        command = [sys.executable, "-m", package, "--fd", str(listening.fileno())]
+        process = subprocess.Popen(command, env=os.environ | environment, cwd=_ROOT, pass_fds=[listening.fileno()])
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}", process
+        finally:
+            process.terminate()
+            process.wait(30)
