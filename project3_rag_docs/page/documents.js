@@ -93,7 +93,7 @@ function takeDrops(root, onFiles) {
     document.addEventListener(type, (event) => {
       const { dataTransfer } = event;
       if (!dataTransfer?.types.includes("Files")) return; // text may be dragged as ever
-      return;
+      event.preventDefault();
       dataTransfer.dropEffect = isOver(event) ? "copy" : "none";
       root.classList.toggle("dropping", type === "dragover" && isOver(event));
       if (type === "drop" && isOver(event)) onFiles(...contentsOf(dataTransfer));

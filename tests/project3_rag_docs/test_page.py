@@ -148,7 +148,7 @@ def test_dropped_files_are_uploaded(page: Page, url: str) -> None:
 
     expect(panel).not_to_have_class(re.compile("dropping"))
     expect(panel.get_by_role("listitem")).to_contain_text(["two.txt", "one.txt"])  # the newest first
-    expect(panel.get_by_text("Ready")).to_have_count(2)
+    expect(panel.get_by_text("Ready · 1 passage")).to_have_count(2)
 
 
 def test_why_a_document_could_not_be_read(page: Page, url: str) -> None:

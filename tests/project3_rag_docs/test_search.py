@@ -206,12 +206,15 @@ def test_rankings_are_fused_by_ranks() -> None:
     assert fuse([[], []]) == []
 
 
-def test_the_other_language_comes_in_between_where_it_is_good() -> None:
-    own = [Found(1, i, 0.9 - i / 100) for i in range(10)]
-    foreign = [Found(2, 0, 0.95), Found(2, 1, 0.85), Found(2, 2, 0.5)]
+def test_the_other_language_comes_in_between_where_it_stands_out() -> None:
+    own = [Found(1, i, 0.9 - i / 100) for i in range(3)]
+    usual = [Found(2, i, 0.5) for i in range(3, 50)]
+    foreign = [Found(2, 0, 0.60), Found(2, 1, 0.56), Found(2, 2, 0.54), *usual]
 
-    good = good_ones(foreign, own)
+    good = good_ones(foreign)
 
     assert good == foreign[:2]
-    mixed = interleave([one.key for one in own[:3]], good)
+    mixed = interleave([one.key for one in own], good)
     assert mixed == [own[0].key, foreign[0].key, own[1].key, foreign[1].key, own[2].key]
+    assert good_ones([]) == []
+    assert good_ones(foreign[:1]) == foreign[:1]
