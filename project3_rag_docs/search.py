@@ -119,26 +119,26 @@ async def search(
     document_ids: Sequence[UUID] | None = None,
 ) -> list[Hit]:
     """Find chunks, given the embedding of the query: all of the search but the model."""
-    corpora = await _corpora(session, owner_id)
+    corpora = await corpora_of(session, owner_id)
     if not corpora:
         return []
-    scope = await _scope(session, owner_id, document_ids, sum(corpus.chunk_count for corpus in corpora.values()))
+    scope = await scope_of(session, owner_id, document_ids, sum(corpus.chunk_count for corpus in corpora.values()))
     if scope.size == 0:
         return []
     analysis = analyse(query)
     limit = max(_CANDIDATES, 2 * k)
     own: list[list[Found]] = []
     foreign: list[Found] = []
-    vector = HalfVector(list(embedding)).to_text()
+    vector = vector_text(embedding)
     for language, corpus in corpora.items():
         if language == analysis.language:
-            own.append(await _by_words(session, scope, corpus, analysis.terms, limit))
-            own.append(await _by_meaning(session, scope, corpus, vector, limit))
+            own.append(await by_words(session, scope, corpus, analysis.terms, limit))
+            own.append(await by_meaning(session, scope, corpus, vector, limit))
         else:
-            foreign = await _by_meaning(session, scope, corpus, vector, limit)
+            foreign = await by_meaning(session, scope, corpus, vector, limit)
     mixed = interleave(fuse(own), good_ones(foreign))
     ranked = dict.fromkeys([*mixed, *(found.key for found in foreign)])  # the others at the end: rather they than none
-    return await _hits(session, list(ranked)[:k])
+    return await hits_of(session, list(ranked)[:k])
 
 
 def fuse(rankings: Sequence[Sequence[Found]]) -> list[tuple[int, int]]:
@@ -177,14 +177,16 @@ def interleave(first: Sequence[tuple[int, int]], second: Iterable[Found]) -> lis
 
 
 @dataclass(frozen=True)
-class _Corpus:
+class CorpusSize:
+    """What an owner has in one language: how many chunks, and how many terms these have on average."""
+
     language: Language
     chunk_count: int
     average_length: float
 
 
 @dataclass(frozen=True)
-class _Scope:
+class Scope:
     """What may be found: all that an owner has ready, or some documents of it.
 
     Attributes:
@@ -229,18 +231,20 @@ class _Scope:
 _WALK_COST = 7
 
 
-async def _corpora(session: AsyncSession, owner_id: UUID) -> dict[Language, _Corpus]:
+async def corpora_of(session: AsyncSession, owner_id: UUID) -> dict[Language, CorpusSize]:
+    """Return what an owner has, by language; nothing for one in which there is nothing."""
     rows = await session.execute(
         text("SELECT language, chunk_count, term_count FROM corpora WHERE owner_id = :owner AND chunk_count > 0"),
         {"owner": owner_id},
     )
     return {
-        Language(language): _Corpus(Language(language), chunk_count, max(1.0, term_count / chunk_count))
+        Language(language): CorpusSize(Language(language), chunk_count, max(1.0, term_count / chunk_count))
         for language, chunk_count, term_count in rows
     }
 
 
-async def _scope(session: AsyncSession, owner_id: UUID, document_ids: Sequence[UUID] | None, size: int) -> _Scope:
+async def scope_of(session: AsyncSession, owner_id: UUID, document_ids: Sequence[UUID] | None, size: int) -> Scope:
+    """Say what may be found: all `size` chunks of an owner, or those of some documents."""
     if document_ids is not None:
         statement = text("""
             SELECT coalesce(sum(chunk_count), 0) FROM documents
@@ -249,11 +253,11 @@ async def _scope(session: AsyncSession, owner_id: UUID, document_ids: Sequence[U
         size = await session.scalar(statement, {"owner": owner_id, "ids": list(document_ids)}) or 0
     # An estimate, kept by autovacuum; before its first visit it is -1.
     estimate = await session.scalar(text("SELECT reltuples FROM pg_class WHERE oid = 'chunks'::regclass"))
-    return _Scope(owner_id, document_ids, int(size), max(int(size), int(estimate or 0)))
+    return Scope(owner_id, document_ids, int(size), max(int(size), int(estimate or 0)))
 
 
-async def _by_words(
-    session: AsyncSession, scope: _Scope, corpus: _Corpus, terms: Iterable[str], limit: int
+async def by_words(
+    session: AsyncSession, scope: Scope, corpus: CorpusSize, terms: Iterable[str], limit: int
 ) -> list[Found]:
     """Rank by BM25, with the form of idf that is never negative (Lucene's)."""
     statement = text(f"""
@@ -280,7 +284,7 @@ async def _by_words(
     return [Found(*row) for row in await session.execute(statement, parameters)]
 
 
-async def _by_meaning(session: AsyncSession, scope: _Scope, corpus: _Corpus, vector: str, limit: int) -> list[Found]:
+async def by_meaning(session: AsyncSession, scope: Scope, corpus: CorpusSize, vector: str, limit: int) -> list[Found]:
     """Rank by the cosine, in one language."""
     wanted = f"owner_id = :owner AND language = :language AND {scope.condition('document_id', of='id')}"
     parameters = scope.parameters() | {"language": corpus.language, "vector": vector, "limit": limit}
@@ -316,7 +320,12 @@ async def _walk(session: AsyncSession, wanted: str, parameters: dict[str, Any]) 
     return [Found(*row) for row in await session.execute(statement, parameters)]
 
 
-async def _hits(session: AsyncSession, ranked: Sequence[tuple[int, int]]) -> list[Hit]:
+def vector_text(embedding: Sequence[float]) -> str:
+    """Return a vector as PostgreSQL reads it."""
+    return HalfVector(list(embedding)).to_text()
+
+
+async def hits_of(session: AsyncSession, ranked: Sequence[tuple[int, int]]) -> list[Hit]:
     """Read the chunks of a ranking, in its order."""
     statement = text("""
         SELECT chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text FROM documents

@@ -14,6 +14,8 @@ _ABBREVIATION = re.compile(
     r"|etc|al|cf|approx|dept|gen|col|lt|rev|vol|pp|ed|eds|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)$",
     re.IGNORECASE,
 )
+# A row of a table that was written out: `Name: Filter; Price: 39.50`, or cells between bars.
+_ROW = re.compile(r"^[^:;\n]{1,60}: [^;\n]{0,200}; [^:;\n]{1,60}: | \| ")
 _LINE_OF_ITS_OWN = re.compile(r"\s{0,8}(?:[-*•·▪#|>]|\d{1,3}[.)、]|[（(]\d{1,3}[)）])")
 _LONGEST_SENTENCE = 400  # characters; what goes on longer is a table or has no punctuation
 
@@ -115,7 +117,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 def _is_heading(line: str, following: str) -> bool:
     # Text that is wrapped fills its lines, and goes on in lower case.
-    if line.startswith(("#", "|")):
+    if line.startswith(("#", "|")) or _ROW.search(line) or _ROW.search(following):
         return True
     short = len(line) < (20 if _HAN_CHARACTERS.search(line) else 45)
     return short and line[-1] not in ",;，、；-" and not following[0].islower()

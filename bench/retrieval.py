@@ -1,0 +1,241 @@
+"""How well stage 3 finds what it should: `python -m bench.retrieval FILE…` prints nDCG@10 and Recall@10.
+
+A file is one JSON object: `passages`, `queries`, and for each query in `rel` the indices of the relevant passages. Each
+passage is uploaded to the running service as a document; then each query goes through the service's own search. Two
+files with the same number of passages are taken for translations of each other, and are searched across languages too.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from uuid import UUID
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # `python bench/retrieval.py` works too
+
+import httpx2
+from langchain_core.embeddings import Embeddings
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bench.databases import migrated_database, postgresql
+from bench.servers import running
+from project3_rag_docs import search
+from project3_rag_docs.embedding import embedding_model
+from project3_rag_docs.lexical import analyse
+from project3_rag_docs.settings import Settings
+from shared.database import create_engine, create_sessions, transaction
+from shared.dev.services import model_server
+from shared.dev.state import StageState
+from shared.llm import create_http_client
+from shared.owner import LOCAL_OWNER_ID
+
+_AT = 10
+_HITS = 50  # chunks that are looked at for ten documents
+_PACKAGE = "project3_rag_docs"
+# nDCG@10 and Recall@10 that the project has set itself, by run.
+AIMS: Mapping[tuple[str, str], tuple[float | None, float | None]] = {
+    ("xquad_en", "xquad_en"): (0.975, None),
+    ("xquad_zh", "xquad_zh"): (0.965, None),
+    ("xquad_zh", "xquad_en"): (None, 0.90),
+    ("xquad_en", "xquad_zh"): (None, 0.90),
+    ("xquad_en", "both"): (0.90, None),
+    ("xquad_zh", "both"): (0.87, None),
+}
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Passages, queries, and which passages are relevant to each query, by index."""
+
+    name: str
+    passages: Sequence[str]
+    queries: Sequence[str]
+    relevant: Sequence[Sequence[int]]
+
+    @classmethod
+    def read(cls, path: Path) -> "Collection":
+        """Read a file."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return cls(path.stem, data["passages"], data["queries"], data["rel"])
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over queries, from 0 to 1."""
+
+    ndcg: float
+    recall: float
+
+    def __str__(self) -> str:
+        """Show both."""
+        return f"{self.ndcg:.3f} / {self.recall:.3f}"
+
+
+# A document is known by its collection and the index of its passage.
+Passage = tuple[str, int]
+Ranker = Callable[[AsyncSession, str, Sequence[float]], Awaitable[Iterable[Passage]]]
+
+
+def score(rankings: Sequence[Sequence[Passage]], relevant: Sequence[set[Passage]]) -> Score:
+    """Return the means of nDCG@10 (Järvelin and Kekäläinen, 2002, with gains of 1 and 0) and of Recall@10."""
+    ndcg = recall = 0.0
+    for ranking, wanted in zip(rankings, relevant, strict=True):
+        gains = [passage in wanted for passage in ranking[:_AT]]
+        ideal = sum(1 / math.log2(rank + 2) for rank in range(min(_AT, len(wanted))))
+        ndcg += sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains)) / ideal
+        recall += sum(gains) / len(wanted)
+    return Score(ndcg / len(rankings), recall / len(rankings))
+
+
+@asynccontextmanager
+async def _model() -> AsyncIterator[dict[str, str]]:
+    """Run the embedded model server; give the environment by which it is found."""
+    with tempfile.TemporaryDirectory() as folder:
+        state = StageState("bench")
+        state.folder = Path(folder)
+        child, found_by = model_server(state, os.environ)
+        try:
+            await child.start()
+            yield found_by
+        finally:
+            await child.stop()
+
+
+async def _ingest(port: int, collections: Sequence[Collection]) -> dict[UUID, Passage]:
+    """Upload every passage, and wait until all are ready."""
+    known: dict[UUID, Passage] = {}
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
+        for collection in collections:
+            for number, passage in enumerate(collection.passages):
+                file = (f"{collection.name}-{number}.txt", passage.encode())
+                answer = await client.post("/documents", files={"file": file})
+                known.setdefault(UUID(answer.raise_for_status().json()["id"]), (collection.name, number))
+        for document_id, passage_of in known.items():
+            events = await client.get(f"/documents/{document_id}/events")
+            if "event: ready" not in events.text:
+                raise RuntimeError(f"{passage_of} was not read: {events.text[-500:]}")
+    return known
+
+
+async def _by_words(session: AsyncSession, query: str, _: Sequence[float]) -> list[search.Found]:
+    corpora = await search.corpora_of(session, LOCAL_OWNER_ID)
+    scope = await search.scope_of(session, LOCAL_OWNER_ID, None, sum(one.chunk_count for one in corpora.values()))
+    terms = analyse(query).terms
+    found = [await search.by_words(session, scope, corpus, terms, _HITS) for corpus in corpora.values()]
+    return sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
+
+
+async def _by_meaning(session: AsyncSession, _: str, embedding: Sequence[float]) -> list[search.Found]:
+    corpora = await search.corpora_of(session, LOCAL_OWNER_ID)
+    scope = await search.scope_of(session, LOCAL_OWNER_ID, None, sum(one.chunk_count for one in corpora.values()))
+    vector = search.vector_text(embedding)
+    found = [await search.by_meaning(session, scope, corpus, vector, _HITS) for corpus in corpora.values()]
+    return sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
+
+
+class Index:
+    """Some collections in one database, searched with the service's own code."""
+
+    def __init__(self, settings: Settings, embeddings: Embeddings, known: Mapping[UUID, Passage]) -> None:
+        self._settings = settings
+        self._embeddings = embeddings
+        self._known = known
+        self._vectors: dict[str, list[float]] = {}
+
+    async def run(self, queries: Sequence[str], relevant: Sequence[set[Passage]]) -> dict[str, Score]:
+        """Search for every query in each way."""
+        engine = create_engine(self._settings)
+        sessions = create_sessions(engine)
+        rankings: dict[str, list[list[Passage]]] = {"search": [], "BM25 alone": [], "vectors alone": []}
+        try:
+            for query in queries:
+                embedding = await self._embeddings.aembed_query(self._settings.query_prefix() + query)
+                async with transaction(sessions) as session:
+                    hits = await search.search(session, LOCAL_OWNER_ID, query, embedding, k=_HITS)
+                    rankings["search"].append(self._passages(hit.document_id for hit in hits))
+                    for name, rank in (("BM25 alone", _by_words), ("vectors alone", _by_meaning)):
+                        found = await rank(session, query, embedding)
+                        ids = await search.hits_of(session, [hit.key for hit in found])
+                        rankings[name].append(self._passages(hit.document_id for hit in ids))
+        finally:
+            await engine.dispose()
+        return {name: score(ranked, relevant) for name, ranked in rankings.items()}
+
+    def _passages(self, documents: Iterable[UUID]) -> list[Passage]:
+        """Name the documents; one that was found by several chunks counts at the first."""
+        return list(dict.fromkeys(self._known[document] for document in documents))
+
+
+@dataclass(frozen=True)
+class Run:
+    """The queries of one collection, on an index."""
+
+    queries: Collection
+    index: str
+    collections: Sequence[Collection]
+
+    def relevant(self, number: int) -> set[Passage]:
+        """Return what is relevant to a query: the passages of that number, in whatever language the index has them."""
+        return {(one.name, passage) for one in self.collections for passage in self.queries.relevant[number]}
+
+
+def runs_of(collections: Sequence[Collection]) -> list[list[Run]]:
+    """Return what is run, grouped by index."""
+    parallel = len(collections) == 2 and len(collections[0].passages) == len(collections[1].passages)
+    if not parallel:
+        return [[Run(one, one.name, [one])] for one in collections]
+    singles = [[Run(other, one.name, [one]) for other in collections] for one in collections]
+    return [*singles, [Run(one, "both", collections) for one in collections]]
+
+
+async def measure(collections: Sequence[Collection], most_queries: int | None) -> None:
+    """Print a table with a line for each run."""
+    print("| queries | index | search | BM25 alone | vectors alone | aim | |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    started = perf_counter()
+    async with postgresql() as server, _model() as model:
+        for group in runs_of(collections):
+            with migrated_database(server, "bench_retrieval", _PACKAGE) as address:
+                environment = model | {"DATABASE_URL": address, "LOG_LEVEL": "WARNING"}
+                settings = Settings(**{name.lower(): value for name, value in environment.items() if value})  # type: ignore[arg-type]
+                with running(_PACKAGE, environment=environment) as service:
+                    known = await _ingest(service.port, group[0].collections)
+                async with create_http_client(settings) as http:
+                    index = Index(settings, embedding_model(settings, http), known)
+                    for run in group:
+                        await _print_run(index, run, most_queries)
+    print(f"\nnDCG@{_AT} / Recall@{_AT}; {perf_counter() - started:.0f} s")
+
+
+async def _print_run(index: Index, run: Run, most_queries: int | None) -> None:
+    total = len(run.queries.queries)
+    numbers = range(0, total, math.ceil(total / most_queries) if most_queries else 1)
+    found = await index.run([run.queries.queries[i] for i in numbers], [run.relevant(i) for i in numbers])
+    aim, verdict = "", ""
+    if wanted := AIMS.get((run.queries.name, run.index)):
+        ndcg, recall = wanted
+        aim = f"nDCG ≥ {ndcg}" if ndcg else f"Recall ≥ {recall}"
+        verdict = "met" if found["search"].ndcg >= (ndcg or 0) and found["search"].recall >= (recall or 0) else "missed"
+    columns = [f"{run.queries.name} ({len(numbers)})", run.index, *map(str, found.values()), aim, verdict]
+    print(f"| {' | '.join(columns)} |", flush=True)
+
+
+def main() -> None:
+    """Read the files and measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench.retrieval", description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--queries", type=int, metavar="N", help="at most about N of each file, evenly spaced")
+    arguments = parser.parse_args()
+    asyncio.run(measure([Collection.read(path) for path in arguments.files], arguments.queries))
+
+
+if __name__ == "__main__":
+    main()
