@@ -125,6 +125,8 @@ async def working(job_app: procrastinate.App, context: Mapping[str, Any], concur
                 logger.warning("the worker stopped; it is started again")
             except Exception as error:  # noqa: BLE001  the database, mostly: there is nothing to do but to try again
                 logger.warning("the worker cannot work: {}", type(error).__name__)
+                if (task := asyncio.current_task()) and task.cancelling():
+                    return  # it was told to stop, and could not even say so to the database
             await asyncio.sleep(_BACK_OFF_SECONDS)
 
     async with _task(work()), _task(_take_over(job_app)):
