@@ -1,5 +1,3 @@
-import { parseEvents } from "../shared/sse.js"; // as it is served; `streamEvents` can only POST
-
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  * @typedef {import("./document-list.js").Document} Document
@@ -14,7 +12,7 @@ const PAUSE_MILLISECONDS = 2000;
  * @param {Page} page
  * @param {{onState: (document: Document) => void, onGone: (id: string) => void}} listeners
  */
-export function follower({ request, Problem }, { onState, onGone }) {
+export function follower({ streamEvents, Problem }, { onState, onGone }) {
   /** @type {string[]} */
   let waiting = [];
   /** @type {Map<string, AbortController>} */
@@ -56,7 +54,7 @@ export function follower({ request, Problem }, { onState, onGone }) {
   async function toTheEnd(id, signal) {
     while (!signal.aborted) {
       try {
-        for await (const { event, data } of events(`documents/${id}/events`, signal)) {
+        for await (const { event, data } of streamEvents(`documents/${id}/events`, { signal })) {
           if (event === "error") throw new Problem(data);
           onState(data);
           if (data.status !== "processing") return;
@@ -68,31 +66,6 @@ export function follower({ request, Problem }, { onState, onGone }) {
       }
       // The connection broke, or the server is away. The document is read on all the same, so look again.
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS));
-    }
-  }
-
-  /**
-   * @param {string} path
-   * @param {AbortSignal} signal
-   */
-  async function* events(path, signal) {
-    const { body } = await request(path, { signal });
-    if (body) yield* parseEvents(chunksOf(body));
-  }
-
-  /** @param {ReadableStream<Uint8Array>} stream */
-  async function* chunksOf(stream) {
-    const reader = stream.getReader();
-    try {
-      while (true) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        yield value;
-      }
-    } catch {
-      throw Problem.cut();
-    } finally {
-      reader.cancel().catch(() => {});
     }
   }
 

@@ -28,7 +28,8 @@ const SENTENCES = {
     en: "The connection was cut before the answer was complete.",
     zh: "连接中断，回答没有接收完整。",
   },
-  413: { en: "That is too much text to send at once.", zh: "一次发送的内容太多了。" },
+  413: { en: "That is too much to send at once.", zh: "一次发送的内容太多了。" },
+  415: { en: "This kind of file is not taken.", zh: "不支持这种类型的文件。" },
   422: {
     en: "The request was not accepted. Please check what you entered.",
     zh: "请求未被接受，请检查填写的内容。",

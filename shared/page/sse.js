@@ -13,15 +13,15 @@ import { Problem } from "./problem.js";
  */
 
 /**
- * POST a JSON body, and read the events of the answer as they arrive.
+ * Read the events of an answer as they arrive: to a POST with a JSON body where there is one, else to a GET.
  *
  * @param {string} url
- * @param {{body: unknown, signal?: AbortSignal}} options
+ * @param {{body?: unknown, signal?: AbortSignal}} options
  * @returns {AsyncGenerator<ServerEvent, void, void>} Ends when the server ends the answer; leave it early to hang up.
  * @throws {Problem} If the answer is not a success, or the connection is lost in the middle of it.
  */
 export async function* streamEvents(url, { body, signal }) {
-  const response = await request(url, { method: "POST", body, signal });
+  const response = await request(url, { method: body === undefined ? "GET" : "POST", body, signal });
   if (response.body) yield* parseEvents(chunksOf(response.body, signal));
 }
 

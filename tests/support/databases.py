@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,9 +47,10 @@ class Databases:
     def _make_template(self, template: str, package: str) -> None:
         self._run("DROP DATABASE IF EXISTS {name}", name=template)
         self._run("CREATE DATABASE {name}", name=template)
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as thread:
             patch.setenv("DATABASE_URL", self._of(template))
-            assert migrate(package, package.partition("_")[0]) == 0
+            # Alembic runs an event loop, and while a browser is open this thread has one already.
+            assert thread.submit(migrate, package, package.partition("_")[0]).result() == 0
         self._templates.add(template)
 
     @contextmanager
