@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import project1, project1_report, project2, project2_report
+from bench import project1, project1_report, project2, project2_report, project3, project3_report
 from bench.report import write_sections
 
 
@@ -21,9 +21,16 @@ def run_project2(*, quick: bool) -> str:
     return project2_report.section(plan, uvloop.run(project2.measure(plan)))
 
 
+def run_project3(*, quick: bool) -> str:
+    """Measure stage 3."""
+    plan = project3.QUICK if quick else project3.FULL
+    return project3_report.section(plan, uvloop.run(project3.measure(plan)))
+
+
 PARTS: dict[str, Callable[..., str]] = {
     "project1": run_project1,
     "project2": run_project2,
+    "project3": run_project3,
 }
 
 

@@ -51,6 +51,11 @@ class Chunk:
     heading: str | None
 
 
+def in_context(heading: str | None, text: str) -> str:
+    """Return what stands for a chunk in the index: a paragraph often says only under its heading what it is about."""
+    return f"{heading}\n{text}" if heading else text
+
+
 def chunks_of(sections: Iterable[Document], size: int = 1200, overlap: int = 150) -> Iterator[Chunk]:
     """Cut sections into chunks, lazily: one section is held at a time.
 

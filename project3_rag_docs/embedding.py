@@ -1,4 +1,4 @@
-"""The embedding model: which it is, and what it is given of a chunk."""
+"""The embedding model."""
 
 import httpx2
 from langchain_core.embeddings import Embeddings
@@ -25,8 +25,3 @@ def embedding_model(settings: Settings, http: httpx2.AsyncClient) -> Embeddings:
         api_key=api_key,
         length=settings.embedding_dimensions,
     )
-
-
-def text_to_embed(heading: str | None, text: str) -> str:
-    """Return what stands for a chunk: a paragraph often says only under its heading what it is about."""
-    return f"{heading}\n{text}" if heading else text

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from project3_rag_docs import index
-from project3_rag_docs.embedding import text_to_embed
+from project3_rag_docs.chunking import in_context
 from project3_rag_docs.index import EmbeddedChunk
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.parsing import UnreadableDocument
@@ -215,7 +215,7 @@ class _Run:
     async def _embed(self, batch: Sequence[ParsedChunk]) -> list[list[float]]:
         """Embed a batch; a model that is away is waited for."""
         prefix = self._settings.passage_prefix()
-        texts = [prefix + text_to_embed(chunk.heading, chunk.text) for chunk in batch]
+        texts = [prefix + in_context(chunk.heading, chunk.text) for chunk in batch]
         wait, waited = 1.0, 0.0
         while True:
             try:

@@ -16,7 +16,8 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from project3_rag_docs.embedding import embedding_model, text_to_embed
+from project3_rag_docs.chunking import in_context
+from project3_rag_docs.embedding import embedding_model
 from project3_rag_docs.index import claim_index, made_with
 from project3_rag_docs.models import SearchIndex
 from project3_rag_docs.settings import Settings
@@ -107,7 +108,7 @@ class _Work:
         left = await self._left()
         done, after = 0, UUID(int=0)
         while batch := await self._missing(after):
-            texts = [prefix + text_to_embed(heading, content) for _, heading, content in batch]
+            texts = [prefix + in_context(heading, content) for _, heading, content in batch]
             vectors = await self._embeddings.aembed_documents(texts)
             after = batch[-1][0]
             rows = [

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from langchain_core.documents import Document
 from loguru import logger
 
-from project3_rag_docs.chunking import chunks_of
+from project3_rag_docs.chunking import chunks_of, in_context
 from project3_rag_docs.lexical import analyse
 from project3_rag_docs.parsing import Limits, UnreadableDocument
 from project3_rag_docs.parsing.loaders import loader_for
@@ -54,8 +54,8 @@ class ParsedChunk:
         text: As it stands in the document.
         page: From 1, where the document has pages.
         heading: The path to it, such as "Guide > Install".
-        language: That of the text, as `Language` names it.
-        terms: How often each term occurs in it.
+        language: That of the text and its heading, as `Language` names it.
+        terms: How often each term occurs in these.
     """
 
     text: str
@@ -221,7 +221,7 @@ def write_chunks(path: Path, media_type: MediaType, limits: Limits, into: Path) 
     with into.open("w", encoding="utf-8") as lines:
         documents = _counted(loader_for(media_type, path, limits).lazy_load(), limits.characters)
         for chunk in chunks_of(documents):
-            analysis = analyse(chunk.text)
+            analysis = analyse(in_context(chunk.heading, chunk.text))
             parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, dict(analysis.terms))
             lines.write(json.dumps(asdict(parsed), ensure_ascii=False) + "\n")
             count += 1

@@ -23,6 +23,12 @@ async def test_words_and_meaning_are_both_searched(client3: httpx2.AsyncClient) 
     assert {hit["filename"] for hit in (await found(client3, "a heron's nest"))[:2]} == {"heron.txt", "grounds.txt"}
 
 
+async def test_a_heading_is_searched_too(client3: httpx2.AsyncClient) -> None:
+    await ready(client3, "# Zeppelin\n\nIt rose slowly.\n\n# Balloon\n\nIt fell at once.", "flight.md")
+
+    assert (await found(client3, "zeppelin"))[0]["heading"] == "Zeppelin"
+
+
 async def test_chinese_is_found_without_spaces(client3: httpx2.AsyncClient) -> None:
     await ready(client3, "图书馆早上九点开门，晚上六点关门。", "图书馆.txt")
     await ready(client3, "食堂中午十二点供应午餐。", "食堂.txt")
