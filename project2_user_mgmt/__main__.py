@@ -2,11 +2,13 @@
 
 import sys
 
-from project2_user_mgmt.main import create_app
-from project2_user_mgmt.settings import Settings
 from shared.migrate import migrate
-from shared.serve import serve
 
 if sys.argv[1:] == ["migrate"]:
-    sys.exit(migrate("project2_user_mgmt", "project2"))
+    sys.exit(migrate("project2_user_mgmt", "project2"))  # without what follows, which takes seconds to import
+
+from project2_user_mgmt.main import create_app
+from project2_user_mgmt.settings import Settings
+from shared.serve import serve
+
 serve(Settings, create_app)

@@ -5,15 +5,16 @@
 
 import sys
 
+from shared.migrate import migrate
+
+if sys.argv[1:] == ["migrate"]:
+    sys.exit(migrate("project3_rag_docs", "project3"))  # without what follows, which takes seconds to import
+
 from project3_rag_docs.main import create_app
 from project3_rag_docs.reindex import check_index, reindex
 from project3_rag_docs.settings import Settings
-from shared.migrate import migrate
 from shared.serve import serve
 
-match sys.argv[1:]:
-    case ["migrate"]:
-        sys.exit(migrate("project3_rag_docs", "project3"))
-    case ["reindex"]:
-        sys.exit(reindex())
+if sys.argv[1:] == ["reindex"]:
+    sys.exit(reindex())
 serve(Settings, create_app, check=check_index)

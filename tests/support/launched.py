@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60  # until something is taken for hung; these machines are slow at times
+SECONDS = 120  # until something is taken for hung; these machines are slow at times
 
 
 class Launched:
