@@ -1,0 +1,46 @@
+"""An embedding model server that knows its questions beforehand: `python -m bench.project3_model FILE`.
+
+The file is a JSON object: for each text its vector, little-endian 32-bit floats in Base64. So what is left of a search
+is the service's part and the database's.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bench.servers import serve_handed_socket
+
+MODEL = "scripted-embeddings"
+
+
+def scripted(answers: dict[str, bytes]) -> ASGIApp:
+    """Make an app that answers `POST /embeddings` for one text at a time, and everything else with an empty list."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        content = answers[json.loads(body)["input"][0]] if body else b'{"object":"list","data":[]}'
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return app
+
+
+def _answer(vector: str) -> bytes:
+    data = [{"object": "embedding", "index": 0, "embedding": vector}]
+    usage = {"prompt_tokens": 10, "total_tokens": 10}
+    return json.dumps({"object": "list", "model": MODEL, "data": data, "usage": usage}).encode()
+
+
+if __name__ == "__main__":
+    vectors: dict[str, str] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    serve_handed_socket(scripted({text: _answer(vector) for text, vector in vectors.items()}), sys.argv[2:])
