@@ -20,10 +20,10 @@ FULL = Plan(
     ScalePlan(
         documents=1000,
         chunks_per_document=100,
-        questions=400,
+        questions=200,
         rounds=4,
         seconds=2.0,
-        samples=160,
+        samples=120,
         searches=5000,
     ),
     IngestionPlan(rounds=2, chunks=96, quiet_seconds=15.0, large_chunks=160),

@@ -37,6 +37,7 @@ from shared.owner import LOCAL_OWNER_ID
 
 PACKAGE = "project3_rag_docs"
 POOL_SIZE = int(Settings.model_fields["db_pool_size"].default)
+GRAPH = "ix_chunks_embedding"
 K = 10
 LIMIT = 50  # what one ranking brings in when ten hits are wanted
 CLIENTS = (1, CONNECTIONS)

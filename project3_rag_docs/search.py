@@ -265,7 +265,9 @@ async def by_words(
             SELECT term, document, chunk, frequency, length FROM postings
             WHERE term = ANY(:terms) AND {scope.condition("document", of="number")}
         ), weights AS (
-            SELECT term, ln(1 + (greatest(:chunks, count(*)) - count(*) + 0.5) / (count(*) + 0.5)) AS idf
+            SELECT term, CAST(
+                ln(1 + (greatest(:chunks, count(*)) - count(*) + 0.5) / (count(*) + 0.5)) AS double precision
+            ) AS idf
             FROM found GROUP BY term
         )
         SELECT document, chunk,
@@ -305,10 +307,10 @@ async def by_meaning(session: AsyncSession, scope: Scope, corpus: CorpusSize, ve
 
 async def _walk(session: AsyncSession, wanted: str, parameters: dict[str, Any]) -> list[Found]:
     # An iterative scan goes on until it has met enough rows that are wanted; without it, HNSW returns what is wanted
-    # of its first forty: none, as a rule, where 1 % is. Measured: recall@10 .988 at 40, .995 at 100.
+    # of its first forty: none, as a rule, where 1 % is. Measured on 100,000 chunks: recall@10 .967 at 100, .987 at 200.
     await session.execute(
         text("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :n, true)"),
-        {"n": str(max(100, parameters["limit"]))},
+        {"n": str(max(200, parameters["limit"]))},
     )
     statement = text(f"""
         WITH nearest AS MATERIALIZED (
