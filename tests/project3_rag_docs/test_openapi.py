@@ -8,7 +8,11 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from tests.support.fuzz import fuzz
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # The app's connection pool, in a thread of this process, draws random numbers while a request is made up here.
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
 
 OPERATIONS = [
     "POST /documents",
