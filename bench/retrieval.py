@@ -9,11 +9,8 @@ import argparse
 import asyncio
 import json
 import math
-import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -26,14 +23,13 @@ from langchain_core.embeddings import Embeddings
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.databases import migrated_database, postgresql
+from bench.project3_ingestion import embedded_model
 from bench.servers import running
 from project3_rag_docs import search
 from project3_rag_docs.embedding import embedding_model
 from project3_rag_docs.lexical import analyse
 from project3_rag_docs.settings import Settings
 from shared.database import create_engine, create_sessions, transaction
-from shared.dev.services import model_server
-from shared.dev.state import StageState
 from shared.llm import create_http_client
 from shared.owner import LOCAL_OWNER_ID
 
@@ -93,20 +89,6 @@ def score(rankings: Sequence[Sequence[Passage]], relevant: Sequence[set[Passage]
         ndcg += sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains)) / ideal
         recall += sum(gains) / len(wanted)
     return Score(ndcg / len(rankings), recall / len(rankings))
-
-
-@asynccontextmanager
-async def _model() -> AsyncIterator[dict[str, str]]:
-    """Run the embedded model server; give the environment by which it is found."""
-    with tempfile.TemporaryDirectory() as folder:
-        state = StageState("bench")
-        state.folder = Path(folder)
-        child, found_by = model_server(state, os.environ)
-        try:
-            await child.start()
-            yield found_by
-        finally:
-            await child.stop()
 
 
 async def _ingest(port: int, collections: Sequence[Collection]) -> dict[UUID, Passage]:
@@ -201,7 +183,7 @@ async def measure(collections: Sequence[Collection], most_queries: int | None) -
     print("| queries | index | search | BM25 alone | vectors alone | aim | |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     started = perf_counter()
-    async with postgresql() as server, _model() as model:
+    async with postgresql() as server, embedded_model() as model:
         for group in runs_of(collections):
             with migrated_database(server, "bench_retrieval", _PACKAGE) as address:
                 environment = model | {"DATABASE_URL": address, "LOG_LEVEL": "WARNING"}
