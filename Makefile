@@ -22,6 +22,10 @@ run-project2: $(DONE)/project2 $(DONE)/embedded ## Stage 2, + users and messages
 run-project3: $(DONE)/project3 $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003
 	@exec $(BIN)/python -m shared.dev project3
 
+.PHONY: run-project4
+run-project4: $(DONE)/project4 $(DONE)/embedded ## Stage 4, + accounts, agents and durable runs, on port 8004
+	@exec $(BIN)/python -m shared.dev project4
+
 .PHONY: migrate-project2
 migrate-project2: $(DONE)/project2 ## Bring the database at DATABASE_URL up to date
 	@$(BIN)/python -m project2_user_mgmt migrate
@@ -29,6 +33,10 @@ migrate-project2: $(DONE)/project2 ## Bring the database at DATABASE_URL up to d
 .PHONY: migrate-project3
 migrate-project3: $(DONE)/project3 ## The same for stage 3, which needs pgvector there
 	@$(BIN)/python -m project3_rag_docs migrate
+
+.PHONY: migrate-project4
+migrate-project4: $(DONE)/project4 ## The same for stage 4
+	@$(BIN)/python -m project4_agent_api migrate
 
 .PHONY: reindex-project3
 reindex-project3: $(DONE)/project3 $(DONE)/embedded ## Embed every document again, after EMBEDDING_MODEL was changed
@@ -80,7 +88,7 @@ bench: setup ## Measure, and write the figures to bench/README.md (some minutes;
 ##@ Set up
 
 .PHONY: setup
-setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/project3 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
+setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/project3 $(DONE)/project4 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
 
 .PHONY: lock
 lock: $(DONE)/dev ## Resolve the dependencies again; `make lock ARGS=--upgrade` takes the newest

@@ -21,7 +21,7 @@ from shared.jobs import create_job_app, opened, working
 from shared.notifications import Notifications
 from shared.settings import load_settings
 
-_FORM_BYTES = MIB // 16  # what stands around the file in a multipart body
+FORM_BYTES = MIB // 16  # what stands around the file in a multipart body
 _WORKER_STATEMENT_SECONDS = 300  # removing a book takes more than a request may
 
 
@@ -101,5 +101,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routers=ROUTERS,
         resources=RESOURCES,
         panels=PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + _FORM_BYTES},
+        body_limits={documents.PATH: settings.max_upload_bytes + FORM_BYTES},
     )

@@ -2,6 +2,8 @@
 
     ServiceError                    an answer other than success, known where it is raised
     ├── UnreadableBody         400  the body cannot be parsed at all
+    ├── Unauthorized           401  whoever asks has not shown who they are
+    ├── Forbidden              403  whoever asks may not do this
     ├── InvalidRequest         422  the request has not the documented form
     ├── RequestBodyTooLarge    413  the body is over the limit
     ├── UnsupportedMediaType   415  a file of a kind that is not taken
@@ -11,7 +13,10 @@
     ├── NotFound               404  there is no such thing
     ├── Conflict               409  it would contradict what is there
     ├── PreconditionFailed     412  it was changed since the client read it
+    ├── TooManyRequests        429  too often; later it will do
+    ├── NotSupported           501  a part of a wider interface that is not built here
     ├── DatabaseUnavailable    503  the database is away, or has no time
+    ├── RedisUnavailable       503  Redis is away, or has no time
     ├── NotReady               503  something that the service needs is away
     └── ClientClosedRequest    499  nobody is left to answer; for the log only
     ConfigurationError              the process must not start: one line for whoever starts it
@@ -116,6 +121,27 @@ class UnreadableBody(ServiceError):
     usual_detail = "There was an error parsing the body"
 
 
+class Unauthorized(ServiceError):
+    """Whoever asks has not shown who they are, or with something that is not good any more."""
+
+    status = 401
+    type = "urn:problem:unauthorized"
+    title = "Who is asking?"
+    usual_detail = "The token is not valid. Sign in again."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(ServiceError):
+    """Whoever asks is known, and may not do this."""
+
+    status = 403
+    type = "urn:problem:forbidden"
+    title = "Not allowed"
+    usual_detail = "This is for administrators."
+
+
 class InvalidRequest(ServiceError):
     """The request has not the documented form. Pydantic says so itself; this is its description."""
 
@@ -185,6 +211,39 @@ class DatabaseUnavailable(Unavailable):
     type = "urn:problem:database-unavailable"
     title = "The database is not available"
     usual_detail = "The database cannot be reached. Try again shortly."
+
+
+class RedisUnavailable(Unavailable):
+    """Redis is away, or has no time for this."""
+
+    type = "urn:problem:redis-unavailable"
+    title = "Redis is not available"
+    usual_detail = "Redis cannot be reached. Try again shortly."
+
+
+class TooManyRequests(ServiceError):
+    """Too often. The same request will do later.
+
+    Args:
+        retry_after: Seconds after which another try makes sense.
+    """
+
+    status = 429
+    type = "urn:problem:too-many-requests"
+    title = "Too many requests"
+    usual_detail = "Too many attempts. Try again in 30 seconds."
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class NotSupported(ServiceError):
+    """A part of a wider interface that is not built here."""
+
+    status = 501
+    type = "urn:problem:not-supported"
+    title = "Not supported"
+    usual_detail = "This service does not do that."
 
 
 class NotFound(ServiceError):

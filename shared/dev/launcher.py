@@ -7,7 +7,10 @@ import asyncio
 import importlib
 import os
 import signal
+import socket
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -21,6 +24,7 @@ from shared.settings import Settings, load_settings
 
 _ROOT = Path(__file__).parents[2]
 _FAILED = {"migrate": "its database could not be migrated"}
+_KEPT_SECRETS = ("jwt_secret",)  # made once for development
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,8 +45,7 @@ def launch(stage: str, command: str | None = None) -> int:
     settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
     state = StageState(stage)
     with state.held():
-        children, settings = _prepare(package, settings_class, state)
-        return asyncio.run(_run(package, command, children, settings))
+        return asyncio.run(_run(_prepare(package, settings_class, state), command))
 
 
 def _package_of(stage: str) -> str:
@@ -52,18 +55,40 @@ def _package_of(stage: str) -> str:
     return packages[stage]
 
 
-def _prepare(package: str, settings_class: type[Settings], state: StageState) -> tuple[list[Child], Settings]:
-    """Make the processes of a stage, in the order in which they start. The last is the app."""
+@dataclass(frozen=True)
+class Stage:
+    """The processes of a stage, in the order in which they start.
+
+    Attributes:
+        package: The stage's.
+        settings: As its processes will read them.
+        services: Embedded.
+        app: Serves its API.
+        worker: Does its work that outlives a request, where that has a process of its own.
+    """
+
+    package: str
+    settings: Settings
+    services: list[Child]
+    app: Child
+    worker: Child | None
+
+    @property
+    def served(self) -> list[Child]:
+        """What runs the stage's own code."""
+        return [self.app, self.worker] if self.worker else [self.app]
+
+    @property
+    def children(self) -> list[Child]:
+        """All of them."""
+        return [*self.services, *self.served]
+
+
+def _prepare(package: str, settings_class: type[Settings], state: StageState) -> Stage:
+    """Make the processes of a stage. Nothing is started yet."""
     given = {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
     environment = dict(given)
-    children: list[Child] = []
-    if given.get("APP_ENV") != "production":
-        for setting, embed in EMBEDDED.items():
-            if setting in settings_class.model_fields and setting.upper() not in environment:
-                child, found_by = embed(state, environment)
-                children.append(child)
-                environment |= found_by
-                print(f"{state.stage}: {setting.upper()} is not set, so {child.name} is started", flush=True)
+    services = [] if given.get("APP_ENV") == "production" else _embed(settings_class, state, environment)
     if "OPENAI_API_KEY" in given and "OPENAI_BASE_URL" not in given:
         print(f"{state.stage}: OPENAI_API_KEY is not used without OPENAI_BASE_URL", flush=True)
     if "EMBEDDING_MODEL" in given and environment["EMBEDDING_MODEL"] != given["EMBEDDING_MODEL"]:
@@ -71,33 +96,56 @@ def _prepare(package: str, settings_class: type[Settings], state: StageState) ->
     # What was found out is the environment of this process too, so that settings are read in one way only.
     os.environ.update(environment)
     settings = load_settings(settings_class)
-    listening = listen(settings.host, settings.port)
+    app = _served(state.stage, [package], listen(settings.host, settings.port), environment, settings)
+    worker = None
+    if (_ROOT / package / "worker.py").exists():
+        name = f"{state.stage}'s worker"
+        worker = _served(name, [package, "worker"], listen("127.0.0.1", 0), environment, settings)
+    stage = Stage(package, settings, services, app, worker)
+
+    def remember() -> None:
+        state.remember([child.pid for child in stage.children if child.pid])
+
+    for child in stage.children:
+        child.on_start = remember
+    return stage
+
+
+def _embed(settings_class: type[Settings], state: StageState, environment: dict[str, str]) -> list[Child]:
+    """Make what stands in for each address that is not given, and add to the environment how it is found."""
+    services = []
+    for setting, embed in EMBEDDED.items():
+        if setting in settings_class.model_fields and setting.upper() not in environment:
+            child, found_by = embed(state, environment)
+            services.append(child)
+            environment |= found_by
+            print(f"{state.stage}: {setting.upper()} is not set, so {child.name} is started", flush=True)
+    for setting in _KEPT_SECRETS:
+        if setting in settings_class.model_fields and setting.upper() not in environment:
+            environment[setting.upper()] = state.secret(setting.replace("_", "-"))
+    return services
+
+
+def _served(
+    name: str, command: list[str], listening: socket.socket, environment: Mapping[str, str], settings: Settings
+) -> Child:
     address = url_of(listening)
-    app = Child(
-        name=f"{state.stage}",
-        command=python_server(package, listening),
+    return Child(
+        name=name,
+        command=python_server(*command, listening=listening),
         environment=environment,
         sockets=[listening],
         is_ready=lambda: answers(f"{address}/health"),
         stop_seconds=settings.shutdown_timeout_seconds + 5,
     )
-    children.append(app)
-
-    def remember() -> None:
-        state.remember([child.pid for child in children if child.pid])
-
-    for child in children:
-        child.on_start = remember
-    return children, settings
 
 
-async def _run(package: str, command: str | None, children: list[Child], settings: Settings) -> int:
-    stage = children[-1].name
+async def _run(stage: Stage, command: str | None) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(_serve(package, command, children, settings))
+    serving = asyncio.create_task(_serve(stage, command))
     stop = asyncio.create_task(stopping.wait())
     status = 0
     try:
@@ -112,33 +160,34 @@ async def _run(package: str, command: str | None, children: list[Child], setting
         stop.cancel()
         serving.cancel()
         await asyncio.wait([serving])
-        for child in reversed(children):
+        await asyncio.gather(*(child.stop() for child in stage.served))
+        for child in reversed(stage.services):
             await child.stop()
-        print(f"{stage}: stopped", flush=True)
+        print(f"{stage.app.name}: stopped", flush=True)
     return status
 
 
-async def _serve(package: str, command: str | None, children: list[Child], settings: Settings) -> None:
-    """Start the services together, migrate, start the app, say where things are, and keep them running."""
-    *services, app = children
+async def _serve(stage: Stage, command: str | None) -> None:
+    """Start the services together, migrate, start the rest, say where things are, and keep them running."""
     async with asyncio.TaskGroup() as starting:
-        for service in services:
+        for service in stage.services:
             starting.create_task(service.start())
-    if (_ROOT / package / "migrations").exists():
-        await _run_command(package, "migrate", app)
+    if (_ROOT / stage.package / "migrations").exists():
+        await _run_command(stage.package, "migrate", stage.app)
     if command:
-        await _run_command(package, command, app)
+        await _run_command(stage.package, command, stage.app)
         return
-    await app.start()
-    address = url_of(app.sockets[0])
-    print(
-        f"{app.name}: ready\n  page      {address}/\n  API docs  {address}/docs\n  model     {settings.openai_base_url}"
-    )
-    for service in services:
+    async with asyncio.TaskGroup() as starting:
+        for child in stage.served:
+            starting.create_task(child.start())
+    address = url_of(stage.app.sockets[0])
+    model = stage.settings.openai_base_url
+    print(f"{stage.app.name}: ready\n  page      {address}/\n  API docs  {address}/docs\n  model     {model}")
+    for service in stage.services:
         print(f"  {service.name}: its log is {service.log}")
     print("Ctrl-C stops everything.", flush=True)
     async with asyncio.TaskGroup() as running:
-        for child in children:
+        for child in stage.children:
             running.create_task(child.keep_running())
 
 

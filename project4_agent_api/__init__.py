@@ -1,0 +1,1 @@
+"""Stage 4: accounts, agents and durable runs."""

@@ -1,0 +1,18 @@
+"""`python -m project4_agent_api` serves stage 4 where the addresses are set; `… migrate` migrates its database.
+
+`… worker` executes runs, beside any number of others.
+"""
+
+import sys
+
+from shared.migrate import migrate
+
+if sys.argv[1:] == ["migrate"]:
+    sys.exit(migrate("project4_agent_api", "project4"))  # without what follows, which takes seconds to import
+
+from project3_rag_docs.reindex import check_index
+from project4_agent_api.main import create_app
+from project4_agent_api.settings import Settings
+from shared.serve import serve
+
+serve(Settings, create_app, check=check_index)

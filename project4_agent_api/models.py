@@ -1,0 +1,242 @@
+"""What is stored in stage 4: accounts with their sign-ins and keys, assistants, threads with their runs, schedules.
+
+    users (stage 2) ─┬─ accounts       what a user may do
+                     ├─ sign_ins       a device that is signed in: a family of refresh tokens
+                     └─ api_keys
+    assistants ── assistant_versions   a graph with its settings
+    threads ── runs                    a conversation, and each execution of a graph on it
+    crons                              runs to come, again and again
+
+LangGraph's own tables stand beside these: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state of a
+thread after each step), `store` and `store_vectors` (what is remembered across threads).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Column, DateTime, Double, ForeignKey, Index, SmallInteger, String, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+from uuid_utils.compat import uuid7
+
+from project2_user_mgmt.models import now
+
+Json = dict[str, Any]
+
+
+def _moment(**options: Any) -> Any:  # noqa: ANN401  SQLModel's own
+    return Field(sa_type=DateTime(timezone=True), **options)
+
+
+def _json(name: str | None = None, **options: Any) -> Any:  # noqa: ANN401  SQLModel's own
+    return Field(default_factory=dict, sa_column=Column(name, JSONB, nullable=False), **options)
+
+
+def _of_user() -> list[Any]:
+    return [ForeignKey("users.id", ondelete="CASCADE")]
+
+
+class AccountRole(StrEnum):
+    """What somebody may do. Only the server sets it."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+class Account(SQLModel, table=True):
+    """What stage 4 knows of a user of stage 2. A user without a row has the defaults."""
+
+    __tablename__: ClassVar[str] = "accounts"
+    __table_args__: ClassVar = (CheckConstraint("role IN ('user', 'admin')", name="role"),)
+
+    user_id: UUID = Field(sa_column_args=_of_user(), primary_key=True)
+    role: AccountRole = Field(default=AccountRole.USER, sa_type=String(20))
+    active: bool = True
+    token_version: int = 0  # a token of an earlier version is good for nothing
+
+
+class SignIn(SQLModel, table=True):
+    """A family of refresh tokens: each is used once, for the next. One that is used twice ends the family."""
+
+    __tablename__: ClassVar[str] = "sign_ins"
+    __table_args__: ClassVar = (
+        Index("ix_sign_ins_user_id", "user_id"),
+        Index("ix_sign_ins_expires_at", "expires_at"),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    user_id: UUID = Field(sa_column_args=_of_user())
+    refresh_id: UUID  # of the one token that is good now
+    created_at: datetime = _moment(default_factory=now)
+    expires_at: datetime = _moment()
+    ended_at: datetime | None = _moment(default=None)
+
+
+class ApiKey(SQLModel, table=True):
+    """A key for programs. It is shown once; only its hash is stored."""
+
+    __tablename__: ClassVar[str] = "api_keys"
+    __table_args__: ClassVar = (
+        Index("uq_api_keys_key_hash", "key_hash", unique=True),
+        Index("ix_api_keys_user_id_id", "user_id", "id"),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    user_id: UUID = Field(sa_column_args=_of_user())
+    name: str = Field(sa_type=String(100))
+    beginning: str = Field(sa_type=String(20))  # by which its owner tells it from others
+    key_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256: a key is random, so a slow hash protects nothing
+    created_at: datetime = _moment(default_factory=now)
+    expires_at: datetime | None = _moment(default=None)
+    last_used_at: datetime | None = _moment(default=None)
+
+
+class Assistant(SQLModel, table=True):
+    """A graph with its settings. One without an owner came with the service, and is everyone's to use."""
+
+    __tablename__: ClassVar[str] = "assistants"
+    __table_args__: ClassVar = (Index("ix_assistants_owner_id_created_at", "owner_id", "created_at"),)
+
+    assistant_id: UUID = Field(default_factory=uuid7, primary_key=True)
+    owner_id: UUID | None = None
+    graph_id: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    description: str | None = Field(default=None, sa_type=Text)
+    config: Json = _json()
+    context: Json = _json()
+    meta: Json = _json("metadata")
+    version: int = 1
+    created_at: datetime = _moment(default_factory=now)
+    updated_at: datetime = _moment(default_factory=now)
+
+
+class AssistantVersion(SQLModel, table=True):
+    """An assistant as it was."""
+
+    __tablename__: ClassVar[str] = "assistant_versions"
+
+    assistant_id: UUID = Field(
+        sa_column_args=[ForeignKey("assistants.assistant_id", ondelete="CASCADE")], primary_key=True
+    )
+    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    graph_id: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    description: str | None = Field(default=None, sa_type=Text)
+    config: Json = _json()
+    context: Json = _json()
+    meta: Json = _json("metadata")
+    created_at: datetime = _moment(default_factory=now)
+
+
+class ThreadStatus(StrEnum):
+    """What a thread is doing: after its last run, or because one is under way."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    INTERRUPTED = "interrupted"
+    ERROR = "error"
+
+
+class Thread(SQLModel, table=True):
+    """A conversation. `values` and `interrupts` are copies from its newest checkpoint, to be listed and searched."""
+
+    __tablename__: ClassVar[str] = "threads"
+    __table_args__: ClassVar = (
+        CheckConstraint("status IN ('idle', 'busy', 'interrupted', 'error')", name="status"),
+        Index("ix_threads_owner_id_created_at", "owner_id", "created_at"),
+        Index("ix_threads_metadata", "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}),
+        Index("ix_threads_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    )
+
+    thread_id: UUID = Field(default_factory=uuid7, primary_key=True)
+    owner_id: UUID
+    status: ThreadStatus = Field(default=ThreadStatus.IDLE, sa_type=String(20))
+    meta: Json = _json("metadata")
+    config: Json = _json()
+    values: Json | None = Field(default=None, sa_column=Column("values", JSONB))
+    interrupts: Json = _json()
+    error: Json | None = Field(default=None, sa_column=Column("error", JSONB))
+    ttl_strategy: str | None = Field(default=None, sa_type=String(20))
+    ttl_minutes: float | None = Field(default=None, sa_type=Double)
+    expires_at: datetime | None = _moment(default=None)
+    created_at: datetime = _moment(default_factory=now)
+    updated_at: datetime = _moment(default_factory=now)
+    state_updated_at: datetime = _moment(default_factory=now)
+
+
+class RunStatus(StrEnum):
+    """How far a run is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+
+
+class Run(SQLModel, table=True):
+    """One execution of a graph on a thread.
+
+    A worker that takes it writes `claim`, and says until when it may be trusted (`lease_until`). Whatever it writes
+    later, it writes only where the claim is still its own.
+    """
+
+    __tablename__: ClassVar[str] = "runs"
+    __table_args__: ClassVar = (
+        CheckConstraint(
+            "status IN ('pending', 'running', 'success', 'error', 'timeout', 'interrupted')", name="status"
+        ),
+        # The order in which a thread's runs are executed and listed.
+        Index("ix_runs_thread_id_due_at", "thread_id", "due_at", "run_id"),
+        # One run of a thread at a time, whatever two workers believe.
+        Index("uq_runs_running", "thread_id", unique=True, postgresql_where=text("status = 'running'")),
+        Index("ix_runs_pending", "due_at", postgresql_where=text("status = 'pending'")),
+        Index("ix_runs_lease", "lease_until", postgresql_where=text("status = 'running'")),
+        Index("ix_runs_unfinished", "owner_id", postgresql_where=text("status IN ('pending', 'running')")),
+    )
+
+    run_id: UUID = Field(default_factory=uuid7, primary_key=True)
+    thread_id: UUID = Field(sa_column_args=[ForeignKey("threads.thread_id", ondelete="CASCADE")])
+    assistant_id: UUID
+    owner_id: UUID
+    status: RunStatus = Field(default=RunStatus.PENDING, sa_type=String(20))
+    meta: Json = _json("metadata")
+    arguments: Json = _json("kwargs")  # how the graph is to be called
+    multitask_strategy: str = Field(sa_type=String(20))
+    request_id: str | None = Field(default=None, sa_type=Text)
+    attempt: int = Field(default=0, sa_type=SmallInteger)
+    claim: UUID | None = None
+    lease_until: datetime | None = _moment(default=None)
+    cancel: str | None = Field(default=None, sa_type=String(20))  # `interrupt` or `rollback`, when it was asked for
+    error: Json | None = Field(default=None, sa_column=Column("error", JSONB))
+    due_at: datetime = _moment(default_factory=now)
+    created_at: datetime = _moment(default_factory=now)
+    updated_at: datetime = _moment(default_factory=now)
+
+
+class Cron(SQLModel, table=True):
+    """A run that is made again and again."""
+
+    __tablename__: ClassVar[str] = "crons"
+    __table_args__: ClassVar = (
+        Index("ix_crons_owner_id_created_at", "owner_id", "created_at"),
+        Index("ix_crons_next_run_date", "next_run_date", postgresql_where=text("enabled")),
+    )
+
+    cron_id: UUID = Field(default_factory=uuid7, primary_key=True)
+    owner_id: UUID
+    assistant_id: UUID = Field(sa_column_args=[ForeignKey("assistants.assistant_id", ondelete="CASCADE")])
+    thread_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("threads.thread_id", ondelete="CASCADE")])
+    schedule: str = Field(sa_type=Text)
+    timezone: str | None = Field(default=None, sa_type=Text)
+    payload: Json = _json()
+    meta: Json = _json("metadata")
+    on_run_completed: str | None = Field(default=None, sa_type=String(20))
+    enabled: bool = True
+    end_time: datetime | None = _moment(default=None)
+    next_run_date: datetime | None = _moment(default=None)  # none where it has no further one
+    created_at: datetime = _moment(default_factory=now)
+    updated_at: datetime = _moment(default_factory=now)

@@ -1,0 +1,88 @@
+"""Redis (or Valkey, which speaks the same protocol): one client for the process, and what its absence means."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Protocol
+
+from fastapi import Depends, FastAPI, Request
+from loguru import logger
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from shared.errors import RedisUnavailable
+from shared.health import Check
+
+_CONNECT_SECONDS = 2.0
+_ANSWER_SECONDS = 2.0
+_PROBE_SECONDS = 1.0
+# What a client library raises when the server is away, or frozen.
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+
+
+class RedisSettings(Protocol):
+    """What a client needs to be told."""
+
+    @property
+    def redis_url(self) -> str:
+        """Where the server is."""
+
+
+def create_redis(settings: RedisSettings, *, answer_seconds: float | None = _ANSWER_SECONDS) -> Redis:
+    """Make a client with its pool, to be closed at the end. Nothing is connected yet.
+
+    Args:
+        settings: Where the server is.
+        answer_seconds: How long one answer may take; None for connections on which messages are awaited.
+    """
+    return Redis.from_url(
+        settings.redis_url,
+        socket_connect_timeout=_CONNECT_SECONDS,
+        socket_timeout=answer_seconds,
+        retry=Retry(NoBackoff(), 1),  # once: a pooled connection may have been closed while it was idle
+        health_check_interval=0,
+    )
+
+
+@asynccontextmanager
+async def redis(app: FastAPI) -> AsyncIterator[None]:
+    """Put a client on `app.state`, and its check among the others."""
+    client = create_redis(app.state.settings)
+    app.state.redis = client
+
+    async def answers() -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await client.ping()
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return True
+
+    app.state.checks.append(Check("redis", answers))
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turn what a server that is away raises into a `ServiceError`; leave mistakes alone."""
+    try:
+        yield
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away: {}", type(error).__name__)
+        raise RedisUnavailable("Redis cannot be reached. Try again shortly.") from error
+
+
+async def get_redis(request: Request) -> Redis:
+    """Return the client of the app."""
+    client: Redis = request.app.state.redis
+    return client
+
+
+RedisDep = Annotated[Redis, Depends(get_redis)]

@@ -1,0 +1,65 @@
+"""Stage 4 on a real PostgreSQL and a real Valkey; embeddings and answers come from the scripted model."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import httpx2
+import pytest
+
+from project1_qa_api.settings import Settings as Stage1Settings
+from project4_agent_api.main import create_app
+from project4_agent_api.settings import Settings
+from tests.support.databases import Databases
+from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """The address of a migrated database without a row."""
+    with databases.migrated("project4_agent_api") as url:
+        yield url
+
+
+@pytest.fixture
+def make_settings4(
+    make_settings: Callable[..., Stage1Settings], database_url: str, redis_url: str, model: ScriptedModel
+) -> Callable[..., Settings]:
+    """Makes stage 4's settings, pointed at the scripted model, the test's database and the test's Valkey."""
+    assert model is not None
+
+    def make(**changes: Any) -> Settings:
+        stage1 = make_settings().model_dump(exclude={"port", *changes})
+        fixed = {
+            "embedding_model": "e",
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "jwt_secret": "a secret of the tests, with more than 32 bytes",
+        }
+        return Settings(**(fixed | stage1 | changes))
+
+    return make
+
+
+@pytest.fixture
+def serve4(make_settings4: Callable[..., Settings]) -> Serve:
+    """Serves stage 4's API with changed settings while a block runs; gives its URL."""
+
+    @contextmanager
+    def serve(**changes: Any) -> Iterator[str]:
+        with running(create_app(make_settings4(**changes))) as url:
+            yield url
+
+    return serve
+
+
+@pytest.fixture
+async def client4(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of stage 4 that has not signed in."""
+    with serve4(llm_timeout_seconds=1) as url:
+        limits = httpx2.Limits(max_connections=100)
+        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
+            yield http

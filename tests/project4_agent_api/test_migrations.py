@@ -1,0 +1,42 @@
+"""Stage 4's migrations: what the earlier stages have stored stays, forward and back."""
+
+import psycopg
+import pytest
+from alembic import command
+
+from shared.migrate import alembic_config, migrate
+from tests.support.databases import Databases, differences
+
+PACKAGE, BRANCH = "project4_agent_api", "project4"
+
+
+def tables(address: str) -> set[str]:
+    with psycopg.connect(address) as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    return {row[0] for row in rows}
+
+
+def test_a_migrated_database_is_what_the_models_say(databases: Databases) -> None:
+    with databases.migrated(PACKAGE) as address:
+        assert differences(address, PACKAGE) == []
+
+
+def test_a_database_of_stage_3_is_upgraded_and_taken_back(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with databases.migrated("project3_rag_docs") as address:
+        monkeypatch.setenv("DATABASE_URL", address)
+        before = tables(address)
+        with psycopg.connect(address) as connection:
+            connection.execute(
+                "INSERT INTO users VALUES (gen_random_uuid(), 'a@example.com', 'A', '$', 1, now(), now())"
+            )
+
+        for _ in range(2):
+            assert migrate(PACKAGE, BRANCH) == 0
+            assert {"accounts", "threads", "runs", "checkpoints", "store"} < tables(address)
+            command.downgrade(alembic_config(PACKAGE), f"{BRANCH}@base")
+            assert tables(address) == before
+
+        with psycopg.connect(address) as connection:
+            assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
