@@ -1,0 +1,91 @@
+"""What can be told of a graph without running it: its picture, its schemas, its subgraphs."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from langgraph.pregel import Pregel
+from langgraph.pregel.protocol import PregelProtocol
+from loguru import logger
+from pydantic import BaseModel, TypeAdapter, create_model
+
+from project4_agent_api.models import Json
+from project4_agent_api.schemas.assistants import GraphSchemas
+
+AnyGraph = Pregel[Any, Any, Any, Any]
+
+
+class Graphs(Protocol):
+    """The graphs of a service."""
+
+    def names(self) -> list[str]:
+        """How they are called."""
+
+    def open(self, name: str, config: Json, *, checkpointer: Any, store: Any) -> AbstractAsyncContextManager[AnyGraph]:  # noqa: ANN401  LangGraph's own
+        """Give one of them, for as long as the block runs; a factory makes it from the configuration."""
+
+
+async def drawn(graph: AnyGraph, depth: int | bool) -> Json:
+    """Return nodes and edges.
+
+    Args:
+        graph: Which.
+        depth: How deep to look into subgraphs; True for all the way.
+    """
+    picture: Json = (await graph.aget_graph(xray=depth)).to_json()
+    for node in picture["nodes"]:
+        node.get("data", {}).pop("id", None)  # the path of the class that runs it
+    return picture
+
+
+async def subgraphs(
+    graph: AnyGraph, namespace: str | None, *, recurse: bool
+) -> AsyncIterator[tuple[str, GraphSchemas]]:
+    """Give the namespace and the schemas of each subgraph.
+
+    Args:
+        graph: Of which.
+        namespace: Only the one that is there, such as `outer|inner`.
+        recurse: Whether theirs are wanted too.
+    """
+    async for where, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse):
+        yield where, schemas(subgraph)
+
+
+def schemas(graph: PregelProtocol[Any, Any, Any, Any]) -> GraphSchemas:
+    """Return what goes into a graph and what comes out, as JSON schemas."""
+    if not isinstance(graph, Pregel):  # one that runs elsewhere tells nothing of its types
+        return GraphSchemas(
+            input_schema=None, output_schema=None, state_schema=None, config_schema=None, context_schema=None
+        )
+    context = _attempt(graph.get_context_jsonschema)
+    return GraphSchemas(
+        input_schema=_attempt(graph.get_input_jsonschema),
+        output_schema=_attempt(graph.get_output_jsonschema),
+        state_schema=_attempt(lambda: _state_schema(graph)),
+        # `config.configurable` is the older form of the context, so it takes the same.
+        config_schema=context or {},
+        context_schema=context,
+    )
+
+
+def _state_schema(graph: AnyGraph) -> Json:
+    fields: dict[str, Any] = {}
+    for name in graph.stream_channels_list:
+        kind = getattr(graph.channels[name], "UpdateType", Any)
+        fields[name] = (kind if _has_schema(kind) else Any, None)
+    model: type[BaseModel] = create_model(graph.get_name("State"), **fields)
+    return model.model_json_schema()
+
+
+def _has_schema(kind: Any) -> bool:  # noqa: ANN401  any type
+    return _attempt(lambda: TypeAdapter(kind).json_schema()) is not None
+
+
+def _attempt(make: Callable[[], Json | None]) -> Json | None:
+    """Return a schema, or None where the types of a graph have none: any Python type may be in a state."""
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001  whatever the types of a team's own graph raise
+        logger.debug("no schema: {}", type(error).__name__)
+        return None

@@ -1,0 +1,106 @@
+"""What the request bodies of LangGraph's API have in common.
+
+A field that is null, or that says what holds anyway, is taken; what cannot be done is refused, and nothing ignored.
+"""
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, create_model
+
+from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
+
+_DEEPEST = 100  # what is nested deeper, PostgreSQL and the serialisers give up on sooner or later
+_LARGEST = 2**31 - 1
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401  any JSON
+    """Refuse what JSON allows and PostgreSQL does not: NUL characters, halves of characters, infinite numbers."""
+    left = [(value, 0)]
+    while left:
+        one, depth = left.pop()
+        if depth > _DEEPEST:
+            raise ValueError(f"must not be nested more than {_DEEPEST} deep")
+        match one:
+            case str():
+                _text(one)
+            case float() if not math.isfinite(one):
+                raise ValueError("numbers must be finite")
+            case dict():
+                left += [(part, depth + 1) for pair in one.items() for part in pair]
+            case list():
+                left += [(part, depth + 1) for part in one]
+            case _:
+                pass
+    return value
+
+
+def _text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain NUL characters")
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        raise ValueError("must not contain lone surrogates")
+    return text
+
+
+AnyJson = Annotated[Any, AfterValidator(_storable)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+# What the service itself tells a graph, and nobody else may: whose thread it works on above all.
+_SERVER_KEYS = {"assistant_id", "checkpoint_id", "checkpoint_map", "checkpoint_ns", "cron_id", "run_id", "thread_id"}
+_SERVER_PREFIXES = ("__", "langgraph_auth_")
+
+
+def _for_clients(values: dict[str, Any]) -> dict[str, Any]:
+    for key in values:
+        if key in _SERVER_KEYS or key.startswith(_SERVER_PREFIXES):
+            raise ValueError(f"{key[:50]} is set by the service")
+    return values
+
+
+Configurable = Annotated[JsonObject, AfterValidator(_for_clients)]
+Tag = Annotated[str, Field(max_length=200), WITHOUT_NUL]
+
+
+class GraphConfig(RequestBody):
+    """How a graph is to be run."""
+
+    tags: list[Tag] | None = Field(default=None, max_length=100, description="Of every call, for tracing.")
+    recursion_limit: Annotated[int, Field(ge=1, le=10_000), INTEGRAL] | None = Field(
+        default=None, description="Steps that a run may take, at most."
+    )
+    configurable: Configurable | None = Field(
+        default=None, description="What the graph can be told; the same as `context`, in its older form."
+    )
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL]
+Metadata = Annotated[JsonObject, Field(description="Whatever you want to find it by.")]
+Context = Annotated[JsonObject, Field(description="What the graph can be told.")]
+
+SearchLimit = Annotated[int, Field(ge=1, le=1000), INTEGRAL]
+SearchOffset = Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL]
+SortOrder = Literal["asc", "desc"]
+
+
+class Search(RequestBody):
+    """What the searches have in common."""
+
+    metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
+    limit: SearchLimit | None = Field(default=None, description="At most so many; 10 where it is not given.")
+    offset: SearchOffset | None = Field(default=None, description="Leave so many out.")
+    sort_order: SortOrder | None = Field(default=None, description="`desc` where it is not given.")
+
+    def page(self) -> tuple[int, int]:
+        """Return the limit and the offset."""
+        return self.limit or 10, self.offset or 0
+
+
+def selection(model: type[BaseModel]) -> type[BaseModel]:
+    """Make a model of which every field may be missing: what a search with `select` answers with."""
+    fields: dict[str, Any] = {
+        name: (field.annotation | None if field.annotation is not None else None, None)
+        for name, field in model.model_fields.items()
+    }
+    return create_model(f"{model.__name__}Selection", __doc__=model.__doc__, **fields)

@@ -1,0 +1,97 @@
+"""The parts of stage 4 that serve LangGraph's assistants, store and crons, put together without the rest.
+
+Who asks stands in the header `X-Owner`: accounts are tested elsewhere.
+"""
+
+import operator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+import httpx2
+from fastapi import APIRouter, Depends, FastAPI, Request
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+from typing_extensions import TypedDict
+
+from project3_rag_docs import main as stage3
+from project4_agent_api.assistants import Assistants
+from project4_agent_api.routes import assistants, system
+from project4_agent_api.settings import Settings
+from shared.app import build_app
+from shared.database import database
+
+ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
+
+
+class Walk(TypedDict, total=False):
+    trail: Annotated[list[str], operator.add]
+
+
+class Setting(TypedDict, total=False):
+    colour: str
+
+
+def _step(name: str) -> Any:  # noqa: ANN401  LangGraph's types want to know the state's
+    return lambda _: {"trail": [name]}
+
+
+echo = StateGraph(MessagesState).add_node("reply", lambda state: state).add_edge(START, "reply").compile()
+_inner = StateGraph(Walk).add_node("bottom", _step("bottom")).add_edge(START, "bottom").compile()
+_middle = StateGraph(Walk).add_sequence([("down", _step("down")), ("inner", _inner)]).add_edge(START, "down").compile()
+nested = StateGraph(Walk).add_sequence([("begin", _step("begin")), ("middle", _middle)]).add_edge(START, "begin")
+coloured = StateGraph(Walk, context_schema=Setting).add_node("look", _step("look")).add_edge(START, "look").compile()
+
+
+class RealGraphs:
+    """Compiled graphs, by name; `shaped` is made from the configuration."""
+
+    def names(self) -> list[str]:
+        return ["echo", "nested", "coloured", "shaped"]
+
+    @asynccontextmanager
+    async def open(
+        self, name: str, config: dict[str, Any], *, checkpointer: object, store: object
+    ) -> AsyncIterator[Any]:
+        assert checkpointer is store is None
+        if name == "shaped":
+            shape = config.get("configurable", {}).get("shape", "round")
+            yield StateGraph(Walk).add_node(shape, _step(shape)).add_edge(START, shape).compile()
+        else:
+            yield {"echo": echo, "nested": nested.compile(), "coloured": coloured}[name]
+
+
+@asynccontextmanager
+async def graphs(app: FastAPI) -> AsyncIterator[None]:
+    app.state.graphs = RealGraphs()
+    app.state.assistants = Assistants(app.state.graphs.names())
+    yield
+
+
+async def by_header(request: Request) -> None:
+    request.state.owner_id = UUID(request.headers["X-Owner"])
+
+
+def create_parts(settings: Settings) -> FastAPI:
+    locked = APIRouter(dependencies=[Depends(by_header)])
+    for router in (assistants.router,):
+        locked.include_router(router)
+    return build_app(
+        settings,
+        title="Parts",
+        description="Parts of stage 4.",
+        routers=[system.router, locked],
+        resources=[stage3.RESOURCES[0], database, graphs],
+        panels=[],
+    )
+
+
+def client_of(url: str, owner_id: UUID) -> httpx2.AsyncClient:
+    headers = {"X-Owner": str(owner_id)}
+    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False)
+
+
+def sdk_of(url: str, owner_id: UUID) -> LangGraphClient:
+    return get_client(url=url, api_key=None, headers={"X-Owner": str(owner_id)})
