@@ -30,3 +30,19 @@ _THREADS = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_pre
 async def hash_password(password: SecretStr) -> str:
     """Hash a password with Argon2id, in a thread."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, password.get_secret_value())
+
+
+async def verify_password(password: SecretStr, password_hash: str | None) -> bool:
+    """Say whether a password is the one that was hashed, in a thread.
+
+    Where there is no hash it is not; that takes as long, so that nobody learns from the time who has an account.
+    """
+
+    def verify() -> bool:
+        given = password.get_secret_value()
+        if password_hash is None:
+            _HASHER.hash(given)  # the same computation
+            return False
+        return _HASHER.verify(given, password_hash)
+
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, verify)

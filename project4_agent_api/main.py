@@ -1,20 +1,48 @@
 """Stage 4, put together: stage 3 behind accounts, and agents with durable runs. `make run-project4` runs it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 
+from project1_qa_api.routes import ask
+from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import documents
+from project3_rag_docs.routes import answers, documents
+from project4_agent_api.accounts.lock import Locked
+from project4_agent_api.accounts.sign_ins import SignIns
+from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.models import AccountRole
+from project4_agent_api.routes import api_keys, auth
 from project4_agent_api.settings import Settings
+from shared import health
 from shared.app import build_app
 from shared.redis import redis
 from shared.settings import load_settings
 
+
+@asynccontextmanager
+async def accounts(app: FastAPI) -> AsyncIterator[None]:
+    """Put what makes and reads tokens on `app.state`."""
+    settings: Settings = app.state.settings
+    tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
+    app.state.access_tokens = tokens
+    app.state.sign_ins = SignIns(app.state.sessions, tokens, settings.refresh_token_days)
+    yield
+
+
 ROUTERS = [
-    *stage3.ROUTERS,
+    health.router,
+    auth.router,
+    Locked(api_keys.router),
+    Locked(ask.router),
+    Locked(users.router, messages.router, role=AccountRole.ADMIN),
+    Locked(documents.router, answers.router),
 ]
 RESOURCES = [
     *stage3.RESOURCES,
     redis,
+    accounts,
 ]
 PANELS = [
     *stage3.PANELS,

@@ -58,17 +58,25 @@ class Account(SQLModel, table=True):
 
 
 class SignIn(SQLModel, table=True):
-    """A family of refresh tokens: each is used once, for the next. One that is used twice ends the family."""
+    """A family of refresh tokens: each is used once, for the next. One that is used twice ends the family.
+
+    It is good as long as it has not ended, the account's token version is the one it began with, and so is the
+    password: whoever changes either, by whatever way, ends it, also if it begins at the same moment.
+    """
 
     __tablename__: ClassVar[str] = "sign_ins"
     __table_args__: ClassVar = (
+        Index("uq_sign_ins_family_hash", "family_hash", unique=True),
         Index("ix_sign_ins_user_id", "user_id"),
         Index("ix_sign_ins_expires_at", "expires_at"),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     user_id: UUID = Field(sa_column_args=_of_user())
-    refresh_id: UUID  # of the one token that is good now
+    family_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256 of what its refresh tokens have in common
+    refresh_hash: str = Field(sa_type=String(64), repr=False)  # and of the rest of the one that is good now
+    token_version: int
+    password_digest: str = Field(sa_type=String(64), repr=False)  # SHA-256 of the password's hash
     created_at: datetime = _moment(default_factory=now)
     expires_at: datetime = _moment()
     ended_at: datetime | None = _moment(default=None)

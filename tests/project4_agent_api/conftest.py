@@ -1,6 +1,6 @@
 """Stage 4 on a real PostgreSQL and a real Valkey; embeddings and answers come from the scripted model."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -63,3 +63,22 @@ async def client4(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
         limits = httpx2.Limits(max_connections=100)
         async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
             yield http
+
+
+PASSWORD = "correct horse battery staple"
+SignUp = Callable[..., Awaitable[dict[str, str]]]
+
+
+@pytest.fixture
+def sign_up(client4: httpx2.AsyncClient) -> SignUp:
+    """Makes an account and signs in; gives the headers that show it."""
+
+    async def sign_up(email: str = "ada@example.com", *, client: httpx2.AsyncClient = client4) -> dict[str, str]:
+        account = {"email": email, "name": email.partition("@")[0], "password": PASSWORD}
+        registered = await client.post("/auth/register", json=account)
+        assert registered.status_code == 201, registered.text
+        signed_in = await client.post("/auth/token", data={"username": email, "password": PASSWORD})
+        assert signed_in.status_code == 200, signed_in.text
+        return {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+
+    return sign_up

@@ -54,13 +54,17 @@ def _make_accounts() -> None:
         "sign_ins",
         _id("id"),
         _id("user_id"),
-        _id("refresh_id"),
+        sa.Column("family_hash", sa.String(64), nullable=False),
+        sa.Column("refresh_hash", sa.String(64), nullable=False),
+        sa.Column("token_version", sa.Integer(), nullable=False),
+        sa.Column("password_digest", sa.String(64), nullable=False),
         _moment("created_at"),
         _moment("expires_at"),
         _moment("ended_at", nullable=True),
         _user("sign_ins"),
         sa.PrimaryKeyConstraint("id", name="pk_sign_ins"),
     )
+    op.create_index("uq_sign_ins_family_hash", "sign_ins", ["family_hash"], unique=True)
     op.create_index("ix_sign_ins_user_id", "sign_ins", ["user_id"])
     op.create_index("ix_sign_ins_expires_at", "sign_ins", ["expires_at"])
     op.create_table(

@@ -1,0 +1,63 @@
+"""API keys in the database: the statements behind the routes, without HTTP."""
+
+import secrets
+from collections.abc import Sequence
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from project4_agent_api.models import ApiKey
+from project4_agent_api.schemas import ApiKeyCreate
+from shared.errors import NotFound
+
+_PREFIX = "key_"  # so that whoever finds one in a file knows what it is
+_SHOWN = 12
+
+
+def key_hash(key: str) -> str:
+    """Return what is stored of a key."""
+    return sha256(key.encode()).hexdigest()
+
+
+async def create_api_key(session: AsyncSession, user_id: UUID, new: ApiKeyCreate) -> tuple[ApiKey, str]:
+    """Make a key.
+
+    Returns:
+        Its row, and the key itself, which is not stored.
+    """
+    key = _PREFIX + secrets.token_urlsafe(32)
+    row = ApiKey(
+        user_id=user_id, name=new.name, beginning=key[:_SHOWN], key_hash=key_hash(key), expires_at=new.expires_at
+    )
+    session.add(row)
+    await session.flush()
+    return row, key
+
+
+async def list_api_keys(session: AsyncSession, user_id: UUID, *, before: UUID | None, limit: int) -> Sequence[ApiKey]:
+    """Return keys, newest first.
+
+    Args:
+        session: For the query.
+        user_id: Whose.
+        before: Only keys before this id.
+        limit: At most so many.
+    """
+    query = select(ApiKey).where(col(ApiKey.user_id) == user_id).order_by(col(ApiKey.id).desc()).limit(limit)
+    if before is not None:
+        query = query.where(col(ApiKey.id) < before)
+    return (await session.scalars(query)).all()
+
+
+async def delete_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> None:
+    """Delete a key: it is good for nothing from the commit on.
+
+    Raises:
+        NotFound: if there is none, or it is somebody else's.
+    """
+    query = delete(ApiKey).where(col(ApiKey.id) == key_id, col(ApiKey.user_id) == user_id)
+    if await session.scalar(query.returning(col(ApiKey.id))) is None:
+        raise NotFound("There is no API key with this id.")
