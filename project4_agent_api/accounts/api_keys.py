@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from project4_agent_api.models import ApiKey
-from project4_agent_api.schemas import ApiKeyCreate
+from project4_agent_api.schemas.accounts import ApiKeyCreate
 from shared.errors import NotFound
 
 _PREFIX = "key_"  # so that whoever finds one in a file knows what it is

@@ -8,7 +8,7 @@ from project2_user_mgmt import users
 from project2_user_mgmt.routes.users import hashed_password
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.models import AccountRole
-from project4_agent_api.schemas import AccountCreate, AccountRead, RefreshRequest, SignInForm, TokenPair
+from project4_agent_api.schemas.accounts import AccountCreate, AccountRead, RefreshRequest, SignInForm, TokenPair
 from shared.database import SessionDep
 from shared.errors import Conflict, DatabaseUnavailable, Unauthorized, documented
 

@@ -305,7 +305,7 @@ async def test_schemas_are_shown(alice: LangGraphClient) -> None:
 
     assert shown["graph_id"] == "coloured"
     for name in ("input_schema", "output_schema", "state_schema"):
-        schema: Any = shown[name]  # type: ignore[literal-required]
+        schema: Any = shown[name]
         assert schema["properties"]["trail"]["items"] == {"type": "string"}
     assert shown["context_schema"] == shown["config_schema"]
     assert shown["context_schema"]["properties"]["colour"]["type"] == "string"  # type: ignore[index]
