@@ -19,6 +19,7 @@ from procrastinate.jobs import DeleteJobCondition, Job
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.background import in_background
 from shared.database import DatabaseSettings, plain_address
 
 _HEARTBEAT_SECONDS = 2.0
@@ -129,7 +130,7 @@ async def working(job_app: procrastinate.App, context: Mapping[str, Any], concur
                     return  # it was told to stop, and could not even say so to the database
             await asyncio.sleep(_BACK_OFF_SECONDS)
 
-    async with _task(work()), _task(_take_over(job_app)):
+    async with in_background(work()), in_background(_take_over(job_app)):
         yield
 
 
@@ -142,16 +143,6 @@ async def _take_over(job_app: procrastinate.App) -> None:
                 logger.warning("a worker died at job {} ({}); it is taken up again", job.id, job.task_name)
                 await manager.retry_job(job)
         await asyncio.sleep(_DEAD_AFTER_SECONDS / 2)
-
-
-@asynccontextmanager
-async def _task(work: Any) -> AsyncIterator[None]:  # noqa: ANN401  a coroutine
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def get_job_app(request: Request) -> procrastinate.App:

@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.background import in_background
 from shared.database import DatabaseSettings, plain_address
 
 _BACK_OFF_SECONDS = 1.0
@@ -47,12 +48,8 @@ class Notifications:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Listen while the block runs; a connection that broke is made again."""
-        task = asyncio.create_task(self._listen())
-        try:
+        async with in_background(self._listen()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _listen(self) -> None:
         while True:

@@ -1,6 +1,8 @@
 """Redis (or Valkey, which speaks the same protocol): one client for the process, and what its absence means."""
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Protocol
@@ -20,6 +22,10 @@ from shared.health import Check
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 _PROBE_SECONDS = 1.0
+# A server that vanished without a word is noticed within half a minute, also where nothing is asked of it.
+_KEEPALIVE = (
+    {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3} if sys.platform == "linux" else {}
+)
 # What a client library raises when the server is away, or frozen.
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
 
@@ -43,8 +49,10 @@ def create_redis(settings: RedisSettings, *, answer_seconds: float | None = _ANS
         settings.redis_url,
         socket_connect_timeout=_CONNECT_SECONDS,
         socket_timeout=answer_seconds,
+        socket_keepalive=True,
+        socket_keepalive_options=_KEEPALIVE,
         retry=Retry(NoBackoff(), 1),  # once: a pooled connection may have been closed while it was idle
-        health_check_interval=0,
+        protocol=2,  # messages of channels are answers like any other, then
     )
 
 

@@ -1,0 +1,228 @@
+"""Threads: make, find, change, copy, delete; read and write their states."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi.exceptions import RequestValidationError
+
+from project4_agent_api.postgres import Row
+from project4_agent_api.schemas.runs import Checkpoint, CheckpointId
+from project4_agent_api.schemas.threads import (
+    HistoryQuery,
+    Pruned,
+    StateAtCheckpoint,
+    StateChange,
+    StateChanged,
+    ThreadCreate,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadRead,
+    ThreadSearch,
+    ThreadsPrune,
+    ThreadState,
+    known_state_fields,
+)
+from project4_agent_api.searches import cut
+from project4_agent_api.thread_states import checkpoint_of
+from project4_agent_api.threads import ThreadsDep
+from project4_agent_api.wire import JsonResponse
+from shared.errors import Conflict, DatabaseUnavailable, NotFound, documented
+from shared.owner import CurrentOwner
+
+router = APIRouter(prefix="/threads", tags=["threads"], responses=documented(DatabaseUnavailable))
+
+ThreadId = Annotated[UUID, Path(description="The thread's id.")]
+_TTL = ("ttl_strategy", "ttl_minutes", "expires_at")
+
+
+def _shown(row: Row, *, with_ttl: bool = False) -> dict[str, Any]:
+    shown = {name: value for name, value in row.items() if name not in _TTL}
+    if with_ttl and row["ttl_minutes"] is not None:
+        names = {"ttl_strategy": "strategy", "ttl_minutes": "ttl_minutes", "expires_at": "expires_at"}
+        shown["ttl"] = {name: row[column] for column, name in names.items()}
+    return shown
+
+
+@router.post("", responses=documented(Conflict, NotFound), response_model=ThreadRead)
+async def create_thread(body: ThreadCreate, owner_id: CurrentOwner, threads: ThreadsDep) -> Response:
+    """Make a thread."""
+    return JsonResponse(_shown(await threads.create(owner_id, body)))
+
+
+@router.post("/search", response_model=list[ThreadRead])
+async def search_threads(
+    body: ThreadSearch, response: Response, owner_id: CurrentOwner, threads: ThreadsDep
+) -> Response:
+    """Find threads, the newest first."""
+    rows = cut(await threads.search(owner_id, body), body, response)
+    return JsonResponse([_found(row, body) for row in rows], headers=dict(response.headers))
+
+
+def _found(row: Row, search: ThreadSearch) -> dict[str, Any]:
+    shown = _shown(row)
+    if search.select:
+        shown = {name: shown.get(name) for name in search.select}
+    if search.extract:
+        shown["extracted"] = {name: _part(row, path) for name, path in search.extract.items()}
+    return shown
+
+
+def _part(value: Any, path: str) -> Any:  # noqa: ANN401  any JSON
+    """Return the part of a thread at a path such as `values.messages[0].content`; None if there is none."""
+    for key, place in re.findall(r"([^.\[\]]+)|\[(-?\d+)\]", path):
+        match value:
+            case Mapping() if key:
+                value = value.get(key)
+            case list() if place and -len(value) <= int(place) < len(value):
+                value = value[int(place)]
+            case _:
+                return None
+    return value
+
+
+@router.post("/count")
+async def count_threads(body: ThreadFilter, owner_id: CurrentOwner, threads: ThreadsDep) -> int:
+    """Count threads."""
+    return await threads.count(owner_id, body)
+
+
+@router.post("/prune")
+async def prune_threads(body: ThreadsPrune, owner_id: CurrentOwner, threads: ThreadsDep) -> Pruned:
+    """Delete threads, or with `keep_latest` all of their checkpoints but the newest."""
+    return Pruned(pruned_count=await threads.prune(owner_id, body.thread_ids, body.strategy or "delete"))
+
+
+@router.get("/{thread_id}", responses=documented(NotFound), response_model=ThreadRead)
+async def get_thread(
+    thread_id: ThreadId,
+    owner_id: CurrentOwner,
+    threads: ThreadsDep,
+    include: Annotated[Literal["ttl"] | None, Query(description="Show how long it is kept, too.")] = None,
+) -> Response:
+    """Show a thread."""
+    return JsonResponse(_shown(await threads.get(owner_id, thread_id), with_ttl=include == "ttl"))
+
+
+@router.patch(
+    "/{thread_id}",
+    responses=documented(NotFound) | {204: {"description": "With `Prefer: return=minimal`: it was changed."}},
+    response_model=ThreadRead,
+)
+async def update_thread(
+    thread_id: ThreadId,
+    body: ThreadPatch,
+    owner_id: CurrentOwner,
+    threads: ThreadsDep,
+    prefer: Annotated[str | None, Header(description="`return=minimal` for an answer without a body.")] = None,
+) -> Response:
+    """Change a thread's metadata, or how long it is kept."""
+    row = await threads.update(owner_id, thread_id, body)
+    return Response(status_code=204) if prefer == "return=minimal" else JsonResponse(_shown(row))
+
+
+@router.delete("/{thread_id}", status_code=204, responses=documented(NotFound))
+async def delete_thread(thread_id: ThreadId, owner_id: CurrentOwner, threads: ThreadsDep) -> None:
+    """Delete a thread, with its runs and states."""
+    await threads.delete(owner_id, thread_id)
+
+
+@router.post("/{thread_id}/copy", responses=documented(NotFound), response_model=ThreadRead)
+async def copy_thread(thread_id: ThreadId, owner_id: CurrentOwner, threads: ThreadsDep) -> Response:
+    """Make another thread with the same history."""
+    return JsonResponse(_shown(await threads.copy(owner_id, thread_id)))
+
+
+async def selected_parts(
+    select: Annotated[list[str] | None, Query(description="Only these parts, such as `values.messages`.")] = None,
+) -> list[str] | None:
+    """Read which parts of a state are wanted; None for all.
+
+    Raises:
+        RequestValidationError: if one of them is none.
+    """
+    try:
+        return known_state_fields(select)
+    except ValueError as error:
+        raise RequestValidationError([{"type": "enum", "loc": ("query", "select"), "msg": str(error)}]) from None
+
+
+Parts = Annotated[list[str] | None, Depends(selected_parts)]
+Subgraphs = Annotated[bool, Query(description="Show the states of subgraphs, too.")]
+
+
+def _of_state(state: Mapping[str, Any], select: Sequence[str] | None) -> Mapping[str, Any]:
+    if not select:
+        return state
+    shown = {name: state[name] for name in select if "." not in name}
+    keys = [name.partition(".")[2] for name in select if "." in name]
+    if keys and "values" not in shown:
+        values = state["values"] if isinstance(state["values"], dict) else {}
+        shown["values"] = {key: values[key] for key in keys if key in values}
+    return shown
+
+
+@router.get("/{thread_id}/state", responses=documented(NotFound), response_model=ThreadState)
+async def get_state(
+    thread_id: ThreadId, owner_id: CurrentOwner, threads: ThreadsDep, select: Parts, subgraphs: Subgraphs = False
+) -> Response:
+    """Show a thread's state."""
+    return JsonResponse(_of_state(await threads.state(owner_id, thread_id, subgraphs=subgraphs), select))
+
+
+@router.get("/{thread_id}/state/{checkpoint_id}", responses=documented(NotFound), response_model=ThreadState)
+async def get_state_at(
+    thread_id: ThreadId,
+    checkpoint_id: CheckpointId,
+    owner_id: CurrentOwner,
+    threads: ThreadsDep,
+    select: Parts,
+    subgraphs: Subgraphs = False,
+) -> Response:
+    """Show the state that a thread had at a checkpoint."""
+    state = await threads.state(owner_id, thread_id, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
+    return JsonResponse(_of_state(state, select))
+
+
+@router.post("/{thread_id}/state/checkpoint", responses=documented(NotFound), response_model=ThreadState)
+async def find_state_at(
+    thread_id: ThreadId, body: StateAtCheckpoint, owner_id: CurrentOwner, threads: ThreadsDep
+) -> Response:
+    """Show the state that a thread, or a subgraph of it, had at a checkpoint."""
+    state = await threads.state(owner_id, thread_id, body.checkpoint, subgraphs=bool(body.subgraphs))
+    return JsonResponse(_of_state(state, body.select))
+
+
+@router.post("/{thread_id}/state", responses=documented(NotFound, Conflict), response_model=StateChanged)
+async def update_state(
+    thread_id: ThreadId, body: StateChange, owner_id: CurrentOwner, threads: ThreadsDep
+) -> Response:
+    """Write into a thread's state, as if a node had; from an earlier checkpoint, this begins another branch."""
+    changed = await threads.change_state(owner_id, thread_id, body)
+    checkpoint = checkpoint_of(changed) or {}
+    return JsonResponse(
+        {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
+    )
+
+
+@router.post("/{thread_id}/history", responses=documented(NotFound), response_model=list[ThreadState])
+async def find_history(
+    thread_id: ThreadId, body: HistoryQuery, owner_id: CurrentOwner, threads: ThreadsDep
+) -> Response:
+    """List the states that a thread has had, the newest first."""
+    states = await threads.history(owner_id, thread_id, body)
+    return JsonResponse([_of_state(state, body.select) for state in states])
+
+
+@router.get("/{thread_id}/history", responses=documented(NotFound), response_model=list[ThreadState])
+async def get_history(
+    thread_id: ThreadId,
+    owner_id: CurrentOwner,
+    threads: ThreadsDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+    before: Annotated[CheckpointId | None, Query(description="Only those before this checkpoint.")] = None,
+) -> Response:
+    """List the states that a thread has had, the newest first."""
+    return JsonResponse(await threads.history(owner_id, thread_id, HistoryQuery(limit=limit, before=before)))

@@ -1,0 +1,380 @@
+"""The events of runs, on their way through Redis: written by workers, read by any API process, from any point.
+
+    worker ── Publisher ──> stream of the run (kept, bounded) ──┐
+                       └──> channel of the run ─────────────────┴── Subscriber ── reader, reader, …
+
+What happens within one turn of a worker's event loop goes out as one pipeline, each run's events as one entry; one
+pipeline at a time, so that they cannot overtake each other. An event's id is `attempt-number`: every id of a run's
+second attempt is higher than those of its first, and Redis refuses what a worker writes that was presumed dead. A
+reader listens, then reads what was kept, and notices by the numbers if something is missing between.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import ormsgpack
+from loguru import logger
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+from shared.background import in_background
+from shared.errors import RedisUnavailable
+from shared.redis import REDIS_AWAY, redis_errors
+
+END = "end"  # the last event of a run: never shown, its data say how the run has ended
+_MOST_ENTRIES = 10_000  # of a run's stream; the oldest are forgotten
+_MOST_BYTES = 16 * 1024 * 1024  # that wait to be written, of all runs; beyond it the runs wait
+_MOST_MESSAGES = 1000  # that wait for one reader; of one that is slower, the stream is read again
+_CONFIRM_SECONDS = 2.0
+_BACK_OFF_SECONDS = 0.5
+
+
+class EventId(NamedTuple):
+    """Which event of a run: of which attempt, and the how many-th."""
+
+    attempt: int
+    number: int
+
+    def __str__(self) -> str:
+        """Return it as it is sent, and as Redis orders it."""
+        return f"{self.attempt}-{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> "EventId":
+        """Read what `str` has written.
+
+        Raises:
+            ValueError: if it is nothing of the kind.
+        """
+        attempt, _, number = text.partition("-")
+        return cls(int(attempt), int(number))
+
+
+START = EventId(0, 0)
+
+
+class Event(NamedTuple):
+    """Something that happened in a run: its name, and JSON."""
+
+    id: EventId
+    name: str
+    data: bytes
+
+
+def stream_of(run_id: UUID) -> str:
+    """Return the key of a run's stream, which is the name of its channel too."""
+    return f"run:{run_id}"
+
+
+def end_of(run_id: UUID) -> str:
+    """Return the channel on which only the end of a run is said."""
+    return f"run:{run_id}:end"
+
+
+async def announce_end(redis: Redis, run_id: UUID, attempt: int, data: bytes, kept_seconds: int) -> None:
+    """Say the end of a run that no worker is at.
+
+    Args:
+        redis: A client. Where it is away nothing is said: whoever waits asks the database when it is back.
+        run_id: Which run.
+        attempt: A number that no worker has written events with.
+        data: How it ended.
+        kept_seconds: How long its stream is kept.
+    """
+    key, entry = stream_of(run_id), pack(attempt, 1, [(END, data)])
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.xadd(key, {"e": entry}, id=str(EventId(attempt, 1)))
+    pipeline.publish(key, entry)
+    pipeline.expire(key, kept_seconds)
+    pipeline.publish(end_of(run_id), data)
+    with contextlib.suppress(*REDIS_AWAY):
+        await pipeline.execute(raise_on_error=False)
+
+
+def pack(attempt: int, first: int, events: list[tuple[str, bytes]]) -> bytes:
+    """Make an entry of events that follow each other."""
+    return ormsgpack.packb((attempt, first, events))
+
+
+def unpack(entry: bytes) -> Iterator[Event]:
+    """Give the events of an entry."""
+    attempt, first, events = ormsgpack.unpackb(entry)
+    for number, (name, data) in enumerate(events, start=first):
+        yield Event(EventId(attempt, number), name, data)
+
+
+class RunPublisher:
+    """Takes the events of one attempt at a run."""
+
+    def __init__(self, publisher: "Publisher", run_id: UUID, attempt: int) -> None:
+        self.run_id = run_id
+        self.attempt = attempt
+        self.last = 0
+        self.waiting: list[tuple[str, bytes]] = []
+        self._publisher = publisher
+
+    def put(self, name: str, data: bytes) -> None:
+        """Send an event, soon."""
+        self.waiting.append((name, data))
+        self._publisher.add(self, len(data))
+
+    async def room(self) -> None:
+        """Wait while too much waits to be written."""
+        await self._publisher.room()
+
+
+class Publisher:
+    """Writes the events of all runs of a process.
+
+    Args:
+        redis: A client.
+        kept_seconds: How long a stream is kept after its last event.
+        longest_seconds: How long it is kept without one: a run may say nothing for as long as it may take.
+    """
+
+    def __init__(self, redis: Redis, *, kept_seconds: int, longest_seconds: int) -> None:
+        self._redis = redis
+        self._kept = kept_seconds
+        self._longest = longest_seconds
+        self._runs: dict[UUID, RunPublisher] = {}
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def of(self, run_id: UUID, attempt: int) -> RunPublisher:
+        """Return what takes the events of an attempt at a run."""
+        return RunPublisher(self, run_id, attempt)
+
+    def add(self, run: RunPublisher, size: int) -> None:
+        """Note that a run has something to be written."""
+        self._runs[run.run_id] = run
+        self._bytes += size
+        if self._bytes > _MOST_BYTES:
+            self._room.clear()
+        self._idle.clear()
+        self._news.set()
+
+    async def room(self) -> None:
+        """Wait while too much waits to be written."""
+        await self._room.wait()
+
+    async def flush(self) -> None:
+        """Wait until all that was put is written."""
+        await self._idle.wait()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Write while the block runs."""
+        async with in_background(self._run()):
+            yield
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            batch, size = self._take()
+            while not await self._write(
+                batch
+            ):  # what cannot be written yet is kept, and the runs go on until it is much
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+            self._bytes -= size
+            if self._bytes <= _MOST_BYTES:
+                self._room.set()
+            if not self._runs:
+                self._idle.set()
+
+    def _take(self) -> tuple["_Entries", int]:
+        runs, self._runs = self._runs, {}
+        entries: _Entries = []
+        for run in runs.values():
+            entries.append((run, run.last + 1, run.waiting))
+            run.last += len(run.waiting)
+            run.waiting = []
+        return entries, self._bytes
+
+    async def _write(self, entries: "_Entries") -> bool:
+        """Write entries; say whether that is done with."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for run, first, events in entries:
+            key, entry = stream_of(run.run_id), pack(run.attempt, first, events)
+            last = EventId(run.attempt, first + len(events) - 1)
+            pipeline.xadd(key, {"e": entry}, id=str(last), maxlen=_MOST_ENTRIES, approximate=True)
+            pipeline.publish(key, entry)
+            name, data = events[-1]
+            pipeline.expire(key, self._kept if name == END else self._longest)
+            if name == END:
+                pipeline.publish(end_of(run.run_id), data)
+        try:
+            answers = await pipeline.execute(raise_on_error=False)
+        except REDIS_AWAY as error:
+            logger.warning("events cannot be written: {}", type(error).__name__)
+            return False
+        for answer in answers:
+            if isinstance(answer, ResponseError):  # a later attempt has begun, or this entry was written before
+                logger.debug("events were refused: {}", answer)
+        return not any(isinstance(answer, REDIS_AWAY) for answer in answers)
+
+
+_Entries = list[tuple[RunPublisher, int, list[tuple[str, bytes]]]]
+
+
+@dataclass(eq=False)
+class Listener:
+    """Somebody who listens to a channel.
+
+    Attributes:
+        messages: What was said. None stands for what may have been missed.
+    """
+
+    messages: "asyncio.Queue[bytes | None]"
+
+    def hear(self, message: bytes | None) -> None:
+        """Take a message. Of somebody who does not keep up, all that waits is dropped: it is kept in the stream."""
+        if self.messages.qsize() >= _MOST_MESSAGES:
+            while not self.messages.empty():
+                self.messages.get_nowait()
+            message = None
+        self.messages.put_nowait(message)
+
+
+class Subscriber:
+    """One connection of a process, on which it hears the channels that anyone in it listens to.
+
+    Args:
+        redis: A client whose answers may take for ever.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._connection: AbstractConnection | None = None
+        self._listeners: dict[bytes, set[Listener]] = {}
+        self._confirmed: dict[bytes, asyncio.Event] = {}
+        self._missed: set[bytes] = set()  # channels that were not heard for a while
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen while the block runs; a connection that broke is made again."""
+        async with in_background(self._run()):
+            yield
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[Listener]:
+        """Listen to a channel while the block runs: what is said from now on is heard.
+
+        Raises:
+            RedisUnavailable: if Redis is away now. What is lost later is told to the listener.
+        """
+        name = channel.encode()
+        listener = Listener(asyncio.Queue())
+        if name not in self._listeners:
+            self._listeners[name] = set()
+            self._confirmed[name] = asyncio.Event()
+            await self._send("SUBSCRIBE", name)
+        self._listeners[name].add(listener)
+        try:
+            try:
+                async with asyncio.timeout(_CONFIRM_SECONDS):
+                    await self._confirmed[name].wait()
+            except TimeoutError:
+                raise RedisUnavailable("Redis cannot be reached. Try again shortly.") from None
+            yield listener
+        finally:
+            listeners = self._listeners[name]
+            listeners.discard(listener)
+            if not listeners:
+                del self._listeners[name], self._confirmed[name]
+                self._missed.discard(name)
+                await self._send("UNSUBSCRIBE", name)
+
+    async def follow(
+        self, run_id: UUID, listener: Listener, after: EventId = START, *, is_over: Callable[[], Awaitable[bool]]
+    ) -> AsyncGenerator[Event]:
+        """Give the events of a run until its end, which is the last.
+
+        Args:
+            run_id: Which run.
+            listener: To its channel. What it has heard is taken as it comes; to read what was said before it listened,
+                let it hear None first.
+            after: Only events after this one.
+            is_over: Asks the database, where the end may have been missed for good.
+
+        Raises:
+            RedisUnavailable: if what was kept cannot be read.
+        """
+        last = after
+        while True:
+            message = await listener.messages.get()
+            events = list(unpack(message)) if message else []
+            over = False
+            if not events or _is_gap(last, events[0].id):
+                over = await is_over()  # before reading: what it has written is all there then
+                events = await self._kept(run_id, last)
+            for event in events:
+                if event.id > last:
+                    yield event
+                    last = event.id
+                    over = over or event.name == END
+            if over:
+                return
+
+    async def _kept(self, run_id: UUID, last: EventId) -> list[Event]:
+        with redis_errors():
+            entries: Any = await self._redis.xrange(stream_of(run_id), min=f"({last}", max="+")
+        return [event for _, fields in entries for event in unpack(fields[b"e"])]
+
+    async def _send(self, command: str, *channels: bytes) -> None:
+        connection = self._connection
+        if connection is not None:
+            # Where it is away the reader notices too, and subscribes again to what is listened to then.
+            with contextlib.suppress(*REDIS_AWAY):
+                await connection.send_command(command, *channels)
+
+    async def _run(self) -> None:
+        while True:
+            connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            try:
+                await connection.connect()  # type: ignore[no-untyped-call]
+                self._connection = connection
+                if self._listeners:
+                    await connection.send_command("SUBSCRIBE", *self._listeners)
+                while True:
+                    self._take(await connection.read_response(timeout=inf))
+            except (*REDIS_AWAY, RedisError) as error:
+                logger.warning("the channels of Redis are not heard: {}", type(error).__name__)
+            finally:
+                self._connection = None
+                await connection.disconnect(nowait=True)
+            for channel, confirmed in self._confirmed.items():
+                if confirmed.is_set():
+                    confirmed.clear()
+                    self._missed.add(channel)
+            await asyncio.sleep(_BACK_OFF_SECONDS)
+
+    def _take(self, answer: list[Any]) -> None:
+        kind, channel, data = answer
+        if kind == b"message":
+            for listener in self._listeners.get(channel, ()):
+                listener.hear(data)
+        elif kind == b"subscribe" and channel in self._confirmed:
+            self._confirmed[channel].set()
+            if channel in self._missed:
+                self._missed.discard(channel)
+                for listener in self._listeners[channel]:
+                    listener.hear(None)
+
+
+def _is_gap(last: EventId, first: EventId) -> bool:
+    """Say whether there may be events between one that was read and the first of an entry."""
+    if first.attempt == last.attempt:
+        return first.number > last.number + 1
+    return first.attempt > last.attempt and first.number > 1

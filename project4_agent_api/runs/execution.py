@@ -1,0 +1,233 @@
+"""One attempt at a run: execute its graph, send its events, and say how it ended."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
+from langgraph.store.base import BaseStore
+from langgraph.types import Command, Send
+from loguru import logger
+
+from project4_agent_api.checkpoints import Checkpoints, RunCheckpoints
+from project4_agent_api.graphs import Graphs
+from project4_agent_api.models import RunStatus, ThreadStatus
+from project4_agent_api.postgres import Row
+from project4_agent_api.runs.events import Publisher, RunPublisher
+from project4_agent_api.runs.graph_events import GraphEvents
+from project4_agent_api.runs.queue import Ending
+from project4_agent_api.store import OwnedStore
+from project4_agent_api.thread_states import interrupts_of
+from project4_agent_api.wire import dumps, error_of
+
+_GRACE_SECONDS = 10.0  # for a graph that was told to stop; after it, it is left to itself
+
+INTERRUPT, ROLLBACK, DRAIN, LOST = "interrupt", "rollback", "drain", "lost"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What executing takes.
+
+    Attributes:
+        graphs: All that can be executed.
+        checkpoints: Where their states are.
+        store: What they remember across threads, of all owners.
+        publisher: Sends events.
+        timeout_seconds: How long a run may take.
+    """
+
+    graphs: Graphs
+    checkpoints: Checkpoints
+    store: BaseStore
+    publisher: Publisher
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        ending: To be stored; None if the run goes on elsewhere, or is to be taken back.
+        result: What whoever waits for the run is given, as JSON.
+    """
+
+    ending: Ending | None
+    result: bytes = b"{}"
+
+
+class Execution:
+    """One attempt at a run.
+
+    Args:
+        engine: What it takes.
+        run: As `claim_next` gives it.
+    """
+
+    def __init__(self, engine: Engine, run: Row) -> None:
+        self._engine = engine
+        self._run = run
+        self._kwargs: dict[str, Any] = run["kwargs"]
+        self._saver = RunCheckpoints(engine.checkpoints)
+        self._control = RunControl()
+        self._stopping = asyncio.Event()
+        self._graph: Pregel[Any, Any, Any, Any] | None = None
+        self._events = GraphEvents(self._kwargs["stream_mode"], subgraphs=self._kwargs["subgraphs"])
+        self.publisher: RunPublisher = engine.publisher.of(run["run_id"], run["attempt"])
+        self.stop_reason: str | None = None
+        self.over = False
+
+    def stop(self, reason: str) -> None:
+        """End it early: at once, or with the reason `drain` after the step that it is at."""
+        if reason == DRAIN:
+            self._control.request_drain()
+        self.stop_reason = reason
+        self._stopping.set()
+
+    async def run(self) -> Outcome:
+        """Execute the graph until it ends, is stopped, or takes too long."""
+        self.publisher.put("metadata", dumps({"run_id": self._run["run_id"], "attempt": self._run["attempt"]}))
+        work = asyncio.create_task(self._execute())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait(
+                [work, stopping], timeout=self._engine.timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not work.done():
+                await self._end(work)
+        finally:
+            stopping.cancel()
+        if not work.done():
+            logger.error("the graph does not end; it is left to itself")
+        error = work.exception() if work.done() and not work.cancelled() else None
+        self.over = True
+        return await self._outcome(error, in_time=work.done() and not work.cancelled())
+
+    async def state_before(self) -> Ending:
+        """Say what the thread is like when the checkpoints of this run are forgotten."""
+        config, configurable = self._config()
+        async with self._open(config, configurable, self._engine.checkpoints) as graph:
+            return await _ending(graph, self._run["thread_id"], RunStatus.INTERRUPTED)
+
+    def _open(
+        self, config: RunnableConfig, configurable: dict[str, Any], saver: BaseCheckpointSaver[str]
+    ) -> AbstractAsyncContextManager[Pregel[Any, Any, Any, Any]]:
+        store = OwnedStore(self._engine.store, self._run["owner_id"])
+        return self._engine.graphs.open(configurable["graph_id"], config, checkpointer=saver, store=store)
+
+    async def _end(self, work: asyncio.Task[None]) -> None:
+        if self.stop_reason == DRAIN:  # it is asked to end after its step, and given some time for that
+            await asyncio.wait([work], timeout=_GRACE_SECONDS)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work], timeout=_GRACE_SECONDS)
+
+    async def _execute(self) -> None:
+        config, configurable = self._config()
+        async with self._open(config, configurable, self._saver) as graph:
+            self._graph = graph
+            options = {
+                name: self._kwargs[name]
+                for name in ("interrupt_before", "interrupt_after")
+                if self._kwargs[name] is not None
+            }
+            options |= {"durability": self._kwargs["durability"], "context": self._kwargs["context"] or None}
+            if "events" not in self._kwargs["stream_mode"]:
+                options["control"] = self._control
+            async for name, data in self._events.of(graph, await self._input(configurable), config, **options):
+                self.publisher.put(name, dumps(data))
+                await self.publisher.room()
+
+    def _config(self) -> tuple[RunnableConfig, dict[str, Any]]:
+        run = self._run
+        config = dict(self._kwargs["config"])
+        configurable = config["configurable"] | {"langgraph_request_id": run["request_id"]}
+        marks = {
+            "run_id": str(run["run_id"]),
+            "thread_id": str(run["thread_id"]),
+            "run_attempt": run["attempt"],
+        }
+        config |= {"configurable": configurable, "metadata": run["metadata"] | config.get("metadata", {}) | marks}
+        if run["attempt"] == 1:  # tracers know a run by its id, and take no second one of the same
+            config["run_id"] = run["run_id"]
+        return cast("RunnableConfig", config), configurable
+
+    async def _input(self, configurable: dict[str, Any]) -> object:
+        """Return what the graph begins with: nothing, where an earlier attempt at this run has begun already."""
+        if self._run["attempt"] > 1:
+            thread = {"thread_id": configurable["thread_id"], "checkpoint_ns": ""}
+            newest = await self._engine.checkpoints.aget_tuple({"configurable": thread})
+            if newest and newest.metadata.get("run_id") == str(self._run["run_id"]):
+                configurable.pop("checkpoint_id", None)
+                return None
+        return command_of(self._kwargs["command"]) if self._kwargs["command"] else self._kwargs["input"]
+
+    async def _outcome(self, error: BaseException | None, *, in_time: bool) -> Outcome:
+        if self.stop_reason in (LOST, ROLLBACK):
+            return Outcome(None)
+        if self.stop_reason == DRAIN and (not in_time or isinstance(error, GraphDrained)):
+            return Outcome(None)
+        if error is not None:
+            logger.opt(exception=error).warning("the graph has failed: {}", type(error).__name__)
+            return await self._failed(RunStatus.ERROR, error_of(error))
+        if in_time:
+            return await self._succeeded()
+        if self.stop_reason == INTERRUPT:
+            return await self._interrupted()
+        message = f"The run took more than {self._engine.timeout_seconds:g} s."
+        return await self._failed(RunStatus.TIMEOUT, {"error": "TimeoutError", "message": message})
+
+    async def _succeeded(self) -> Outcome:
+        ending = await self._ending(RunStatus.SUCCESS)
+        # An attempt that found nothing left to do has shown nothing.
+        shown = self._events.values
+        return Outcome(ending, dumps(shown) if shown is not None else ending.values or b"{}")
+
+    async def _interrupted(self) -> Outcome:
+        ending = await self._ending(RunStatus.INTERRUPTED)
+        reason = {"error": "UserInterrupt", "message": "The run was stopped."}
+        return Outcome(replace(ending, error=reason), dumps(self._events.values or {}))
+
+    async def _failed(self, status: RunStatus, error: dict[str, str]) -> Outcome:
+        self.publisher.put("error", dumps(error))
+        ending = await self._ending(status)
+        return Outcome(replace(ending, error=error, thread_status=ThreadStatus.ERROR), dumps({"__error__": error}))
+
+    async def _ending(self, status: RunStatus) -> Ending:
+        if self._graph is None:  # it was not even opened
+            return Ending(status, ThreadStatus.IDLE)
+        return await _ending(self._graph, self._run["thread_id"], status)
+
+
+async def _ending(graph: Pregel[Any, Any, Any, Any], thread_id: UUID, status: RunStatus) -> Ending:
+    """Say what a thread is like now."""
+    state = await graph.aget_state({"configurable": {"thread_id": str(thread_id), "checkpoint_ns": ""}})
+    return Ending(
+        status,
+        ThreadStatus.INTERRUPTED if state.next else ThreadStatus.IDLE,
+        values=dumps(state.values),
+        interrupts=interrupts_of(state),
+    )
+
+
+def command_of(command: dict[str, Any]) -> Command[Any]:
+    """Return what a client asks of a graph, as LangGraph knows it."""
+    goto = command.get("goto")
+    update = command.get("update")
+    if isinstance(update, list):
+        update = [tuple(pair) for pair in update]
+    places = goto if isinstance(goto, list) else [] if goto is None else [goto]
+    return Command(
+        update=update,
+        resume=command.get("resume"),
+        goto=[place if isinstance(place, str) else Send(place["node"], place.get("input")) for place in places],
+    )
+
+

@@ -1,0 +1,460 @@
+"""Runs as rows: the statements that store, claim and end them. PostgreSQL is the queue, and the truth.
+
+A thread's runs are executed one at a time, in the order in which they are due. What is claimed is claimed by a worker's
+`claim`, until `lease_until`: a statement of a worker that was presumed dead finds its claim gone, and changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from project4_agent_api.models import RunStatus, ThreadStatus
+from project4_agent_api.postgres import Connection, Row
+from shared.errors import Conflict, NotFound
+
+NO_SUCH_THREAD = "There is no thread with this id."
+NO_SUCH_RUN = "There is no run with this id in this thread."
+
+SHOWN = "run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy"
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to be stored.
+
+    Attributes:
+        run_id: Chosen by the caller, who may listen for it before it is there.
+        thread_id: Whose state it goes on from.
+        owner_id: Whose thread that is.
+        assistant_id: What it was asked of.
+        graph_id: Which graph that is.
+        base_metadata: What its metadata begin with, before the thread's: the assistant's.
+        metadata: What they end with: its own.
+        arguments: How the graph is called.
+        multitask_strategy: What becomes of runs of the thread that are not over.
+        request_id: Of the request that made it.
+        after_seconds: When it is due.
+        make_thread: Whether the thread is made where there is none.
+    """
+
+    run_id: UUID
+    thread_id: UUID
+    owner_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    base_metadata: dict[str, Any]
+    metadata: dict[str, Any]
+    arguments: dict[str, Any]
+    multitask_strategy: str
+    request_id: str | None
+    after_seconds: float = 0
+    make_thread: bool = False
+
+
+_EXISTING_THREAD = """
+    UPDATE threads SET status = 'busy', updated_at = now(), metadata = metadata || %(marks)s
+    WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s
+    RETURNING thread_id, metadata
+"""
+_ANY_THREAD = """
+    INSERT INTO threads
+        (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at)
+    VALUES (%(thread_id)s, %(owner_id)s, 'busy', %(marks)s, '{}', '{}', now(), now(), now())
+    ON CONFLICT (thread_id) DO UPDATE
+        SET status = 'busy', updated_at = now(), metadata = threads.metadata || EXCLUDED.metadata
+        WHERE threads.owner_id = EXCLUDED.owner_id
+    RETURNING thread_id, metadata
+"""
+
+
+def _insert(thread: str) -> str:
+    return f"""
+        WITH thread AS ({thread})
+        INSERT INTO runs (
+            run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, multitask_strategy, request_id,
+            attempt, due_at, created_at, updated_at
+        )
+        SELECT %(run_id)s, thread_id, %(assistant_id)s, %(owner_id)s, 'pending',
+            %(base_metadata)s || thread.metadata || %(metadata)s, %(arguments)s, %(multitask_strategy)s, %(request_id)s,
+            0, now() + make_interval(secs => %(after_seconds)s), now(), now()
+        FROM thread
+        RETURNING {SHOWN}
+    """  # noqa: S608  no value in it
+
+
+_INSERT, _INSERT_WITH_THREAD = _insert(_EXISTING_THREAD), _insert(_ANY_THREAD)
+
+
+@dataclass(frozen=True)
+class Created:
+    """A run that was stored, and the runs of its thread that give way to it: running ones are still to be told."""
+
+    run: Row
+    stopped: list[Row]
+
+
+async def create_run(connection: Connection, new: NewRun) -> Created:
+    """Store a run, and do with the other runs of its thread what its strategy says.
+
+    Raises:
+        NotFound: if there is no such thread, or it is somebody else's.
+        Conflict: if the strategy is `reject` and the thread is busy.
+    """
+    if new.multitask_strategy == "enqueue":
+        return Created(await _store(connection, new), [])
+    async with connection.transaction():
+        # Who comes second waits here, and sees what the first has stored.
+        await connection.execute("SELECT FROM threads WHERE thread_id = %s FOR UPDATE", [new.thread_id])
+        cursor = await connection.execute(
+            "SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')",
+            [new.thread_id, new.owner_id],
+        )
+        others = [row["run_id"] for row in await cursor.fetchall()]
+        if others and new.multitask_strategy == "reject":
+            raise Conflict("The thread has a run that is not over, and `multitask_strategy` is `reject`.")
+        stopped = await stop_runs(connection, others, new.multitask_strategy) if others else []
+        return Created(await _store(connection, new), stopped)
+
+
+async def _store(connection: Connection, new: NewRun) -> Row:
+    cursor = await connection.execute(
+        _INSERT_WITH_THREAD if new.make_thread else _INSERT,
+        {
+            "marks": Jsonb({"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}),
+            "base_metadata": Jsonb(new.base_metadata),
+            "metadata": Jsonb(new.metadata),
+            "arguments": Jsonb(new.arguments),
+            "run_id": new.run_id,
+            "thread_id": new.thread_id,
+            "owner_id": new.owner_id,
+            "assistant_id": new.assistant_id,
+            "multitask_strategy": new.multitask_strategy,
+            "request_id": new.request_id,
+            "after_seconds": new.after_seconds,
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound(NO_SUCH_THREAD)
+    return row
+
+
+async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str) -> list[Row]:
+    """Stop runs: those that wait at once, those that run as soon as their worker has heard of it.
+
+    Args:
+        connection: In a transaction.
+        run_ids: Which ones.
+        action: `interrupt` keeps what a run has done so far; `rollback` takes the run and all of it back.
+
+    Returns:
+        `run_id`, `thread_id`, `attempt` and `status` of each that was not over: `interrupted` for one that is now, else
+        `running`.
+    """
+    waiting = (
+        "DELETE FROM runs WHERE run_id = ANY(%(ids)s) AND status = 'pending' RETURNING run_id, thread_id, attempt"
+        if action == "rollback"
+        else "UPDATE runs SET status = 'interrupted', updated_at = now()"
+        " WHERE run_id = ANY(%(ids)s) AND status = 'pending' RETURNING run_id, thread_id, attempt"
+    )
+    cursor = await connection.execute(
+        f"""
+        WITH waiting AS ({waiting}), running AS (
+            UPDATE runs SET cancel = %(action)s, updated_at = now()
+            WHERE run_id = ANY(%(ids)s) AND status = 'running' RETURNING run_id, thread_id, attempt
+        )
+        SELECT *, 'interrupted' AS status FROM waiting UNION ALL SELECT *, 'running' FROM running
+        """,  # noqa: S608  no value in it
+        {"ids": list(run_ids), "action": action},
+    )
+    stopped = await cursor.fetchall()
+    threads = [row["thread_id"] for row in stopped if row["status"] == "interrupted"]
+    if threads:
+        await connection.execute(
+            """
+            UPDATE threads SET updated_at = now(),
+                status = CASE WHEN interrupts = '{}' THEN 'idle' ELSE 'interrupted' END
+            WHERE thread_id = ANY(%(ids)s) AND status = 'busy' AND NOT EXISTS (
+                SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND status IN ('pending', 'running')
+            )
+            """,
+            {"ids": threads},
+        )
+    return stopped
+
+
+CLAIMED = "run_id, thread_id, assistant_id, owner_id, kwargs, metadata, request_id, attempt, created_at, due_at, cancel"
+
+
+async def claim_next(connection: Connection, thread_id: UUID, claim: UUID, lease_seconds: float) -> Row | None:
+    """Claim the run of a thread that is due next, if none of the thread's is running.
+
+    Returns:
+        The run, or None if there is none to claim: also where another worker was faster.
+    """
+    cursor = await connection.execute(
+        f"""
+        UPDATE runs SET status = 'running', claim = %(claim)s, attempt = attempt + 1, updated_at = now(),
+            lease_until = now() + make_interval(secs => %(lease)s)
+        WHERE run_id = (
+            SELECT run_id FROM runs WHERE thread_id = %(thread_id)s AND status IN ('pending', 'running')
+            ORDER BY status = 'pending', due_at, run_id LIMIT 1
+        ) AND status = 'pending' AND due_at <= now()
+        RETURNING {CLAIMED}
+        """,  # noqa: S608  no value in it
+        {"thread_id": thread_id, "claim": claim, "lease": lease_seconds},
+    )
+    return await cursor.fetchone()
+
+
+async def free_expired(connection: Connection, most_attempts: int) -> list[Row]:
+    """Take back the runs whose workers have said nothing for longer than their lease.
+
+    Returns:
+        `run_id`, `thread_id`, `status`, `attempt` and `error` of each: `pending`, to be begun again, or `error` after too
+        many attempts, which its thread says too.
+    """
+    cursor = await connection.execute(
+        """
+        WITH expired AS (
+            SELECT run_id FROM runs WHERE status = 'running' AND lease_until < now()
+            ORDER BY lease_until LIMIT 100 FOR UPDATE SKIP LOCKED
+        ), freed AS (
+            UPDATE runs SET claim = NULL, lease_until = NULL, updated_at = now(),
+                status = CASE WHEN attempt < %(most)s THEN 'pending' ELSE 'error' END,
+                error = CASE WHEN attempt < %(most)s THEN NULL ELSE %(error)s END
+            FROM expired WHERE runs.run_id = expired.run_id
+            RETURNING runs.run_id, thread_id, runs.status, runs.attempt, runs.error
+        ), failed AS (
+            UPDATE threads SET error = %(error)s, updated_at = now(), status = CASE WHEN EXISTS (
+                SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'pending'
+            ) THEN 'busy' ELSE 'error' END
+            FROM freed WHERE threads.thread_id = freed.thread_id AND freed.status = 'error'
+        )
+        SELECT * FROM freed
+        """,
+        {
+            "most": most_attempts,
+            "error": Jsonb(
+                {
+                    "error": "WorkerLost",
+                    "message": f"Its worker died, at {most_attempts} attempts. It is not tried again.",
+                }
+            ),
+        },
+    )
+    return await cursor.fetchall()
+
+
+async def due_threads(connection: Connection, limit: int) -> list[UUID]:
+    """Return threads that have a run that is due and none that is running, those that wait longest first."""
+    cursor = await connection.execute(
+        """
+        SELECT thread_id FROM runs AS waiting WHERE status = 'pending' AND due_at <= now()
+            AND NOT EXISTS (SELECT FROM runs WHERE runs.thread_id = waiting.thread_id AND status = 'running')
+        GROUP BY thread_id ORDER BY min(due_at) LIMIT %s
+        """,
+        [limit],
+    )
+    return [row["thread_id"] for row in await cursor.fetchall()]
+
+
+async def seconds_until_due(connection: Connection) -> float | None:
+    """Return after how many seconds a run falls due, or a schedule; None if none will."""
+    cursor = await connection.execute("""
+        SELECT extract(epoch FROM least(
+            (SELECT min(due_at) FROM runs WHERE status = 'pending' AND due_at > now()),
+            (SELECT min(next_run_date) FROM crons WHERE enabled)
+        ) - now())::float8 AS seconds
+    """)
+    row = await cursor.fetchone()
+    return row["seconds"] if row else None
+
+
+async def extend_leases(
+    connection: Connection, claim: UUID, run_ids: Sequence[UUID], lease_seconds: float
+) -> list[Row]:
+    """Say that runs are being worked on.
+
+    Returns:
+        `run_id` and `cancel` of each that is still this claim's. One that is missing is another worker's now.
+    """
+    cursor = await connection.execute(
+        """
+        UPDATE runs SET lease_until = now() + make_interval(secs => %(lease)s)
+        WHERE run_id = ANY(%(ids)s) AND status = 'running' AND claim = %(claim)s RETURNING run_id, cancel
+        """,
+        {"ids": list(run_ids), "claim": claim, "lease": lease_seconds},
+    )
+    return await cursor.fetchall()
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run has ended, and what its thread is afterwards.
+
+    Attributes:
+        status: Of the run.
+        thread_status: Of the thread, if nothing else of it waits.
+        values: The thread's state, as JSON; None leaves what is there.
+        interrupts: The questions that wait for an answer, by task.
+        error: What went wrong.
+    """
+
+    status: RunStatus
+    thread_status: ThreadStatus
+    values: bytes | None = None
+    interrupts: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+# What a thread is after a run, unless another one of it waits. It goes on from the values and questions that are given.
+_THREAD_AFTER = """
+    UPDATE threads SET
+        status = CASE WHEN EXISTS (
+            SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'pending'
+        ) THEN 'busy' ELSE %(thread_status)s END,
+        values = coalesce(%(values)s::jsonb, values), interrupts = coalesce(%(interrupts)s, interrupts),
+        error = %(error)s, updated_at = now(), state_updated_at = now(),
+        expires_at = now() + make_interval(secs => ttl_minutes * 60)
+    FROM run WHERE threads.thread_id = run.thread_id
+    RETURNING threads.thread_id
+"""
+
+
+def _thread_after(ending: Ending) -> dict[str, Any]:
+    return {
+        "thread_status": ending.thread_status,
+        "values": None if ending.values is None else ending.values.decode(),
+        "interrupts": None if ending.interrupts is None else Jsonb(ending.interrupts),
+        "error": None if ending.error is None else Jsonb(ending.error),
+    }
+
+
+async def finish_run(connection: Connection, run_id: UUID, claim: UUID, ending: Ending) -> bool:
+    """Store how a run has ended.
+
+    Returns:
+        Whether it was still this claim's: if not, nothing was changed.
+    """
+    cursor = await connection.execute(
+        f"""
+        WITH run AS (
+            UPDATE runs SET status = %(status)s, error = %(error)s, claim = NULL, lease_until = NULL, updated_at = now()
+            WHERE run_id = %(run_id)s AND status = 'running' AND claim = %(claim)s RETURNING thread_id
+        ) {_THREAD_AFTER}
+        """,  # noqa: S608  no value in it
+        {"run_id": run_id, "claim": claim, "status": ending.status, **_thread_after(ending)},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def give_back(connection: Connection, run_id: UUID, claim: UUID) -> bool:
+    """Put a run back, to be gone on with by any worker at once: it costs no attempt.
+
+    Returns:
+        Whether it was still this claim's.
+    """
+    cursor = await connection.execute(
+        """
+        UPDATE runs SET status = 'pending', claim = NULL, lease_until = NULL, attempt = attempt - 1, updated_at = now()
+        WHERE run_id = %s AND status = 'running' AND claim = %s RETURNING run_id
+        """,
+        [run_id, claim],
+    )
+    return await cursor.fetchone() is not None
+
+
+async def forget_checkpoints(connection: Connection, run_id: UUID, claim: UUID | None) -> bool:
+    """Delete the checkpoints that a run has made, so that its thread is what it was before.
+
+    Args:
+        connection: For the statement.
+        run_id: Which one.
+        claim: Only if the run is still this claim's; None if it must be over.
+
+    Returns:
+        Whether it was.
+    """
+    cursor = await connection.execute(
+        f"""
+        WITH run AS (SELECT thread_id::text AS thread_id FROM runs WHERE {_mine(claim)} FOR UPDATE),
+        states AS (
+            DELETE FROM checkpoints USING run
+            WHERE checkpoints.thread_id = run.thread_id AND metadata ->> 'run_id' = %(run_id)s::uuid::text
+            RETURNING checkpoints.thread_id, checkpoint_ns, checkpoint_id
+        ), writes AS (
+            DELETE FROM checkpoint_writes AS writes USING states
+            WHERE writes.thread_id = states.thread_id AND writes.checkpoint_ns = states.checkpoint_ns
+                AND writes.checkpoint_id = states.checkpoint_id
+        )
+        SELECT thread_id FROM run
+        """,  # noqa: S608  no value in it
+        {"run_id": run_id, "claim": claim},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def delete_run(connection: Connection, run_id: UUID, claim: UUID | None, ending: Ending) -> bool:
+    """Delete a run whose checkpoints are forgotten, and say what its thread is now.
+
+    Returns:
+        Whether it was still this claim's, or over where the claim is None.
+    """
+    cursor = await connection.execute(
+        f"""
+        WITH run AS (DELETE FROM runs WHERE {_mine(claim)} RETURNING thread_id) {_THREAD_AFTER}
+        """,  # noqa: S608  no value in it
+        {"run_id": run_id, "claim": claim, **_thread_after(ending)},
+    )
+    return await cursor.fetchone() is not None
+
+
+def _mine(claim: UUID | None) -> str:
+    state = "status = 'running' AND claim = %(claim)s" if claim else "status NOT IN ('pending', 'running')"
+    return f"run_id = %(run_id)s AND {state}"
+
+
+async def delete_threads(connection: Connection, thread_ids: Sequence[UUID], *, claim: UUID | None = None) -> int:
+    """Delete threads with their runs and checkpoints.
+
+    Args:
+        connection: For the statement.
+        thread_ids: Which ones.
+        claim: Only those that have a run of this claim; None for all.
+
+    Returns:
+        How many there were.
+    """
+    mine = (
+        "AND EXISTS (SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND claim = %(claim)s)" if claim else ""
+    )
+    cursor = await connection.execute(
+        f"""
+        WITH gone AS (
+            DELETE FROM threads WHERE thread_id = ANY(%(ids)s) AND {mine if claim else "true"} RETURNING thread_id::text AS thread_id
+        ), states AS (DELETE FROM checkpoints USING gone WHERE checkpoints.thread_id = gone.thread_id),
+        blobs AS (DELETE FROM checkpoint_blobs USING gone WHERE checkpoint_blobs.thread_id = gone.thread_id),
+        writes AS (DELETE FROM checkpoint_writes USING gone WHERE checkpoint_writes.thread_id = gone.thread_id)
+        SELECT count(*) AS gone FROM gone
+        """,  # noqa: S608  no value in it
+        {"ids": list(thread_ids), "claim": claim},
+    )
+    row = await cursor.fetchone()
+    return row["gone"] if row else 0
+
+
+async def require_thread(connection: Connection, owner_id: UUID, thread_id: UUID) -> None:
+    """Make sure that a thread is there, and its owner's.
+
+    Raises:
+        NotFound: if it is not.
+    """
+    cursor = await connection.execute(
+        "SELECT FROM threads WHERE thread_id = %s AND owner_id = %s", [thread_id, owner_id]
+    )
+    if await cursor.fetchone() is None:
+        raise NotFound(NO_SUCH_THREAD)

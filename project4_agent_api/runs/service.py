@@ -1,0 +1,322 @@
+"""Runs for the API: make one, wait for it, follow it, stop it. The work behind the routes, without HTTP."""
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request
+from redis.asyncio import Redis
+from uuid_utils.compat import uuid7
+
+from project4_agent_api.assistants import Assistants
+from project4_agent_api.models import RunStatus
+from project4_agent_api.postgres import Connection, Pool, Row, connected
+from project4_agent_api.runs import queue, signals
+from project4_agent_api.runs.events import START, Event, EventId, Listener, Subscriber, announce_end, end_of, stream_of
+from project4_agent_api.runs.queue import NO_SUCH_RUN, SHOWN, NewRun
+from project4_agent_api.schemas.runs import CancelAction, RunCreate, StatelessRunCreate
+from project4_agent_api.wire import dumps
+from shared.errors import Conflict, DatabaseUnavailable, NotFound
+
+_UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run that is asked for: its ids are chosen before it is stored, so that its maker can listen first."""
+
+    body: RunCreate
+    owner_id: UUID
+    run_id: UUID
+    thread_id: UUID
+    request_id: str | None
+
+    @property
+    def stateless(self) -> bool:
+        """Whether the thread is made for this run."""
+        return isinstance(self.body, StatelessRunCreate)
+
+
+def ask_for(body: RunCreate, owner_id: UUID, thread_id: UUID | None, request_id: str | None) -> Asked:
+    """Choose the ids of a run that is asked for."""
+    return Asked(body, owner_id, uuid7(), thread_id or uuid7(), request_id)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a service.
+
+    Attributes:
+        pool: Of the database.
+        redis: For what is said.
+        subscriber: For what is heard.
+        assistants: What can be asked for.
+        kept_seconds: How long the events of a run that is over are kept.
+    """
+
+    pool: Pool
+    redis: Redis
+    subscriber: Subscriber
+    assistants: Assistants
+    kept_seconds: int
+
+    async def create(self, asked: Asked) -> Row:
+        """Store a run and wake a worker.
+
+        Raises:
+            NotFound: if there is no such assistant or thread.
+            Conflict: if the thread is busy and the run's strategy is `reject`.
+            DatabaseUnavailable: if the database is away.
+        """
+        async with connected(self.pool) as connection:
+            created = await queue.create_run(connection, await self._new_run(connection, asked))
+        await self.announce(asked.body.multitask_strategy or "enqueue", created.stopped)
+        if asked.body.after_seconds:
+            await signals.say_due(self.redis)
+        else:
+            await signals.wake(self.redis, asked.thread_id)
+        return created.run
+
+    async def create_all(self, wanted: Sequence[Asked]) -> list[Row]:
+        """Store some runs, all or none, and wake workers.
+
+        Raises:
+            The same as `create`.
+        """
+        async with connected(self.pool) as connection, connection.transaction():
+            rows = [
+                (await queue.create_run(connection, await self._new_run(connection, asked))).run for asked in wanted
+            ]
+        await signals.wake(self.redis, *(asked.thread_id for asked in wanted))
+        if any(asked.body.after_seconds for asked in wanted):
+            await signals.say_due(self.redis)
+        return rows
+
+    async def _new_run(self, connection: Connection, asked: Asked) -> NewRun:
+        body = asked.body
+        assistant = await self.assistants.resolve(connection, asked.owner_id, body.assistant_id)
+        given = body.config.model_dump(exclude_none=True) if body.config else {}
+        context = assistant.context | (body.context or given.get("configurable") or {})
+        configurable = {
+            **(assistant.config.get("configurable") or {}),
+            **(given.get("configurable") or body.context or {}),
+            **(body.checkpoint.configurable() if body.checkpoint else {}),
+            **({"checkpoint_id": body.checkpoint_id} if body.checkpoint_id else {}),
+            **({"__pregel_strict_resume": True} if body.strict_resume else {}),
+            "thread_id": str(asked.thread_id),
+            "run_id": str(asked.run_id),
+            "graph_id": assistant.graph_id,
+            "assistant_id": str(assistant.assistant_id),
+            "langgraph_auth_user_id": str(asked.owner_id),
+        }
+        return NewRun(
+            run_id=asked.run_id,
+            thread_id=asked.thread_id,
+            owner_id=asked.owner_id,
+            assistant_id=assistant.assistant_id,
+            graph_id=assistant.graph_id,
+            base_metadata=assistant.metadata,
+            metadata=body.metadata or {},
+            arguments={
+                "input": body.input,
+                "command": body.command.model_dump(exclude_none=True) if body.command else None,
+                "config": assistant.config | given | {"configurable": configurable},
+                "context": context,
+                "stream_mode": body.modes(),
+                "interrupt_before": body.interrupt_before,
+                "interrupt_after": body.interrupt_after,
+                "webhook": body.webhook,
+                "feedback_keys": None,
+                "temporary": asked.stateless and body.on_completion != "keep",
+                "subgraphs": bool(body.stream_subgraphs),
+                "resumable": True,
+                "durability": body.how_durable(),
+                "checkpoint_during": body.how_durable() != "exit",
+            },
+            multitask_strategy=body.multitask_strategy or "enqueue",
+            request_id=asked.request_id,
+            after_seconds=body.after_seconds or 0,
+            make_thread=asked.stateless or body.if_not_exists == "create",
+        )
+
+    async def announce(self, action: str, stopped: Sequence[Row]) -> None:
+        """Say which runs were stopped, or are to be."""
+        for run in stopped:
+            if run["status"] == RunStatus.RUNNING:
+                await signals.say_stop(self.redis, run["run_id"], action)
+            else:
+                end = f"{action}\n{{}}".encode()
+                await announce_end(self.redis, run["run_id"], run["attempt"] + 1, end, self.kept_seconds)
+
+    @asynccontextmanager
+    async def hearing_end(self, run_id: UUID) -> AsyncIterator[Listener]:
+        """Listen for a run's end while the block runs.
+
+        Raises:
+            RedisUnavailable: if Redis is away.
+        """
+        async with self.subscriber.listen(end_of(run_id)) as listener:
+            yield listener
+
+    @asynccontextmanager
+    async def hearing_events(self, run_id: UUID) -> AsyncIterator[Listener]:
+        """Listen to a run's events while the block runs.
+
+        Raises:
+            RedisUnavailable: if Redis is away.
+        """
+        async with self.subscriber.listen(stream_of(run_id)) as listener:
+            yield listener
+
+    async def result(self, owner_id: UUID, thread_id: UUID, run_id: UUID, listener: Listener) -> bytes:
+        """Wait for a run's end, and return what it gives, as JSON.
+
+        Args:
+            owner_id: Whose it is.
+            thread_id: Its thread.
+            run_id: Which one.
+            listener: That of `hearing_end`; let it hear None first, if the run may be over.
+        """
+        while True:
+            end = await listener.messages.get()
+            if end is not None:
+                return end.partition(b"\n")[2]
+            if (result := await self.result_now(owner_id, thread_id, run_id)) is not None:
+                return result
+
+    async def result_now(self, owner_id: UUID, thread_id: UUID, run_id: UUID) -> bytes | None:
+        """Return what a run has given, as JSON: that is, what its thread holds; None while it is not over.
+
+        Raises:
+            NotFound: if there is no such run.
+        """
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                """
+                SELECT runs.status, runs.error, threads.values, threads.interrupts, threads.status AS thread_status
+                FROM runs JOIN threads USING (thread_id)
+                WHERE run_id = %s AND thread_id = %s AND runs.owner_id = %s
+                """,
+                [run_id, thread_id, owner_id],
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound(NO_SUCH_RUN)
+        if row["status"] in _UNFINISHED:
+            return None
+        if row["error"] and row["status"] != RunStatus.INTERRUPTED:
+            return dumps({"__error__": row["error"]})
+        asks = [one for asked in row["interrupts"].values() for one in asked]
+        return dumps((row["values"] or {}) | ({"__interrupt__": asks} if asks else {}))
+
+    async def get(self, owner_id: UUID, thread_id: UUID, run_id: UUID) -> Row:
+        """Return a run.
+
+        Raises:
+            NotFound: if there is none.
+        """
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                f"SELECT {SHOWN} FROM runs WHERE run_id = %s AND thread_id = %s AND owner_id = %s",  # noqa: S608
+                [run_id, thread_id, owner_id],
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound(NO_SUCH_RUN)
+        return row
+
+    async def list(self, owner_id: UUID, thread_id: UUID, *, limit: int, offset: int, status: str | None) -> list[Row]:
+        """Return a thread's runs, newest first.
+
+        Raises:
+            NotFound: if there is no such thread.
+        """
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                f"""
+                SELECT {SHOWN} FROM runs WHERE thread_id = %(thread)s AND owner_id = %(owner)s
+                    AND (%(status)s::text IS NULL OR status = %(status)s)
+                ORDER BY due_at DESC, run_id DESC LIMIT %(limit)s OFFSET %(offset)s
+                """,  # noqa: S608  no value in it
+                {"thread": thread_id, "owner": owner_id, "status": status, "limit": limit, "offset": offset},
+            )
+            rows = await cursor.fetchall()
+            if not rows:
+                await queue.require_thread(connection, owner_id, thread_id)
+        return rows
+
+    async def follow(
+        self, owner_id: UUID, thread_id: UUID, run_id: UUID, listener: Listener, after: EventId = START
+    ) -> AsyncGenerator[Event]:
+        """Give the events of a run until its end, which is the last. See `Subscriber.follow`."""
+
+        async def is_over() -> bool:
+            try:
+                run = await self.get(owner_id, thread_id, run_id)
+            except NotFound:  # it was taken back, or its thread was deleted
+                return True
+            return run["status"] not in _UNFINISHED
+
+        async for event in self.subscriber.follow(run_id, listener, after, is_over=is_over):
+            yield event
+
+    async def stop(self, owner_id: UUID, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction) -> None:
+        """Stop runs of a thread.
+
+        Raises:
+            NotFound: if none of them is there and not over.
+        """
+        condition = "thread_id = %(thread)s AND run_id = ANY(%(ids)s)"
+        await self._stop(condition, {"owner": owner_id, "thread": thread_id, "ids": list(run_ids)}, action)
+
+    async def stop_if_there(self, owner_id: UUID, thread_id: UUID, run_id: UUID) -> None:
+        """Stop a run that nobody follows any more, if it is not over."""
+        with contextlib.suppress(NotFound, DatabaseUnavailable):
+            await self.stop(owner_id, thread_id, [run_id], "interrupt")
+
+    async def stop_with_status(self, owner_id: UUID, status: str, action: CancelAction) -> None:
+        """Stop all runs of an owner with a status: `pending`, `running` or `all`.
+
+        Raises:
+            NotFound: if there are none.
+        """
+        await self._stop("%(status)s IN (status, 'all')", {"owner": owner_id, "status": status}, action)
+
+    async def _stop(self, condition: str, parameters: dict[str, Any], action: CancelAction) -> None:
+        async with connected(self.pool) as connection, connection.transaction():
+            cursor = await connection.execute(
+                f"SELECT run_id FROM runs WHERE owner_id = %(owner)s AND {condition}"  # noqa: S608  no value in it
+                " AND status IN ('pending', 'running') ORDER BY run_id FOR UPDATE",
+                parameters,
+            )
+            found = [row["run_id"] for row in await cursor.fetchall()]
+            stopped = await queue.stop_runs(connection, found, action) if found else []
+        if not stopped:
+            raise NotFound("There is no such run that is not over.")
+        await self.announce(action, stopped)
+
+    async def delete(self, owner_id: UUID, thread_id: UUID, run_id: UUID) -> None:
+        """Delete a run that is over, and the checkpoints that it has made.
+
+        Raises:
+            NotFound: if there is none.
+            Conflict: if it is not over.
+        """
+        run = await self.get(owner_id, thread_id, run_id)
+        if run["status"] in _UNFINISHED:
+            raise Conflict("The run is not over. Cancel it first.")
+        async with connected(self.pool) as connection, connection.transaction():
+            await queue.forget_checkpoints(connection, run_id, None)
+            await connection.execute("DELETE FROM runs WHERE run_id = %s", [run_id])
+
+
+async def get_runs(request: Request) -> Runs:
+    """Return the runs of the app."""
+    runs: Runs = request.app.state.runs
+    return runs
+
+
+RunsDep = Annotated[Runs, Depends(get_runs)]

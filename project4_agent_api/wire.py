@@ -1,0 +1,107 @@
+"""JSON of whatever a graph may hold: messages, models, dataclasses, sets; and answers made of it."""
+
+import re
+from base64 import b64encode
+from collections import deque
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import Response
+from langgraph.errors import EmptyInputError, GraphBubbleUp, InvalidUpdateError, TaskNotFound
+from langgraph.types import Send
+from pydantic import BaseModel
+
+from shared.errors import ServiceError
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# An escaped NUL that is not itself the end of an escaped backslash: `\u0000`, and not `\\u0000`.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def dumps(value: object) -> bytes:
+    """Return a value as JSON that PostgreSQL takes too: what is no Unicode text becomes U+FFFD.
+
+    A value of a type that has no JSON form becomes null.
+    """
+    try:
+        encoded = orjson.dumps(value, default=_plain, option=_OPTIONS)
+    except TypeError as error:
+        if "surrogates" not in str(error):
+            raise
+        encoded = orjson.dumps(_without_surrogates(value), default=_plain, option=_OPTIONS)
+    return _NUL.sub(rb"\1\\ufffd", encoded) if b"\\u0000" in encoded else encoded
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911  one line for each kind
+    match value:
+        case BaseModel():
+            return value.model_dump()
+        case Send():
+            return {"node": value.node, "args": value.arg}
+        case BaseException():
+            return error_of(value)
+        case set() | frozenset() | deque():
+            return list(value)
+        case bytes() | bytearray() | memoryview():
+            return b64encode(value).decode()
+        case Mapping():
+            return dict(value)
+        case timedelta():
+            return value.total_seconds()
+        case Decimal():
+            return float(value)
+        case tuple():  # a named one
+            return value._asdict() if hasattr(value, "_asdict") else list(value)
+    return str(value) if isinstance(value, UUID) or type(value).__module__ in {"ipaddress", "pathlib", "re"} else None
+
+
+# What a graph's author raises to say something to its user, and what LangGraph says of a graph. The text of any other
+# exception is a library's: it may quote an address, a header or a key.
+_SPEAKING = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    TimeoutError,
+    InvalidUpdateError,
+    GraphBubbleUp,
+    EmptyInputError,
+    TaskNotFound,
+)
+
+
+def error_of(error: BaseException) -> dict[str, str]:
+    """Return what the owner of a run may know of an exception that its graph has raised."""
+    if isinstance(error, ServiceError):
+        return {"error": type(error).__name__, "message": error.detail}
+    message = str(error) if isinstance(error, _SPEAKING) else "An internal error occurred"
+    return {"error": type(error).__name__, "message": message}
+
+
+def _without_surrogates(value: Any) -> Any:  # noqa: ANN401  any JSON
+    match value:
+        case str():
+            return _SURROGATES.sub("\ufffd", value)
+        case Mapping():
+            return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_without_surrogates(one) for one in value]
+        case BaseModel():
+            return _without_surrogates(value.model_dump())
+    return value
+
+
+class JsonResponse(Response):
+    """An answer in JSON; bytes are JSON already."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """Encode the body."""
+        return content if isinstance(content, bytes) else dumps(content)
