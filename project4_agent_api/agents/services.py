@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
@@ -29,8 +28,3 @@ class Services:
     steps: Steps
     web: WebPages
     mcp_tools: Sequence[BaseTool] = ()
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The model of the search."""
-        return self.steps.searcher.embeddings

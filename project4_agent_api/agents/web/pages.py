@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import cache
 
 import httpcore2
 import httpx2
@@ -25,12 +26,13 @@ _TYPES = {
     "text/plain",
     "text/xml",
 }
-_HEADERS = {
-    "User-Agent": "Mozilla/5.0 (compatible; agent-api)",
-    "Accept": ", ".join(sorted(_TYPES)),
+_HEADERS = [
+    (b"User-Agent", b"Mozilla/5.0 (compatible; agent-api)"),
+    (b"Accept", ", ".join(sorted(_TYPES)).encode()),
     # What is packed can be a thousand times as long when it is unpacked.
-    "Accept-Encoding": "identity",
-}
+    (b"Accept-Encoding", b"identity"),
+]
+_ssl_context = cache(httpx2.create_ssl_context)  # it reads the certificates of all authorities
 
 
 class PageError(Exception):
@@ -106,14 +108,14 @@ class WebPages:
     @asynccontextmanager
     async def _get(self, url: httpx2.URL) -> AsyncIterator[httpcore2.Response]:
         async with httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(),
+            ssl_context=_ssl_context(),
             max_connections=1,
             network_backend=PublicAddresses(self.resolve, self.backend),
         ) as pool:
             target = httpcore2.URL(
                 scheme=url.raw_scheme, host=url.raw_host, port=url.port or _PORTS[url.scheme], target=url.raw_path
             )
-            headers = {**_HEADERS, "Host": url.netloc.decode("ascii")}
+            headers = [*_HEADERS, (b"Host", url.netloc)]
             async with pool.stream("GET", target, headers=headers) as response:
                 yield response
 

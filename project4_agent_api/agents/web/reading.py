@@ -6,6 +6,7 @@ from lxml.etree import HTMLParser, LxmlError
 
 from project3_rag_docs.parsing.decoding import clean
 from project3_rag_docs.parsing.html import VisibleText, declared_encoding
+from project3_rag_docs.parsing.sections import Section
 
 _HTML = {"text/html", "application/xhtml+xml"}
 _BLOCK = 64 * 1024
@@ -36,7 +37,7 @@ def _known(encoding: str | None) -> str:
 def _visible(text: str) -> str:
     visible = VisibleText()
     parser = HTMLParser(target=visible, no_network=True)
-    sections = []
+    sections: list[Section] = []
     try:
         for start in range(0, len(text), _BLOCK):
             parser.feed(text[start : start + _BLOCK])
