@@ -1,9 +1,9 @@
 """The graph `agent`: LangChain's agent loop, with tools, memory, approval, and an end to every run.
 
-    before the model   the limit of calls, then the summary of what is old
-    the model          the first that answers
-    after the model    its call is counted, what is unusable mended, too many calls refused, a person asked
-    the tools          side by side; what goes wrong in one is told to the model
+before the model   the limit of calls, then the summary of what is old
+the model          the first that answers
+after the model    its call is counted, what is unusable mended, too many calls refused, a person asked
+the tools          side by side; what goes wrong in one is told to the model
 """
 
 from typing import Any

@@ -43,10 +43,7 @@ _FILTERED = "The model's provider withheld the answer to this. Please put it dif
 def approval(tools: list[str]) -> HumanInTheLoopMiddleware[Any, Any, Any]:
     """Make the middleware that asks a person before some tools are called."""
     return HumanInTheLoopMiddleware(
-        {
-            name: {"allowed_decisions": ["approve", "edit", "reject", "respond"], "when": _is_pending}
-            for name in tools
-        }
+        {name: {"allowed_decisions": ["approve", "edit", "reject", "respond"], "when": _is_pending} for name in tools}
     )
 
 

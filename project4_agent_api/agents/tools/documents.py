@@ -8,10 +8,10 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from pydantic import Field
 
+from project3_rag_docs.answering import citation_of
 from project3_rag_docs.chain import Steps, passages_text
-from project3_rag_docs.citations import best_sentence
+from project3_rag_docs.citations import Cited, best_sentence
 from project3_rag_docs.lexical import analyse
-from project3_rag_docs.schemas import Citation
 from project4_agent_api.agents.asking import owner_of
 
 NAME = "search_documents"
@@ -41,14 +41,7 @@ def search_documents_tool(steps: Steps) -> BaseTool:
         first = _first_number(runtime.state["messages"], runtime.tool_call_id)
         terms = analyse(query).terms
         citations = [
-            Citation(
-                marker=number,
-                document_id=hit.document_id,
-                filename=hit.filename,
-                page=hit.page,
-                chunk_id=hit.chunk_id,
-                quote=best_sentence(hit.text, terms),
-            ).model_dump(mode="json")
+            citation_of(Cited(number, hit, best_sentence(hit.text, terms))).model_dump(mode="json")
             for number, hit in enumerate(passages, start=first)
         ]
         text = passages_text(passages, first) if passages else "Nothing was found in the user's documents."
