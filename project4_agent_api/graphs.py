@@ -2,15 +2,15 @@
 
 A graph is a compiled graph, a `StateGraph` that is still to be compiled, an `@entrypoint` of the functional API, or a
 factory: a function, `async` or not, or an asynchronous context manager, that gives one of these. A factory may take the
-run's `RunnableConfig`, LangGraph's `ServerRuntime`, and (ours alone) `Services`. One that takes neither of the first two
-is called once, at the start; the others, and all context managers, for each run.
+run's `RunnableConfig`, LangGraph's `ServerRuntime`, and (ours alone) `Services`. One that takes neither of the first
+two is called once, at the start; the others, and all context managers, for each run.
 """
 
 import asyncio
 import copy
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -60,7 +60,7 @@ class Graphs:
             ConfigurationError: of one line that names the graph and what is wrong with it.
         """
         # In a thread: what a module does when it is imported may want an event loop of its own.
-        named = dict(_BUILT_IN) | (await asyncio.to_thread(langgraph_json.read, path) if path else {})
+        named = {**_BUILT_IN, **(await asyncio.to_thread(langgraph_json.read, path) if path else {})}
         graphs: dict[str, Graph | _Factory] = {}
         for name, graph in named.items():
             try:
@@ -135,7 +135,7 @@ async def _loaded(name: str, value: object, services: Services) -> "Graph | _Fac
         if factory.every_run:
             return factory
         value = await _tried(factory.call(None, None), "its factory failed")
-        if hasattr(value, "__aenter__"):
+        if isinstance(value, AbstractAsyncContextManager):
             return factory
     try:
         return _compiled(name, value)
@@ -179,7 +179,7 @@ class _Factory:
     async def make(self, stack: AsyncExitStack, config: RunnableConfig, runtime: "ServerRuntime[Any]") -> object:
         """Call it for a run; what it has to clean up afterwards is put on the stack."""
         made = await self.call(config, runtime)
-        return await stack.enter_async_context(made) if hasattr(made, "__aenter__") else made  # type: ignore[arg-type]  # it is one
+        return await stack.enter_async_context(made) if isinstance(made, AbstractAsyncContextManager) else made
 
 
 def _factory_of(function: Callable[..., Any], services: Services) -> _Factory:
@@ -199,7 +199,7 @@ def _factory_of(function: Callable[..., Any], services: Services) -> _Factory:
             given[parameter.name] = kind
         elif parameter.default is inspect.Parameter.empty:
             raise ConfigurationError(
-                f"its factory takes {parameter.name!r}; a factory may take a RunnableConfig, a ServerRuntime and Services"
+                f"its factory takes {parameter.name!r}; it may take a RunnableConfig, a ServerRuntime and Services"
             )
     return _Factory(function, given, services, every_run=manages or bool({"config", "runtime"} & set(given.values())))
 

@@ -95,8 +95,8 @@ def read(path: Path) -> Mapping[str, NamedGraph]:
     for dependency in [".", *file.dependencies]:
         _provide(dependency, folder, path)
     found = {}
-    for name, entry in file.graphs.items():
-        entry = entry if isinstance(entry, _Entry) else _Entry(path=entry)
+    for name, given in file.graphs.items():
+        entry = given if isinstance(given, _Entry) else _Entry(path=given)
         try:
             found[name] = NamedGraph(_imported(entry.path, folder), entry.description)
         except ConfigurationError as error:
@@ -176,7 +176,7 @@ def _imported(source: str, folder: Path) -> object:
         raise ConfigurationError(f"there is no file {place}")
     try:
         module = _module_of_file((folder / place).resolve()) if is_file else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a module may raise anything, and it is not ours
         logger.opt(exception=error).debug("importing {} failed", place)
         line = (str(error).strip().splitlines() or [""])[0][:200]
         raise ConfigurationError(f"importing {place} failed: {type(error).__name__}: {line}") from None

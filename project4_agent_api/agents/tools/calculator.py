@@ -1,7 +1,7 @@
 """Arithmetic, for models that are bad at it.
 
-An expression is parsed and walked; nothing of it is ever executed. Its numbers are decimals of 60 digits, so 0.1 + 0.2 is
-0.3, and neither a number's size nor the time for one operation grows with what is asked.
+An expression is parsed and walked; nothing of it is ever executed. Its numbers are decimals of 60 digits, so 0.1 + 0.2
+is 0.3, and neither a number's size nor the time for one operation grows with what is asked.
 """
 
 import ast
@@ -56,8 +56,8 @@ def calculator(expression: str) -> str:
 
     Args:
         expression: The sum, for example "2 * (3 + 4) / 7", "sqrt(2) ** 3" or "round(100 / 3, 2)". It can use
-            + - * / // % **, brackets, pi and e, and the functions abs, ceil, cos, exp, factorial, floor, ln, log (to the
-            base 10, or to a second argument), max, min, round, sin, sqrt, sum and tan, with angles in radians.
+            + - * / // % **, brackets, pi and e, and the functions abs, ceil, cos, exp, factorial, floor, ln, log (to
+            the base 10, or to a second argument), max, min, round, sin, sqrt, sum and tan, with angles in radians.
     """
     return calculate(expression)
 
