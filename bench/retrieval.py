@@ -145,7 +145,7 @@ class Index:
                     rankings["search"].append(self._passages(hit.document_id for hit in hits))
                     for name, rank in (("BM25 alone", _by_words), ("vectors alone", _by_meaning)):
                         found = await rank(session, query, embedding)
-                        ids = await search.hits_of(session, [hit.key for hit in found])
+                        ids = await search.hits_of(session, [hit.key for hit in found], {})
                         rankings[name].append(self._passages(hit.document_id for hit in ids))
         finally:
             await engine.dispose()

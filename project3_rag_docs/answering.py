@@ -90,7 +90,7 @@ class DocumentAnswerer:
             yield Token(text=text)
         yield AnswerDone(
             id=uuid4(),
-            citations=[_citation(one) for one in cited.citations()],
+            citations=[citation_of(one) for one in cited.citations()],
             model=model,
             usage=usage,
             latency_ms=milliseconds_since(started),
@@ -116,7 +116,8 @@ def _sources(passages: Sequence[Hit]) -> list[Source]:
     ]
 
 
-def _citation(cited: Cited) -> Citation:
+def citation_of(cited: Cited) -> Citation:
+    """Write down what a part of an answer rests on."""
     passage = cited.passage
     return Citation(
         marker=cited.marker,

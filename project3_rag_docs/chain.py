@@ -76,10 +76,9 @@ class Steps:
 
     def prompt(self, state: State) -> list[BaseMessage]:
         """Write down what the model is shown."""
-        passages = "\n".join(map(_passage, range(1, len(state["passages"]) + 1), state["passages"]))
         return [
             SystemMessage(SYSTEM_PROMPT),
-            HumanMessage(f"<passages>\n{passages}\n</passages>\n\nQuestion: {state['question']}"),
+            HumanMessage(f"{passages_text(state['passages'])}\n\nQuestion: {state['question']}"),
         ]
 
 
@@ -96,6 +95,12 @@ def within(hits: Sequence[Hit], tokens: int) -> list[Hit]:
 
 def _found_nothing(state: State) -> bool:
     return not state["passages"]
+
+
+def passages_text(passages: Sequence[Hit], first: int = 1) -> str:
+    """Write passages down as quoted material, numbered from `first` on."""
+    written = "\n".join(_passage(number, hit) for number, hit in enumerate(passages, start=first))
+    return f"<passages>\n{written}\n</passages>"
 
 
 def _passage(number: int, hit: Hit) -> str:

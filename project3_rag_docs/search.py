@@ -8,7 +8,7 @@ Plain fusion of all three would bury what is written in the other language: it h
 only one of the rankings can ever name it. Measured on a bilingual index: nDCG@10 .628 fused plainly, .92 so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -36,7 +36,10 @@ _K1, _B = 1.2, 0.75
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that was found. A higher score is better; scores of two searches cannot be compared."""
+    """A chunk that was found. A higher score is better; scores of two searches cannot be compared.
+
+    `similarity` is the cosine of its embedding with the query's; None where the chunk was found by its words alone.
+    """
 
     chunk_id: UUID
     document_id: UUID
@@ -45,6 +48,7 @@ class Hit:
     heading: str | None
     text: str
     score: float
+    similarity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,16 +133,18 @@ async def search(
     limit = max(_CANDIDATES, 2 * k)
     own: list[list[Found]] = []
     foreign: list[Found] = []
+    similar: list[Found] = []
     vector = vector_text(embedding)
     for language, corpus in corpora.items():
         if language == analysis.language:
-            own.append(await by_words(session, scope, corpus, analysis.terms, limit))
-            own.append(await by_meaning(session, scope, corpus, vector, limit))
+            alike = await by_meaning(session, scope, corpus, vector, limit)
+            own += [await by_words(session, scope, corpus, analysis.terms, limit), alike]
         else:
-            foreign = await by_meaning(session, scope, corpus, vector, limit)
+            alike = foreign = await by_meaning(session, scope, corpus, vector, limit)
+        similar += alike
     mixed = interleave(fuse(own), good_ones(foreign))
     ranked = dict.fromkeys([*mixed, *(found.key for found in foreign)])  # the others at the end: rather they than none
-    return await hits_of(session, list(ranked)[:k])
+    return await hits_of(session, list(ranked)[:k], {found.key: found.score for found in similar})
 
 
 def fuse(rankings: Sequence[Sequence[Found]]) -> list[tuple[int, int]]:
@@ -327,8 +333,16 @@ def vector_text(embedding: Sequence[float]) -> str:
     return HalfVector(list(embedding)).to_text()
 
 
-async def hits_of(session: AsyncSession, ranked: Sequence[tuple[int, int]]) -> list[Hit]:
-    """Read the chunks of a ranking, in its order."""
+async def hits_of(
+    session: AsyncSession, ranked: Sequence[tuple[int, int]], similarities: Mapping[tuple[int, int], float]
+) -> list[Hit]:
+    """Read the chunks of a ranking, in its order.
+
+    Args:
+        session: For the query.
+        ranked: The keys of chunks, the best first.
+        similarities: The cosines that are known of them.
+    """
     statement = text("""
         SELECT chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text FROM documents
         JOIN chunks ON chunks.document_id = documents.id
@@ -338,5 +352,8 @@ async def hits_of(session: AsyncSession, ranked: Sequence[tuple[int, int]]) -> l
         ORDER BY place
     """)
     parameters = {"documents": [document for document, _ in ranked], "chunks": [chunk for _, chunk in ranked]}
-    rows = await session.execute(statement, parameters)
-    return [Hit(**row, score=1 / rank) for rank, row in enumerate(rows.mappings(), start=1)]
+    rows = (await session.execute(statement, parameters)).mappings()
+    return [
+        Hit(**row, score=1 / rank, similarity=similarities.get(key))
+        for rank, (key, row) in enumerate(zip(ranked, rows, strict=True), start=1)
+    ]

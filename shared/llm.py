@@ -5,9 +5,9 @@ route, a chain, an agent): it is given a bounded time, and it fails with the ser
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import httpx2
 import openai
@@ -25,6 +25,7 @@ from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, 
 from shared.settings import Settings
 
 ChatModel = Runnable[LanguageModelInput, AIMessage]
+Output = TypeVar("Output")
 
 _CONNECT_SECONDS = 5.0
 _LONGEST_RETRY_AFTER = 2.0  # seconds: a longer wait is the client's to choose, so it is told instead
@@ -43,16 +44,12 @@ def create_http_client(settings: Settings) -> httpx2.AsyncClient:
     )
 
 
-def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel:
-    """Make the chat model that the settings name, with its fallbacks.
+def create_chat_models(settings: Settings, http: httpx2.AsyncClient) -> "list[EndpointChatModel]":
+    """Make the chat models that the settings name: the first, and those that stand in for it, in their order.
 
     Args:
-        settings: Names the endpoint, the models in their order, the time for each and its retries.
+        settings: Names the endpoint, the models, the time for each and its retries.
         http: From `create_http_client`.
-
-    Returns:
-        A Runnable: messages in, an `AIMessage` out; `astream` gives its chunks. Both raise `ModelUnavailable`,
-        `ModelTimeout` or `InputTooLongForModel`. A stream falls back only until its first chunk.
     """
     client = openai.AsyncOpenAI(
         base_url=settings.openai_base_url,
@@ -60,7 +57,7 @@ def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel
         max_retries=settings.llm_max_retries,
         http_client=http,
     )
-    first, *others = [
+    return [
         EndpointChatModel(
             model=name,
             api_key=client.api_key,
@@ -73,9 +70,28 @@ def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel
         )
         for name in (settings.llm_model, *settings.llm_fallback_models)
     ]
+
+
+def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel:
+    """Make the chat model that the settings name, with its fallbacks.
+
+    Args:
+        settings: As for `create_chat_models`.
+        http: From `create_http_client`.
+
+    Returns:
+        A Runnable: messages in, an `AIMessage` out; `astream` gives its chunks. Both raise `ModelUnavailable`,
+        `ModelTimeout` or `InputTooLongForModel`. A stream falls back only until its first chunk.
+    """
+    return with_fallbacks(create_chat_models(settings, http))
+
+
+def with_fallbacks(models: Sequence[Runnable[LanguageModelInput, Output]]) -> Runnable[LanguageModelInput, Output]:
+    """Let the first of some models answer, and the next one where it fails."""
+    first, *others = models
     if not others:
         return first
-    return cast("ChatModel", first.with_fallbacks(others, exceptions_to_handle=(ModelUnavailable, ModelTimeout)))
+    return first.with_fallbacks(others, exceptions_to_handle=(ModelUnavailable, ModelTimeout))
 
 
 def create_embeddings(
@@ -150,6 +166,23 @@ class EndpointChatModel(ChatOpenAI):
             if not result.generations:
                 raise ModelUnavailable(_BROKEN)
             return result
+
+    def _create_chat_result(
+        self, response: dict[str, Any] | openai.BaseModel, generation_info: dict[str, Any] | None = None
+    ) -> ChatResult:
+        result = super()._create_chat_result(response, generation_info)
+        if isinstance(response, dict):
+            for generation, choice in zip(result.generations, response["choices"], strict=True):
+                _say_refusal(generation.message, choice["message"])
+        return result
+
+    def _convert_chunk_to_generation_chunk(
+        self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
+    ) -> ChatGenerationChunk | None:
+        generation = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
+        if generation and (choices := chunk.get("choices")):
+            _say_refusal(generation.message, choices[0]["delta"])
+        return generation
 
     async def _astream(
         self,
@@ -242,6 +275,12 @@ class UntypedCompletions:
             stream=stream,
             stream_cls=openai.AsyncStream[object],
         )
+
+
+def _say_refusal(message: BaseMessage, sent: dict[str, Any]) -> None:
+    # A refusal comes in a field of its own, and the content is null: without this, as an answer of no words.
+    if not message.content and isinstance(refusal := sent.get("refusal"), str):
+        message.content = refusal
 
 
 def _tool_calls(chunk: ChatGenerationChunk) -> list[ToolCallChunk]:

@@ -120,8 +120,8 @@ def load_settings(cls: type[SettingsT]) -> SettingsT:
 def _explain(cls: type[Settings], loc: tuple[int | str, ...], message: str) -> str:
     if not loc:
         return message.removeprefix("Value error, ")
-    name = str(loc[0]).upper()
-    if message == "Field required":
+    name = ".".join([str(loc[0]).upper(), *map(str, loc[1:])])
+    if message == "Field required" and len(loc) == 1:
         module = cls.__module__.split(".", maxsplit=1)[0].split("_", maxsplit=1)[0]
         return f"{name} is not set (`make run-{module}` starts an embedded service for it)"
     return f"{name}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,53 @@
+"""What the agent remembers of a user, from one thread to another.
+
+The store that a run is given shows the user's own items only, so no namespace here names anybody.
+"""
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Annotated
+
+from langchain.tools import ToolRuntime
+from langchain_core.tools import ToolException, tool
+from langgraph.store.base import BaseStore
+from pydantic import Field
+
+NAMESPACE = ("memories",)
+_LONGEST = 1000  # characters of one memory
+_RECALLED = 5
+
+
+@tool(parse_docstring=True)
+async def remember(fact: Annotated[str, Field(min_length=1, max_length=_LONGEST)], runtime: ToolRuntime) -> str:
+    """Remember a fact about the user for later conversations, when the user asks to, or tells something lasting.
+
+    Args:
+        fact: The fact, as a sentence that can be understood alone.
+        runtime: The run's.
+    """
+    text = " ".join(fact.split())
+    # The same fact is one memory, however often it is told.
+    key = blake2b(text.casefold().encode(), digest_size=16).hexdigest()
+    value = {"text": text, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    await _store(runtime).aput(NAMESPACE, key, value, index=["text"])
+    return f"Remembered: {text}"
+
+
+@tool(parse_docstring=True)
+async def recall(query: Annotated[str, Field(min_length=1, max_length=_LONGEST)], runtime: ToolRuntime) -> str:
+    """Recall what the user said in earlier conversations: what do you remember, what do you know about me.
+
+    Args:
+        query: What it is about, in words.
+        runtime: The run's.
+    """
+    items = await _store(runtime).asearch(NAMESPACE, query=query, limit=_RECALLED)
+    if not items:
+        return "Nothing is remembered yet."
+    return "\n".join(f"- {item.value['text']} (since {item.value['created_at'][:10]})" for item in items)
+
+
+def _store(runtime: ToolRuntime) -> BaseStore:
+    if runtime.store is None:
+        raise ToolException("Nothing can be remembered here: this run has no store.")
+    return runtime.store
