@@ -13,6 +13,10 @@ if sys.argv[1:] == ["migrate"]:
 from project3_rag_docs.reindex import check_index
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
+from project4_agent_api.worker import create_worker
 from shared.serve import serve
 
-serve(Settings, create_app, check=check_index)
+if sys.argv[1:2] == ["worker"]:
+    serve(Settings, create_worker, check=check_index, arguments=sys.argv[2:], port_setting="worker_port")
+else:
+    serve(Settings, create_app, check=check_index)

@@ -40,7 +40,9 @@ class LiveResponse(Response):
         headers: Mapping[str, str],
         at_once: bool,
     ) -> None:
-        super().__init__(media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers})
+        super().__init__(
+            media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers}
+        )
         del self.headers["content-length"]
         self._body = body
         self._ping = ping
@@ -102,7 +104,9 @@ def encoded(event: Event) -> bytes:
 
 def _error_event(error: ServiceError, request_id: str | None) -> bytes:
     problem = problem_of(error, request_id).model_dump(exclude_none=True)
-    return b"event: error\r\ndata: %b\r\n\r\n" % dumps(problem | {"error": type(error).__name__, "message": error.detail})
+    return b"event: error\r\ndata: %b\r\n\r\n" % dumps(
+        problem | {"error": type(error).__name__, "message": error.detail}
+    )
 
 
 def event_stream(events: AsyncGenerator[bytes], headers: Mapping[str, str]) -> LiveResponse:

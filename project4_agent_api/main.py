@@ -9,11 +9,13 @@ from project1_qa_api.routes import ask
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
+from project4_agent_api import resources
 from project4_agent_api.accounts.lock import Locked
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.models import AccountRole
-from project4_agent_api.routes import api_keys, auth
+from project4_agent_api.postgres import pool
+from project4_agent_api.routes import api_keys, assistants, auth, runs, threads
 from project4_agent_api.settings import Settings
 from shared import health
 from shared.app import build_app
@@ -38,11 +40,18 @@ ROUTERS = [
     Locked(ask.router),
     Locked(users.router, messages.router, role=AccountRole.ADMIN),
     Locked(documents.router, answers.router),
+    Locked(assistants.router),
+    Locked(threads.router),
+    Locked(runs.router),
 ]
 RESOURCES = [
-    *stage3.RESOURCES,
+    *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here
     redis,
     accounts,
+    pool,
+    resources.graphs,
+    resources.channels,
+    resources.runs,
 ]
 PANELS = [
     *stage3.PANELS,

@@ -70,6 +70,7 @@ class Settings(Stage3Settings):
     access_token_minutes: int = Field(default=15, ge=1, le=1440, description="How long an access token is good for.")
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="How long a sign-in lasts without use.")
 
+    worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
     worker_concurrency: int = Field(default=20, ge=1, le=1000, description="Runs that a worker executes at once.")
     run_timeout_seconds: float = Field(default=3600, gt=0, description="How long one run may take.")
     run_attempts: int = Field(default=3, ge=1, le=100, description="How often a run is begun that a worker died at.")

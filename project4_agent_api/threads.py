@@ -243,7 +243,8 @@ class Threads:
         """
         async with connected(self.pool) as connection:
             cursor = await connection.execute(
-                "SELECT thread_id FROM threads WHERE owner_id = %s AND thread_id = ANY(%s)", [owner_id, list(thread_ids)]
+                "SELECT thread_id FROM threads WHERE owner_id = %s AND thread_id = ANY(%s)",
+                [owner_id, list(thread_ids)],
             )
             own = [row["thread_id"] for row in await cursor.fetchall()]
             if strategy == "delete":
@@ -311,7 +312,9 @@ class Threads:
             raise InvalidRequest("The thread has no graph yet: begin a run on it, or make it with `graph_id`.")
         if row["status"] == ThreadStatus.BUSY:
             raise Conflict("The thread has a run that is not over.")
-        checkpoint = change.checkpoint or (Checkpoint(checkpoint_id=change.checkpoint_id) if change.checkpoint_id else None)
+        checkpoint = change.checkpoint or (
+            Checkpoint(checkpoint_id=change.checkpoint_id) if change.checkpoint_id else None
+        )
         async with self._graph_of(owner_id, row) as graph:
             with _refused_updates():
                 changed = await graph.aupdate_state(

@@ -6,7 +6,7 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import uvicorn
@@ -21,6 +21,9 @@ def serve(
     settings_class: type[SettingsT],
     create_app: Callable[[SettingsT], FastAPI],
     check: Callable[[SettingsT], Coroutine[Any, Any, None]] | None = None,
+    *,
+    arguments: Sequence[str] | None = None,
+    port_setting: str = "port",
 ) -> None:
     """Read the settings, listen on `HOST` and `PORT`, and serve until a stop signal.
 
@@ -28,18 +31,21 @@ def serve(
         settings_class: The stage's.
         create_app: Makes its app.
         check: Raises a `ConfigurationError` where the settings do not go with what is stored.
+        arguments: Of the command line; those of the process if not given.
+        port_setting: Which setting names the port.
 
     With `--fd N` the open socket N is served instead, as the launcher (or systemd) hands it over.
     Ends the process with status 2 and one line where the settings are wrong or the port is taken.
     """
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--fd", type=int, help="number of an open listening socket")
-    fd: int | None = arguments.parse_args().fd
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, help="number of an open listening socket")
+    fd: int | None = parser.parse_args(arguments).fd
     try:
         settings = load_settings(settings_class)
         if check:
             asyncio.run(check(settings))
-        listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
+        port: int = getattr(settings, port_setting)
+        listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, port)
     except ConfigurationError as error:
         sys.exit(_complain(error))
     configure_logging(settings)

@@ -196,9 +196,7 @@ async def find_state_at(
 
 
 @router.post("/{thread_id}/state", responses=documented(NotFound, Conflict), response_model=StateChanged)
-async def update_state(
-    thread_id: ThreadId, body: StateChange, owner_id: CurrentOwner, threads: ThreadsDep
-) -> Response:
+async def update_state(thread_id: ThreadId, body: StateChange, owner_id: CurrentOwner, threads: ThreadsDep) -> Response:
     """Write into a thread's state, as if a node had; from an earlier checkpoint, this begins another branch."""
     changed = await threads.change_state(owner_id, thread_id, body)
     checkpoint = checkpoint_of(changed) or {}

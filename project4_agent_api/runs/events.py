@@ -183,9 +183,8 @@ class Publisher:
             await self._news.wait()
             self._news.clear()
             batch, size = self._take()
-            while not await self._write(
-                batch
-            ):  # what cannot be written yet is kept, and the runs go on until it is much
+            # What cannot be written yet is kept, and the runs go on until it is too much.
+            while not await self._write(batch):
                 await asyncio.sleep(_BACK_OFF_SECONDS)
             self._bytes -= size
             if self._bytes <= _MOST_BYTES:

@@ -229,5 +229,3 @@ def command_of(command: dict[str, Any]) -> Command[Any]:
         resume=command.get("resume"),
         goto=[place if isinstance(place, str) else Send(place["node"], place.get("input")) for place in places],
     )
-
-

@@ -48,9 +48,7 @@ class Followed:
         async for _ in self.result():
             yield b"{}"
 
-    async def events(
-        self, after: EventId = START, modes: Collection[str] | None = None
-    ) -> AsyncGenerator[bytes]:
+    async def events(self, after: EventId = START, modes: Collection[str] | None = None) -> AsyncGenerator[bytes]:
         """Give the run's events as they are sent.
 
         Args:

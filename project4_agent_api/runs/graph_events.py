@@ -2,8 +2,8 @@
 
 The names and forms are those of LangGraph's own server: `values`, `updates`, `custom`, `tasks`, `checkpoints`, `debug`
 and `events` as the graph gives them; `messages` with each message so far (`messages/partial`) or whole
-(`messages/complete`); `messages-tuple` as an event `messages` with a chunk and its metadata. Of a subgraph, the name ends
-with its namespace: `values|agent:1`.
+(`messages/complete`); `messages-tuple` as an event `messages` with a chunk and its metadata. Of a subgraph, the name
+ends with its namespace: `values|agent:1`.
 """
 
 from collections.abc import AsyncGenerator, Sequence

@@ -214,8 +214,8 @@ async def free_expired(connection: Connection, most_attempts: int) -> list[Row]:
     """Take back the runs whose workers have said nothing for longer than their lease.
 
     Returns:
-        `run_id`, `thread_id`, `status`, `attempt` and `error` of each: `pending`, to be begun again, or `error` after too
-        many attempts, which its thread says too.
+        `run_id`, `thread_id`, `status`, `attempt` and `error` of each: `pending`, to be begun again, or `error` after
+        too many attempts, which its thread says too.
     """
     cursor = await connection.execute(
         """

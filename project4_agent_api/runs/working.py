@@ -24,8 +24,6 @@ from shared.redis import REDIS_AWAY
 _BACK_OFF_SECONDS = 1.0
 _BEATS = 3  # in one lease: two may be lost
 
-FireSchedules = Callable[[], Awaitable[None]]
-
 
 class RunWorker:
     """Executes runs, as many at once as it has slots.
@@ -37,7 +35,6 @@ class RunWorker:
         waiting_redis: A client whose answers may take for ever.
         subscriber: Hears what is said to all workers.
         engine: Executes.
-        fire_schedules: Stores the runs of schedules that are due.
     """
 
     def __init__(
@@ -49,7 +46,6 @@ class RunWorker:
         waiting_redis: Redis,
         subscriber: Subscriber,
         engine: Engine,
-        fire_schedules: FireSchedules,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -57,7 +53,6 @@ class RunWorker:
         self._waiting_redis = waiting_redis
         self._subscriber = subscriber
         self._engine = engine
-        self._fire_schedules = fire_schedules
         self._claim = uuid4()
         self._slots = asyncio.Semaphore(settings.worker_concurrency)
         self._executions: dict[UUID, Execution] = {}
@@ -158,8 +153,9 @@ class RunWorker:
             return
         if execution.stop_reason == ROLLBACK:
             await queue.forget_checkpoints(connection, run_id, self._claim)
-            status, mine = "rollback", await queue.delete_run(
-                connection, run_id, self._claim, await execution.state_before()
+            status, mine = (
+                "rollback",
+                await queue.delete_run(connection, run_id, self._claim, await execution.state_before()),
             )
         elif outcome.ending is None:
             await queue.give_back(connection, run_id, self._claim)
@@ -220,7 +216,6 @@ class RunWorker:
             self._look.clear()
             seconds: float | None = _BACK_OFF_SECONDS
             try:
-                await self._fire_schedules()
                 await self._free_expired()
                 async with connected(self._pool) as connection:
                     threads = await queue.due_threads(connection, self._settings.worker_concurrency)

@@ -83,7 +83,9 @@ class RunSettings(RequestBody):
     stream_mode: StreamMode | Annotated[list[StreamMode], Field(max_length=20)] | None = None
     stream_subgraphs: bool | None = None
     stream_resumable: bool | None = Field(default=None, description="Every stream is.")
-    durability: Durability | None = Field(default=None, description="When checkpoints are stored: `async` if not given.")
+    durability: Durability | None = Field(
+        default=None, description="When checkpoints are stored: `async` if not given."
+    )
     checkpoint_during: bool | None = Field(default=None, description="The older form of `durability`.")
 
     @model_validator(mode="after")

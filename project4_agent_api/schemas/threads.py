@@ -16,7 +16,7 @@ from project4_agent_api.schemas.common import (
     SearchLimit,
 )
 from project4_agent_api.schemas.runs import Checkpoint, CheckpointId, CommandBody
-from shared.schemas import INTEGRAL, RequestBody
+from shared.schemas import RequestBody
 
 ThreadField = Literal[
     "thread_id",

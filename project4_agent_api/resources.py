@@ -1,0 +1,92 @@
+"""What stage 4's processes open at their start, in the order in which one needs the other."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from project3_rag_docs.chain import Steps
+from project4_agent_api.agents.mcp import load_mcp_tools
+from project4_agent_api.agents.services import Services
+from project4_agent_api.agents.web.pages import WebPages
+from project4_agent_api.assistants import Assistants
+from project4_agent_api.checkpoints import Checkpoints
+from project4_agent_api.graphs import Graphs
+from project4_agent_api.runs.events import Publisher, Subscriber
+from project4_agent_api.runs.execution import Engine
+from project4_agent_api.runs.service import Runs
+from project4_agent_api.runs.working import RunWorker
+from project4_agent_api.settings import Settings
+from project4_agent_api.store import create_store
+from project4_agent_api.threads import Threads
+from shared.llm import create_chat_models
+from shared.redis import create_redis
+
+
+@asynccontextmanager
+async def graphs(app: FastAPI) -> AsyncIterator[None]:
+    """Load the graphs, and open where they keep what they know."""
+    settings: Settings = app.state.settings
+    state = app.state
+    services = Services(
+        settings=settings,
+        chat_models=create_chat_models(settings, state.model_http),
+        steps=Steps(state.searcher, state.reranker, state.chat_model, settings.context_tokens),
+        web=WebPages(settings.fetch_timeout_seconds, settings.fetch_max_kb * 1024),
+        mcp_tools=await load_mcp_tools(settings.mcp_servers),
+    )
+    state.graphs = await Graphs.load(settings.langgraph_config, services)
+    state.assistants = Assistants(state.graphs.names())
+    state.checkpoints = Checkpoints(state.pool)
+    async with create_store(state.pool, settings, state.embeddings) as state.store:
+        yield
+
+
+@asynccontextmanager
+async def channels(app: FastAPI) -> AsyncIterator[None]:
+    """Hear what is said through Redis."""
+    client = create_redis(app.state.settings, answer_seconds=None)
+    app.state.waiting_redis = client
+    app.state.subscriber = Subscriber(client)
+    try:
+        async with app.state.subscriber.running():
+            yield
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def runs(app: FastAPI) -> AsyncIterator[None]:
+    """Put threads and their runs on `app.state`."""
+    state = app.state
+    state.threads = Threads(state.pool, state.checkpoints, state.graphs, state.store)
+    state.runs = Runs(
+        pool=state.pool,
+        redis=state.redis,
+        subscriber=state.subscriber,
+        assistants=state.assistants,
+        kept_seconds=state.settings.run_events_seconds,
+    )
+    yield
+
+
+@asynccontextmanager
+async def run_worker(app: FastAPI) -> AsyncIterator[None]:
+    """Execute runs in this process."""
+    settings: Settings = app.state.settings
+    state = app.state
+    publisher = Publisher(
+        state.redis,
+        kept_seconds=settings.run_events_seconds,
+        longest_seconds=int(settings.run_timeout_seconds) + settings.run_events_seconds,
+    )
+    worker = RunWorker(
+        settings,
+        pool=state.pool,
+        redis=state.redis,
+        waiting_redis=state.waiting_redis,
+        subscriber=state.subscriber,
+        engine=Engine(state.graphs, state.checkpoints, state.store, publisher, settings.run_timeout_seconds),
+    )
+    async with publisher.running(), worker.working():
+        yield

@@ -1,0 +1,40 @@
+"""The worker, put together: it executes runs, reads documents and fires schedules. `python -m project4_agent_api worker`.
+
+Any number of them work beside any number of API processes, on one database and one Redis. It serves nothing but
+`/health` and `/ready`, for whoever looks after it.
+"""
+
+from fastapi import FastAPI
+
+from project3_rag_docs import main as stage3
+from project4_agent_api import resources
+from project4_agent_api.postgres import pool
+from project4_agent_api.settings import Settings
+from shared import health
+from shared.app import build_app
+from shared.redis import redis
+from shared.settings import load_settings
+
+ROUTERS = [
+    health.router,
+]
+RESOURCES = [
+    *stage3.RESOURCES,
+    redis,
+    pool,
+    resources.graphs,
+    resources.channels,
+    resources.run_worker,
+]
+
+
+def create_worker(settings: Settings | None = None) -> FastAPI:
+    """Make the worker. It works from its start to its end."""
+    return build_app(
+        settings or load_settings(Settings),
+        title="Project 4: worker",
+        description="Executes runs.",
+        routers=ROUTERS,
+        resources=RESOURCES,
+        panels=[],
+    )
