@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -22,6 +22,7 @@ from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue
 from project4_agent_api.runs.execution import command_of
 from project4_agent_api.runs.queue import NO_SUCH_THREAD
+from project4_agent_api.schemas import threads as schemas
 from project4_agent_api.schemas.runs import Checkpoint
 from project4_agent_api.schemas.threads import (
     HistoryQuery,
@@ -42,7 +43,7 @@ SHOWN = (
     "thread_id, created_at, updated_at, state_updated_at, metadata, config, status, values, interrupts, error,"
     " ttl_strategy, ttl_minutes, expires_at"
 )
-_NO_STATE = {
+_NO_STATE: dict[str, Any] = {
     "values": {},
     "next": [],
     "tasks": [],
@@ -107,16 +108,7 @@ class Threads:
         raise Conflict("There is a thread with this id already.")
 
     async def _with_history(self, owner_id: UUID, row: Row, supersteps: Sequence[Superstep]) -> Row:
-        steps = [
-            [
-                StateUpdate(
-                    command_of(update.command.model_dump(exclude_none=True)) if update.command else update.values,
-                    update.as_node,
-                )
-                for update in step.updates
-            ]
-            for step in supersteps
-        ]
+        steps = [[_state_update(update) for update in step.updates] for step in supersteps]
         try:
             async with self._graph_of(owner_id, row) as graph:
                 with _refused_updates():
@@ -153,7 +145,8 @@ class Threads:
             cursor = await connection.execute(
                 f"""
                 UPDATE threads SET metadata = metadata || %(metadata)s, updated_at = now(),
-                    ttl_strategy = coalesce(%(strategy)s, ttl_strategy), ttl_minutes = coalesce(%(minutes)s, ttl_minutes),
+                    ttl_strategy = coalesce(%(strategy)s, ttl_strategy),
+                    ttl_minutes = coalesce(%(minutes)s, ttl_minutes),
                     expires_at = now() + make_interval(secs => coalesce(%(minutes)s, ttl_minutes) * 60)
                 WHERE thread_id = %(thread)s AND owner_id = %(owner)s RETURNING {SHOWN}
                 """,  # noqa: S608  no value in it
@@ -216,9 +209,9 @@ class Threads:
                     thread_id, owner_id, status, metadata, config, values, interrupts, error, ttl_strategy, ttl_minutes,
                     expires_at, created_at, updated_at, state_updated_at
                 )
-                SELECT %(new)s, owner_id, CASE WHEN status = 'busy' THEN 'idle' ELSE status END, metadata, config, values,
-                    interrupts, error, ttl_strategy, ttl_minutes, now() + make_interval(secs => ttl_minutes * 60),
-                    now(), now(), now()
+                SELECT %(new)s, owner_id, CASE WHEN status = 'busy' THEN 'idle' ELSE status END, metadata, config,
+                    values, interrupts, error, ttl_strategy, ttl_minutes,
+                    now() + make_interval(secs => ttl_minutes * 60), now(), now(), now()
                 FROM threads WHERE thread_id = %(old)s AND owner_id = %(owner)s
                 RETURNING {SHOWN}
                 """,  # noqa: S608  no value in it
@@ -312,9 +305,7 @@ class Threads:
             raise InvalidRequest("The thread has no graph yet: begin a run on it, or make it with `graph_id`.")
         if row["status"] == ThreadStatus.BUSY:
             raise Conflict("The thread has a run that is not over.")
-        checkpoint = change.checkpoint or (
-            Checkpoint(checkpoint_id=change.checkpoint_id) if change.checkpoint_id else None
-        )
+        checkpoint = change.checkpoint or Checkpoint(checkpoint_id=change.checkpoint_id)
         async with self._graph_of(owner_id, row) as graph:
             with _refused_updates():
                 changed = await graph.aupdate_state(
@@ -373,12 +364,21 @@ def _refused_updates() -> Iterator[None]:
         raise InvalidRequest("The graph does not take these values.") from error
 
 
+def _state_update(update: schemas.StateUpdate) -> StateUpdate:
+    if update.command:
+        written: object = command_of(update.command.model_dump(exclude_none=True))
+    else:
+        written = update.values
+    return StateUpdate(cast("Any", written), update.as_node)  # LangGraph takes more than it says
+
+
 def _ttl(ttl: Ttl | None) -> dict[str, Any]:
     return {"strategy": ttl.strategy if ttl else None, "minutes": ttl.ttl if ttl else None}
 
 
 def _condition(owner_id: UUID, which: ThreadFilter) -> tuple[str, dict[str, Any]]:
-    where, parameters = "owner_id = %(owner)s", {"owner": owner_id}
+    where = "owner_id = %(owner)s"
+    parameters: dict[str, Any] = {"owner": owner_id}
     for column in ("metadata", "values"):
         if wanted := getattr(which, column):
             where += f" AND {column} @> %({column})s"

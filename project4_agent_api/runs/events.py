@@ -184,7 +184,7 @@ class Publisher:
             self._news.clear()
             batch, size = self._take()
             # What cannot be written yet is kept, and the runs go on until it is too much.
-            while not await self._write(batch):
+            while not await self._write(batch):  # noqa: ASYNC110  another's server sets no event here
                 await asyncio.sleep(_BACK_OFF_SECONDS)
             self._bytes -= size
             if self._bytes <= _MOST_BYTES:

@@ -429,13 +429,12 @@ async def delete_threads(connection: Connection, thread_ids: Sequence[UUID], *, 
     Returns:
         How many there were.
     """
-    mine = (
-        "AND EXISTS (SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND claim = %(claim)s)" if claim else ""
-    )
+    claimed = "EXISTS (SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND claim = %(claim)s)"
+    which = f"thread_id = ANY(%(ids)s) AND {claimed}" if claim else "thread_id = ANY(%(ids)s)"
     cursor = await connection.execute(
         f"""
         WITH gone AS (
-            DELETE FROM threads WHERE thread_id = ANY(%(ids)s) AND {mine if claim else "true"} RETURNING thread_id::text AS thread_id
+            DELETE FROM threads WHERE {which} RETURNING thread_id::text AS thread_id
         ), states AS (DELETE FROM checkpoints USING gone WHERE checkpoints.thread_id = gone.thread_id),
         blobs AS (DELETE FROM checkpoint_blobs USING gone WHERE checkpoint_blobs.thread_id = gone.thread_id),
         writes AS (DELETE FROM checkpoint_writes USING gone WHERE checkpoint_writes.thread_id = gone.thread_id)

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
+from typing import Any
 from uuid import UUID, uuid4
 
 from loguru import logger
@@ -84,7 +85,7 @@ class RunWorker:
         while True:
             await self._slots.acquire()
             try:
-                _, thread_id = await self._waiting_redis.brpop([signals.WOKEN])
+                woken: Any = await self._waiting_redis.brpop([signals.WOKEN])
             except REDIS_AWAY as error:
                 self._slots.release()
                 logger.warning("nobody can be woken: {}", type(error).__name__)
@@ -94,7 +95,7 @@ class RunWorker:
                 self._slots.release()
                 raise
             else:
-                self._start(UUID(thread_id.decode()))
+                self._start(UUID(woken[1].decode()))
 
     def _start(self, thread_id: UUID) -> None:
         """Begin with the runs of a thread, in a slot that was acquired."""

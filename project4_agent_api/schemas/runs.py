@@ -156,7 +156,7 @@ class RunRead(BaseModel):
     updated_at: datetime
     status: RunStatus
     metadata: dict[str, Any]
-    kwargs: dict[str, Any] = Field(description="How the graph was called.")
+    arguments: dict[str, Any] = Field(serialization_alias="kwargs", description="How the graph was called.")
     multitask_strategy: MultitaskStrategy
 
 
