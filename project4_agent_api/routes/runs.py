@@ -54,7 +54,8 @@ Stateless = Annotated[Asked, Depends(stateless)]
 
 async def _created(asked: Asked, runs: Runs) -> Response:
     run = await runs.create(asked)
-    return JsonResponse(run, headers={"Content-Location": f"/threads/{asked.thread_id}/runs/{asked.run_id}"})
+    thread = "" if asked.stateless else f"/threads/{asked.thread_id}"
+    return JsonResponse(run, headers={"Content-Location": f"{thread}/runs/{asked.run_id}"})
 
 
 @router.post(THREAD_RUNS, responses=documented(NotFound, Conflict), response_model=RunRead)
@@ -191,9 +192,9 @@ async def wanted_modes(
     Raises:
         RequestValidationError: if one of them is none.
     """
-    if not stream_mode:
+    if not any(stream_mode or ()):
         return None
-    given = [mode.strip(' "') for one in stream_mode for mode in one.strip("[]").split(",")]
+    given = [mode.strip(' "') for one in stream_mode or () for mode in one.strip("[]").split(",")]
     if unknown := [mode for mode in given if mode not in _MODES]:
         message = f"{unknown[0]} is no stream mode"
         raise RequestValidationError([{"type": "enum", "loc": ("query", "stream_mode"), "msg": message}])

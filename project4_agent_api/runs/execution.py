@@ -188,7 +188,12 @@ class Execution:
         ending = await self._ending(RunStatus.SUCCESS)
         # An attempt that found nothing left to do has shown nothing.
         shown = self._events.values
-        return Outcome(ending, dumps(shown) if shown is not None else ending.values or b"{}")
+        if shown is None:
+            return Outcome(ending, ending.values or b"{}")
+        asked = [one for questions in (ending.interrupts or {}).values() for one in questions]
+        if asked and isinstance(shown, dict):
+            shown = shown | {"__interrupt__": asked}  # all of them: the graph shows each in turn
+        return Outcome(ending, dumps(shown))
 
     async def _interrupted(self) -> Outcome:
         ending = await self._ending(RunStatus.INTERRUPTED)

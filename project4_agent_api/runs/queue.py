@@ -62,9 +62,9 @@ _EXISTING_THREAD = """
 _ANY_THREAD = """
     INSERT INTO threads
         (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at)
-    VALUES (%(thread_id)s, %(owner_id)s, 'busy', %(marks)s, '{}', '{}', now(), now(), now())
+    VALUES (%(thread_id)s, %(owner_id)s, 'busy', %(metadata)s || %(marks)s, '{}', '{}', now(), now(), now())
     ON CONFLICT (thread_id) DO UPDATE
-        SET status = 'busy', updated_at = now(), metadata = threads.metadata || EXCLUDED.metadata
+        SET status = 'busy', updated_at = now(), metadata = threads.metadata || %(marks)s
         WHERE threads.owner_id = EXCLUDED.owner_id
     RETURNING thread_id, metadata
 """

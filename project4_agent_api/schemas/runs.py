@@ -65,7 +65,7 @@ class CommandBody(RequestBody):
     """What a graph is told, in place of an input."""
 
     goto: Name | SendTo | Annotated[list[Name | SendTo], Field(max_length=1000)] | None = None
-    update: JsonObject | Annotated[list[tuple[Name, AnyJson]], Field(strict=False)] | None = None
+    update: JsonObject | list[Annotated[tuple[Name, AnyJson], Field(strict=False)]] | None = None
     resume: AnyJson = None
 
 

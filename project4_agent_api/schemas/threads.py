@@ -114,7 +114,7 @@ class ThreadSearch(Search, ThreadFilter):
 class ThreadsPrune(RequestBody):
     """Threads to be deleted, or to lose their history."""
 
-    thread_ids: Annotated[list[AnyUUID], Field(min_length=1, max_length=1000)]
+    thread_ids: Annotated[list[AnyUUID], Field(max_length=1000)]
     strategy: Literal["delete", "keep_latest"] | None = None
 
 
