@@ -51,13 +51,17 @@ class RealGraphs:
     def names(self) -> list[str]:
         return ["echo", "nested", "coloured", "shaped"]
 
+    def description(self, name: str) -> str | None:
+        return "Says it again." if name == "echo" else None
+
     @asynccontextmanager
     async def open(
-        self, name: str, config: dict[str, Any], *, checkpointer: object, store: object
+        self, name: str, config: dict[str, Any], *, checkpointer: object, store: object, access_context: str
     ) -> AsyncIterator[Any]:
-        assert checkpointer is store is None
+        assert (checkpointer, store, access_context) == (None, None, "assistants.read")
         if name == "shaped":
             shape = config.get("configurable", {}).get("shape", "round")
+            assert shape != "impossible"
             yield StateGraph(Walk).add_node(shape, _step(shape)).add_edge(START, shape).compile()
         else:
             yield {"echo": echo, "nested": nested.compile(), "coloured": coloured}[name]
@@ -66,7 +70,7 @@ class RealGraphs:
 @asynccontextmanager
 async def graphs(app: FastAPI) -> AsyncIterator[None]:
     app.state.graphs = RealGraphs()
-    app.state.assistants = Assistants(app.state.graphs.names())
+    app.state.assistants = Assistants({name: app.state.graphs.description(name) for name in app.state.graphs.names()})
     yield
 
 
