@@ -4,7 +4,7 @@ The built-in ones are the same on every process and never change, so they are kn
 rows are there for what refers to them, and to be searched with the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,11 +62,12 @@ class Assistants:
     """The assistants of a service with certain graphs.
 
     Args:
-        graph_ids: Their names.
+        graphs: Their names, each with what people are told of it.
     """
 
-    def __init__(self, graph_ids: Sequence[str]) -> None:
-        self.graph_ids = sorted(graph_ids)
+    def __init__(self, graphs: Mapping[str, str | None]) -> None:
+        self.graph_ids = sorted(graphs)
+        self._descriptions = graphs
         self._built_in = {
             built_in_id(name): AssistantRow(
                 assistant_id=built_in_id(name),
@@ -76,7 +77,7 @@ class Assistants:
                 metadata=dict(_BUILT_IN_METADATA),
                 version=1,
             )
-            for name in graph_ids
+            for name in graphs
         }
         self._stored = False
 
@@ -92,19 +93,29 @@ class Assistants:
         if self._stored or not self._built_in:
             return
         moment = now()
-        common = {"config": {}, "context": {}, "metadata": _BUILT_IN_METADATA, "description": None, "version": 1}
         rows = [
-            {"assistant_id": row.assistant_id, "graph_id": row.graph_id, "name": row.graph_id, "created_at": moment}
-            | common
+            {
+                "assistant_id": row.assistant_id,
+                "graph_id": row.graph_id,
+                "name": row.graph_id,
+                "description": self._descriptions[row.graph_id],
+                "config": row.config,
+                "context": row.context,
+                "metadata": row.metadata,
+                "version": row.version,
+                "created_at": moment,
+            }
             for row in sorted(self._built_in.values(), key=lambda row: row.assistant_id)  # always locked in this order
         ]
         new = upsert(_ASSISTANTS)
-        taken_over = {name: new.excluded[name] for name in ("owner_id", "graph_id", "name", "updated_at", *common)}
+        as_new = {name: new.excluded[name] for name in ("owner_id", "updated_at", *rows[0])}
+        differs = or_(
+            col(Assistant.owner_id).is_not(None),
+            col(Assistant.description).is_distinct_from(new.excluded["description"]),
+        )
         async with transaction(sessions) as session:
             await session.execute(
-                new.on_conflict_do_update(
-                    index_elements=["assistant_id"], set_=taken_over, where=col(Assistant.owner_id).is_not(None)
-                ),
+                new.on_conflict_do_update(index_elements=["assistant_id"], set_=as_new, where=differs),
                 [row | {"owner_id": None, "updated_at": moment} for row in rows],
             )
             await session.execute(upsert(_VERSIONS).on_conflict_do_nothing(), rows)

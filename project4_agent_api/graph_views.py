@@ -1,16 +1,19 @@
 """What can be told of a graph without running it: its picture, its schemas, its subgraphs."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Protocol, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.pregel.protocol import PregelProtocol
+from langgraph_sdk.runtime import AccessContext
 from loguru import logger
 from pydantic import BaseModel, TypeAdapter, create_model
 
 from project4_agent_api.models import Json
 from project4_agent_api.schemas.assistants import GraphSchemas
+from shared.errors import InvalidRequest, ServiceError
 
 AnyGraph = Pregel[Any, Any, Any, Any]
 
@@ -21,8 +24,34 @@ class Graphs(Protocol):
     def names(self) -> list[str]:
         """How they are called."""
 
-    def open(self, name: str, config: Json, *, checkpointer: Any, store: Any) -> AbstractAsyncContextManager[AnyGraph]:  # noqa: ANN401  LangGraph's own
+    def description(self, name: str) -> str | None:
+        """Return what people are told of one of them."""
+
+    def open(
+        self, name: str, config: RunnableConfig, *, checkpointer: None, store: None, access_context: AccessContext
+    ) -> AbstractAsyncContextManager[AnyGraph]:
         """Give one of them, for as long as the block runs; a factory makes it from the configuration."""
+
+
+@asynccontextmanager
+async def opened(graphs: Graphs, name: str, config: Json) -> AsyncIterator[AnyGraph]:
+    """Give a graph that is only to be looked at.
+
+    Raises:
+        InvalidRequest: if it cannot be made from this configuration.
+    """
+    async with AsyncExitStack() as stack:
+        made = graphs.open(
+            name, cast("RunnableConfig", config), checkpointer=None, store=None, access_context="assistants.read"
+        )
+        try:
+            graph = await stack.enter_async_context(made)
+        except ServiceError:
+            raise
+        except Exception as error:
+            logger.opt(exception=error).warning("graph {} cannot be made", name)
+            raise InvalidRequest("The graph cannot be made from this assistant's configuration.") from error
+        yield graph
 
 
 async def drawn(graph: AnyGraph, depth: int | bool) -> Json:

@@ -1,6 +1,5 @@
 """Assistants: create, find, change, go back to an earlier version, and look into the graph."""
 
-from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -165,7 +164,7 @@ async def draw_graph(
 ) -> dict[str, list[dict[str, Any]]]:
     """Show nodes and edges."""
     depth = xray if isinstance(xray, int) else xray.lower() == "true"
-    async with _opened(graphs, assistant) as graph:
+    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
         return await graph_views.drawn(graph, depth)
 
 
@@ -174,7 +173,7 @@ async def show_schemas(
     assistant: Annotated[Assistant, Depends(readable_assistant)], graphs: GraphsDep
 ) -> AssistantSchemas:
     """Show what goes into the graph and what comes out."""
-    async with _opened(graphs, assistant) as graph:
+    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
         return AssistantSchemas(graph_id=assistant.graph_id, **graph_views.schemas(graph).model_dump())
 
 
@@ -183,7 +182,7 @@ async def show_subgraphs(
     assistant: Annotated[Assistant, Depends(readable_assistant)], graphs: GraphsDep, recurse: bool = False
 ) -> dict[str, GraphSchemas]:
     """Show what goes into each subgraph and what comes out."""
-    async with _opened(graphs, assistant) as graph:
+    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
         return {where: one async for where, one in graph_views.subgraphs(graph, None, recurse=recurse)}
 
 
@@ -195,9 +194,5 @@ async def show_subgraph(
     recurse: bool = False,
 ) -> dict[str, GraphSchemas]:
     """Show what goes into one subgraph and what comes out; nothing where there is none."""
-    async with _opened(graphs, assistant) as graph:
+    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
         return {where: one async for where, one in graph_views.subgraphs(graph, namespace, recurse=recurse)}
-
-
-def _opened(graphs: Graphs, assistant: Assistant) -> AbstractAsyncContextManager[graph_views.AnyGraph]:
-    return graphs.open(assistant.graph_id, assistant.config, checkpointer=None, store=None)

@@ -15,6 +15,7 @@ from langgraph_sdk.errors import APIStatusError
 
 from project4_agent_api.assistants import Assistants, built_in_id
 from project4_agent_api.settings import Settings
+from shared.database import create_engine, create_sessions
 from shared.errors import NotFound
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.running import running
@@ -57,7 +58,7 @@ async def test_each_graph_has_an_assistant_with_the_id_that_langgraph_gives_it(a
     echo = found[1]
     assert echo["assistant_id"] == "046b5dc7-2108-582c-9c6c-31d556d138f0"  # as LangGraph's server has it
     assert (echo["graph_id"], echo["version"], echo["metadata"]) == ("echo", 1, {"created_by": "system"})
-    assert (echo["config"], echo["context"], echo["description"]) == ({}, {}, None)
+    assert (echo["config"], echo["context"], echo["description"]) == ({}, {}, "Says it again.")
     assert await alice.assistants.get(echo["assistant_id"]) == echo
     assert [v["version"] for v in await alice.assistants.get_versions(echo["assistant_id"])] == [1]
 
@@ -334,10 +335,43 @@ async def test_a_graph_that_is_made_from_the_configuration_is_drawn_as_the_assis
     assert "round" in {node["id"] for node in (await alice.assistants.get_graph("shaped"))["nodes"]}  # by its name
 
 
+async def test_a_graph_that_cannot_be_made_so_is_the_assistants_fault(alice: LangGraphClient) -> None:
+    of = (await alice.assistants.create("shaped", context={"shape": "impossible"}))["assistant_id"]
+
+    assert await status_of(alice.assistants.get_graph(of)) == 422
+
+
+async def test_a_graphs_description_is_its_assistants(
+    make_settings4: Callable[..., Settings], database_url: str
+) -> None:
+    engine = create_engine(make_settings4())
+    sessions = create_sessions(engine)
+    for text in ("old", "new"):
+        await Assistants({"echo": text}).ensure_built_in(sessions)
+    await engine.dispose()
+
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT description FROM assistants").fetchall() == [("new",)]
+
+
+async def test_an_id_that_a_graph_has_is_the_services_whoever_took_it_before(
+    alice: LangGraphClient, make_settings4: Callable[..., Settings]
+) -> None:
+    of = str(built_in_id("later"))
+    await alice.assistants.create("echo", assistant_id=of, name="squatter")
+    engine = create_engine(make_settings4())
+
+    await Assistants({"later": None}).ensure_built_in(create_sessions(engine))
+
+    await engine.dispose()
+    assert await alice.assistants.search(name="squatter") == []
+    assert await status_of(alice.assistants.delete(of)) == 404
+
+
 async def test_a_run_names_an_assistant_by_its_id_or_by_its_graph(alice: LangGraphClient, database_url: str) -> None:
     mine = await alice.assistants.create("coloured", context={"colour": "red"}, metadata={"a": 1})
     gone = await alice.assistants.create("echo")
-    known = Assistants(["coloured"])
+    known = Assistants({"coloured": None})
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         for wanted in ("coloured", str(built_in_id("coloured")), built_in_id("coloured")):
             assert (await known.resolve(connection, ALICE, wanted)).graph_id == "coloured"

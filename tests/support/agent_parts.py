@@ -14,14 +14,17 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from psycopg_pool import AsyncConnectionPool
 from typing_extensions import TypedDict
 
 from project3_rag_docs import main as stage3
+from project3_rag_docs.embedding import embedding_model
 from project4_agent_api.assistants import Assistants
-from project4_agent_api.routes import assistants, system
+from project4_agent_api.routes import assistants, store, system
 from project4_agent_api.settings import Settings
+from project4_agent_api.store import SharedStore
 from shared.app import build_app
-from shared.database import database
+from shared.database import database, plain_address
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
 
@@ -51,13 +54,17 @@ class RealGraphs:
     def names(self) -> list[str]:
         return ["echo", "nested", "coloured", "shaped"]
 
+    def description(self, name: str) -> str | None:
+        return "Says it again." if name == "echo" else None
+
     @asynccontextmanager
     async def open(
-        self, name: str, config: dict[str, Any], *, checkpointer: object, store: object
+        self, name: str, config: dict[str, Any], *, checkpointer: object, store: object, access_context: str
     ) -> AsyncIterator[Any]:
-        assert checkpointer is store is None
+        assert (checkpointer, store, access_context) == (None, None, "assistants.read")
         if name == "shaped":
             shape = config.get("configurable", {}).get("shape", "round")
+            assert shape != "impossible"
             yield StateGraph(Walk).add_node(shape, _step(shape)).add_edge(START, shape).compile()
         else:
             yield {"echo": echo, "nested": nested.compile(), "coloured": coloured}[name]
@@ -66,8 +73,23 @@ class RealGraphs:
 @asynccontextmanager
 async def graphs(app: FastAPI) -> AsyncIterator[None]:
     app.state.graphs = RealGraphs()
-    app.state.assistants = Assistants(app.state.graphs.names())
+    app.state.assistants = Assistants({name: app.state.graphs.description(name) for name in app.state.graphs.names()})
     yield
+
+
+@asynccontextmanager
+async def shared_store(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    embeddings = embedding_model(settings, app.state.model_http)
+    async with pool_of(settings) as pool:
+        app.state.store = SharedStore(pool, settings, embeddings)
+        yield
+
+
+def pool_of(settings: Settings) -> AsyncConnectionPool:
+    return AsyncConnectionPool(
+        plain_address(settings), min_size=1, max_size=8, open=False, timeout=3, kwargs={"autocommit": True}
+    )
 
 
 async def by_header(request: Request) -> None:
@@ -76,14 +98,14 @@ async def by_header(request: Request) -> None:
 
 def create_parts(settings: Settings) -> FastAPI:
     locked = APIRouter(dependencies=[Depends(by_header)])
-    for router in (assistants.router,):
+    for router in (assistants.router, store.router):
         locked.include_router(router)
     return build_app(
         settings,
         title="Parts",
         description="Parts of stage 4.",
         routers=[system.router, locked],
-        resources=[stage3.RESOURCES[0], database, graphs],
+        resources=[stage3.RESOURCES[0], database, graphs, shared_store],
         panels=[],
     )
 

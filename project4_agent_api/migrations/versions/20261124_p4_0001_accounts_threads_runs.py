@@ -230,6 +230,8 @@ def _make_langgraph() -> None:
     op.execute("CREATE TABLE store_migrations (v INTEGER PRIMARY KEY)")
     for statement in STORE[:_STORE]:
         op.execute(statement.replace("CONCURRENTLY", ""))  # which no transaction allows
+    # LangGraph's own type would make half a minute none, and what lives so short would be gone when it is read.
+    op.execute("ALTER TABLE store ALTER COLUMN ttl_minutes TYPE double precision")
     for table, versions in ("checkpoint_migrations", _CHECKPOINTS), ("store_migrations", _STORE):
         op.bulk_insert(sa.table(table, sa.column("v")), [{"v": version} for version in range(versions)])
     # As LangGraph makes it, with the usual number of dimensions: `project4_agent_api.store` changes it where

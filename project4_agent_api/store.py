@@ -1,0 +1,329 @@
+"""What is remembered across threads: LangGraph's store in PostgreSQL, with search by meaning, each owner's apart.
+
+    OwnedStore   one owner's: what a graph is given, and what the HTTP API shows. Puts the owner before each namespace
+      └── SharedStore   everyone's: the statements on LangGraph's tables
+
+`AsyncPostgresStore` would do, but it hands all operations of a process to one task, which runs them in batches: one
+that fails (a model that is away) fails those of others, and while texts are embedded everybody waits, a connection with
+them. Here an operation has its own connection, and none while a model is awaited. What differs besides: numbers are
+compared as numbers; a search by meaning is exact, so that a later page is one; what an item was found by goes when it
+is put again; time to live may be a part of a minute.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+from uuid import UUID
+
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+    validate_op_namespace,
+)
+from langgraph.store.postgres.base import BasePostgresStore
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from project3_rag_docs.settings import Settings
+from project4_agent_api.store_filters import conditions_of
+from shared.database import database_errors, plain_address
+from shared.errors import ConfigurationError, DatabaseUnavailable, InvalidRequest, NotReady
+
+Parameters = list[Any]
+
+_MOST_TEXTS = 100  # that one item is found by
+_LONGEST_TEXT = 8_000  # characters; models read some thousand at most, and the beginning tells what it is about
+# LangGraph's defaults: a whole item is one text, and reading something lets it live on.
+_WHOLE_ITEM = ("$", "$")
+_TTL: TTLConfig = {"refresh_on_read": True, "omit_expired": True}
+
+
+class SharedStore(BasePostgresStore[Any], BaseStore):
+    """Everyone's items. Give out `of(owner_id)`, never this.
+
+    Args:
+        pool: Connections to the database, in autocommit mode.
+        settings: What the embedding model wants before its texts, and how long its vectors are.
+        embeddings: The model.
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]], settings: Settings, embeddings: Embeddings
+    ) -> None:
+        self.conn = pool
+        self.ttl_config = _TTL
+        self.index_config = cast("Any", {"dims": settings.embedding_dimensions, "__tokenized_fields": [_WHOLE_ITEM]})
+        self._deserializer = None
+        self._pool = pool
+        self._embeddings = embeddings
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._claimed = False
+
+    def of(self, owner_id: UUID) -> "OwnedStore":
+        """Return one owner's items."""
+        return OwnedStore(self, owner_id)
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Do operations: what they read is as it was before what they write.
+
+        Raises:
+            InvalidRequest: if a filter makes no sense, or there is too much to find an item by.
+            DatabaseUnavailable, ModelUnavailable, ModelTimeout: see `shared.errors`.
+            NotReady: if the stored vectors are of another model.
+        """
+        wanted = list(ops)
+        for op in wanted:
+            validate_op_namespace(op)
+        # Whoever puts several does so in this order, so that two who put the same do not wait for each other.
+        puts = sorted((op for op in wanted if isinstance(op, PutOp)), key=lambda op: (op.namespace, op.key))
+        statements, found_by = self._prepare_batch_PUT_queries(list(enumerate(puts)))
+        texts = [text[:_LONGEST_TEXT] for *_, text in found_by[1]] if found_by else []
+        if len(texts) > _MOST_TEXTS * max(1, len(puts)):
+            raise InvalidRequest(f"An item can be found by {_MOST_TEXTS} texts, at most.")
+        questions = [op.query for op in wanted if isinstance(op, SearchOp) and op.query]
+        # No connection is held while the model is awaited.
+        vectors = await self._embedded(self._settings.passage_prefix(), texts)
+        asked = iter(await self._embedded(self._settings.query_prefix(), questions))
+
+        results: list[Result] = [None] * len(wanted)
+        with database_errors():
+            async with self._pool.connection() as connection:
+                if vectors or questions:
+                    await self._claim(connection)
+                gets = [(place, op) for place, op in enumerate(wanted) if isinstance(op, GetOp)]
+                await self._get(connection, gets, results)
+                for place, op in enumerate(wanted):
+                    if isinstance(op, SearchOp):
+                        results[place] = await _searched(connection, op, next(asked) if op.query else None)
+                    elif isinstance(op, ListNamespacesOp):
+                        results[place] = await self._listed(connection, op)
+                if puts:
+                    async with connection.transaction():
+                        for statement, parameters in statements:
+                            await connection.execute(_sql(statement), parameters)
+                        await _replace_vectors(connection, puts, found_by, vectors)
+        return results
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Do operations from another thread than the event loop's, where tools that are not `async` run."""
+        with contextlib.suppress(RuntimeError):  # no loop runs in this thread
+            if asyncio.get_running_loop() is self._loop:
+                raise asyncio.InvalidStateError("the event loop would wait for itself: use aget, aput, asearch, …")
+        return asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop).result()
+
+    async def _embedded(self, prefix: str, texts: Sequence[str]) -> list[list[float]]:
+        size = self._settings.embedding_batch_size
+        vectors: list[list[float]] = []
+        for start in range(0, len(texts), size):
+            batch = [prefix + text for text in texts[start : start + size]]
+            vectors += await self._embeddings.aembed_documents(batch)
+        return vectors
+
+    async def _claim(self, connection: AsyncConnection[Any]) -> None:
+        if not self._claimed:
+            try:
+                await claim_vectors(connection, self._settings)
+            except ConfigurationError as error:
+                raise NotReady("What is remembered was embedded by another model.") from error
+            self._claimed = True
+
+    async def _get(
+        self, connection: AsyncConnection[Any], gets: Sequence[tuple[int, GetOp]], results: list[Result]
+    ) -> None:
+        for statement, parameters, namespace, places in self._get_batch_GET_ops_queries(gets):
+            rows = {row["key"]: row for row in await _rows(connection, statement, list(parameters))}
+            for place, key in places:
+                if row := rows.get(key):
+                    results[place] = Item(**row, namespace=namespace)
+
+    async def _listed(self, connection: AsyncConnection[Any], op: ListNamespacesOp) -> list[tuple[str, ...]]:
+        ((statement, parameters),) = self._get_batch_list_namespaces_queries([(0, op)])
+        rows = await _rows(connection, statement, list(parameters))
+        return [tuple(row["truncated_prefix"].split(".")) for row in rows]
+
+
+class OwnedStore(BaseStore):
+    """One owner's items, as if there were no others."""
+
+    supports_ttl = True
+    ttl_config = _TTL
+
+    def __init__(self, shared: SharedStore, owner_id: UUID) -> None:
+        self._shared = shared
+        self._owner = str(owner_id)
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Do operations on this owner's items. Raises what `SharedStore.abatch` does."""
+        return [_shown(result) for result in await self._shared.abatch([self._scoped(op) for op in ops])]
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Do operations from another thread than the event loop's."""
+        return [_shown(result) for result in self._shared.batch([self._scoped(op) for op in ops])]
+
+    def _scoped(self, op: Op) -> Op:
+        match op:
+            case GetOp() | PutOp():
+                return op._replace(namespace=(self._owner, *op.namespace))
+            case SearchOp():
+                return op._replace(namespace_prefix=(self._owner, *op.namespace_prefix))
+            case ListNamespacesOp():
+                return op._replace(
+                    match_conditions=tuple(self._conditions(op.match_conditions or ())),
+                    max_depth=None if op.max_depth is None else op.max_depth + 1,
+                )
+
+    def _conditions(self, conditions: Iterable[MatchCondition]) -> Iterable[MatchCondition]:
+        yield MatchCondition("prefix", (self._owner,))
+        for condition in conditions:
+            if condition.match_type == "prefix":
+                yield MatchCondition("prefix", (self._owner, *condition.path))
+            else:
+                yield condition
+                # A wildcard at its beginning must not stand for the owner.
+                yield MatchCondition("prefix", (self._owner, *("*" for _ in condition.path)))
+
+
+def _shown(result: Result) -> Result:
+    if isinstance(result, list):
+        return cast("Result", [_without_owner(one) for one in result])
+    return cast("Result", _without_owner(result)) if result else result
+
+
+def _without_owner(found: Item | tuple[str, ...]) -> Item | tuple[str, ...]:
+    if isinstance(found, tuple):
+        return found[1:]
+    found.namespace = found.namespace[1:]
+    return found
+
+
+async def check_store(settings: Settings) -> None:
+    """Refuse to start on memories that another model has embedded. A database that is away is not waited for.
+
+    Raises:
+        ConfigurationError: with one line that says how to go on.
+    """
+    with contextlib.suppress(DatabaseUnavailable), database_errors():  # looked at again before anything is embedded
+        async with await AsyncConnection.connect(
+            plain_address(settings), autocommit=True, connect_timeout=settings.db_connect_timeout_seconds
+        ) as connection:
+            await claim_vectors(connection, settings)
+
+
+async def claim_vectors(connection: AsyncConnection[Any], settings: Settings) -> None:
+    """Make sure that the stored vectors are of the model that the settings name; a table without any becomes its.
+
+    Raises:
+        ConfigurationError: if they are of another model.
+    """
+    wanted = (f"halfvec({settings.embedding_dimensions:d})", settings.embedding_model)
+    if await _made_with(connection) == wanted:
+        return
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE store_vectors IN ACCESS EXCLUSIVE MODE")
+        made = await _made_with(connection)
+        if made == wanted:
+            return  # another process was faster
+        rows = await _rows(connection, "SELECT FROM store_vectors LIMIT 1", [])
+        if rows:
+            raise ConfigurationError(
+                f"what the store remembers was embedded by {made[1]} ({made[0]}), and EMBEDDING_MODEL is now "
+                f"{wanted[1]} ({wanted[0]}); `python -m project4_agent_api reindex` embeds it again"
+            )
+        await connection.execute(_sql(f"ALTER TABLE store_vectors ALTER COLUMN embedding TYPE {wanted[0]}"))
+        await _say_made_with(connection, settings)
+
+
+async def _made_with(connection: AsyncConnection[Any]) -> tuple[str, str | None]:
+    (row,) = await _rows(
+        connection,
+        "SELECT format_type(atttypid, atttypmod) AS type, col_description(attrelid, attnum) AS model"
+        " FROM pg_attribute WHERE attrelid = 'store_vectors'::regclass AND attname = 'embedding'",
+        [],
+    )
+    return row["type"], row["model"]
+
+
+async def _say_made_with(connection: AsyncConnection[Any], settings: Settings) -> None:
+    # The column itself says whose vectors are in it: a comment changes and is taken back together with its type.
+    literal = "'" + settings.embedding_model.replace("'", "''") + "'"
+    await connection.execute(_sql(f"COMMENT ON COLUMN store_vectors.embedding IS {literal}"))
+
+
+async def _replace_vectors(
+    connection: AsyncConnection[Any],
+    puts: Sequence[PutOp],
+    found_by: tuple[str, Sequence[tuple[str, str, str, str]]] | None,
+    vectors: Sequence[Sequence[float]],
+) -> None:
+    places = [(".".join(op.namespace), op.key) for op in puts if op.value is not None]
+    await connection.execute(
+        "DELETE FROM store_vectors WHERE (prefix, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))",
+        ([prefix for prefix, _ in places], [key for _, key in places]),
+    )
+    if found_by:
+        statement, rows = found_by
+        parameters = [part for row, vector in zip(rows, vectors, strict=True) for part in (*row[:3], list(vector))]
+        await connection.execute(_sql(statement), parameters)
+
+
+async def _searched(
+    connection: AsyncConnection[Any], op: SearchOp, question: Sequence[float] | None
+) -> list[SearchItem]:
+    prefix = ".".join(op.namespace_prefix)
+    below = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + ".%"
+    conditions, parameters = conditions_of(op.filter or {})
+    where = " AND ".join(
+        [
+            "(store.prefix = %s OR store.prefix LIKE %s)",
+            "(store.expires_at IS NULL OR store.expires_at > now())",
+            *conditions,
+        ]
+    )
+    if question is None:
+        score, tables, grouping, order = "NULL::float8", "store", "", "store.updated_at DESC"
+        asked: Parameters = []
+    else:
+        score, order = "1 - min(embedding <=> %s::halfvec)", "score DESC"
+        tables, grouping = "store JOIN store_vectors USING (prefix, key)", "GROUP BY store.prefix, store.key"
+        asked = [list(question)]
+    rows = await _rows(
+        connection,
+        f"""
+        WITH found AS (
+            SELECT store.prefix, store.key, {score} AS score FROM {tables} WHERE {where} {grouping}
+            ORDER BY {order}, store.prefix, store.key LIMIT %s OFFSET %s
+        ), refreshed AS (
+            UPDATE store SET expires_at = now() + (ttl_minutes || ' minutes')::interval FROM found
+            WHERE %s AND store.prefix = found.prefix AND store.key = found.key AND ttl_minutes IS NOT NULL
+        )
+        SELECT prefix, key, value, created_at, updated_at, score FROM found JOIN store USING (prefix, key)
+        ORDER BY {order}, prefix, key
+        """,  # noqa: S608  put together from the constants above
+        [*asked, prefix, below, *parameters, op.limit, op.offset, op.refresh_ttl],
+    )
+    return [SearchItem(namespace=tuple(row.pop("prefix").split(".")), **row) for row in rows]
+
+
+async def _rows(connection: AsyncConnection[Any], statement: str, parameters: Parameters) -> list[DictRow]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_sql(statement), parameters)
+        return await cursor.fetchall()
+
+
+def _sql(statement: str) -> Any:  # noqa: ANN401  the driver wants a literal, and LangGraph puts its statements together
+    return statement

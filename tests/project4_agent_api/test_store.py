@@ -1,0 +1,470 @@
+"""The store: what LangGraph's own client says to it, and what a graph does."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+from fastapi import FastAPI
+from langgraph.graph import START, StateGraph
+from langgraph.store.base import BaseStore, GetOp, PutOp
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.schema import SearchItemsResponse
+from typing_extensions import TypedDict
+
+from project3_rag_docs.embedding import embedding_model
+from project4_agent_api.settings import Settings
+from project4_agent_api.store import SharedStore, check_store
+from shared.errors import ConfigurationError, InvalidRequest
+from shared.llm import create_http_client
+from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, pool_of, sdk_of
+from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel, embeds, fails
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def app(make_settings4: MakeSettings) -> FastAPI:
+    return create_parts(make_settings4(embedding_model="multilingual-e5-small", llm_timeout_seconds=2))
+
+
+@pytest.fixture
+def url(app: FastAPI) -> Iterator[str]:
+    with running(app) as url:
+        yield url
+
+
+@pytest.fixture
+async def alice(url: str) -> AsyncIterator[LangGraphClient]:
+    async with sdk_of(url, ALICE) as client:
+        yield client
+
+
+@pytest.fixture
+async def bob(url: str) -> AsyncIterator[LangGraphClient]:
+    async with sdk_of(url, BOB) as client:
+        yield client
+
+
+@pytest.fixture
+async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(url, ALICE) as client:
+        yield client
+
+
+@pytest.fixture
+async def shared(make_settings4: MakeSettings) -> AsyncIterator[SharedStore]:
+    settings = make_settings4()
+    async with create_http_client(settings) as http, pool_of(settings) as pool:
+        yield SharedStore(pool, settings, embedding_model(settings, http))
+
+
+def keys(found: SearchItemsResponse) -> list[str]:
+    return [item["key"] for item in found["items"]]
+
+
+async def test_an_item_is_put_and_got_and_deleted(alice: LangGraphClient) -> None:
+    place = ["memories", "kitchen"]
+    await alice.store.put_item(place, "k", {"text": "Tea at five", "n": 1})
+    item = await alice.store.get_item(place, "k")
+    assert (item["namespace"], item["key"], item["value"]) == (place, "k", {"text": "Tea at five", "n": 1})
+    assert item["created_at"] == item["updated_at"]
+
+    await alice.store.put_item(place, "k", {"text": "Tea at six"})
+    again = await alice.store.get_item(place, "k")
+    assert again["value"] == {"text": "Tea at six"}
+    assert again["created_at"] == item["created_at"] < again["updated_at"]
+
+    await alice.store.delete_item(place, "k")
+    await alice.store.delete_item(place, "k")
+    nothing: object = await alice.store.get_item(place, "k")
+    assert nothing is None
+
+
+async def test_items_are_found_below_a_namespace(alice: LangGraphClient) -> None:
+    for place, key in ((["a"], "1"), (["a", "b"], "2"), (["ab"], "3"), (["a_b"], "4"), (["aXb"], "5"), (["A"], "6")):
+        await alice.store.put_item(place, key, {"n": int(key)}, index=False)
+
+    assert keys(await alice.store.search_items(["a"])) == ["2", "1"]
+    assert keys(await alice.store.search_items(["a_b"])) == ["4"]
+    assert keys(await alice.store.search_items([])) == ["6", "5", "4", "3", "2", "1"]
+    assert keys(await alice.store.search_items([], limit=2, offset=1)) == ["5", "4"]
+    assert keys(await alice.store.search_items(["nowhere"])) == []
+
+
+ITEMS: dict[str, dict[str, Any]] = {
+    "five": {"n": 5, "s": "b", "d": {"x": 1, "y": {"z": [1, 2]}}, "t": True},
+    "forty": {"n": 40, "s": "a", "d": {"x": 2}, "t": False},
+    "text": {"n": "9", "s": None},
+    "half": {"n": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"n": 5}, {"five"}),
+        ({"n": {"$eq": 5}}, {"five"}),
+        ({"n": {"$ne": 5}}, {"forty", "text", "half"}),
+        ({"n": {"$gt": 5}}, {"forty"}),  # as numbers: as texts, 40 is less than 5, and 9 is more
+        ({"n": {"$gte": 5, "$lt": 40}}, {"five"}),
+        ({"n": {"$lte": 0.5}}, {"half"}),
+        ({"n": {"$gt": "8"}}, {"text"}),
+        ({"s": {"$gte": "b"}}, {"five"}),
+        ({"s": None}, {"text", "half"}),
+        ({"missing": {"$gt": 1}}, set()),
+        ({"missing": {"$ne": 1}}, set(ITEMS)),
+        ({"d": {"x": 1}}, {"five"}),
+        ({"d": {"x": {"$gt": 1}}}, {"forty"}),
+        ({"d": {"y": {"z": [1, 2]}}}, {"five"}),
+        ({"d": {"y": {"z": [1]}}}, set()),
+        ({"d": {}}, {"five", "forty"}),
+        ({"t": True, "n": 5}, {"five"}),
+        ({"t": 1}, set()),
+        ({"'; DROP TABLE store; --": "%s"}, set()),
+        ({}, set(ITEMS)),
+    ],
+)
+async def test_items_are_filtered(shared: SharedStore, wanted: dict[str, Any], found: set[str]) -> None:
+    store = shared.of(ALICE)
+    await store.abatch([PutOp(("items",), key, value, index=False) for key, value in ITEMS.items()])
+
+    assert {item.key for item in await store.asearch(("items",), filter=wanted)} == found
+
+
+async def test_items_are_found_by_their_meaning(alice: LangGraphClient, model: ScriptedModel) -> None:
+    place = ["memories"]
+    await alice.store.put_item(place, "tea", {"text": "likes green tea in the morning"}, index=["text"])
+    await alice.store.put_item(place, "cat", {"text": "has a cat called Minka", "kind": "pet"}, index=["text"])
+    await alice.store.put_item(place, "hidden", {"text": "green tea, a secret"}, index=False)
+
+    found = await alice.store.search_items(place, query="green tea")
+
+    assert keys(found) == ["tea", "cat"]
+    scores = [item["score"] or 0 for item in found["items"]]
+    assert 1 >= scores[0] > scores[1]
+    assert keys(await alice.store.search_items(place, query="green tea", filter={"kind": "pet"})) == ["cat"]
+    assert keys(await alice.store.search_items(place, query="green tea", limit=1, offset=1)) == ["cat"]
+    assert [item["score"] for item in (await alice.store.search_items(place, limit=1))["items"]] == [None]
+    sent = [text for seen in model.embedded for text in seen.body["input"]]
+    assert sent[:2] == ["passage: likes green tea in the morning", "passage: has a cat called Minka"]
+    assert sent[2] == "query: green tea"
+
+
+async def test_a_page_of_what_was_found_by_meaning_follows_the_one_before(shared: SharedStore) -> None:
+    store = shared.of(ALICE)
+    puts = [PutOp(("m",), f"{n:02}", {"t": ["tea " + "x" * n] * 3}, index=["t[*]"]) for n in range(40)]
+    await store.abatch(puts)
+
+    pages = [await store.asearch(("m",), query="tea", limit=10, offset=10 * page) for page in range(5)]
+
+    assert [len(page) for page in pages] == [10, 10, 10, 10, 0]
+    assert len({item.key for page in pages for item in page}) == 40
+
+
+async def test_what_is_put_again_is_not_found_by_what_it_was(shared: SharedStore) -> None:
+    store = shared.of(ALICE)
+    await store.aput(("m",), "k", {"t": ["tea", "coffee"]}, index=["t[*]"])
+    assert len(await store.asearch(("m",), query="coffee")) == 1
+
+    await store.aput(("m",), "k", {"t": ["tea"]}, index=["t[*]"])
+    (item,) = await store.asearch(("m",), query="coffee")
+    assert item.score is not None
+    assert item.score < 0.9
+    await store.aput(("m",), "k", {"t": ["tea"]}, index=False)
+    assert await store.asearch(("m",), query="coffee") == []
+
+
+async def test_the_whole_item_is_what_it_is_found_by_where_nothing_is_said(
+    shared: SharedStore, model: ScriptedModel
+) -> None:
+    await shared.of(ALICE).aput(("m",), "k", {"b": "é", "a": 1})
+    await shared.of(ALICE).aput(("m",), "long", {"a": "x" * 100_000})
+
+    assert model.embedded[0].body["input"] == ['{"a": 1, "b": "é"}']
+    assert len(model.embedded[1].body["input"][0]) == 8000
+
+
+async def test_namespaces_are_listed(alice: LangGraphClient, bob: LangGraphClient) -> None:
+    for place in (["a"], ["a", "b"], ["a", "b", "c"], ["b"], ["x", "b"], ["a", "x", "c"]):
+        await alice.store.put_item(place, "k", {}, index=False)
+    await bob.store.put_item(["b", "secret"], "k", {}, index=False)
+
+    async def listed(**by: Any) -> list[Any]:
+        answer: Any = await alice.store.list_namespaces(**by)
+        return sorted(answer["namespaces"])
+
+    assert await listed() == [["a"], ["a", "b"], ["a", "b", "c"], ["a", "x", "c"], ["b"], ["x", "b"]]
+    assert await listed(prefix=["a"]) == [["a"], ["a", "b"], ["a", "b", "c"], ["a", "x", "c"]]
+    assert await listed(suffix=["b"]) == [["a", "b"], ["b"], ["x", "b"]]
+    assert await listed(suffix=["*", "b"]) == [["a", "b"], ["x", "b"]]  # not ["b"]: its owner is no label
+    assert await listed(prefix=["*", "b"]) == [["a", "b"], ["a", "b", "c"], ["x", "b"]]
+    assert await listed(prefix=["a"], suffix=["c"]) == [["a", "b", "c"], ["a", "x", "c"]]
+    assert await listed(max_depth=1) == [["a"], ["b"], ["x"]]
+    assert await listed(limit=2, offset=1) == [["a", "b"], ["a", "b", "c"]]
+    assert await listed(prefix=["nowhere"]) == []
+
+
+async def test_nobody_sees_what_another_remembers(alice: LangGraphClient, bob: LangGraphClient) -> None:
+    place = ["memories"]
+    await alice.store.put_item(place, "k", {"text": "the code is 1234"})
+    await bob.store.put_item(place, "mine", {"text": "nothing"})
+
+    assert await bob.store.get_item(place, "k") is None
+    for found in (
+        await bob.store.search_items([]),
+        await bob.store.search_items(place, query="the code"),
+        await bob.store.search_items([str(ALICE)]),
+        await bob.store.search_items(["*"]),
+    ):
+        assert "k" not in keys(found)
+    await bob.store.delete_item(place, "k")
+    await bob.store.delete_item([str(ALICE), *place], "k")
+    await bob.store.put_item(place, "k", {"text": "bob's"}, index=False)
+    assert (await alice.store.get_item(place, "k"))["value"] == {"text": "the code is 1234"}
+
+
+async def test_what_lives_for_a_time_is_gone_after_it(alice: LangGraphClient, database_url: str) -> None:
+    place = ["m"]
+    await alice.store.put_item(place, "k", {"t": "tea"}, ttl=0.5)  # type: ignore[arg-type]  # the API takes parts
+    await alice.store.put_item(place, "for ever", {"t": "tea"})
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def left() -> float:
+            row = connection.execute(
+                "SELECT extract(epoch FROM expires_at - now())::float8 FROM store WHERE key = 'k'"
+            ).fetchone()
+            assert row is not None
+            return float(row[0])
+
+        connection.execute("UPDATE store SET expires_at = expires_at - interval '20 seconds'")
+        assert left() < 11
+        await alice.store.get_item(place, "k", refresh_ttl=False)
+        await alice.store.search_items(place, refresh_ttl=False)
+        assert left() < 11
+        await alice.store.get_item(place, "k")  # reading it lets it live on
+        assert 20 < left() < 31
+        connection.execute("UPDATE store SET expires_at = expires_at - interval '20 seconds'")
+        await alice.store.search_items(place, query="tea")
+        assert 20 < left() < 31
+
+        connection.execute("UPDATE store SET expires_at = now() - interval '1 second' WHERE key = 'k'")
+    assert await alice.store.get_item(place, "k") is None
+    assert keys(await alice.store.search_items(place)) == ["for ever"]
+    assert keys(await alice.store.search_items(place, query="tea")) == ["for ever"]
+    await alice.store.delete_item(place, "for ever")
+    assert (await alice.store.list_namespaces())["namespaces"] == []
+
+
+async def test_without_the_model_only_what_needs_it_fails(http: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    model.embeds(fails(500))
+    item = {"namespace": ["m"], "key": "k", "value": {"t": "tea"}}
+
+    refused = await http.put("/store/items", json=item)
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:problem:model-unavailable")
+    assert refused.headers["retry-after"]
+    assert (await http.get("/store/items?namespace=m&key=k")).json() is None
+    assert (await http.put("/store/items", json=item | {"index": False})).status_code == 204
+    assert (await http.post("/store/items/search", json={"namespace_prefix": ["m"]})).status_code == 200
+    asked = await http.post("/store/items/search", json={"namespace_prefix": ["m"], "query": "tea"})
+    assert asked.status_code == 503
+
+
+async def test_a_slow_model_holds_nobody_else_up(shared: SharedStore, model: ScriptedModel) -> None:
+    store = shared.of(ALICE)
+    model.embeds(embeds(delay=0.5))
+    slow = [asyncio.create_task(store.aput(("m",), str(n), {"t": "tea"})) for n in range(20)]  # more than connections
+
+    await asyncio.gather(*(shared.of(BOB).aput(("m",), str(n), {}, index=False) for n in range(20)))
+
+    assert not any(task.done() for task in slow)
+    await asyncio.gather(*slow)
+    assert len(await store.asearch(("m",), limit=50)) == 20
+
+
+async def test_of_many_puts_of_one_item_one_is_left_whole(shared: SharedStore) -> None:
+    store = shared.of(ALICE)
+
+    await asyncio.gather(
+        *(
+            store.abatch([PutOp(("m",), key, {"t": [f"{n}"] * (n + 1)}, index=["t[*]"]) for key in order])
+            for n, order in enumerate(["ab", "ba"] * 5)
+        )
+    )
+
+    for key in "ab":
+        item = await store.aget(("m",), key)
+        assert item is not None
+        found = await store.asearch(("m",), query=item.value["t"][0])
+        assert any(one.key == key and one.score is not None and one.score > 0.99 for one in found)
+
+
+class Note(TypedDict, total=False):
+    text: str
+    found: list[str]
+
+
+async def test_a_graph_remembers_for_whom_it_runs(shared: SharedStore) -> None:
+    async def remember(state: Note, *, store: BaseStore) -> Note:
+        await store.aput(("notes",), state["text"], {"text": state["text"]})
+        return {"found": [item.key for item in await store.asearch(("notes",), query=state["text"])]}
+
+    def recall(_: Note, *, store: BaseStore) -> Note:  # not `async`: in a thread
+        return {"found": [item.key for item in store.search(("notes",))]}
+
+    sequence: list[Any] = [("remember", remember), ("recall", recall)]
+    graph = StateGraph(Note).add_sequence(sequence).add_edge(START, "remember")
+
+    answers = [
+        await graph.compile(store=shared.of(owner)).ainvoke({"text": text})
+        for owner, text in ((ALICE, "tea"), (BOB, "coffee"), (ALICE, "cake"))
+    ]
+
+    assert [answer["found"] for answer in answers] == [["tea"], ["coffee"], ["cake", "tea"]]
+
+
+async def test_on_the_event_loop_waiting_for_it_is_a_mistake(shared: SharedStore) -> None:
+    with pytest.raises(asyncio.InvalidStateError):
+        shared.of(ALICE).get(("m",), "k")
+
+
+async def test_what_is_read_is_as_it_was_before_what_is_written(shared: SharedStore) -> None:
+    store = shared.of(ALICE)
+    results = await store.abatch([PutOp(("m",), "k", {"n": 1}, index=False), GetOp(("m",), "k")])
+    assert results == [None, None]
+
+
+async def test_too_much_to_find_an_item_by_is_refused(shared: SharedStore, model: ScriptedModel) -> None:
+    with pytest.raises(InvalidRequest):
+        await shared.of(ALICE).aput(("m",), "k", {"t": ["tea"] * 101}, index=["t[*]"])
+    with pytest.raises(InvalidRequest):
+        await shared.of(ALICE).asearch(("m",), filter={str(n): n for n in range(101)})
+    assert model.embedded == []
+
+
+async def test_vectors_of_another_length_need_an_empty_table(
+    make_settings4: MakeSettings, model: ScriptedModel
+) -> None:
+    wide = make_settings4(embedding_dimensions=512)
+    await check_store(wide)
+    await check_store(wide)
+    model.embeds(embeds(512))
+    async with create_http_client(wide) as http, pool_of(wide) as pool:
+        await SharedStore(pool, wide, embedding_model(wide, http)).of(ALICE).aput(("m",), "k", {"t": "tea"})
+
+    for other in (make_settings4(), make_settings4(embedding_dimensions=512, embedding_model="another's")):
+        with pytest.raises(ConfigurationError, match=r"embedded by e \(halfvec\(512\)\)"):
+            await check_store(other)
+    await check_store(wide)
+
+
+async def test_a_database_that_is_away_is_not_waited_for_at_the_start(make_settings4: MakeSettings) -> None:
+    await check_store(make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none"))
+
+
+async def test_a_database_that_is_away_is_said_so(make_settings4: MakeSettings) -> None:
+    settings = make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none")
+    with running(create_parts(settings)) as url:
+        async with client_of(url, ALICE) as http:
+            answer = await http.get("/store/items?namespace=m&key=k")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:problem:database-unavailable")
+
+
+ITEM: dict[str, Any] = {"namespace": ["m"], "key": "k", "value": {}}
+BAD: list[tuple[str, str, dict[str, Any]]] = [
+    *(
+        ("PUT", "/store/items", ITEM | wrong)
+        for wrong in list[dict[str, Any]](
+            (
+                {"namespace": []},
+                {"namespace": ["a.b"]},
+                {"namespace": [""]},
+                {"namespace": ["a\0"]},
+                {"namespace": ["\ud800"]},
+                {"namespace": ["langgraph"]},
+                {"namespace": ["x" * 600, "y" * 600]},
+                {"namespace": "m"},
+                {"key": ""},
+                {"key": "a\0"},
+                {"key": "é" * 501},
+                {"value": [1]},
+                {"value": {"a": "x\0"}},
+                {"value": {"a": "\udfff"}},
+                {"value": {"a": float("nan")}},
+                {"index": True},
+                {"index": ["x" * 251]},
+                {"index": ["x"] * 21},
+                {"ttl": 0},
+                {"ttl": -1},
+                {"ttl": 1e300},
+                {"colour": "red"},
+            )
+        )
+    ),
+    ("DELETE", "/store/items", {"key": "k"}),
+    ("POST", "/store/items/search", {"namespace_prefix": ["a."]}),
+    ("POST", "/store/items/search", {"filter": {"a": {"$regex": ".*"}}}),
+    ("POST", "/store/items/search", {"filter": {"a": {"$gt": 1, "b": 2}}}),
+    ("POST", "/store/items/search", {"filter": {"a": {"$gt": [1]}}}),
+    ("POST", "/store/items/search", {"filter": {"a": {"$gt": True}}}),
+    ("POST", "/store/items/search", {"filter": {"a\0": 1}}),
+    ("POST", "/store/items/search", {"limit": 0}),
+    ("POST", "/store/items/search", {"offset": -1}),
+    ("POST", "/store/items/search", {"offset": 2**70}),
+    ("POST", "/store/namespaces", {"max_depth": 0}),
+    ("POST", "/store/namespaces", {"prefix": [""]}),
+    ("POST", "/store/namespaces", {"suffix": ["*"] * 101}),
+]
+
+
+async def test_what_cannot_be_is_refused(http: httpx2.AsyncClient) -> None:
+    for method, path, body in BAD:
+        headers = {"Content-Type": "application/json"}
+        answer = await http.request(method, path, content=json.dumps(body), headers=headers)
+        assert answer.status_code == 422, body
+        assert answer.headers["content-type"] == "application/problem+json"
+    for query in ("namespace=&key=k", "namespace=a..b&key=k", "namespace=a", "key=k", "namespace=a&key=%00"):
+        assert (await http.get(f"/store/items?{query}")).status_code == 422, query
+
+
+async def test_whatever_is_a_path_may_be_what_an_item_is_found_by(http: httpx2.AsyncClient) -> None:
+    for path in (
+        "[",
+        "]",
+        "{",
+        "}",
+        "{a,",
+        "a[",
+        "a[*",
+        "a.",
+        ".",
+        "..",
+        "$",
+        "$.a",
+        "[x]",
+        "[-1]",
+        "*",
+        "{a.b,c}",
+        "%s",
+    ):
+        answer = await http.put("/store/items", json=ITEM | {"value": {"a": [{"b": "x"}], "c": "y"}, "index": [path]})
+        assert answer.status_code == 204, path
+
+
+async def test_the_longest_names_are_taken(alice: LangGraphClient) -> None:
+    labels = [chr(0x4E00 + n) * 30 for n in range(10)]
+    await alice.store.put_item(labels, "k" * 1000, {"x" * 250: "tea"}, index=["x" * 250])
+
+    assert len((await alice.store.search_items(labels, query="tea"))["items"]) == 1
+
+
+async def test_unusual_values_come_back_as_they_were(http: httpx2.AsyncClient) -> None:
+    value = {"big": 2**80, "small": 1e-300, "text": "\U0001f600\\u0000 %s", "": [None, {"a": []}], "$gt": 1}
+    put = await http.put("/store/items", json={"namespace": ["m"], "key": "%s", "value": value, "index": False})
+
+    assert put.status_code == 204
+    assert (await http.get("/store/items", params={"namespace": "m", "key": "%s"})).json()["value"] == value
