@@ -151,7 +151,7 @@ class Assistants:
         """Return the id that is meant by an id or a graph's name.
 
         Raises:
-            NotFound: if it is neither.
+            InvalidRequest: if it is neither.
         """
         if isinstance(wanted, UUID):
             return wanted
@@ -160,7 +160,7 @@ class Assistants:
         try:
             return UUID(wanted)
         except ValueError:
-            raise NotFound(f"There is no assistant with this id, and the graphs are {self._names()}.") from None
+            raise InvalidRequest(f"Neither an id nor a graph's name. The graphs are {self._names()}.") from None
 
     def require_graph(self, graph_id: str) -> None:
         """Refuse a graph that is not here.

@@ -15,7 +15,7 @@ from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
-from project4_agent_api.routes import api_keys, assistants, auth, runs, threads
+from project4_agent_api.routes import api_keys, assistants, auth, runs, store, threads
 from project4_agent_api.settings import Settings
 from shared import health
 from shared.app import build_app
@@ -43,6 +43,7 @@ ROUTERS = [
     Locked(assistants.router),
     Locked(threads.router),
     Locked(runs.router),
+    Locked(store.router),
 ]
 RESOURCES = [
     *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here

@@ -17,7 +17,7 @@ from project4_agent_api.runs.execution import Engine
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.working import RunWorker
 from project4_agent_api.settings import Settings
-from project4_agent_api.store import create_store
+from project4_agent_api.store import SharedStore
 from project4_agent_api.threads import Threads
 from shared.llm import create_chat_models
 from shared.redis import create_redis
@@ -36,10 +36,10 @@ async def graphs(app: FastAPI) -> AsyncIterator[None]:
         mcp_tools=await load_mcp_tools(settings.mcp_servers),
     )
     state.graphs = await Graphs.load(settings.langgraph_config, services)
-    state.assistants = Assistants(state.graphs.names())
+    state.assistants = Assistants({name: state.graphs.description(name) for name in state.graphs.names()})
     state.checkpoints = Checkpoints(state.pool)
-    async with create_store(state.pool, settings, state.embeddings) as state.store:
-        yield
+    state.store = SharedStore(state.pool, settings, state.embeddings)
+    yield
 
 
 @asynccontextmanager

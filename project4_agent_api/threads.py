@@ -9,7 +9,6 @@ from uuid import UUID
 from fastapi import Depends, Request
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import InvalidUpdateError
-from langgraph.store.base import BaseStore
 from langgraph.types import StateSnapshot, StateUpdate
 from loguru import logger
 from psycopg.types.json import Jsonb
@@ -34,7 +33,7 @@ from project4_agent_api.schemas.threads import (
     ThreadSearch,
     Ttl,
 )
-from project4_agent_api.store import OwnedStore
+from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of, thread_state_of
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, InvalidRequest, NotFound, ServiceError
@@ -71,7 +70,7 @@ class Threads:
     pool: Pool
     checkpoints: Checkpoints
     graphs: Graphs
-    store: BaseStore
+    store: SharedStore
 
     async def create(self, owner_id: UUID, body: ThreadCreate) -> Row:
         """Store a thread; or find the one that has the id, where that is wanted.
@@ -328,7 +327,7 @@ class Threads:
             config["configurable"]["graph_id"],
             config,
             checkpointer=self.checkpoints,
-            store=OwnedStore(self.store, owner_id),
+            store=self.store.of(owner_id),
             access_context="threads.read",
         )
 

@@ -11,7 +11,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
-from langgraph.store.base import BaseStore
 from langgraph.types import Command, Send
 from loguru import logger
 
@@ -22,7 +21,7 @@ from project4_agent_api.postgres import Row
 from project4_agent_api.runs.events import Publisher, RunPublisher
 from project4_agent_api.runs.graph_events import GraphEvents
 from project4_agent_api.runs.queue import Ending
-from project4_agent_api.store import OwnedStore
+from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of
 from project4_agent_api.wire import dumps, error_of
 
@@ -45,7 +44,7 @@ class Engine:
 
     graphs: Graphs
     checkpoints: Checkpoints
-    store: BaseStore
+    store: SharedStore
     publisher: Publisher
     timeout_seconds: float
 
@@ -119,7 +118,7 @@ class Execution:
     def _open(
         self, config: RunnableConfig, configurable: dict[str, Any], saver: BaseCheckpointSaver[str]
     ) -> AbstractAsyncContextManager[Pregel[Any, Any, Any, Any]]:
-        store = OwnedStore(self._engine.store, self._run["owner_id"])
+        store = self._engine.store.of(self._run["owner_id"])
         return self._engine.graphs.open(configurable["graph_id"], config, checkpointer=saver, store=store)
 
     async def _end(self, work: asyncio.Task[None]) -> None:
