@@ -5,7 +5,16 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import project1, project1_report, project2, project2_report, project3, project3_report
+from bench import (
+    project1,
+    project1_report,
+    project2,
+    project2_report,
+    project3,
+    project3_report,
+    project4,
+    project4_report,
+)
 from bench.report import write_sections
 
 
@@ -27,10 +36,17 @@ def run_project3(*, quick: bool) -> str:
     return project3_report.section(plan, uvloop.run(project3.measure(plan)))
 
 
+def run_project4(*, quick: bool) -> str:
+    """Measure stage 4."""
+    plan = project4.QUICK if quick else project4.FULL
+    return project4_report.section(plan, uvloop.run(project4.measure(plan)))
+
+
 PARTS: dict[str, Callable[..., str]] = {
     "project1": run_project1,
     "project2": run_project2,
     "project3": run_project3,
+    "project4": run_project4,
 }
 
 

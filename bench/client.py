@@ -19,10 +19,11 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
-def post(path: str, body: dict[str, Any]) -> bytes:
+def post(path: str, body: dict[str, Any], token: str | None = None) -> bytes:
     """Put together a POST request with a JSON body."""
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+    head += f"\r\nAuthorization: Bearer {token}" if token else ""
     return f"{head}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
 
 
@@ -53,10 +54,9 @@ class Connection:
             UnexpectedAnswer: if the status is neither 200 nor 201.
         """
         head = await self._head(request)
-        length = _LENGTH.search(head)
-        if length is None:
-            raise UnexpectedAnswer("an answer without a length")
-        return await self.reader.readexactly(int(length[1]))
+        if length := _LENGTH.search(head):
+            return await self.reader.readexactly(int(length[1]))
+        return b"".join([chunk async for _, chunk in self._chunks()])
 
     async def events(self, request: bytes) -> AsyncIterator[tuple[int, bytes]]:
         """Send a request, and give each server-sent event of its answer with the time of its receipt in ns.
@@ -66,12 +66,15 @@ class Connection:
         """
         await self._head(request)
         unfinished = b""
-        while size := int(await self.reader.readuntil(b"\r\n"), 16):
-            chunk = await self.reader.readexactly(size + 2)
-            received = perf_counter_ns()
-            *events, unfinished = (unfinished + chunk[:-2]).split(b"\n\n")
+        async for received, chunk in self._chunks():
+            *events, unfinished = (unfinished + chunk).replace(b"\r\n", b"\n").split(b"\n\n")
             for event in events:
                 yield received, event
+
+    async def _chunks(self) -> AsyncIterator[tuple[int, bytes]]:
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            chunk = await self.reader.readexactly(size + 2)
+            yield perf_counter_ns(), chunk[:-2]
         await self.reader.readexactly(2)
 
     async def _head(self, request: bytes) -> bytes:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from shared.dev.services import postgres
+from shared.dev.services import postgres, valkey
 from shared.dev.state import StageState
 
 
@@ -30,6 +30,23 @@ async def postgresql() -> AsyncIterator[str]:
         try:
             await child.start()
             yield found_by["DATABASE_URL"]
+        finally:
+            await child.stop()
+
+
+@asynccontextmanager
+async def redis() -> AsyncIterator[str]:
+    """Give the address of a Redis server: `TEST_REDIS_URL`, or an embedded Valkey that ends with the block."""
+    if given := os.environ.get("TEST_REDIS_URL"):
+        yield given
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        state = StageState("bench")
+        state.folder = Path(folder)
+        child, found_by = valkey(state, os.environ)
+        try:
+            await child.start()
+            yield found_by["REDIS_URL"]
         finally:
             await child.stop()
 

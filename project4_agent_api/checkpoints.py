@@ -9,8 +9,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
+from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -45,14 +47,24 @@ _KEYS = {"b": (0, 1, 2, 3), "c": (0, 1, 2), "w": (0, 1, 2, 3, 5), "s": (0, 1, 2,
 
 
 def _rows(letter: str) -> str:
-    columns = (f"%({letter}{place})s::{kind}[]" for place, kind in enumerate(_TYPES[letter]))
-    return f"SELECT * FROM unnest({', '.join(columns)})"  # noqa: S608  no value in it
+    """Select the rows of a kind, without those of runs that are another worker's by now."""
+    names = [f"{letter}{place}" for place in range(len(_TYPES[letter]))]
+    columns = [f"%({name})s::{kind}[]" for name, kind in zip(names, _TYPES[letter], strict=True)]
+    return (
+        f"SELECT {', '.join(names)} FROM unnest({', '.join(columns)}, %({letter}_run)s::uuid[])"  # noqa: S608
+        f" AS given ({', '.join(names)}, run_id) WHERE run_id IS NULL OR run_id IN (SELECT run_id FROM held)"
+    )
 
 
 _INTO_WRITES = """INSERT INTO checkpoint_writes
         (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob)"""
+# Whoever takes a run over waits until what its worker is writing is written, or has done so before: `FOR SHARE`.
 _WRITE = f"""
-    WITH blobs AS (
+    WITH held AS (
+        SELECT run_id FROM runs JOIN unnest(%(run_ids)s::uuid[], %(claims)s::uuid[]) AS given (run_id, claim)
+            USING (run_id, claim)
+        WHERE status = 'running' ORDER BY run_id FOR SHARE OF runs
+    ), blobs AS (
         INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
         {_rows("b")} ON CONFLICT DO NOTHING
     ), states AS (
@@ -61,11 +73,25 @@ _WRITE = f"""
         DO UPDATE SET checkpoint = EXCLUDED.checkpoint, metadata = EXCLUDED.metadata
     ), writes AS (
         {_INTO_WRITES} {_rows("w")} ON CONFLICT DO NOTHING
+    ), special AS (
+        {_INTO_WRITES} {_rows("s")} ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
+        DO UPDATE SET channel = EXCLUDED.channel, type = EXCLUDED.type, blob = EXCLUDED.blob
     )
-    {_INTO_WRITES} {_rows("s")} ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
-    DO UPDATE SET channel = EXCLUDED.channel, type = EXCLUDED.type, blob = EXCLUDED.blob
+    SELECT run_id FROM held
 """  # noqa: S608  no value in it
 _WIDEST = 2**63  # beyond it JSON's numbers are not what they were
+
+
+class ClaimLost(Exception):
+    """The run is another worker's now: what this one would write is refused."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker's hold on a run."""
+
+    run_id: UUID
+    claim: UUID
 
 
 class _Batch:
@@ -73,21 +99,37 @@ class _Batch:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] = {letter: {} for letter in _TYPES}
-        self.stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.claims: dict[UUID, UUID] = {}
+        # When they are stored: the runs that were still held.
+        self.stored: asyncio.Future[set[UUID]] = asyncio.get_running_loop().create_future()
 
-    def add(self, letter: str, row: tuple[Any, ...]) -> None:
+    def add(self, letter: str, row: tuple[Any, ...], claim: Claim | None) -> None:
+        if claim:
+            self.claims[claim.run_id] = claim.claim
         key = tuple(row[place] for place in _KEYS[letter])
+        owned = (*row, claim and claim.run_id)
         if letter == "w":
-            self.rows[letter].setdefault(key, row)
+            self.rows[letter].setdefault(key, owned)
         else:
-            self.rows[letter][key] = row
+            self.rows[letter][key] = owned
 
     def parameters(self) -> dict[str, list[Any]]:
-        return {
-            f"{letter}{place}": [row[place] for row in self.rows[letter].values()]
-            for letter, types in _TYPES.items()
-            for place in range(len(types))
-        }
+        parameters: dict[str, list[Any]] = {"run_ids": list(self.claims), "claims": list(self.claims.values())}
+        for letter, types in _TYPES.items():
+            columns = list(zip(*self.rows[letter].values(), strict=True)) or [()] * (len(types) + 1)
+            parameters |= {f"{letter}{place}": list(column) for place, column in enumerate(columns[:-1])}
+            parameters[f"{letter}_run"] = list(columns[-1])
+        return parameters
+
+    async def wait(self, claim: Claim | None) -> None:
+        """Wait until it is stored.
+
+        Raises:
+            ClaimLost: if it was not, because the run is not held any more.
+        """
+        held = await asyncio.shield(self.stored)
+        if claim and claim.run_id not in held:
+            raise ClaimLost
 
 
 class Checkpoints(AsyncPostgresSaver):
@@ -120,8 +162,13 @@ class Checkpoints(AsyncPostgresSaver):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
+        claim: Claim | None = None,
     ) -> RunnableConfig:
-        """Store a checkpoint. Returns when it is stored."""
+        """Store a checkpoint. Returns when it is stored.
+
+        Raises:
+            ClaimLost: if it is a run's that is held no more.
+        """
         configurable = config["configurable"]
         thread_id, namespace = configurable["thread_id"], configurable["checkpoint_ns"]
         inline: dict[str, Any] = {}
@@ -136,25 +183,34 @@ class Checkpoints(AsyncPostgresSaver):
         batch = self._open_batch()
         versions = {channel: version for channel, version in new_versions.items() if channel in apart}
         for row in self._dump_blobs(thread_id, namespace, apart, versions):
-            batch.add("b", row)
+            batch.add("b", row, claim)
         stored = checkpoint | {"channel_values": inline}
         described = get_serializable_checkpoint_metadata(config, metadata)
         parent = configurable.get("checkpoint_id")
-        batch.add("c", (thread_id, namespace, checkpoint["id"], parent, Jsonb(stored), Jsonb(described)))
-        await asyncio.shield(batch.stored)
+        batch.add("c", (thread_id, namespace, checkpoint["id"], parent, Jsonb(stored), Jsonb(described)), claim)
+        await batch.wait(claim)
         return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint["id"]}}
 
     async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+        claim: Claim | None = None,
     ) -> None:
-        """Store what the tasks of a step have written. Returns when it is stored."""
+        """Store what the tasks of a step have written. Returns when it is stored.
+
+        Raises:
+            ClaimLost: if it is a run's that is held no more.
+        """
         configurable = config["configurable"]
         place = (configurable["thread_id"], configurable["checkpoint_ns"], configurable["checkpoint_id"])
         table = "s" if all(channel in WRITES_IDX_MAP for channel, _ in writes) else "w"
         batch = self._open_batch()
         for row in self._dump_writes(*place, task_id, task_path, writes):
-            batch.add(table, row)
-        await asyncio.shield(batch.stored)
+            batch.add(table, row, claim)
+        await batch.wait(claim)
 
     def _open_batch(self) -> _Batch:
         if self._batch is None:
@@ -171,11 +227,12 @@ class Checkpoints(AsyncPostgresSaver):
             try:
                 async with self._cursor() as cursor:
                     await cursor.execute(_WRITE, batch.parameters())
+                    held = {row["run_id"] for row in await cursor.fetchall()}
             except Exception as error:  # noqa: BLE001  it is those who wait that it concerns
                 batch.stored.set_exception(error)
                 batch.stored.exception()  # looked at: whoever waited may have gone
             else:
-                batch.stored.set_result(None)
+                batch.stored.set_result(held)
         self._writing = None
 
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
@@ -212,11 +269,13 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
 
     Args:
         saver: Stores them.
+        claim: The worker's, without which nothing is stored.
     """
 
-    def __init__(self, saver: Checkpoints) -> None:
+    def __init__(self, saver: Checkpoints, claim: Claim) -> None:
         super().__init__(serde=saver.serde)
         self._saver = saver
+        self._claim = claim
         self._newest: CheckpointTuple | None = None
         self._writes: dict[str, dict[tuple[str, int], tuple[str, str, Any]]] = defaultdict(dict)
 
@@ -271,7 +330,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             )
             for earlier in [one for one in self._writes if one < checkpoint["id"]]:  # ids sort by time
                 del self._writes[earlier]
-        return await self._saver.aput(config, checkpoint, metadata, new_versions)
+        return await self._saver.aput(config, checkpoint, metadata, new_versions, self._claim)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -283,4 +342,4 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             known = self._writes[configurable["checkpoint_id"]]
             for place, (channel, value) in enumerate(writes):
                 known[task_id, WRITES_IDX_MAP.get(channel, place)] = (task_id, channel, value)
-        await self._saver.aput_writes(config, writes, task_id, task_path)
+        await self._saver.aput_writes(config, writes, task_id, task_path, self._claim)

@@ -49,6 +49,7 @@ class LiveResponse(Response):
         self._failed = failed
         self._at_once = at_once
         self._started = False
+        self._over = False
         self._live = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,9 +74,12 @@ class LiveResponse(Response):
                     await self._write(send, piece)
             except ServiceError as error:
                 await self._write(send, self._failed(error, scope.get("request_id")))
+        self._over = True
         await send({"type": "http.response.body", "body": b""})
 
     async def _write(self, send: Send, piece: bytes) -> None:
+        if self._over:
+            return  # a sign of life that comes too late
         self._live.set()
         if not self._started:
             self._started = True
@@ -87,7 +91,8 @@ class LiveResponse(Response):
         while True:
             self._live.clear()
             try:
-                await asyncio.wait_for(self._live.wait(), _PING_SECONDS)
+                async with asyncio.timeout(_PING_SECONDS):
+                    await self._live.wait()
             except TimeoutError:
                 await self._write(send, self._ping)
 

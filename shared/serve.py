@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -77,6 +78,9 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket) -> Non
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
     _spare_the_collector()
+    # uvicorn raises the signal that stopped it once more at its end. That was asked for, and is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -14,7 +14,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Send
 from loguru import logger
 
-from project4_agent_api.checkpoints import Checkpoints, RunCheckpoints
+from project4_agent_api.checkpoints import Checkpoints, Claim, ClaimLost, RunCheckpoints
 from project4_agent_api.graphs import Graphs
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Row
@@ -74,7 +74,7 @@ class Execution:
         self._engine = engine
         self._run = run
         self._kwargs: dict[str, Any] = run["kwargs"]
-        self._saver = RunCheckpoints(engine.checkpoints)
+        self._saver = RunCheckpoints(engine.checkpoints, Claim(run["run_id"], run["claim"]))
         self._control = RunControl()
         self._stopping = asyncio.Event()
         self._graph: Pregel[Any, Any, Any, Any] | None = None
@@ -106,6 +106,8 @@ class Execution:
         if not work.done():
             logger.error("the graph does not end; it is left to itself")
         error = work.exception() if work.done() and not work.cancelled() else None
+        if isinstance(error, ClaimLost):
+            self.stop_reason = LOST
         self.over = True
         return await self._outcome(error, in_time=work.done() and not work.cancelled())
 

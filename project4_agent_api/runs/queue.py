@@ -186,7 +186,7 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
     return stopped
 
 
-CLAIMED = "run_id, thread_id, assistant_id, owner_id, kwargs, metadata, request_id, attempt, created_at, due_at, cancel"
+CLAIMED = "run_id, claim, thread_id, owner_id, kwargs, metadata, request_id, attempt, cancel"
 
 
 async def claim_next(connection: Connection, thread_id: UUID, claim: UUID, lease_seconds: float) -> Row | None:
@@ -284,8 +284,12 @@ async def extend_leases(
     """
     cursor = await connection.execute(
         """
+        WITH mine AS (
+            SELECT run_id FROM runs WHERE run_id = ANY(%(ids)s) AND status = 'running' AND claim = %(claim)s
+            ORDER BY run_id FOR UPDATE
+        )
         UPDATE runs SET lease_until = now() + make_interval(secs => %(lease)s)
-        WHERE run_id = ANY(%(ids)s) AND status = 'running' AND claim = %(claim)s RETURNING run_id, cancel
+        FROM mine WHERE runs.run_id = mine.run_id RETURNING runs.run_id, cancel
         """,
         {"ids": list(run_ids), "claim": claim, "lease": lease_seconds},
     )

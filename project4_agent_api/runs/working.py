@@ -230,7 +230,8 @@ class RunWorker:
             except Exception as error:  # noqa: BLE001  a worker goes on looking whatever it has seen
                 logger.opt(exception=error).error("unexpected {}", type(error).__name__)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), None if seconds is None else max(0.0, seconds))
+                async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
+                    await self._look.wait()
 
     async def _free_expired(self) -> None:
         async with connected(self._pool) as connection:

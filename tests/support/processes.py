@@ -12,10 +12,12 @@ _ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def served(package: str, environment: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Serve a stage while the block runs; give its URL and the process."""
+def served(
+    package: str, environment: Mapping[str, str], *command: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve a stage, or one of its commands that serves, while the block runs; give its URL and the process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        command = [sys.executable, "-m", package, "--fd", str(listening.fileno())]
+        command = (sys.executable, "-m", package, *command, "--fd", str(listening.fileno()))
         process = subprocess.Popen(command, env=os.environ | environment, cwd=_ROOT, pass_fds=[listening.fileno()])
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}", process

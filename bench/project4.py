@@ -1,0 +1,209 @@
+"""Stage 4: what a run takes beside bare LangGraph: waited for, streamed, one at a time and sixteen at once."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from statistics import median
+from time import perf_counter, perf_counter_ns
+
+from bench.client import Connection, post
+from bench.databases import migrated_database, postgresql, redis
+from bench.graphs.echo import EVENTS
+from bench.report import percentile
+from bench.servers import Server, others_at_work, running
+
+PACKAGE = "project4_agent_api"
+AT_ONCE = 16
+_ACCOUNT = {"email": "bench@example.com", "name": "Bench", "password": "correct horse battery staple"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        samples: Of what is measured one at a time, in each round.
+        rounds: In each, both servers take their turn at everything.
+        seconds: How long a round asks sixteen at once.
+    """
+
+    samples: int
+    rounds: int
+    seconds: float
+
+
+FULL = Plan(samples=100, rounds=6, seconds=3.0)
+QUICK = Plan(samples=10, rounds=1, seconds=0.5)
+
+
+@dataclass
+class Figures:
+    """What one server does.
+
+    Attributes:
+        wait_ms: `runs/wait` on one thread, one at a time.
+        first_event_ms: Until the first event of a stream, one at a time.
+        thread_ms: `POST /threads`, one at a time.
+        waits: A thread and a wait, sixteen at once: a second, by round.
+        streams: A thread and a stream of fifty events, likewise.
+        threads: `POST /threads`, likewise.
+    """
+
+    wait_ms: list[float] = field(default_factory=list)
+    first_event_ms: list[float] = field(default_factory=list)
+    thread_ms: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    streams: list[float] = field(default_factory=list)
+    threads: list[float] = field(default_factory=list)
+
+    def ratio_to(self, other: "Figures", what: str) -> float:
+        """The median of the ratios of the rounds."""
+        return float(
+            median(mine / theirs for mine, theirs in zip(getattr(self, what), getattr(other, what), strict=True))
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Both, and what else the machine did."""
+
+    ours: Figures
+    bare: Figures
+    workers: int
+    others_busy: float
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks one server."""
+
+    server: Server
+    token: str | None
+
+    async def thread(self, connection: Connection) -> str:
+        """Make a thread."""
+        answer = json.loads(await connection.exchange(post("/threads", {}, self.token)))
+        return str(answer["thread_id"])
+
+    async def wait(self, connection: Connection, thread_id: str) -> None:
+        """Run the graph, and wait for what it gives."""
+        body = {"assistant_id": "echo", "input": {"messages": [{"role": "user", "content": "Hello"}]}}
+        answer = await connection.exchange(post(f"/threads/{thread_id}/runs/wait", body, self.token))
+        assert b"Echo: Hello" in answer, answer  # noqa: S101  a measurement of something else is none
+
+    async def stream(self, connection: Connection, thread_id: str) -> float:
+        """Run the graph, and read its events. Returns the milliseconds until the first."""
+        body = {
+            "assistant_id": "echo",
+            "input": {"messages": [{"role": "user", "content": "Hello"}]},
+            "stream_mode": ["custom", "values"],
+        }
+        started = perf_counter_ns()
+        first, customs = 0, 0
+        async for received, event in connection.events(post(f"/threads/{thread_id}/runs/stream", body, self.token)):
+            first = first or received
+            customs += b"event: custom" in event
+        assert customs == EVENTS, customs  # noqa: S101  likewise
+        return (first - started) / 1e6
+
+
+async def measure(plan: Plan, workers: int = 1) -> Measured:
+    """Measure both servers, in turns."""
+    with others_at_work() as others:
+        async with postgresql() as server, redis() as redis_url:
+            with (
+                migrated_database(server, "bench_ours", PACKAGE) as ours_url,
+                migrated_database(server, "bench_bare", PACKAGE) as bare_url,
+                running("bench.bare_graph", environment={"DATABASE_URL": bare_url}) as bare,
+                _service(ours_url, redis_url, workers) as ours,
+            ):
+                clients = [Client(ours, await _sign_up(ours)), Client(bare, None)]
+                figures = [Figures(), Figures()]
+                for client in clients:
+                    await _round(client, Plan(10, 1, 0.5), Figures())  # warms it up
+                for _ in range(plan.rounds):
+                    for client, of in zip(clients, figures, strict=True):
+                        await _round(client, plan, of)
+    return Measured(figures[0], figures[1], workers, others.busy)
+
+
+@contextmanager
+def _service(database_url: str, redis_url: str, workers: int) -> Iterator[Server]:
+    environment = {
+        "APP_ENV": "test",
+        "LOG_LEVEL": "WARNING",
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+        "LLM_MODEL": "none",
+        "EMBEDDING_MODEL": "none",
+        "JWT_SECRET": "a secret of the measurements, of more than 32 bytes",
+        "LANGGRAPH_CONFIG": str(Path(__file__).parent / "graphs" / "langgraph.json"),
+    }
+    if workers == 0:
+        with running(PACKAGE, environment=environment) as server:
+            yield server
+        return
+    with running(PACKAGE, "worker", environment=environment), _service(database_url, redis_url, workers - 1) as server:
+        yield server
+
+
+async def _sign_up(server: Server) -> str:
+    connection = await Connection.open(server.port)
+    await connection.exchange(post("/auth/register", _ACCOUNT))
+    form = f"username={_ACCOUNT['email']}&password={_ACCOUNT['password'].replace(' ', '+')}".encode()
+    head = b"POST /auth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded"
+    answer = await connection.exchange(b"%b\r\nContent-Length: %d\r\n\r\n%b" % (head, len(form), form))
+    connection.close()
+    return str(json.loads(answer)["access_token"])
+
+
+async def _round(client: Client, plan: Plan, figures: Figures) -> None:
+    connection = await Connection.open(client.server.port)
+    figures.thread_ms.append(await _p50(plan.samples, lambda: client.thread(connection)))
+    thread_id = await client.thread(connection)
+    figures.wait_ms.append(await _p50(plan.samples, lambda: client.wait(connection, thread_id)))
+    firsts = [await client.stream(connection, await client.thread(connection)) for _ in range(plan.samples)]
+    figures.first_event_ms.append(percentile(firsts, 50))
+    connection.close()
+
+    async def thread_and_wait(connection: Connection) -> None:
+        await client.wait(connection, await client.thread(connection))
+
+    async def thread_and_stream(connection: Connection) -> None:
+        await client.stream(connection, await client.thread(connection))
+
+    figures.waits.append(await _rate(client, plan.seconds, thread_and_wait))
+    figures.streams.append(await _rate(client, plan.seconds, thread_and_stream))
+    figures.threads.append(await _rate(client, plan.seconds, client.thread))
+
+
+async def _p50(samples: int, ask: Callable[[], Awaitable[object]]) -> float:
+    times = []
+    for _ in range(samples):
+        started = perf_counter()
+        await ask()
+        times.append((perf_counter() - started) * 1000)
+    return percentile(times, 50)
+
+
+async def _rate(client: Client, seconds: float, ask: Callable[[Connection], Awaitable[object]]) -> float:
+    """Ask sixteen at once. Returns how many a second."""
+    connections = [await Connection.open(client.server.port) for _ in range(AT_ONCE)]
+    started = perf_counter()
+    done = count()
+
+    async def keep_asking(connection: Connection) -> None:
+        while perf_counter() - started < seconds:
+            await ask(connection)
+            next(done)
+
+    await asyncio.gather(*map(keep_asking, connections))
+    rate = next(done) / (perf_counter() - started)
+    for connection in connections:
+        connection.close()
+    return rate

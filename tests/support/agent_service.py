@@ -1,0 +1,107 @@
+"""Stage 4 as it really runs: an API and a worker, each a process, on one PostgreSQL and one Valkey."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+from tests.support.processes import served
+from tests.support.scripted_model import ScriptedModel
+
+PACKAGE = "project4_agent_api"
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass
+class AgentService:
+    """A service that runs.
+
+    Attributes:
+        environment: Of its processes.
+        url: Of its API.
+        api: The API's process.
+        workers: The workers' processes.
+    """
+
+    environment: Mapping[str, str]
+    url: str = ""
+    api: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def start(self) -> None:
+        """Start an API and a worker at once, and return when both answer."""
+        self.url, self.api = self._stack.enter_context(served(PACKAGE, self.environment))
+        self.start_worker()
+        self._answers(self.url)
+
+    def start_api(self) -> str:
+        """Start an API process more. Returns its URL, when it answers."""
+        url, _ = self._stack.enter_context(served(PACKAGE, self.environment))
+        self._answers(url)
+        return url
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker, and return when it works."""
+        url, process = self._stack.enter_context(served(PACKAGE, self.environment, "worker"))
+        self.workers.append(process)
+        self._answers(url)
+        return process
+
+    def stop(self) -> None:
+        """End all processes in an orderly way."""
+        self._stack.close()
+        self.api = None
+        self.workers.clear()
+
+    def sign_up(self, url: str = "") -> dict[str, str]:
+        """Make an account and sign in; returns the headers that show it."""
+        email = f"{uuid.uuid4()}@example.com"
+        with httpx2.Client(base_url=url or self.url, timeout=60, trust_env=False) as http:
+            account = {"email": email, "name": "Ada", "password": PASSWORD}
+            http.post("/auth/register", json=account).raise_for_status()
+            answer = http.post("/auth/token", data={"username": email, "password": PASSWORD}).raise_for_status()
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    @staticmethod
+    def _answers(url: str) -> None:
+        # The socket listens already: this is answered when the process has started.
+        httpx2.get(f"{url}/health", timeout=120, trust_env=False).raise_for_status()
+
+
+@contextmanager
+def agent_service(
+    database_url: str, redis_url: str, model: ScriptedModel, graphs: Path | None = None, **settings: str
+) -> Iterator[AgentService]:
+    """Run an API and a worker while the block runs.
+
+    Args:
+        database_url: A migrated database.
+        redis_url: Where Redis is.
+        model: What both ask.
+        graphs: A `langgraph.json`; None for the built-in graphs only.
+        settings: Environment variables, in small letters.
+    """
+    environment = {
+        "APP_ENV": "test",
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "OPENAI_BASE_URL": model.base_url,
+        "OPENAI_API_KEY": "unused",
+        "LLM_MODEL": "m",
+        "LLM_MAX_RETRIES": "0",
+        "EMBEDDING_MODEL": "e",
+        "JWT_SECRET": "a secret of the tests, with more than 32 bytes",
+        **({"LANGGRAPH_CONFIG": str(graphs)} if graphs else {}),
+        **{name.upper(): value for name, value in settings.items()},
+    }
+    service = AgentService(environment)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
