@@ -5,6 +5,7 @@ route, a chain, an agent): it is given a bounded time, and it fails with the ser
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar, cast
@@ -170,6 +171,8 @@ class EndpointChatModel(ChatOpenAI):
     def _create_chat_result(
         self, response: dict[str, Any] | openai.BaseModel, generation_info: dict[str, Any] | None = None
     ) -> ChatResult:
+        if isinstance(response, dict):
+            _mark_wrong_arguments(response)
         result = super()._create_chat_result(response, generation_info)
         if isinstance(response, dict):
             for generation, choice in zip(result.generations, response["choices"], strict=True):
@@ -194,6 +197,7 @@ class EndpointChatModel(ChatOpenAI):
         chunks = super()._astream(messages, stop, run_manager, **kwargs)
         held: list[ChatGenerationChunk] = []  # until the first one that says something: then no fallback is possible
         started = finished = False
+        arguments: dict[int | None, str] = {}
         try:
             with _endpoint_errors(self.model_name):
                 while True:
@@ -201,9 +205,14 @@ class EndpointChatModel(ChatOpenAI):
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
+                    for call in _tool_calls(chunk):
+                        arguments[call["index"]] = arguments.get(call["index"], "") + (call["args"] or "")
                     finished = finished or "finish_reason" in (chunk.generation_info or {})
                     started = started or finished or bool(chunk.text or _tool_calls(chunk))
                     held.append(chunk)
+                    if finished:
+                        held += [_marked(index) for index, text in arguments.items() if _is_no_object(text)]
+                        arguments.clear()
                     if started:
                         for ready in held:
                             yield ready
@@ -281,6 +290,30 @@ def _say_refusal(message: BaseMessage, sent: dict[str, Any]) -> None:
     # A refusal comes in a field of its own, and the content is null: without this, as an answer of no words.
     if not message.content and isinstance(refusal := sent.get("refusal"), str):
         message.content = refusal
+
+
+_MARK = " is no object"
+
+
+def _is_no_object(arguments: str) -> bool:
+    try:
+        return not isinstance(json.loads(arguments), dict)
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _marked(index: int | None) -> ChatGenerationChunk:
+    call = ToolCallChunk(type="tool_call_chunk", name=None, args=_MARK, id=None, index=index)
+    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))
+
+
+def _mark_wrong_arguments(response: dict[str, Any]) -> None:
+    # Arguments that are JSON and no object are a fault of the model's, which it can be told; LangChain takes an answer
+    # with such a call for none at all. What is no JSON it hands on as an invalid call.
+    for choice in response.get("choices") or []:
+        for call in choice["message"].get("tool_calls") or []:
+            if _is_no_object(call["function"]["arguments"]):
+                call["function"]["arguments"] += _MARK
 
 
 def _tool_calls(chunk: ChatGenerationChunk) -> list[ToolCallChunk]:

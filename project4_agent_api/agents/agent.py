@@ -14,11 +14,11 @@ from langgraph.graph.state import CompiledStateGraph
 
 from project4_agent_api.agents.context import summaries
 from project4_agent_api.agents.middleware import (
+    Approval,
     Middleware,
     ModelCallLimit,
     ToolBounds,
     UnusableAnswers,
-    approval,
     tool_errors,
 )
 from project4_agent_api.agents.services import Services
@@ -50,7 +50,7 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
     middleware: list[Middleware] = [
         tool_errors(),
         ToolBounds(settings.agent_tool_timeout_seconds, tokens=settings.agent_context_tokens // 4),
-        approval(list(settings.agent_approval_tools)),
+        Approval(settings.agent_approval_tools, names),
         ToolCallLimitMiddleware(run_limit=settings.agent_max_tool_calls),
         UnusableAnswers(),
         ModelCallLimit(settings.agent_max_model_calls),

@@ -4,8 +4,8 @@ LangChain's own middleware is used where it does this; here is what it leaves op
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import Annotated, Any
 
 from langchain.agents.middleware import (
     AgentMiddleware,
@@ -18,16 +18,18 @@ from langchain.agents.middleware import (
     ToolErrorMiddleware,
     hook_config,
 )
+from langchain.agents.middleware.human_in_the_loop import HITLRequest, HITLResponse
 from langchain.agents.middleware.model_call_limit import ModelCallLimitState
-from langchain_core.messages import AIMessage, InvalidToolCall, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, InvalidToolCall, SystemMessage, ToolCall, ToolMessage
 from langchain_core.tools import ToolException
 from langgraph.runtime import Runtime
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 from loguru import logger
+from pydantic import AfterValidator, ValidationError
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.agents.context import clipped
-from shared.errors import ServiceError
+from shared.errors import InvalidRequest, ServiceError
 
 Middleware = AgentMiddleware[Any, Any, Any]
 
@@ -40,17 +42,59 @@ _CUT_OFF = "The model's answer was cut off before it said anything. Please try a
 _FILTERED = "The model's provider withheld the answer to this. Please put it differently."
 
 
-def approval(tools: list[str]) -> HumanInTheLoopMiddleware[Any, Any, Any]:
-    """Make the middleware that asks a person before some tools are called."""
-    return HumanInTheLoopMiddleware(
-        {name: {"allowed_decisions": ["approve", "edit", "reject", "respond"], "when": _is_pending} for name in tools}
-    )
+class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
+    """Asks a person before some tools are called: LangChain's middleware, and its form of question and answer.
 
+    LangChain's own keeps an answer before it looks at it, so that one of the wrong form is met again at every further
+    try, and the thread is lost. Here it is checked first, and can be given again.
 
-def _is_pending(request: ToolCallRequest) -> bool:
-    # A call that was refused already (too many, or malformed) will not be made: nobody need be asked.
-    answered = {message.tool_call_id for message in request.state["messages"] if isinstance(message, ToolMessage)}
-    return request.tool_call["id"] not in answered
+    Args:
+        tools: Whose calls are asked about.
+        known: All tools that a call can be changed to.
+    """
+
+    def __init__(self, tools: Collection[str], known: Collection[str]) -> None:
+        super().__init__(dict.fromkeys(tools, True))
+        self._known = known
+
+    def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Ask about the calls of the last message that are still to be made, all at once."""
+        answered = {answer.tool_call_id for answer in state["messages"] if isinstance(answer, ToolMessage)}
+        message = next(one for one in reversed(state["messages"]) if isinstance(one, AIMessage))
+        calls = [
+            call for call in message.tool_calls if call["name"] in self.interrupt_on and call["id"] not in answered
+        ]
+        if not calls:
+            return {"hitl_edited_tool_calls": {}} if state.get("hitl_edited_tool_calls") else None
+        asked = [
+            self._create_action_and_config(call, self.interrupt_on[call["name"]], state, runtime) for call in calls
+        ]
+        request = HITLRequest(
+            action_requests=[action for action, _ in asked], review_configs=[config for _, config in asked]
+        )
+
+        def fits(answer: HITLResponse) -> HITLResponse:
+            if len(answer["decisions"]) != len(calls):
+                raise ValueError(f"there have to be {len(calls)} decisions, one for each action")
+            for decision in answer["decisions"]:
+                if decision["type"] == "edit" and decision["edited_action"]["name"] not in self._known:
+                    raise ValueError(f"there is no tool {decision['edited_action']['name'][:60]!r}")
+            return answer
+
+        schema = Annotated[HITLResponse, AfterValidator(fits)]
+        try:
+            answer = interrupt(request, response_schema=schema)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the answer"
+            raise InvalidRequest(f"resume: {where}: {first['msg'].removeprefix('Value error, ')}") from error
+        edited, messages = {}, []
+        for call, decision in zip(calls, answer["decisions"], strict=True):
+            _, told = self._process_decision(decision, call, self.interrupt_on[call["name"]])
+            messages += [told] if told else []
+            if decision["type"] == "edit":
+                edited[call["id"]] = decision["edited_action"]
+        return {"messages": messages, "hitl_edited_tool_calls": edited}
 
 
 def tool_errors() -> ToolErrorMiddleware[Any, Any]:
@@ -104,7 +148,6 @@ class ToolBounds(Middleware):
 class UnusableAnswers(Middleware):
     """Mends what a model says that cannot be used: arguments that are none, and answers without words."""
 
-    @hook_config(can_jump_to=["model"])
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Refuse malformed calls, and say so where there is no answer."""
         del runtime
@@ -113,11 +156,15 @@ class UnusableAnswers(Middleware):
             return None
         mended = _without_cut_off_call(message)
         if mended.invalid_tool_calls:
-            calls = [{**call, "id": call["id"] or f"call_{uuid7().hex}"} for call in mended.invalid_tool_calls]
-            refusals = [_refused(call) for call in calls]  # type: ignore[arg-type]  # it is one, with an id
-            mended = mended.model_copy(update={"invalid_tool_calls": calls})
-            # Calls that are in order are made; where there are none, the model is told at once.
-            return {"messages": [mended, *refusals]} | ({} if mended.tool_calls else {"jump_to": "model"})
+            # Without arguments: an endpoint that reads those of earlier calls would refuse the whole thread.
+            calls = [
+                ToolCall(
+                    type="tool_call", name=call["name"] or "unknown", args={}, id=call["id"] or f"call_{uuid7().hex}"
+                )
+                for call in mended.invalid_tool_calls
+            ]
+            update = {"tool_calls": [*mended.tool_calls, *calls], "invalid_tool_calls": []}
+            return {"messages": [mended.model_copy(update=update), *map(_refused, calls)]}
         if not mended.tool_calls and not mended.text.strip():
             return {"messages": [mended.model_copy(update={"content": _no_words(mended)})]}
         return None
@@ -134,12 +181,12 @@ def _without_cut_off_call(message: AIMessage) -> AIMessage:
     )
 
 
-def _refused(call: InvalidToolCall) -> ToolMessage:
+def _refused(call: ToolCall) -> ToolMessage:
     return ToolMessage(
-        f"Error: {call['name'] or 'the tool'} was not called. Its arguments are no complete JSON object. Call it again "
-        "with valid arguments.",
+        f"Error: {call['name']} was not called, because its arguments were no complete JSON object. Call it again with "
+        "valid arguments.",
         tool_call_id=call["id"],
-        name=call["name"] or "unknown",
+        name=call["name"],
         status="error",
     )
 

@@ -8,26 +8,24 @@ a passage is said. A grade that is wrong costs a search, and never an answer.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict
 from uuid import UUID
 
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.graph.message import push_message
 from langgraph.graph.state import CompiledStateGraph
 from loguru import logger
 from pydantic import BaseModel, Field
-from uuid_utils.compat import uuid7
 
 from project3_rag_docs.answering import citation_of
 from project3_rag_docs.chain import passages_text
 from project3_rag_docs.citations import CitedAnswer, do_not_say
 from project3_rag_docs.search import Hit
 from project4_agent_api.agents.asking import owner_of
+from project4_agent_api.agents.cited_model import CitedModel
 from project4_agent_api.agents.relevance import Relevance
 from project4_agent_api.agents.services import Services
 from shared.llm import with_fallbacks
@@ -148,29 +146,15 @@ class Rag:
 
     async def answer(self, state: RagState) -> dict[str, Any]:
         """Let the model answer; what it writes is streamed as it is checked, and not before."""
-        identity = str(uuid7())
         if not state["passages"]:
             text = do_not_say(state["question"]) if state["question"] else _NO_QUESTION
-            return {"messages": [AIMessage(text, id=identity)], "citations": []}
+            return {"messages": [AIMessage(text)], "citations": []}
         passages = [_hit(passage) for passage in state["passages"]]
         cited = CitedAnswer(state["question"], passages)
         prompt = self._steps.prompt({"question": state["asked"], "passages": passages})
-        whole: AIMessageChunk | None = None
-        async with aclosing(cast("Any", self._model.astream(prompt, _QUIET))) as chunks:
-            async for chunk in chunks:
-                whole = chunk if whole is None else whole + chunk
-                _show(cited.add(chunk.text), identity)
-        _show(cited.end(), identity)
-        message = AIMessage(
-            cited.text,
-            id=identity,
-            usage_metadata=whole.usage_metadata if whole else None,
-            response_metadata=whole.response_metadata if whole else {},
-        )
-        return {
-            "messages": [message],
-            "citations": [citation_of(one).model_dump(mode="json") for one in cited.citations()],
-        }
+        message = await CitedModel(writer=self._model, cited=cited).ainvoke(prompt)
+        citations = [citation_of(one).model_dump(mode="json") for one in cited.citations()]
+        return {"messages": [message], "citations": citations}
 
     def after_begin(self, state: RagState) -> Literal["retrieve", "answer"]:
         """Where there is no question there is nothing to search for."""
@@ -201,11 +185,6 @@ def make_rag(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
 
 
 _NOTHING: Mapping[str, Any] = {"found": [], "passages": [], "asked": "", "relevance": -3.0}  # less than any can be
-
-
-def _show(text: str, identity: str) -> None:
-    if text:
-        push_message(AIMessageChunk(content=text, id=identity), state_key=None)
 
 
 def _line(message: AnyMessage) -> str:

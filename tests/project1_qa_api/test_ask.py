@@ -5,7 +5,7 @@ import asyncio
 import httpx2
 import pytest
 
-from tests.support.scripted_model import MODEL, ScriptedModel, fails, says
+from tests.support.scripted_model import MODEL, ScriptedModel, fails, refuses, says
 from tests.support.sse import ask_stream, events_of
 
 
@@ -56,6 +56,18 @@ async def test_a_stream_brings_tokens_then_done(client: httpx2.AsyncClient, mode
         "usage": {"input_tokens": 7, "output_tokens": 3},
         "finish_reason": "length",
     }
+
+
+async def test_a_refusal_is_said_in_its_own_words(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    """It comes in a field of its own, where the content is null."""
+    model.does(refuses("I cannot help with that."))
+
+    answer = await client.post("/ask", json={"question": "Hm?"})
+    assert answer.json()["answer"] == "I cannot help with that."
+
+    async with client.stream("POST", "/ask/stream", json={"question": "Hm?"}) as response:
+        events = [event async for event in events_of(response)]
+    assert "".join(data["text"] for name, data in events if name == "token").strip() == "I cannot help with that."
 
 
 async def test_the_first_token_is_there_before_the_last_is_made(

@@ -179,11 +179,7 @@ def says(
     async def behaviour(connection: Connection) -> None:
         await asyncio.sleep(delay)
         if not connection.seen.body.get("stream"):
-            message = {"role": "assistant", "content": text}
-            choice = {"index": 0, "message": message, "finish_reason": finish_reason}
-            body = {"id": "c", "object": "chat.completion", "created": 1, "model": MODEL}
-            body |= {"choices": [choice], "usage": usage}
-            await connection.respond(200, json.dumps(body).encode(), "application/json")
+            await _answers({"role": "assistant", "content": text}, finish_reason, connection, usage)
             return
         await connection.start_stream()
         await connection.event(chunk({"role": "assistant", "content": ""}))
@@ -198,6 +194,63 @@ def says(
         await connection.end_stream()
 
     return behaviour
+
+
+def calls(*wanted: tuple[str, str], finish_reason: str = "tool_calls", numbered: bool = True) -> Behaviour:
+    """Call tools: each a name and its arguments as they stand on the wire. In a stream the arguments of all of them
+    come in turn, three characters at a time."""
+    ids = [f"call_{next(_CALLS)}" if numbered else None for _ in wanted]
+
+    async def behaviour(connection: Connection) -> None:
+        whole = [
+            {"index": i, "id": ids[i], "type": "function", "function": {"name": name, "arguments": arguments}}
+            for i, (name, arguments) in enumerate(wanted)
+        ]
+        if not connection.seen.body.get("stream"):
+            await _answers({"role": "assistant", "content": None, "tool_calls": whole}, finish_reason, connection)
+            return
+        await connection.start_stream()
+        for call in whole:
+            start = {**call, "function": {"name": call["function"]["name"], "arguments": ""}}  # type: ignore[index]
+            await connection.event(chunk({"role": "assistant", "content": None, "tool_calls": [start]}))
+        for place in range(0, max(len(arguments) for _, arguments in wanted), 3):
+            for i, (_, arguments) in enumerate(wanted):
+                if piece := arguments[place : place + 3]:
+                    await connection.event(chunk({"tool_calls": [{"index": i, "function": {"arguments": piece}}]}))
+        await connection.event(chunk({}, finish_reason))
+        await connection.event(b"[DONE]")
+        await connection.end_stream()
+
+    return behaviour
+
+
+_CALLS = itertools.count(1)
+
+
+def refuses(text: str) -> Behaviour:
+    """Refuse, as OpenAI's endpoint does: in a field of its own, with no content."""
+
+    async def behaviour(connection: Connection) -> None:
+        if not connection.seen.body.get("stream"):
+            await _answers({"role": "assistant", "content": None, "refusal": text}, "stop", connection)
+            return
+        await connection.start_stream()
+        await connection.event(chunk({"role": "assistant", "content": "", "refusal": None}))
+        for word in text.split(" "):
+            await connection.event(chunk({"refusal": word + " "}))
+        await connection.event(chunk({}, "stop"))
+        await connection.event(b"[DONE]")
+        await connection.end_stream()
+
+    return behaviour
+
+
+async def _answers(
+    message: dict[str, Any], finish_reason: str, connection: Connection, usage: dict[str, int] | None = None
+) -> None:
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": MODEL, "choices": [choice], "usage": usage}
+    await connection.respond(200, json.dumps(body).encode(), "application/json")
 
 
 def embedding_of(text: str, dimensions: int = 384) -> list[float]:

@@ -20,7 +20,7 @@ _LARGEST_EXPONENT = 10_000
 _LARGEST_FACTORIAL = 1000
 # Python's grammar, with the signs that people write.
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "（": "(", "）": ")", "，": ","})
-_PERCENT = re.compile(r"(?<=\d)\s{0,3}%(?!\s{0,3}[\w.(])")
+_PERCENT = re.compile(r"(?<=\d)%(?!\s{0,3}[\w.(])")  # 15%; with a space before, it is a remainder
 
 
 def _remainder(value: Decimal, by: Decimal) -> Decimal:
@@ -173,6 +173,8 @@ _FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Decimal]]] = {
 
 
 def _shown(value: Decimal) -> str:
+    if not value:
+        return "0"  # which has a sign, and exponents
     whole = value == value.to_integral_value()
     if not whole:
         value = value.normalize(Context(prec=_SHOWN))

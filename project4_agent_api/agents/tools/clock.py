@@ -1,7 +1,9 @@
 """The time, which no model knows."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from langchain_core.tools import ToolException, tool
 
@@ -13,11 +15,18 @@ def current_time(timezone: str = "UTC") -> str:
     Args:
         timezone: Where, as an IANA name such as "Europe/Berlin" or "Asia/Shanghai".
     """
-    try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    name = _names().get(timezone.strip().replace(" ", "_").casefold())
+    if name is None:
         raise ToolException(
             f"There is no time zone {timezone[:60]!r}. Names are like Europe/Berlin, Asia/Shanghai or UTC."
-        ) from None
-    now = datetime.now(zone)
-    return f"{now:%A, %-d %B %Y, %H:%M:%S} in {timezone} ({now:%Y-%m-%dT%H:%M:%S%:z})"
+        )
+    now = datetime.now(ZoneInfo(name))
+    return f"{now:%A}, {now.day} {now:%B %Y, %H:%M:%S} in {name} ({now.isoformat(timespec='seconds')})"
+
+
+@cache
+def _names() -> Mapping[str, str]:
+    """Return the zones by their names, and by those of their cities: models leave the continent out."""
+    names = sorted(available_timezones())
+    cities = {name.rpartition("/")[2].casefold(): name for name in reversed(names)}
+    return cities | {name.casefold(): name for name in names}

@@ -36,7 +36,7 @@ def _known(encoding: str | None) -> str:
 
 def _visible(text: str) -> str:
     visible = VisibleText()
-    parser = HTMLParser(target=visible, no_network=True)
+    parser = HTMLParser(target=visible, no_network=True, huge_tree=True)
     sections: list[Section] = []
     try:
         for start in range(0, len(text), _BLOCK):

@@ -1,0 +1,78 @@
+"""A chat model that says only what may be said of passages.
+
+It is a model so that a graph streams it like any other, in every form of streaming that there is: a client reads the
+words as they are checked, and never the ones that are taken back.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import agenerate_from_stream
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langgraph.constants import TAG_NOSTREAM
+from pydantic import ConfigDict
+
+from project3_rag_docs.citations import CitedAnswer
+from shared.llm import ChatModel
+
+
+class CitedModel(BaseChatModel):
+    """Lets another model answer, and gives what `CitedAnswer` lets through. Made for one answer.
+
+    Attributes:
+        writer: The model that answers.
+        cited: The answer while it is written.
+    """
+
+    writer: ChatModel
+    cited: CitedAnswer
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    @property
+    def _llm_type(self) -> str:
+        return "cited"
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        del stop, run_manager
+        written = self.writer.astream(messages, {"tags": [TAG_NOSTREAM]}, **kwargs)
+        async with aclosing(cast("Any", written)) as chunks:
+            async for chunk in chunks:
+                text = self.cited.add(chunk.text)
+                finished = "finish_reason" in chunk.response_metadata
+                if text or finished or chunk.usage_metadata:
+                    yield _chunk(text, chunk.usage_metadata, chunk.response_metadata if finished else {})
+        yield _chunk(self.cited.end(), chunk_position="last")
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return await agenerate_from_stream(self._astream(messages, stop, run_manager, **kwargs))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError
+
+
+def _chunk(text: str, usage: Any = None, metadata: dict[str, Any] | None = None, **more: Any) -> ChatGenerationChunk:  # noqa: ANN401
+    message = AIMessageChunk(content=text, usage_metadata=usage, response_metadata=metadata or {}, **more)
+    return ChatGenerationChunk(message=message)

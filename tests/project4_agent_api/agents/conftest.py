@@ -1,0 +1,174 @@
+"""The built-in graphs, in front of the scripted model; their threads and memories are LangGraph's own, in memory."""
+
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from langchain_core._api import LangChainBetaWarning
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command
+
+from project3_rag_docs.chain import Steps
+from project3_rag_docs.embedding import embedding_model
+from project3_rag_docs.rerank import AsFused
+from project3_rag_docs.search import Searcher
+from project4_agent_api.agents.services import Services
+from project4_agent_api.agents.web.pages import WebPages
+from project4_agent_api.graphs import Graphs
+from project4_agent_api.settings import Settings
+from shared.database import create_engine, create_sessions
+from shared.llm import create_chat_model, create_chat_models, create_http_client
+from shared.owner import LOCAL_OWNER_ID
+from tests.support.scripted_model import ScriptedModel
+
+MakeSettings = Callable[..., Settings]
+Given = dict[str, Any] | Command[Any]
+MakeServices = Callable[..., AbstractAsyncContextManager[Services]]
+
+
+@pytest.fixture
+def agent_settings(model: ScriptedModel) -> MakeSettings:
+    """Makes settings, pointed at the scripted model; the database is there if a test says where."""
+
+    def make(**changes: Any) -> Settings:
+        fixed: dict[str, Any] = {
+            "app_env": "test",
+            "openai_base_url": model.base_url,
+            "llm_model": "m",
+            "llm_max_retries": 0,
+            "llm_timeout_seconds": 2,
+            "embedding_model": "e",
+            "database_url": "postgresql://127.0.0.1:1/none",
+            "redis_url": "redis://127.0.0.1:1",
+            "jwt_secret": "a secret of the tests, with more than 32 bytes",
+        }
+        return Settings(**(fixed | changes))
+
+    return make
+
+
+@pytest.fixture
+def make_services(agent_settings: MakeSettings) -> MakeServices:
+    """Makes what graphs need, as a process does, with changed settings."""
+
+    @asynccontextmanager
+    async def make(
+        web: WebPages | None = None, mcp_tools: tuple[BaseTool, ...] = (), **changes: Any
+    ) -> AsyncIterator[Services]:
+        settings = agent_settings(**changes)
+        http = create_http_client(settings)
+        engine = create_engine(settings)
+        searcher = Searcher(
+            create_sessions(engine),
+            embedding_model(settings, http),
+            settings.embedding_model,
+            settings.embedding_dimensions,
+            settings.query_prefix(),
+        )
+        steps = Steps(searcher, AsFused(), create_chat_model(settings, http), settings.context_tokens)
+        try:
+            yield Services(settings, create_chat_models(settings, http), steps, web or WebPages(5, 65536), mcp_tools)
+        finally:
+            await http.aclose()
+            await engine.dispose()
+
+    return make
+
+
+@dataclass
+class Conversation:
+    """Talks to a graph in one thread.
+
+    Attributes:
+        graphs: Of the process.
+        name: Of the graph.
+        owner_id: Whose the thread is.
+        store: What is remembered of that user.
+    """
+
+    graphs: Graphs
+    name: str = "agent"
+    owner_id: UUID = LOCAL_OWNER_ID
+    store: BaseStore = field(default_factory=InMemoryStore)
+    saver: InMemorySaver = field(default_factory=InMemorySaver)
+    thread_id: str = field(default_factory=lambda: str(uuid4()))
+
+    @property
+    def config(self) -> RunnableConfig:
+        return {"configurable": {"thread_id": self.thread_id, "langgraph_auth_user_id": str(self.owner_id)}}
+
+    async def run(self, given: Given) -> dict[str, Any]:
+        """Run the graph and give what comes out."""
+        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
+            result: dict[str, Any] = await graph.ainvoke(given, self.config)
+            return result
+
+    async def stream(self, given: Given) -> list[tuple[AnyMessage, dict[str, Any]]]:
+        """Run the graph and give the messages that are streamed."""
+        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
+            pieces: list[Any] = [piece async for piece in graph.astream(given, self.config, stream_mode="messages")]
+            return pieces
+
+    async def events(self, given: Given) -> list[dict[str, Any]]:
+        """Run the graph and give the messages that are streamed, as events."""
+        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LangChainBetaWarning)  # it is what the newer clients speak
+                stream: Any = await graph.astream_events(given, self.config, version="v3")
+                events = [event async for event in stream]
+        return [event["params"]["data"][0] for event in events if event["method"] == "messages"]
+
+    async def say(self, text: str) -> list[AnyMessage]:
+        """Say something; give what was said and done since."""
+        messages: list[AnyMessage] = (await self.run(asked(text)))["messages"]
+        said = max(place for place, message in enumerate(messages) if message.text == text)
+        return messages[said + 1 :]
+
+    async def decide(self, *decisions: dict[str, Any]) -> dict[str, Any]:
+        """Answer what the run asked a person."""
+        return await self.run(Command(resume={"decisions": list(decisions)}))
+
+    async def messages(self) -> list[AnyMessage]:
+        """Give the thread."""
+        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
+            messages: list[AnyMessage] = (await graph.aget_state(self.config)).values.get("messages", [])
+            return messages
+
+
+def asked(text: str) -> dict[str, Any]:
+    """Give the input of a run."""
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def last(messages: list[AnyMessage]) -> str:
+    """Give the words that a run ended in."""
+    assert isinstance(messages[-1], AIMessage)
+    assert not messages[-1].tool_calls
+    return messages[-1].text
+
+
+@pytest.fixture
+def talk(make_services: MakeServices) -> Callable[..., AbstractAsyncContextManager[Conversation]]:
+    """Begins a conversation, with changed settings."""
+
+    @asynccontextmanager
+    async def begin(
+        name: str = "agent", *, store: BaseStore | None = None, path: Path | None = None, **changes: Any
+    ) -> AsyncIterator[Conversation]:
+        async with make_services(**changes) as services:
+            yield Conversation(await Graphs.load(path, services), name, store=store or InMemoryStore())
+
+    return begin
+
+
+Talk = Callable[..., AbstractAsyncContextManager[Conversation]]

@@ -1,0 +1,367 @@
+"""The agent's loop: what a model can do to it, and that every run ends in words."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import BaseTool, tool
+from langgraph.types import Command
+
+from project4_agent_api.agents.web.pages import WebPages
+from project4_agent_api.graphs import Graphs
+from shared.errors import ConfigurationError, InputTooLongForModel, InvalidRequest, ModelUnavailable
+from tests.project4_agent_api.agents.conftest import Conversation, Given, MakeServices, Talk, asked, last
+from tests.support.scripted_model import (
+    Behaviour,
+    Connection,
+    ScriptedModel,
+    calls,
+    fails,
+    hangs,
+    refuses,
+    resets_after,
+    says,
+)
+
+Streamed = Callable[[Conversation, Given], Awaitable[object]]
+SUM = ("calculator", '{"expression": "6 * 7"}')
+
+
+async def test_a_tool_is_called_and_its_result_shown_to_the_model(talk: Talk, model: ScriptedModel) -> None:
+    async with talk() as conversation:
+        model.then(calls(SUM), says("It is 42."))
+        call, result, answer = await conversation.say("What is six times seven?")
+
+    assert isinstance(call, AIMessage)
+    assert call.tool_calls[0]["args"] == {"expression": "6 * 7"}
+    assert isinstance(result, ToolMessage)
+    assert (result.text, result.status) == ("42", "success")
+    assert answer.text == "It is 42."
+    system, user, _, told = model.requests[1].body["messages"]
+    assert system["content"].startswith("You are a helpful assistant with tools.")
+    assert user["content"] == "What is six times seven?"
+    assert (told["role"], told["content"]) == ("tool", "42")
+    offered = {one["function"]["name"] for one in model.requests[0].body["tools"]}
+    assert offered == {"calculator", "current_time", "search_documents", "fetch_web_page", "remember", "recall"}
+    assert "runtime" not in json.dumps(model.requests[0].body["tools"])
+
+
+async def test_calls_side_by_side_are_put_together_from_their_fragments(talk: Talk, model: ScriptedModel) -> None:
+    async with talk() as conversation:
+        model.then(calls(SUM, ("calculator", '{"expression": "2 ** 10"}'), ("current_time", "{}")), says("Done."))
+        pieces = await conversation.stream(asked("Two sums, and the time."))
+        thread = await conversation.messages()
+
+    results = [message.text for message in thread if isinstance(message, ToolMessage)]
+    assert results[:2] == ["42", "1024"]
+    assert "in UTC" in results[2]
+    assert last(thread) == "Done."
+    said = [message.text for message, _ in pieces if message.type == "AIMessageChunk"]
+    assert "".join(said) == "Done."
+
+
+@pytest.mark.parametrize("arguments", ["[6, 7]", '"6 * 7"', "no json at all", '{"expression": }', "null", ""])
+async def test_malformed_arguments_are_told_to_the_model(talk: Talk, model: ScriptedModel, arguments: str) -> None:
+    async with talk() as conversation:
+        model.then(calls(("calculator", arguments)), says("Sorry."))
+        _, refusal, answer = await conversation.say("Six times seven?")
+        thread = await conversation.messages()
+
+    assert isinstance(refusal, ToolMessage)
+    assert refusal.status == "error"
+    assert "calculator" in refusal.text
+    assert answer.text == "Sorry."
+    assert len(thread) == 4
+
+
+@pytest.mark.parametrize("arguments", ["[6, 7]", "no json at all", "null"])
+@pytest.mark.parametrize("streamed", [Conversation.stream, Conversation.events])
+async def test_malformed_arguments_in_a_stream(
+    talk: Talk, model: ScriptedModel, arguments: str, streamed: Streamed
+) -> None:
+    async with talk() as conversation:
+        model.then(calls(("calculator", arguments), SUM), says("Sorry."))
+        await streamed(conversation, asked("Six times seven?"))
+        thread = await conversation.messages()
+
+    results = {message.status: message.text for message in thread if isinstance(message, ToolMessage)}
+    assert results["success"] == "42"
+    assert "calculator" in results["error"]
+    assert last(thread) == "Sorry."
+    for call in model.requests[1].body["messages"]:
+        assert call["role"] != "assistant" or all(one["id"] for one in call["tool_calls"])
+
+
+async def test_a_malformed_call_without_an_id_is_answered_too(talk: Talk, model: ScriptedModel) -> None:
+    async with talk() as conversation:
+        model.then(calls(("calculator", "nonsense"), numbered=False), says("Sorry."))
+        messages = await conversation.say("Six times seven?")
+
+    assert last(messages) == "Sorry."
+    asks, told = model.requests[1].body["messages"][-2:]
+    assert asks["tool_calls"][0]["id"] == told["tool_call_id"]
+
+
+@pytest.mark.parametrize("streamed", [Conversation.stream, Conversation.events])
+async def test_a_call_that_was_cut_off_is_not_made(talk: Talk, model: ScriptedModel, streamed: Streamed) -> None:
+    """What was streamed until then looks like a whole call, with half of its argument."""
+    async with talk() as conversation:
+        model.then(calls(("remember", '{"fact": "The code is 12'), finish_reason="length"), says("Sorry."))
+        await streamed(conversation, asked("Remember: the code is 1234."))
+        thread = await conversation.messages()
+        kept = await conversation.store.asearch(("memories",))
+
+    assert [message.status for message in thread if isinstance(message, ToolMessage)] == ["error"]
+    assert kept == []
+    assert last(thread) == "Sorry."
+
+
+async def test_arguments_that_do_not_fit_are_told_to_the_model(talk: Talk, model: ScriptedModel) -> None:
+    async with talk() as conversation:
+        model.then(calls(("calculator", '{"sum": 1}')), calls(("remember", '{"fact": ""}')), says("Sorry."))
+        messages = await conversation.say("Six times seven?")
+
+    errors = [message for message in messages if isinstance(message, ToolMessage)]
+    assert [message.status for message in errors] == ["error", "error"]
+    assert "expression" in errors[0].text
+    assert last(messages) == "Sorry."
+
+
+async def test_a_tool_that_does_not_exist_is_told_to_the_model(talk: Talk, model: ScriptedModel) -> None:
+    async with talk() as conversation:
+        model.then(calls(("launch_rocket", '{"when": "now"}'), SUM), says("I cannot do that."))
+        messages = await conversation.say("Launch it.")
+
+    errors = [message for message in messages if isinstance(message, ToolMessage) and message.status == "error"]
+    assert "launch_rocket is not a valid tool" in errors[0].text
+    assert last(messages) == "I cannot do that."
+
+
+async def test_an_endless_loop_is_made_to_answer(talk: Talk, model: ScriptedModel) -> None:
+    """The last call of the model is told to answer; one that listens does."""
+
+    async def loops(connection: Connection) -> None:
+        forced = connection.seen.body.get("tool_choice") == "none"
+        await (says("So far: 42.") if forced else calls(SUM))(connection)
+
+    async with talk(agent_max_model_calls=4) as conversation:
+        model.does(loops)
+        assert last(await conversation.say("Go on for ever.")) == "So far: 42."
+        assert len(model.requests) == 4
+        assert "cannot call any more tools" in model.requests[3].body["messages"][0]["content"]
+
+        assert last(await conversation.say("And again.")) == "So far: 42."
+        assert len(model.requests) == 8  # each run has its own count
+
+
+@pytest.mark.parametrize("arguments", ['{"expression": "1+1"}', "malformed"])
+async def test_an_endless_loop_that_does_not_listen_ends_in_words(
+    talk: Talk, model: ScriptedModel, arguments: str
+) -> None:
+    async with talk(agent_max_model_calls=4) as conversation:
+        model.does(calls(("calculator", arguments)))
+        messages = await conversation.say("Go on for ever.")
+        assert "more steps than one run may take" in last(messages)
+        assert len(model.requests) == 4
+
+        model.says("Hello again.")
+        assert last(await conversation.say("Hello?")) == "Hello again."
+
+
+async def test_too_many_calls_of_tools_are_refused(talk: Talk, model: ScriptedModel) -> None:
+    async with talk(agent_max_tool_calls=3, agent_approval_tools="calculator") as conversation:
+        model.then(calls(*[SUM] * 5), says("Three will do."))
+        asks = await conversation.run(asked("Five sums."))
+        requests = asks["__interrupt__"][0].value["action_requests"]
+        assert len(requests) == 3  # nobody is asked about those that will not be made
+        result = await conversation.decide(*[{"type": "approve"}] * 3)
+
+    statuses = [message.status for message in result["messages"] if isinstance(message, ToolMessage)]
+    assert sorted(statuses) == ["error", "error", "success", "success", "success"]
+    assert last(result["messages"]) == "Three will do."
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        (refuses("I cannot help with that."), "I cannot help with that."),
+        (says(""), "gave no answer"),
+        (says("  \n "), "gave no answer"),
+        (says("", finish_reason="length"), "cut off"),
+        (says("", finish_reason="content_filter"), "withheld"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [Conversation.run, Conversation.stream, Conversation.events])
+async def test_a_refusal_and_an_empty_answer_end_in_words(
+    talk: Talk, model: ScriptedModel, behaviour: Behaviour, words: str, streamed: Streamed
+) -> None:
+    async with talk() as conversation:
+        model.does(behaviour)
+        await streamed(conversation, asked("Hm?"))
+        thread = await conversation.messages()
+
+    assert words in last(thread)
+    assert len(thread) == 2
+
+
+async def test_another_model_stands_in(talk: Talk, model: ScriptedModel) -> None:
+    async with talk(llm_fallback_models="second,third") as conversation:
+        model.then(fails(500), resets_after(0), calls(SUM), says("It is 42."))
+        assert last(await conversation.say("Six times seven?")) == "It is 42."
+
+    assert [request.body["model"] for request in model.requests] == ["m", "second", "third", "m"]
+    assert all(request.body["tools"] for request in model.requests)
+
+
+@pytest.mark.parametrize("behaviour", [fails(500), hangs(), resets_after(2)])
+async def test_a_model_that_is_away_ends_the_run_and_the_thread_goes_on(
+    talk: Talk, model: ScriptedModel, behaviour: Behaviour
+) -> None:
+    async with talk(llm_timeout_seconds=0.5) as conversation:
+        model.does(behaviour)
+        with pytest.raises(Exception, match="model"):
+            await conversation.stream(asked("Hello?"))
+
+        model.says("Hello!")
+        assert last(await conversation.say("Are you there?")) == "Hello!"
+
+
+async def test_what_is_too_long_for_the_model_is_said(talk: Talk, model: ScriptedModel) -> None:
+    async with talk() as conversation:
+        model.fails(400, error={"message": "too long", "type": "invalid", "code": "context_length_exceeded"})
+        with pytest.raises(InputTooLongForModel):
+            await conversation.say("word " * 10)
+
+
+@tool
+async def broken() -> str:
+    """Break."""
+    raise KeyError("a secret of the library's")
+
+
+@tool
+async def slow() -> str:
+    """Take for ever."""
+    await asyncio.Event().wait()
+    return ""
+
+
+@tool
+async def long() -> str:
+    """Say much."""
+    return "word " * 100_000
+
+
+async def test_a_tool_that_fails_is_no_failed_run(
+    make_services: MakeServices, model: ScriptedModel, talk: Talk
+) -> None:
+    del make_services
+    tools: tuple[BaseTool, ...] = (broken, slow, long)
+    async with talk(mcp_tools=tools, agent_tool_timeout_seconds=0.2) as conversation:
+        model.then(calls(("broken", "{}"), ("slow", "{}"), ("long", "{}")), says("Two failed."))
+        messages = await conversation.say("Try them all.")
+
+    results = [message for message in messages if isinstance(message, ToolMessage)]
+    assert [message.status for message in results] == ["error", "error", "success"]
+    assert "Something went wrong" in results[0].text
+    assert "secret" not in results[0].text
+    assert "took too long" in results[1].text
+    assert len(results[2].text) < 4 * 6000
+    assert results[2].text.endswith("[…]")
+    assert last(messages) == "Two failed."
+
+
+async def test_a_person_is_asked_before_a_page_is_fetched(talk: Talk, model: ScriptedModel) -> None:
+    page = ("fetch_web_page", '{"url": "http://127.0.0.1/"}')
+    async with talk() as conversation:
+        model.then(calls(page, SUM), says("It is private."))
+        asks = await conversation.run(asked("Fetch it."))
+        (interrupt,) = asks["__interrupt__"]
+        assert interrupt.value["action_requests"][0]["name"] == "fetch_web_page"
+        assert interrupt.value["action_requests"][0]["args"] == {"url": "http://127.0.0.1/"}
+        assert not [message for message in asks["messages"] if isinstance(message, ToolMessage)]
+
+        approved = await conversation.decide({"type": "approve"})
+        errors = [message.text for message in approved["messages"] if isinstance(message, ToolMessage)]
+        assert "not a public address" in errors[0]
+        assert errors[1] == "42"
+        assert last(approved["messages"]) == "It is private."
+
+
+@pytest.mark.parametrize(
+    ("decision", "told"),
+    [
+        ({"type": "reject", "message": "Not that one."}, "Not that one."),
+        ({"type": "respond", "message": "The page says: hello."}, "The page says: hello."),
+        (
+            {"type": "edit", "edited_action": {"name": "fetch_web_page", "args": {"url": "ftp://x/"}}},
+            "begin with http:// or https://",
+        ),
+        ({"type": "edit", "edited_action": {"name": "calculator", "args": {"expression": "1 + 1"}}}, "\n2"),
+        ({"type": "edit", "edited_action": {"name": "calculator", "args": {}}}, "expression"),
+    ],
+)
+async def test_a_person_can_decide_otherwise(
+    talk: Talk, model: ScriptedModel, decision: dict[str, Any], told: str
+) -> None:
+    async with talk() as conversation:
+        model.then(calls(("fetch_web_page", '{"url": "http://example.com/"}')), says("Very well."))
+        await conversation.run(asked("Fetch it."))
+        result = await conversation.decide(decision)
+
+    (message,) = [message for message in result["messages"] if isinstance(message, ToolMessage)]
+    assert told in message.text
+    assert last(result["messages"]) == "Very well."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "yes",
+        5,
+        ["approve"],
+        {"decisions": []},
+        {"decisions": "approve"},
+        {"decisions": [{"type": "perhaps"}]},
+        {"decisions": [{"type": "approve"}, {"type": "approve"}]},
+        {"decisions": [{"type": "edit", "edited_action": "fetch_web_page"}]},
+        {"decisions": [{"type": "edit", "edited_action": {"name": "no_such_tool", "args": {}}}]},
+    ],
+)
+async def test_an_answer_that_is_none_can_be_given_again(talk: Talk, model: ScriptedModel, answer: object) -> None:
+    async with talk() as conversation:
+        model.then(calls(("fetch_web_page", '{"url": "http://127.0.0.1/"}')), says("Very well."))
+        await conversation.run(asked("Fetch it."))
+        for _ in range(2):
+            with pytest.raises(InvalidRequest, match="resume: "):
+                await conversation.run(Command(resume=answer))
+
+        result = await conversation.decide({"type": "approve"})
+
+    assert last(result["messages"]) == "Very well."
+
+
+async def test_a_tool_to_approve_that_there_is_not_is_refused_at_the_start(make_services: MakeServices) -> None:
+    async with make_services(agent_approval_tools="fetch_webpage") as services:
+        with pytest.raises(ConfigurationError, match="AGENT_APPROVAL_TOOLS: there is no tool fetch_webpage") as refused:
+            await Graphs.load(None, services)
+
+    assert "\n" not in str(refused.value)
+
+
+async def test_no_approval_where_none_is_wanted(talk: Talk, model: ScriptedModel) -> None:
+    async with talk(agent_approval_tools="none", web=WebPages(5, 1000)) as conversation:
+        model.then(calls(("fetch_web_page", '{"url": "http://127.0.0.1/"}')), says("No."))
+        assert last(await conversation.say("Fetch it.")) == "No."
+
+
+async def test_the_model_is_away_while_the_second_answers_nothing(talk: Talk, model: ScriptedModel) -> None:
+    async with talk(llm_fallback_models="second") as conversation:
+        model.does(fails(503))
+        with pytest.raises(ModelUnavailable):
+            await conversation.say("Hello?")
+
+    assert len(model.requests) == 2
