@@ -1,6 +1,6 @@
 """`python -m project4_agent_api` serves stage 4 where the addresses are set; `… migrate` migrates its database.
 
-`… worker` executes runs, beside any number of others.
+`… worker` executes runs, beside any number of others. `… reindex` embeds everything with another model.
 """
 
 import sys
@@ -10,13 +10,16 @@ from shared.migrate import migrate
 if sys.argv[1:] == ["migrate"]:
     sys.exit(migrate("project4_agent_api", "project4"))  # without what follows, which takes seconds to import
 
-from project3_rag_docs.reindex import check_index
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
+from project4_agent_api.store_reindex import check_models, reindex
 from project4_agent_api.worker import create_worker
 from shared.serve import serve
 
-if sys.argv[1:2] == ["worker"]:
-    serve(Settings, create_worker, check=check_index, arguments=sys.argv[2:], port_setting="worker_port")
-else:
-    serve(Settings, create_app, check=check_index)
+match sys.argv[1:]:
+    case ["reindex"]:
+        sys.exit(reindex())
+    case ["worker", *arguments]:
+        serve(Settings, create_worker, check=check_models, arguments=arguments, port_setting="worker_port")
+    case _:
+        serve(Settings, create_app, check=check_models)

@@ -33,18 +33,17 @@ from langgraph.store.base import (
 )
 from langgraph.store.postgres.base import BasePostgresStore
 from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from project3_rag_docs.settings import Settings
 from project4_agent_api.store_filters import conditions_of
-from shared.database import database_errors, plain_address
-from shared.errors import ConfigurationError, DatabaseUnavailable, InvalidRequest, NotReady
+from project4_agent_api.store_vectors import as_sql, claim_vectors, embedded, rows_of
+from shared.database import database_errors
+from shared.errors import ConfigurationError, InvalidRequest, NotReady
 
 Parameters = list[Any]
 
 _MOST_TEXTS = 100  # that one item is found by
-_LONGEST_TEXT = 8_000  # characters; models read some thousand at most, and the beginning tells what it is about
 # LangGraph's defaults: a whole item is one text, and reading something lets it live on.
 _WHOLE_ITEM = ("$", "$")
 _TTL: TTLConfig = {"refresh_on_read": True, "omit_expired": True}
@@ -72,7 +71,6 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         self._embeddings = embeddings
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._claimed = False
 
     def of(self, owner_id: UUID) -> "OwnedStore":
         """Return one owner's items."""
@@ -92,19 +90,19 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         # Whoever puts several does so in this order, so that two who put the same do not wait for each other.
         puts = sorted((op for op in wanted if isinstance(op, PutOp)), key=lambda op: (op.namespace, op.key))
         statements, found_by = self._prepare_batch_PUT_queries(list(enumerate(puts)))
-        texts = [text[:_LONGEST_TEXT] for *_, text in found_by[1]] if found_by else []
+        texts = [text for *_, text in found_by[1]] if found_by else []
         if len(texts) > _MOST_TEXTS * max(1, len(puts)):
             raise InvalidRequest(f"An item can be found by {_MOST_TEXTS} texts, at most.")
         questions = [op.query for op in wanted if isinstance(op, SearchOp) and op.query]
         # No connection is held while the model is awaited.
-        vectors = await self._embedded(self._settings.passage_prefix(), texts)
-        asked = iter(await self._embedded(self._settings.query_prefix(), questions))
+        vectors = await embedded(self._embeddings, self._settings, self._settings.passage_prefix(), texts)
+        asked = iter(await embedded(self._embeddings, self._settings, self._settings.query_prefix(), questions))
 
         results: list[Result] = [None] * len(wanted)
         with database_errors():
             async with self._pool.connection() as connection:
                 if vectors or questions:
-                    await self._claim(connection)
+                    await _require_our_vectors(connection, self._settings)
                 gets = [(place, op) for place, op in enumerate(wanted) if isinstance(op, GetOp)]
                 await self._get(connection, gets, results)
                 for place, op in enumerate(wanted):
@@ -115,7 +113,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
                 if puts:
                     async with connection.transaction():
                         for statement, parameters in statements:
-                            await connection.execute(_sql(statement), parameters)
+                            await connection.execute(as_sql(statement), parameters)
                         await _replace_vectors(connection, puts, found_by, vectors)
         return results
 
@@ -126,34 +124,18 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
                 raise asyncio.InvalidStateError("the event loop would wait for itself: use aget, aput, asearch, …")
         return asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop).result()
 
-    async def _embedded(self, prefix: str, texts: Sequence[str]) -> list[list[float]]:
-        size = self._settings.embedding_batch_size
-        vectors: list[list[float]] = []
-        for start in range(0, len(texts), size):
-            batch = [prefix + text for text in texts[start : start + size]]
-            vectors += await self._embeddings.aembed_documents(batch)
-        return vectors
-
-    async def _claim(self, connection: AsyncConnection[Any]) -> None:
-        if not self._claimed:
-            try:
-                await claim_vectors(connection, self._settings)
-            except ConfigurationError as error:
-                raise NotReady("What is remembered was embedded by another model.") from error
-            self._claimed = True
-
     async def _get(
         self, connection: AsyncConnection[Any], gets: Sequence[tuple[int, GetOp]], results: list[Result]
     ) -> None:
         for statement, parameters, namespace, places in self._get_batch_GET_ops_queries(gets):
-            rows = {row["key"]: row for row in await _rows(connection, statement, list(parameters))}
+            rows = {row["key"]: row for row in await rows_of(connection, statement, list(parameters))}
             for place, key in places:
                 if row := rows.get(key):
                     results[place] = Item(**row, namespace=namespace)
 
     async def _listed(self, connection: AsyncConnection[Any], op: ListNamespacesOp) -> list[tuple[str, ...]]:
         ((statement, parameters),) = self._get_batch_list_namespaces_queries([(0, op)])
-        rows = await _rows(connection, statement, list(parameters))
+        rows = await rows_of(connection, statement, list(parameters))
         return [tuple(row["truncated_prefix"].split(".")) for row in rows]
 
 
@@ -211,57 +193,11 @@ def _without_owner(found: Item | tuple[str, ...]) -> Item | tuple[str, ...]:
     return found
 
 
-async def check_store(settings: Settings) -> None:
-    """Refuse to start on memories that another model has embedded. A database that is away is not waited for.
-
-    Raises:
-        ConfigurationError: with one line that says how to go on.
-    """
-    with contextlib.suppress(DatabaseUnavailable), database_errors():  # looked at again before anything is embedded
-        async with await AsyncConnection.connect(
-            plain_address(settings), autocommit=True, connect_timeout=settings.db_connect_timeout_seconds
-        ) as connection:
-            await claim_vectors(connection, settings)
-
-
-async def claim_vectors(connection: AsyncConnection[Any], settings: Settings) -> None:
-    """Make sure that the stored vectors are of the model that the settings name; a table without any becomes its.
-
-    Raises:
-        ConfigurationError: if they are of another model.
-    """
-    wanted = (f"halfvec({settings.embedding_dimensions:d})", settings.embedding_model)
-    if await _made_with(connection) == wanted:
-        return
-    async with connection.transaction():
-        await connection.execute("LOCK TABLE store_vectors IN ACCESS EXCLUSIVE MODE")
-        made = await _made_with(connection)
-        if made == wanted:
-            return  # another process was faster
-        rows = await _rows(connection, "SELECT FROM store_vectors LIMIT 1", [])
-        if rows:
-            raise ConfigurationError(
-                f"what the store remembers was embedded by {made[1]} ({made[0]}), and EMBEDDING_MODEL is now "
-                f"{wanted[1]} ({wanted[0]}); `python -m project4_agent_api reindex` embeds it again"
-            )
-        await connection.execute(_sql(f"ALTER TABLE store_vectors ALTER COLUMN embedding TYPE {wanted[0]}"))
-        await _say_made_with(connection, settings)
-
-
-async def _made_with(connection: AsyncConnection[Any]) -> tuple[str, str | None]:
-    (row,) = await _rows(
-        connection,
-        "SELECT format_type(atttypid, atttypmod) AS type, col_description(attrelid, attnum) AS model"
-        " FROM pg_attribute WHERE attrelid = 'store_vectors'::regclass AND attname = 'embedding'",
-        [],
-    )
-    return row["type"], row["model"]
-
-
-async def _say_made_with(connection: AsyncConnection[Any], settings: Settings) -> None:
-    # The column itself says whose vectors are in it: a comment changes and is taken back together with its type.
-    literal = "'" + settings.embedding_model.replace("'", "''") + "'"
-    await connection.execute(_sql(f"COMMENT ON COLUMN store_vectors.embedding IS {literal}"))
+async def _require_our_vectors(connection: AsyncConnection[Any], settings: Settings) -> None:
+    try:
+        await claim_vectors(connection, settings)
+    except ConfigurationError as error:
+        raise NotReady("What is remembered was embedded by another model.") from error
 
 
 async def _replace_vectors(
@@ -278,7 +214,7 @@ async def _replace_vectors(
     if found_by:
         statement, rows = found_by
         parameters = [part for row, vector in zip(rows, vectors, strict=True) for part in (*row[:3], list(vector))]
-        await connection.execute(_sql(statement), parameters)
+        await connection.execute(as_sql(statement), parameters)
 
 
 async def _searched(
@@ -301,7 +237,7 @@ async def _searched(
         score, order = "1 - min(embedding <=> %s::halfvec)", "score DESC"
         tables, grouping = "store JOIN store_vectors USING (prefix, key)", "GROUP BY store.prefix, store.key"
         asked = [list(question)]
-    rows = await _rows(
+    rows = await rows_of(
         connection,
         f"""
         WITH found AS (
@@ -317,13 +253,3 @@ async def _searched(
         [*asked, prefix, below, *parameters, op.limit, op.offset, op.refresh_ttl],
     )
     return [SearchItem(namespace=tuple(row.pop("prefix").split(".")), **row) for row in rows]
-
-
-async def _rows(connection: AsyncConnection[Any], statement: str, parameters: Parameters) -> list[DictRow]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_sql(statement), parameters)
-        return await cursor.fetchall()
-
-
-def _sql(statement: str) -> Any:  # noqa: ANN401  the driver wants a literal, and LangGraph puts its statements together
-    return statement

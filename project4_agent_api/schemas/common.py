@@ -104,3 +104,26 @@ def selection(model: type[BaseModel]) -> type[BaseModel]:
         for name, field in model.model_fields.items()
     }
     return create_model(f"{model.__name__}Selection", __doc__=model.__doc__, **fields)
+
+
+def _web_address(address: str) -> str:
+    if not address.startswith(("http://", "https://")):
+        raise ValueError("must be an http:// or https:// address")
+    return address
+
+
+StreamMode = Literal[
+    "values",
+    "messages",
+    "messages-tuple",
+    "updates",
+    "events",
+    "tasks",
+    "checkpoints",
+    "debug",
+    "custom",
+]
+Durability = Literal["sync", "async", "exit"]
+MultitaskStrategy = Literal["reject", "interrupt", "rollback", "enqueue"]
+Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=100)]
+Webhook = Annotated[str, Field(max_length=2000), WITHOUT_NUL, AfterValidator(_web_address)]

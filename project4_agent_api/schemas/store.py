@@ -11,7 +11,7 @@ from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 # PostgreSQL's index takes 2,704 bytes: an owner, a namespace, a key, and the path of what an item is found by.
 _NAMESPACE_BYTES = _KEY_BYTES = 1000
 _PATH_BYTES = 250
-_LONGEST_LIFE = 10 * 366 * 24 * 60  # minutes
+_SHORTEST_LIFE, _LONGEST_LIFE = 0.01, 10 * 366 * 24 * 60  # minutes
 
 
 def _at_most(limit: int) -> AfterValidator:
@@ -57,7 +57,7 @@ class ItemPut(RequestBody):
         description="The fields by whose meaning it is found; none where it is false, the whole item where it is null.",
         examples=[["text", "tags[*]"]],
     )
-    ttl: Annotated[float, Field(gt=0, le=_LONGEST_LIFE, allow_inf_nan=False)] | None = Field(
+    ttl: Annotated[float, Field(ge=_SHORTEST_LIFE, le=_LONGEST_LIFE, allow_inf_nan=False)] | None = Field(
         default=None, description="Minutes to live; for ever where it is null."
     )
 

@@ -17,12 +17,14 @@ from typing_extensions import TypedDict
 
 from project3_rag_docs.embedding import embedding_model
 from project4_agent_api.settings import Settings
-from project4_agent_api.store import SharedStore, check_store
-from shared.errors import ConfigurationError, InvalidRequest
+from project4_agent_api.store import SharedStore
+from project4_agent_api.store_reindex import reindex_store
+from project4_agent_api.store_vectors import check_store
+from shared.errors import ConfigurationError, InvalidRequest, ModelUnavailable, NotReady
 from shared.llm import create_http_client
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, pool_of, sdk_of
 from tests.support.running import running
-from tests.support.scripted_model import ScriptedModel, embeds, fails
+from tests.support.scripted_model import Connection, ScriptedModel, embeds, fails
 
 MakeSettings = Callable[..., Settings]
 
@@ -362,6 +364,55 @@ async def test_vectors_of_another_length_need_an_empty_table(
     await check_store(wide)
 
 
+async def test_what_is_remembered_is_embedded_by_another_model(
+    make_settings4: MakeSettings, model: ScriptedModel
+) -> None:
+    old, new = make_settings4(), make_settings4(embedding_dimensions=512, embedding_model="multilingual-e5-new")
+    async with create_http_client(old) as http, pool_of(old) as pool, pool.connection() as connection:
+        before = SharedStore(pool, old, embedding_model(old, http))
+        store = before.of(ALICE)
+        await store.aput(("m",), "whole", {"text": "green tea"})
+        await store.aput(("m",), "two", {"t": ["coffee", "cake"], "n": {"0": "milk"}}, index=["t[*]", "n.0", "t[1]"])
+        await store.aput(("m",), "none", {"text": "tea"}, index=False)
+        for number in range(40):
+            await before.of(BOB).aput(("m",), str(number), {"text": f"note {number}"})
+        model.embeds(embeds(512))
+        model.embedded.clear()
+        embeddings = embedding_model(new, http)
+
+        assert await reindex_store(connection, new, embeddings) == 45
+        assert await reindex_store(connection, new, embeddings) == 0
+
+        texts = {text for seen in model.embedded for text in seen.body["input"]}
+        hers = {'passage: {"text": "green tea"}', *(f"passage: {one}" for one in ("coffee", "cake", "milk"))}
+        assert texts == hers | {f'passage: {{"text": "note {number}"}}' for number in range(40)}
+        await check_store(new)
+        model.embeds(embeds())
+        with pytest.raises(NotReady):  # one that was not started again
+            await before.of(ALICE).asearch(("m",), query="tea")
+        model.embeds(embeds(512))
+        found = await SharedStore(pool, new, embeddings).of(ALICE).asearch(("m",), query="cake")
+        assert [item.key for item in found] == ["two", "whole"]
+
+
+async def test_a_new_model_that_fails_changes_nothing(make_settings4: MakeSettings, model: ScriptedModel) -> None:
+    old, new = make_settings4(), make_settings4(embedding_dimensions=512, embedding_batch_size=1)
+    async with create_http_client(old) as http, pool_of(old) as pool, pool.connection() as connection:
+        store = SharedStore(pool, old, embedding_model(old, http)).of(ALICE)
+        for number in range(3):
+            await store.aput(("m",), str(number), {"text": f"note {number}"})
+        calls = iter([embeds(512), fails(500), *[embeds(512)] * 2])
+
+        async def one_after_the_other(connection: Connection) -> None:
+            await next(calls)(connection)
+
+        model.embeds(one_after_the_other)
+        with pytest.raises(ModelUnavailable):
+            await reindex_store(connection, new, embedding_model(new, http))
+        await check_store(old)
+        assert await reindex_store(connection, new, embedding_model(new, http)) == 2  # the first was kept
+
+
 async def test_a_database_that_is_away_is_not_waited_for_at_the_start(make_settings4: MakeSettings) -> None:
     await check_store(make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none"))
 
@@ -399,6 +450,7 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
                 {"index": ["x" * 251]},
                 {"index": ["x"] * 21},
                 {"ttl": 0},
+                {"ttl": 1e-309},
                 {"ttl": -1},
                 {"ttl": 1e300},
                 {"colour": "red"},

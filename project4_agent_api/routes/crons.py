@@ -1,0 +1,75 @@
+"""Crons: runs to come, again and again, on a thread or each on its own."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from project4_agent_api import crons
+from project4_agent_api.routes.assistants import AssistantsDep
+from project4_agent_api.schemas.crons import (
+    CronCreate,
+    CronFilter,
+    CronPatch,
+    CronRead,
+    CronSearch,
+    CronSelection,
+    ThreadCronCreate,
+)
+from project4_agent_api.searches import cut, selected
+from shared.database import ReadSessionDep, SessionDep
+from shared.errors import DatabaseUnavailable, NotFound, documented
+from shared.owner import CurrentOwner
+
+router = APIRouter(tags=["crons"], responses=documented(DatabaseUnavailable, NotFound))
+
+
+@router.post("/runs/crons")
+async def create_cron(
+    body: CronCreate, owner_id: CurrentOwner, assistants: AssistantsDep, session: SessionDep
+) -> CronRead:
+    """Have an assistant run again and again, each time on a thread of its own."""
+    return CronRead.model_validate(await crons.create_cron(session, owner_id, assistants, body))
+
+
+@router.post("/threads/{thread_id}/runs/crons")
+async def create_thread_cron(
+    thread_id: UUID, body: ThreadCronCreate, owner_id: CurrentOwner, assistants: AssistantsDep, session: SessionDep
+) -> CronRead:
+    """Have an assistant run on a thread again and again."""
+    return CronRead.model_validate(await crons.create_cron(session, owner_id, assistants, body, thread_id))
+
+
+@router.post("/runs/crons/search", response_model=list[CronSelection], response_model_exclude_unset=True)  # type: ignore[valid-type]  # a model that was made at run time
+async def search_crons(
+    body: CronSearch, response: Response, owner_id: CurrentOwner, assistants: AssistantsDep, session: ReadSessionDep
+) -> Any:  # noqa: ANN401  the fields that were asked for
+    """Find schedules, the newest first."""
+    found = await crons.search_crons(session, owner_id, assistants, body)
+    return selected(CronRead, cut(found, body, response), body.select)
+
+
+@router.post("/runs/crons/count")
+async def count_crons(
+    body: CronFilter, owner_id: CurrentOwner, assistants: AssistantsDep, session: ReadSessionDep
+) -> int:
+    """Count schedules."""
+    return await crons.count_crons(session, owner_id, assistants, body)
+
+
+@router.get("/runs/crons/{cron_id}")
+async def get_cron(cron_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> CronRead:
+    """Show a schedule."""
+    return CronRead.model_validate(await crons.get_cron(session, owner_id, cron_id))
+
+
+@router.patch("/runs/crons/{cron_id}")
+async def update_cron(cron_id: UUID, body: CronPatch, owner_id: CurrentOwner, session: SessionDep) -> CronRead:
+    """Change what is given."""
+    return CronRead.model_validate(await crons.update_cron(session, owner_id, cron_id, body))
+
+
+@router.delete("/runs/crons/{cron_id}", status_code=204)
+async def delete_cron(cron_id: UUID, owner_id: CurrentOwner, session: SessionDep) -> None:
+    """Delete a schedule. Runs that it has made go on."""
+    await crons.delete_cron(session, owner_id, cron_id)

@@ -1,0 +1,54 @@
+"""The OpenAPI document of assistants, store and crons says what they answer, whatever is sent."""
+
+from collections.abc import Callable
+
+import pytest
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from project4_agent_api.settings import Settings
+from tests.support.agent_parts import create_parts
+from tests.support.fuzz import fuzz
+from tests.support.running import running
+
+pytestmark = [
+    pytest.mark.slow,
+    # The app's connection pool, in a thread of this process, draws random numbers while a request is made up here.
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
+
+OPERATIONS = [
+    "POST /assistants",
+    "POST /assistants/search",
+    "POST /assistants/count",
+    "GET /assistants/{assistant_id}",
+    "PATCH /assistants/{assistant_id}",
+    "DELETE /assistants/{assistant_id}",
+    "POST /assistants/{assistant_id}/versions",
+    "POST /assistants/{assistant_id}/latest",
+    "GET /assistants/{assistant_id}/graph",
+    "GET /assistants/{assistant_id}/schemas",
+    "GET /assistants/{assistant_id}/subgraphs",
+    "GET /assistants/{assistant_id}/subgraphs/{namespace}",
+    "PUT /store/items",
+    "GET /store/items",
+    "DELETE /store/items",
+    "POST /store/items/search",
+    "POST /store/namespaces",
+    "POST /runs/crons",
+    "POST /threads/{thread_id}/runs/crons",
+    "POST /runs/crons/search",
+    "POST /runs/crons/count",
+    "GET /runs/crons/{cron_id}",
+    "PATCH /runs/crons/{cron_id}",
+    "DELETE /runs/crons/{cron_id}",
+    "GET /ok",
+    "GET /info",
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_whatever_is_sent_is_answered_as_described(make_settings4: Callable[..., Settings], operation: str) -> None:
+    # What a schema cannot say: which schedules and operators there are, and that a context is given in one form.
+    excluded = [positive_data_acceptance, negative_data_rejection]
+    with running(create_parts(make_settings4(llm_timeout_seconds=1))) as url:
+        fuzz(url, operation, examples=60, excluded_checks=excluded)
