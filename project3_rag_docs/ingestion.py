@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from langchain_core.embeddings import Embeddings
 from loguru import logger
 from procrastinate import JobContext
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -82,8 +82,7 @@ async def purge(context: JobContext, document_id: str) -> None:
     ingestion: Ingestion = context.additional_context["ingestion"]
     try:
         async with transaction(ingestion.sessions) as session:
-            wanted = (col(Document.id) == UUID(document_id), col(Document.status) == Status.DELETED)
-            await session.execute(delete(Document).where(*wanted))
+            await index.remove(session, UUID(document_id))
     except DatabaseUnavailable:
         raise TryAgain(_LONGEST_WAIT) from None
 
