@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -150,8 +150,7 @@ def _facts(*, some: bool) -> TextClause:
     """)  # noqa: S608  no value in it
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A chunk in one ranking: its document's number, its index there, and how near it is (by meaning: the cosine)."""
 
     document: int

@@ -116,7 +116,7 @@ async def search(
     theirs = made[-1] if foreign else []
     mixed = interleave(fuse(made[: len(own)]), good_ones(theirs))
     ranked = dict.fromkeys([*mixed, *(found.key for found in theirs)])  # the others at the end: rather they than none
-    return await texts_of(session, list(ranked), k)
+    return await texts_of(session, list(ranked)[: 2 * k], k)  # some may be of a document that was just deleted
 
 
 def fuse(rankings: Sequence[Sequence[Found]]) -> list[tuple[int, int]]:
