@@ -78,7 +78,7 @@ async def test_a_document_appears_at_once(client3: httpx2.AsyncClient, model: Sc
     """While it is being read its chunks are stored, and none is found; then all are."""
     await ready(client3, "Something else about gardens.", "other.txt")
     model.embeds(embeds(delay=0.3))
-    document = await upload(client3, "\n\n".join(f"# Rose {i}\n\nA rose has thorns." for i in range(40)), "roses.md")
+    document = await upload(client3, "\n\n".join(f"# Rose {i}\n\nA rose has thorns." for i in range(100)), "roses.md")
     await until(lambda: rows(database_url, "chunks") > 1)
 
     seen: list[int] = []
@@ -87,7 +87,7 @@ async def test_a_document_appears_at_once(client3: httpx2.AsyncClient, model: Sc
         seen.append(sum(hit["document_id"] == document["id"] for hit in hits))
         await asyncio.sleep(0.05)
 
-    assert set(seen) == {0, 40}
+    assert set(seen) == {0, 50}
 
 
 async def test_another_owners_documents_are_not_found(client3: httpx2.AsyncClient, database_url: str) -> None:
