@@ -29,7 +29,7 @@ from uuid_utils.compat import uuid7
 from project3_rag_docs.chunking import sentences
 from project3_rag_docs.index import publish, term_key
 from project3_rag_docs.lexical import Language, analyse
-from project3_rag_docs.models import Document, Status
+from project3_rag_docs.models import EMBEDDING_INDEXES, Document, Status
 from shared.owner import LOCAL_OWNER_ID
 
 DIMENSIONS = 384
@@ -283,8 +283,8 @@ def _add_documents(connection: psycopg.Connection[Any], corpus: Corpus) -> list[
 def _drop_indexes(connection: psycopg.Connection[Any]) -> list[str]:
     """Drop what makes writing slow, and return the statements that make the same again."""
     indexes = connection.execute(
-        "SELECT relname, pg_get_indexdef(oid) FROM pg_class"
-        " WHERE relname = ANY(ARRAY['ix_chunks_embedding', 'ix_postings_document'])"
+        "SELECT relname, pg_get_indexdef(oid) FROM pg_class WHERE relname = ANY(%s)",
+        [[*(index.name for index in EMBEDDING_INDEXES), "ix_postings_document"]],
     ).fetchall()
     # The foreign key's check of one row after another would take minutes.
     constraints = connection.execute(

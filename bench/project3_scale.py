@@ -19,25 +19,26 @@ import psycopg
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from bench import corpus, project3_model
 from bench.client import Connection, post
-from bench.corpus import Corpus, Query
+from bench.corpus import Query
 from bench.databases import migrated_database
 from bench.rates import CONNECTIONS, Rate, Times, ask_for
 from bench.servers import Server, running
-from project3_rag_docs import search
-from project3_rag_docs.index import claim_index
+from project3_rag_docs.index import claim_index, term_key
 from project3_rag_docs.lexical import Language, analyse
-from project3_rag_docs.search import Scope
+from project3_rag_docs.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank, vector_text
+from project3_rag_docs.search import Searcher
 from project3_rag_docs.settings import Settings
-from shared.database import create_engine, create_sessions, transaction
+from shared.database import create_engine, create_sessions, reading, transaction
 from shared.owner import LOCAL_OWNER_ID
 
 PACKAGE = "project3_rag_docs"
 POOL_SIZE = int(Settings.model_fields["db_pool_size"].default)
-GRAPH = "ix_chunks_embedding"
+GRAPH = "ix_chunks_embedding_en"
+EVERYTHING = Scope(LOCAL_OWNER_ID)
 K = 10
 LIMIT = 50  # what one ranking brings in when ten hits are wanted
 CLIENTS = (1, CONNECTIONS)
@@ -81,7 +82,7 @@ class Filtered:
 
     Attributes:
         share: The part of the documents.
-        chunks: What these have, in all languages.
+        chunks: What these have, in that language.
         compared_ms: Comparing all of them; the median.
         walked_ms: Walking the graph, and comparing after all if that ended too early; the median.
         walked_by: The index that PostgreSQL took for the statement that is meant to walk.
@@ -188,24 +189,14 @@ class Scripted(Embeddings):
         return [self._vectors[text] for text in texts]
 
 
-@dataclass(frozen=True)
-class Chosen(Scope):
-    """A scope that is searched in the way that it says, whatever the rule says."""
-
-    compare: bool = False
-
-    def exactly(self, limit: int) -> bool:
-        """Say whether to compare."""
-        del limit
-        return self.compare
-
-
 class Index:
     """A collection in a database, searched with the service's own code in this process."""
 
-    def __init__(self, engine: AsyncEngine, made: Corpus, ids: Sequence[UUID], questions: Sequence[Query]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, made: corpus.Corpus, ids: Sequence[UUID], questions: Sequence[Query]
+    ) -> None:
         self.engine = engine
-        self.sessions = create_sessions(engine)
+        self.sessions = async_sessionmaker(engine)
         self.corpus = made
         self.ids = ids
         self.questions = questions
@@ -215,9 +206,7 @@ class Index:
 
     async def statements(self, question: Query) -> list[Statement]:
         """Return what the service sends to PostgreSQL for a question, in its order."""
-        searcher = search.Searcher(
-            self.sessions, self._embeddings, project3_model.MODEL, corpus.DIMENSIONS, query_prefix=""
-        )
+        searcher = Searcher(self.sessions, self._embeddings, project3_model.MODEL, corpus.DIMENSIONS, query_prefix="")
         with self.recorded() as seen:
             await searcher.search(LOCAL_OWNER_ID, question.text, k=K)
         return seen
@@ -256,7 +245,7 @@ class Index:
 async def filled(plan: ScalePlan, server: str) -> AsyncIterator[tuple[str, Index, float]]:
     """Give the address of a database with a collection, the same for this process, and the seconds that it took."""
     with migrated_database(server, "bench_scale", PACKAGE) as address:
-        made = Corpus(plan.documents, plan.chunks_per_document)
+        made = corpus.Corpus(plan.documents, plan.chunks_per_document)
         started = perf_counter()
         settings = Settings.model_validate({name.lower(): value for name, value in environment(address, 9).items()})
         engine = create_engine(settings, statement_seconds=60)
@@ -345,7 +334,7 @@ async def beside_statements(plan: ScalePlan, index: Index, service: Server, addr
 @asynccontextmanager
 async def _connections(address: str) -> AsyncIterator[asyncio.Queue[psycopg.AsyncConnection[Any]]]:
     """Give as many connections as the service has."""
-    opened = [await psycopg.AsyncConnection.connect(address) for _ in range(POOL_SIZE)]
+    opened = [await psycopg.AsyncConnection.connect(address, autocommit=True) for _ in range(POOL_SIZE)]
     free = asyncio.Queue[psycopg.AsyncConnection[Any]]()
     for connection in opened:
         free.put_nowait(connection)
@@ -363,7 +352,7 @@ async def _replay_for(
     times: Times,
     clients: int,
 ) -> None:
-    """Send the statements of one search after another, each search in a transaction, by some clients at once."""
+    """Send the statements of one search after another, by some clients at once."""
     seen: list[float] = []
     started = perf_counter()
 
@@ -374,7 +363,6 @@ async def _replay_for(
                 cursor = await connection.execute(statement.encode(), parameters)
                 if cursor.description:
                     await cursor.fetchall()
-            await connection.commit()
             free.put_nowait(connection)
             seen.append((perf_counter() - asked) * 1000)
             await asyncio.sleep(0)  # or this client would have the connection again before those who wait for it
@@ -384,17 +372,16 @@ async def _replay_for(
 
 
 _KINDS = {
-    "postings": "by words",
-    "hnsw.iterative_scan": "settings for the walk",
-    "embedding <=>": "by meaning",
-    "unnest(": "the hits' texts",
+    "FROM search_index": "what there is",
+    "postings": "the rankings",
+    "AS wanted (document": "the hits' texts",
 }
 
 
 async def parts_of(index: Index, address: str, samples: int) -> Parts:
     """Time each statement of some searches; those of one kind in a search count together."""
     times: dict[str, list[float]] = {}
-    async with await psycopg.AsyncConnection.connect(address) as connection:
+    async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
         for question in index.questions[:samples]:
             spent: dict[str, float] = {}
             for statement, parameters in await index.statements(question):
@@ -404,36 +391,32 @@ async def parts_of(index: Index, address: str, samples: int) -> Parts:
                 if cursor.description:
                     await cursor.fetchall()
                 spent[kind] = spent.get(kind, 0) + (perf_counter() - started) * 1000
-            await connection.commit()
             for kind, ms in spent.items():
                 times.setdefault(kind, []).append(ms)
     return Parts({kind: median(seen) for kind, seen in times.items()})
 
 
 async def _ranked(
-    index: Index, scope: Scope, question: Query, language: Language
-) -> tuple[set[tuple[int, int]], float, list[Statement]]:
-    """Search by meaning; give the first ten, the milliseconds, and the statements that it took."""
-    async with transaction(index.sessions) as session:
-        sizes = (await search.corpora_of(session, LOCAL_OWNER_ID))[language]
-        vector = search.vector_text(question.vector.tolist())
+    index: Index, scope: Scope, question: Query, language: Language, exactly: bool | None = None
+) -> tuple[set[tuple[int, int]], float, list[Statement], Corpus]:
+    """Search by meaning; give the first ten, the milliseconds, the statements that it took, and what there is.
+
+    By comparing, if `exactly`, or by walking; as the service's rule chooses if that is None.
+    """
+    async with reading(index.sessions) as session:
+        sizes = (await facts_of(session, scope, [], LIMIT)).corpora[language]
+        by_meaning = ByMeaning(sizes, exactly=sizes.exactly(LIMIT) if exactly is None else exactly)
+        vector = vector_text(question.vector.tolist())
         with index.recorded() as statements:
             started = perf_counter()
-            found = await search.by_meaning(session, scope, sizes, vector, LIMIT)
+            [found] = await rank(session, scope, [by_meaning], vector, LIMIT)
             ms = (perf_counter() - started) * 1000
         # Documents are numbered in their order, from 1.
-        return {(one.document - 1, one.chunk) for one in found[:K]}, ms, statements
-
-
-async def _scope(session: AsyncSession, document_ids: Sequence[UUID] | None) -> Scope:
-    sizes = await search.corpora_of(session, LOCAL_OWNER_ID)
-    return await search.scope_of(session, LOCAL_OWNER_ID, document_ids, sum(one.chunk_count for one in sizes.values()))
+        return {(one.document - 1, one.chunk) for one in found[:K]}, ms, statements, sizes
 
 
 async def by_meaning(plan: ScalePlan, index: Index) -> tuple[dict[str, float], dict[str, float]]:
     """Compare what is found in all documents with the right ones: recall@10 and milliseconds, by language searched."""
-    async with transaction(index.sessions) as session:
-        scope = await _scope(session, None)
     recall: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {}
     for question in index.questions[: plan.samples]:
@@ -441,7 +424,7 @@ async def by_meaning(plan: ScalePlan, index: Index) -> tuple[dict[str, float], d
             name = f"{'English' if language == Language.EN else 'Chinese'} chunks, " + (
                 "question in the same language" if language == question.language else "question in the other language"
             )
-            found, ms, _ = await _ranked(index, scope, question, language)
+            found, ms, *_ = await _ranked(index, EVERYTHING, question, language)
             right = index.nearest(question, language, None)
             recall.setdefault(name, []).append(len(found & right) / len(right))
             times.setdefault(name, []).append(ms)
@@ -465,27 +448,24 @@ async def by_filter(index: Index, address: str, share: float, samples: int) -> F
     walk_recall: list[float] = []
     questions = [question for question in index.questions if question.language == Language.EN]
     compares, size = False, 0
-    settings: Statement = ("", None)
     walk: Statement = ("", None)
     for number, question in enumerate(islice(questions, samples)):
         documents = _kept(index, share, number)
         right = index.nearest(question, Language.EN, documents)
-        async with transaction(index.sessions) as session:
-            scope = await _scope(session, index.of(documents))
-        compares, size = scope.exactly(LIMIT), scope.size
-        for compare in (True, False):
-            chosen = Chosen(scope.owner_id, scope.document_ids, scope.size, scope.total, compare)
-            found, ms, statements = await _ranked(index, chosen, question, Language.EN)
+        scope = Scope(LOCAL_OWNER_ID, index.of(documents))
+        for exactly in (True, False):
+            found, ms, statements, sizes = await _ranked(index, scope, question, Language.EN, exactly)
+            compares, size = sizes.exactly(LIMIT), sizes.wanted
             hit = len(found & right) / len(right)
-            (compared if compare else walked).append(ms)
-            if not compare:
-                early.append(len(statements) > 2)
-                settings, walk = statements[:2]
+            (compared if exactly else walked).append(ms)
+            if not exactly:
+                early.append(len(statements) > 1)
+                walk = statements[0]
                 walk_recall.append(hit)
-            if compare == compares:
+            if exactly == compares:
                 recall.append(hit)
     async with await psycopg.AsyncConnection.connect(address) as connection:
-        await connection.execute(settings[0].encode(), settings[1])
+        await connection.execute("SET hnsw.iterative_scan = 'relaxed_order'")
         read = await _plan(connection, walk, "chunks")
     return Filtered(
         share=share,
@@ -526,16 +506,17 @@ async def by_words(index: Index, address: str) -> list[Words]:
     }
     found = []
     for what, choose in groups.items():
-        async with transaction(index.sessions) as session:
-            scope = await _scope(session, None)
-            sizes = (await search.corpora_of(session, LOCAL_OWNER_ID))[Language.EN]
-            times = []
-            with index.recorded() as statements:
-                for number in range(5):
-                    terms = analyse(" ".join(choose(number))).terms
+        times, statements = [], []
+        async with reading(index.sessions) as session:
+            for number in range(5):
+                terms = [term_key(LOCAL_OWNER_ID, "en", term) for term in analyse(" ".join(choose(number))).terms]
+                facts = await facts_of(session, EVERYTHING, terms, LIMIT)
+                by_words = ByWords.of(facts.corpora[Language.EN], facts.frequencies, LIMIT)
+                with index.recorded() as sent:
                     started = perf_counter()
-                    await search.by_words(session, scope, sizes, terms, LIMIT)
+                    await rank(session, EVERYTHING, [by_words], "[]", LIMIT)
                     times.append((perf_counter() - started) * 1000)
+                statements += sent
         async with await psycopg.AsyncConnection.connect(address) as connection:
             plans = [await _plan(connection, statement, "postings") for statement in statements]
         postings = round(mean(plan.rows for plan in plans))
@@ -558,10 +539,13 @@ async def _plan(connection: psycopg.AsyncConnection[Any], statement: Statement, 
     explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement[0]}"
     cursor = await connection.execute(explain.encode(), statement[1])
     row = await cursor.fetchone()
-    [node] = [node for node in _nodes(row[0][0]["Plan"]) if node.get("Relation Name") == relation] if row else []
-    rows = round(node["Actual Rows"] * node["Actual Loops"])
+    nodes = [node for node in _nodes(row[0][0]["Plan"]) if node.get("Relation Name") == relation] if row else []
+    rows = [round(node["Actual Rows"] * node["Actual Loops"]) for node in nodes]
     return _Read(
-        str(node["Node Type"]), str(node.get("Index Name", "none")), rows, round(node.get("Heap Fetches", rows))
+        kind=", ".join(sorted({str(node["Node Type"]) for node in nodes})),
+        index=", ".join(sorted({str(node.get("Index Name", "none")) for node in nodes})),
+        rows=sum(rows),
+        fetched=sum(round(node.get("Heap Fetches", count)) for node, count in zip(nodes, rows, strict=True)),
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,22 +20,34 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # `python bench/retrieval
 
 import httpx2
 from langchain_core.embeddings import Embeddings
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from bench.databases import migrated_database, postgresql
 from bench.project3_ingestion import embedded_model
 from bench.servers import running
-from project3_rag_docs import search
 from project3_rag_docs.embedding import embedding_model
-from project3_rag_docs.lexical import analyse
+from project3_rag_docs.index import term_key
+from project3_rag_docs.lexical import Language, analyse
+from project3_rag_docs.rankings import (
+    ByMeaning,
+    ByWords,
+    Found,
+    Scope,
+    facts_of,
+    rank,
+    texts_of,
+    vector_text,
+)
+from project3_rag_docs.search import search
 from project3_rag_docs.settings import Settings
-from shared.database import create_engine, create_sessions, transaction
+from shared.database import create_engine, reading
 from shared.llm import create_http_client
 from shared.owner import LOCAL_OWNER_ID
 
 _AT = 10
 _HITS = 50  # chunks that are looked at for ten documents
 _PACKAGE = "project3_rag_docs"
+_EVERYTHING = Scope(LOCAL_OWNER_ID)
 # nDCG@10 and Recall@10 that the project has set itself, by run.
 AIMS: Mapping[tuple[str, str], tuple[float | None, float | None]] = {
     ("xquad_en", "xquad_en"): (0.975, None),
@@ -77,7 +89,6 @@ class Score:
 
 # A document is known by its collection and the index of its passage.
 Passage = tuple[str, int]
-Ranker = Callable[[AsyncSession, str, Sequence[float]], Awaitable[Iterable[Passage]]]
 
 
 def score(rankings: Sequence[Sequence[Passage]], relevant: Sequence[set[Passage]]) -> Score:
@@ -107,19 +118,22 @@ async def _ingest(port: int, collections: Sequence[Collection]) -> dict[UUID, Pa
     return known
 
 
-async def _by_words(session: AsyncSession, query: str, _: Sequence[float]) -> list[search.Found]:
-    corpora = await search.corpora_of(session, LOCAL_OWNER_ID)
-    scope = await search.scope_of(session, LOCAL_OWNER_ID, None, sum(one.chunk_count for one in corpora.values()))
-    terms = analyse(query).terms
-    found = [await search.by_words(session, scope, corpus, terms, _HITS) for corpus in corpora.values()]
-    return sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
+async def _by_words(session: AsyncSession, query: str, embedding: Sequence[float]) -> list[Found]:
+    vector = vector_text(embedding)
+    found: list[Found] = []
+    for language in Language:
+        terms = [term_key(LOCAL_OWNER_ID, language, term) for term in analyse(query).terms]
+        facts = await facts_of(session, _EVERYTHING, terms, _HITS)
+        if corpus := facts.corpora.get(language):
+            words = ByWords.of(corpus, facts.frequencies, _HITS)
+            found += (await rank(session, _EVERYTHING, [words], vector, _HITS))[0]
+    return sorted(found, key=lambda hit: -hit.score)
 
 
-async def _by_meaning(session: AsyncSession, _: str, embedding: Sequence[float]) -> list[search.Found]:
-    corpora = await search.corpora_of(session, LOCAL_OWNER_ID)
-    scope = await search.scope_of(session, LOCAL_OWNER_ID, None, sum(one.chunk_count for one in corpora.values()))
-    vector = search.vector_text(embedding)
-    found = [await search.by_meaning(session, scope, corpus, vector, _HITS) for corpus in corpora.values()]
+async def _by_meaning(session: AsyncSession, _: str, embedding: Sequence[float]) -> list[Found]:
+    corpora = (await facts_of(session, _EVERYTHING, [], _HITS)).corpora.values()
+    rankings = [ByMeaning(corpus, exactly=corpus.exactly(_HITS)) for corpus in corpora]
+    found = await rank(session, _EVERYTHING, rankings, vector_text(embedding), _HITS)
     return sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
 
 
@@ -135,17 +149,18 @@ class Index:
     async def run(self, queries: Sequence[str], relevant: Sequence[set[Passage]]) -> dict[str, Score]:
         """Search for every query in each way."""
         engine = create_engine(self._settings)
-        sessions = create_sessions(engine)
+        sessions = async_sessionmaker(engine)
+        made_with = (self._settings.embedding_model, self._settings.embedding_dimensions)
         rankings: dict[str, list[list[Passage]]] = {"search": [], "BM25 alone": [], "vectors alone": []}
         try:
             for query in queries:
                 embedding = await self._embeddings.aembed_query(self._settings.query_prefix() + query)
-                async with transaction(sessions) as session:
-                    hits = await search.search(session, LOCAL_OWNER_ID, query, embedding, k=_HITS)
+                async with reading(sessions) as session:
+                    hits = await search(session, _EVERYTHING, query, embedding, k=_HITS, made_with=made_with)
                     rankings["search"].append(self._passages(hit.document_id for hit in hits))
-                    for name, rank in (("BM25 alone", _by_words), ("vectors alone", _by_meaning)):
-                        found = await rank(session, query, embedding)
-                        ids = await search.hits_of(session, [hit.key for hit in found], {})
+                    for name, ranker in (("BM25 alone", _by_words), ("vectors alone", _by_meaning)):
+                        found = await ranker(session, query, embedding)
+                        ids = await texts_of(session, [hit.key for hit in found], len(found), {})
                         rankings[name].append(self._passages(hit.document_id for hit in ids))
         finally:
             await engine.dispose()

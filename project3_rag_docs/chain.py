@@ -14,8 +14,9 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, S
 from langchain_core.runnables import Runnable, RunnableBranch, RunnableLambda, RunnablePassthrough
 
 from project2_user_mgmt.conversation import count_tokens
+from project3_rag_docs.rankings import Hit
 from project3_rag_docs.rerank import Reranker
-from project3_rag_docs.search import Hit, Searcher
+from project3_rag_docs.search import Searcher
 from shared.llm import ChatModel
 
 SYSTEM_PROMPT = """\

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from project3_rag_docs.chunking import sentences
 from project3_rag_docs.lexical import Language, analyse, language_of
-from project3_rag_docs.search import Hit
+from project3_rag_docs.rankings import Hit
 
 _DO_NOT_SAY = {
     Language.EN: "The documents do not say.",

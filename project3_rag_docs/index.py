@@ -1,6 +1,6 @@
 """Writing the search index: chunks with their embeddings, postings, and the counts that BM25 needs.
 
-The reading side is `search.py`. Every function here works in the transaction of the session that it is given.
+The reading side is `rankings.py`. Every function here works in the transaction of the session that it is given.
 """
 
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import ColumnElement, delete, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from project3_rag_docs.models import Chunk, Corpus, Document, Posting, SearchIndex, Status
+from project3_rag_docs.models import Chunk, Document, DocumentLanguage, Posting, SearchIndex, Status
 from project3_rag_docs.parsing.child import ParsedChunk
 from project3_rag_docs.settings import Settings
 from shared.errors import ConfigurationError
@@ -97,7 +97,9 @@ async def publish(session: AsyncSession, document: Document) -> None:
     document.status = Status.READY
     document.claim = None
     document.error = None
-    await _count(session, document, sign=1)
+    await session.execute(_COUNT_LANGUAGES, {"id": document.id})
+    await session.execute(_ADD_TO_CORPORA, {"id": document.id, "owner": document.owner_id, "sign": 1})
+    await session.execute(_ADD_TO_TERMS, {"number": document.number, "sign": 1})
 
 
 async def hide(session: AsyncSession, document: Document) -> None:
@@ -106,32 +108,47 @@ async def hide(session: AsyncSession, document: Document) -> None:
     document.status = Status.DELETED
     document.claim = None
     if published:
-        await _count(session, document, sign=-1)
+        await session.execute(_ADD_TO_CORPORA, {"id": document.id, "owner": document.owner_id, "sign": -1})
 
 
-async def _count(session: AsyncSession, document: Document, sign: int) -> None:
-    counts = await session.execute(
-        select(col(Chunk.language), func.count(), func.sum(col(Chunk.term_count)))
-        .where(col(Chunk.document_id) == document.id)
-        .group_by(col(Chunk.language))
-        .order_by(col(Chunk.language))  # two transactions that lock the same rows do so in the same order
-    )
-    for language, chunk_count, term_count in counts:
-        new = upsert(Corpus).values(
-            owner_id=document.owner_id,
-            language=language,
-            chunk_count=sign * chunk_count,
-            term_count=sign * int(term_count),
-        )
-        await session.execute(
-            new.on_conflict_do_update(
-                index_elements=["owner_id", "language"],
-                set_={
-                    "chunk_count": col(Corpus.chunk_count) + new.excluded.chunk_count,
-                    "term_count": col(Corpus.term_count) + new.excluded.term_count,
-                },
-            )
-        )
+async def remove(session: AsyncSession, document_id: UUID) -> None:
+    """Remove all rows of a document that is hidden; nothing where there is none."""
+    wanted = (col(Document.id) == document_id, col(Document.status) == Status.DELETED)
+    document = await session.scalar(select(Document).where(*wanted).with_for_update())
+    if document is None:
+        return
+    if await session.scalar(select(select(DocumentLanguage).where(_of(document)).exists())):  # it was published
+        await session.execute(_ADD_TO_TERMS, {"number": document.number, "sign": -1})
+        await session.execute(_REMOVE_UNUSED_TERMS, {"number": document.number})
+    await session.delete(document)
+
+
+def _of(document: Document) -> ColumnElement[bool]:
+    return col(DocumentLanguage.document_id) == document.id
+
+
+_COUNT_LANGUAGES = text("""
+    INSERT INTO document_languages (document_id, language, chunk_count, term_count)
+    SELECT document_id, language, count(*), sum(term_count) FROM chunks WHERE document_id = :id
+    GROUP BY document_id, language
+""")
+# Two transactions that change the same rows do so in the same order, here and below, or they could wait for each other.
+_ADD_TO_CORPORA = text("""
+    INSERT INTO corpora (owner_id, language, chunk_count, term_count)
+    SELECT :owner, language, :sign * chunk_count, :sign * term_count FROM document_languages
+    WHERE document_id = :id ORDER BY language
+    ON CONFLICT (owner_id, language) DO UPDATE SET
+        chunk_count = corpora.chunk_count + excluded.chunk_count,
+        term_count = corpora.term_count + excluded.term_count
+""")
+_ADD_TO_TERMS = text("""
+    INSERT INTO terms (term, chunk_count)
+    SELECT term, :sign * count(*) FROM postings WHERE document = :number GROUP BY term ORDER BY term
+    ON CONFLICT (term) DO UPDATE SET chunk_count = terms.chunk_count + excluded.chunk_count
+""")
+_REMOVE_UNUSED_TERMS = text("""
+    DELETE FROM terms WHERE chunk_count <= 0 AND term IN (SELECT term FROM postings WHERE document = :number)
+""")
 
 
 HOW_TO_REINDEX = "`make reindex-project3` embeds all documents again"

@@ -7,6 +7,7 @@ stored.
 
 import asyncio
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from uuid import UUID, uuid4
 from langchain_core.embeddings import Embeddings
 from loguru import logger
 from procrastinate import JobContext
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -36,6 +37,7 @@ from shared.notifications import notify
 
 CHANNEL = "documents"  # notified with a document's id whenever that is further
 _LONGEST_WAIT = 30.0
+_BATCHES_AT_ONCE = 2  # of one document, at the embedding model
 
 
 class Superseded(Exception):
@@ -82,8 +84,7 @@ async def purge(context: JobContext, document_id: str) -> None:
     ingestion: Ingestion = context.additional_context["ingestion"]
     try:
         async with transaction(ingestion.sessions) as session:
-            wanted = (col(Document.id) == UUID(document_id), col(Document.status) == Status.DELETED)
-            await session.execute(delete(Document).where(*wanted))
+            await index.remove(session, UUID(document_id))
     except DatabaseUnavailable:
         raise TryAgain(_LONGEST_WAIT) from None
 
@@ -187,30 +188,33 @@ class _Run:
         return stored
 
     async def _embed_and_store(self, chunks: Path, start: int) -> None:
-        """Embed one batch while the one before it is being stored."""
+        """Embed, and store in order. The model is given the next batch before it has done the one that it is at."""
         batches = _batches(read_chunks(chunks, start), self._settings.embedding_batch_size)
-        storing = asyncio.create_task(self._store([]))
+        under_way: deque[asyncio.Task[list[EmbeddedChunk]]] = deque()
         try:
-            while batch := await asyncio.to_thread(next, batches, None):
-                vectors = await self._embed(batch)
-                await storing
-                embedded = [
-                    EmbeddedChunk(start + place, chunk, vector)
-                    for place, (chunk, vector) in enumerate(zip(batch, vectors, strict=True))
-                ]
-                storing = asyncio.create_task(self._store(embedded))
-                start += len(batch)
-            await storing
+            while True:
+                while len(under_way) < _BATCHES_AT_ONCE and (batch := await asyncio.to_thread(next, batches, None)):
+                    under_way.append(asyncio.create_task(self._embedded(start, batch)))
+                    start += len(batch)
+                if not under_way:
+                    return
+                await self._store(await under_way.popleft())
         finally:
-            storing.cancel()
-            await asyncio.wait([storing])
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _store(self, chunks: Sequence[EmbeddedChunk]) -> None:
-        if not chunks:
-            return
         async with self._mine() as (session, document):
             await index.store_chunks(session, document, chunks)
             document.chunk_count += len(chunks)
+
+    async def _embedded(self, start: int, batch: Sequence[ParsedChunk]) -> list[EmbeddedChunk]:
+        vectors = await self._embed(batch)
+        return [
+            EmbeddedChunk(start + place, chunk, vector)
+            for place, (chunk, vector) in enumerate(zip(batch, vectors, strict=True))
+        ]
 
     async def _embed(self, batch: Sequence[ParsedChunk]) -> list[list[float]]:
         """Embed a batch; a model that is away is waited for."""

@@ -31,7 +31,7 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     app.state.embeddings = embedding_model(settings, app.state.model_http)
     app.state.searcher = Searcher(
-        sessions=app.state.sessions,
+        sessions=app.state.reading,
         embeddings=app.state.embeddings,
         model=settings.embedding_model,
         dimensions=settings.embedding_dimensions,

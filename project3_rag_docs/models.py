@@ -1,10 +1,12 @@
 """What is stored in stage 3: documents with their files, the chunks that are searched, and the lexical index.
 
-    documents ─┬─ document_parts   the file as it was uploaded, in pieces
-               ├─ chunks           what is found: text, and its embedding for the search by meaning
-               └─ postings         which terms stand in which chunk, for the search by words
-    corpora                        per owner and language: how many chunks, how many terms (BM25 needs both)
-    search_index                   one row: the model whose embeddings these are
+    documents ─┬─ document_parts       the file as it was uploaded, in pieces
+               ├─ chunks               what is found: text, and its embedding for the search by meaning
+               ├─ postings             which terms stand in which chunk, for the search by words
+               └─ document_languages   how many chunks and terms it has in each language, once it is published
+    corpora                            the same per owner, over all documents that are ready (BM25 needs it)
+    terms                              in how many chunks each term stands (likewise)
+    search_index                       one row: the model whose embeddings these are
 
 A document is searched when its status is `ready`, so its chunks can be stored bit by bit and appear at once.
 """
@@ -31,6 +33,8 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
+
+from project3_rag_docs.lexical import Language
 
 # The migration makes the column for this many; `project3_rag_docs.index` changes it to what EMBEDDING_DIMENSIONS says.
 DEFAULT_DIMENSIONS = 384
@@ -105,6 +109,21 @@ class DocumentPart(SQLModel, table=True):
     data: bytes = Field(sa_type=LargeBinary, repr=False)
 
 
+# A graph for each language: a search for what is nearest in one of them would have to walk through all that is near in
+# the other. Measured on 100,000 chunks, a tenth of them Chinese, with English questions: recall .85 to .92 of the
+# Chinese ones in one graph, .98 in their own, which is walked 30 times as fast.
+EMBEDDING_INDEXES = tuple(
+    Index(
+        f"ix_chunks_embedding_{language}",
+        "embedding",
+        postgresql_using="hnsw",
+        postgresql_ops={"embedding": "halfvec_cosine_ops"},
+        postgresql_where=text(f"language = '{language}'"),
+    )
+    for language in Language
+)
+
+
 class Chunk(SQLModel, table=True):
     """A piece of a document's text, with its embedding."""
 
@@ -112,12 +131,7 @@ class Chunk(SQLModel, table=True):
     __table_args__: ClassVar = (
         Index("uq_chunks_document_id_index", "document_id", "index", unique=True),
         Index("ix_chunks_owner_id_language", "owner_id", "language"),
-        Index(
-            "ix_chunks_embedding",
-            "embedding",
-            postgresql_using="hnsw",
-            postgresql_ops={"embedding": "halfvec_cosine_ops"},
-        ),
+        *EMBEDDING_INDEXES,
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
@@ -147,6 +161,29 @@ class Posting(SQLModel, table=True):
     chunk: int = Field(primary_key=True, description="Its index in the document.")
     frequency: int = Field(sa_type=SmallInteger)
     length: int
+
+
+class DocumentLanguage(SQLModel, table=True):
+    """What a document has in a language. The row is there from publishing on, until the document's rows are removed."""
+
+    __tablename__: ClassVar[str] = "document_languages"
+
+    document_id: UUID = Field(sa_column_args=_document(), primary_key=True)
+    language: str = Field(sa_type=String(2), primary_key=True)
+    chunk_count: int
+    term_count: int = Field(sa_type=BigInteger)
+
+
+class Term(SQLModel, table=True):
+    """In how many chunks a term stands, of documents that were published and whose rows are not removed yet.
+
+    So a search knows how long a list of postings is before it reads it.
+    """
+
+    __tablename__: ClassVar[str] = "terms"
+
+    term: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    chunk_count: int
 
 
 class Corpus(SQLModel, table=True):

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from project3_rag_docs.chunking import in_context
 from project3_rag_docs.embedding import embedding_model
 from project3_rag_docs.index import claim_index, made_with
-from project3_rag_docs.models import SearchIndex
+from project3_rag_docs.models import EMBEDDING_INDEXES, SearchIndex
 from project3_rag_docs.settings import Settings
 from shared.database import Sessions, create_engine, create_sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, ServiceError
@@ -133,16 +133,17 @@ class _Work:
             if await session.scalar(text(f"SELECT EXISTS ({self._without_embedding()})")):
                 return False
             for statement in (
-                "DROP INDEX ix_chunks_embedding",
                 f"ALTER TABLE chunks ADD COLUMN new_embedding halfvec({self._dimensions})",
                 f"UPDATE chunks SET new_embedding = made.embedding FROM {self._table} made WHERE made.chunk_id = id",  # noqa: S608  the name is a hash
                 "ALTER TABLE chunks DROP COLUMN embedding",
                 "ALTER TABLE chunks RENAME COLUMN new_embedding TO embedding",
                 "ALTER TABLE chunks ALTER COLUMN embedding SET NOT NULL",
-                "CREATE INDEX ix_chunks_embedding ON chunks USING hnsw (embedding halfvec_cosine_ops)",
                 f"DROP TABLE {self._table}",
             ):
                 await session.execute(text(statement))
+            connection = await session.connection()
+            for index in EMBEDDING_INDEXES:  # which went with the column
+                await connection.run_sync(index.create)
             made = upsert(SearchIndex).values(id=1, model=self._model, dimensions=self._dimensions)
             values = {"model": self._model, "dimensions": self._dimensions}
             await session.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))

@@ -8,20 +8,29 @@ Plain fusion of all three would bury what is written in the other language: it h
 only one of the rankings can ever name it. Measured on a bilingual index: nDCG@10 .628 fused plainly, .92 so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
-from pgvector import HalfVector
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from project3_rag_docs.index import made_with, term_key
-from project3_rag_docs.lexical import Language, analyse
-from shared.database import Sessions, transaction
+from project3_rag_docs.index import term_key
+from project3_rag_docs.lexical import analyse
+from project3_rag_docs.rankings import (
+    ByMeaning,
+    ByWords,
+    Found,
+    Hit,
+    Ranking,
+    Scope,
+    facts_of,
+    rank,
+    texts_of,
+    vector_text,
+)
+from shared.database import Sessions, reading
 from shared.errors import NotReady
 
 # What each ranking brings in, at least; the fusion of short rankings would miss what is tenth in both.
@@ -30,39 +39,6 @@ _FIRST = 10
 # Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual rank learning methods"
 # (SIGIR 2009), which found 60 to serve any collection.
 _RRF_K = 60
-# BM25's two usual constants (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009, section 3.5).
-_K1, _B = 1.2, 0.75
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A chunk that was found. A higher score is better; scores of two searches cannot be compared.
-
-    `similarity` is the cosine of its embedding with the query's; None where the chunk was found by its words alone.
-    """
-
-    chunk_id: UUID
-    document_id: UUID
-    filename: str
-    page: int | None
-    heading: str | None
-    text: str
-    score: float
-    similarity: float | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A chunk in one ranking: its document's number, its index there, and how near it is (by meaning: the cosine)."""
-
-    document: int
-    chunk: int
-    score: float
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """What tells chunks apart."""
-        return self.document, self.chunk
 
 
 @dataclass(frozen=True)
@@ -95,7 +71,7 @@ class Searcher:
             document_ids: Only of these documents; None for all.
 
         Returns:
-            The best first. All come from one state of the database.
+            The best first.
 
         Raises:
             NotReady: if the index was made with another model.
@@ -103,48 +79,47 @@ class Searcher:
         """
         # No connection is held while the model is awaited.
         embedding = await self.embeddings.aembed_query(self.query_prefix + query)
-        async with transaction(self.sessions) as session:
-            await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-            made = await made_with(session)
-            if made is None:
-                return []  # nothing was ever stored
-            if made != (self.model, self.dimensions):
-                raise NotReady("The documents were embedded by another model. They have to be indexed again.")
-            return await search(session, owner_id, query, embedding, k=k, document_ids=document_ids)
+        scope = Scope(owner_id, document_ids)
+        async with reading(self.sessions) as session:
+            return await search(session, scope, query, embedding, k=k, made_with=(self.model, self.dimensions))
 
 
 async def search(
     session: AsyncSession,
-    owner_id: UUID,
+    scope: Scope,
     query: str,
     embedding: Sequence[float],
     *,
     k: int,
-    document_ids: Sequence[UUID] | None = None,
+    made_with: tuple[str, int],
 ) -> list[Hit]:
-    """Find chunks, given the embedding of the query: all of the search but the model."""
-    corpora = await corpora_of(session, owner_id)
-    if not corpora:
-        return []
-    scope = await scope_of(session, owner_id, document_ids, sum(corpus.chunk_count for corpus in corpora.values()))
-    if scope.size == 0:
-        return []
+    """Find chunks, given the embedding of the query by a model of so many dimensions: all of the search but the model.
+
+    Raises:
+        NotReady: if the index was made with another model.
+    """
     analysis = analyse(query)
+    terms = [term_key(scope.owner_id, analysis.language, term) for term in analysis.terms]
     limit = max(_CANDIDATES, 2 * k)
-    own: list[list[Found]] = []
-    foreign: list[Found] = []
-    similar: list[Found] = []
-    vector = vector_text(embedding)
-    for language, corpus in corpora.items():
+    facts = await facts_of(session, scope, terms, limit)
+    if facts.made_with not in (made_with, None):
+        raise NotReady("The documents were embedded by another model. They have to be indexed again.")
+    own: list[Ranking] = []
+    foreign: list[Ranking] = []
+    for language, corpus in facts.corpora.items():
+        by_meaning = ByMeaning(corpus, exactly=corpus.exactly(limit))
         if language == analysis.language:
-            alike = await by_meaning(session, scope, corpus, vector, limit)
-            own += [await by_words(session, scope, corpus, analysis.terms, limit), alike]
+            own += [ByWords.of(corpus, facts.frequencies, limit), by_meaning]
         else:
-            alike = foreign = await by_meaning(session, scope, corpus, vector, limit)
-        similar += alike
-    mixed = interleave(fuse(own), good_ones(foreign))
-    ranked = dict.fromkeys([*mixed, *(found.key for found in foreign)])  # the others at the end: rather they than none
-    return await hits_of(session, list(ranked)[:k], {found.key: found.score for found in similar})
+            foreign.append(by_meaning)
+    made = await rank(session, scope, own + foreign, vector_text(embedding), limit)
+    theirs = made[-1] if foreign else []
+    mixed = interleave(fuse(made[: len(own)]), good_ones(theirs))
+    ranked = dict.fromkeys([*mixed, *(found.key for found in theirs)])  # the others at the end: rather they than none
+    alike = [found for ranking, found in zip(own + foreign, made, strict=True) if isinstance(ranking, ByMeaning)]
+    similar = {one.key: one.score for found in alike for one in found}
+    # Twice as many, because some may be of a document that was just deleted.
+    return await texts_of(session, list(ranked)[: 2 * k], k, similar)
 
 
 def fuse(rankings: Sequence[Sequence[Found]]) -> list[tuple[int, int]]:
@@ -155,8 +130,8 @@ def fuse(rankings: Sequence[Sequence[Found]]) -> list[tuple[int, int]]:
     """
     scores: dict[tuple[int, int], float] = {}
     for ranking in rankings:
-        for rank, found in enumerate(ranking, start=1):
-            scores[found.key] = scores.get(found.key, 0.0) + 1 / (_RRF_K + rank)
+        for place, found in enumerate(ranking, start=1):
+            scores[found.key] = scores.get(found.key, 0.0) + 1 / (_RRF_K + place)
     return sorted(scores, key=lambda key: -scores[key])
 
 
@@ -180,180 +155,3 @@ def interleave(first: Sequence[tuple[int, int]], second: Iterable[Found]) -> lis
     """Take from two rankings in turn, the first of the first one first."""
     pairs = zip_longest(first, (found.key for found in second))
     return [key for pair in pairs for key in pair if key is not None]
-
-
-@dataclass(frozen=True)
-class CorpusSize:
-    """What an owner has in one language: how many chunks, and how many terms these have on average."""
-
-    language: Language
-    chunk_count: int
-    average_length: float
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What may be found: all that an owner has ready, or some documents of it.
-
-    Attributes:
-        owner_id: Whose.
-        document_ids: Which; None for all.
-        size: How many chunks these are.
-        total: How many the whole index has, whoever's.
-    """
-
-    owner_id: UUID
-    document_ids: Sequence[UUID] | None
-    size: int
-    total: int
-
-    def condition(self, column: str, of: str) -> str:
-        """Return SQL that says whether a column (the document's `id` or `number`, as `of` says) is in the scope.
-
-        The documents that are left out are few, those that are asked for likewise: either list is made once.
-        """
-        if self.document_ids is None:
-            return f"{column} NOT IN (SELECT {of} FROM documents WHERE owner_id = :owner AND status <> 'ready')"  # noqa: S608  no value in it
-        return (
-            f"{column} IN (SELECT {of} FROM documents"  # noqa: S608  no value in it
-            " WHERE owner_id = :owner AND status = 'ready' AND id = ANY(:ids))"
-        )
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the values for it."""
-        given = {} if self.document_ids is None else {"ids": list(self.document_ids)}
-        return {"owner": self.owner_id, **given}
-
-    def exactly(self, limit: int) -> bool:
-        """Say whether to compare every vector in the scope rather than to walk the graph of the index.
-
-        Walking it costs more the fewer of the vectors that it meets are in the scope: to find `limit` of them it has to
-        meet `limit * total / size`. Comparing costs `size`. Measured on 100,000 chunks, meeting one takes about
-        `_WALK_COST` times as long as comparing one.
-        """
-        return self.size * self.size <= _WALK_COST * limit * self.total
-
-
-_WALK_COST = 7
-
-
-async def corpora_of(session: AsyncSession, owner_id: UUID) -> dict[Language, CorpusSize]:
-    """Return what an owner has, by language; nothing for one in which there is nothing."""
-    rows = await session.execute(
-        text("SELECT language, chunk_count, term_count FROM corpora WHERE owner_id = :owner AND chunk_count > 0"),
-        {"owner": owner_id},
-    )
-    return {
-        Language(language): CorpusSize(Language(language), chunk_count, max(1.0, term_count / chunk_count))
-        for language, chunk_count, term_count in rows
-    }
-
-
-async def scope_of(session: AsyncSession, owner_id: UUID, document_ids: Sequence[UUID] | None, size: int) -> Scope:
-    """Say what may be found: all `size` chunks of an owner, or those of some documents."""
-    if document_ids is not None:
-        statement = text("""
-            SELECT coalesce(sum(chunk_count), 0) FROM documents
-            WHERE owner_id = :owner AND status = 'ready' AND id = ANY(:ids)
-        """)
-        size = await session.scalar(statement, {"owner": owner_id, "ids": list(document_ids)}) or 0
-    # An estimate, kept by autovacuum; before its first visit it is -1.
-    estimate = await session.scalar(text("SELECT reltuples FROM pg_class WHERE oid = 'chunks'::regclass"))
-    return Scope(owner_id, document_ids, int(size), max(int(size), int(estimate or 0)))
-
-
-async def by_words(
-    session: AsyncSession, scope: Scope, corpus: CorpusSize, terms: Iterable[str], limit: int
-) -> list[Found]:
-    """Rank by BM25, with the form of idf that is never negative (Lucene's)."""
-    statement = text(f"""
-        WITH found AS MATERIALIZED (
-            SELECT term, document, chunk, frequency, length FROM postings
-            WHERE term = ANY(:terms) AND {scope.condition("document", of="number")}
-        ), weights AS (
-            SELECT term, CAST(
-                ln(1 + (greatest(:chunks, count(*)) - count(*) + 0.5) / (count(*) + 0.5)) AS double precision
-            ) AS idf
-            FROM found GROUP BY term
-        )
-        SELECT document, chunk,
-            sum(idf * frequency * (:k1 + 1) / (frequency + :k1 * (1 - :b + :b * length / :average))) AS score
-        FROM found JOIN weights USING (term)
-        GROUP BY document, chunk ORDER BY score DESC, document, chunk LIMIT :limit
-    """)  # noqa: S608  no value in it
-    parameters = scope.parameters() | {
-        "terms": [term_key(scope.owner_id, corpus.language, term) for term in terms],
-        "chunks": min(corpus.chunk_count, scope.size),
-        "average": corpus.average_length,
-        "k1": _K1,
-        "b": _B,
-        "limit": limit,
-    }
-    return [Found(*row) for row in await session.execute(statement, parameters)]
-
-
-async def by_meaning(session: AsyncSession, scope: Scope, corpus: CorpusSize, vector: str, limit: int) -> list[Found]:
-    """Rank by the cosine, in one language."""
-    wanted = f"owner_id = :owner AND language = :language AND {scope.condition('document_id', of='id')}"
-    parameters = scope.parameters() | {"language": corpus.language, "vector": vector, "limit": limit}
-    if not scope.exactly(limit):
-        found = await _walk(session, wanted, parameters)
-        if len(found) == limit:
-            return found
-    compare = text(f"""
-        WITH wanted AS MATERIALIZED (SELECT document_id, index, embedding FROM chunks WHERE {wanted}),
-        nearest AS (
-            SELECT document_id, index, embedding <=> CAST(:vector AS halfvec) AS distance
-            FROM wanted ORDER BY distance LIMIT :limit
-        )
-        SELECT number, index, 1 - distance FROM nearest JOIN documents ON documents.id = document_id ORDER BY distance
-    """)  # noqa: S608  no value in it
-    return [Found(*row) for row in await session.execute(compare, parameters)]
-
-
-async def _walk(session: AsyncSession, wanted: str, parameters: dict[str, Any]) -> list[Found]:
-    # An iterative scan goes on until it has met enough rows that are wanted; without it, HNSW returns what is wanted
-    # of its first forty: none, as a rule, where 1 % is. Measured on 100,000 chunks: recall@10 .967 at 100, .987 at 200.
-    await session.execute(
-        text("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :n, true)"),
-        {"n": str(max(200, parameters["limit"]))},
-    )
-    statement = text(f"""
-        WITH nearest AS MATERIALIZED (
-            SELECT document_id, index, embedding <=> CAST(:vector AS halfvec) AS distance FROM chunks
-            WHERE {wanted} ORDER BY embedding <=> CAST(:vector AS halfvec) LIMIT :limit
-        )
-        SELECT number, index, 1 - distance FROM nearest JOIN documents ON documents.id = document_id ORDER BY distance
-    """)  # noqa: S608  no value in it
-    return [Found(*row) for row in await session.execute(statement, parameters)]
-
-
-def vector_text(embedding: Sequence[float]) -> str:
-    """Return a vector as PostgreSQL reads it."""
-    return HalfVector(list(embedding)).to_text()
-
-
-async def hits_of(
-    session: AsyncSession, ranked: Sequence[tuple[int, int]], similarities: Mapping[tuple[int, int], float]
-) -> list[Hit]:
-    """Read the chunks of a ranking, in its order.
-
-    Args:
-        session: For the query.
-        ranked: The keys of chunks, the best first.
-        similarities: The cosines that are known of them.
-    """
-    statement = text("""
-        SELECT chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text FROM documents
-        JOIN chunks ON chunks.document_id = documents.id
-        JOIN unnest(CAST(:documents AS int[]), CAST(:chunks AS int[])) WITH ORDINALITY
-            AS wanted (document, chunk, place)
-            ON documents.number = wanted.document AND chunks.index = wanted.chunk
-        ORDER BY place
-    """)
-    parameters = {"documents": [document for document, _ in ranked], "chunks": [chunk for _, chunk in ranked]}
-    rows = (await session.execute(statement, parameters)).mappings()
-    return [
-        Hit(**row, score=1 / rank, similarity=similarities.get(key))
-        for rank, (key, row) in enumerate(zip(ranked, rows, strict=True), start=1)
-    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from dotenv import dotenv_values
 from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
@@ -52,6 +53,13 @@ def own_tables(config: Config) -> Callable[..., bool]:
     return is_own
 
 
+def _heads(config: Config, branch: str) -> list[str]:
+    """Name the newest version of the stages up to this one: an earlier one may have got a version after this one's."""
+    revisions = ScriptDirectory.from_config(config).walk_revisions()
+    labels = {label for revision in revisions for label in revision.branch_labels}
+    return [f"{label}@head" for label in sorted(labels) if label <= branch]
+
+
 def migrate(package: str, branch: str) -> int:
     """Bring a database to the newest version of a stage.
 
@@ -63,7 +71,9 @@ def migrate(package: str, branch: str) -> int:
         An exit status: 0, or 2 after one line that says what is wrong.
     """
     try:
-        command.upgrade(alembic_config(package), f"{branch}@head")
+        config = alembic_config(package)
+        for head in _heads(config, branch):
+            command.upgrade(config, head)
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  there is no log in a command
     except OperationalError as error:

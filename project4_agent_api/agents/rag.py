@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 from project3_rag_docs.answering import citation_of
 from project3_rag_docs.chain import passages_text
 from project3_rag_docs.citations import CitedAnswer, do_not_say
-from project3_rag_docs.search import Hit
+from project3_rag_docs.rankings import Hit
 from project4_agent_api.agents.asking import owner_of
 from project4_agent_api.agents.cited_model import CitedModel
 from project4_agent_api.agents.relevance import Relevance

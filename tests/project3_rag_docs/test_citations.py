@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from project3_rag_docs.citations import CitedAnswer
-from project3_rag_docs.search import Hit
+from project3_rag_docs.rankings import Hit
 
 PASSAGES = [
     "The library opens at nine. It closes at six. Children enter free of charge.",

@@ -166,7 +166,7 @@ async def test_deleting_while_it_is_read_leaves_nothing(
 
     assert await found(client3, "More words follow here") == []
     await until(lambda: rows(database_url, "documents") == 0)
-    assert [rows(database_url, table) for table in ("chunks", "postings", "document_parts")] == [0, 0, 0]
+    assert [rows(database_url, table) for table in ("chunks", "postings", "document_parts", "terms")] == [0, 0, 0, 0]
 
 
 async def test_counts_are_right_after_deletions(client3: httpx2.AsyncClient, database_url: str) -> None:
@@ -183,6 +183,17 @@ async def test_counts_are_right_after_deletions(client3: httpx2.AsyncClient, dat
         ).fetchall()
     assert counts == true
     assert [row[:2] for row in counts] == [("en", 1), ("zh", 1)]
+
+    def terms(of: str) -> list[tuple[int, int]]:
+        with psycopg.connect(database_url) as connection:
+            return connection.execute(f"SELECT term, {of} ORDER BY term".encode()).fetchall()
+
+    await until(lambda: rows(database_url, "documents") == 2)  # a worker removes the rest
+    assert terms("chunk_count FROM terms") == terms("count(*) FROM postings GROUP BY term") != []
+    for document in (await client3.get("/documents")).json()["items"]:
+        await client3.delete(f"/documents/{document['id']}")
+    await until(lambda: rows(database_url, "documents") == 0)
+    assert [rows(database_url, table) for table in ("terms", "document_languages", "postings")] == [0, 0, 0]
 
 
 async def test_documents_come_in_pages_newest_first(client3: httpx2.AsyncClient) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from project3_rag_docs.settings import Settings
 from tests.project3_rag_docs.test_documents import finished, found, ready, rows, upload
+from tests.support.databases import Databases
 from tests.support.processes import served
 from tests.support.scripted_model import Behaviour, ScriptedModel, embeds, fails, hangs, sends
 from tests.support.until import until
@@ -174,18 +175,21 @@ async def test_a_worker_that_comes_back_writes_nothing(
     assert orphans(database_url) == [0, 0, 0, 0]
 
 
-async def test_an_answer_tells_when_the_database_is_away(client3: httpx2.AsyncClient, database_url: str) -> None:
+async def test_an_answer_tells_when_the_database_is_away(
+    client3: httpx2.AsyncClient, database_url: str, databases: Databases
+) -> None:
     await ready(client3)
-    with psycopg.connect(database_url.replace("/test", "/postgres"), autocommit=True) as connection:
-        connection.execute("ALTER DATABASE test ALLOW_CONNECTIONS false")
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test'")
+    name = database_url.rpartition("/")[2]
+    with psycopg.connect(databases.server_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         answers = await asyncio.gather(
             client3.get("/documents"),
             client3.post("/documents", files={"file": ("a.txt", b"A text.")}),
             client3.post("/documents/search", json={"query": "x"}),
             client3.post("/documents/ask", json={"question": "x"}),
         )
-        connection.execute("ALTER DATABASE test ALLOW_CONNECTIONS true")
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
     assert [answer.status_code for answer in answers] == [503, 503, 503, 503]
     document = await ready(client3, "A text that comes afterwards.", "after.txt")  # the worker has come back too

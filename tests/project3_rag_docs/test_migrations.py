@@ -1,10 +1,14 @@
 """Stage 3's migrations: what stage 2 has stored stays, forward and back."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
 import psycopg
 import pytest
 from alembic import command
 
 from shared.migrate import alembic_config, migrate
+from tests.project3_rag_docs.test_documents import found, ready
 from tests.support.databases import Databases, differences
 
 PACKAGE, BRANCH = "project3_rag_docs", "project3"
@@ -45,3 +49,27 @@ def test_a_database_of_stage_2_is_upgraded_and_taken_back(
                 " AND NOT EXISTS (SELECT FROM pg_type WHERE typname LIKE 'procrastinate%')"
             ).fetchone()
         assert left == (1,)
+
+
+async def test_what_was_stored_before_the_counts_is_counted(client3: httpx2.AsyncClient, database_url: str) -> None:
+    """Back to the first version with documents in it, and up again: everything is as it was."""
+    await ready(client3, "# Heron\n\nThe heron nests.\n\n# River\n\nBy the river.", "en.md")
+    await ready(client3, "图书馆早上九点开门。", "zh.txt")
+    counts = ("SELECT * FROM terms ORDER BY 1", "SELECT * FROM document_languages ORDER BY 1, 2")
+
+    def read() -> list[list[tuple[object, ...]]]:
+        with psycopg.connect(database_url) as connection:
+            return [connection.execute(statement.encode()).fetchall() for statement in counts]
+
+    before = read()
+    with ThreadPoolExecutor() as thread, pytest.MonkeyPatch.context() as patch:  # Alembic runs a loop of its own
+        patch.setenv("DATABASE_URL", database_url)
+        thread.submit(command.downgrade, alembic_config(PACKAGE), "p3_0001").result()
+        assert names(database_url, "i") >= {"ix_chunks_embedding"}
+        assert names(database_url, "r").isdisjoint({"terms", "document_languages"})
+        assert thread.submit(migrate, PACKAGE, BRANCH).result() == 0
+
+    assert read() == before
+    assert len(before[1]) == 2
+    assert differences(database_url, PACKAGE) == []
+    assert (await found(client3, "heron"))[0]["heading"] == "Heron"

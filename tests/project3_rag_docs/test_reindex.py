@@ -107,6 +107,8 @@ async def test_reindexing_goes_on_where_it_was_and_is_taken_into_use_at_once(
     assert "nothing to do" in command(settings, "reindex", **new).stdout
     with psycopg.connect(database_url) as connection:
         tables = connection.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'reembedded%'").fetchone()
-        index = connection.execute("SELECT count(*) FROM pg_indexes WHERE indexname = 'ix_chunks_embedding'").fetchone()
-    assert (tables, index, rows(database_url, "chunks")) == ((0,), (1,), 40)
+        indexes = connection.execute(
+            "SELECT count(*) FROM pg_indexes WHERE indexname IN ('ix_chunks_embedding_en', 'ix_chunks_embedding_zh')"
+        ).fetchone()
+    assert (tables, indexes, rows(database_url, "chunks")) == ((0,), (2,), 40)
     assert [kind for ((kind, *_),) in differences(database_url, "project3_rag_docs")] == ["modify_type"]

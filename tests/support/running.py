@@ -1,5 +1,6 @@
 """Runs an application under a real uvicorn on a real socket, in a thread of the test process."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,13 @@ def running(app: ASGIApp) -> Iterator[str]:
     class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.loop, self.stopping = asyncio.get_running_loop(), asyncio.Event()
             started.set()
+
+        async def main_loop(self) -> None:
+            """Wait for the end. Uvicorn itself looks for it ten times a second."""
+            await self.on_tick(0)
+            await self.stopping.wait()
 
     server = Announced(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -31,7 +38,7 @@ def running(app: ASGIApp) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.loop.call_soon_threadsafe(server.stopping.set)
         thread.join(20)
         listening.close()
     if thread.is_alive():

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 revision = "p4_0001"
 down_revision = None
 branch_labels = ("project4",)
-depends_on = "p3_0001"
+depends_on = "p3_0002"
 
 # LangGraph's own migrations up to these; later ones get a revision of their own. Left out are its indexes on
 # `thread_id` alone: each primary key begins with that column, so they would only have to be written.

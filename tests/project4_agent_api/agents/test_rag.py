@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 
 from project3_rag_docs.embedding import embedding_model
 from project3_rag_docs.main import create_app
-from project3_rag_docs.search import Hit
+from project3_rag_docs.rankings import Hit
 from project4_agent_api.agents.relevance import Relevance
 from shared.errors import ModelUnavailable
 from shared.llm import create_http_client
