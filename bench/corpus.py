@@ -263,10 +263,14 @@ def publish_all(address: str) -> None:
     with psycopg.connect(address) as connection:
         for statement in (
             "UPDATE documents SET status = 'ready'",
-            "INSERT INTO document_languages SELECT document_id, language, count(*), sum(term_count) FROM chunks"
-            " GROUP BY document_id, language",
-            "INSERT INTO corpora SELECT owner_id, language, sum(there.chunk_count), sum(term_count)"
-            " FROM document_languages AS there JOIN documents ON id = document_id GROUP BY owner_id, language",
+            (
+                "INSERT INTO document_languages SELECT document_id, language, count(*), sum(term_count) FROM chunks"
+                " GROUP BY document_id, language"
+            ),
+            (
+                "INSERT INTO corpora SELECT owner_id, language, sum(there.chunk_count), sum(term_count)"
+                " FROM document_languages AS there JOIN documents ON id = document_id GROUP BY owner_id, language"
+            ),
             "INSERT INTO terms SELECT term, count(*) FROM postings GROUP BY term",
         ):
             connection.execute(statement)
