@@ -1,7 +1,7 @@
 """What stage 2 is compared with: its statements by psycopg alone, behind routes that do nothing else.
 
 `python -m bench.bare_users hashing` hashes the password of a new user as stage 2 does, `… hashless` leaves that out,
-`… transaction` too, but puts each statement into a transaction as stage 2 does. The statements are what SQLAlchemy
+`… transaction` too, but puts each statement into a transaction. The statements are what SQLAlchemy
 makes of stage 2's, word for word. No middleware, no settings, no log, no validation, no check of a pooled connection.
 """
 

@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from pgvector.psycopg import register_vector
 from psycopg import sql
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
 from uuid_utils.compat import uuid7
 
 from project3_rag_docs.chunking import sentences
-from project3_rag_docs.index import publish, term_key
+from project3_rag_docs.index import term_key
 from project3_rag_docs.lexical import Language, analyse
-from project3_rag_docs.models import EMBEDDING_INDEXES, Document, Status
+from project3_rag_docs.models import EMBEDDING_INDEXES
 from shared.owner import LOCAL_OWNER_ID
 
 DIMENSIONS = 384
@@ -260,10 +258,22 @@ def fill(address: str, corpus: Corpus) -> list[UUID]:
     return ids
 
 
-async def publish_all(session: AsyncSession) -> None:
-    """Let all documents be found, by the service's own function."""
-    for document in await session.scalars(select(Document).where(col(Document.status) == Status.PROCESSING)):
-        await publish(session, document)
+def publish_all(address: str) -> None:
+    """Let all documents be found: what the service does for one after the other, by the same statements for all."""
+    with psycopg.connect(address) as connection:
+        for statement in (
+            "UPDATE documents SET status = 'ready'",
+            (
+                "INSERT INTO document_languages SELECT document_id, language, count(*), sum(term_count) FROM chunks"
+                " GROUP BY document_id, language"
+            ),
+            (
+                "INSERT INTO corpora SELECT owner_id, language, sum(there.chunk_count), sum(term_count)"
+                " FROM document_languages AS there JOIN documents ON id = document_id GROUP BY owner_id, language"
+            ),
+            "INSERT INTO terms SELECT term, count(*) FROM postings GROUP BY term",
+        ):
+            connection.execute(statement)
 
 
 def _add_documents(connection: psycopg.Connection[Any], corpus: Corpus) -> list[UUID]:

@@ -36,13 +36,14 @@ sends, in a Starlette route that answers with JSON of the same shape. The same u
 same PostgreSQL with {few:,} users, {pool} database connections each, {connections} connections kept open by one client,
 in {rounds} rounds of {seconds:g} s in which the servers take turns. Ratios are medians of the ratios within a round.
 The bare route has no validation, log line, request id, body limit or `ETag`, no unit of work, and no check that a
-pooled connection is alive. *Bare* sends the statement alone; *bare, transaction* sends BEGIN and COMMIT around it, as
-stage 2 does, which are two more trips to PostgreSQL.
+pooled connection is alive. *Bare* sends the statement alone, as stage 2 does where it only reads; *bare, transaction*
+sends BEGIN and COMMIT around it, which are two more trips to PostgreSQL.
 
 {reads}
 
 The processor time is that of the server alone, without PostgreSQL's; client, server and PostgreSQL share the cores of
-the machine.
+the machine. What lies between stage 2 and the bare route is FastAPI (routes, dependencies, the answer) and SQLAlchemy
+(the ORM and its pool), in about equal parts.
 
 ### Making users
 

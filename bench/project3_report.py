@@ -41,8 +41,8 @@ and one tenth Chinese; words by Zipf's law, vectors of 384 numbers around topics
 in {load_seconds:.0f} s, indexes included. `POST /documents/search` for {k} hits, {questions} questions in turn, of
 three to five words that are drawn as often as they stand in the texts; a scripted endpoint has their vectors ready.
 *Bare* is psycopg alone: the statements that the service sends for the same questions, word for word and with the same
-parameters, in a transaction each, over as many connections ({pool}); no HTTP, no call for the vector, nothing done with
-what comes back. By turns, in {rounds} rounds of {seconds:g} s. Ratios are medians of the ratios within a round.
+parameters, over as many connections ({pool}); no HTTP, no call for the vector, nothing done with what comes back.
+By turns, in {rounds} rounds of {seconds:g} s. Ratios are medians of the ratios within a round.
 
 {searches}
 

@@ -252,10 +252,9 @@ async def filled(plan: ScalePlan, server: str) -> AsyncIterator[tuple[str, Index
         async with transaction(create_sessions(engine)) as session:
             await claim_index(session, settings)
         ids = corpus.fill(address, made)
-        async with transaction(create_sessions(engine)) as session:
-            await corpus.publish_all(session)
+        corpus.publish_all(address)
         with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute("VACUUM (ANALYZE) documents, corpora")
+            connection.execute("VACUUM (ANALYZE) documents, document_languages, corpora, terms")
         took = perf_counter() - started
         try:
             yield address, Index(engine, made, ids, made.queries(plan.questions)), took
