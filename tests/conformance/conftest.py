@@ -10,6 +10,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from tests.conformance.receiver import Receiver
 from tests.conformance.server import Server, our_service
 from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel
@@ -79,3 +80,11 @@ def unknown() -> str:
 def mark() -> str:
     """A word that nothing else on the server holds: what a test finds by it is its own."""
     return f"m{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Something for a webhook to call."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
