@@ -39,9 +39,11 @@ def data(parts: list[StreamPart], event: str) -> list[Any]:
     return [part.data for part in parts if part.event == event]
 
 
-async def eventually(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> Answer:
+async def eventually(
+    ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool], seconds: float = SECONDS
+) -> Answer:
     """Ask until the answer is as it is to be; return it."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while not holds(answer := await ask()):  # noqa: ASYNC110  what is waited for lies in another process
             await asyncio.sleep(0.05)
     return answer
