@@ -26,7 +26,7 @@ REFERENCE = ["langgraph-cli[inmem]==0.4.40", "langgraph-api==0.16.7", "langgraph
 ROOT = Path(__file__).parents[2]
 SUITE = Path(__file__).parent
 FOLDER = ROOT / ".data" / "reference"
-SIDE_BY_SIDE = 5
+SIDE_BY_SIDE = 6
 SECONDS = 120  # until a server that does not start is taken for broken
 
 
@@ -40,10 +40,12 @@ def main(arguments: list[str]) -> int:
     with _served() as url:
         # What ends every run on the server cannot run beside anything.
         alone = SUITE / "test_everyone.py"
-        others = sorted(path for path in SUITE.rglob("test_*.py") if path != alone)
+        others = [path for path in SUITE.rglob("test_*.py") if path != alone]
+        largest_first = sorted(others, key=lambda path: -path.stat().st_size)
+        hands = [largest_first[first::SIDE_BY_SIDE] for first in range(SIDE_BY_SIDE)]
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            statuses = list(pool.map(lambda module: _tested(module, url, arguments), others))
-        statuses.append(_tested(alone, url, arguments))
+            statuses = list(pool.map(lambda modules: _tested(modules, url, arguments), hands))
+        statuses.append(_tested([alone], url, arguments))
     nothing_selected = 5
     return max(status for status in statuses if status != nothing_selected)
 
@@ -107,12 +109,12 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
                 raise SystemExit(f"error: the development server did not start; it said:\n{log.read_text()}")
 
 
-def _tested(module: Path, url: str, arguments: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", str(module), *arguments]
+def _tested(modules: list[Path], url: str, arguments: list[str]) -> int:
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *map(str, modules), *arguments]
     ended = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"CONFORMANCE_URL": url}, capture_output=True, text=True, check=False
     )
-    print(f"{module.relative_to(SUITE)}\n{ended.stdout}{ended.stderr}", flush=True)  # noqa: T201
+    print(f"{' '.join(module.stem for module in modules)}\n{ended.stdout}{ended.stderr}", flush=True)  # noqa: T201
     return ended.returncode
 
 
