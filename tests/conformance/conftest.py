@@ -45,8 +45,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield Server(REFERENCE, {})
         return
     databases: Databases = request.getfixturevalue("databases")
+    redis_url: str = request.getfixturevalue("_redis_server")
     model: ScriptedModel = request.getfixturevalue("_model_server")
-    with our_service(databases, model) as ours:
+    with our_service(databases, redis_url, model) as ours:
         yield ours
 
 

@@ -1,8 +1,6 @@
 """Starts this project's service as the conformance tests need it: an API and a worker as processes, and an account."""
 
-import os
-import subprocess
-import sys
+import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ from tests.support.processes import served
 from tests.support.scripted_model import ScriptedModel
 
 PACKAGE = "project4_agent_api"
-ROOT = Path(__file__).parents[2]
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 
@@ -29,31 +26,22 @@ class Server:
 
 
 @contextmanager
-def our_service(databases: Databases, model: ScriptedModel) -> Iterator[Server]:
+def our_service(databases: Databases, redis_url: str, model: ScriptedModel) -> Iterator[Server]:
     """Run an API and a worker on a database of their own while the block runs, with an account signed in."""
     with databases.migrated(PACKAGE) as database_url:
         environment = {
             "APP_ENV": "test",
             "DATABASE_URL": database_url,
-            "REDIS_URL": os.environ["TEST_REDIS_URL"],
+            "REDIS_URL": redis_url,
+            "JWT_SECRET": secrets.token_urlsafe(32),
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "unused",
             "LLM_MODEL": "m",
             "EMBEDDING_MODEL": "e",
             "LANGGRAPH_CONFIG": str(GRAPHS),
         }
-        with _worker(environment), served(PACKAGE, environment) as (url, _):
+        with served(PACKAGE, environment, "worker"), served(PACKAGE, environment) as (url, _):
             yield Server(url, {"Authorization": f"Bearer {_token(url)}"})
-
-
-@contextmanager
-def _worker(environment: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-m", PACKAGE, "worker"], env=os.environ | environment, cwd=ROOT)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _token(url: str) -> str:
