@@ -1,6 +1,5 @@
 """The server under test: this project's service, or the one at `CONFORMANCE_URL`."""
 
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,10 +11,9 @@ from langgraph_sdk.client import LangGraphClient
 
 from tests.conformance.receiver import Receiver
 from tests.conformance.server import Server, our_service
+from tests.conformance.support import REFERENCE
 from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel
-
-REFERENCE = os.environ.get("CONFORMANCE_URL")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 """What the conformance tests share: reading streams, waiting for a run to get somewhere, expecting to be refused."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError
 from langgraph_sdk.schema import Assistant, StreamPart, Thread
 
+REFERENCE = os.environ.get("CONFORMANCE_URL")
 SECONDS = 20  # until something is taken for hung
 
 Answer = TypeVar("Answer")
@@ -50,8 +52,15 @@ async def eventually(
 
 
 @contextmanager
-def refused(status: int) -> Iterator[None]:
-    """Expect a request to be answered with a status: the client says so in one of two ways."""
+def refused(status: int, *, reference: int | None = None) -> Iterator[None]:
+    """Expect a request to be answered with a status: the client says so in one of two ways.
+
+    Args:
+        status: This project's service's answer.
+        reference: The reference's, where that is another.
+    """
+    if REFERENCE and reference:
+        status = reference
     with pytest.raises((APIStatusError, httpx.HTTPStatusError)) as caught:
         yield
     assert caught.value.response.status_code == status

@@ -48,7 +48,7 @@ async def test_create_with_a_context(client: LangGraphClient) -> None:
 
 
 async def test_a_configuration_and_a_context_exclude_each_other(client: LangGraphClient) -> None:
-    with refused(400):
+    with refused(422, reference=400):
         await client.assistants.create("configured", {"configurable": {"size": "small"}}, context={"colour": "red"})
 
 
