@@ -1,0 +1,89 @@
+"""The server under test: this project's service, or the one at `CONFORMANCE_URL`."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+from tests.conformance.receiver import Receiver
+from tests.conformance.server import Server, our_service
+from tests.conformance.support import REFERENCE
+from tests.support.databases import Databases
+from tests.support.scripted_model import ScriptedModel
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in [
+        ("reference_differs(reason)", "LangGraph's development server does not do this, for this reason"),
+        ("ours_differs(reason)", "this project's service deliberately does otherwise, for this reason"),
+    ]:
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where a server is said to differ it must: once it no longer does, the mark has to go."""
+    here = Path(__file__).parent
+    for item in items:
+        if not item.path.is_relative_to(here):
+            continue
+        if not REFERENCE:
+            item.add_marker(pytest.mark.slow)
+        for marker in item.iter_markers("reference_differs" if REFERENCE else "ours_differs"):
+            item.add_marker(pytest.mark.xfail(strict=True, reason=marker.args[0]))
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Where the server is, and what a request must carry."""
+    if REFERENCE:
+        yield Server(REFERENCE, {})
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    redis_url: str = request.getfixturevalue("_redis_server")
+    model: ScriptedModel = request.getfixturevalue("_model_server")
+    with our_service(databases, redis_url, model) as ours:
+        yield ours
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[LangGraphClient]:
+    """LangGraph's client of the server."""
+    async with get_client(url=server.url, api_key=None, headers=server.headers) as client:
+        yield client
+
+
+@pytest.fixture
+async def http(server: Server) -> AsyncIterator[httpx2.AsyncClient]:
+    """A plain client of the server, for what LangGraph's does not show."""
+    async with httpx2.AsyncClient(base_url=server.url, headers=server.headers, timeout=30, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+async def thread_id(client: LangGraphClient) -> str:
+    """A new thread."""
+    return (await client.threads.create())["thread_id"]
+
+
+@pytest.fixture
+def unknown() -> str:
+    """An id that nothing has."""
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+def mark() -> str:
+    """A word that nothing else on the server holds: what a test finds by it is its own."""
+    return f"m{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Something for a webhook to call."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()

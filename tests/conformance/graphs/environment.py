@@ -1,0 +1,78 @@
+"""Graphs that use what the server gives them: the store, the context, the configuration."""
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
+from typing_extensions import TypedDict  # typing's own has no schema before Python 3.12
+
+
+class Note(TypedDict, total=False):
+    """Where and what to write down, and what is written there."""
+
+    place: str
+    text: str
+    found: list[str]
+
+
+async def _remember(state: Note, *, store: BaseStore) -> Note:
+    place = ("notes", state["place"])
+    await store.aput(place, state["text"], {"text": state["text"]})
+    return {"found": sorted(item.value["text"] for item in await store.asearch(place))}
+
+
+memory = StateGraph(Note).add_node("remember", _remember).add_edge(START, "remember").compile()
+
+
+class Setting(TypedDict, total=False):
+    """What a run was told beside its input."""
+
+    colour: str
+
+
+class Seen(TypedDict, total=False):
+    """What the step saw of it."""
+
+    context: str | None
+    given: dict[str, Any]
+    tags: list[str]
+    about: dict[str, Any]
+
+
+def _look(state: Seen, runtime: Runtime[Setting]) -> Seen:
+    config = get_config()
+    told = {name: value for name, value in config["configurable"].items() if isinstance(value, str | int)}
+    metadata = {name: value for name, value in config["metadata"].items() if isinstance(value, str | int)}
+    return {
+        "context": (runtime.context or {}).get("colour"),
+        "given": told,
+        "tags": list(config.get("tags") or []),
+        "about": metadata,
+    }
+
+
+configured = StateGraph(Seen, context_schema=Setting).add_node("look", _look).add_edge(START, "look").compile()
+
+
+class Built(TypedDict, total=False):
+    """What the graph was built with."""
+
+    shape: str
+
+
+def _build(shape: str) -> CompiledStateGraph[Built, None, Built, Built]:
+    return StateGraph(Built).add_node("show", lambda state: {"shape": shape}).add_edge(START, "show").compile()
+
+
+def factory(config: RunnableConfig) -> CompiledStateGraph[Built, None, Built, Built]:
+    """Build the graph that the configuration asks for."""
+    return _build(config.get("configurable", {}).get("shape", "round"))
+
+
+async def async_factory(config: RunnableConfig) -> CompiledStateGraph[Built, None, Built, Built]:
+    """Build it after waiting."""
+    return factory(config)

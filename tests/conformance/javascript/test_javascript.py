@@ -1,0 +1,66 @@
+"""LangGraph's JavaScript client, in Node and from a page of another origin."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse
+from starlette.routing import Route
+
+from tests.conformance.server import Server
+from tests.support.running import running
+
+pytestmark = pytest.mark.slow
+
+SOURCE = Path(__file__).parent
+INSTALLED = Path(__file__).parents[3] / ".data" / "conformance-javascript"
+DONE = ["createsAThread", "streamsInThreeModes", "resumesAnInterrupt", "joinsARunningStream", "seesAnError"]
+
+
+@pytest.fixture(scope="module")
+def javascript() -> Path:
+    """A folder with the scripts and the packages that they use, installed once for each lock."""
+    if not shutil.which("npm"):
+        pytest.skip("NO NODE: the JavaScript client is not tested; install Node 20 or newer, with npm")
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", ".npmrc", "smoke.js", "node.js"):
+        shutil.copy(SOURCE / name, INSTALLED)
+    lock, done = (SOURCE / "package-lock.json").read_text(), INSTALLED / "installed"
+    if not done.exists() or done.read_text() != lock:
+        subprocess.run(["npm", "ci", "--no-progress"], cwd=INSTALLED, check=True)
+        done.write_text(lock)
+    return INSTALLED
+
+
+def test_in_node(server: Server, javascript: Path) -> None:
+    command = ["node", "node.js", server.url, json.dumps(server.headers)]
+    ended = subprocess.run(command, cwd=javascript, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stderr == ""
+    assert json.loads(ended.stdout) == DONE
+
+
+def test_from_a_page_of_another_origin(server: Server, javascript: Path, browser: Browser) -> None:
+    bundle = javascript / "bundle.js"
+    options = ["--bundle", "--format=esm", "--log-level=warning", f"--outfile={bundle}"]
+    subprocess.run(["node_modules/.bin/esbuild", "smoke.js", *options], cwd=javascript, check=True)
+
+    def page_of_another(_: Request) -> HTMLResponse:
+        return HTMLResponse("<!doctype html><title>Another origin</title>")
+
+    def script(_: Request) -> FileResponse:
+        return FileResponse(bundle)
+
+    routes = [Route("/", page_of_another), Route("/bundle.js", script)]
+    with running(Starlette(routes=routes)) as origin:
+        page = browser.new_page()
+        page.goto(origin)
+        done = page.evaluate(
+            "async ([url, headers]) => (await import('/bundle.js')).smoke(url, headers)", [server.url, server.headers]
+        )
+        page.close()
+    assert done == DONE
