@@ -10,7 +10,7 @@ from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 from time import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -36,9 +36,9 @@ class Attempts:
     """
 
     def __init__(self, client: Redis, *, failures: int, per_minute: int) -> None:
-        # The address is not used: the client has its connections.
+        connections: Any = client.connection_pool  # more than the library's types know of; the address goes unused
         shared = RedisStorage(
-            "async+redis://", implementation="redispy", key_prefix="attempts", connection_pool=client.connection_pool
+            "async+redis://", implementation="redispy", key_prefix="attempts", connection_pool=connections
         )
         self._limiters = MovingWindowRateLimiter(shared), MovingWindowRateLimiter(MemoryStorage())
         self._of_account = RateLimitItemPerMinute(failures, _FAILURES_MINUTES, "account")

@@ -33,11 +33,12 @@ def make_settings4(
 
     def make(**changes: Any) -> Settings:
         stage1 = make_settings().model_dump(exclude={"port", *changes})
-        fixed = {
+        fixed: dict[str, Any] = {
             "embedding_model": "e",
             "database_url": database_url,
             "redis_url": redis_url,
             "jwt_secret": "a secret of the tests, with more than 32 bytes",
+            "sign_ins_per_minute": 10_000,
         }
         return Settings(**(fixed | stage1 | changes))
 
