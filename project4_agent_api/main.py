@@ -3,16 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from project1_qa_api.routes import ask
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
 from project4_agent_api import resources
+from project4_agent_api.accounts.attempts import attempts
+from project4_agent_api.accounts.belongings import with_the_user
 from project4_agent_api.accounts.lock import Locked
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.history import redis_history
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
 from project4_agent_api.routes import api_keys, assistants, auth, runs, store, threads
@@ -36,9 +39,9 @@ async def accounts(app: FastAPI) -> AsyncIterator[None]:
 ROUTERS = [
     health.router,
     auth.router,
-    Locked(api_keys.router),
+    Locked(auth.own_router, api_keys.router),
     Locked(ask.router),
-    Locked(users.router, messages.router, role=AccountRole.ADMIN),
+    Locked(users.router, messages.router, role=AccountRole.ADMIN, dependencies=[Depends(with_the_user)]),
     Locked(documents.router, answers.router),
     Locked(assistants.router),
     Locked(threads.router),
@@ -48,11 +51,13 @@ ROUTERS = [
 RESOURCES = [
     *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here
     redis,
+    redis_history,
     accounts,
     pool,
     resources.graphs,
     resources.channels,
     resources.runs,
+    attempts,
 ]
 PANELS = [
     *stage3.PANELS,
