@@ -8,6 +8,7 @@ from project1_qa_api import main as stage1
 from project2_user_mgmt.routes import messages, users
 from project2_user_mgmt.settings import Settings
 from shared.app import build_app
+from shared.frontend import Panel
 from shared.database import database
 from shared.settings import load_settings
 
@@ -20,9 +21,10 @@ RESOURCES = [
     *stage1.RESOURCES,
     database,
 ]
+PANEL = Panel(Path(__file__).parent / "page" / "users.js")
 PANELS = [
     *stage1.PANELS,
-    Path(__file__).parent / "page" / "users.js",
+    PANEL,
 ]
 
 

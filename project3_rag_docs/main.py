@@ -16,6 +16,7 @@ from project3_rag_docs.routes import answers, documents
 from project3_rag_docs.search import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
+from shared.frontend import Panel
 from shared.database import create_engine, create_sessions
 from shared.jobs import create_job_app, opened, working
 from shared.notifications import Notifications
@@ -85,9 +86,10 @@ RESOURCES = [
     jobs,
     worker,
 ]
+PANEL = Panel(Path(__file__).parent / "page" / "documents.js")
 PANELS = [
     *stage2.PANELS,
-    Path(__file__).parent / "page" / "documents.js",
+    PANEL,
 ]
 
 

@@ -2,10 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from fastapi import Depends, FastAPI
 
+from project1_qa_api import main as stage1
 from project1_qa_api.routes import ask
+from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
@@ -22,6 +26,7 @@ from project4_agent_api.routes import api_keys, assistants, auth, runs, store, t
 from project4_agent_api.settings import Settings
 from shared import health
 from shared.app import build_app
+from shared.frontend import Panel
 from shared.redis import redis
 from shared.settings import load_settings
 
@@ -59,9 +64,17 @@ RESOURCES = [
     resources.runs,
     attempts,
 ]
-PANELS = [
-    *stage3.PANELS,
+_PAGE = Path(__file__).parent / "page"
+ACCOUNT_PANEL = Panel(_PAGE / "account.js")
+# Behind the account's panel, as the routers are behind the lock. It admits audiences by these names.
+LOCKED_PANELS = [
+    Panel(_PAGE / "chat.js", audience="users"),
+    replace(stage3.PANEL, audience="users"),
+    replace(stage1.PANEL, audience="users"),
+    replace(stage2.PANEL, audience="administrators"),
 ]
+# Where everyone is one local user, nobody has an account.
+OPEN_PANELS = [replace(panel, audience="") for panel in LOCKED_PANELS]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -73,6 +86,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Stages 1 to 3 behind accounts, and LangGraph agents with durable runs.",
         routers=ROUTERS,
         resources=RESOURCES,
-        panels=PANELS,
+        panels=[ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_BYTES},
     )
