@@ -11,6 +11,7 @@ from project1_qa_api.routes import ask
 from project1_qa_api.settings import Settings
 from shared import health
 from shared.app import build_app
+from shared.frontend import Panel
 from shared.health import Check
 from shared.llm import create_chat_model, create_http_client, endpoint_answers
 from shared.settings import load_settings
@@ -44,8 +45,9 @@ RESOURCES = [
     chat_model,
     memory_history,
 ]
+PANEL = Panel(Path(__file__).parent / "page" / "ask.js")
 PANELS = [
-    Path(__file__).parent / "page" / "ask.js",
+    PANEL,
 ]
 
 

@@ -9,6 +9,7 @@ from project2_user_mgmt.routes import messages, users
 from project2_user_mgmt.settings import Settings
 from shared.app import build_app
 from shared.database import database
+from shared.frontend import Panel
 from shared.settings import load_settings
 
 ROUTERS = [
@@ -20,9 +21,10 @@ RESOURCES = [
     *stage1.RESOURCES,
     database,
 ]
+PANEL = Panel(Path(__file__).parent / "page" / "users.js")
 PANELS = [
     *stage1.PANELS,
-    Path(__file__).parent / "page" / "users.js",
+    PANEL,
 ]
 
 

@@ -17,6 +17,7 @@ from project3_rag_docs.search import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
 from shared.database import create_engine, create_sessions
+from shared.frontend import Panel
 from shared.jobs import create_job_app, opened, working
 from shared.notifications import Notifications
 from shared.settings import load_settings
@@ -85,9 +86,10 @@ RESOURCES = [
     jobs,
     worker,
 ]
+PANEL = Panel(Path(__file__).parent / "page" / "documents.js")
 PANELS = [
     *stage2.PANELS,
-    Path(__file__).parent / "page" / "documents.js",
+    PANEL,
 ]
 
 

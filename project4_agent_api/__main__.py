@@ -1,6 +1,7 @@
 """`python -m project4_agent_api` serves stage 4 where the addresses are set; `… migrate` migrates its database.
 
 `… worker` executes runs, beside any number of others. `… reindex` embeds everything with another model.
+`… create-admin`, `set-role`, `deactivate`, `activate` and `adopt-documents` are for operators; with `-h` each says how.
 """
 
 import sys
@@ -9,6 +10,11 @@ from shared.migrate import migrate
 
 if sys.argv[1:] == ["migrate"]:
     sys.exit(migrate("project4_agent_api", "project4"))  # without what follows, which takes seconds to import
+
+from project4_agent_api.accounts import operators
+
+if sys.argv[1:2] and sys.argv[1] in operators.COMMANDS:
+    sys.exit(operators.run(sys.argv[1:]))
 
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings

@@ -2,23 +2,31 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
+from project1_qa_api import main as stage1
 from project1_qa_api.routes import ask
+from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
 from project4_agent_api import resources
+from project4_agent_api.accounts.attempts import attempts
+from project4_agent_api.accounts.belongings import with_the_user
 from project4_agent_api.accounts.lock import Locked
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.history import redis_history
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
 from project4_agent_api.routes import api_keys, assistants, auth, runs, store, threads
 from project4_agent_api.settings import Settings
 from shared import health
 from shared.app import build_app
+from shared.frontend import Panel
 from shared.redis import redis
 from shared.settings import load_settings
 
@@ -36,9 +44,9 @@ async def accounts(app: FastAPI) -> AsyncIterator[None]:
 ROUTERS = [
     health.router,
     auth.router,
-    Locked(api_keys.router),
+    Locked(auth.own_router, api_keys.router),
     Locked(ask.router),
-    Locked(users.router, messages.router, role=AccountRole.ADMIN),
+    Locked(users.router, messages.router, role=AccountRole.ADMIN, dependencies=[Depends(with_the_user)]),
     Locked(documents.router, answers.router),
     Locked(assistants.router),
     Locked(threads.router),
@@ -48,15 +56,25 @@ ROUTERS = [
 RESOURCES = [
     *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here
     redis,
+    redis_history,
     accounts,
     pool,
     resources.graphs,
     resources.channels,
     resources.runs,
+    attempts,
 ]
-PANELS = [
-    *stage3.PANELS,
+_PAGE = Path(__file__).parent / "page"
+ACCOUNT_PANEL = Panel(_PAGE / "account.js")
+# Behind the account's panel, as the routers are behind the lock. It admits audiences by these names.
+LOCKED_PANELS = [
+    Panel(_PAGE / "chat.js", audience="users"),
+    replace(stage3.PANEL, audience="users"),
+    replace(stage1.PANEL, audience="users"),
+    replace(stage2.PANEL, audience="administrators"),
 ]
+# Where everyone is one local user, nobody has an account.
+OPEN_PANELS = [replace(panel, audience="") for panel in LOCKED_PANELS]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -68,6 +86,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Stages 1 to 3 behind accounts, and LangGraph agents with durable runs.",
         routers=ROUTERS,
         resources=RESOURCES,
-        panels=PANELS,
+        panels=[ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_BYTES},
     )

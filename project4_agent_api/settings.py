@@ -69,6 +69,12 @@ class Settings(Stage3Settings):
     )
     access_token_minutes: int = Field(default=15, ge=1, le=1440, description="How long an access token is good for.")
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="How long a sign-in lasts without use.")
+    sign_in_failures: int = Field(
+        default=10, ge=1, description="Wrong passwords for one account within 15 minutes, before it takes no more."
+    )
+    sign_ins_per_minute: int = Field(
+        default=30, ge=1, description="Attempts to sign in from one address; as many to register."
+    )
 
     worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
     worker_concurrency: int = Field(default=20, ge=1, le=1000, description="Runs that a worker executes at once.")

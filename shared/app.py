@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +20,7 @@ from shared.errors import (
     documented,
     install_error_handler,
 )
-from shared.frontend import install_docs, install_page
+from shared.frontend import Panel, install_docs, install_page
 from shared.middleware import BodyLimit, RequestContext
 from shared.settings import Settings
 
@@ -48,7 +47,7 @@ def build_app(
     description: str,
     routers: Sequence[APIRouter],
     resources: Sequence[Resource],
-    panels: Sequence[Path],
+    panels: Sequence[Panel],
     body_limits: Mapping[str, int] = MappingProxyType({}),
 ) -> FastAPI:
     """Make a stage's application.
@@ -59,7 +58,7 @@ def build_app(
         description: Markdown, shown in `/docs`.
         routers: In the order in which they are shown.
         resources: Opened in this order before the first request, closed in the reverse order after the last.
-        panels: JavaScript modules of the page at `/`, one for each thing that a stage adds.
+        panels: Of the page at `/`, one for each thing that a stage adds.
         body_limits: The largest body in bytes of each path that takes files; for all others it is `MAX_BODY_KB`.
     """
 

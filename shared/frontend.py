@@ -6,6 +6,7 @@ The page is one shell (`shared/page/`), and a panel from each stage for what tha
 import html
 import importlib.resources
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -23,14 +24,32 @@ _HEADERS = {
 }
 
 
-def install_page(app: FastAPI, panels: Sequence[Path]) -> None:
+@dataclass(frozen=True)
+class Panel:
+    """A part of the page.
+
+    Attributes:
+        module: `STAGE/page/NAME.js`.
+        audience: Who it is shown to: those whom another panel admits by this name; everyone, if it is empty. It keeps
+            from view what would be refused; what is refused is up to the routes.
+    """
+
+    module: Path
+    audience: str = ""
+
+    def url(self) -> str:
+        """Where the module is served, with the audience as the page reads it."""
+        return f"page/{self.module.parent.parent.name}/{self.module.name}" + (self.audience and f"#{self.audience}")
+
+
+def install_page(app: FastAPI, panels: Sequence[Panel]) -> None:
     """Serve the page at `/`, and its files under `/page/`.
 
     Args:
         app: Gives the page its title.
-        panels: The stages' modules, as `STAGE/page/NAME.js`, in the order in which they are shown.
+        panels: In the order in which they are shown.
     """
-    urls = [f"page/{panel.parent.parent.name}/{panel.name}" for panel in panels]
+    urls = [panel.url() for panel in panels]
     page = (
         (_SHELL / "index.html")
         .read_text(encoding="utf-8")
@@ -43,7 +62,7 @@ def install_page(app: FastAPI, panels: Sequence[Path]) -> None:
 
     app.get("/", include_in_schema=False)(index)
     app.mount("/page/shared", StaticFiles(directory=_SHELL))
-    for folder in {panel.parent for panel in panels}:
+    for folder in {panel.module.parent for panel in panels}:
         app.mount(f"/page/{folder.parent.name}", StaticFiles(directory=folder))
 
 

@@ -14,17 +14,17 @@ import { percent, sizeText } from "./format.js";
  * @param {{hintId: string, onTicked: () => void, onDeleted: () => void}} listeners
  */
 export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
-  const { element, say, request, Problem, problemNotice } = page;
+  const { element, say, request, download, Problem, problemNotice } = page;
   const path = `documents/${shown.id}`;
   const { filename } = shown;
 
   const tick = element("input", { type: "checkbox", onchange: onTicked });
   tick.setAttribute("aria-describedby", hintId);
   const name = element("span", { className: "filename", id: `documents-${shown.id}`, tabIndex: -1 }, filename);
-  const download = say(element("a", { href: `${path}/file`, download: "" }), { en: "Download", zh: "下载" });
+  const saveButton = say(element("button", { type: "button", onclick: save }), { en: "Download", zh: "下载" });
   const deleteButton = say(element("button", { type: "button", onclick: askFirst }), { en: "Delete", zh: "删除" });
-  for (const control of [download, deleteButton]) control.setAttribute("aria-describedby", name.id);
-  const actions = element("div", { className: "buttons" }, download, deleteButton);
+  for (const control of [saveButton, deleteButton]) control.setAttribute("aria-describedby", name.id);
+  const actions = element("div", { className: "buttons" }, saveButton, deleteButton);
 
   const state = element("span", { className: "hint" });
   const bar = element("progress", { max: 1 });
@@ -65,6 +65,15 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
     if (tick.disabled && tick.checked) {
       tick.checked = false;
       onTicked();
+    }
+  }
+
+  async function save() {
+    try {
+      trouble.replaceChildren();
+      await download(`${path}/file`, filename);
+    } catch (error) {
+      trouble.replaceChildren(problemNotice(error, save));
     }
   }
 

@@ -12,22 +12,28 @@
  * @returns {Promise<{document: Document, isNew: boolean}>} Not new: its content was uploaded before.
  * @throws {import("../../shared/page/problem.js").Problem} As `request` does; an abort too.
  */
-export function sendFile({ Problem }, file, { signal, onProgress }) {
+export async function sendFile({ Problem, identified }, file, options) {
   const form = new FormData();
   form.append("file", file);
+  const finished = await identified((headers) => send(form, { Problem, headers, ...options }));
+  const { status, responseText } = finished;
+  if (status !== 200 && status !== 202) throw await Problem.of(responseOf(finished));
+  return { document: JSON.parse(responseText), isNew: status === 202 };
+}
+
+/**
+ * @param {FormData} form
+ * @param {Pick<Page, "Problem"> & {headers: Record<string, string>, signal: AbortSignal, onProgress: (share: number) =>
+ *   void}} options
+ * @returns {Promise<XMLHttpRequest>}
+ */
+function send(form, { Problem, headers, signal, onProgress }) {
   const sending = new XMLHttpRequest();
   sending.open("POST", "documents"); // relative to the page, because the app may be served under a prefix
+  for (const [name, value] of Object.entries(headers)) sending.setRequestHeader(name, value);
   return new Promise((resolve, reject) => {
     sending.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
-    sending.onload = async () => {
-      const { status, responseText } = sending;
-      try {
-        if (status !== 200 && status !== 202) throw await Problem.of(responseOf(sending));
-        resolve({ document: JSON.parse(responseText), isNew: status === 202 });
-      } catch (error) {
-        reject(error);
-      }
-    };
+    sending.onload = () => resolve(sending);
     sending.onerror = () => reject(Problem.unreachable());
     sending.onabort = () => reject(signal.reason);
     signal.addEventListener("abort", () => sending.abort());

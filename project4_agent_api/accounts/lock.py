@@ -1,9 +1,10 @@
 """The lock: what is behind it is reached by whoever has shown who they are, and by nobody else."""
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, params
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.types import Receive, Scope, Send
 
@@ -12,7 +13,7 @@ from project4_agent_api.models import AccountRole
 from shared.errors import DatabaseUnavailable, Forbidden, NotFound, Unauthorized, documented
 
 # Relative, as everything in /docs: a proxy may serve the app under a prefix.
-_token = OAuth2PasswordBearer(tokenUrl="auth/token", refreshUrl="auth/refresh", auto_error=False, scheme_name="Token")
+_token = OAuth2PasswordBearer(tokenUrl="auth/token", auto_error=False, scheme_name="Token")
 _api_key = APIKeyHeader(name="X-Api-Key", auto_error=False, scheme_name="ApiKey")
 
 
@@ -77,13 +78,16 @@ class Locked(APIRouter):
     Args:
         routers: What is put behind it.
         role: Who may pass; anyone with an account, if not given.
+        dependencies: Of those who pass.
     """
 
-    def __init__(self, *routers: APIRouter, role: AccountRole = AccountRole.USER) -> None:
+    def __init__(
+        self, *routers: APIRouter, role: AccountRole = AccountRole.USER, dependencies: Sequence[params.Depends] = ()
+    ) -> None:
         self._for_administrators = role == AccountRole.ADMIN
         errors = [Unauthorized, Forbidden] if self._for_administrators else [Unauthorized]
         super().__init__(
-            dependencies=[Depends(administrator if self._for_administrators else authenticated)],
+            dependencies=[Depends(administrator if self._for_administrators else authenticated), *dependencies],
             responses=documented(*errors, DatabaseUnavailable),
         )
         for router in routers:

@@ -9,18 +9,18 @@ import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
 from time import time
-from typing import Any
+from typing import Literal
 from uuid import UUID, uuid4
 
 from jose import jwk, jwt
 from jose.exceptions import JWTError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import Unauthorized
 
 ISSUER = "urn:ai-backend-capstones:project4"
 AUDIENCE = "urn:ai-backend-capstones:project4:api"
 _ALGORITHM = "HS256"
-_TYPE = "access"
 _LEEWAY_SECONDS = 10  # by which the clocks of two processes may differ
 _LONGEST_TOKEN = 2048
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti")
@@ -29,21 +29,16 @@ _OPTIONS = {"leeway": _LEEWAY_SECONDS} | {f"require_{claim}": True for claim in 
 _NOT_VALID = "The token is not valid, or not any more. Sign in again."
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """What an access token says.
+class AccessToken(BaseModel):
+    """What an access token says."""
 
-    Attributes:
-        account_id: Who.
-        sign_in_id: The family of refresh tokens that it came with.
-        token_version: The account's, at the sign-in.
-        jti: Its own name.
-    """
+    model_config = ConfigDict(frozen=True)
 
-    account_id: UUID
-    sign_in_id: UUID
-    token_version: int
-    jti: str
+    account_id: UUID = Field(validation_alias="sub")
+    sign_in_id: UUID = Field(validation_alias="family", description="The family of refresh tokens that it came with.")
+    token_version: int = Field(validation_alias="version", strict=True, description="The account's, at the sign-in.")
+    jti: str = Field(strict=True, description="Its own name.")
+    type: Literal["access"]
 
 
 class AccessTokens:
@@ -68,7 +63,7 @@ class AccessTokens:
             "iat": now,
             "exp": now + self.seconds,
             "jti": uuid4().hex,
-            "type": _TYPE,
+            "type": "access",
             "family": str(sign_in_id),
             "version": token_version,
         }
@@ -84,19 +79,13 @@ class AccessTokens:
         if len(token) > _LONGEST_TOKEN:
             raise Unauthorized(_NOT_VALID)
         try:
-            claims: dict[str, Any] = jwt.decode(
+            claims = jwt.decode(
                 token, self._key, algorithms=[_ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
             )
-            if claims["type"] != _TYPE:
-                raise Unauthorized(_NOT_VALID)
-            return AccessToken(
-                account_id=UUID(claims["sub"]),
-                sign_in_id=UUID(claims["family"]),
-                token_version=int(claims["version"]),
-                jti=claims["jti"],
-            )
-        # The library parses a header before it knows who wrote it: one can be nested until Python gives up.
-        except (JWTError, RecursionError, KeyError, ValueError, TypeError) as error:
+            return AccessToken.model_validate(claims)
+        # The library parses a header before it knows who wrote it, and one can be nested until Python gives up; of
+        # claims that are not of their kind it raises what Python does.
+        except (JWTError, RecursionError, TypeError, ValidationError) as error:
             raise Unauthorized(_NOT_VALID) from error
 
 

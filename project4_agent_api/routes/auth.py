@@ -1,4 +1,4 @@
-"""Accounts: register, sign in, refresh, sign out."""
+"""Accounts: register, sign in, refresh, sign out; and one's own account."""
 
 from typing import Annotated
 
@@ -6,13 +6,35 @@ from fastapi import APIRouter, Depends, Form, Request
 
 from project2_user_mgmt import users
 from project2_user_mgmt.routes.users import hashed_password
+from project4_agent_api.accounts import accounts
+from project4_agent_api.accounts.accounts import PasswordChange
+from project4_agent_api.accounts.attempts import AttemptsDep
+from project4_agent_api.accounts.belongings import BelongingsDep
+from project4_agent_api.accounts.lock import CurrentAccount, CurrentPrincipal, signed_in
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.models import AccountRole
-from project4_agent_api.schemas.accounts import AccountCreate, AccountRead, RefreshRequest, SignInForm, TokenPair
-from shared.database import SessionDep
-from shared.errors import Conflict, DatabaseUnavailable, Unauthorized, documented
+from project4_agent_api.schemas.accounts import (
+    AccountCreate,
+    AccountRead,
+    AccountUpdate,
+    RefreshRequest,
+    SignInForm,
+    TokenPair,
+)
+from shared.database import ReadSessionDep, SessionDep, SessionsDep
+from shared.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    Forbidden,
+    NotFound,
+    RedisUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    documented,
+)
 
 router = APIRouter(prefix="/auth", tags=["accounts"], responses=documented(DatabaseUnavailable))
+own_router = APIRouter(prefix="/auth", tags=["accounts"], responses=documented(NotFound))
 
 
 async def get_sign_ins(request: Request) -> SignIns:
@@ -24,24 +46,37 @@ async def get_sign_ins(request: Request) -> SignIns:
 SignInsDep = Annotated[SignIns, Depends(get_sign_ins)]
 
 
-@router.post("/register", status_code=201, responses=documented(Conflict))
+async def not_too_often(request: Request, attempts: AttemptsDep) -> None:
+    """Count an attempt from the client's address at what it asks for."""
+    await attempts.from_address(request.client.host if request.client else "", request.url.path)
+
+
+@router.post(
+    "/register",
+    status_code=201,
+    dependencies=[Depends(not_too_often)],
+    responses=documented(Conflict, TooManyRequests),
+)
 async def register(
     body: AccountCreate, password_hash: Annotated[str, Depends(hashed_password)], session: SessionDep
 ) -> AccountRead:
     """Make an account. An e-mail has one account only, whatever its case."""
     user = await users.create_user(session, body, password_hash)
-    return AccountRead(role=AccountRole.USER, **user.model_dump())
+    return accounts.shown(user, AccountRole.USER)
 
 
-@router.post("/token", responses=documented(Unauthorized))
-async def sign_in(form: Annotated[SignInForm, Form()], sign_ins: SignInsDep) -> TokenPair:
+@router.post("/token", dependencies=[Depends(not_too_often)], responses=documented(Unauthorized, TooManyRequests))
+async def sign_in(form: Annotated[SignInForm, Form()], sign_ins: SignInsDep, attempts: AttemptsDep) -> TokenPair:
     """Sign in with e-mail and password. "Authorize", above, does so for this page."""
-    return await sign_ins.sign_in(form.username, form.password)
+    await attempts.at_account(form.username)
+    pair = await sign_ins.sign_in(form.username, form.password)
+    await attempts.succeeded(form.username)
+    return pair
 
 
 @router.post("/refresh", responses=documented(Unauthorized))
 async def refresh(body: RefreshRequest, sign_ins: SignInsDep) -> TokenPair:
-    """Take a refresh token for a new pair. A refresh token that is used twice ends its sign-in, on every device."""
+    """Take a refresh token for a new pair. A refresh token that is used twice ends its sign-in."""
     return await sign_ins.refresh(body.refresh_token)
 
 
@@ -49,3 +84,56 @@ async def refresh(body: RefreshRequest, sign_ins: SignInsDep) -> TokenPair:
 async def sign_out(body: RefreshRequest, sign_ins: SignInsDep) -> None:
     """Sign out: no token of this sign-in is good any more."""
     await sign_ins.sign_out(body.refresh_token)
+
+
+@own_router.post("/logout-all", status_code=204, dependencies=[Depends(signed_in)], responses=documented(Forbidden))
+async def sign_out_everywhere(account_id: CurrentAccount, session: SessionDep) -> None:
+    """Sign out everywhere, here too. API keys stay."""
+    await accounts.end_sign_ins(session, account_id)
+
+
+@own_router.get("/me")
+async def show_own_account(account_id: CurrentAccount, session: ReadSessionDep) -> AccountRead:
+    """Show the account of whoever asks."""
+    return await accounts.read_account(session, account_id)
+
+
+async def password_change(
+    body: AccountUpdate,
+    principal: CurrentPrincipal,
+    account_id: CurrentAccount,
+    sessions: SessionsDep,
+    attempts: AttemptsDep,
+) -> PasswordChange | None:
+    """Verify the old password and hash the new one, if there is one, before there is a transaction."""
+    if body.password is None:
+        return None
+    await attempts.at_account(principal.email)  # whoever found a token must not find the password with it
+    change = await accounts.check_password_change(sessions, account_id, body)
+    await attempts.succeeded(principal.email)
+    return change
+
+
+@own_router.patch("/me", dependencies=[Depends(signed_in)], responses=documented(Forbidden, Conflict, TooManyRequests))
+async def update_own_account(
+    body: AccountUpdate,
+    principal: CurrentPrincipal,
+    account_id: CurrentAccount,
+    password: Annotated[PasswordChange | None, Depends(password_change)],
+    session: SessionDep,
+) -> AccountRead:
+    """Change what is given. A new password needs the old one, and ends every other sign-in."""
+    user = await accounts.update_account(session, account_id, body, password, principal.sign_in_id)
+    return accounts.shown(user, principal.role)
+
+
+@own_router.delete(
+    "/me",
+    status_code=204,
+    dependencies=[Depends(signed_in)],
+    responses=documented(Forbidden, DatabaseUnavailable, RedisUnavailable),
+)
+async def delete_own_account(account_id: CurrentAccount, belongings: BelongingsDep, session: SessionDep) -> None:
+    """Delete the account with all that belongs to it: documents, threads, memories, keys."""
+    await belongings.remove(account_id)
+    await users.delete_user(session, account_id)

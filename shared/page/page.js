@@ -1,8 +1,11 @@
-/** The page: a language switch, and one section for each panel that the server names in `<meta name="panels">`. */
+/**
+ * The page: a language switch, and one section for each panel that the server names in `<meta name="panels">`. Some are
+ * for certain people only: `users.js#administrators` is not even loaded until a panel has admitted an administrator.
+ */
 
 import { element } from "./dom.js";
 import { field } from "./field.js";
-import { request } from "./http.js";
+import { download, identified, identifyBy, request } from "./http.js";
 import { chooseLanguage, firstLanguage, onLanguageChange, say } from "./language.js";
 import { Problem, problemNotice } from "./problem.js";
 import { streamEvents } from "./sse.js";
@@ -12,7 +15,11 @@ import { streamEvents } from "./sse.js";
  *
  * @typedef {typeof page} Page
  */
-const page = { element, field, say, onLanguageChange, request, streamEvents, Problem, problemNotice };
+const page = {
+  ...{ element, field, say, onLanguageChange },
+  ...{ request, download, identified, identifyBy, streamEvents },
+  ...{ Problem, problemNotice, admit },
+};
 
 /**
  * What a panel's module exports.
@@ -22,8 +29,20 @@ const page = { element, field, say, onLanguageChange, request, streamEvents, Pro
  * @property {(root: HTMLElement, page: Page) => void} mount Fills its section.
  */
 
+/** @type {Map<string, () => void>} What shows the panels of an audience. */
+const admissions = new Map();
+
 setUpLanguageSwitch();
 mountPanels();
+
+/**
+ * Show the panels that are for an audience. There is no way back but to load the page anew, which forgets everything.
+ *
+ * @param {string} audience
+ */
+function admit(audience) {
+  admissions.get(audience)?.();
+}
 
 function setUpLanguageSwitch() {
   const buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll(".languages button"));
@@ -39,12 +58,29 @@ function setUpLanguageSwitch() {
 function mountPanels() {
   const main = /** @type {HTMLElement} */ (document.querySelector("main"));
   const meta = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=panels]"));
-  for (const url of meta.content.split(" ").filter(Boolean)) {
+  for (const panel of meta.content.split(" ").filter(Boolean)) {
+    const [path, audience] = panel.split("#");
+    const url = new URL(path, document.baseURI);
     // The section is there before its module is, so that panels keep the server's order however they load.
-    const section = element("section", { className: "panel" });
+    const section = element("section", { className: "panel", hidden: Boolean(audience) });
     main.append(section);
-    mountPanel(section, new URL(url, document.baseURI));
+    if (audience) mountLater(section, url, audience);
+    else mountPanel(section, url);
   }
+}
+
+/**
+ * @param {HTMLElement} section
+ * @param {URL} url
+ * @param {string} audience
+ */
+function mountLater(section, url, audience) {
+  const others = admissions.get(audience);
+  admissions.set(audience, () => {
+    others?.();
+    section.hidden = false;
+    mountPanel(section, url);
+  });
 }
 
 /**

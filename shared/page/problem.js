@@ -28,6 +28,9 @@ const SENTENCES = {
     en: "The connection was cut before the answer was complete.",
     zh: "连接中断，回答没有接收完整。",
   },
+  401: { en: "You are not signed in, or not any more.", zh: "尚未登录，或登录已失效。" },
+  403: { en: "Your account may not do this.", zh: "当前账号没有此权限。" },
+  404: { en: "It is not there, or not any more.", zh: "内容不存在，或已被删除。" },
   413: { en: "That is too much to send at once.", zh: "一次发送的内容太多了。" },
   415: { en: "This kind of file is not taken.", zh: "不支持这种类型的文件。" },
   422: {

@@ -10,35 +10,37 @@ import { Problem } from "./problem.js";
  * @typedef {object} ServerEvent
  * @property {string} event
  * @property {any} data Parsed from JSON.
+ * @property {string} id Of the last event that had one. Sent as `Last-Event-ID`, it makes the server go on after it.
  */
 
 /**
  * Read the events of an answer as they arrive: to a POST with a JSON body where there is one, else to a GET.
  *
  * @param {string} url
- * @param {{body?: unknown, signal?: AbortSignal}} options
+ * @param {{headers?: Record<string, string>, body?: unknown, signal?: AbortSignal}} options
  * @returns {AsyncGenerator<ServerEvent, void, void>} Ends when the server ends the answer; leave it early to hang up.
  * @throws {Problem} If the answer is not a success, or the connection is lost in the middle of it.
  */
-export async function* streamEvents(url, { body, signal }) {
-  const response = await request(url, { method: body === undefined ? "GET" : "POST", body, signal });
+export async function* streamEvents(url, { headers, body, signal }) {
+  const response = await request(url, { method: body === undefined ? "GET" : "POST", headers, body, signal });
   if (response.body) yield* parseEvents(chunksOf(response.body, signal));
 }
 
 /**
  * Parse an event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream),
- * without `id` and `retry`, which are for reconnecting.
+ * without `retry`: how long to wait before reconnecting is for whoever reconnects to know.
  *
  * @param {AsyncIterable<Uint8Array>} chunks Cut anywhere.
  * @returns {AsyncGenerator<ServerEvent, void, void>}
  */
 export async function* parseEvents(chunks) {
   let event = "";
+  let id = "";
   /** @type {string[]} */
   let data = [];
   for await (const line of linesOf(chunks)) {
     if (line === "") {
-      if (data.length > 0) yield { event: event || "message", data: JSON.parse(data.join("\n")) };
+      if (data.length > 0) yield { event: event || "message", data: JSON.parse(data.join("\n")), id };
       event = "";
       data = [];
       continue;
@@ -46,6 +48,7 @@ export async function* parseEvents(chunks) {
     const [field, value] = fieldOf(line);
     if (field === "event") event = value;
     if (field === "data") data.push(value);
+    if (field === "id") id = value;
   }
   // An event without the blank line that ends it was cut off, and is no event.
 }

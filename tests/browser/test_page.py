@@ -251,4 +251,7 @@ def test_events_are_found_however_they_are_cut(page: Page, app_url: str, newline
 
     for size in (1, 2, 3, 7, 1000):
         events = page.evaluate(PARSE, [stream, size])
-        assert events == [{"event": "token", "data": {"text": "你好 👩‍👩‍👧"}}, {"event": "message", "data": 1}]
+        assert events == [
+            {"event": "token", "data": {"text": "你好 👩‍👩‍👧"}, "id": ""},
+            {"event": "message", "data": 1, "id": "7"},
+        ]

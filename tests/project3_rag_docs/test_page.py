@@ -115,7 +115,7 @@ def test_a_document_is_read_while_one_looks_on(page: Page, serve3: Serve, model:
         expect(panel.get_by_text("parts.md is ready.")).to_be_visible()
         expect(panel.get_by_text("There are no documents yet.")).to_be_hidden()
         with page.expect_download() as download:
-            row(panel, "parts.md").get_by_role("link", name="Download").click()
+            row(panel, "parts.md").get_by_role("button", name="Download").click()
         assert download.value.suggested_filename == "parts.md"
         assert download.value.path().read_text() == text
 

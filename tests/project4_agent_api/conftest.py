@@ -1,5 +1,8 @@
 """Stage 4 on a real PostgreSQL and a real Valkey; embeddings and answers come from the scripted model."""
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -10,11 +13,15 @@ import pytest
 from project1_qa_api.settings import Settings as Stage1Settings
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
+from tests.support.accounts import bearer, register, sign_in
 from tests.support.databases import Databases
+from tests.support.launched import ROOT
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
 
 Serve = Callable[..., AbstractContextManager[str]]
+SignUp = Callable[..., Awaitable[dict[str, str]]]
+Operate = Callable[..., str]
 
 
 @pytest.fixture
@@ -33,11 +40,12 @@ def make_settings4(
 
     def make(**changes: Any) -> Settings:
         stage1 = make_settings().model_dump(exclude={"port", *changes})
-        fixed = {
+        fixed: dict[str, Any] = {
             "embedding_model": "e",
             "database_url": database_url,
             "redis_url": redis_url,
             "jwt_secret": "a secret of the tests, with more than 32 bytes",
+            "sign_ins_per_minute": 10_000,
         }
         return Settings(**(fixed | stage1 | changes))
 
@@ -65,20 +73,28 @@ async def client4(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
             yield http
 
 
-PASSWORD = "correct horse battery staple"
-SignUp = Callable[..., Awaitable[dict[str, str]]]
-
-
 @pytest.fixture
 def sign_up(client4: httpx2.AsyncClient) -> SignUp:
     """Makes an account and signs in; gives the headers that show it."""
 
     async def sign_up(email: str = "ada@example.com", *, client: httpx2.AsyncClient = client4) -> dict[str, str]:
-        account = {"email": email, "name": email.partition("@")[0], "password": PASSWORD}
-        registered = await client.post("/auth/register", json=account)
-        assert registered.status_code == 201, registered.text
-        signed_in = await client.post("/auth/token", data={"username": email, "password": PASSWORD})
-        assert signed_in.status_code == 200, signed_in.text
-        return {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+        await register(client, email)
+        return bearer(await sign_in(client, email))
 
     return sign_up
+
+
+@pytest.fixture
+def operate(database_url: str) -> Operate:
+    """Runs one of the operators' commands on the test's database; gives what it says."""
+
+    def operate(*arguments: str, says: str = "", status: int = 0) -> str:
+        environment = {"DATABASE_URL": database_url, "PATH": os.environ["PATH"]}
+        command = [sys.executable, "-m", "project4_agent_api", *arguments]
+        done = subprocess.run(
+            command, env=environment, cwd=ROOT, input=says, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout + done.stderr
+
+    return operate

@@ -1,13 +1,182 @@
-"""Registering, signing in, refreshing, signing out."""
+"""Registering and signing in: who gets in, who does not, and what that tells about others."""
+
+import asyncio
+import threading
+from collections import Counter
 
 import httpx2
+import pytest
+from redis import Redis
 
-from tests.project4_agent_api.conftest import SignUp
+from project2_user_mgmt import passwords
+from tests.project4_agent_api.conftest import Operate, Serve
+from tests.support.accounts import PASSWORD, bearer, gets_in, register, sign_in, try_to_sign_in
+from tests.support.until import until
 
 
-async def test_who_signs_up_gets_in(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
-    headers = await sign_up("ada@example.com")
+async def test_an_account_is_made_and_signs_in(client4: httpx2.AsyncClient) -> None:
+    account = await register(client4, "Ada@Example.com")
+    tokens = await sign_in(client4, "Ada@example.com")
 
-    assert (await client4.get("/documents")).status_code == 401
-    assert (await client4.get("/documents", headers=headers)).status_code == 200
-    assert (await client4.get("/users", headers=headers)).status_code == 403
+    assert set(account) == {"id", "email", "name", "role", "created_at", "updated_at"}
+    assert (account["email"], account["role"]) == ("Ada@example.com", "user")
+    assert set(tokens) == {"access_token", "refresh_token", "token_type", "expires_in"}
+    assert (tokens["token_type"], tokens["expires_in"]) == ("bearer", 900)
+    shown = await client4.get("/auth/me", headers=bearer(tokens))
+    assert shown.json() == account
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "ADA@example.com", "Ada@Example.COM"])
+async def test_an_email_signs_in_in_any_case(client4: httpx2.AsyncClient, email: str) -> None:
+    await register(client4, "Ada@example.com")
+
+    assert await gets_in(client4, bearer(await sign_in(client4, email))) == 200
+
+
+@pytest.mark.parametrize("field", ["role", "active", "id", "is_admin", "token_version"])
+async def test_nobody_registers_with_a_role(client4: httpx2.AsyncClient, field: str) -> None:
+    body = {"email": "ada@example.com", "name": "Ada", "password": PASSWORD, field: "admin"}
+
+    response = await client4.post("/auth/register", json=body)
+
+    assert response.status_code == 422
+    assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
+
+
+async def test_50_registrations_of_one_email_make_one_account(client4: httpx2.AsyncClient) -> None:
+    cases = ["ada@example.com", "ADA@example.com", "Ada@Example.COM"]
+    bodies = [{"email": cases[i % 3], "name": "Ada", "password": PASSWORD} for i in range(50)]
+
+    answers = await asyncio.gather(*(client4.post("/auth/register", json=body) for body in bodies))
+
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
+
+
+async def test_every_reason_not_to_get_in_looks_the_same(client4: httpx2.AsyncClient, operate: Operate) -> None:
+    for email in ("ada@example.com", "gone@example.com"):
+        await register(client4, email)
+    operate("deactivate", "gone@example.com")
+
+    answers = [
+        await try_to_sign_in(client4, "ada@example.com", "another password"),
+        await try_to_sign_in(client4, "nobody@example.com"),
+        await try_to_sign_in(client4, "gone@example.com"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401]
+    assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
+    bodies = [answer.json() | {"request_id": ""} for answer in answers]
+    assert bodies[0] == bodies[1] == bodies[2]
+
+
+async def test_a_password_is_hashed_for_an_email_that_nobody_has(client4: httpx2.AsyncClient) -> None:
+    await register(client4, "ada@example.com")
+    emails = ["ada@example.com", "nobody@example.com", "nobody.else@example.com"]
+    busy, threads = threading.Event(), passwords._THREADS
+    for _ in range(threads._max_workers):
+        threads.submit(busy.wait)
+
+    try:
+        trying = [asyncio.create_task(try_to_sign_in(client4, email, "another password")) for email in emails]
+        await until(lambda: threads._work_queue.qsize() == len(emails))
+    finally:
+        busy.set()
+
+    assert {(await task).status_code for task in trying} == {401}
+
+
+async def test_an_account_takes_no_more_passwords_after_10_wrong_ones(client4: httpx2.AsyncClient) -> None:
+    for email in ("ada@example.com", "bob@example.com"):
+        await register(client4, email)
+
+    guesses = await asyncio.gather(
+        *(try_to_sign_in(client4, "Ada@example.com" if i % 2 else "ada@example.com", f"guess {i}") for i in range(30))
+    )
+
+    assert Counter(guess.status_code for guess in guesses) == {401: 10, 429: 20}
+    refused = await try_to_sign_in(client4, "ada@example.com")
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["retry-after"]) <= 900
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert (await try_to_sign_in(client4, "bob@example.com")).status_code == 200
+
+
+async def test_an_email_that_nobody_has_is_slowed_down_too(client4: httpx2.AsyncClient) -> None:
+    guesses = [await try_to_sign_in(client4, "nobody@example.com", f"guess {i}") for i in range(11)]
+
+    assert [guess.status_code for guess in guesses] == [401] * 10 + [429]
+
+
+async def test_who_knows_the_password_starts_from_nothing_again(client4: httpx2.AsyncClient) -> None:
+    await register(client4, "ada@example.com")
+
+    for _ in range(2):
+        for i in range(9):
+            assert (await try_to_sign_in(client4, "ada@example.com", f"guess {i}")).status_code == 401
+        assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 200
+
+
+async def test_an_address_has_30_attempts_a_minute_whatever_it_tries(serve4: Serve) -> None:
+    with serve4(sign_ins_per_minute=30) as url, serve4(sign_ins_per_minute=30) as other:
+        async with httpx2.AsyncClient(timeout=30, trust_env=False) as client:
+            attempts = [
+                await client.post(
+                    f"{(url, other)[i % 2]}/auth/token", data={"username": f"{i}@example.com", "password": "x"}
+                )
+                for i in range(31)
+            ]
+            registered = await client.post(
+                f"{url}/auth/register", json={"email": "ada@example.com", "name": "Ada", "password": PASSWORD}
+            )
+
+    assert [attempt.status_code for attempt in attempts] == [401] * 30 + [429]
+    assert 0 < int(attempts[-1].headers["retry-after"]) <= 60
+    assert registered.status_code == 201  # counted apart
+
+
+async def test_no_email_stands_in_redis(client4: httpx2.AsyncClient, redis_url: str) -> None:
+    await try_to_sign_in(client4, "nobody@example.com")
+
+    with Redis.from_url(redis_url) as redis:
+        keys = redis.keys()
+    assert keys
+    assert not any(b"nobody" in key for key in keys)
+
+
+async def test_without_redis_a_process_counts_for_itself(serve4: Serve) -> None:
+    with serve4(redis_url="redis://127.0.0.1:1", sign_ins_per_minute=1000) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+            await register(client, "ada@example.com")
+            tokens = await sign_in(client, "ada@example.com")
+            guesses = [await try_to_sign_in(client, "ada@example.com", f"guess {i}") for i in range(11)]
+
+            assert await gets_in(client, bearer(tokens)) == 200
+
+    assert [guess.status_code for guess in guesses] == [401] * 10 + [429]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"grant_type": "client_credentials"}, {"scope": "admin"}, {"client_id": "me"}, {"client_secret": "x"}, {"a": "b"}],
+)
+async def test_what_the_form_cannot_do_is_refused(client4: httpx2.AsyncClient, more: dict[str, str]) -> None:
+    await register(client4, "ada@example.com")
+
+    response = await client4.post("/auth/token", data={"username": "ada@example.com", "password": PASSWORD} | more)
+
+    assert response.status_code == 422
+
+
+async def test_the_form_is_the_one_that_swagger_ui_sends(client4: httpx2.AsyncClient) -> None:
+    await register(client4, "ada@example.com")
+
+    response = await client4.post(
+        "/auth/token",
+        data={"grant_type": "password", "username": "ada@example.com", "password": PASSWORD, "scope": ""},
+        headers={"Authorization": "Basic Og=="},
+    )
+
+    assert response.status_code == 200
+    schemes = (await client4.get("/openapi.json")).json()["components"]["securitySchemes"]
+    assert schemes["Token"]["flows"]["password"]["tokenUrl"] == "auth/token"
+    assert schemes["ApiKey"] == {"type": "apiKey", "in": "header", "name": "X-Api-Key"}

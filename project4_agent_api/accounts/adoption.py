@@ -1,0 +1,95 @@
+"""`adopt-documents`: the local user's documents become an account's.
+
+What stage 3 keeps of a document has its owner in it, in the hashed terms of the postings too. So the account gets
+copies, made by stage 3's own functions from the chunks and embeddings that are there, and the originals are deleted:
+no model is asked, and each document moves in one transaction.
+"""
+
+from uuid import UUID
+
+from procrastinate import App
+from sqlalchemy import insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+from uuid_utils.compat import uuid7
+
+from project3_rag_docs import documents, index
+from project3_rag_docs.chunking import in_context
+from project3_rag_docs.index import EmbeddedChunk
+from project3_rag_docs.lexical import analyse
+from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
+from project3_rag_docs.parsing.child import ParsedChunk
+from shared.database import Sessions, transaction
+from shared.jobs import defer
+from shared.owner import LOCAL_OWNER_ID
+
+_CHUNKS_AT_ONCE = 200
+
+
+async def adopt_documents(sessions: Sessions, jobs: App, account_id: UUID) -> tuple[int, int]:
+    """Give the local user's documents to an account.
+
+    Returns:
+        How many it got; and how many it had already, by their content.
+    """
+    adopted = known = 0
+    while True:
+        async with transaction(sessions) as session:
+            some = await documents.list_documents(session, LOCAL_OWNER_ID, before=None, limit=1)
+            if not some:
+                return adopted, known
+            if await _adopt(session, jobs, some[0].id, account_id):
+                adopted += 1
+            else:
+                known += 1
+
+
+async def _adopt(session: AsyncSession, jobs: App, document_id: UUID, account_id: UUID) -> bool:
+    original = await documents.get_document(session, LOCAL_OWNER_ID, document_id, lock=True)
+    same_content = await session.scalar(
+        select(Document).where(
+            col(Document.owner_id) == account_id,
+            col(Document.sha256) == original.sha256,
+            col(Document.status) != Status.DELETED,
+        )
+    )
+    wanted = same_content is None or same_content.status == Status.FAILED
+    if wanted:
+        if same_content is not None:
+            await documents.delete_document(jobs, session, account_id, same_content.id)
+        await _copy(session, jobs, original, account_id)
+    await documents.delete_document(jobs, session, LOCAL_OWNER_ID, document_id)
+    return wanted
+
+
+async def _copy(session: AsyncSession, jobs: App, original: Document, account_id: UUID) -> None:
+    kept = original.model_dump(exclude={"number", "claim", "chunk_count"})
+    if original.status == Status.READY:
+        kept["status"] = Status.PROCESSING  # until its chunks are there
+    values = kept | {"id": uuid7(), "owner_id": account_id, "chunk_count": 0}
+    copy = (await session.scalars(insert(Document).values(values).returning(Document))).one()
+    parts = select(literal(copy.id), col(DocumentPart.index), col(DocumentPart.data)).where(
+        col(DocumentPart.document_id) == original.id
+    )
+    await session.execute(insert(DocumentPart).from_select(["document_id", "index", "data"], parts))
+    if original.status == Status.READY:
+        await _copy_chunks(session, original, copy)
+        await index.publish(session, copy)
+    elif original.status == Status.PROCESSING:
+        await defer(jobs, session, "ingest", lock=str(copy.id), document_id=str(copy.id))
+    await session.flush()
+
+
+async def _copy_chunks(session: AsyncSession, original: Document, copy: Document) -> None:
+    query = select(Chunk).where(col(Chunk.document_id) == original.id).order_by(col(Chunk.index))
+    while chunks := (await session.scalars(query.offset(copy.chunk_count).limit(_CHUNKS_AT_ONCE))).all():
+        await index.store_chunks(session, copy, [_as_embedded(chunk) for chunk in chunks])
+        copy.chunk_count += len(chunks)
+        for chunk in chunks:
+            session.expunge(chunk)
+
+
+def _as_embedded(chunk: Chunk) -> EmbeddedChunk:
+    analysis = analyse(in_context(chunk.heading, chunk.text))
+    parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, dict(analysis.terms))
+    return EmbeddedChunk(chunk.index, parsed, chunk.embedding)

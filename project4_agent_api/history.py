@@ -1,0 +1,70 @@
+"""The last exchanges of each owner in Redis: every API process shows its caller the same."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from fastapi import FastAPI
+from loguru import logger
+from redis.asyncio import Redis
+
+from project1_qa_api.schemas import Exchange
+from shared.redis import REDIS_AWAY, redis_errors
+
+_KEPT_SECONDS = 90 * 24 * 3600  # after the last question
+
+
+class RedisHistory:
+    """Stage 1's `History`, in Redis.
+
+    Args:
+        client: Of Redis.
+        size: Exchanges kept for each owner.
+    """
+
+    def __init__(self, client: Redis, size: int) -> None:
+        self._client = client
+        self._size = size
+
+    async def add(self, owner_id: UUID, exchange: Exchange) -> None:
+        """Keep an exchange, in place of the oldest one if there are too many. Without Redis it is lost."""
+        key = _key(owner_id)
+        try:
+            async with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.lpush(key, exchange.model_dump_json())
+                pipeline.ltrim(key, 0, self._size - 1)
+                pipeline.expire(key, _KEPT_SECONDS)
+                await pipeline.execute()
+        except REDIS_AWAY as error:
+            # The answer is out already, and its client cannot be told any more.
+            logger.warning("an exchange is not in the history: {}", type(error).__name__)
+
+    async def recent(self, owner_id: UUID) -> list[Exchange]:
+        """Return the owner's exchanges, newest first.
+
+        Raises:
+            RedisUnavailable: if Redis is away.
+        """
+        with redis_errors():
+            kept = await self._client.lrange(_key(owner_id), 0, self._size - 1)
+        return [Exchange.model_validate_json(one) for one in kept]
+
+    async def forget(self, owner_id: UUID) -> None:
+        """Keep nothing of an owner's.
+
+        Raises:
+            RedisUnavailable: if Redis is away.
+        """
+        with redis_errors():
+            await self._client.delete(_key(owner_id))
+
+
+def _key(owner_id: UUID) -> str:
+    return f"history:{owner_id}"
+
+
+@asynccontextmanager
+async def redis_history(app: FastAPI) -> AsyncIterator[None]:
+    """Keep the last exchanges in Redis, in place of stage 1's in memory."""
+    app.state.history = RedisHistory(app.state.redis, app.state.settings.history_size)
+    yield

@@ -1,0 +1,241 @@
+/** Stage 4's panel: threads, and in each a conversation with an agent that one can watch, stop and allow things. */
+
+import { approvalForm } from "./approval.js";
+import { assistantChoice } from "./assistant-choice.js";
+import { composer } from "./composer.js";
+import { conversationView } from "./conversation.js";
+import { runEvents } from "./run-events.js";
+import { threadList } from "./thread-list.js";
+
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ * @typedef {import("../../shared/page/language.js").Text} Text
+ * @typedef {{error: string, message: string}} Failure What a run says of its own.
+ */
+
+export const title = { en: "Agents", zh: "智能体" };
+
+const STREAM_MODES = ["messages-tuple", "values", "updates"];
+const LONGEST_TITLE = 80;
+
+/**
+ * @param {HTMLElement} root
+ * @param {Page} page
+ */
+export function mount(root, page) {
+  const { element, say, request, problemNotice } = page;
+  let threadId = "";
+  let runId = "";
+  let reading = new AbortController(); // of the thread that is shown: another that is opened ends it
+
+  const threads = threadList(page, { onChoose: open, onNew: () => open(""), onDeleted: (id) => id === threadId && open("") });
+  const choice = assistantChoice(page, { onSchema: (schema) => form.setSchema(schema) });
+  const conversation = conversationView(page);
+  const status = element("p", { className: "hint", role: "status" });
+  const approval = element("div");
+  const trouble = element("div");
+  const form = composer(page, { onSend: ask, onStop: stop });
+  const talk = element("div", { className: "talk" });
+  talk.append(choice.node, conversation.node, status, approval, trouble, form.node);
+  root.classList.add("chat");
+  root.append(element("div", { className: "console" }, threads.node, talk));
+  start();
+
+  async function start() {
+    threads.load();
+    await choice.load();
+    await open(new URLSearchParams(location.hash.slice(1)).get("thread") ?? "");
+  }
+
+  /** @param {string} id Of a thread; "" for one that is still to be made. */
+  async function open(id) {
+    reading.abort();
+    reading = new AbortController();
+    threadId = id;
+    // In the address, so that a reload finds it again.
+    history.replaceState(null, "", id ? `#thread=${id}` : location.pathname + location.search);
+    threads.choose(id);
+    conversation.clear();
+    choice.free();
+    tell(SILENCE);
+    settle();
+    if (id) await load(reading.signal);
+  }
+
+  /**
+   * Show what the thread holds, and go on reading where a run goes on.
+   *
+   * @param {AbortSignal} signal
+   * @param {Text} [ending] What is said if nothing more is to be said.
+   */
+  async function load(signal, ending = SILENCE) {
+    try {
+      const get = async (/** @type {string} */ path) => (await request(`threads/${threadId}${path}`, { signal })).json();
+      const [thread, state, runs] = await Promise.all([get(""), get("/state"), get("/runs")]);
+      if (signal.aborted) return;
+      conversation.setValues(state.values);
+      conversation.forgetPieces();
+      await choice.keepTo(thread.metadata);
+      // Of those that wait, the oldest is executed first.
+      const unfinished = runs.findLast((/** @type {any} */ run) => ["pending", "running"].includes(run.status));
+      if (signal.aborted) return;
+      if (unfinished) return await follow({ runId: unfinished.run_id });
+      settle();
+      if (state.interrupts.length > 0) return askFor(state.interrupts);
+      tell(thread.status === "error" ? SILENCE : ending);
+      if (thread.status === "error") trouble.replaceChildren(failureNotice(thread.error));
+      else if (state.next.length > 0) trouble.replaceChildren(unfinishedNotice());
+    } catch (error) {
+      if (signal.aborted) return;
+      settle();
+      tell(SILENCE);
+      trouble.replaceChildren(problemNotice(error, () => load(signal, ending)));
+    }
+  }
+
+  /**
+   * @param {object} input
+   * @param {string} text What it is called.
+   */
+  async function ask(input, text) {
+    const { signal } = reading;
+    begin();
+    try {
+      if (!threadId) await makeThread(text, signal);
+      if (signal.aborted) return;
+      if ("messages" in input) conversation.addQuestion(text);
+      await follow(begun({ input }), { onBegun: form.clear });
+    } catch (error) {
+      if (signal.aborted) return;
+      settle();
+      tell(SILENCE);
+      trouble.replaceChildren(problemNotice(error, () => ask(input, text)));
+    }
+  }
+
+  /**
+   * @param {string} text
+   * @param {AbortSignal} signal
+   */
+  async function makeThread(text, signal) {
+    const metadata = { title: [...text].slice(0, LONGEST_TITLE).join("") };
+    const made = await (await request("threads", { method: "POST", body: { metadata }, signal })).json();
+    threadId = made.thread_id;
+    history.replaceState(null, "", `#thread=${threadId}`);
+    threads.choose(threadId);
+    threads.load();
+  }
+
+  /** @param {object} what An input, or a command. */
+  function begun(what) {
+    return { body: { assistant_id: choice.chosen(), stream_mode: STREAM_MODES, ...what } };
+  }
+
+  /**
+   * Read a run to its end, then what the thread holds.
+   *
+   * @param {{body: object} | {runId: string}} run
+   * @param {{onBegun?: () => void}} [listeners]
+   */
+  async function follow(run, { onBegun } = {}) {
+    const { signal } = reading;
+    begin();
+    for await (const { event, data } of runEvents(page, threadId, run, signal)) {
+      if (signal.aborted) return;
+      if (event === "metadata") {
+        runId = data.run_id;
+        conversation.forgetPieces(); // it may be a second attempt, whose worker writes everything anew
+        tell({ en: "At work…", zh: "处理中……" });
+        onBegun?.();
+      }
+      if (event === "values") conversation.setValues(data);
+      if (event === "messages") conversation.addPiece(data[0]);
+      if (event === "updates") conversation.addStep(data);
+    }
+    threads.load(); // its place in the list is another now
+    await load(signal, { en: "Done.", zh: "完成。" });
+  }
+
+  /** @param {object} what */
+  async function goOn(what) {
+    const { signal } = reading;
+    try {
+      await follow(begun(what));
+    } catch (error) {
+      if (signal.aborted) return;
+      settle();
+      tell(SILENCE);
+      trouble.replaceChildren(problemNotice(error, () => goOn(what)));
+    }
+  }
+
+  async function stop() {
+    if (!runId) return;
+    tell({ en: "Stopping…", zh: "正在停止……" });
+    try {
+      await request(`threads/${threadId}/runs/${runId}/cancel`, { method: "POST" });
+    } catch (error) {
+      if (!(error instanceof page.Problem && error.status === 404)) trouble.replaceChildren(problemNotice(error, stop));
+    }
+  }
+
+  /** @param {import("./approval.js").Interrupt[]} interrupts */
+  function askFor(interrupts) {
+    const asked = approvalForm(page, interrupts, (resume) => goOn({ command: { resume } }));
+    approval.replaceChildren(asked.node);
+    conversation.setPhase("waiting");
+    form.setState({ busy: false, asking: true });
+    tell({ en: "The assistant waits for your decision.", zh: "助手正在等待你的决定。" });
+    asked.focus();
+  }
+
+  function begin() {
+    runId = "";
+    approval.replaceChildren();
+    trouble.replaceChildren();
+    conversation.clearSteps();
+    conversation.setPhase("running");
+    form.setState({ busy: true, asking: false });
+    tell({ en: "Waiting for a worker…", zh: "正在等待处理……" });
+  }
+
+  function settle() {
+    runId = "";
+    approval.replaceChildren();
+    trouble.replaceChildren();
+    conversation.setPhase("over");
+    form.setState({ busy: false, asking: false });
+  }
+
+  /** @param {Text} message */
+  function tell(message) {
+    say(status, message);
+  }
+
+  /** @param {Failure | null} failure */
+  function failureNotice(failure) {
+    const alert = say(element("p", { role: "alert" }), {
+      en: "The answer could not be completed.",
+      zh: "回答没有完成。",
+    });
+    const words = element("p", { className: "detail", lang: "en" }, failure?.message ?? "");
+    return element("div", { className: "problem" }, alert, words, goOnButton({ en: "Try again", zh: "重试" }));
+  }
+
+  function unfinishedNotice() {
+    const words = say(element("p", { className: "hint" }), {
+      en: "The last run was stopped before its end.",
+      zh: "上一次运行在结束前被停止。",
+    });
+    return element("div", { className: "unfinished" }, words, goOnButton({ en: "Go on", zh: "继续" }));
+  }
+
+  /** @param {Text} text */
+  function goOnButton(text) {
+    // Without an input a run goes on from the last checkpoint: what was done is not done twice.
+    return say(element("button", { type: "button", onclick: () => goOn({ input: null }) }), text);
+  }
+}
+
+/** @type {Text} */
+const SILENCE = { en: "", zh: "" };

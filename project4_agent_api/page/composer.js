@@ -1,0 +1,99 @@
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ * @typedef {import("../../shared/page/language.js").Text} Text
+ */
+
+/**
+ * The form for what goes into a run: a message, or JSON for a graph that takes something else.
+ *
+ * @param {Page} page
+ * @param {{onSend: (input: object, title: string) => void, onStop: () => void}} listeners
+ */
+export function composer({ element, say, field }, { onSend, onStop }) {
+  let takesMessages = true;
+  const message = field({
+    id: "chat-message",
+    control: element("textarea", { rows: 3, required: true }),
+    label: { en: "Message", zh: "消息" },
+    check: ({ value }) => (value.trim() === "" ? { en: "Please write a message first.", zh: "请先写下消息。" } : null),
+  });
+  const json = field({
+    id: "chat-input",
+    control: element("textarea", { rows: 5, required: true, spellcheck: false, className: "json" }),
+    label: { en: "Input, as JSON", zh: "输入（JSON）" },
+    hint: { en: "This graph takes no messages.", zh: "该图不使用消息，请直接填写输入。" },
+    check: ({ value }) => wrongJson(value),
+  });
+  json.node.hidden = true;
+
+  const send = say(element("button", { type: "submit", className: "primary" }), { en: "Send", zh: "发送" });
+  const stop = say(element("button", { type: "button", hidden: true, onclick: onStop }), { en: "Stop", zh: "停止" });
+  const shortcut = say(element("span", { className: "hint shortcut" }), {
+    en: "Ctrl + Enter sends (⌘ + Enter on a Mac)",
+    zh: "按 Ctrl + Enter 发送（Mac 上按 ⌘ + Enter）",
+  });
+  const fields = element("div", {}, message.node, json.node);
+  const node = element(
+    "form",
+    { noValidate: true, className: "composer" },
+    fields,
+    element("div", { className: "buttons" }, send, stop, shortcut),
+  );
+  node.addEventListener("keydown", (event) => {
+    const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (sends && !event.repeat && !event.isComposing) node.requestSubmit();
+  });
+  node.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (send.disabled) return;
+    const { control, validate } = takesMessages ? message : json;
+    if (!validate()) return control.focus();
+    const text = control.value.trim();
+    if (takesMessages) onSend({ messages: [{ role: "user", content: text }] }, text);
+    else onSend(JSON.parse(text), text);
+  });
+
+  /** @param {Record<string, any> | null} schema Of what the graph takes; null, if that is not known. */
+  function setSchema(schema) {
+    const properties = schema?.properties ?? {};
+    takesMessages = schema === null || "messages" in properties;
+    message.node.hidden = !takesMessages;
+    json.node.hidden = takesMessages;
+    if (!takesMessages) json.control.value = JSON.stringify(emptyValues(properties), null, 2);
+  }
+
+  /** @param {{busy: boolean, asking: boolean}} state Whether a run goes on; whether it waits for an answer. */
+  function setState({ busy, asking }) {
+    // A button that goes away loses the focus of whoever pressed it.
+    const focusIsLost = [busy ? send : stop, document.body].some((one) => one === document.activeElement);
+    send.disabled = busy;
+    stop.hidden = !busy;
+    node.hidden = asking; // a message would leave the call without an answer, which models do not take
+    if (focusIsLost && !asking) (busy ? stop : takesMessages ? message.control : json.control).focus({ preventScroll: true });
+  }
+
+  return { node, setSchema, setState, clear: () => (message.control.value = "") };
+}
+
+/** @param {Record<string, {type?: string, default?: unknown}>} properties */
+function emptyValues(properties) {
+  /** @type {Record<string, unknown>} */
+  const empty = { string: "", integer: 0, number: 0, boolean: false, array: [], object: {} };
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, one]) => [name, one.default ?? empty[one.type ?? ""] ?? null]),
+  );
+}
+
+/**
+ * @param {string} value
+ * @returns {Text | null}
+ */
+export function wrongJson(value) {
+  try {
+    const parsed = JSON.parse(value);
+    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return null;
+  } catch {
+    // It is said below.
+  }
+  return { en: 'Please write a JSON object, such as {"a": 1}.', zh: '请填写 JSON 对象，例如 {"a": 1}。' };
+}

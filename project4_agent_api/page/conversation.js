@@ -1,0 +1,131 @@
+import { messageView } from "./message-view.js";
+import { hasMessages, messageOf, messagesInPieces } from "./messages.js";
+
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ * @typedef {import("./messages.js").Message} Message
+ * @typedef {import("./messages.js").Citation} Citation
+ * @typedef {import("./tool-call.js").Phase} Phase
+ */
+
+/**
+ * What a thread holds, and what a run adds to it while it goes on: messages, or JSON where the graph has none.
+ *
+ * @param {Page} page
+ */
+export function conversationView(page) {
+  const { element, say } = page;
+  const list = element("ol", { className: "messages", role: "list" }); // Safari drops the role without markers
+  const steps = element("ol", { className: "steps", role: "list" });
+  const state = element("pre", { hidden: true });
+  // A log that read out every token would drown its user. So the status of the run is announced, this is not.
+  const node = element("div", { className: "conversation-log", role: "log", ariaLive: "off", tabIndex: 0 });
+  node.append(list, steps, state);
+  page.onLanguageChange((language) => {
+    node.ariaLabel = { en: "Conversation", zh: "对话" }[language];
+  });
+  node.ariaLabel = document.documentElement.lang === "zh" ? "对话" : "Conversation";
+
+  const pieces = messagesInPieces();
+  /** @type {Map<string, ReturnType<typeof messageView>>} */
+  let views = new Map();
+  /** @type {Message[]} */
+  let stored = [];
+  /** @type {Citation[]} */
+  let citations = [];
+  /** @type {Phase} */
+  let phase = "over";
+
+  /** @param {any} values The whole state. */
+  function setValues(values) {
+    const { __interrupt__, ...own } = values ?? {};
+    const isConversation = hasMessages(own);
+    stored = isConversation ? own.messages.map(messageOf) : [];
+    citations = (isConversation && own.citations) || [];
+    state.hidden = isConversation || Object.keys(own).length === 0;
+    state.textContent = JSON.stringify(own, null, 2);
+    show();
+  }
+
+  /** @param {string} text What was just asked, until the run says so itself. */
+  function addQuestion(text) {
+    stored = [...stored, messageOf({ id: "asked", type: "human", content: text })];
+    show();
+    node.scrollTop = node.scrollHeight;
+  }
+
+  /** @param {any} piece Of a message. */
+  function addPiece(piece) {
+    pieces.add(piece);
+    show();
+  }
+
+  /** @param {Record<string, unknown>} update What nodes have written, by their names. */
+  function addStep(update) {
+    if (stored.length > 0) return; // messages say it better
+    for (const [name, written] of Object.entries(update)) {
+      if (name === "__interrupt__") continue;
+      const json = element("pre", {}, JSON.stringify(written, null, 2));
+      follow(() => steps.append(element("li", {}, element("code", {}, name), json)));
+    }
+  }
+
+  /** Forget what a run has streamed that is no part of the state: it begins again, or is over. */
+  function forgetPieces() {
+    pieces.forget();
+    show();
+  }
+
+  /** @param {Phase} now */
+  function setPhase(now) {
+    phase = now;
+    show();
+  }
+
+  function clearSteps() {
+    steps.replaceChildren();
+  }
+
+  function clear() {
+    pieces.forget();
+    clearSteps();
+    setValues({});
+  }
+
+  function show() {
+    const ids = new Set(stored.map(({ id }) => id));
+    const all = [...stored, ...pieces.all().filter(({ id }) => !ids.has(id))];
+    const answers = new Map(all.flatMap((message) => (message.answers ? [[message.answers, message]] : [])));
+    const calls = new Set(all.flatMap((message) => message.calls.map(({ id }) => id)));
+    const known = new Map([...all.flatMap((message) => message.citations), ...citations].map((one) => [one.marker, one]));
+    // The result of a tool stands with its call.
+    const shown = all.filter((message) => !(message.answers && calls.has(message.answers)) && isWorthShowing(message));
+    follow(() => {
+      views = new Map(shown.map(({ id }) => [id, views.get(id) ?? messageView(page)]));
+      for (const message of shown) views.get(message.id)?.show(message, { answers, citations: known, phase });
+      const nodes = [...views.values()].map((view) => view.node);
+      const isSame = nodes.length === list.children.length && nodes.every((one, place) => one === list.children[place]);
+      if (!isSame) list.replaceChildren(...nodes);
+      const last = nodes.at(-1);
+      for (const one of nodes) one.querySelector(".answer")?.setAttribute("aria-busy", String(phase === "running" && one === last));
+    });
+  }
+
+  /**
+   * Change something, and stay at the end, if that is where the reader is.
+   *
+   * @param {() => void} change
+   */
+  function follow(change) {
+    const isAtEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 48;
+    change();
+    if (isAtEnd) node.scrollTop = node.scrollHeight;
+  }
+
+  return { node, setValues, addQuestion, addPiece, addStep, forgetPieces, setPhase, clearSteps, clear };
+}
+
+/** @param {Message} message A model that only thinks of its next word has said nothing yet. */
+function isWorthShowing({ text, calls }) {
+  return text !== "" || calls.length > 0;
+}
