@@ -1,0 +1,140 @@
+"""Two users: what is one's is not there for the other, whatever operation the other tries with its ids."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.project4_agent_api.conftest import SignUp
+
+NOTHING: dict[str, Any] = {}
+# Operations that name something by its id, with a body that they would accept from its owner.
+BODIES: dict[str, Any] = {
+    "DELETE /auth/api-keys/{key_id}": None,
+    "GET /documents/{document_id}": None,
+    "DELETE /documents/{document_id}": None,
+    "GET /documents/{document_id}/chunks": None,
+    "GET /documents/{document_id}/file": None,
+    "GET /documents/{document_id}/events": None,
+    "GET /assistants/{assistant_id}": None,
+    "PATCH /assistants/{assistant_id}": {"name": "mine"},
+    "DELETE /assistants/{assistant_id}": None,
+    "POST /assistants/{assistant_id}/versions": NOTHING,
+    "POST /assistants/{assistant_id}/latest": {"version": 1},
+    "GET /assistants/{assistant_id}/graph": None,
+    "GET /assistants/{assistant_id}/schemas": None,
+    "GET /assistants/{assistant_id}/subgraphs": None,
+    "GET /assistants/{assistant_id}/subgraphs/{namespace}": None,
+    "GET /threads/{thread_id}": None,
+    "PATCH /threads/{thread_id}": {"metadata": {"mine": True}},
+    "DELETE /threads/{thread_id}": None,
+    "POST /threads/{thread_id}/copy": None,
+    "GET /threads/{thread_id}/state": None,
+    "POST /threads/{thread_id}/state": {"values": None},
+    "GET /threads/{thread_id}/state/{checkpoint_id}": None,
+    "POST /threads/{thread_id}/state/checkpoint": {"checkpoint": {}},
+    "POST /threads/{thread_id}/history": NOTHING,
+    "GET /threads/{thread_id}/history": None,
+    "GET /threads/{thread_id}/stream": None,
+    "POST /threads/{thread_id}/runs": {"assistant_id": "agent"},
+    "GET /threads/{thread_id}/runs": None,
+    "POST /threads/{thread_id}/runs/wait": {"assistant_id": "agent"},
+    "POST /threads/{thread_id}/runs/stream": {"assistant_id": "agent"},
+    "GET /threads/{thread_id}/runs/{run_id}": None,
+    "DELETE /threads/{thread_id}/runs/{run_id}": None,
+    "GET /threads/{thread_id}/runs/{run_id}/join": None,
+    "GET /threads/{thread_id}/runs/{run_id}/stream": None,
+    "POST /threads/{thread_id}/runs/{run_id}/cancel": None,
+    "POST /threads/{thread_id}/runs/crons": {"assistant_id": "agent", "schedule": "0 0 1 1 *"},
+    "GET /runs/crons/{cron_id}": None,
+    "PATCH /runs/crons/{cron_id}": {"schedule": "0 0 1 1 *"},
+    "DELETE /runs/crons/{cron_id}": None,
+}
+# For administrators, whoever's it is.
+ADMINISTRATORS = "/users"
+
+
+@pytest.fixture
+async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
+    """Ada, who has one of everything: the ids of it."""
+    headers = await sign_up("ada@example.com")
+
+    async def made(method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer = await client4.request(method, path, headers=headers, **options)
+        assert answer.is_success, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    thread = await made("POST", "/threads", json={"metadata": {"secret": "ada's"}})
+    run_at = f"/threads/{thread['thread_id']}/runs"
+    # No worker is there, so the run waits.
+    run = await made("POST", run_at, json={"assistant_id": "agent", "input": {"messages": []}})
+    document = await made("POST", "/documents", files={"file": ("ada.txt", b"Ada's secret.", "text/plain")})
+    assistant = await made("POST", "/assistants", json={"graph_id": "agent", "name": "ada's"})
+    key = await made("POST", "/auth/api-keys", json={"name": "ada's"})
+    cron = await made("POST", "/runs/crons", json={"assistant_id": "agent", "schedule": "0 0 1 1 *"})
+    item = {"namespace": ["notes"], "key": "one", "value": {"secret": "ada's"}, "index": False}
+    put = await client4.put("/store/items", headers=headers, json=item)
+    assert put.status_code == 204
+    return {
+        "thread_id": thread["thread_id"],
+        "run_id": run["run_id"],
+        "document_id": document["id"],
+        "assistant_id": assistant["assistant_id"],
+        "key_id": key["id"],
+        "cron_id": cron["cron_id"],
+        "checkpoint_id": "1f1e7d34-7e3d-6bea-8004-0abb7902f4f8",
+        "namespace": "agent",
+    }
+
+
+async def test_every_operation_with_anothers_id_answers_as_with_an_unknown_one(
+    client4: httpx2.AsyncClient, sign_up: SignUp, ada: dict[str, str]
+) -> None:
+    bob = await sign_up("bob@example.com")
+    paths = (await client4.get("/openapi.json")).json()["paths"]
+    named = {
+        f"{method.upper()} {path}"
+        for path, item in paths.items()
+        for method in item
+        if "{" in path and not path.startswith(ADMINISTRATORS)
+    }
+
+    assert named == set(BODIES)
+    for operation, body in BODIES.items():
+        method, path = operation.split(" ")
+        for ids in (ada, dict.fromkeys(ada, "01900000-0000-7000-8000-000000000000")):
+            url = path.format(**ids)
+            answer = await client4.request(method, url, headers=bob, json=body)
+            assert answer.status_code == 404, (operation, answer.text)
+            assert answer.json()["type"] == "urn:problem:not-found", operation
+
+
+async def test_no_list_shows_what_is_anothers(
+    client4: httpx2.AsyncClient, sign_up: SignUp, ada: dict[str, str]
+) -> None:
+    bob = await sign_up("bob@example.com")
+
+    async def asked(method: str, path: str, **options: Any) -> Any:  # noqa: ANN401  any JSON
+        answer = await client4.request(method, path, headers=bob, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert (await asked("GET", "/documents"))["items"] == []
+    assert await asked("POST", "/threads/search", json={}) == []
+    assert await asked("POST", "/threads/search", json={"ids": [ada["thread_id"]]}) == []
+    assert await asked("POST", "/threads/count", json={}) == 0
+    assert await asked("POST", "/threads/prune", json={"thread_ids": [ada["thread_id"]]}) == {"pruned_count": 0}
+    assert await asked("POST", "/runs/crons/search", json={}) == []
+    assert await asked("POST", "/runs/crons/count", json={}) == 0
+    assert (await asked("GET", "/auth/api-keys"))["items"] == []
+    assert (await asked("GET", "/ask/history"))["items"] == []
+    assert (await asked("POST", "/store/items/search", json={"namespace_prefix": []}))["items"] == []
+    assert (await asked("POST", "/store/namespaces", json={}))["namespaces"] == []
+    assert await asked("GET", "/store/items", params={"namespace": "notes", "key": "one"}) is None
+    found = await asked("POST", "/assistants/search", json={"limit": 1000})
+    assert ada["assistant_id"] not in {one["assistant_id"] for one in found}
+    stopped = await client4.post("/runs/cancel", headers=bob, json={"status": "all"})
+    assert stopped.status_code == 404
+    run = await client4.post("/runs", headers=bob, json={"assistant_id": ada["assistant_id"]})
+    assert run.status_code == 404
