@@ -12,14 +12,14 @@ from uuid import UUID, uuid5
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from uuid_utils.compat import uuid7
 
 from project2_user_mgmt.models import now
-from project4_agent_api.models import Assistant, AssistantVersion, Json, Thread
+from project4_agent_api.models import Assistant, AssistantVersion, Json
 from project4_agent_api.schemas.assistants import (
     AssistantCreate,
     AssistantFilter,
@@ -346,30 +346,13 @@ class Assistants:
         assistant.updated_at = now()
         return assistant
 
-    async def delete(self, session: AsyncSession, owner_id: UUID, assistant_id: UUID, *, with_threads: bool) -> None:
-        """Delete an assistant with its versions and schedules; and, where it is wished, the threads that it ran on.
+    async def delete(self, session: AsyncSession, owner_id: UUID, assistant_id: UUID) -> None:
+        """Delete an assistant with its versions and schedules.
 
         Raises:
             Forbidden, NotFound: as `own`.
         """
-        assistant = await self.own(session, owner_id, assistant_id)
-        if with_threads:
-            await _delete_threads(session, owner_id, assistant_id)
-        await session.delete(assistant)
-
-
-async def _delete_threads(session: AsyncSession, owner_id: UUID, assistant_id: UUID) -> None:
-    deleted = await session.scalars(
-        delete(Thread)
-        .where(col(Thread.owner_id) == owner_id, col(Thread.meta).contains({"assistant_id": str(assistant_id)}))
-        .returning(col(Thread.thread_id))
-    )
-    thread_ids = [str(thread_id) for thread_id in deleted]
-    for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
-        await session.execute(
-            text(f"DELETE FROM {table} WHERE thread_id = ANY(:thread_ids)"),  # noqa: S608  one of three names
-            {"thread_ids": thread_ids},
-        )
+        await session.delete(await self.own(session, owner_id, assistant_id))
 
 
 def _version_of(assistant: Assistant, created_at: datetime | None = None) -> AssistantVersion:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,22 +22,17 @@ from project4_agent_api.schedules import next_time
 from project4_agent_api.schemas.crons import (
     CronCreate,
     CronFilter,
+    CronOptions,
     CronPatch,
     CronSearch,
-    CronSettings,
     ThreadCronCreate,
 )
 from project4_agent_api.searches import page_of
 from shared.errors import InvalidRequest, NotFound
-from shared.notifications import notify
 from shared.owner import LOCAL_OWNER_ID
 
-# Told when something may be due earlier than a worker believes.
-CHANNEL = "project4_crons"
-CHANGED = "changed"
-
 _AT_ONCE = 100  # that are made in one transaction
-_SOON = timedelta(seconds=1)
+_SOON = 1.0  # seconds
 _NO_SUCH_CRON = "There is no schedule with this id."
 # What a schedule says about itself; the rest of its payload is what its runs are made of.
 _OWN_FIELDS = {"assistant_id", "enabled", "end_time", "metadata", "on_run_completed", "schedule", "timezone"}
@@ -53,7 +48,7 @@ class DueRun:
         assistant_id: What is run.
         thread_id: On which thread; None for one of its own.
         fields: As in a request for a run: `input`, `config`, `context`, `webhook`, …
-        metadata: The run's.
+        metadata: The run's, with the schedule's id.
         on_completion: What becomes of a thread of its own; None where it has none.
     """
 
@@ -119,7 +114,6 @@ async def create_cron(
         updated_at=moment,
     )
     session.add(cron)
-    await notify(session, CHANNEL, CHANGED)
     return cron
 
 
@@ -162,7 +156,6 @@ async def update_cron(session: AsyncSession, owner_id: UUID, cron_id: UUID, body
     if body.model_fields_set & {"schedule", "timezone", "end_time", "enabled"}:
         # What was due while it was disabled, or by its old hours, is not made up for.
         cron.next_run_date = _due_after(cron.updated_at, cron.schedule, cron.timezone, cron.end_time)
-        await notify(session, CHANNEL, CHANGED)
     return cron
 
 
@@ -223,7 +216,7 @@ def _found(query: Select[Any], owner_id: UUID, assistants: Assistants, body: Cro
     return query
 
 
-def _given(body: CronSettings) -> Json:
+def _given(body: CronOptions) -> Json:
     return body.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
@@ -238,7 +231,7 @@ def _due_after(moment: datetime, schedule: str, timezone: str | None, end_time: 
     return None if due is None or (end_time is not None and due > end_time) else due
 
 
-async def fire_due(connection: AsyncConnection[Any], create_run: CreateRun) -> datetime | None:
+async def fire_due(connection: AsyncConnection[Any], create_run: CreateRun) -> float | None:
     """Make the runs that are due, each once, whoever else does the same: in one transaction with their next times.
 
     What was due several times while nobody looked is made once. A run that cannot be made is left out, and the log
@@ -249,7 +242,7 @@ async def fire_due(connection: AsyncConnection[Any], create_run: CreateRun) -> d
         create_run: Stores a run on the connection that it is given, in the transaction that is open there.
 
     Returns:
-        When to look again, by this process's clock; None if nothing is to come until `CHANNEL` says so.
+        After how many seconds to look again; None if nothing is to come until something is changed.
 
     Raises:
         psycopg.OperationalError: if the database is away, or the transaction gave way to another. Nothing was made.
@@ -263,13 +256,11 @@ async def fire_due(connection: AsyncConnection[Any], create_run: CreateRun) -> d
             await connection.execute(
                 "UPDATE crons SET next_run_date = %s WHERE cron_id = %s", (next_date, row["cron_id"])
             )
-    here = datetime.now(UTC)
     (times,) = await _rows(connection, _EARLIEST, ())
-    if times["left"] is None:
-        return None
-    left: timedelta = max(times["left"], timedelta())
-    # Another worker makes these now. Should it die at that, somebody has to look.
-    return here + (_SOON if not left and len(due) < _AT_ONCE else left)
+    seconds: float | None = times["seconds"]
+    if seconds is not None and seconds <= 0 and len(due) < _AT_ONCE:
+        return _SOON  # another worker makes these now; should it die at that, somebody has to look
+    return seconds
 
 
 _CLAIM = """
@@ -281,13 +272,15 @@ _CLAIM = """
     FROM crons WHERE enabled AND next_run_date <= statement_timestamp()
     ORDER BY next_run_date LIMIT %s FOR UPDATE OF crons SKIP LOCKED
 """
-_EARLIEST = "SELECT min(next_run_date) - statement_timestamp() AS left FROM crons WHERE enabled"
+_EARLIEST = """
+    SELECT extract(epoch FROM min(next_run_date) - statement_timestamp())::float8 AS seconds FROM crons WHERE enabled
+"""
 
 
 async def _fire(connection: AsyncConnection[Any], create_run: CreateRun, row: DictRow) -> None:
     fields = {name: value for name, value in row["payload"].items() if name not in _OWN_FIELDS}
-    if fields.get("context"):  # the same as `configurable`, of which a run has one
-        fields["config"] = {name: value for name, value in fields["config"].items() if name != "configurable"}
+    configurable = {name: value for name, value in fields["config"]["configurable"].items() if name != "cron_id"}
+    fields["config"] = fields["config"] | {"configurable": configurable}
     run = DueRun(
         cron_id=row["cron_id"],
         owner_id=row["owner_id"],

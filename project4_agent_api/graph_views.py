@@ -1,60 +1,50 @@
 """What can be told of a graph without running it: its picture, its schemas, its subgraphs."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Protocol, cast
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.pregel.protocol import PregelProtocol
-from langgraph_sdk.runtime import AccessContext
 from loguru import logger
 from pydantic import BaseModel, TypeAdapter, create_model
 
+from project4_agent_api.graphs import Graph, Graphs
 from project4_agent_api.models import Json
 from project4_agent_api.schemas.assistants import GraphSchemas
+from project4_agent_api.store import OwnedStore
 from shared.errors import InvalidRequest, ServiceError
-
-AnyGraph = Pregel[Any, Any, Any, Any]
-
-
-class Graphs(Protocol):
-    """The graphs of a service."""
-
-    def names(self) -> list[str]:
-        """How they are called."""
-
-    def description(self, name: str) -> str | None:
-        """Return what people are told of one of them."""
-
-    def open(
-        self, name: str, config: RunnableConfig, *, checkpointer: None, store: None, access_context: AccessContext
-    ) -> AbstractAsyncContextManager[AnyGraph]:
-        """Give one of them, for as long as the block runs; a factory makes it from the configuration."""
 
 
 @asynccontextmanager
-async def opened(graphs: Graphs, name: str, config: Json) -> AsyncIterator[AnyGraph]:
+async def opened(graphs: Graphs, graph_id: str, config: Json, store: OwnedStore) -> AsyncIterator[Graph]:
     """Give a graph that is only to be looked at.
+
+    Args:
+        graphs: Of the service.
+        graph_id: Which one.
+        config: An assistant's, which a factory may want to see.
+        store: What whoever looks remembers: likewise.
 
     Raises:
         InvalidRequest: if it cannot be made from this configuration.
     """
+    configurable = config.get("configurable", {}) | {"langgraph_auth_user_id": store.owner_id}
+    whole = cast("RunnableConfig", config | {"configurable": configurable})
     async with AsyncExitStack() as stack:
-        made = graphs.open(
-            name, cast("RunnableConfig", config), checkpointer=None, store=None, access_context="assistants.read"
-        )
+        made = graphs.open(graph_id, whole, checkpointer=None, store=store, access_context="assistants.read")
         try:
             graph = await stack.enter_async_context(made)
         except ServiceError:
             raise
         except Exception as error:
-            logger.opt(exception=error).warning("graph {} cannot be made", name)
+            logger.opt(exception=error).warning("graph {} cannot be made", graph_id)
             raise InvalidRequest("The graph cannot be made from this assistant's configuration.") from error
         yield graph
 
 
-async def drawn(graph: AnyGraph, depth: int | bool) -> Json:
+async def drawn(graph: Graph, depth: int | bool) -> Json:
     """Return nodes and edges.
 
     Args:
@@ -67,9 +57,7 @@ async def drawn(graph: AnyGraph, depth: int | bool) -> Json:
     return picture
 
 
-async def subgraphs(
-    graph: AnyGraph, namespace: str | None, *, recurse: bool
-) -> AsyncIterator[tuple[str, GraphSchemas]]:
+async def subgraphs(graph: Graph, namespace: str | None, *, recurse: bool) -> AsyncIterator[tuple[str, GraphSchemas]]:
     """Give the namespace and the schemas of each subgraph.
 
     Args:
@@ -98,7 +86,7 @@ def schemas(graph: PregelProtocol[Any, Any, Any, Any]) -> GraphSchemas:
     )
 
 
-def _state_schema(graph: AnyGraph) -> Json:
+def _state_schema(graph: Graph) -> Json:
     fields: dict[str, Any] = {}
     for name in graph.stream_channels_list:
         kind = getattr(graph.channels[name], "UpdateType", Any)

@@ -22,7 +22,7 @@ from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.history import redis_history
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
-from project4_agent_api.routes import api_keys, assistants, auth, runs, store, threads
+from project4_agent_api.routes import api_keys, assistants, auth, crons, runs, store, system, threads
 from project4_agent_api.settings import Settings
 from shared import health
 from shared.app import build_app
@@ -52,6 +52,8 @@ ROUTERS = [
     Locked(threads.router),
     Locked(runs.router),
     Locked(store.router),
+    Locked(crons.router),
+    system.router,
 ]
 RESOURCES = [
     *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here

@@ -87,6 +87,7 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
         waiting_redis=state.waiting_redis,
         subscriber=state.subscriber,
         engine=Engine(state.graphs, state.checkpoints, state.store, publisher, settings.run_timeout_seconds),
+        runs=state.runs,
     )
     async with publisher.running(), worker.working():
         yield

@@ -147,7 +147,7 @@ class OwnedStore(BaseStore):
 
     def __init__(self, shared: SharedStore, owner_id: UUID) -> None:
         self._shared = shared
-        self._owner = str(owner_id)
+        self.owner_id = str(owner_id)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Do operations on this owner's items. Raises what `SharedStore.abatch` does."""
@@ -160,9 +160,9 @@ class OwnedStore(BaseStore):
     def _scoped(self, op: Op) -> Op:
         match op:
             case GetOp() | PutOp():
-                return op._replace(namespace=(self._owner, *op.namespace))
+                return op._replace(namespace=(self.owner_id, *op.namespace))
             case SearchOp():
-                return op._replace(namespace_prefix=(self._owner, *op.namespace_prefix))
+                return op._replace(namespace_prefix=(self.owner_id, *op.namespace_prefix))
             case ListNamespacesOp():
                 return op._replace(
                     match_conditions=tuple(self._conditions(op.match_conditions or ())),
@@ -170,14 +170,14 @@ class OwnedStore(BaseStore):
                 )
 
     def _conditions(self, conditions: Iterable[MatchCondition]) -> Iterable[MatchCondition]:
-        yield MatchCondition("prefix", (self._owner,))
+        yield MatchCondition("prefix", (self.owner_id,))
         for condition in conditions:
             if condition.match_type == "prefix":
-                yield MatchCondition("prefix", (self._owner, *condition.path))
+                yield MatchCondition("prefix", (self.owner_id, *condition.path))
             else:
                 yield condition
                 # A wildcard at its beginning must not stand for the owner.
-                yield MatchCondition("prefix", (self._owner, *("*" for _ in condition.path)))
+                yield MatchCondition("prefix", (self.owner_id, *("*" for _ in condition.path)))
 
 
 def _shown(result: Result) -> Result:

@@ -166,6 +166,15 @@ class Threads:
             await queue.require_thread(connection, owner_id, thread_id)
             await queue.delete_threads(connection, [thread_id])
 
+    async def delete_of(self, owner_id: UUID, assistant_id: UUID) -> None:
+        """Delete the threads on which an assistant ran last."""
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                "SELECT thread_id FROM threads WHERE owner_id = %s AND metadata @> %s",
+                [owner_id, Jsonb({"assistant_id": str(assistant_id)})],
+            )
+            await queue.delete_threads(connection, [row["thread_id"] for row in await cursor.fetchall()])
+
     async def search(self, owner_id: UUID, search: ThreadSearch) -> list[Row]:
         """Return threads, and one more than the page has where there are more."""
         where, parameters = _condition(owner_id, search)

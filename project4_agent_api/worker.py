@@ -24,6 +24,7 @@ RESOURCES = [
     pool,
     resources.graphs,
     resources.channels,
+    resources.runs,
     resources.run_worker,
 ]
 

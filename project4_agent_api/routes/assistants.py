@@ -1,5 +1,7 @@
 """Assistants: create, find, change, go back to an earlier version, and look into the graph."""
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -8,8 +10,9 @@ from pydantic import Field
 
 from project4_agent_api import graph_views
 from project4_agent_api.assistants import Assistants
-from project4_agent_api.graph_views import Graphs
-from project4_agent_api.models import Assistant
+from project4_agent_api.graphs import Graph
+from project4_agent_api.routes.store import StoreDep
+from project4_agent_api.runs.service import RunsDep
 from project4_agent_api.schemas.assistants import (
     AssistantCreate,
     AssistantFilter,
@@ -24,7 +27,8 @@ from project4_agent_api.schemas.assistants import (
     VersionSearch,
 )
 from project4_agent_api.searches import cut, selected
-from shared.database import ReadSessionDep, SessionDep, SessionsDep
+from project4_agent_api.threads import ThreadsDep
+from shared.database import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import Conflict, DatabaseUnavailable, Forbidden, NotFound, documented
 from shared.owner import CurrentOwner
 
@@ -100,13 +104,21 @@ async def delete_assistant(
     assistant_id: UUID,
     owner_id: CurrentOwner,
     assistants: AssistantsDep,
-    session: SessionDep,
+    threads: ThreadsDep,
+    runs: RunsDep,
+    sessions: SessionsDep,
     delete_threads: Annotated[
         bool, Query(description="Whether the threads whose metadata has this `assistant_id` go too.")
     ] = False,
 ) -> None:
-    """Delete an assistant with its versions and schedules."""
-    await assistants.delete(session, owner_id, assistant_id, with_threads=delete_threads)
+    """Delete an assistant with its versions and schedules. Its runs that are not over are stopped."""
+    async with transaction(sessions) as session:
+        await assistants.own(session, owner_id, assistant_id)
+    if delete_threads:
+        await threads.delete_of(owner_id, assistant_id)
+    async with transaction(sessions) as session:
+        await assistants.delete(session, owner_id, assistant_id)
+    await runs.stop_of(owner_id, assistant_id)
 
 
 @router.post("/{assistant_id}/versions", responses=documented(NotFound))
@@ -134,65 +146,59 @@ async def set_latest_version(
     return AssistantRead.model_validate(await assistants.set_latest(session, owner_id, assistant_id, body.version))
 
 
-async def readable_assistant(
+@dataclass(frozen=True)
+class LookedAt:
+    """An assistant's graph, open."""
+
+    graph_id: str
+    graph: Graph
+
+
+async def looked_at(
     assistant_id: Annotated[str, Path(pattern=r"^[^\x00]*$", description="An id, or the name of a graph.")],
+    request: Request,
     owner_id: CurrentOwner,
     assistants: AssistantsDep,
-    session: ReadSessionDep,
-) -> Assistant:
-    """Return the assistant whose graph is to be looked at."""
-    assistant = await assistants.get(session, owner_id, assistants.id_of(assistant_id))
+    sessions: SessionsDep,
+    store: StoreDep,
+) -> AsyncIterator[LookedAt]:
+    """Open the graph of an assistant, as its settings have it."""
+    async with transaction(sessions) as session:
+        assistant = await assistants.get(session, owner_id, assistants.id_of(assistant_id))
     assistants.require_graph(assistant.graph_id)
-    return assistant
+    async with graph_views.opened(request.app.state.graphs, assistant.graph_id, assistant.config, store) as graph:
+        yield LookedAt(assistant.graph_id, graph)
 
 
-async def get_graphs(request: Request) -> Graphs:
-    """Return the app's graphs."""
-    graphs: Graphs = request.app.state.graphs
-    return graphs
-
-
-GraphsDep = Annotated[Graphs, Depends(get_graphs)]
 Depth = Annotated[int, Field(ge=1, le=100)] | Literal["true", "True", "false", "False"]
 
 
 @router.get("/{assistant_id}/graph", responses=documented(NotFound))
 async def draw_graph(
-    assistant: Annotated[Assistant, Depends(readable_assistant)],
-    graphs: GraphsDep,
+    of: Annotated[LookedAt, Depends(looked_at)],
     xray: Annotated[Depth, Query(description="Whether to look into subgraphs, or how deep.")] = "false",
 ) -> dict[str, list[dict[str, Any]]]:
     """Show nodes and edges."""
-    depth = xray if isinstance(xray, int) else xray.lower() == "true"
-    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
-        return await graph_views.drawn(graph, depth)
+    return await graph_views.drawn(of.graph, xray if isinstance(xray, int) else xray.lower() == "true")
 
 
 @router.get("/{assistant_id}/schemas", responses=documented(NotFound))
-async def show_schemas(
-    assistant: Annotated[Assistant, Depends(readable_assistant)], graphs: GraphsDep
-) -> AssistantSchemas:
+async def show_schemas(of: Annotated[LookedAt, Depends(looked_at)]) -> AssistantSchemas:
     """Show what goes into the graph and what comes out."""
-    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
-        return AssistantSchemas(graph_id=assistant.graph_id, **graph_views.schemas(graph).model_dump())
+    return AssistantSchemas(graph_id=of.graph_id, **graph_views.schemas(of.graph).model_dump())
 
 
 @router.get("/{assistant_id}/subgraphs", responses=documented(NotFound))
-async def show_subgraphs(
-    assistant: Annotated[Assistant, Depends(readable_assistant)], graphs: GraphsDep, recurse: bool = False
-) -> dict[str, GraphSchemas]:
+async def show_subgraphs(of: Annotated[LookedAt, Depends(looked_at)], recurse: bool = False) -> dict[str, GraphSchemas]:
     """Show what goes into each subgraph and what comes out."""
-    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
-        return {where: one async for where, one in graph_views.subgraphs(graph, None, recurse=recurse)}
+    return {where: one async for where, one in graph_views.subgraphs(of.graph, None, recurse=recurse)}
 
 
 @router.get("/{assistant_id}/subgraphs/{namespace}", responses=documented(NotFound))
 async def show_subgraph(
     namespace: Annotated[str, Path(description="Where it is, such as `outer|inner`.")],
-    assistant: Annotated[Assistant, Depends(readable_assistant)],
-    graphs: GraphsDep,
+    of: Annotated[LookedAt, Depends(looked_at)],
     recurse: bool = False,
 ) -> dict[str, GraphSchemas]:
     """Show what goes into one subgraph and what comes out; nothing where there is none."""
-    async with graph_views.opened(graphs, assistant.graph_id, assistant.config) as graph:
-        return {where: one async for where, one in graph_views.subgraphs(graph, namespace, recurse=recurse)}
+    return {where: one async for where, one in graph_views.subgraphs(of.graph, namespace, recurse=recurse)}

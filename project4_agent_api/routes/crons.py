@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 
 from project4_agent_api import crons
 from project4_agent_api.routes.assistants import AssistantsDep
+from project4_agent_api.runs.signals import say_due
 from project4_agent_api.schemas.crons import (
     CronCreate,
     CronFilter,
@@ -17,27 +18,39 @@ from project4_agent_api.schemas.crons import (
     ThreadCronCreate,
 )
 from project4_agent_api.searches import cut, selected
-from shared.database import ReadSessionDep, SessionDep
+from shared.database import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import DatabaseUnavailable, NotFound, documented
 from shared.owner import CurrentOwner
+from shared.redis import RedisDep
 
 router = APIRouter(tags=["crons"], responses=documented(DatabaseUnavailable, NotFound))
 
 
 @router.post("/runs/crons")
 async def create_cron(
-    body: CronCreate, owner_id: CurrentOwner, assistants: AssistantsDep, session: SessionDep
+    body: CronCreate, owner_id: CurrentOwner, assistants: AssistantsDep, sessions: SessionsDep, redis: RedisDep
 ) -> CronRead:
     """Have an assistant run again and again, each time on a thread of its own."""
-    return CronRead.model_validate(await crons.create_cron(session, owner_id, assistants, body))
+    async with transaction(sessions) as session:
+        cron = await crons.create_cron(session, owner_id, assistants, body)
+    await say_due(redis)
+    return CronRead.model_validate(cron)
 
 
 @router.post("/threads/{thread_id}/runs/crons")
 async def create_thread_cron(
-    thread_id: UUID, body: ThreadCronCreate, owner_id: CurrentOwner, assistants: AssistantsDep, session: SessionDep
+    thread_id: UUID,
+    body: ThreadCronCreate,
+    owner_id: CurrentOwner,
+    assistants: AssistantsDep,
+    sessions: SessionsDep,
+    redis: RedisDep,
 ) -> CronRead:
     """Have an assistant run on a thread again and again."""
-    return CronRead.model_validate(await crons.create_cron(session, owner_id, assistants, body, thread_id))
+    async with transaction(sessions) as session:
+        cron = await crons.create_cron(session, owner_id, assistants, body, thread_id)
+    await say_due(redis)
+    return CronRead.model_validate(cron)
 
 
 @router.post("/runs/crons/search", response_model=list[CronSelection], response_model_exclude_unset=True)  # type: ignore[valid-type]  # a model that was made at run time
@@ -64,9 +77,14 @@ async def get_cron(cron_id: UUID, owner_id: CurrentOwner, session: ReadSessionDe
 
 
 @router.patch("/runs/crons/{cron_id}")
-async def update_cron(cron_id: UUID, body: CronPatch, owner_id: CurrentOwner, session: SessionDep) -> CronRead:
+async def update_cron(
+    cron_id: UUID, body: CronPatch, owner_id: CurrentOwner, sessions: SessionsDep, redis: RedisDep
+) -> CronRead:
     """Change what is given."""
-    return CronRead.model_validate(await crons.update_cron(session, owner_id, cron_id, body))
+    async with transaction(sessions) as session:
+        cron = await crons.update_cron(session, owner_id, cron_id, body)
+    await say_due(redis)
+    return CronRead.model_validate(cron)
 
 
 @router.delete("/runs/crons/{cron_id}", status_code=204)

@@ -263,12 +263,10 @@ async def due_threads(connection: Connection, limit: int) -> list[UUID]:
 
 
 async def seconds_until_due(connection: Connection) -> float | None:
-    """Return after how many seconds a run falls due, or a schedule; None if none will."""
+    """Return after how many seconds a run falls due; None if none will."""
     cursor = await connection.execute("""
-        SELECT extract(epoch FROM least(
-            (SELECT min(due_at) FROM runs WHERE status = 'pending' AND due_at > now()),
-            (SELECT min(next_run_date) FROM crons WHERE enabled)
-        ) - now())::float8 AS seconds
+        SELECT extract(epoch FROM min(due_at) - now())::float8 AS seconds FROM runs
+        WHERE status = 'pending' AND due_at > now()
     """)
     row = await cursor.fetchone()
     return row["seconds"] if row else None

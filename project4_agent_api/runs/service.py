@@ -72,7 +72,7 @@ class Runs:
             DatabaseUnavailable: if the database is away.
         """
         async with connected(self.pool) as connection:
-            created = await queue.create_run(connection, await self._new_run(connection, asked))
+            created = await queue.create_run(connection, await self.new_run(connection, asked))
         await self.announce(asked.body.multitask_strategy or "enqueue", created.stopped)
         if asked.body.after_seconds:
             await signals.say_due(self.redis)
@@ -87,15 +87,18 @@ class Runs:
             The same as `create`.
         """
         async with connected(self.pool) as connection, connection.transaction():
-            rows = [
-                (await queue.create_run(connection, await self._new_run(connection, asked))).run for asked in wanted
-            ]
+            rows = [(await queue.create_run(connection, await self.new_run(connection, asked))).run for asked in wanted]
         await signals.wake(self.redis, *(asked.thread_id for asked in wanted))
         if any(asked.body.after_seconds for asked in wanted):
             await signals.say_due(self.redis)
         return rows
 
-    async def _new_run(self, connection: Connection, asked: Asked) -> NewRun:
+    async def new_run(self, connection: Connection, asked: Asked) -> NewRun:
+        """Put together how an assistant is to be run.
+
+        Raises:
+            InvalidRequest, NotFound: if there is no such assistant.
+        """
         body = asked.body
         assistant = await self.assistants.resolve(connection, asked.owner_id, body.assistant_id)
         given = body.config.model_dump(exclude_none=True) if body.config else {}
@@ -284,6 +287,11 @@ class Runs:
             NotFound: if there are none.
         """
         await self._stop("%(status)s IN (status, 'all')", {"owner": owner_id, "status": status}, action)
+
+    async def stop_of(self, owner_id: UUID, assistant_id: UUID) -> None:
+        """Stop the runs of an assistant that is gone, if there are any that are not over."""
+        with contextlib.suppress(NotFound):
+            await self._stop("assistant_id = %(id)s", {"owner": owner_id, "id": assistant_id}, "interrupt")
 
     async def _stop(self, condition: str, parameters: dict[str, Any], action: CancelAction) -> None:
         async with connected(self.pool) as connection, connection.transaction():

@@ -16,6 +16,8 @@ from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
 from project4_agent_api.runs.events import END, Subscriber, announce_end
 from project4_agent_api.runs.execution import DRAIN, LOST, ROLLBACK, Engine, Execution, Outcome
+from project4_agent_api.runs.scheduled import fire_schedules
+from project4_agent_api.runs.service import Runs
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
 from shared.background import in_background
@@ -36,6 +38,7 @@ class RunWorker:
         waiting_redis: A client whose answers may take for ever.
         subscriber: Hears what is said to all workers.
         engine: Executes.
+        runs: Makes those that are due by a schedule.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class RunWorker:
         waiting_redis: Redis,
         subscriber: Subscriber,
         engine: Engine,
+        runs: Runs,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -54,6 +58,7 @@ class RunWorker:
         self._waiting_redis = waiting_redis
         self._subscriber = subscriber
         self._engine = engine
+        self._runs = runs
         self._claim = uuid4()
         self._slots = asyncio.Semaphore(settings.worker_concurrency)
         self._executions: dict[UUID, Execution] = {}
@@ -218,9 +223,11 @@ class RunWorker:
             seconds: float | None = _BACK_OFF_SECONDS
             try:
                 await self._free_expired()
+                next_schedule = await fire_schedules(self._runs)
                 async with connected(self._pool) as connection:
                     threads = await queue.due_threads(connection, self._settings.worker_concurrency)
-                    seconds = await queue.seconds_until_due(connection)
+                    next_run = await queue.seconds_until_due(connection)
+                seconds = min((one for one in (next_schedule, next_run) if one is not None), default=None)
                 for thread_id in threads:
                     if not self._slots.locked():
                         await self._slots.acquire()

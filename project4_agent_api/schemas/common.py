@@ -16,7 +16,7 @@ _LARGEST = 2**31 - 1
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401  any JSON
-    """Refuse what JSON allows and PostgreSQL does not: NUL characters, halves of characters, infinite numbers."""
+    """Refuse what would not come back as it was: NUL characters, halves of characters, endless numbers."""
     left = [(value, 0)]
     while left:
         one, depth = left.pop()
@@ -27,6 +27,8 @@ def _storable(value: Any) -> Any:  # noqa: ANN401  any JSON
                 _text(one)
             case float() if not math.isfinite(one):
                 raise ValueError("numbers must be finite")
+            case int() if not -(2**63) <= one < 2**64:  # the serialisers' limits, and the clients'
+                raise ValueError("integers must have 64 bits, at most")
             case dict():
                 left += [(part, depth + 1) for pair in one.items() for part in pair]
             case list():
@@ -104,26 +106,3 @@ def selection(model: type[BaseModel]) -> type[BaseModel]:
         for name, field in model.model_fields.items()
     }
     return create_model(f"{model.__name__}Selection", __doc__=model.__doc__, **fields)
-
-
-def _web_address(address: str) -> str:
-    if not address.startswith(("http://", "https://")):
-        raise ValueError("must be an http:// or https:// address")
-    return address
-
-
-StreamMode = Literal[
-    "values",
-    "messages",
-    "messages-tuple",
-    "updates",
-    "events",
-    "tasks",
-    "checkpoints",
-    "debug",
-    "custom",
-]
-Durability = Literal["sync", "async", "exit"]
-MultitaskStrategy = Literal["reject", "interrupt", "rollback", "enqueue"]
-Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=100)]
-Webhook = Annotated[str, Field(max_length=2000), WITHOUT_NUL, AfterValidator(_web_address)]

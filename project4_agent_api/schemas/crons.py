@@ -7,21 +7,8 @@ from uuid import UUID
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from project4_agent_api.schedules import checked_schedule, checked_timezone
-from project4_agent_api.schemas.common import (
-    AnyJson,
-    Context,
-    Durability,
-    GraphConfig,
-    JsonObject,
-    Metadata,
-    MultitaskStrategy,
-    Name,
-    Nodes,
-    Search,
-    StreamMode,
-    Webhook,
-    selection,
-)
+from project4_agent_api.schemas.common import JsonObject, Search, selection
+from project4_agent_api.schemas.runs import AssistantName, MultitaskStrategy, RunOptions
 from shared.schemas import RequestBody
 
 
@@ -42,40 +29,21 @@ Timezone = Annotated[
     Field(max_length=100, description="Where its hours are meant; UTC where it is null.", examples=["Europe/Berlin"]),
     AfterValidator(checked_timezone),
 ]
-AssistantOrGraph = Annotated[Name, Field(description="An assistant's id, or the name of a graph.")]
 WhatBecomes = Literal["delete", "keep"]
 
 
-class CronSettings(RequestBody):
+class CronOptions(RunOptions):
     """How its runs are made, and until when."""
 
     timezone: Timezone | None = None
     end_time: Moment | None = Field(default=None, description="After which it is not due any more.")
     enabled: bool | None = None
-    input: AnyJson = Field(default=None, description="What the graph is given.")
-    metadata: Metadata | None = None
-    config: GraphConfig | None = None
-    context: Context | None = None
-    webhook: Webhook | None = Field(default=None, description="Told of each run that has ended.")
-    interrupt_before: Nodes | None = Field(default=None, description="Stop before these nodes; `*` is every one.")
-    interrupt_after: Nodes | None = Field(default=None, description="Stop after these nodes; `*` is every one.")
-    stream_mode: StreamMode | Annotated[list[StreamMode], Field(min_length=1, max_length=20)] | None = None
-    stream_subgraphs: bool | None = None
-    stream_resumable: bool | None = None
-    durability: Durability | None = None
-
-    @model_validator(mode="after")
-    def _one_form_of_context(self) -> Self:
-        if self.context and self.config and self.config.configurable:
-            raise ValueError("give either config.configurable or context: they are the same, and context is the newer")
-        return self
 
 
-class _NewCron(CronSettings):
-    assistant_id: AssistantOrGraph
+class _NewCron(CronOptions):
+    assistant_id: AssistantName
     schedule: Schedule
     multitask_strategy: MultitaskStrategy | None = None
-    checkpoint_during: bool | None = Field(default=None, deprecated="Use `durability`.")
 
 
 class ThreadCronCreate(_NewCron):
@@ -90,7 +58,7 @@ class CronCreate(_NewCron):
     )
 
 
-class CronPatch(CronSettings):
+class CronPatch(CronOptions):
     """What is to change."""
 
     schedule: Schedule | None = None
@@ -106,7 +74,7 @@ class CronPatch(CronSettings):
 class CronFilter(RequestBody):
     """Which schedules."""
 
-    assistant_id: AssistantOrGraph | None = None
+    assistant_id: AssistantName | None = None
     thread_id: Annotated[UUID, Field(strict=False)] | None = None
     metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
 

@@ -69,10 +69,9 @@ class CommandBody(RequestBody):
     resume: AnyJson = None
 
 
-class RunSettings(RequestBody):
+class RunOptions(RequestBody):
     """How a graph is to be executed: what runs and schedules have in common."""
 
-    assistant_id: AssistantName
     input: AnyJson = None
     config: GraphConfig | None = None
     context: Context | None = None
@@ -104,9 +103,10 @@ class RunSettings(RequestBody):
         return self.durability or ("exit" if self.checkpoint_during is False else "async")
 
 
-class RunCreate(RunSettings):
+class RunCreate(RunOptions):
     """A run to be made."""
 
+    assistant_id: AssistantName
     command: CommandBody | None = None
     checkpoint: Checkpoint | None = Field(default=None, description="Where in the thread's history it begins.")
     checkpoint_id: CheckpointId | None = Field(default=None, description="The same, of the thread's own graph.")

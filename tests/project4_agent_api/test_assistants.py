@@ -16,7 +16,7 @@ from langgraph_sdk.errors import APIStatusError
 from project4_agent_api.assistants import Assistants, built_in_id
 from project4_agent_api.settings import Settings
 from shared.database import create_engine, create_sessions
-from shared.errors import NotFound
+from shared.errors import InvalidRequest, NotFound
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.running import running
 
@@ -224,6 +224,32 @@ async def test_an_assistant_is_deleted(alice: LangGraphClient, database_url: str
         assert connection.execute("SELECT count(*) FROM threads").fetchone() == (2,)
 
 
+async def test_the_runs_of_an_assistant_end_with_it(alice: LangGraphClient, database_url: str) -> None:
+    of, other = [(await alice.assistants.create("echo"))["assistant_id"] for _ in range(2)]
+    with psycopg.connect(database_url) as connection:
+        for assistant_id, status in ((of, "pending"), (of, "running"), (of, "success"), (other, "pending")):
+            thread_id = uuid4()
+            connection.execute(
+                "INSERT INTO threads VALUES (%s, %s, 'busy', '{}', '{}', null, '{}', null, null, null, null,"
+                " now(), now(), now())",
+                (thread_id, ALICE),
+            )
+            connection.execute(
+                "INSERT INTO runs VALUES (gen_random_uuid(), %s, %s, %s, %s, '{}', '{}', 'enqueue', null, 1, null,"
+                " null, null, null, now(), now(), now())",
+                (thread_id, assistant_id, ALICE, status),
+            )
+
+    await alice.assistants.delete(of)
+
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT assistant_id::text, status, cancel FROM runs").fetchall()
+    assert sorted(rows, key=str) == sorted(
+        [(of, "interrupted", None), (of, "running", "interrupt"), (of, "success", None), (other, "pending", None)],
+        key=str,
+    )
+
+
 async def test_an_assistants_threads_go_with_it_where_that_is_wished(alice: LangGraphClient, database_url: str) -> None:
     of = (await alice.assistants.create("echo"))["assistant_id"]
     mine, other, bobs = uuid4(), uuid4(), uuid4()
@@ -378,9 +404,11 @@ async def test_a_run_names_an_assistant_by_its_id_or_by_its_graph(alice: LangGra
         row = await known.resolve(connection, ALICE, mine["assistant_id"])
         assert (row.assistant_id, row.graph_id) == (UUID(mine["assistant_id"]), "coloured")
         assert (row.context, row.metadata, row.version) == ({"colour": "red"}, {"a": 1}, 1)
-        for owner, wanted in ((BOB, mine["assistant_id"]), (ALICE, "nope"), (ALICE, str(uuid4())), (ALICE, "echo")):
+        for owner, wanted in ((BOB, mine["assistant_id"]), (ALICE, str(uuid4()))):
             with pytest.raises(NotFound):
                 await known.resolve(connection, owner, wanted)
+        with pytest.raises(InvalidRequest):
+            await known.resolve(connection, ALICE, "echo")
         with pytest.raises(NotFound, match="no graph with this name"):
             await known.resolve(connection, ALICE, gone["assistant_id"])
 
@@ -422,7 +450,7 @@ async def test_what_cannot_be_is_refused(http: httpx2.AsyncClient, body: dict[st
     [
         ("/assistants/echo", 422),
         (f"/assistants/{uuid4()}", 404),
-        ("/assistants/nope/graph", 404),
+        ("/assistants/nope/graph", 422),
         ("/assistants/echo/graph?xray=0", 422),
         ("/assistants/echo/graph?xray=much", 422),
         ("/assistants/%00/graph", 422),

@@ -14,17 +14,20 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from psycopg_pool import AsyncConnectionPool
 from typing_extensions import TypedDict
 
 from project3_rag_docs import main as stage3
 from project3_rag_docs.embedding import embedding_model
+from project4_agent_api import resources
 from project4_agent_api.assistants import Assistants
+from project4_agent_api.checkpoints import Checkpoints
+from project4_agent_api.postgres import pool
 from project4_agent_api.routes import assistants, crons, store, system
 from project4_agent_api.settings import Settings
-from project4_agent_api.store import SharedStore
+from project4_agent_api.store import OwnedStore, SharedStore
 from shared.app import build_app
-from shared.database import database, plain_address
+from shared.database import database
+from shared.redis import redis
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
 
@@ -61,7 +64,9 @@ class RealGraphs:
     async def open(
         self, name: str, config: dict[str, Any], *, checkpointer: object, store: object, access_context: str
     ) -> AsyncIterator[Any]:
-        assert (checkpointer, store, access_context) == (None, None, "assistants.read")
+        assert (checkpointer, access_context) == (None, "assistants.read")
+        assert isinstance(store, OwnedStore)
+        assert config["configurable"]["langgraph_auth_user_id"] == store.owner_id
         if name == "shaped":
             shape = config.get("configurable", {}).get("shape", "round")
             assert shape != "impossible"
@@ -72,24 +77,12 @@ class RealGraphs:
 
 @asynccontextmanager
 async def graphs(app: FastAPI) -> AsyncIterator[None]:
-    app.state.graphs = RealGraphs()
-    app.state.assistants = Assistants({name: app.state.graphs.description(name) for name in app.state.graphs.names()})
+    state = app.state
+    state.graphs = RealGraphs()
+    state.assistants = Assistants({name: state.graphs.description(name) for name in state.graphs.names()})
+    state.checkpoints = Checkpoints(state.pool)
+    state.store = SharedStore(state.pool, state.settings, embedding_model(state.settings, state.model_http))
     yield
-
-
-@asynccontextmanager
-async def shared_store(app: FastAPI) -> AsyncIterator[None]:
-    settings: Settings = app.state.settings
-    embeddings = embedding_model(settings, app.state.model_http)
-    async with pool_of(settings) as pool:
-        app.state.store = SharedStore(pool, settings, embeddings)
-        yield
-
-
-def pool_of(settings: Settings) -> AsyncConnectionPool:
-    return AsyncConnectionPool(
-        plain_address(settings), min_size=1, max_size=8, open=False, timeout=3, kwargs={"autocommit": True}
-    )
 
 
 async def by_header(request: Request) -> None:
@@ -105,7 +98,7 @@ def create_parts(settings: Settings) -> FastAPI:
         title="Parts",
         description="Parts of stage 4.",
         routers=[system.router, locked],
-        resources=[stage3.RESOURCES[0], database, graphs, shared_store],
+        resources=[stage3.RESOURCES[0], database, redis, pool, graphs, resources.channels, resources.runs],
         panels=[],
     )
 

@@ -1,0 +1,46 @@
+"""The runs that schedules make: stored together with the time at which they are due next."""
+
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from project4_agent_api.crons import DueRun, fire_due
+from project4_agent_api.postgres import Row, connected
+from project4_agent_api.runs import queue, signals
+from project4_agent_api.runs.service import Runs, ask_for
+from project4_agent_api.schemas.runs import RunCreate, StatelessRunCreate
+
+
+async def fire_schedules(runs: Runs) -> float | None:
+    """Make the runs that are due by a schedule, and wake workers.
+
+    Returns:
+        After how many seconds to look again; None if nothing is to come until something is changed.
+
+    Raises:
+        DatabaseUnavailable: if the database is away. Nothing was made.
+    """
+    threads: list[UUID] = []
+    stopped: list[tuple[str, list[Row]]] = []
+
+    async def create(connection: AsyncConnection[Any], due: DueRun) -> None:
+        asked = ask_for(_request(due), due.owner_id, due.thread_id, None)
+        created = await queue.create_run(connection, await runs.new_run(connection, asked))
+        threads.append(asked.thread_id)
+        stopped.append((asked.body.multitask_strategy or "enqueue", created.stopped))
+
+    async with connected(runs.pool) as connection:
+        seconds = await fire_due(connection, create)
+    for strategy, others in stopped:
+        await runs.announce(strategy, others)
+    if threads:
+        await signals.wake(runs.redis, *threads)
+    return seconds
+
+
+def _request(due: DueRun) -> RunCreate:
+    fields = due.fields | {"assistant_id": str(due.assistant_id), "metadata": due.metadata}
+    if due.thread_id:
+        return RunCreate.model_validate(fields)
+    return StatelessRunCreate.model_validate(fields | {"on_completion": due.on_completion})
