@@ -22,7 +22,7 @@ from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.history import redis_history
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
-from project4_agent_api.routes import api_keys, assistants, auth, crons, runs, store, system, threads
+from project4_agent_api.routes import api_keys, assistants, auth, crons, protocol, runs, store, system, threads
 from project4_agent_api.settings import Settings
 from shared import health
 from shared.app import build_app
@@ -51,6 +51,7 @@ ROUTERS = [
     Locked(assistants.router),
     Locked(threads.router),
     Locked(runs.router),
+    Locked(protocol.router),
     Locked(store.router),
     Locked(crons.router),
     system.router,

@@ -78,11 +78,19 @@ def end_of(run_id: UUID) -> str:
     return f"run:{run_id}:end"
 
 
-async def announce_end(redis: Redis, run_id: UUID, attempt: int, data: bytes, kept_seconds: int) -> None:
+def thread_of(thread_id: UUID) -> str:
+    """Return the channel on which it is said that a run of a thread has begun, or has ended without a beginning."""
+    return f"thread:{thread_id}"
+
+
+async def announce_end(
+    redis: Redis, thread_id: UUID, run_id: UUID, attempt: int, data: bytes, kept_seconds: int
+) -> None:
     """Say the end of a run that no worker is at.
 
     Args:
         redis: A client. Where it is away nothing is said: whoever waits asks the database when it is back.
+        thread_id: Its thread.
         run_id: Which run.
         attempt: A number that no worker has written events with.
         data: How it ended.
@@ -94,6 +102,7 @@ async def announce_end(redis: Redis, run_id: UUID, attempt: int, data: bytes, ke
     pipeline.publish(key, entry)
     pipeline.expire(key, kept_seconds)
     pipeline.publish(end_of(run_id), data)
+    pipeline.publish(thread_of(thread_id), str(run_id))
     with contextlib.suppress(*REDIS_AWAY):
         await pipeline.execute(raise_on_error=False)
 
@@ -113,7 +122,8 @@ def unpack(entry: bytes) -> Iterator[Event]:
 class RunPublisher:
     """Takes the events of one attempt at a run."""
 
-    def __init__(self, publisher: "Publisher", run_id: UUID, attempt: int) -> None:
+    def __init__(self, publisher: "Publisher", thread_id: UUID, run_id: UUID, attempt: int) -> None:
+        self.thread_id = thread_id
         self.run_id = run_id
         self.attempt = attempt
         self.last = 0
@@ -151,9 +161,9 @@ class Publisher:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def of(self, run_id: UUID, attempt: int) -> RunPublisher:
-        """Return what takes the events of an attempt at a run."""
-        return RunPublisher(self, run_id, attempt)
+    def of(self, thread_id: UUID, run_id: UUID, attempt: int) -> RunPublisher:
+        """Return what takes the events of an attempt at a run of a thread."""
+        return RunPublisher(self, thread_id, run_id, attempt)
 
     def add(self, run: RunPublisher, size: int) -> None:
         """Note that a run has something to be written."""
@@ -209,6 +219,8 @@ class Publisher:
             last = EventId(run.attempt, first + len(events) - 1)
             pipeline.xadd(key, {"e": entry}, id=str(last), maxlen=_MOST_ENTRIES, approximate=True)
             pipeline.publish(key, entry)
+            if first == 1:
+                pipeline.publish(thread_of(run.thread_id), str(run.run_id))
             name, data = events[-1]
             pipeline.expire(key, self._kept if name == END else self._longest)
             if name == END:

@@ -18,6 +18,7 @@ from project4_agent_api.checkpoints import Checkpoints, Claim, ClaimLost, RunChe
 from project4_agent_api.graphs import Graphs
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Row
+from project4_agent_api.protocol.frames import ProtocolEvents
 from project4_agent_api.runs.events import Publisher, RunPublisher
 from project4_agent_api.runs.graph_events import GraphEvents
 from project4_agent_api.runs.queue import Ending
@@ -78,8 +79,12 @@ class Execution:
         self._control = RunControl()
         self._stopping = asyncio.Event()
         self._graph: Pregel[Any, Any, Any, Any] | None = None
-        self._events = GraphEvents(self._kwargs["stream_mode"], subgraphs=self._kwargs["subgraphs"])
-        self.publisher: RunPublisher = engine.publisher.of(run["run_id"], run["attempt"])
+        self._events = (
+            ProtocolEvents(run)
+            if self._kwargs.get("protocol")
+            else GraphEvents(self._kwargs["stream_mode"], subgraphs=self._kwargs["subgraphs"])
+        )
+        self.publisher: RunPublisher = engine.publisher.of(run["thread_id"], run["run_id"], run["attempt"])
         self.stop_reason: str | None = None
         self.over = False
 
@@ -110,6 +115,12 @@ class Execution:
             self.stop_reason = LOST
         self.over = True
         return await self._outcome(error, in_time=work.done() and not work.cancelled())
+
+    def ask(self, outcome: Outcome) -> None:
+        """Send the questions that wait for an answer, where the run is streamed so, now that they can be answered."""
+        if isinstance(self._events, ProtocolEvents) and outcome.ending and outcome.ending.interrupts:
+            for name, data in self._events.questions(outcome.ending.interrupts):
+                self.publisher.put(name, dumps(data))
 
     async def state_before(self) -> Ending:
         """Say what the thread is like when the checkpoints of this run are forgotten."""

@@ -186,7 +186,7 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
     return stopped
 
 
-CLAIMED = "run_id, claim, thread_id, owner_id, kwargs, metadata, request_id, attempt, cancel"
+CLAIMED = "run_id, claim, thread_id, owner_id, kwargs, metadata, request_id, attempt, updated_at, cancel"
 
 
 async def claim_next(connection: Connection, thread_id: UUID, claim: UUID, lease_seconds: float) -> Row | None:

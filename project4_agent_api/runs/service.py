@@ -17,7 +17,7 @@ from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
 from project4_agent_api.runs.events import START, Event, EventId, Listener, Subscriber, announce_end, end_of, stream_of
 from project4_agent_api.runs.queue import NO_SUCH_RUN, SHOWN, NewRun
-from project4_agent_api.schemas.runs import CancelAction, RunCreate, StatelessRunCreate
+from project4_agent_api.schemas.runs import CancelAction, ProtocolRun, RunCreate, StatelessRunCreate
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 
@@ -129,6 +129,7 @@ class Runs:
                 "config": assistant.config | given | {"configurable": configurable},
                 "context": context,
                 "stream_mode": body.modes(),
+                "protocol": isinstance(body, ProtocolRun),
                 "interrupt_before": body.interrupt_before,
                 "interrupt_after": body.interrupt_after,
                 "webhook": body.webhook,
@@ -152,7 +153,9 @@ class Runs:
                 await signals.say_stop(self.redis, run["run_id"], action)
             else:
                 end = f"{action}\n{{}}".encode()
-                await announce_end(self.redis, run["run_id"], run["attempt"] + 1, end, self.kept_seconds)
+                await announce_end(
+                    self.redis, run["thread_id"], run["run_id"], run["attempt"] + 1, end, self.kept_seconds
+                )
 
     @asynccontextmanager
     async def hearing_end(self, run_id: UUID) -> AsyncIterator[Listener]:
@@ -230,6 +233,36 @@ class Runs:
         if row is None:
             raise NotFound(NO_SUCH_RUN)
         return row
+
+    async def begun(self, owner_id: UUID, thread_id: UUID, seen: Sequence[UUID] = ()) -> list[Row]:
+        """Return the runs of a thread that have begun, or ended without a beginning, in the order of their execution.
+
+        Args:
+            owner_id: Whose it is.
+            thread_id: Which thread. One that is not there has none.
+            seen: Runs that are left out.
+
+        Returns:
+            `run_id`, `status`, `created_at`, `updated_at`, `graph_id` and `protocol` (whether it streams so) of each.
+            Of the runs whose events are not kept any more, only the newest.
+        """
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                """
+                SELECT run_id, status, created_at, updated_at, metadata ->> 'graph_id' AS graph_id,
+                    kwargs -> 'protocol' = 'true' AS protocol
+                FROM (
+                    SELECT *, row_number() OVER (ORDER BY due_at DESC, run_id DESC) = 1 AS newest
+                    FROM runs WHERE thread_id = %(thread)s AND owner_id = %(owner)s AND status <> 'pending'
+                ) AS begun
+                WHERE run_id <> ALL(%(seen)s) AND (
+                    newest OR status = 'running' OR updated_at > now() - make_interval(secs => %(kept)s)
+                )
+                ORDER BY due_at, run_id
+                """,
+                {"thread": thread_id, "owner": owner_id, "seen": list(seen), "kept": self.kept_seconds},
+            )
+            return await cursor.fetchall()
 
     async def list(self, owner_id: UUID, thread_id: UUID, *, limit: int, offset: int, status: str | None) -> list[Row]:
         """Return a thread's runs, newest first.

@@ -173,6 +173,7 @@ class RunWorker:
             status = outcome.ending.status
             mine = await queue.finish_run(connection, run_id, self._claim, outcome.ending)
         if mine:  # only now: whoever hears it finds it stored
+            execution.ask(outcome)
             execution.publisher.put(END, f"{status}\n".encode() + outcome.result)
 
     async def _keep_leases(self) -> None:
@@ -248,5 +249,10 @@ class RunWorker:
             if run["status"] == RunStatus.ERROR:
                 end = b"error\n" + dumps({"__error__": run["error"]})
                 await announce_end(
-                    self._redis, run["run_id"], run["attempt"] + 1, end, self._settings.run_events_seconds
+                    self._redis,
+                    run["thread_id"],
+                    run["run_id"],
+                    run["attempt"] + 1,
+                    end,
+                    self._settings.run_events_seconds,
                 )

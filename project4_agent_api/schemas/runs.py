@@ -146,6 +146,14 @@ class StatelessRunCreate(RunCreate):
         return self
 
 
+class ProtocolRun(RunCreate):
+    """A run that a command of the streaming protocol asks for. It is streamed in all of the protocol's kinds."""
+
+    def modes(self) -> list[str]:
+        """Return what the protocol streams."""
+        return ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
+
+
 class RunRead(BaseModel):
     """A run, as shown."""
 

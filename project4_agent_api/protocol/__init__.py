@@ -1,0 +1,1 @@
+"""LangGraph's streaming protocol: commands to a thread, and one stream of all that happens on it."""
