@@ -102,9 +102,15 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def encoded(event: Event) -> bytes:
+def encode(name: str, data: bytes, id_: str | None) -> bytes:
     """Return an event as it is sent. JSON has no line breaks of its own."""
-    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (event.name.encode(), event.data, str(event.id).encode())
+    last = b"id: %b\r\n\r\n" % id_.encode() if id_ else b"\r\n"
+    return b"event: %b\r\ndata: %b\r\n%b" % (name.encode(), data, last)
+
+
+def encoded(event: Event) -> bytes:
+    """Return an event of a run as it is sent."""
+    return encode(event.name, event.data, str(event.id))
 
 
 def _error_event(error: ServiceError, request_id: str | None) -> bytes:

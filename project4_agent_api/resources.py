@@ -59,7 +59,7 @@ async def channels(app: FastAPI) -> AsyncIterator[None]:
 async def runs(app: FastAPI) -> AsyncIterator[None]:
     """Put threads and their runs on `app.state`."""
     state = app.state
-    state.threads = Threads(state.pool, state.checkpoints, state.graphs, state.store)
+    state.threads = Threads(state.pool, state.checkpoints, state.graphs, state.store, state.redis)
     state.runs = Runs(
         pool=state.pool,
         redis=state.redis,

@@ -1,5 +1,6 @@
 """Threads in the database, and their states: the work behind the routes, without HTTP."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot, StateUpdate
 from loguru import logger
 from psycopg.types.json import Jsonb
+from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.checkpoints import Checkpoints
@@ -19,6 +21,7 @@ from project4_agent_api.graphs import Graph, Graphs
 from project4_agent_api.models import ThreadStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue
+from project4_agent_api.runs.events import thread_of
 from project4_agent_api.runs.execution import command_of
 from project4_agent_api.runs.queue import NO_SUCH_THREAD
 from project4_agent_api.schemas import threads as schemas
@@ -37,7 +40,9 @@ from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of, thread_state_of
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, InvalidRequest, NotFound, ServiceError
+from shared.redis import REDIS_AWAY
 
+STATE_CHANGED = b"state"  # said on a thread's channel when its state was changed from outside a run
 SHOWN = (
     "thread_id, created_at, updated_at, state_updated_at, metadata, config, status, values, interrupts, error,"
     " ttl_strategy, ttl_minutes, expires_at"
@@ -65,12 +70,14 @@ class Threads:
         checkpoints: Where their states are.
         graphs: What reads and writes these.
         store: Given to graphs.
+        redis: For what is said.
     """
 
     pool: Pool
     checkpoints: Checkpoints
     graphs: Graphs
     store: SharedStore
+    redis: Redis
 
     async def create(self, owner_id: UUID, body: ThreadCreate) -> Row:
         """Store a thread; or find the one that has the id, where that is wanted.
@@ -320,6 +327,8 @@ class Threads:
                     self._config(thread_id, checkpoint, row["metadata"]), change.values, as_node=change.as_node
                 )
         await self.refresh(owner_id, thread_id)
+        with contextlib.suppress(*REDIS_AWAY):
+            await self.redis.publish(thread_of(thread_id), STATE_CHANGED)
         return changed
 
     async def refresh(self, owner_id: UUID, thread_id: UUID) -> None:

@@ -1,14 +1,18 @@
 """Threads: make, find, change, copy, delete; read and write their states."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 
+from project4_agent_api.live import event_stream
 from project4_agent_api.postgres import Row
+from project4_agent_api.runs.events import thread_of
+from project4_agent_api.runs.service import RunsDep
+from project4_agent_api.runs.thread_events import RUN_MODES, Place, ThreadEvents
 from project4_agent_api.schemas.runs import Checkpoint, CheckpointId
 from project4_agent_api.schemas.threads import (
     HistoryQuery,
@@ -29,12 +33,16 @@ from project4_agent_api.searches import cut
 from project4_agent_api.thread_states import checkpoint_of
 from project4_agent_api.threads import ThreadsDep
 from project4_agent_api.wire import JsonResponse
-from shared.errors import Conflict, DatabaseUnavailable, NotFound, documented
+from shared.errors import Conflict, DatabaseUnavailable, NotFound, RedisUnavailable, documented
 from shared.owner import CurrentOwner
 
 router = APIRouter(prefix="/threads", tags=["threads"], responses=documented(DatabaseUnavailable))
 
 ThreadId = Annotated[UUID, Path(description="The thread's id.")]
+_EXAMPLE_STREAM = (
+    'event: metadata\r\ndata: {"run_id":"0197…","attempt":1}\r\nid: 0197…/1-1\r\n\r\n'
+    'event: metadata\r\ndata: {"status":"run_done","run_id":"0197…"}\r\nid: 0197…/end\r\n\r\n'
+)
 _TTL = ("ttl_strategy", "ttl_minutes", "expires_at")
 
 
@@ -224,3 +232,64 @@ async def get_history(
 ) -> Response:
     """List the states that a thread has had, the newest first."""
     return JsonResponse(await threads.history(owner_id, thread_id, HistoryQuery(limit=limit, before=before)))
+
+
+ThreadMode = Literal["run_modes", "lifecycle", "state_update"]
+
+
+async def place_to_begin(
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            pattern=r"^(-|[0-9a-fA-F-]{36}/(end|\d{1,5}-\d{1,18}))$",
+            description="Give what came after it; `-` for all that is kept.",
+        ),
+    ] = None,
+) -> Place | Literal["-"] | None:
+    """Read where a reader of a thread begins.
+
+    Raises:
+        RequestValidationError: if it is no id of such an event.
+    """
+    if last_event_id is None:
+        return None
+    if last_event_id == "-":
+        return "-"
+    try:
+        return Place.parse(last_event_id)
+    except ValueError:
+        wrong = {"type": "value_error", "loc": ("header", "Last-Event-ID"), "msg": "is no id of such an event"}
+        raise RequestValidationError([wrong]) from None
+
+
+async def watched(
+    thread_id: ThreadId,
+    owner_id: CurrentOwner,
+    threads: ThreadsDep,
+    runs: RunsDep,
+    stream_mode: Annotated[
+        list[ThreadMode] | None, Query(description="`run_modes` if not given: all events of its runs.")
+    ] = None,
+) -> AsyncIterator[ThreadEvents]:
+    """Listen to a thread before anything of it is read, so that nothing is missed."""
+    async with runs.subscriber.listen(thread_of(thread_id)) as listener:
+        await threads.get(owner_id, thread_id)
+        begun = await runs.begun(owner_id, thread_id)
+        modes = frozenset[str](stream_mode or (RUN_MODES,))
+        yield ThreadEvents(runs, threads, owner_id, thread_id, listener, modes, begun)
+
+
+@router.get(
+    "/{thread_id}/stream",
+    response_class=Response,
+    responses=documented(NotFound, RedisUnavailable, DatabaseUnavailable)
+    | {200: {"content": {"text/event-stream": {"example": _EXAMPLE_STREAM}}}},
+)
+async def stream_thread(
+    thread: Annotated[ThreadEvents, Depends(watched)],
+    place: Annotated[Place | Literal["-"] | None, Depends(place_to_begin)],
+) -> Response:
+    """Read what happens on a thread, whoever starts it, until you go away."""
+    after = place if isinstance(place, Place) else None
+    return event_stream(thread.events(after, all_kept=place == "-"), {})
