@@ -1,4 +1,4 @@
-"""When something is due again: the five fields of cron, read in a time zone."""
+"""When something is due again: the five fields of cron, and seconds as a sixth at the end, read in a time zone."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,9 +23,11 @@ def checked_schedule(schedule: str) -> str:
     Raises:
         ValueError: if it does not, or names a day that there never is.
     """
-    fields = _fields(schedule)
-    if len(fields) != 5:
-        raise ValueError("must have five fields (minute, hour, day of the month, month, day of the week) or be @daily")
+    if len(_fields(schedule)) not in {5, 6}:
+        raise ValueError(
+            "must have five fields (minute, hour, day of the month, month, day of the week), or six with the second at"
+            " the end, or be @daily"
+        )
     if next_time(schedule, None, datetime(2024, 1, 1, tzinfo=UTC)) is None:
         raise ValueError("is never due")
     return schedule
@@ -54,7 +56,7 @@ def next_time(schedule: str, timezone: str | None, after: datetime) -> datetime 
     comes twice is due once. What is due every hour or oftener goes by what has passed.
 
     Args:
-        schedule: Five fields, or a nickname.
+        schedule: Five or six fields, or a nickname.
         timezone: Where its hours are meant; None for UTC.
         after: The answer is later than this, in UTC.
 
@@ -75,6 +77,8 @@ def next_time(schedule: str, timezone: str | None, after: datetime) -> datetime 
 
 
 def _fields(schedule: str) -> list[str]:
+    """Return the fields as the library wants them: where there is one of seconds, at the beginning."""
     fields = _NICKNAMES.get(schedule.strip().lower(), schedule).split()
     # Some write ? for the day that does not matter.
-    return ["*" if place in {2, 4} and field == "?" else field for place, field in enumerate(fields)]
+    fields = ["*" if place in {2, 4} and field == "?" else field for place, field in enumerate(fields)]
+    return [fields[5], *fields[:5]] if len(fields) == 6 else fields

@@ -20,7 +20,9 @@ Moment = Annotated[datetime, Field(strict=False), AfterValidator(_with_zone)]
 Schedule = Annotated[
     str,
     Field(
-        max_length=200, description="Minute, hour, day of the month, month, day of the week.", examples=["0 9 * * 1"]
+        max_length=200,
+        description="Minute, hour, day of the month, month, day of the week; and second, if there is a sixth field.",
+        examples=["0 9 * * 1"],
     ),
     AfterValidator(checked_schedule),
 ]
