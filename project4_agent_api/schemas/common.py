@@ -7,6 +7,7 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
+import httpx2
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
@@ -107,8 +108,15 @@ def selection(model: type[BaseModel]) -> type[BaseModel]:
 
 
 def _web_address(address: str) -> str:
-    if not address.startswith(("http://", "https://")):
+    try:
+        url = httpx2.URL(address)
+        host = url.raw_host.decode("ascii")
+    except (httpx2.InvalidURL, ValueError):
+        raise ValueError("must be an http:// or https:// address") from None
+    if url.scheme not in ("http", "https") or not host:
         raise ValueError("must be an http:// or https:// address")
+    if url.userinfo:
+        raise ValueError("must not carry a user name or a password: they would not be sent")
     return address
 
 
