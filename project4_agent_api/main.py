@@ -52,6 +52,7 @@ RESOURCES = [
     pool,
     resources.graphs,
     resources.channels,
+    resources.webhooks,
     resources.runs,
 ]
 PANELS = [

@@ -24,6 +24,8 @@ RESOURCES = [
     pool,
     resources.graphs,
     resources.channels,
+    resources.webhooks,
+    resources.webhook_worker,
     resources.run_worker,
 ]
 

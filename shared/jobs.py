@@ -104,11 +104,17 @@ async def defer(
         task: Its name.
         lock: Of the jobs with one lock, one runs at a time.
         arguments: Of the task.
+
+    Raises:
+        What the driver raises: whoever opened the transaction knows what that means.
     """
     connection: Any = within
     if isinstance(within, AsyncSession):
         connection = (await (await within.connection()).get_raw_connection()).driver_connection
-    await job_app.configure_task(task, lock=lock, connection=connection).defer_async(**arguments)
+    try:
+        await job_app.configure_task(task, lock=lock, connection=connection).defer_async(**arguments)
+    except procrastinate.exceptions.ConnectorException as error:
+        raise (error.__cause__ or error) from None
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 
 _DEEPEST = 100  # what is nested deeper, PostgreSQL and the serialisers give up on sooner or later
 _LARGEST = 2**31 - 1
+_LARGEST_PORT = 65535
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401  any JSON
@@ -113,7 +114,7 @@ def _web_address(address: str) -> str:
         host = url.raw_host.decode("ascii")
     except (httpx2.InvalidURL, ValueError):
         raise ValueError("must be an http:// or https:// address") from None
-    if url.scheme not in ("http", "https") or not host:
+    if url.scheme not in ("http", "https") or not host or (url.port or 0) > _LARGEST_PORT:
         raise ValueError("must be an http:// or https:// address")
     if url.userinfo:
         raise ValueError("must not carry a user name or a password: they would not be sent")
