@@ -64,6 +64,7 @@ RESOURCES = [
     pool,
     resources.graphs,
     resources.channels,
+    resources.webhooks,
     resources.runs,
     attempts,
 ]

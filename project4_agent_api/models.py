@@ -5,6 +5,7 @@
                      └─ api_keys
     assistants ── assistant_versions   a graph with its settings
     threads ── runs                    a conversation, and each execution of a graph on it
+    webhooks                           whom to tell that a run is over
     crons                              runs to come, again and again
 
 LangGraph's own tables stand beside these: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state of a
@@ -221,8 +222,23 @@ class Run(SQLModel, table=True):
     cancel: str | None = Field(default=None, sa_type=String(20))  # `interrupt` or `rollback`, when it was asked for
     error: Json | None = Field(default=None, sa_column=Column("error", JSONB))
     due_at: datetime = _moment(default_factory=now)
+    started_at: datetime | None = _moment(default=None)  # for the first time
     created_at: datetime = _moment(default_factory=now)
     updated_at: datetime = _moment(default_factory=now)
+
+
+class Webhook(SQLModel, table=True):
+    """What is still to be told of a run that is over, to whom: a job does it, and deletes the row.
+
+    It holds all of it, because the run and its thread may be gone by then.
+    """
+
+    __tablename__: ClassVar[str] = "webhooks"
+
+    run_id: UUID = Field(primary_key=True)
+    url: str = Field(sa_type=Text)
+    body: Json = _json()
+    created_at: datetime = _moment(default_factory=now)
 
 
 class Cron(SQLModel, table=True):

@@ -15,10 +15,12 @@ from project4_agent_api.graphs import Graphs
 from project4_agent_api.runs.events import Publisher, Subscriber
 from project4_agent_api.runs.execution import Engine
 from project4_agent_api.runs.service import Runs
+from project4_agent_api.runs.webhooks import CONCURRENCY, QUEUE, TASKS, WebhookCaller, Webhooks
 from project4_agent_api.runs.working import RunWorker
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import SharedStore
 from project4_agent_api.threads import Threads
+from shared.jobs import add_tasks, working
 from shared.llm import create_chat_models
 from shared.redis import create_redis
 
@@ -56,6 +58,22 @@ async def channels(app: FastAPI) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def webhooks(app: FastAPI) -> AsyncIterator[None]:
+    """Let others be told that a run is over."""
+    add_tasks(app.state.jobs, TASKS, QUEUE)
+    app.state.webhooks = Webhooks(app.state.jobs)
+    yield
+
+
+@asynccontextmanager
+async def webhook_worker(app: FastAPI) -> AsyncIterator[None]:
+    """Tell them, from this process."""
+    context = {"webhooks": WebhookCaller.of(app.state.settings, app.state.pool)}
+    async with working(app.state.jobs, context, CONCURRENCY, QUEUE):
+        yield
+
+
+@asynccontextmanager
 async def runs(app: FastAPI) -> AsyncIterator[None]:
     """Put threads and their runs on `app.state`."""
     state = app.state
@@ -66,6 +84,7 @@ async def runs(app: FastAPI) -> AsyncIterator[None]:
         subscriber=state.subscriber,
         assistants=state.assistants,
         kept_seconds=state.settings.run_events_seconds,
+        webhooks=state.webhooks,
     )
     yield
 
@@ -88,6 +107,7 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
         subscriber=state.subscriber,
         engine=Engine(state.graphs, state.checkpoints, state.store, publisher, settings.run_timeout_seconds),
         runs=state.runs,
+        webhooks=state.webhooks,
     )
     async with publisher.running(), worker.working():
         yield

@@ -87,6 +87,14 @@ class Settings(Stage3Settings):
         default=3600, ge=60, description="How long the events of a run that has ended can still be read again."
     )
 
+    webhook_allow_private: bool = Field(
+        default=False, description="Whether a run may have servers called that are not on the public internet."
+    )
+    webhook_timeout_seconds: float = Field(default=10, gt=0, description="How long calling one may take.")
+    webhook_attempts: int = Field(
+        default=7, ge=1, le=10, description="How often it is tried, ever more rarely: 7 times take an hour."
+    )
+
     langgraph_config: Path | None = Field(
         default=None, description="A `langgraph.json` that names graphs of your own; without it, the built-in ones."
     )

@@ -24,7 +24,9 @@ RESOURCES = [
     pool,
     resources.graphs,
     resources.channels,
+    resources.webhooks,
     resources.runs,
+    resources.webhook_worker,
     resources.run_worker,
 ]
 

@@ -2,7 +2,8 @@
 
 A job is stored in the transaction of what it is about, so there is never one without the other. A worker takes it, and
 another takes it again when that worker died. A task is a function
-`async def task(context: JobContext, **arguments)`; the engine of an app is given all of them, by name.
+`async def task(context: JobContext, **arguments)`; the engine of an app is given all of them, by name. Jobs of one
+queue do not wait for those of another. What a job is given stands in the log: an id, never a secret.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ import procrastinate
 from fastapi import Depends, Request
 from loguru import logger
 from procrastinate import BaseRetryStrategy, RetryDecision
-from procrastinate.jobs import DeleteJobCondition, Job
+from procrastinate.jobs import DEFAULT_QUEUE, DeleteJobCondition, Job
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -60,9 +62,14 @@ Task = Callable[..., Coroutine[Any, Any, None]]
 def create_job_app(tasks: Mapping[str, Task]) -> procrastinate.App:
     """Make the engine that runs some tasks, by name. Nothing is connected yet."""
     job_app = procrastinate.App(connector=procrastinate.PsycopgConnector())
-    for name, task in tasks.items():
-        job_app.task(name=name, pass_context=True, retry=RetryStrategy())(task)
+    add_tasks(job_app, tasks)
     return job_app
+
+
+def add_tasks(job_app: procrastinate.App, tasks: Mapping[str, Task], queue: str = DEFAULT_QUEUE) -> None:
+    """Let an engine run some more tasks, by name; their jobs stand in a queue, to be worked on with `working`."""
+    for name, task in tasks.items():
+        job_app.task(name=name, pass_context=True, retry=RetryStrategy(), queue=queue)(task)
 
 
 @asynccontextmanager
@@ -86,35 +93,48 @@ async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> Asyn
         await pool.close()
 
 
-async def defer(job_app: procrastinate.App, session: AsyncSession, task: str, *, lock: str, **arguments: str) -> None:
-    """Store a job in the transaction of a session.
+async def defer(
+    job_app: procrastinate.App, within: AsyncSession | AsyncConnection[Any], task: str, *, lock: str, **arguments: str
+) -> None:
+    """Store a job in a transaction that is open.
 
     Args:
         job_app: The engine.
-        session: Whose transaction.
+        within: Whose transaction: a session's, or one of the bare driver.
         task: Its name.
         lock: Of the jobs with one lock, one runs at a time.
         arguments: Of the task.
+
+    Raises:
+        What the driver raises: whoever opened the transaction knows what that means.
     """
-    connection = await session.connection()
-    raw = await connection.get_raw_connection()
-    await job_app.configure_task(task, lock=lock, connection=raw.driver_connection).defer_async(**arguments)
+    connection: Any = within
+    if isinstance(within, AsyncSession):
+        connection = (await (await within.connection()).get_raw_connection()).driver_connection
+    try:
+        await job_app.configure_task(task, lock=lock, connection=connection).defer_async(**arguments)
+    except procrastinate.exceptions.ConnectorException as error:
+        raise (error.__cause__ or error) from None
 
 
 @asynccontextmanager
-async def working(job_app: procrastinate.App, context: Mapping[str, Any], concurrency: int) -> AsyncIterator[None]:
-    """Run jobs while the block runs; at its end those that run are put back.
+async def working(
+    job_app: procrastinate.App, context: Mapping[str, Any], concurrency: int, queue: str = DEFAULT_QUEUE
+) -> AsyncIterator[None]:
+    """Run the jobs of a queue while the block runs; at its end those that run are put back.
 
     Args:
         job_app: An engine that is open.
         context: What the tasks find in `context.additional_context`.
         concurrency: Jobs at once.
+        queue: Which one.
     """
 
     async def work() -> None:
         while True:
             try:
                 await job_app.run_worker_async(
+                    queues=[queue],
                     concurrency=concurrency,
                     install_signal_handlers=False,
                     additional_context=dict(context),
@@ -130,16 +150,16 @@ async def working(job_app: procrastinate.App, context: Mapping[str, Any], concur
                     return  # it was told to stop, and could not even say so to the database
             await asyncio.sleep(_BACK_OFF_SECONDS)
 
-    async with in_background(work()), in_background(_take_over(job_app)):
+    async with in_background(work()), in_background(_take_over(job_app, queue)):
         yield
 
 
-async def _take_over(job_app: procrastinate.App) -> None:
+async def _take_over(job_app: procrastinate.App, queue: str) -> None:
     """Put the jobs of workers that died back into the queue, now and whenever one may have died since."""
     manager = job_app.job_manager
     while True:
         with contextlib.suppress(procrastinate.exceptions.ConnectorException):
-            for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_DEAD_AFTER_SECONDS):
+            for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_SECONDS):
                 logger.warning("a worker died at job {} ({}); it is taken up again", job.id, job.task_name)
                 await manager.retry_job(job)
         await asyncio.sleep(_DEAD_AFTER_SECONDS / 2)

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Connection, Row
+from project4_agent_api.runs.webhooks import Webhooks
 from shared.errors import Conflict, NotFound
 
 NO_SUCH_THREAD = "There is no thread with this id."
@@ -96,7 +97,7 @@ class Created:
     stopped: list[Row]
 
 
-async def create_run(connection: Connection, new: NewRun) -> Created:
+async def create_run(connection: Connection, new: NewRun, webhooks: Webhooks) -> Created:
     """Store a run, and do with the other runs of its thread what its strategy says.
 
     Raises:
@@ -115,7 +116,7 @@ async def create_run(connection: Connection, new: NewRun) -> Created:
         others = [row["run_id"] for row in await cursor.fetchall()]
         if others and new.multitask_strategy == "reject":
             raise Conflict("The thread has a run that is not over, and `multitask_strategy` is `reject`.")
-        stopped = await stop_runs(connection, others, new.multitask_strategy) if others else []
+        stopped = await stop_runs(connection, others, new.multitask_strategy, webhooks) if others else []
         return Created(await _store(connection, new), stopped)
 
 
@@ -142,13 +143,14 @@ async def _store(connection: Connection, new: NewRun) -> Row:
     return row
 
 
-async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str) -> list[Row]:
+async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str, webhooks: Webhooks) -> list[Row]:
     """Stop runs: those that wait at once, those that run as soon as their worker has heard of it.
 
     Args:
         connection: In a transaction.
         run_ids: Which ones.
         action: `interrupt` keeps what a run has done so far; `rollback` takes the run and all of it back.
+        webhooks: Told of those that are over now.
 
     Returns:
         `run_id`, `thread_id`, `attempt` and `status` of each that was not over: `interrupted` for one that is now, else
@@ -183,6 +185,7 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
             """,
             {"ids": threads},
         )
+        await webhooks.store(connection, [row["run_id"] for row in stopped if row["status"] == "interrupted"])
     return stopped
 
 
@@ -198,7 +201,7 @@ async def claim_next(connection: Connection, thread_id: UUID, claim: UUID, lease
     cursor = await connection.execute(
         f"""
         UPDATE runs SET status = 'running', claim = %(claim)s, attempt = attempt + 1, updated_at = now(),
-            lease_until = now() + make_interval(secs => %(lease)s)
+            started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %(lease)s)
         WHERE run_id = (
             SELECT run_id FROM runs WHERE thread_id = %(thread_id)s AND status IN ('pending', 'running')
             ORDER BY status = 'pending', due_at, run_id LIMIT 1

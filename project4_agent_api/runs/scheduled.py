@@ -26,7 +26,7 @@ async def fire_schedules(runs: Runs) -> float | None:
 
     async def create(connection: AsyncConnection[Any], due: DueRun) -> None:
         asked = ask_for(_request(due), due.owner_id, due.thread_id, None)
-        created = await queue.create_run(connection, await runs.new_run(connection, asked))
+        created = await queue.create_run(connection, await runs.new_run(connection, asked), runs.webhooks)
         threads.append(asked.thread_id)
         stopped.append((asked.body.multitask_strategy or "enqueue", created.stopped))
 

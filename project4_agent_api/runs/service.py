@@ -17,6 +17,7 @@ from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
 from project4_agent_api.runs.events import START, Event, EventId, Listener, Subscriber, announce_end, end_of, stream_of
 from project4_agent_api.runs.queue import NO_SUCH_RUN, SHOWN, NewRun
+from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.schemas.runs import CancelAction, ProtocolRun, RunCreate, StatelessRunCreate
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
@@ -55,6 +56,7 @@ class Runs:
         subscriber: For what is heard.
         assistants: What can be asked for.
         kept_seconds: How long the events of a run that is over are kept.
+        webhooks: For who is told that one is over.
     """
 
     pool: Pool
@@ -62,6 +64,7 @@ class Runs:
     subscriber: Subscriber
     assistants: Assistants
     kept_seconds: int
+    webhooks: Webhooks
 
     async def create(self, asked: Asked) -> Row:
         """Store a run and wake a worker.
@@ -72,7 +75,7 @@ class Runs:
             DatabaseUnavailable: if the database is away.
         """
         async with connected(self.pool) as connection:
-            created = await queue.create_run(connection, await self.new_run(connection, asked))
+            created = await queue.create_run(connection, await self.new_run(connection, asked), self.webhooks)
         await self.announce(asked.body.multitask_strategy or "enqueue", created.stopped)
         if asked.body.after_seconds:
             await signals.say_due(self.redis)
@@ -87,7 +90,10 @@ class Runs:
             The same as `create`.
         """
         async with connected(self.pool) as connection, connection.transaction():
-            rows = [(await queue.create_run(connection, await self.new_run(connection, asked))).run for asked in wanted]
+            rows = [
+                (await queue.create_run(connection, await self.new_run(connection, asked), self.webhooks)).run
+                for asked in wanted
+            ]
         await signals.wake(self.redis, *(asked.thread_id for asked in wanted))
         if any(asked.body.after_seconds for asked in wanted):
             await signals.say_due(self.redis)
@@ -334,7 +340,7 @@ class Runs:
                 parameters,
             )
             found = [row["run_id"] for row in await cursor.fetchall()]
-            stopped = await queue.stop_runs(connection, found, action) if found else []
+            stopped = await queue.stop_runs(connection, found, action, self.webhooks) if found else []
         if not stopped:
             raise NotFound("There is no such run that is not over.")
         await self.announce(action, stopped)

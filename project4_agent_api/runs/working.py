@@ -16,8 +16,10 @@ from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
 from project4_agent_api.runs.events import END, Subscriber, announce_end
 from project4_agent_api.runs.execution import DRAIN, LOST, ROLLBACK, Engine, Execution, Outcome
+from project4_agent_api.runs.queue import Ending
 from project4_agent_api.runs.scheduled import fire_schedules
 from project4_agent_api.runs.service import Runs
+from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
 from shared.background import in_background
@@ -39,6 +41,7 @@ class RunWorker:
         subscriber: Hears what is said to all workers.
         engine: Executes.
         runs: Makes those that are due by a schedule.
+        webhooks: For who is told that a run is over.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class RunWorker:
         subscriber: Subscriber,
         engine: Engine,
         runs: Runs,
+        webhooks: Webhooks,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -59,6 +63,7 @@ class RunWorker:
         self._subscriber = subscriber
         self._engine = engine
         self._runs = runs
+        self._webhooks = webhooks
         self._claim = uuid4()
         self._slots = asyncio.Semaphore(settings.worker_concurrency)
         self._executions: dict[UUID, Execution] = {}
@@ -166,15 +171,26 @@ class RunWorker:
         elif outcome.ending is None:
             await queue.give_back(connection, run_id, self._claim)
             return
-        elif run["kwargs"]["temporary"]:
-            status = outcome.ending.status
-            mine = await queue.delete_threads(connection, [run["thread_id"]], claim=self._claim) > 0
         else:
-            status = outcome.ending.status
-            mine = await queue.finish_run(connection, run_id, self._claim, outcome.ending)
+            status, mine = outcome.ending.status, await self._finish(connection, run, outcome.ending)
         if mine:  # only now: whoever hears it finds it stored
             execution.ask(outcome)
             execution.publisher.put(END, f"{status}\n".encode() + outcome.result)
+
+    async def _finish(self, connection: Connection, run: Row, ending: Ending) -> bool:
+        """Store how a run has ended, or delete its thread, which is what becomes of a temporary one."""
+        run_id, thread_id, temporary = run["run_id"], run["thread_id"], run["kwargs"]["temporary"]
+        if run["kwargs"]["webhook"] is None:
+            if temporary:
+                return await queue.delete_threads(connection, [thread_id], claim=self._claim) > 0
+            return await queue.finish_run(connection, run_id, self._claim, ending)
+        async with connection.transaction():
+            mine = await queue.finish_run(connection, run_id, self._claim, ending)
+            if mine:
+                await self._webhooks.store(connection, [run_id])
+            if mine and temporary:
+                await queue.delete_threads(connection, [thread_id])
+        return mine
 
     async def _keep_leases(self) -> None:
         """Say again and again that the runs are being worked on; hear so what is to be stopped, whatever Redis does."""
@@ -242,8 +258,10 @@ class RunWorker:
                     await self._look.wait()
 
     async def _free_expired(self) -> None:
-        async with connected(self._pool) as connection:
+        async with connected(self._pool) as connection, connection.transaction():
             freed = await queue.free_expired(connection, self._settings.run_attempts)
+            if failed := [run["run_id"] for run in freed if run["status"] == RunStatus.ERROR]:
+                await self._webhooks.store(connection, failed)
         for run in freed:
             logger.warning("the worker of run {} died at attempt {}", run["run_id"], run["attempt"])
             if run["status"] == RunStatus.ERROR:

@@ -7,12 +7,14 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
+import httpx2
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 
 _DEEPEST = 100  # what is nested deeper, PostgreSQL and the serialisers give up on sooner or later
 _LARGEST = 2**31 - 1
+_LARGEST_PORT = 65535
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401  any JSON
@@ -106,3 +108,19 @@ def selection(model: type[BaseModel]) -> type[BaseModel]:
         for name, field in model.model_fields.items()
     }
     return create_model(f"{model.__name__}Selection", __doc__=model.__doc__, **fields)
+
+
+def _web_address(address: str) -> str:
+    try:
+        url = httpx2.URL(address)
+        host = url.raw_host.decode("ascii")
+    except (httpx2.InvalidURL, ValueError):
+        raise ValueError("must be an http:// or https:// address") from None
+    if url.scheme not in ("http", "https") or not host or (url.port or 0) > _LARGEST_PORT:
+        raise ValueError("must be an http:// or https:// address")
+    if url.userinfo:
+        raise ValueError("must not carry a user name or a password: they would not be sent")
+    return address
+
+
+Webhook = Annotated[str, Field(max_length=2000), WITHOUT_NUL, AfterValidator(_web_address)]

@@ -7,9 +7,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from project4_agent_api.models import RunStatus
-from project4_agent_api.schemas.common import AnyJson, Context, GraphConfig, JsonObject, Metadata, Name
+from project4_agent_api.schemas.common import AnyJson, Context, GraphConfig, JsonObject, Metadata, Name, Webhook
 from shared.schemas import INTEGRAL, RequestBody
-from shared.settings import HttpAddress
 
 StreamMode = Literal[
     "values", "messages", "messages-tuple", "updates", "events", "tasks", "checkpoints", "debug", "custom"
@@ -78,7 +77,7 @@ class RunOptions(RequestBody):
     metadata: Metadata | None = None
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
-    webhook: HttpAddress | None = Field(default=None, max_length=2000, description="Told when the run is over.")
+    webhook: Webhook | None = Field(default=None, description="Told when the run is over.")
     stream_mode: StreamMode | Annotated[list[StreamMode], Field(max_length=20)] | None = None
     stream_subgraphs: bool | None = None
     stream_resumable: bool | None = Field(default=None, description="Every stream is.")

@@ -2,20 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import Message
-from functools import cache
 
 import httpcore2
 import httpx2
 
 from project4_agent_api.agents.web.addresses import NotPublic, PublicAddresses, Resolve, Unresolvable, resolve
 from project4_agent_api.agents.web.reading import text_of
+from project4_agent_api.agents.web.requests import PORTS, UNREACHABLE, request
 
 _MOST_REDIRECTS = 5
 _LONGEST_URL = 2000
-_PORTS = {"http": 80, "https": 443}
 _TYPES = {
     "application/json",
     "application/xhtml+xml",
@@ -32,7 +30,6 @@ _HEADERS = [
     # What is packed can be a thousand times as long when it is unpacked.
     (b"Accept-Encoding", b"identity"),
 ]
-_ssl_context = cache(httpx2.create_ssl_context)  # it reads the certificates of all authorities
 
 
 class PageError(Exception):
@@ -85,14 +82,14 @@ class WebPages:
             raise PageError(f"{error} is not a public address, and only public ones are fetched.") from None
         except Unresolvable as error:
             raise PageError(f"There is no server named {error}.") from None
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError):
+        except UNREACHABLE:
             raise PageError("The server could not be reached, or broke off.") from None
 
     async def _follow(self, url: str) -> Page:
         target = _checked(url)
         for _ in range(_MOST_REDIRECTS + 1):
-            # A pool of one connection, for one request: nothing that a page set up is there for the next.
-            async with self._get(target) as response:
+            network = PublicAddresses(self.resolve, self.backend)
+            async with request("GET", target, _HEADERS, network) as response:
                 headers = _headers(response.headers)
                 if response.status in (301, 302, 303, 307, 308) and (location := headers["location"]):
                     target = _checked(_joined(target, location))
@@ -104,20 +101,6 @@ class WebPages:
             text = await asyncio.to_thread(text_of, content, media_type, charset)
             return Page(str(target), text, complete)
         raise PageError(f"The page redirects more than {_MOST_REDIRECTS} times.")
-
-    @asynccontextmanager
-    async def _get(self, url: httpx2.URL) -> AsyncIterator[httpcore2.Response]:
-        async with httpcore2.AsyncConnectionPool(
-            ssl_context=_ssl_context(),
-            max_connections=1,
-            network_backend=PublicAddresses(self.resolve, self.backend),
-        ) as pool:
-            target = httpcore2.URL(
-                scheme=url.raw_scheme, host=url.raw_host, port=url.port or _PORTS[url.scheme], target=url.raw_path
-            )
-            headers = [*_HEADERS, (b"Host", url.netloc)]
-            async with pool.stream("GET", target, headers=headers) as response:
-                yield response
 
     async def _read(self, stream: AsyncIterator[bytes]) -> tuple[bytes, bool]:
         content = bytearray()
@@ -141,7 +124,7 @@ def _checked(url: str) -> httpx2.URL:
         host = parsed.raw_host.decode("ascii")
     except (httpx2.InvalidURL, UnicodeError, ValueError):
         raise PageError("This is no address of a web page.") from None
-    if parsed.scheme not in _PORTS:
+    if parsed.scheme not in PORTS:
         raise PageError("Only addresses that begin with http:// or https:// are fetched.")
     if not host:
         raise PageError("This is no address of a web page.")

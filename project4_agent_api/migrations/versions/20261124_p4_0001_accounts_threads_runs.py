@@ -35,6 +35,7 @@ def upgrade() -> None:
     _make_accounts()
     _make_assistants()
     _make_threads_and_runs()
+    _make_webhooks()
     _make_crons()
     _make_langgraph()
 
@@ -171,6 +172,7 @@ def _make_threads_and_runs() -> None:
         sa.Column("cancel", sa.String(20)),
         sa.Column("error", JSONB()),
         _moment("due_at"),
+        _moment("started_at", nullable=True),
         _moment("created_at"),
         _moment("updated_at"),
         sa.CheckConstraint(
@@ -188,6 +190,17 @@ def _make_threads_and_runs() -> None:
     op.create_index("ix_runs_lease", "runs", ["lease_until"], postgresql_where=running)
     unfinished = sa.text("status IN ('pending', 'running')")
     op.create_index("ix_runs_unfinished", "runs", ["owner_id"], postgresql_where=unfinished)
+
+
+def _make_webhooks() -> None:
+    op.create_table(
+        "webhooks",
+        _id("run_id"),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("body", JSONB(), nullable=False),
+        _moment("created_at"),
+        sa.PrimaryKeyConstraint("run_id", name="pk_webhooks"),
+    )
 
 
 def _make_crons() -> None:
@@ -261,6 +274,7 @@ def downgrade() -> None:
         "checkpoints",
         "checkpoint_migrations",
         "crons",
+        "webhooks",
         "runs",
         "threads",
         "assistant_versions",
