@@ -61,12 +61,12 @@ RESOURCES = [
     redis,
     redis_history,
     accounts,
+    attempts,
     pool,
     resources.graphs,
     resources.channels,
     resources.webhooks,
     resources.runs,
-    attempts,
 ]
 _PAGE = Path(__file__).parent / "page"
 ACCOUNT_PANEL = Panel(_PAGE / "account.js")

@@ -1,17 +1,17 @@
 """Who sends a request. It is asked for every one, so it is one statement, and nothing is remembered between two."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, LiteralString
 from uuid import UUID
 
 from fastapi import Request
-from sqlalchemy import text
 
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.sign_ins import STILL_GOOD
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.models import AccountRole
-from shared.database import database_errors
+from project4_agent_api.postgres import Row, connected
 from shared.errors import Unauthorized
 from shared.owner import LOCAL_OWNER_ID
 
@@ -61,39 +61,42 @@ async def identify(request: Request, token: str | None, api_key: str | None) -> 
 async def _by_token(request: Request, token: str) -> Principal:
     tokens: AccessTokens = request.app.state.access_tokens
     says = tokens.read(token)
-    parameters = {"family": says.sign_in_id, "user": says.account_id, "version": says.token_version}
-    with database_errors():
-        async with request.app.state.reading() as session:
-            row = (await session.execute(_BY_TOKEN, parameters)).one_or_none()
+    row = await _row(
+        request, _BY_TOKEN, {"family": says.sign_in_id, "user": says.account_id, "version": says.token_version}
+    )
     if row is None:
         raise Unauthorized(_NOT_VALID)
-    return Principal(says.account_id, AccountRole(row.role), row.email, "token", says.sign_in_id)
+    return Principal(says.account_id, AccountRole(row["role"]), row["email"], "token", says.sign_in_id)
 
 
 async def _by_api_key(request: Request, key: str) -> Principal:
-    with database_errors():
-        async with request.app.state.reading() as session:
-            row = (await session.execute(_BY_API_KEY, {"key_hash": key_hash(key)})).one_or_none()
+    row = await _row(request, _BY_API_KEY, {"key_hash": key_hash(key)})
     if row is None:
         raise Unauthorized("The API key is not valid, or not any more.")
-    return Principal(row.id, AccountRole(row.role), row.email, "api_key")
+    return Principal(row["id"], AccountRole(row["role"]), row["email"], "api_key")
 
 
-_BY_TOKEN = text(f"""
+async def _row(request: Request, statement: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+    async with connected(request.app.state.pool) as connection:
+        cursor = await connection.execute(statement, parameters)
+        return await cursor.fetchone()
+
+
+_BY_TOKEN = f"""
     SELECT u.email, coalesce(a.role, 'user') AS role
     FROM sign_ins s JOIN users u ON u.id = s.user_id LEFT JOIN accounts a ON a.user_id = u.id
-    WHERE s.id = :family AND s.user_id = :user AND s.token_version = :version AND {STILL_GOOD}
-""")  # noqa: S608  no part of it comes from outside
+    WHERE s.id = %(family)s AND s.user_id = %(user)s AND s.token_version = %(version)s AND {STILL_GOOD}
+"""  # noqa: S608  no part of it comes from outside
 # When it was last used is written once a minute, in the same statement.
-_BY_API_KEY = text("""
+_BY_API_KEY = """
     WITH found AS (
         SELECT k.id AS key_id, k.last_used_at, u.id, u.email, coalesce(a.role, 'user') AS role
         FROM api_keys k JOIN users u ON u.id = k.user_id LEFT JOIN accounts a ON a.user_id = u.id
-        WHERE k.key_hash = :key_hash AND (k.expires_at IS NULL OR k.expires_at > now()) AND coalesce(a.active, true)
+        WHERE k.key_hash = %(key_hash)s AND (k.expires_at IS NULL OR k.expires_at > now()) AND coalesce(a.active, true)
     ), used AS (
         UPDATE api_keys SET last_used_at = now() FROM found
         WHERE api_keys.id = found.key_id
             AND (found.last_used_at IS NULL OR found.last_used_at < now() - interval '1 minute')
     )
     SELECT id, email, role FROM found
-""")
+"""

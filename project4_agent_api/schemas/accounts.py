@@ -4,7 +4,16 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
 from project2_user_mgmt.models import now
 from project2_user_mgmt.schemas import Email, Name, Password, UserCreate
@@ -22,6 +31,12 @@ def _to_come(moment: datetime) -> datetime:
     if moment <= now():
         raise ValueError("must be to come")
     return moment
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a text such as 2099-01-01T00:00:00Z")  # noqa: TRY004  which Pydantic lets through
+    return value
 
 
 class AccountCreate(UserCreate):
@@ -82,12 +97,18 @@ class TokenPair(BaseModel):
     expires_in: int = Field(description="Seconds that the access token is good for.", examples=[900])
 
 
+# JSON has no dates: a text is all that can be sent, and a number would be a guess.
+_ToCome = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_to_come), BeforeValidator(_text)]
+
+
 class ApiKeyCreate(RequestBody):
     """A new key."""
 
     name: Name = Field(description="By which its owner tells it from others.", examples=["nightly job"])
     # JSON has no dates: a text is all that can be sent.
-    expires_at: Annotated[AwareDatetime, Field(strict=False), AfterValidator(_to_come)] | None = Field(
+    expires_at: (
+        Annotated[AwareDatetime, Field(strict=False), AfterValidator(_to_come), BeforeValidator(_text)] | None
+    ) = Field(
         default=None,
         description="After which it is good for nothing; null for never.",
         examples=["2099-01-01T00:00:00Z"],

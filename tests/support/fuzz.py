@@ -1,6 +1,7 @@
 """Sends an operation what its schema allows, and what it does not, and holds the answers against the document."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import schemathesis
@@ -8,7 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
 
 
-def fuzz(url: str, operation: str, *, examples: int, excluded_checks: Sequence[Any] = ()) -> None:
+def fuzz(
+    url: str,
+    operation: str,
+    *,
+    examples: int,
+    excluded_checks: Sequence[Any] = (),
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Raise for the first answer that the OpenAPI document at `url` does not describe; an operation is `POST /ask`."""
     method, path = operation.split(" ")
     endpoint = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
@@ -22,6 +30,6 @@ def fuzz(url: str, operation: str, *, examples: int, excluded_checks: Sequence[A
         suppress_health_check=list(HealthCheck),
     )
     def send(case: Case[Any]) -> None:
-        case.call_and_validate(excluded_checks=list(excluded_checks))
+        case.call_and_validate(excluded_checks=list(excluded_checks), headers=dict(headers))
 
     send()

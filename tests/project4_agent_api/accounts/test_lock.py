@@ -1,0 +1,199 @@
+"""The lock: nothing is open that is not on the list, and nobody reaches what is somebody else's."""
+
+import asyncio
+from collections.abc import Callable
+
+import httpx2
+import pytest
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount
+
+from project4_agent_api.main import create_app
+from project4_agent_api.settings import Settings
+from tests.project4_agent_api.conftest import Operate, Serve, SignUp
+from tests.support.accounts import bearer, register, sign_in
+
+OPEN = {
+    "GET /",
+    "GET /docs",
+    "GET /health",
+    "GET /info",
+    "GET /metrics",
+    "GET /ok",
+    "GET /openapi.json",
+    "GET /ready",
+    "POST /auth/logout",
+    "POST /auth/refresh",
+    "POST /auth/register",
+    "POST /auth/token",
+}
+FILES = {"/page", "/docs/files"}  # scripts and styles, which are the same for everyone
+AN_ID = "01a20c50-5b86-761b-bf50-fe632e4213db"
+
+
+def mounted(settings: Settings) -> tuple[set[str], set[str]]:
+    """Every operation of the app, whether it is in the OpenAPI document or not; and what is mounted."""
+    operations, mounts = set(), set()
+    for route in iter_route_contexts(create_app(settings).routes):
+        if isinstance(route.original_route, Mount):
+            mounts.add(str(route.path))
+        else:
+            operations |= {f"{method} {route.path}" for method in (route.methods or {"GET"}) - {"HEAD"}}
+    return operations, mounts
+
+
+async def test_every_route_that_is_not_on_the_list_is_locked(
+    client4: httpx2.AsyncClient, make_settings4: Callable[..., Settings]
+) -> None:
+    operations, mounts = mounted(make_settings4())
+    assert len(operations) > 40
+    locked = sorted(operations - OPEN)
+
+    answers = {}
+    for operation in locked:
+        method, path = operation.split(" ")
+        parts = [AN_ID if part.startswith("{") else part for part in path.split("/")]
+        answers[operation] = (await client4.request(method, "/".join(parts))).status_code
+
+    assert answers == dict.fromkeys(locked, 401)
+    assert {mount for mount in mounts if not mount.startswith(tuple(FILES))} == set()
+
+
+async def test_the_openapi_document_shows_the_lock(client4: httpx2.AsyncClient) -> None:
+    document = (await client4.get("/openapi.json")).json()
+
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            key = f"{method.upper()} {path}"
+            assert operation.get("security") == (None if key in OPEN else [{"Token": []}, {"ApiKey": []}]), key
+            assert key in OPEN or "401" in operation["responses"], key
+
+
+async def test_a_strangers_body_is_not_waited_for(client4: httpx2.AsyncClient) -> None:
+    url = client4.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(
+        b"POST /documents HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"Content-Length: 1000000\r\n\r\n--x\r\n"
+    )
+
+    async with asyncio.timeout(20):
+        assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+
+    writer.close()
+    await writer.wait_closed()
+    unreadable = await client4.post("/ask", content=b"{", headers={"Content-Type": "application/json"})
+    assert unreadable.status_code == 401
+
+
+async def test_users_are_for_administrators(client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate) -> None:
+    ada = await sign_up("ada@example.com")
+    bob = await register(client4, "bob@example.com")
+    operations = [
+        ("GET", "/users"),
+        ("GET", f"/users/{bob['id']}"),
+        ("PATCH", f"/users/{bob['id']}"),
+        ("GET", f"/users/{bob['id']}/messages"),
+        ("DELETE", f"/users/{bob['id']}"),
+    ]
+
+    async def ask(method: str, path: str) -> httpx2.Response:
+        body = {"name": "Robert"} if method == "PATCH" else None
+        return await client4.request(method, path, headers=ada, json=body)
+
+    for method, path in operations:
+        answer = await ask(method, path)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:problem:forbidden")
+
+    operate("set-role", "ada@example.com", "admin")
+    for method, path in operations:
+        answer = await ask(method, path)
+        assert answer.is_success, (method, path)
+
+    operate("set-role", "ada@example.com", "user")
+    assert (await client4.get("/users", headers=ada)).status_code == 403
+
+
+async def test_a_password_that_an_administrator_changes_ends_the_users_sign_ins(
+    client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate
+) -> None:
+    admin = await sign_up("ada@example.com")
+    operate("set-role", "ada@example.com", "admin")
+    bob = await register(client4, "bob@example.com")
+    bobs = await sign_in(client4, "bob@example.com")
+
+    changed = await client4.patch(f"/users/{bob['id']}", json={"password": "a new password"}, headers=admin)
+
+    assert changed.status_code == 200
+    assert (await client4.get("/auth/me", headers=bearer(bobs))).status_code == 401
+    again = await client4.post("/auth/refresh", json={"refresh_token": bobs["refresh_token"]})
+    assert again.status_code == 401
+    await sign_in(client4, "bob@example.com", "a new password")
+
+
+async def test_documents_are_each_accounts_own(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
+    files = {"file": ("hours.txt", b"The library opens at nine.\n")}
+    mine = (await client4.post("/documents", files=files, headers=ada)).json()
+
+    assert (await client4.get("/documents", headers=bob)).json()["items"] == []
+    unknown = await client4.get(f"/documents/{AN_ID}", headers=bob)
+    for method, path in [
+        ("GET", ""),
+        ("GET", "/chunks"),
+        ("GET", "/file"),
+        ("GET", "/events"),
+        ("DELETE", ""),
+    ]:
+        answer = await client4.request(method, f"/documents/{mine['id']}{path}", headers=bob)
+        assert answer.status_code == 404
+        assert answer.json() | {"request_id": ""} == unknown.json() | {"request_id": ""}
+    assert (await client4.get(f"/documents/{mine['id']}", headers=ada)).status_code == 200
+    theirs = await client4.post("/documents", files=files, headers=bob)
+    assert (theirs.status_code, theirs.json()["id"] != mine["id"]) == (202, True)
+
+
+async def test_a_key_and_a_token_are_the_same_account(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+    ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
+    key = {"x-api-key": (await client4.post("/auth/api-keys", json={"name": "job"}, headers=ada)).json()["key"]}
+
+    assert (await client4.get("/auth/me", headers=key)).json()["email"] == "ada@example.com"
+    both = await client4.get("/auth/me", headers=bob | key)
+    assert both.json()["email"] == "bob@example.com"
+    wrong = await client4.get("/auth/me", headers={"Authorization": "Bearer x"} | key)
+    assert wrong.status_code == 401
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+async def test_a_page_of_an_allowed_origin_may_send_either_header(serve4: Serve, header: str) -> None:
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": f"content-type,{header}",
+    }
+    with serve4(cors_origins="https://app.example.com") as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+            allowed = await client.options("/documents", headers={"Origin": "https://app.example.com"} | asks)
+            other = await client.options("/documents", headers={"Origin": "https://evil.example.com"} | asks)
+            refused = await client.get("/documents", headers={"Origin": "https://app.example.com"})
+
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert header in allowed.headers["access-control-allow-headers"]
+    assert "access-control-allow-origin" not in other.headers
+    # A page can read why it was refused.
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == "https://app.example.com"
+
+
+async def test_without_accounts_everyone_is_the_local_user(serve4: Serve) -> None:
+    with serve4(auth_required=False) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+            uploaded = await client.post("/documents", files={"file": ("a.txt", b"The library opens at nine.\n")})
+            users = await client.get("/users")
+            own = await client.get("/auth/me", headers={"Authorization": "Bearer whatever"})
+
+    assert (uploaded.status_code, users.status_code) == (202, 200)
+    assert (own.status_code, own.json()["detail"]) == (
+        404,
+        "There are no accounts: AUTH_REQUIRED is false, and everyone is one local user.",
+    )

@@ -1,0 +1,142 @@
+"""The operators' commands: what each does, and the one line that it says where something is wrong."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+
+from project3_rag_docs.main import create_app as create_app3
+from project4_agent_api.settings import Settings
+from tests.project3_rag_docs.test_documents import found, ready, rows, upload
+from tests.project4_agent_api.conftest import Operate
+from tests.support.accounts import PASSWORD, bearer, register, sign_in
+from tests.support.databases import Databases
+from tests.support.running import running
+
+
+async def test_the_first_administrator_comes_from_a_command(client4: httpx2.AsyncClient, operate: Operate) -> None:
+    said = operate("create-admin", "Root@example.com", "--name", "Root", says=f"{PASSWORD}\n")
+
+    assert said == "Root@example.com is an administrator\n"
+    account = await client4.get("/auth/me", headers=bearer(await sign_in(client4, "root@example.com")))
+    assert (account.json()["role"], account.json()["name"]) == ("admin", "Root")
+
+
+@pytest.mark.slow
+async def test_what_is_wrong_is_said_in_one_line(
+    client4: httpx2.AsyncClient, operate: Operate, databases: Databases
+) -> None:
+    await register(client4, "ada@example.com")
+    cases = [
+        (("create-admin", "ada@example.com"), PASSWORD, "There is a user with this e-mail already."),
+        (("create-admin", "ADA@example.com"), PASSWORD, "There is a user with this e-mail already."),
+        (("create-admin", "ada"), PASSWORD, "email: is not an e-mail address"),
+        (("create-admin", "root@example.com"), "short", "password: "),
+        (("create-admin", "root@example.com"), "", "password: "),
+        (("set-role", "nobody@example.com", "admin"), "", "There is no account with this e-mail."),
+        (("deactivate", "nobody@example.com"), "", "There is no account with this e-mail."),
+        (("activate", "nobody@example.com"), "", "There is no account with this e-mail."),
+        (("adopt-documents", "nobody@example.com"), "", "There is no account with this e-mail."),
+    ]
+
+    for arguments, says, line in cases:
+        said = operate(*arguments, says=says, status=2)
+        assert said.startswith(f"error: {line}"), said
+        assert said.count("\n") == 1, said
+        assert not says or says not in said
+
+    assert "invalid choice: 'owner'" in operate("set-role", "ada@example.com", "owner", status=2)
+    with databases.empty() as url:
+        assert run(url) == "error: the database is not migrated: `python -m project4_agent_api migrate`\n"
+    assert run("postgresql://nobody@127.0.0.1:1/x") == ("error: The database cannot be reached. Try again shortly.\n")
+    assert run("").startswith("error: DATABASE_URL is not set")
+
+
+def run(database_url: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "project4_agent_api", "activate", "ada@example.com"],
+        env={"DATABASE_URL": database_url, "LOG_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
+async def test_roles_are_set(client4: httpx2.AsyncClient, operate: Operate) -> None:
+    await register(client4, "ada@example.com")
+    headers = bearer(await sign_in(client4, "ada@example.com"))
+
+    for role in ("admin", "user", "admin"):
+        assert operate("set-role", "Ada@example.com", role) == f"the role of ada@example.com is {role}\n"
+        assert (await client4.get("/auth/me", headers=headers)).json()["role"] == role
+
+
+async def test_an_account_takes_over_the_local_users_documents(
+    client4: httpx2.AsyncClient, operate: Operate, make_settings4: Callable[..., Settings], database_url: str
+) -> None:
+    def lines(word: str) -> str:
+        return "".join(f"The {word} number {i} stands in the long hall of the library.\n\n" for i in range(400))
+
+    with running(create_app3(make_settings4())) as url:  # stage 3 on the same database: everyone is one local user
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as local:
+            await ready(local, lines("wardrobe"), "long.txt")
+            await ready(local, "The library opens at nine.\n", "hours.txt")
+            await ready(local, "图书馆九点开门，六点关门。\n", "hours-zh.txt")
+            await ready(local, "Both have this one.\n", "both.txt")
+            before = {word: await found(local, word) for word in ("wardrobe", "opens", "九点开门", "both")}
+            await register(client4, "ada@example.com")
+            client4.headers.update(bearer(await sign_in(client4, "ada@example.com")))
+            await upload(client4, "Both have this one.\n", "mine.txt")
+            with psycopg.connect(database_url) as connection:
+                chunks = connection.execute("SELECT count(*) FROM chunks").fetchone()
+
+            assert operate("adopt-documents", "ada@example.com") == (
+                "ada@example.com got 3 documents, and had 1 already\n"
+            )
+            assert operate("adopt-documents", "ada@example.com") == (
+                "ada@example.com got 0 documents, and had 0 already\n"
+            )
+
+            assert (await local.get("/documents")).json()["items"] == []
+            assert [await found(local, word) for word in ("wardrobe", "opens", "九点开门")] == [[], [], []]
+
+    own = (await client4.get("/documents")).json()["items"]
+    assert {item["filename"] for item in own} == {"long.txt", "hours.txt", "hours-zh.txt", "mine.txt"}
+    assert chunks is not None
+    assert chunks[0] > 3
+    for word in ("wardrobe", "opens", "九点开门"):
+        assert shown(await found(client4, word)) == shown(before[word])
+    file = await client4.get(f"/documents/{next(i['id'] for i in own if i['filename'] == 'long.txt')}/file")
+    assert file.text == lines("wardrobe")
+
+
+def shown(hits: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(hit["filename"], hit["text"]) for hit in hits if hit["filename"] != "both.txt"]
+
+
+async def test_an_adopted_document_that_was_not_read_yet_is_read(
+    client4: httpx2.AsyncClient, operate: Operate, make_settings4: Callable[..., Settings], database_url: str
+) -> None:
+    await register(client4, "ada@example.com")
+    client4.headers.update(bearer(await sign_in(client4, "ada@example.com")))
+    files = {"file": ("a.txt", b"The library opens at nine.\n")}
+    stored = await client4.post("/documents", files=files)
+    assert stored.status_code == 202
+    local = "00000000-0000-7000-8000-000000000001"
+    with psycopg.connect(database_url) as connection:  # as an upload to a stage 3 that was ended at once
+        connection.execute("UPDATE documents SET owner_id = %s", [local])
+
+    operate("adopt-documents", "ada@example.com")
+    (adopted,) = (await client4.get("/documents")).json()["items"]
+    assert adopted["status"] == "processing"
+
+    with running(create_app3(make_settings4())):  # its worker
+        await client4.get(f"/documents/{adopted['id']}/events")
+        assert [hit["filename"] for hit in await found(client4, "opens")] == ["a.txt"]
+    assert rows(database_url, "chunks") == 1

@@ -1,0 +1,216 @@
+"""One's own account: shown, changed, deleted with all that belongs to it."""
+
+import asyncio
+from collections import Counter
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
+
+import httpx2
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+
+from tests.project4_agent_api.conftest import Operate, SignUp
+from tests.support.accounts import PASSWORD, bearer, gets_in, refresh, register, sign_in, try_to_sign_in
+
+NEW = {"password": "a new password", "old_password": PASSWORD}
+
+
+async def test_what_is_given_is_changed(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+    headers = await sign_up("ada@example.com")
+    await register(client4, "bob@example.com")
+
+    changed = await client4.patch("/auth/me", json={"name": "Countess"}, headers=headers)
+    taken = await client4.patch("/auth/me", json={"email": "BOB@example.com"}, headers=headers)
+    moved = await client4.patch("/auth/me", json={"email": "lovelace@example.com"}, headers=headers)
+
+    assert (changed.status_code, changed.json()["name"]) == (200, "Countess")
+    assert taken.status_code == 409
+    assert moved.json() == (await client4.get("/auth/me", headers=headers)).json()
+    assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
+    assert (await try_to_sign_in(client4, "lovelace@example.com")).status_code == 200
+
+
+async def test_a_new_password_ends_the_other_sign_ins(client4: httpx2.AsyncClient) -> None:
+    await register(client4, "ada@example.com")
+    here, there = await sign_in(client4, "ada@example.com"), await sign_in(client4, "ada@example.com")
+
+    changed = await client4.patch("/auth/me", json=NEW, headers=bearer(here))
+
+    assert changed.status_code == 200
+    assert [await gets_in(client4, bearer(tokens)) for tokens in (here, there)] == [200, 401]
+    assert [(await refresh(client4, tokens)).status_code for tokens in (here, there)] == [200, 401]
+    assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
+    assert (await try_to_sign_in(client4, "ada@example.com", "a new password")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"password": "a new password"}, 422),
+        ({"old_password": PASSWORD}, 422),
+        (NEW | {"old_password": "another password"}, 403),
+        (NEW | {"password": "short"}, 422),
+        ({"role": "admin"}, 422),
+        ({"active": True}, 422),
+    ],
+)
+async def test_what_may_not_be_changed_stays(
+    client4: httpx2.AsyncClient, sign_up: SignUp, body: dict[str, Any], status: int
+) -> None:
+    headers = await sign_up("ada@example.com")
+    before = (await client4.get("/auth/me", headers=headers)).json()
+
+    refused = await client4.patch("/auth/me", json=body, headers=headers)
+
+    assert refused.status_code == status
+    assert (await client4.get("/auth/me", headers=headers)).json() == before
+    await sign_in(client4, "ada@example.com")
+
+
+async def test_a_found_token_does_not_find_the_password(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+    headers = await sign_up("ada@example.com")
+
+    guesses = await asyncio.gather(
+        *(client4.patch("/auth/me", json=NEW | {"old_password": f"guess {i}"}, headers=headers) for i in range(12))
+    )
+
+    assert Counter(guess.status_code for guess in guesses) == {403: 10, 429: 2}
+
+
+async def test_two_new_passwords_at_once_leave_one(client4: httpx2.AsyncClient) -> None:
+    await register(client4, "ada@example.com")
+    pairs = [await sign_in(client4, "ada@example.com") for _ in range(5)]
+
+    answers = await asyncio.gather(
+        *(
+            client4.patch("/auth/me", json=NEW | {"password": f"new password {i}"}, headers=bearer(pair))
+            for i, pair in enumerate(pairs)
+        )
+    )
+
+    winners = [i for i, answer in enumerate(answers) if answer.status_code == 200]
+    assert len(winners) == 1
+    left = [await gets_in(client4, bearer(pair)) for pair in pairs]
+    assert [i for i, status in enumerate(left) if status == 200] == winners
+    await sign_in(client4, "ada@example.com", f"new password {winners[0]}")
+
+
+async def test_a_key_is_not_enough_to_take_an_account_over(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+    headers = await sign_up("ada@example.com")
+    made = (await client4.post("/auth/api-keys", json={"name": "job"}, headers=headers)).json()
+    key = {"X-Api-Key": made["key"]}
+
+    answers = [
+        await client4.patch("/auth/me", json=NEW, headers=key),
+        await client4.delete("/auth/me", headers=key),
+        await client4.post("/auth/logout-all", headers=key),
+        await client4.post("/auth/api-keys", json={"name": "more"}, headers=key),
+        await client4.delete(f"/auth/api-keys/{made['id']}", headers=key),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403] * 5
+    assert await gets_in(client4, headers) == 200
+
+
+TABLES = {
+    "users": "id",
+    "sign_ins": "user_id",
+    "api_keys": "user_id",
+    "accounts": "user_id",
+    "threads": "owner_id",
+    "runs": "owner_id",
+    "assistants": "owner_id",
+    "crons": "owner_id",
+}
+
+
+FILL: list[LiteralString] = [
+    """
+    INSERT INTO assistants (assistant_id, owner_id, graph_id, name, config, context, metadata, version, created_at,
+        updated_at)
+    VALUES (%(assistant)s, %(owner)s, 'g', 'n', '{}', '{}', '{}', 1, now(), now())
+    """,
+    """
+    INSERT INTO threads (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at,
+        state_updated_at)
+    VALUES (%(thread)s, %(owner)s, 'idle', '{}', '{}', '{}', now(), now(), now())
+    """,
+    """
+    INSERT INTO runs (run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, multitask_strategy, attempt,
+        due_at, created_at, updated_at)
+    VALUES (gen_random_uuid(), %(thread)s, %(assistant)s, %(owner)s, 'success', '{}', '{}', 'reject', 0, now(), now(),
+        now())
+    """,
+    """
+    INSERT INTO crons (cron_id, owner_id, assistant_id, schedule, payload, metadata, enabled, created_at, updated_at)
+    VALUES (gen_random_uuid(), %(owner)s, %(assistant)s, '* * * * *', '{}', '{}', true, now(), now())
+    """,
+    "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%(thread)s::text, '1', '{}')",
+    "INSERT INTO store (prefix, key, value) VALUES (%(prefix)s, 'k', '{}')",
+]
+
+
+def fill(database_url: str, owner_id: UUID) -> None:
+    """Store what other parts of the service would."""
+    given = {"owner": owner_id, "prefix": f"{owner_id}.memories", "thread": uuid4(), "assistant": uuid4()}
+    with psycopg.connect(database_url) as connection:
+        for statement in FILL:
+            connection.execute(statement, given)
+
+
+def kept(database_url: str, owner_id: UUID) -> dict[str, int]:
+    with psycopg.connect(database_url) as connection:
+        counts = {
+            table: connection.execute(
+                sql.SQL("SELECT count(*) FROM {} WHERE {} = %s").format(sql.Identifier(table), sql.Identifier(column)),
+                [owner_id],
+            ).fetchone()
+            for table, column in TABLES.items()
+        }
+        counts["store"] = connection.execute(
+            "SELECT count(*) FROM store WHERE prefix LIKE %s", [f"{owner_id}%"]
+        ).fetchone()
+        counts["documents"] = connection.execute(
+            "SELECT count(*) FROM documents WHERE owner_id = %s AND status <> 'deleted'", [owner_id]
+        ).fetchone()
+    return {name: row[0] if row else -1 for name, row in counts.items()}
+
+
+@pytest.mark.parametrize("by", ["the user", "an administrator"])
+async def test_all_that_belongs_to_an_account_goes_with_it(
+    client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate, database_url: str, redis_url: str, by: str
+) -> None:
+    ids, headers = [], []
+    for email in ("ada@example.com", "bob@example.com"):
+        headers.append(await sign_up(email))
+        account = (await client4.get("/auth/me", headers=headers[-1])).json()
+        ids.append(UUID(account["id"]))
+        fill(database_url, ids[-1])
+        files = {"file": ("a.txt", b"The library opens at nine.\n")}
+        assert (await client4.post("/documents", files=files, headers=headers[-1])).status_code == 202
+        assert (await client4.post("/auth/api-keys", json={"name": "job"}, headers=headers[-1])).status_code == 201
+        operate("set-role", email, "user")
+        with Redis.from_url(redis_url) as redis:
+            redis.lpush(f"history:{account['id']}", "{}")
+    before = kept(database_url, ids[1])
+    assert min(before.values()) == 1
+
+    if by == "the user":
+        gone = await client4.delete("/auth/me", headers=headers[0])
+    else:
+        admin = await sign_up("root@example.com")
+        operate("set-role", "root@example.com", "admin")
+        gone = await client4.delete(f"/users/{ids[0]}", headers=admin)
+
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert set(kept(database_url, ids[0]).values()) == {0}
+    assert kept(database_url, ids[1]) == before
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (1,)
+    with Redis.from_url(redis_url) as redis:
+        assert [redis.exists(f"history:{owner_id}") for owner_id in ids] == [0, 1]
+    assert [await gets_in(client4, one) for one in headers] == [401, 200]
+    assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
+    await register(client4, "ada@example.com")
