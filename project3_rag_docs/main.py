@@ -16,7 +16,6 @@ from project3_rag_docs.routes import answers, documents
 from project3_rag_docs.search import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
-from shared.frontend import Panel
 from shared.database import create_engine, create_sessions
 from shared.frontend import Panel
 from shared.jobs import create_job_app, opened, working
