@@ -1,8 +1,12 @@
 """Stage 4's console, in a real browser, in front of the service as it really runs: an API and a worker."""
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
 
 from tests.support.agent_service import PASSWORD, AgentService, agent_service
 from tests.support.databases import Databases
+from tests.support.launched import ROOT
 from tests.support.scripted_model import ScriptedModel, calls, says
 
 pytestmark = pytest.mark.slow
@@ -20,20 +25,30 @@ URL = "http://127.0.0.1:9/secret"
 FETCH = ("fetch_web_page", json.dumps({"url": URL}))
 SUM = ("calculator", '{"expression": "17 * 23"}')
 LONG = " ".join(f"word{number}" for number in range(40))
-Operate = Callable[..., str]
 
 
+# One for all tests, each of which has accounts of its own. It is begun before there is a browser: Alembic's environment
+# runs an event loop, and so does playwright.
 @pytest.fixture(scope="module", autouse=True)
-def _template(databases: Databases) -> None:
-    """Migrate before there is a browser: Alembic's environment runs an event loop, and so does playwright."""
-    with databases.migrated("project4_agent_api"):
-        pass
+def service(databases: Databases, _redis_server: str, _model_server: ScriptedModel) -> Iterator[AgentService]:
+    """The service, with the graphs of this folder."""
+    with (
+        databases.migrated("project4_agent_api") as database_url,
+        agent_service(database_url, _redis_server, _model_server, GRAPHS, sign_ins_per_minute="10000") as running,
+    ):
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _fresh(model: ScriptedModel) -> None:
+    """Let the model say "Hello!" until it is told otherwise."""
+    assert model is not None
 
 
 @pytest.fixture
-def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator[AgentService]:
-    with agent_service(database_url, redis_url, model, GRAPHS, lease_seconds="2", access_token_minutes="1") as running:
-        yield running
+def email() -> str:
+    """An address that has no account yet."""
+    return f"ada-{uuid.uuid4()}@example.com"
 
 
 @pytest.fixture
@@ -43,16 +58,16 @@ def refused_page(browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
-def register(page: Page, service: AgentService, name: str = "Ada") -> Locator:
+def register(page: Page, service: AgentService, email: str) -> Locator:
     """Make an account on the page; give the panel of the agents."""
     page.goto(service.url)
     page.get_by_role("button", name="I am new here").click()
     account = panel(page, "Account")
-    account.get_by_label("E-mail").fill(f"{name.lower()}@example.com")
-    account.get_by_label("Name").fill(name)
+    account.get_by_label("E-mail").fill(email)
+    account.get_by_label("Name").fill("Ada")
     account.get_by_label("Password").fill(PASSWORD)
     account.get_by_role("button", name="Register").click()
-    expect(account.get_by_text(f"{name.lower()}@example.com")).to_be_visible()
+    expect(account.get_by_text(email)).to_be_visible()
     return agents(page)
 
 
@@ -90,8 +105,10 @@ def is_done(chat: Locator) -> None:
     expect(chat.locator(".talk > [role=status]")).to_have_text("Done.", timeout=20_000)
 
 
-def test_an_answer_streams_with_the_calls_of_tools(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_an_answer_streams_with_the_calls_of_tools(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    chat = register(page, service, email)
     expect(chat.get_by_text("No threads yet.")).to_be_visible()
     model.then(calls(SUM), says(LONG, tokens_per_second=10))
 
@@ -113,8 +130,8 @@ def test_an_answer_streams_with_the_calls_of_tools(page: Page, service: AgentSer
     expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
 
 
-def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     model.then(calls(SUM), says(LONG, tokens_per_second=8))
     send(chat, "What is 17 * 23?")
     expect(answers(chat)).to_contain_text("word2")
@@ -131,10 +148,10 @@ def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, model: S
 
 
 def test_a_connection_that_breaks_is_made_again(
-    refused_page: Page, service: AgentService, model: ScriptedModel
+    refused_page: Page, service: AgentService, email: str, model: ScriptedModel
 ) -> None:
     page = refused_page
-    chat = register(page, service)
+    chat = register(page, service, email)
     expect(chat.get_by_label("Assistant")).to_be_enabled()
     cut = 'event: metadata\r\ndata: {"run_id":"{}","attempt":1}\r\nid: 1-1\r\n\r\n'
 
@@ -154,8 +171,8 @@ def test_a_connection_that_breaks_is_made_again(
     is_done(chat)
 
 
-def test_a_call_is_approved(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_a_call_is_approved(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     model.then(calls(FETCH), says("I could not read it."))
     send(chat, "Read that page")
     decision = chat.get_by_role("group", name="The assistant wants to call fetch_web_page")
@@ -171,8 +188,8 @@ def test_a_call_is_approved(page: Page, service: AgentService, model: ScriptedMo
     is_done(chat)
 
 
-def test_a_call_is_rejected(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_a_call_is_rejected(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     model.then(calls(FETCH), says("Then not."))
     send(chat, "Read that page")
 
@@ -185,8 +202,8 @@ def test_a_call_is_rejected(page: Page, service: AgentService, model: ScriptedMo
     assert "That one is secret." in json.dumps(model.requests[-1].body)
 
 
-def test_some_calls_are_decided_together(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_some_calls_are_decided_together(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     model.then(calls(FETCH, FETCH), says("Good."))
     send(chat, "Read these pages")
     first, second = chat.get_by_role("group", name=re.compile("wants to call")).all()
@@ -209,8 +226,8 @@ def test_some_calls_are_decided_together(page: Page, service: AgentService, mode
     assert "It says 42." in results
 
 
-def test_a_question_of_a_graph_is_answered(page: Page, service: AgentService) -> None:
-    chat = register(page, service)
+def test_a_question_of_a_graph_is_answered(page: Page, service: AgentService, email: str) -> None:
+    chat = register(page, service, email)
     chat.get_by_label("Assistant").select_option(label="ask")
     send(chat, "Shall I?")
     expect(chat.locator(".decision pre")).to_contain_text("Shall I?")
@@ -221,8 +238,8 @@ def test_a_question_of_a_graph_is_answered(page: Page, service: AgentService) ->
     expect(answers(chat)).to_have_text("You said yes.")
 
 
-def test_a_graph_without_messages(page: Page, service: AgentService, tmp_path: Path) -> None:
-    chat = register(page, service)
+def test_a_graph_without_messages(page: Page, service: AgentService, email: str, tmp_path: Path) -> None:
+    chat = register(page, service, email)
     chat.get_by_label("Assistant").select_option(label="steps")
     given = chat.get_by_label("Input, as JSON")
     expect(given).to_have_value(re.compile('"steps": 0'))
@@ -238,8 +255,8 @@ def test_a_graph_without_messages(page: Page, service: AgentService, tmp_path: P
     expect(chat.get_by_role("log").locator("> pre")).to_contain_text(re.compile(r'"done": \[\s+0,\s+1\s+\]'))
 
 
-def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     model.hangs(after=3)
     send(chat, "Hello")
     expect(answers(chat)).to_contain_text("token2")
@@ -255,8 +272,8 @@ def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, model: 
     expect(chat.locator(".human")).to_have_count(1)
 
 
-def test_a_model_that_is_away(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_a_model_that_is_away(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     model.fails(500)
 
     send(chat, "Hello")
@@ -270,8 +287,8 @@ def test_a_model_that_is_away(page: Page, service: AgentService, model: Scripted
     expect(chat.locator(".human")).to_have_count(1)
 
 
-def test_a_document_is_found_in_the_answer(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_a_document_is_found_in_the_answer(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     handbook = "# Leave\n\nEveryone has 25 days of paid leave.\n"
     documents = panel(page, "Ask your documents")
     content = {"name": "handbook.md", "mimeType": "text/markdown", "buffer": handbook.encode()}
@@ -294,8 +311,8 @@ def test_a_document_is_found_in_the_answer(page: Page, service: AgentService, mo
     expect(chat.locator(".sources")).to_contain_text("[1] handbook.md")
 
 
-def test_threads_are_opened_and_deleted(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_threads_are_opened_and_deleted(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
     for text in ("First", "Second"):
         chat.get_by_role("button", name="New thread").click()
         model.says(f"{text} answer.")
@@ -315,8 +332,10 @@ def test_threads_are_opened_and_deleted(page: Page, service: AgentService, model
     expect(agents(page).locator(".thread .title")).to_have_text(["Second question"])
 
 
-def test_nobody_sees_what_somebody_else_has(page: Page, service: AgentService, model: ScriptedModel) -> None:
-    chat = register(page, service)
+def test_nobody_sees_what_somebody_else_has(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    chat = register(page, service, email)
     model.says("Only for Ada.")
     send(chat, "My secret question")
     is_done(chat)
@@ -332,20 +351,20 @@ def test_nobody_sees_what_somebody_else_has(page: Page, service: AgentService, m
     expect(page.get_by_role("heading", name="Agents")).to_be_hidden()
     assert page.evaluate("sessionStorage.length") == 0
     assert page.url == f"{service.url}/"
-    chat = register(page, service, "Grace")
+    chat = register(page, service, f"grace-{email}")
     expect(chat.get_by_text("No threads yet.")).to_be_visible()
     expect(panel(page, "Ask the model").get_by_text("Nothing yet.")).to_be_visible()
     assert "secret" not in page.content()
 
 
-def test_somebody_elses_thread_is_not_there(refused_page: Page, service: AgentService, model: ScriptedModel) -> None:
+def test_somebody_elses_thread_is_not_there(refused_page: Page, service: AgentService, email: str) -> None:
     page = refused_page
-    chat = register(page, service)
+    chat = register(page, service, email)
     send(chat, "My secret question")
     is_done(chat)
     address = page.url
     page.get_by_role("button", name="Sign out").click()
-    register(page, service, "Grace")
+    register(page, service, f"grace-{email}")
 
     page.goto(address)
     page.reload()
@@ -354,45 +373,47 @@ def test_somebody_elses_thread_is_not_there(refused_page: Page, service: AgentSe
     assert "secret" not in page.content()
 
 
-def test_administrators_see_the_users(page: Page, service: AgentService, operate: Operate) -> None:
-    operate("create-admin", "root@example.com", says=PASSWORD)
+def test_administrators_see_the_users(page: Page, service: AgentService, email: str) -> None:
+    command = [sys.executable, "-m", "project4_agent_api", "create-admin", email]
+    subprocess.run(command, env=os.environ | service.environment, cwd=ROOT, input=PASSWORD, text=True, check=True)
     page.goto(service.url)
 
-    sign_in(page, "root@example.com")
+    sign_in(page, email)
 
     users = panel(page, "Users and their conversations")
-    expect(users.get_by_role("listitem")).to_contain_text("root@example.com")
+    users.get_by_label("Find a user").fill(email)
+    expect(users.get_by_role("listitem")).to_contain_text(email)
 
 
 @pytest.mark.parametrize(
-    ("email", "password", "sentence"),
+    ("given", "password", "sentence"),
     [
-        ("ada@example.com", "a wrong password", "E-mail or password is wrong."),
-        ("nobody@example.com", PASSWORD, "E-mail or password is wrong."),
+        ("{email}", "a wrong password", "E-mail or password is wrong."),
+        ("not-{email}", PASSWORD, "E-mail or password is wrong."),
         ("nobody", PASSWORD, "Please write an e-mail address."),
-        ("ada@example.com", "", "Please write a password."),
+        ("{email}", "", "Please write a password."),
     ],
     ids=["wrong password", "unknown", "no e-mail", "no password"],
 )
 def test_who_cannot_sign_in_is_told_why(
-    refused_page: Page, service: AgentService, email: str, password: str, sentence: str
+    refused_page: Page, service: AgentService, email: str, given: str, password: str, sentence: str
 ) -> None:
-    register(refused_page, service)
+    register(refused_page, service, email)
     refused_page.get_by_role("button", name="Sign out").click()
 
-    sign_in(refused_page, email, password)
+    sign_in(refused_page, given.format(email=email), password)
 
     expect(panel(refused_page, "Account").get_by_text(sentence)).to_be_visible()
     expect(refused_page.get_by_role("heading", name="Agents")).to_be_hidden()
 
 
-def test_an_email_that_is_taken(refused_page: Page, service: AgentService) -> None:
-    register(refused_page, service)
+def test_an_email_that_is_taken(refused_page: Page, service: AgentService, email: str) -> None:
+    register(refused_page, service, email)
     refused_page.get_by_role("button", name="Sign out").click()
     refused_page.get_by_role("button", name="I am new here").click()
     account = panel(refused_page, "Account")
 
-    account.get_by_label("E-mail").fill("ADA@example.com")
+    account.get_by_label("E-mail").fill(email.upper())
     account.get_by_label("Name").fill("Another Ada")
     account.get_by_label("Password").fill(PASSWORD)
     account.get_by_role("button", name="Register").click()
@@ -401,9 +422,11 @@ def test_an_email_that_is_taken(refused_page: Page, service: AgentService) -> No
     expect(account.get_by_label("E-mail")).to_be_focused()
 
 
-def test_an_expired_token_is_renewed_once(refused_page: Page, service: AgentService, model: ScriptedModel) -> None:
+def test_an_expired_token_is_renewed_once(
+    refused_page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
     page = refused_page
-    chat = register(page, service)
+    chat = register(page, service, email)
     renewals: list[Response] = []
     page.on("response", lambda response: renewals.append(response) if "/auth/refresh" in response.url else None)
     spoil = 'tokens => sessionStorage.setItem("tokens", JSON.stringify({...tokens, access_token: "expired"}))'
@@ -418,9 +441,9 @@ def test_an_expired_token_is_renewed_once(refused_page: Page, service: AgentServ
     assert [response.status for response in renewals] == [200]
 
 
-def test_a_sign_in_that_has_ended(refused_page: Page, service: AgentService) -> None:
+def test_a_sign_in_that_has_ended(refused_page: Page, service: AgentService, email: str) -> None:
     page = refused_page
-    register(page, service)
+    register(page, service, email)
     page.evaluate(
         """async () => {
             const { refresh_token } = JSON.parse(sessionStorage.getItem("tokens"));
@@ -437,11 +460,11 @@ def test_a_sign_in_that_has_ended(refused_page: Page, service: AgentService) -> 
 
 
 def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(
-    page: Page, service: AgentService, model: ScriptedModel
+    page: Page, service: AgentService, email: str, model: ScriptedModel
 ) -> None:
     page.set_viewport_size({"width": 320, "height": 640})
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
-    chat = register(page, service)
+    chat = register(page, service, email)
     unbreakable = f"{MARKUP} {'unbreakable' * 50}"
     model.then(calls(("recall", json.dumps({"query": unbreakable}))), says(unbreakable))
 
@@ -454,12 +477,12 @@ def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_in_chinese(browser: Browser, service: AgentService, model: ScriptedModel) -> None:
+def test_in_chinese(browser: Browser, service: AgentService, email: str, model: ScriptedModel) -> None:
     with browser.new_context(locale="zh-CN") as context:
         page = context.new_page()
         page.goto(service.url)
         page.get_by_role("button", name="注册新账号").click()
-        page.get_by_label("电子邮箱").fill("ada@example.com")
+        page.get_by_label("电子邮箱").fill(email)
         page.get_by_label("姓名").fill("阿达")
         page.get_by_label("密码").fill(PASSWORD)
         page.get_by_role("button", name="注册", exact=True).click()
