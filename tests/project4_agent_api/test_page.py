@@ -1,0 +1,510 @@
+"""Stage 4's console, in a real browser, in front of the service as it really runs: an API and a worker."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
+
+from tests.support.agent_service import PASSWORD, AgentService, agent_service
+from tests.support.databases import Databases
+from tests.support.launched import ROOT
+from tests.support.scripted_model import ScriptedModel, calls, says
+
+pytestmark = pytest.mark.slow
+
+GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+MARKUP = "<img src=x onerror=alert(1)>"
+URL = "http://127.0.0.1:9/secret"
+FETCH = ("fetch_web_page", json.dumps({"url": URL}))
+SUM = ("calculator", '{"expression": "17 * 23"}')
+LONG = " ".join(f"word{number}" for number in range(40))
+
+
+# One for all tests, each of which has accounts of its own. It is begun before there is a browser: Alembic's environment
+# runs an event loop, and so does playwright.
+@pytest.fixture(scope="module", autouse=True)
+def service(databases: Databases, _redis_server: str, _model_server: ScriptedModel) -> Iterator[AgentService]:
+    """The service, with the graphs of this folder."""
+    with (
+        databases.migrated("project4_agent_api") as database_url,
+        agent_service(database_url, _redis_server, _model_server, GRAPHS, sign_ins_per_minute="10000") as running,
+    ):
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _fresh(model: ScriptedModel) -> None:
+    """Let the model say "Hello!" until it is told otherwise."""
+    assert model is not None
+
+
+@pytest.fixture
+def email() -> str:
+    """An address that has no account yet."""
+    return f"ada-{uuid.uuid4()}@example.com"
+
+
+@pytest.fixture
+def refused_page(browser: Browser) -> Iterator[Page]:
+    """A page whose console nobody checks: Chromium writes an error there for every answer of 4xx or 5xx."""
+    with browser.new_context(locale="en-US") as context:
+        yield context.new_page()
+
+
+def register(page: Page, service: AgentService, email: str) -> Locator:
+    """Make an account on the page; give the panel of the agents."""
+    page.goto(service.url)
+    page.get_by_role("button", name="I am new here").click()
+    account = panel(page, "Account")
+    account.get_by_label("E-mail").fill(email)
+    account.get_by_label("Name").fill("Ada")
+    account.get_by_label("Password").fill(PASSWORD)
+    account.get_by_role("button", name="Register").click()
+    expect(account.get_by_text(email)).to_be_visible()
+    return agents(page)
+
+
+def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
+    account = panel(page, "Account")
+    account.get_by_label("E-mail").fill(email)
+    account.get_by_label("Password").fill(password)
+    account.get_by_role("button", name="Sign in").click()
+
+
+def panel(page: Page, title: str) -> Locator:
+    return page.locator(".panel", has=page.get_by_role("heading", name=title, exact=True))
+
+
+def agents(page: Page) -> Locator:
+    found = panel(page, "Agents")
+    expect(found.get_by_label("Assistant")).to_have_text(re.compile("agent"))
+    return found
+
+
+def send(chat: Locator, text: str) -> None:
+    chat.get_by_label("Message", exact=True).fill(text)
+    chat.get_by_label("Message", exact=True).press("Control+Enter")
+
+
+def answers(chat: Locator) -> Locator:
+    return chat.locator(".ai > .answer:not([hidden])")
+
+
+def call_of(chat: Locator, name: str) -> Locator:
+    return chat.locator("details", has=chat.page.locator("summary", has_text=name))
+
+
+def is_done(chat: Locator) -> None:
+    expect(chat.locator(".talk > [role=status]")).to_have_text("Done.", timeout=20_000)
+
+
+def test_an_answer_streams_with_the_calls_of_tools(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    chat = register(page, service, email)
+    expect(chat.get_by_text("No threads yet.")).to_be_visible()
+    model.then(calls(SUM), says(LONG, tokens_per_second=10))
+
+    send(chat, "What is 17 * 23?")
+
+    call = call_of(chat, "calculator")
+    expect(call.locator("summary")).to_contain_text("done")
+    expect(call.locator("pre")).to_have_text([re.compile(r'"expression": "17 \* 23"'), "391"])
+    expect(answers(chat)).to_contain_text("word2")
+    assert "word39" not in answers(chat).inner_text()
+    expect(chat.get_by_role("button", name="Stop")).to_be_visible()
+    expect(answers(chat)).to_have_text(LONG)
+    is_done(chat)
+    expect(chat.locator(".human .answer")).to_have_text("What is 17 * 23?")
+    expect(chat.get_by_label("Message", exact=True)).to_have_value("")
+    expect(chat.locator(".thread")).to_have_text([re.compile("What is 17")])
+    page.reload()
+    expect(answers(agents(page))).to_have_text(LONG)
+    expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
+
+
+def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    model.then(calls(SUM), says(LONG, tokens_per_second=8))
+    send(chat, "What is 17 * 23?")
+    expect(answers(chat)).to_contain_text("word2")
+
+    page.reload()
+
+    chat = agents(page)
+    expect(answers(chat)).to_contain_text("word3")  # what was said before is there too
+    assert "word39" not in answers(chat).inner_text()
+    expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
+    expect(answers(chat)).to_have_text(LONG, timeout=20_000)
+    is_done(chat)
+    assert len(model.requests) == 2
+
+
+def test_a_connection_that_breaks_is_made_again(
+    refused_page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    page = refused_page
+    chat = register(page, service, email)
+    expect(chat.get_by_label("Assistant")).to_be_enabled()
+    cut = 'event: metadata\r\ndata: {"run_id":"{}","attempt":1}\r\nid: 1-1\r\n\r\n'
+
+    def break_off(route: Route) -> None:
+        # The run is begun, and the answer breaks off after its first event.
+        background = route.request.url.removesuffix("/stream")
+        begun = route.fetch(url=background, method="POST", post_data=route.request.post_data).json()
+        route.fulfill(content_type="text/event-stream", body=cut.format(begun["run_id"]))
+
+    page.route("**/runs/stream", break_off, times=1)
+    model.says(LONG, tokens_per_second=20)
+
+    with page.expect_request(lambda request: request.headers.get("last-event-id") == "1-1"):
+        send(chat, "Hello")
+
+    expect(answers(chat)).to_have_text(LONG, timeout=20_000)
+    is_done(chat)
+
+
+def test_a_call_is_approved(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    model.then(calls(FETCH), says("I could not read it."))
+    send(chat, "Read that page")
+    decision = chat.get_by_role("group", name="The assistant wants to call fetch_web_page")
+    expect(decision.locator("pre")).to_contain_text(URL)
+    expect(call_of(chat, "fetch_web_page").locator("summary")).to_contain_text("waits for your decision")
+    expect(chat.get_by_label("Message", exact=True)).to_be_hidden()
+    page.reload()  # it can be decided later
+
+    decision.get_by_role("button", name="Approve").click()
+
+    expect(answers(chat)).to_have_text("I could not read it.")
+    expect(call_of(chat, "fetch_web_page").locator("pre").last).to_contain_text("Error: fetch_web_page failed.")
+    is_done(chat)
+
+
+def test_a_call_is_rejected(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    model.then(calls(FETCH), says("Then not."))
+    send(chat, "Read that page")
+
+    chat.get_by_role("button", name="Reject").click()
+    chat.get_by_label("What to tell the assistant").fill("That one is secret.")
+    chat.get_by_role("button", name="Do not call it").click()
+
+    expect(answers(chat)).to_have_text("Then not.")
+    expect(call_of(chat, "fetch_web_page").locator("pre").last).to_contain_text("That one is secret.")
+    assert "That one is secret." in json.dumps(model.requests[-1].body)
+
+
+def test_some_calls_are_decided_together(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    model.then(calls(FETCH, FETCH), says("Good."))
+    send(chat, "Read these pages")
+    first, second = chat.get_by_role("group", name=re.compile("wants to call")).all()
+
+    first.get_by_role("button", name="Edit").click()
+    first.get_by_label("Arguments").fill("{")
+    first.get_by_role("button", name="Call it so").click()
+    expect(first.get_by_text("Please write a JSON object")).to_be_visible()
+    first.get_by_label("Arguments").fill('{"url": "http://127.0.0.1:9/public"}')
+    first.get_by_role("button", name="Call it so").click()
+    expect(first.get_by_role("button", name="Edit")).to_have_attribute("aria-pressed", "true")
+    assert len(model.requests) == 1
+    second.get_by_role("button", name="Answer instead").click()
+    second.get_by_label("What to tell the assistant").fill("It says 42.")
+    second.get_by_role("button", name="Answer", exact=True).click()
+
+    expect(answers(chat)).to_have_text("Good.")
+    results = [message["content"] for message in model.requests[-1].body["messages"] if message["role"] == "tool"]
+    assert "http://127.0.0.1:9/public" in results[1] or "http://127.0.0.1:9/public" in results[0]
+    assert "It says 42." in results
+
+
+def test_a_question_of_a_graph_is_answered(page: Page, service: AgentService, email: str) -> None:
+    chat = register(page, service, email)
+    chat.get_by_label("Assistant").select_option(label="ask")
+    send(chat, "Shall I?")
+    expect(chat.locator(".decision pre")).to_contain_text("Shall I?")
+
+    chat.get_by_label("Your answer").fill("yes")
+    chat.get_by_role("button", name="Answer", exact=True).click()
+
+    expect(answers(chat)).to_have_text("You said yes.")
+
+
+def test_a_graph_without_messages(page: Page, service: AgentService, email: str, tmp_path: Path) -> None:
+    chat = register(page, service, email)
+    chat.get_by_label("Assistant").select_option(label="steps")
+    given = chat.get_by_label("Input, as JSON")
+    expect(given).to_have_value(re.compile('"steps": 0'))
+    given.fill("[1]")
+    chat.get_by_role("button", name="Send").click()
+    expect(chat.get_by_text("Please write a JSON object")).to_be_visible()
+
+    given.fill(json.dumps({"steps": 2, "seconds": 0.1, "log": str(tmp_path / "log")}))
+    chat.get_by_role("button", name="Send").click()
+
+    is_done(chat)
+    expect(chat.locator(".steps li")).to_have_text([re.compile(r"step\W+done\W+0"), re.compile(r"step\W+done\W+1")])
+    expect(chat.get_by_role("log").locator("> pre")).to_contain_text(re.compile(r'"done": \[\s+0,\s+1\s+\]'))
+
+
+def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    model.hangs(after=3)
+    send(chat, "Hello")
+    expect(answers(chat)).to_contain_text("token2")
+
+    chat.get_by_role("button", name="Stop").click()
+
+    expect(chat.get_by_text("The last run was stopped before its end.")).to_be_visible()
+    assert model.requests[0].finished.wait(10)
+    assert model.requests[0].cancelled
+    model.says("Here I am again.")
+    chat.get_by_role("button", name="Go on").click()
+    expect(answers(chat)).to_have_text("Here I am again.")
+    expect(chat.locator(".human")).to_have_count(1)
+
+
+def test_a_model_that_is_away(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    model.fails(500)
+
+    send(chat, "Hello")
+
+    expect(chat.get_by_role("alert")).to_have_text("The answer could not be completed.")
+    expect(chat.locator(".problem .detail")).not_to_be_empty()
+    model.says("Back again.")
+    chat.get_by_role("button", name="Try again").click()
+    expect(answers(chat)).to_have_text("Back again.")
+    expect(chat.get_by_role("alert")).to_have_count(0)
+    expect(chat.locator(".human")).to_have_count(1)
+
+
+def test_a_document_is_found_in_the_answer(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    handbook = "# Leave\n\nEveryone has 25 days of paid leave.\n"
+    documents = panel(page, "Ask your documents")
+    content = {"name": "handbook.md", "mimeType": "text/markdown", "buffer": handbook.encode()}
+    documents.locator("input[type=file]").set_input_files([content])  # type: ignore[list-item]  # a FilePayload
+    expect(documents.get_by_text("Ready · 1 passage")).to_be_visible(timeout=20_000)
+    with page.expect_download() as download:
+        documents.get_by_role("button", name="Download").click()
+    assert download.value.path().read_text() == handbook
+    model.then(calls(("search_documents", '{"query": "paid leave"}')), says("It is 25 days. [1]"))
+
+    send(chat, "How much leave is there?")
+
+    expect(answers(chat)).to_have_text("It is 25 days. [1]")
+    expect(chat.locator(".sources")).to_have_text("[1] handbook.md Everyone has 25 days of paid leave.")
+    chat.get_by_role("button", name="New thread").click()
+    chat.get_by_label("Assistant").select_option(label="rag")
+    model.says("Everyone has 25 days of paid leave. [1]")
+    send(chat, "How many days of paid leave does everyone have?")
+    expect(answers(chat)).to_have_text("Everyone has 25 days of paid leave. [1]")
+    expect(chat.locator(".sources")).to_contain_text("[1] handbook.md")
+
+
+def test_threads_are_opened_and_deleted(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+    chat = register(page, service, email)
+    for text in ("First", "Second"):
+        chat.get_by_role("button", name="New thread").click()
+        model.says(f"{text} answer.")
+        send(chat, f"{text} question")
+        is_done(chat)
+    expect(chat.locator(".thread .title")).to_have_text(["Second question", "First question"])
+
+    chat.get_by_role("button", name="First question").click()
+    expect(answers(chat)).to_have_text("First answer.")
+    chat.get_by_role("button", name="Delete", exact=True).last.click()
+    expect(chat.get_by_role("button", name="Cancel")).to_be_focused()
+    chat.get_by_role("button", name="Delete for good").click()
+
+    expect(chat.locator(".thread .title")).to_have_text(["Second question"])
+    expect(answers(chat)).to_have_count(0)
+    page.reload()
+    expect(agents(page).locator(".thread .title")).to_have_text(["Second question"])
+
+
+def test_nobody_sees_what_somebody_else_has(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    chat = register(page, service, email)
+    model.says("Only for Ada.")
+    send(chat, "My secret question")
+    is_done(chat)
+    expect(panel(page, "Users and their conversations")).to_have_count(0)
+    ask = panel(page, "Ask the model")
+    ask.get_by_label("Your question").fill("My other question")
+    ask.get_by_role("button", name="Ask", exact=True).click()
+    expect(ask.get_by_role("listitem")).to_contain_text("My other question")
+
+    page.get_by_role("button", name="Sign out").click()
+
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents")).to_be_hidden()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert page.url == f"{service.url}/"
+    chat = register(page, service, f"grace-{email}")
+    expect(chat.get_by_text("No threads yet.")).to_be_visible()
+    expect(panel(page, "Ask the model").get_by_text("Nothing yet.")).to_be_visible()
+    assert "secret" not in page.content()
+
+
+def test_somebody_elses_thread_is_not_there(refused_page: Page, service: AgentService, email: str) -> None:
+    page = refused_page
+    chat = register(page, service, email)
+    send(chat, "My secret question")
+    is_done(chat)
+    address = page.url
+    page.get_by_role("button", name="Sign out").click()
+    register(page, service, f"grace-{email}")
+
+    page.goto(address)
+    page.reload()
+
+    expect(agents(page).get_by_role("alert")).to_have_text("It is not there, or not any more.")
+    assert "secret" not in page.content()
+
+
+def test_administrators_see_the_users(page: Page, service: AgentService, email: str) -> None:
+    command = [sys.executable, "-m", "project4_agent_api", "create-admin", email]
+    subprocess.run(command, env=os.environ | service.environment, cwd=ROOT, input=PASSWORD, text=True, check=True)
+    page.goto(service.url)
+
+    sign_in(page, email)
+
+    users = panel(page, "Users and their conversations")
+    users.get_by_label("Find a user").fill(email)
+    expect(users.get_by_role("listitem")).to_contain_text(email)
+
+
+@pytest.mark.parametrize(
+    ("given", "password", "sentence"),
+    [
+        ("{email}", "a wrong password", "E-mail or password is wrong."),
+        ("not-{email}", PASSWORD, "E-mail or password is wrong."),
+        ("nobody", PASSWORD, "Please write an e-mail address."),
+        ("{email}", "", "Please write a password."),
+    ],
+    ids=["wrong password", "unknown", "no e-mail", "no password"],
+)
+def test_who_cannot_sign_in_is_told_why(
+    refused_page: Page, service: AgentService, email: str, given: str, password: str, sentence: str
+) -> None:
+    register(refused_page, service, email)
+    refused_page.get_by_role("button", name="Sign out").click()
+
+    sign_in(refused_page, given.format(email=email), password)
+
+    expect(panel(refused_page, "Account").get_by_text(sentence)).to_be_visible()
+    expect(refused_page.get_by_role("heading", name="Agents")).to_be_hidden()
+
+
+def test_an_email_that_is_taken(refused_page: Page, service: AgentService, email: str) -> None:
+    register(refused_page, service, email)
+    refused_page.get_by_role("button", name="Sign out").click()
+    refused_page.get_by_role("button", name="I am new here").click()
+    account = panel(refused_page, "Account")
+
+    account.get_by_label("E-mail").fill(email.upper())
+    account.get_by_label("Name").fill("Another Ada")
+    account.get_by_label("Password").fill(PASSWORD)
+    account.get_by_role("button", name="Register").click()
+
+    expect(account.get_by_text("There is an account with this e-mail.")).to_be_visible()
+    expect(account.get_by_label("E-mail")).to_be_focused()
+
+
+def test_an_expired_token_is_renewed_once(
+    refused_page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    page = refused_page
+    chat = register(page, service, email)
+    renewals: list[Response] = []
+    page.on("response", lambda response: renewals.append(response) if "/auth/refresh" in response.url else None)
+    spoil = 'tokens => sessionStorage.setItem("tokens", JSON.stringify({...tokens, access_token: "expired"}))'
+    page.evaluate(spoil, page.evaluate('JSON.parse(sessionStorage.getItem("tokens"))'))
+
+    page.reload()  # many requests at once, of several panels
+
+    chat = agents(page)
+    model.says("Still here.")
+    send(chat, "Hello")
+    expect(answers(chat)).to_have_text("Still here.")
+    assert [response.status for response in renewals] == [200]
+
+
+def test_a_sign_in_that_has_ended(refused_page: Page, service: AgentService, email: str) -> None:
+    page = refused_page
+    register(page, service, email)
+    page.evaluate(
+        """async () => {
+            const { refresh_token } = JSON.parse(sessionStorage.getItem("tokens"));
+            const body = JSON.stringify({ refresh_token });
+            await fetch("auth/logout", { method: "POST", body, headers: { "Content-Type": "application/json" } });
+        }"""
+    )
+
+    page.get_by_role("button", name="New thread").click()
+    send(panel(page, "Agents"), "Hello")
+
+    expect(page.get_by_text("Your sign-in has ended. Please sign in again.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents")).to_be_hidden()
+
+
+def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    chat = register(page, service, email)
+    unbreakable = f"{MARKUP} {'unbreakable' * 50}"
+    model.then(calls(("recall", json.dumps({"query": unbreakable}))), says(unbreakable))
+
+    send(chat, unbreakable)
+
+    is_done(chat)
+    expect(answers(chat)).to_have_text(unbreakable)
+    expect(chat.locator(".tool-call")).to_contain_text(MARKUP)
+    expect(page.locator("main img")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_in_chinese(browser: Browser, service: AgentService, email: str, model: ScriptedModel) -> None:
+    with browser.new_context(locale="zh-CN") as context:
+        page = context.new_page()
+        page.goto(service.url)
+        page.get_by_role("button", name="注册新账号").click()
+        page.get_by_label("电子邮箱").fill(email)
+        page.get_by_label("姓名").fill("阿达")
+        page.get_by_label("密码").fill(PASSWORD)
+        page.get_by_role("button", name="注册", exact=True).click()
+        chat = panel(page, "智能体")
+        model.then(calls(FETCH), says("好的。"))
+
+        chat.get_by_label("消息", exact=True).fill("读一下这个网页")
+        chat.get_by_role("button", name="发送").click()
+
+        chat.get_by_role("button", name="批准").click()
+        expect(chat.get_by_text("完成。", exact=True)).to_be_visible()
+        page.get_by_role("button", name="English").click()
+        expect(panel(page, "Agents").get_by_text("Done.", exact=True)).to_be_visible()
+
+
+def test_without_accounts_everything_is_shown(
+    page: Page, database_url: str, redis_url: str, model: ScriptedModel
+) -> None:
+    with agent_service(database_url, redis_url, model, auth_required="false") as service:
+        page.goto(service.url)
+
+        expect(page.get_by_role("heading", name="Users and their conversations")).to_be_visible()
+        expect(page.get_by_role("heading", name="Account")).to_have_count(0)
+        send(agents(page), "Hello")
+        expect(answers(agents(page))).to_have_text("Hello!")
