@@ -39,6 +39,7 @@ def our_service(databases: Databases, redis_url: str, model: ScriptedModel) -> I
             "LLM_MODEL": "m",
             "EMBEDDING_MODEL": "e",
             "LANGGRAPH_CONFIG": str(GRAPHS),
+            "WEBHOOK_ALLOW_PRIVATE": "true",
         }
         with served(PACKAGE, environment, "worker"), served(PACKAGE, environment) as (url, _):
             yield Server(url, {"Authorization": f"Bearer {_token(url)}"})
