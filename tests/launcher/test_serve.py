@@ -49,7 +49,7 @@ def test_it_serves_until_it_is_told_to_stop_and_logs_json(model: ScriptedModel) 
 
     assert answer.status_code == 200
     assert model.requests[0].headers["authorization"] == f"Bearer {key}"
-    assert process.returncode == -signal.SIGTERM  # uvicorn ends in an orderly way, and then by the signal
+    assert process.returncode == 0  # it was asked for, and is no failure
     (asked,) = [line for line in lines if line.get("request_id") == "mine"]
     assert asked["message"].startswith("POST /ask 200 ")
     assert "Application shutdown complete." in [line["message"] for line in lines]
