@@ -160,7 +160,8 @@ class Assistants:
         try:
             return UUID(wanted)
         except ValueError:
-            raise InvalidRequest(f"Neither an id nor a graph's name. The graphs are {self._names()}.") from None
+            message = f"{wanted[:100]!a} is neither an id nor a graph's name. The graphs are {self._names()}."
+            raise InvalidRequest(message) from None
 
     def require_graph(self, graph_id: str) -> None:
         """Refuse a graph that is not here.

@@ -52,6 +52,7 @@ ROUTERS = [
     Locked(threads.router),
     Locked(runs.router),
     Locked(protocol.router),
+    protocol.sockets,
     Locked(store.router),
     Locked(crons.router),
     system.router,

@@ -86,16 +86,19 @@ class Commands:
         params, checkpoint_id = self._split(params)
         start = _read(RunStart, params)
         answers = start.input is not None and checkpoint_id is None and await self._asks()
-        run = ProtocolRun(
-            assistant_id=start.assistant_id,
-            input=None if answers else start.input,
-            command=CommandBody(resume=start.input) if answers else None,
-            config=start.config,
-            metadata=start.metadata,
-            checkpoint_id=checkpoint_id,
-            multitask_strategy=start.multitask_strategy or start.multitaskStrategy,
-            if_not_exists="create",
-            stream_subgraphs=True,
+        run = _read(
+            ProtocolRun,
+            {
+                "assistant_id": start.assistant_id,
+                "input": None if answers else start.input,
+                "command": CommandBody(resume=start.input) if answers else None,
+                "config": start.config,
+                "metadata": start.metadata,
+                "checkpoint_id": checkpoint_id,
+                "multitask_strategy": start.multitask_strategy or start.multitaskStrategy,
+                "if_not_exists": "create",
+                "stream_subgraphs": True,
+            },
         )
         return {"run_id": str(await self._run(run))}
 
@@ -111,15 +114,18 @@ class Commands:
                 raise RefusedCommand("no_such_interrupt", f"No question `{interrupt_id}` waits for an answer.")
         if assistant_id is None:
             raise RefusedCommand("no_such_run", "No run of this thread waits for an answer.")
-        run = ProtocolRun(
-            assistant_id=assistant_id,
-            command=CommandBody(resume=respond.answers(), update=respond.update, goto=respond.goto),
-            config=respond.config,
-            metadata=respond.metadata,
-            checkpoint_id=checkpoint_id,
-            strict_resume=respond.strict_resume,
-            multitask_strategy="reject",
-            stream_subgraphs=True,
+        run = _read(
+            ProtocolRun,
+            {
+                "assistant_id": assistant_id,
+                "command": CommandBody(resume=respond.answers(), update=respond.update, goto=respond.goto),
+                "config": respond.config,
+                "metadata": respond.metadata,
+                "checkpoint_id": checkpoint_id,
+                "strict_resume": respond.strict_resume,
+                "multitask_strategy": "reject",
+                "stream_subgraphs": True,
+            },
         )
         try:
             await self._run(run)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
@@ -84,14 +84,16 @@ class ThreadStream:
                     channel, *namespace = event.name.split("|")
                     if self.wanted.takes(channel, namespace):
                         yield event.data
+        at = run["updated_at"]
         if newest:
-            self._last = orjson.loads(newest)["seq"]
-        # Where its events are gone, its life and what it asks are told from what is stored.
-        missing = end is None
-        frames = _ending(end or await self._stored_end(run), run["graph_id"])
-        if not missing and run["protocol"]:
-            frames = (frame for frame in frames if frame.channel != INPUT)
-        for data in self._numbered(run, frames, run["updated_at"] if missing else run["created_at"]):
+            frame = orjson.loads(newest)
+            self._last = frame["seq"]
+            at = datetime.fromtimestamp(frame["params"]["timestamp"] / 1000, UTC)
+        # Where its events are gone, how it has ended and what it asks is told from what is stored.
+        ending = _ending(end or await self._stored_end(run), run["graph_id"])
+        if end and run["protocol"]:  # its worker has sent the questions
+            ending = (frame for frame in ending if frame.channel != INPUT)
+        for data in self._numbered(run, ending, at):
             yield data
 
     @asynccontextmanager
@@ -114,12 +116,20 @@ class ThreadStream:
             return b"rollback\n{}"
         return f"{now['status']}\n".encode() + (result or b"{}")
 
-    def _numbered(self, run: Row, frames: Iterator[Frame], not_before: datetime) -> Iterator[bytes]:
-        """Number frames that no worker has numbered; give those that are wanted."""
+    def _numbered(self, run: Row, frames: Iterator[Frame], at: datetime) -> Iterator[bytes]:
+        """Number frames that no worker has numbered; give those that are wanted.
+
+        Args:
+            run: Whose frames they are.
+            frames: The frames.
+            at: When they were, about: it must be the same for whoever reads them.
+        """
+        milliseconds = int(at.timestamp() * 1000)
         for frame in frames:
-            self._last = max(self._last, int(not_before.timestamp() * 1000) * PER_MILLISECOND) + 1
+            # A worker's frames of that time come before, and whoever has read them must get these.
+            self._last = max(self._last, milliseconds * PER_MILLISECOND) + 1
             if self.wanted.takes(frame.channel, list(frame.namespace)):
-                yield dumps(frame.sent(run["run_id"], self._last))
+                yield dumps(frame._replace(timestamp=milliseconds).sent(run["run_id"], self._last))
 
 
 def _is_past(run: Row) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response, WebSocket
 from pydantic import BaseModel, ValidationError
 
 from project4_agent_api.live import event_stream
@@ -14,10 +14,18 @@ from project4_agent_api.runs.events import thread_of
 from project4_agent_api.runs.service import RunsDep
 from project4_agent_api.schemas.protocol import Command, EventStreamRequest
 from project4_agent_api.wire import JsonResponse
-from shared.errors import DatabaseUnavailable, RedisUnavailable, UnreadableBody, documented
+from shared.errors import (
+    DatabaseUnavailable,
+    NotSupported,
+    RedisUnavailable,
+    UnreadableBody,
+    documented,
+    problem_response,
+)
 from shared.owner import CurrentOwner
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["protocol"])
+sockets = APIRouter()
 
 ThreadId = Annotated[UUID, Path(description="The thread's id. It need not be there yet.")]
 Body = TypeVar("Body", bound=BaseModel)
@@ -31,6 +39,9 @@ def body_of(kind: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     """Read a body whose form the protocol answers for: what is wrong with it is a 400, not a 422."""
 
     async def read(request: Request) -> Body:
+        # Of what a page of another origin sends, a browser asks leave for JSON only.
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+            raise UnreadableBody("Send it as application/json.")
         try:
             return kind.model_validate_json(await request.body())
         except ValidationError as error:
@@ -92,3 +103,10 @@ async def opened(
 async def stream_thread(stream: Annotated[ThreadStream, Depends(opened)]) -> Response:
     """Read all that happens on a thread, from its beginning or from where it was left, run after run."""
     return event_stream(stream.events(), {})
+
+
+@sockets.websocket("/threads/{thread_id}/stream/events")
+async def refuse_socket(socket: WebSocket) -> None:
+    """Say that there are no web sockets here, to whoever asks."""
+    refused = NotSupported("There are no web sockets here. Use the transport `sse`: POST to the same path.")
+    await socket.send_denial_response(problem_response(refused, None))

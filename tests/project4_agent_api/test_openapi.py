@@ -38,6 +38,7 @@ OPERATIONS = [
     "DELETE /threads/{thread_id}/runs/{run_id}",
     "POST /threads/{thread_id}/runs/{run_id}/cancel",
     "POST /runs/cancel",
+    "POST /threads/{thread_id}/commands",
 ]
 
 
