@@ -17,9 +17,9 @@ class Bill(Order):
     total: int
 
 
-async def price(order: Order) -> dict[str, int]:
+async def price(state: Order) -> dict[str, int]:
     """Charge three for a piece."""
-    return {"total": 3 * order["pieces"]}
+    return {"total": 3 * state["pieces"]}
 
 
 graph = StateGraph(Bill, input_schema=Order).add_node("price", price).add_edge(START, "price").compile()
