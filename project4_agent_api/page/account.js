@@ -20,7 +20,7 @@ export const title = { en: "Account", zh: "账号" };
  */
 export function mount(root, page) {
   const { element, say, request, admit, problemNotice } = page;
-  const style = new URL("console.css", import.meta.url).href; // the policy allows no style but that of files
+  const style = new URL("account.css", import.meta.url).href; // the policy allows no style but that of files
   document.head.append(element("link", { rel: "stylesheet", href: style }));
 
   const session = openSession(page);

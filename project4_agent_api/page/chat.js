@@ -24,6 +24,9 @@ const LONGEST_TITLE = 80;
  */
 export function mount(root, page) {
   const { element, say, request, problemNotice } = page;
+  const style = new URL("chat.css", import.meta.url).href; // the policy allows no style but that of files
+  document.head.append(element("link", { rel: "stylesheet", href: style }));
+  let isOpened = false;
   let threadId = "";
   let runId = "";
   let reading = new AbortController(); // of the thread that is shown: another that is opened ends it
@@ -44,13 +47,14 @@ export function mount(root, page) {
   async function start() {
     threads.load();
     await choice.load();
-    await open(new URLSearchParams(location.hash.slice(1)).get("thread") ?? "");
+    if (!isOpened) await open(new URLSearchParams(location.hash.slice(1)).get("thread") ?? "");
   }
 
   /** @param {string} id Of a thread; "" for one that is still to be made. */
   async function open(id) {
     reading.abort();
     reading = new AbortController();
+    isOpened = true;
     threadId = id;
     // In the address, so that a reload finds it again.
     history.replaceState(null, "", id ? `#thread=${id}` : location.pathname + location.search);

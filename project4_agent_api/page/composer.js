@@ -11,6 +11,7 @@
  */
 export function composer({ element, say, field }, { onSend, onStop }) {
   let takesMessages = true;
+  let isReady = false; // it is known what the chosen assistant takes
   const message = field({
     id: "chat-message",
     control: element("textarea", { rows: 3, required: true }),
@@ -21,13 +22,12 @@ export function composer({ element, say, field }, { onSend, onStop }) {
     id: "chat-input",
     control: element("textarea", { rows: 5, required: true, spellcheck: false, className: "json" }),
     label: { en: "Input, as JSON", zh: "输入（JSON）" },
-    hint: { en: "This graph takes no messages.", zh: "该图不使用消息，请直接填写输入。" },
     check: ({ value }) => wrongJson(value),
   });
-  json.node.hidden = true;
-
   const send = say(element("button", { type: "submit", className: "primary" }), { en: "Send", zh: "发送" });
   const stop = say(element("button", { type: "button", hidden: true, onclick: onStop }), { en: "Stop", zh: "停止" });
+  // For a graph whose types say nothing of what it takes.
+  const other = element("button", { type: "button", onclick: () => take(!takesMessages) });
   const shortcut = say(element("span", { className: "hint shortcut" }), {
     en: "Ctrl + Enter sends (⌘ + Enter on a Mac)",
     zh: "按 Ctrl + Enter 发送（Mac 上按 ⌘ + Enter）",
@@ -35,9 +35,9 @@ export function composer({ element, say, field }, { onSend, onStop }) {
   const fields = element("div", {}, message.node, json.node);
   const node = element(
     "form",
-    { noValidate: true, className: "composer" },
+    { noValidate: true, className: "composer", hidden: true },
     fields,
-    element("div", { className: "buttons" }, send, stop, shortcut),
+    element("div", { className: "buttons" }, send, stop, other, shortcut),
   );
   node.addEventListener("keydown", (event) => {
     const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey);
@@ -55,11 +55,19 @@ export function composer({ element, say, field }, { onSend, onStop }) {
 
   /** @param {Record<string, any> | null} schema Of what the graph takes; null, if that is not known. */
   function setSchema(schema) {
+    isReady = true;
     const properties = schema?.properties ?? {};
-    takesMessages = schema === null || "messages" in properties;
-    message.node.hidden = !takesMessages;
-    json.node.hidden = takesMessages;
-    if (!takesMessages) json.control.value = JSON.stringify(emptyValues(properties), null, 2);
+    other.hidden = schema !== null;
+    json.control.value = JSON.stringify(emptyValues(properties), null, 2);
+    take(schema === null || "messages" in properties);
+  }
+
+  /** @param {boolean} messages Or JSON. */
+  function take(messages) {
+    takesMessages = messages;
+    message.node.hidden = !messages;
+    json.node.hidden = messages;
+    say(other, messages ? { en: "Write JSON instead", zh: "改用 JSON" } : { en: "Write a message instead", zh: "改用消息" });
   }
 
   /** @param {{busy: boolean, asking: boolean}} state Whether a run goes on; whether it waits for an answer. */
@@ -68,7 +76,7 @@ export function composer({ element, say, field }, { onSend, onStop }) {
     const focusIsLost = [busy ? send : stop, document.body].some((one) => one === document.activeElement);
     send.disabled = busy;
     stop.hidden = !busy;
-    node.hidden = asking; // a message would leave the call without an answer, which models do not take
+    node.hidden = asking || !isReady; // a message would leave the call without an answer, which models do not take
     if (focusIsLost && !asking) (busy ? stop : takesMessages ? message.control : json.control).focus({ preventScroll: true });
   }
 

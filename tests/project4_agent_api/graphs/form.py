@@ -1,0 +1,25 @@
+"""Takes a form, and no messages."""
+
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+
+class Order(TypedDict):
+    """What is ordered."""
+
+    article: str
+    pieces: int
+
+
+class Bill(Order):
+    """And what it comes to."""
+
+    total: int
+
+
+async def price(state: Order) -> dict[str, int]:
+    """Charge three for a piece."""
+    return {"total": 3 * state["pieces"]}
+
+
+graph = StateGraph(Bill, input_schema=Order).add_node("price", price).add_edge(START, "price").compile()
