@@ -23,6 +23,7 @@ from shared.database import Sessions, transaction
 from shared.jobs import defer
 from shared.owner import LOCAL_OWNER_ID
 
+_KEPT = ("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "created_at")
 _CHUNKS_AT_ONCE = 200
 
 
@@ -63,10 +64,10 @@ async def _adopt(session: AsyncSession, jobs: App, document_id: UUID, account_id
 
 
 async def _copy(session: AsyncSession, jobs: App, original: Document, account_id: UUID) -> None:
-    kept = original.model_dump(exclude={"number", "claim", "chunk_count"})
+    values = {name: getattr(original, name) for name in _KEPT} | {"id": uuid7(), "owner_id": account_id}
+    values["chunk_count"] = 0
     if original.status == Status.READY:
-        kept["status"] = Status.PROCESSING  # until its chunks are there
-    values = kept | {"id": uuid7(), "owner_id": account_id, "chunk_count": 0}
+        values["status"] = Status.PROCESSING  # until its chunks are there
     copy = (await session.scalars(insert(Document).values(values).returning(Document))).one()
     parts = select(literal(copy.id), col(DocumentPart.index), col(DocumentPart.data)).where(
         col(DocumentPart.document_id) == original.id

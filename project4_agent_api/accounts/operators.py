@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from getpass import getpass
 
+from loguru import logger
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import ProgrammingError
 
@@ -120,6 +121,7 @@ def run(arguments: Sequence[str]) -> int:
         if name == "set-role":
             command.add_argument("role", choices=[role.value for role in AccountRole])
     given = parser.parse_args(arguments)
+    logger.remove()  # a command says one line
     try:
         print(asyncio.run(_run(given)))  # noqa: T201  a command talks to a terminal
     except ValidationError as error:

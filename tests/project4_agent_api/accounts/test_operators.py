@@ -11,7 +11,8 @@ import pytest
 
 from project3_rag_docs.main import create_app as create_app3
 from project4_agent_api.settings import Settings
-from tests.project3_rag_docs.test_documents import found, ready, rows, upload
+from shared.owner import LOCAL_OWNER_ID
+from tests.project3_rag_docs.test_documents import found, ready, rows
 from tests.project4_agent_api.conftest import Operate
 from tests.support.accounts import PASSWORD, bearer, register, sign_in
 from tests.support.databases import Databases
@@ -92,9 +93,8 @@ async def test_an_account_takes_over_the_local_users_documents(
             before = {word: await found(local, word) for word in ("wardrobe", "opens", "九点开门", "both")}
             await register(client4, "ada@example.com")
             client4.headers.update(bearer(await sign_in(client4, "ada@example.com")))
-            await upload(client4, "Both have this one.\n", "mine.txt")
-            with psycopg.connect(database_url) as connection:
-                chunks = connection.execute("SELECT count(*) FROM chunks").fetchone()
+            await ready(client4, "Both have this one.\n", "mine.txt")
+            of_local = corpora(database_url, str(LOCAL_OWNER_ID))
 
             assert operate("adopt-documents", "ada@example.com") == (
                 "ada@example.com got 3 documents, and had 1 already\n"
@@ -108,16 +108,25 @@ async def test_an_account_takes_over_the_local_users_documents(
 
     own = (await client4.get("/documents")).json()["items"]
     assert {item["filename"] for item in own} == {"long.txt", "hours.txt", "hours-zh.txt", "mine.txt"}
-    assert chunks is not None
-    assert chunks[0] > 3
-    for word in ("wardrobe", "opens", "九点开门"):
-        assert shown(await found(client4, word)) == shown(before[word])
+    account = (await client4.get("/auth/me")).json()
+    assert corpora(database_url, account["id"]) == of_local
+    for word, hits in before.items():
+        best, best_before = (await found(client4, word))[0], hits[0]
+        assert (best["text"], best["page"], best["heading"]) == (
+            best_before["text"],
+            best_before["page"],
+            best_before["heading"],
+        )
     file = await client4.get(f"/documents/{next(i['id'] for i in own if i['filename'] == 'long.txt')}/file")
     assert file.text == lines("wardrobe")
 
 
-def shown(hits: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(hit["filename"], hit["text"]) for hit in hits if hit["filename"] != "both.txt"]
+def corpora(database_url: str, owner_id: str) -> list[tuple[Any, ...]]:
+    """What the ranking by words knows of an owner's documents."""
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(
+            "SELECT language, chunk_count, term_count FROM corpora WHERE owner_id = %s ORDER BY language", [owner_id]
+        ).fetchall()
 
 
 async def test_an_adopted_document_that_was_not_read_yet_is_read(
@@ -128,9 +137,8 @@ async def test_an_adopted_document_that_was_not_read_yet_is_read(
     files = {"file": ("a.txt", b"The library opens at nine.\n")}
     stored = await client4.post("/documents", files=files)
     assert stored.status_code == 202
-    local = "00000000-0000-7000-8000-000000000001"
     with psycopg.connect(database_url) as connection:  # as an upload to a stage 3 that was ended at once
-        connection.execute("UPDATE documents SET owner_id = %s", [local])
+        connection.execute("UPDATE documents SET owner_id = %s", [LOCAL_OWNER_ID])
 
     operate("adopt-documents", "ada@example.com")
     (adopted,) = (await client4.get("/documents")).json()["items"]
