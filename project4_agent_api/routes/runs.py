@@ -1,6 +1,6 @@
 """Runs: make them, wait for them, follow them, stop them; on a thread, or on one of their own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, get_args
 from uuid import UUID
@@ -194,11 +194,21 @@ async def wanted_modes(
     """
     if not any(stream_mode or ()):
         return None
-    given = [mode.strip(' "') for one in stream_mode or () for mode in one.strip("[]").split(",")]
-    if unknown := [mode for mode in given if mode not in _MODES]:
+    given = known_modes(stream_mode or (), _MODES)
+    return frozenset("messages" if mode == "messages-tuple" else mode for mode in given)
+
+
+def known_modes(given: Sequence[str], known: Collection[str]) -> list[str]:
+    """Read stream modes that are repeated, or a JSON array.
+
+    Raises:
+        RequestValidationError: if one of them is none.
+    """
+    modes = [mode.strip(' "') for one in given for mode in one.strip("[]").split(",")]
+    if unknown := [mode for mode in modes if mode not in known]:
         message = f"{unknown[0]} is no stream mode"
         raise RequestValidationError([{"type": "enum", "loc": ("query", "stream_mode"), "msg": message}])
-    return frozenset("messages" if mode == "messages-tuple" else mode for mode in given)
+    return modes
 
 
 @router.get(THREAD_RUNS + "/{run_id}/stream", response_class=Response, responses=FOLLOWED)

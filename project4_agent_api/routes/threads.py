@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 
 from project4_agent_api.live import event_stream
 from project4_agent_api.postgres import Row
+from project4_agent_api.routes.runs import known_modes
 from project4_agent_api.runs.events import thread_of
 from project4_agent_api.runs.service import RunsDep
-from project4_agent_api.runs.thread_events import RUN_MODES, Place, ThreadEvents
+from project4_agent_api.runs.thread_events import BEGINNING, LIFECYCLE, RUN_MODES, STATE_UPDATE, Place, ThreadEvents
 from project4_agent_api.schemas.runs import Checkpoint, CheckpointId
 from project4_agent_api.schemas.threads import (
     HistoryQuery,
@@ -40,8 +41,8 @@ router = APIRouter(prefix="/threads", tags=["threads"], responses=documented(Dat
 
 ThreadId = Annotated[UUID, Path(description="The thread's id.")]
 _EXAMPLE_STREAM = (
-    'event: metadata\r\ndata: {"run_id":"0197…","attempt":1}\r\nid: 0197…/1-1\r\n\r\n'
-    'event: metadata\r\ndata: {"status":"run_done","run_id":"0197…"}\r\nid: 0197…/end\r\n\r\n'
+    'event: metadata\r\ndata: {"run_id":"0197…","attempt":1}\r\nid: 1767225600000000:1-1\r\n\r\n'
+    'event: metadata\r\ndata: {"status":"run_done","run_id":"0197…"}\r\nid: 1767225600000000:end\r\n\r\n'
 )
 _TTL = ("ttl_strategy", "ttl_minutes", "expires_at")
 
@@ -234,33 +235,42 @@ async def get_history(
     return JsonResponse(await threads.history(owner_id, thread_id, HistoryQuery(limit=limit, before=before)))
 
 
-ThreadMode = Literal["run_modes", "lifecycle", "state_update"]
-
-
 async def place_to_begin(
+    thread_id: ThreadId,
+    owner_id: CurrentOwner,
+    runs: RunsDep,
     last_event_id: Annotated[
         str | None,
         Header(
             alias="Last-Event-ID",
-            pattern=r"^(-|[0-9a-fA-F-]{36}/(end|\d{1,5}-\d{1,18}))$",
-            description="Give what came after it; `-` for all that is kept.",
+            pattern=r"^(-|0|\d{1,16}:(end|\d{1,5}-\d{1,18}))$",
+            description="Give what came after it; `-` for all that is kept. Without it a run that is executed is read"
+            " from its beginning, and none that is over.",
         ),
     ] = None,
-) -> Place | Literal["-"] | None:
-    """Read where a reader of a thread begins.
+) -> Place:
+    """Read where a reader of a thread begins."""
+    over = await runs.newest_over(owner_id, thread_id)
+    if last_event_id is None and over is not None:
+        return Place(over, None)
+    return BEGINNING if last_event_id in (None, "-", "0") else Place.parse(last_event_id)
+
+
+async def wanted_modes(
+    stream_mode: Annotated[
+        list[str] | None,
+        Query(
+            description="`run_modes`, the events of its runs, if none is named; `lifecycle`, where they begin and end;"
+            " `state_update`, changes of its state that are no run's. Repeated, or as a JSON array."
+        ),
+    ] = None,
+) -> frozenset[str]:
+    """Read what of a thread is wanted.
 
     Raises:
-        RequestValidationError: if it is no id of such an event.
+        RequestValidationError: if one of these is no mode.
     """
-    if last_event_id is None:
-        return None
-    if last_event_id == "-":
-        return "-"
-    try:
-        return Place.parse(last_event_id)
-    except ValueError:
-        wrong = {"type": "value_error", "loc": ("header", "Last-Event-ID"), "msg": "is no id of such an event"}
-        raise RequestValidationError([wrong]) from None
+    return frozenset(known_modes(stream_mode or [RUN_MODES], (RUN_MODES, LIFECYCLE, STATE_UPDATE)))
 
 
 async def watched(
@@ -268,16 +278,13 @@ async def watched(
     owner_id: CurrentOwner,
     threads: ThreadsDep,
     runs: RunsDep,
-    stream_mode: Annotated[
-        list[ThreadMode] | None, Query(description="`run_modes` if not given: all events of its runs.")
-    ] = None,
+    place: Annotated[Place, Depends(place_to_begin)],
+    modes: Annotated[frozenset[str], Depends(wanted_modes)],
 ) -> AsyncIterator[ThreadEvents]:
     """Listen to a thread before anything of it is read, so that nothing is missed."""
     async with runs.subscriber.listen(thread_of(thread_id)) as listener:
-        await threads.get(owner_id, thread_id)
-        begun = await runs.begun(owner_id, thread_id)
-        modes = frozenset[str](stream_mode or (RUN_MODES,))
-        yield ThreadEvents(runs, threads, owner_id, thread_id, listener, modes, begun)
+        listener.hear(None)
+        yield ThreadEvents(runs, threads, owner_id, thread_id, listener, modes, place)
 
 
 @router.get(
@@ -286,10 +293,9 @@ async def watched(
     responses=documented(NotFound, RedisUnavailable, DatabaseUnavailable)
     | {200: {"content": {"text/event-stream": {"example": _EXAMPLE_STREAM}}}},
 )
-async def stream_thread(
-    thread: Annotated[ThreadEvents, Depends(watched)],
-    place: Annotated[Place | Literal["-"] | None, Depends(place_to_begin)],
-) -> Response:
-    """Read what happens on a thread, whoever starts it, until you go away."""
-    after = place if isinstance(place, Place) else None
-    return event_stream(thread.events(after, all_kept=place == "-"), {})
+async def stream_thread(thread: Annotated[ThreadEvents, Depends(watched)]) -> Response:
+    """Read what happens on a thread, whoever starts it, until you go away.
+
+    After each run comes an event `metadata` with `"status": "run_done"` and its `run_id`.
+    """
+    return event_stream(thread.events(), {})

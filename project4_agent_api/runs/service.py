@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
+_BEGUN_AT = "coalesce(started_at, updated_at)"  # what was stopped before it was begun counts from then on
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,61 @@ class Runs:
         if row is None:
             raise NotFound(NO_SUCH_RUN)
         return row
+
+    async def newest_over(self, owner_id: UUID, thread_id: UUID) -> datetime | None:
+        """Return when the last of a thread's runs was begun that is over; None if there is none.
+
+        Raises:
+            NotFound: if there is no such thread.
+        """
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                f"""
+                SELECT (
+                    SELECT max({_BEGUN_AT}) FROM runs
+                    WHERE runs.thread_id = threads.thread_id AND status NOT IN ('pending', 'running')
+                ) AS begun_at
+                FROM threads WHERE thread_id = %s AND owner_id = %s
+                """,  # noqa: S608  no value in it
+                [thread_id, owner_id],
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound(queue.NO_SUCH_THREAD)
+        begun_at: datetime | None = row["begun_at"]
+        return begun_at
+
+    async def next_begun(self, owner_id: UUID, thread_id: UUID, moment: datetime, after: UUID | None) -> Row | None:
+        """Return `run_id` and `begun_at` of the first of a thread's runs since a moment.
+
+        Args:
+            owner_id: Whose it is.
+            thread_id: Which thread.
+            moment: Since when.
+            after: Of those of that very moment, which were stopped together, only the ones after this; None for all.
+
+        Returns:
+            None if there is none whose events may be kept.
+        """
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                f"""
+                SELECT run_id, {_BEGUN_AT} AS begun_at FROM runs
+                WHERE thread_id = %(thread)s AND owner_id = %(owner)s
+                    AND (status <> 'pending' OR started_at IS NOT NULL)
+                    AND ({_BEGUN_AT}, run_id) > (%(moment)s, %(after)s)
+                    AND (status IN ('pending', 'running') OR updated_at > now() - make_interval(secs => %(kept)s))
+                ORDER BY begun_at, run_id LIMIT 1
+                """,  # noqa: S608  no value in it
+                {
+                    "thread": thread_id,
+                    "owner": owner_id,
+                    "moment": moment,
+                    "after": after or UUID(int=0),
+                    "kept": self.kept_seconds,
+                },
+            )
+            return await cursor.fetchone()
 
     async def begun(self, owner_id: UUID, thread_id: UUID, seen: Sequence[UUID] = ()) -> list[Row]:
         """Return the runs of a thread that have begun, or ended without a beginning, in the order of their execution.

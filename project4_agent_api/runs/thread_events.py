@@ -1,40 +1,58 @@
 """What happens on a thread, for one reader: run after run as they come, and changes of its state from outside a run.
 
-An event's id says of which run it is and where in it: `RUN_ID/ATTEMPT-NUMBER`, and `RUN_ID/end` for the end.
+A thread's runs are executed one at a time, so the moment at which a run was begun says which one it is, and which ones
+came later. The ids of these events begin with it: a reader that comes back goes on there, also where that run was taken
+back or deleted meanwhile.
 """
 
 from collections.abc import AsyncGenerator, Collection
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from project4_agent_api.live import encode
-from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Row
-from project4_agent_api.runs.events import END, START, Event, EventId, Listener
+from project4_agent_api.runs.events import END, START, EventId, Listener
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.threads import STATE_CHANGED, Threads
 from project4_agent_api.wire import dumps
+from shared.errors import NotFound
 
 RUN_MODES, LIFECYCLE, STATE_UPDATE = "run_modes", "lifecycle", "state_update"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_ANY = UUID(int=2**128 - 1)  # after every run's id
 
 
 class Place(NamedTuple):
-    """Where in a thread's events somebody has read to: a run, and the last event of it; None for its end."""
+    """Where in a thread's events somebody has read to: `MICROSECONDS:ATTEMPT-NUMBER`, or `MICROSECONDS:end`.
 
-    run_id: UUID
+    Attributes:
+        begun_at: When the run was begun that was read last.
+        last: The last event of it; None for its end.
+    """
+
+    begun_at: datetime
     last: EventId | None
+
+    def __str__(self) -> str:
+        """Return it as it is sent."""
+        return f"{(self.begun_at - _EPOCH) // _MICROSECOND}:{self.last or END}"
 
     @classmethod
     def parse(cls, text: str) -> "Place":
-        """Read an id.
+        """Read what `str` has written.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if it is nothing of the kind.
         """
-        run_id, _, last = text.partition("/")
-        return cls(UUID(run_id), None if last == END else EventId.parse(last))
+        begun_at, _, last = text.partition(":")
+        return cls(_EPOCH + int(begun_at) * _MICROSECOND, None if last == END else EventId.parse(last))
+
+
+BEGINNING = Place(_EPOCH, None)
 
 
 @dataclass
@@ -46,9 +64,9 @@ class ThreadEvents:
         threads: All threads.
         owner_id: Whose it is.
         thread_id: Which thread.
-        listener: Hears that runs begin, and that the state was changed.
+        listener: Hears that runs begin, and that the state was changed. Let it hear None first, for what has begun.
         modes: What of it is wanted.
-        begun: The runs that have begun before the reader came.
+        place: How far it has been read.
     """
 
     runs: Runs
@@ -57,46 +75,41 @@ class ThreadEvents:
     thread_id: UUID
     listener: Listener
     modes: Collection[str]
-    begun: list[Row]
+    place: Place
+    _read: UUID = field(default=_ANY, init=False)  # the run that the place is the end of
 
-    async def events(self, after: Place | None, *, all_kept: bool) -> AsyncGenerator[bytes]:
-        """Give the events as they are sent. It ends when it is closed.
-
-        Args:
-            after: Only what comes after this; None for only what is still to come.
-            all_kept: Whether all that is kept is wanted.
-        """
-        seen: list[UUID] = []
-        for run in self.begun:
-            if after and run["run_id"] == after.run_id:
-                all_kept = True
-                if after.last is None:
-                    seen = [one["run_id"] for one in self.begun[: self.begun.index(run) + 1]]
-            if not all_kept and run["status"] != RunStatus.RUNNING:
-                seen.append(run["run_id"])
-        begun = [run for run in self.begun if run["run_id"] not in seen]
+    async def events(self) -> AsyncGenerator[bytes]:
+        """Give the events as they are sent. It ends when it is closed."""
         while True:
-            if self.modes != {STATE_UPDATE}:
-                for run in begun:
-                    seen.append(run["run_id"])
-                    last = after.last if after and run["run_id"] == after.run_id else None
-                    async with aclosing(self._of_run(run["run_id"], last or START)) as events:
+            news = await self.listener.messages.get()
+            if news == STATE_CHANGED:
+                if STATE_UPDATE in self.modes:
+                    with suppress(NotFound):  # the thread was deleted
+                        yield encode(STATE_UPDATE, await self._state(), None)
+            elif RUN_MODES in self.modes or LIFECYCLE in self.modes:
+                while run := await self._next():
+                    async with aclosing(self._of_run(run)) as events:
                         async for event in events:
                             yield event
-            message = await self.listener.messages.get()
-            if message in (STATE_CHANGED, None) and STATE_UPDATE in self.modes:
-                state = await self.threads.state(self.owner_id, self.thread_id)
-                yield encode(STATE_UPDATE, dumps({"state": state, "thread_id": self.thread_id}), None)
-            begun = await self.runs.begun(self.owner_id, self.thread_id, seen)
 
-    async def _of_run(self, run_id: UUID, after: EventId) -> AsyncGenerator[bytes]:
+    async def _state(self) -> bytes:
+        state = await self.threads.state(self.owner_id, self.thread_id)
+        return dumps({"state": state, "thread_id": self.thread_id})
+
+    async def _next(self) -> Row | None:
+        begun_at, last = self.place
+        return await self.runs.next_begun(self.owner_id, self.thread_id, begun_at, None if last else self._read)
+
+    async def _of_run(self, run: Row) -> AsyncGenerator[bytes]:
+        """Give the events of a run until its end, after the place if that is in it, and say that it is over."""
+        run_id, begun_at = run["run_id"], run["begun_at"]
+        after = (self.place.last if begun_at == self.place.begun_at else None) or START
         async with self.runs.hearing_events(run_id) as listener:
-            listener.hear(None)
-            async for event in self.runs.follow(self.owner_id, self.thread_id, run_id, listener, after):
-                if event.name != END and (RUN_MODES in self.modes or _is_beginning(event)):
-                    yield encode(event.name, event.data, f"{run_id}/{event.id}")
-        yield encode("metadata", dumps({"status": "run_done", "run_id": run_id}), f"{run_id}/{END}")
-
-
-def _is_beginning(event: Event) -> bool:
-    return event.name == "metadata"
+            listener.hear(None)  # it has begun already
+            async with aclosing(self.runs.follow(self.owner_id, self.thread_id, run_id, listener, after)) as events:
+                async for event in events:
+                    if event.name != END and (RUN_MODES in self.modes or event.name == "metadata"):
+                        self.place = Place(begun_at, event.id)
+                        yield encode(event.name, event.data, str(self.place))
+        self.place, self._read = Place(begun_at, None), run_id
+        yield encode("metadata", dumps({"status": "run_done", "run_id": run_id}), str(self.place))
