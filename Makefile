@@ -63,6 +63,10 @@ test-fast: setup ## Tests that start no whole system
 test-postgres: setup ## The database tests on every PostgreSQL that is installed
 	$(BIN)/python -m tests.postgres_matrix
 
+.PHONY: conformance-reference
+conformance-reference: setup ## The conformance tests of stage 4 against LangGraph's own development server
+	$(BIN)/python -m tests.conformance.reference
+
 .PHONY: lint
 lint: setup ## Style, layout and the directions of imports
 	$(BIN)/ruff check .
@@ -103,7 +107,7 @@ clean: ## Remove .venv, caches and coverage; .data, where the stages keep theirs
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-zA-Z0-9_-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-zA-Z0-9_-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A lock is installed once, and again when it changes.
 $(DONE)/%: requirements/%.lock | .venv/bin/pip

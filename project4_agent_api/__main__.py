@@ -1,7 +1,8 @@
 """`python -m project4_agent_api` serves stage 4 where the addresses are set; `… migrate` migrates its database.
 
 `… worker` executes runs, beside any number of others. `… reindex` embeds everything with another model.
-`… create-admin`, `set-role`, `deactivate`, `activate` and `adopt-documents` are for operators; with `-h` each says how.
+`… create-admin`, `set-role`, `deactivate`, `activate`, `adopt-documents`, `runs` and `stop-run` are for operators; with
+`-h` each says how.
 """
 
 import sys
@@ -11,10 +12,12 @@ from shared.migrate import migrate
 if sys.argv[1:] == ["migrate"]:
     sys.exit(migrate("project4_agent_api", "project4"))  # without what follows, which takes seconds to import
 
-from project4_agent_api.accounts import operators
+from project4_agent_api.accounts import operators as of_accounts
+from project4_agent_api.runs import operators as of_runs
 
-if sys.argv[1:2] and sys.argv[1] in operators.COMMANDS:
-    sys.exit(operators.run(sys.argv[1:]))
+for operators in (of_accounts, of_runs):
+    if sys.argv[1:2] and sys.argv[1] in operators.COMMANDS:
+        sys.exit(operators.run(sys.argv[1:]))
 
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings

@@ -76,11 +76,11 @@ def _insert(thread: str) -> str:
         WITH thread AS ({thread})
         INSERT INTO runs (
             run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, multitask_strategy, request_id,
-            attempt, due_at, created_at, updated_at
+            attempt, failures, due_at, created_at, updated_at
         )
         SELECT %(run_id)s, thread_id, %(assistant_id)s, %(owner_id)s, 'pending',
             %(base_metadata)s || thread.metadata || %(metadata)s, %(arguments)s, %(multitask_strategy)s, %(request_id)s,
-            0, now() + make_interval(secs => %(after_seconds)s), now(), now()
+            0, 0, now() + make_interval(secs => %(after_seconds)s), now(), now()
         FROM thread
         RETURNING {SHOWN}
     """  # noqa: S608  no value in it
@@ -226,9 +226,9 @@ async def free_expired(connection: Connection, most_attempts: int) -> list[Row]:
             SELECT run_id FROM runs WHERE status = 'running' AND lease_until < now()
             ORDER BY lease_until LIMIT 100 FOR UPDATE SKIP LOCKED
         ), freed AS (
-            UPDATE runs SET claim = NULL, lease_until = NULL, updated_at = now(),
-                status = CASE WHEN attempt < %(most)s THEN 'pending' ELSE 'error' END,
-                error = CASE WHEN attempt < %(most)s THEN NULL ELSE %(error)s END
+            UPDATE runs SET claim = NULL, lease_until = NULL, updated_at = now(), failures = failures + 1,
+                status = CASE WHEN failures + 1 < %(most)s THEN 'pending' ELSE 'error' END,
+                error = CASE WHEN failures + 1 < %(most)s THEN NULL ELSE %(error)s END
             FROM expired WHERE runs.run_id = expired.run_id
             RETURNING runs.run_id, thread_id, runs.status, runs.attempt, runs.error
         ), failed AS (
@@ -365,7 +365,7 @@ async def give_back(connection: Connection, run_id: UUID, claim: UUID) -> bool:
     """
     cursor = await connection.execute(
         """
-        UPDATE runs SET status = 'pending', claim = NULL, lease_until = NULL, attempt = attempt - 1, updated_at = now()
+        UPDATE runs SET status = 'pending', claim = NULL, lease_until = NULL, updated_at = now()
         WHERE run_id = %s AND status = 'running' AND claim = %s RETURNING run_id
         """,
         [run_id, claim],

@@ -1,7 +1,10 @@
 """Runs on real processes: what survives a restart and a worker that is killed, and what nobody else may see."""
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +22,7 @@ from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 
@@ -208,3 +212,28 @@ async def test_another_users_threads_and_runs_are_not_there(service: AgentServic
         assert await other.threads.prune([thread_id]) == {"pruned_count": 0}
     thread: Any = await client.threads.get(thread_id)
     assert thread["metadata"]["whose"] == "ada"
+
+
+async def test_operators_see_runs_and_stop_them(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
+    def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "project4_agent_api", *arguments]
+        environment = os.environ | dict(service.environment)
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    log = tmp_path / "steps.log"
+    thread_id = (await client.threads.create())["thread_id"]
+    work: dict[str, Any] = {"steps": 1000, "seconds": 0.1, "log": str(log)}
+    run = await client.runs.create(thread_id, "steps", input=work)
+    later = await client.runs.create(thread_id, "talk", input=said("later"), after_seconds=1000)
+    await until(log.exists)
+
+    listed = await asyncio.to_thread(operate, "runs", "--status", "running")
+    assert listed.stdout.count("\n") == 1
+    assert listed.stdout.startswith(run["run_id"])
+    for one in (run, later):
+        stopped = await asyncio.to_thread(operate, "stop-run", one["run_id"])
+        assert stopped.returncode == 0, stopped.stderr
+        await client.runs.join(thread_id, one["run_id"])
+        assert (await client.runs.get(thread_id, one["run_id"]))["status"] == "interrupted"
+    again = await asyncio.to_thread(operate, "stop-run", run["run_id"])
+    assert (again.returncode, again.stderr) == (2, "error: There is no run with this id that is not over.\n")
