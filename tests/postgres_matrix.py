@@ -44,7 +44,7 @@ def installations() -> dict[str, Path]:
 
 def has_pgvector(programs: Path) -> bool:
     """Say whether an installation has the extension that stage 3 needs."""
-    command = [programs / "pg_config", "--sharedir"]
+    command = [str(programs / "pg_config"), "--sharedir"]
     shared = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return Path(shared, "extension", "vector.control").exists()
 
