@@ -3,6 +3,7 @@
 Revision: p3_0001, the first of stage 3.
 """
 
+import re
 from importlib.resources import files
 
 import sqlalchemy as sa
@@ -141,12 +142,35 @@ def _create_procrastinate() -> None:
     """Run the job engine's own migrations, which never change once they are published."""
     folder = files("procrastinate.sql").joinpath("migrations")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    scripts = [
+        folder.joinpath(name).read_text(encoding="utf-8") for name in names if _FIRST <= name[: len(_LAST)] <= _LAST
+    ]
     # The driver's own cursor: the texts have many statements each, colons and percent signs.
     cursor = op.get_bind().connection.cursor()
-    for name in names:
-        if _FIRST <= name[: len(_LAST)] <= _LAST:
-            cursor.execute(folder.joinpath(name).read_text(encoding="utf-8"))
+    cursor.execute(_with_all_values("\n".join(scripts)))
     cursor.close()
+
+
+_ADDED_VALUE = re.compile(r"ALTER TYPE (\w+) ADD VALUE ('\w+')(?: (BEFORE|AFTER) ('\w+'))?;")
+
+
+def _with_all_values(script: str) -> str:
+    """Let the enumerations have from the beginning the values that are added to them later.
+
+    PostgreSQL before 17 does not let a value be used in the transaction that has added it.
+    """
+    for added in _ADDED_VALUE.finditer(script):
+        name, value, where, neighbour = added.groups()
+        made = re.search(rf"CREATE TYPE {name} AS ENUM \(.*?\n\);", script, re.DOTALL)
+        if made is None:
+            raise ValueError(name)
+        if where:
+            pair = f"{value}, {neighbour}" if where == "BEFORE" else f"{neighbour}, {value}"
+            longer = made[0].replace(neighbour, pair)
+        else:
+            longer = made[0].removesuffix("\n);") + f"\n    , {value}\n);"
+        script = script.replace(made[0], longer)
+    return _ADDED_VALUE.sub("", script)
 
 
 def downgrade() -> None:
