@@ -11,12 +11,14 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 from procrastinate import App
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, text
 from sqlmodel import col
 
 from project3_rag_docs import documents
 from project4_agent_api.history import RedisHistory
-from project4_agent_api.models import Assistant, Cron, Thread
+from project4_agent_api.models import Assistant, Cron
+from project4_agent_api.postgres import Pool, connected
+from project4_agent_api.runs import queue
 from shared.database import Sessions, transaction
 from shared.errors import NotFound
 
@@ -29,11 +31,13 @@ class Belongings:
 
     Attributes:
         sessions: Of the database.
+        pool: Of the bare driver's connections, for threads.
         jobs: Removes the rows of documents, later.
         history: The last exchanges.
     """
 
     sessions: Sessions
+    pool: Pool
     jobs: App
     history: RedisHistory
 
@@ -60,16 +64,13 @@ class Belongings:
         return bool(some)
 
     async def _remove_some_threads(self, owner_id: UUID) -> bool:
-        some = select(col(Thread.thread_id)).where(col(Thread.owner_id) == owner_id).limit(_AT_ONCE)
-        query = delete(Thread).where(col(Thread.thread_id).in_(some)).returning(col(Thread.thread_id))
-        async with transaction(self.sessions) as session:
-            thread_ids = [str(thread_id) for thread_id in await session.scalars(query)]
-            for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
-                await session.execute(
-                    text(f"DELETE FROM {table} WHERE thread_id = ANY(:thread_ids)"),  # noqa: S608  one of three names
-                    {"thread_ids": thread_ids},
-                )
-        return bool(thread_ids)
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                "SELECT thread_id FROM threads WHERE owner_id = %s LIMIT %s", [owner_id, _AT_ONCE]
+            )
+            some = [row["thread_id"] for row in await cursor.fetchall()]
+            await queue.delete_threads(connection, some)
+        return bool(some)
 
 
 # A namespace of the store begins with its owner, and LangGraph writes one as `owner.and.so.on`.
@@ -79,7 +80,7 @@ _DELETE_MEMORIES = text("DELETE FROM store WHERE prefix = :owner OR starts_with(
 async def get_belongings(request: Request) -> Belongings:
     """Return what removes belongings."""
     state = request.app.state
-    return Belongings(state.sessions, state.jobs, state.history)
+    return Belongings(state.sessions, state.pool, state.jobs, state.history)
 
 
 BelongingsDep = Annotated[Belongings, Depends(get_belongings)]

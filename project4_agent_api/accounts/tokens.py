@@ -1,4 +1,4 @@
-"""What shows who somebody is: access tokens, which are JWTs; refresh tokens, which are random. See decision 8.
+"""What shows who somebody is: access tokens, which are JWTs; refresh tokens, which are random. See decision 9.
 
 This is the only module that knows the JWT library.
 """
