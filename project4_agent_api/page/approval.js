@@ -63,9 +63,11 @@ export function approvalForm(page, interrupts, onDecided) {
  */
 function actionsOf(value) {
   if (!Array.isArray(value?.action_requests) || !Array.isArray(value.review_configs)) return null;
+  /** @type {Map<string, DecisionType[]>} */
+  const allowed = new Map(value.review_configs.map((/** @type {any} */ one) => [one.action_name, one.allowed_decisions]));
   return value.action_requests.map((/** @type {Action} */ action) => ({
     action,
-    allowed: value.review_configs.find((/** @type {any} */ one) => one.action_name === action.name)?.allowed_decisions ?? [],
+    allowed: allowed.get(action.name) ?? [],
   }));
 }
 
@@ -81,23 +83,25 @@ function actionsOf(value) {
 function actionView({ element, say, field }, prefix, { name, args }, allowed, onDecision) {
   const shown = JSON.stringify(args, null, 2);
   const question = element("p", { id: prefix });
-  question.append(say(element("span"), { en: "The assistant wants to call", zh: "助手想要调用" }), " ", element("code", {}, name));
+  const words = say(element("span"), { en: "The assistant wants to call", zh: "助手想要调用" });
+  question.append(words, " ", element("code", {}, name));
   const changed = field({
     id: `${prefix}-args`,
     control: element("textarea", { rows: 4, spellcheck: false, className: "json", value: shown }),
     label: { en: "Arguments", zh: "参数" },
     check: ({ value }) => wrongJson(value),
   });
-  const words = field({
+  const message = field({
     id: `${prefix}-words`,
     control: element("textarea", { rows: 2 }),
     label: { en: "What to tell the assistant", zh: "告诉助手的话" },
-    check: ({ value }) => (unfolded === "respond" && value.trim() === "" ? { en: "Please write an answer.", zh: "请填写回答。" } : null),
+    check: ({ value }) => (unfolded === "respond" ? blank(value) : null),
   });
   const confirm = element("button", { type: "button", className: "primary", onclick: confirmed });
-  const more = element("div", { className: "more", hidden: true }, changed.node, words.node, element("div", {}, confirm));
+  const more = element("div", { className: "more", hidden: true }, changed.node, message.node, element("div", {}, confirm));
   const buttons = element("div", { className: "buttons" });
-  const node = element("div", { className: "decision", role: "group" }, question, element("pre", {}, shown), buttons, more);
+  const node = element("div", { className: "decision", role: "group" });
+  node.append(question, element("pre", {}, shown), buttons, more);
   node.setAttribute("aria-labelledby", question.id);
 
   /** @type {DecisionType | null} */
@@ -116,13 +120,13 @@ function actionView({ element, say, field }, prefix, { name, args }, allowed, on
     more.hidden = type === "approve";
     if (type === "approve") return onDecision({ type });
     changed.node.hidden = type !== "edit";
-    words.node.hidden = type === "edit";
+    message.node.hidden = type === "edit";
     say(confirm, CONFIRMATIONS[type]);
-    (type === "edit" ? changed : words).control.focus();
+    (type === "edit" ? changed : message).control.focus();
   }
 
   function confirmed() {
-    const { control, validate } = unfolded === "edit" ? changed : words;
+    const { control, validate } = unfolded === "edit" ? changed : message;
     if (!validate()) return control.focus();
     const text = control.value.trim();
     if (unfolded === "edit") onDecision({ type: "edit", edited_action: { name, args: JSON.parse(text) } });
@@ -146,9 +150,9 @@ function questionView({ element, say, field }, prefix, value, onAnswer) {
     control: element("textarea", { rows: 2 }),
     label: { en: "Your answer", zh: "你的回答" },
     hint: { en: "Text, or JSON.", zh: "文字或 JSON。" },
-    check: ({ value }) => (value.trim() === "" ? { en: "Please write an answer.", zh: "请填写回答。" } : null),
+    check: ({ value }) => blank(value),
   });
-  const send = element("button", { type: "button", className: "primary", onclick: () => answer.validate() && onAnswer(parsed()) });
+  const send = element("button", { type: "button", className: "primary", onclick: confirmed });
   const shown = typeof value === "string" ? value : JSON.stringify(value, null, 2);
   return element(
     "div",
@@ -158,13 +162,24 @@ function questionView({ element, say, field }, prefix, value, onAnswer) {
     element("div", { className: "buttons" }, say(send, { en: "Answer", zh: "回答" })),
   );
 
-  function parsed() {
-    try {
-      return JSON.parse(answer.control.value);
-    } catch {
-      return answer.control.value;
-    }
+  function confirmed() {
+    if (answer.validate()) onAnswer(parsed(answer.control.value));
+    else answer.control.focus();
   }
+}
+
+/** @param {string} text JSON, or nothing of the kind. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** @param {string} value */
+function blank(value) {
+  return value.trim() === "" ? { en: "Please write an answer.", zh: "请填写回答。" } : null;
 }
 
 /** @type {Record<DecisionType, Text>} */

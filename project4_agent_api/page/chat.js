@@ -31,7 +31,11 @@ export function mount(root, page) {
   let runId = "";
   let reading = new AbortController(); // of the thread that is shown: another that is opened ends it
 
-  const threads = threadList(page, { onChoose: open, onNew: () => open(""), onDeleted: (id) => id === threadId && open("") });
+  const threads = threadList(page, {
+    onChoose: open,
+    onNew: () => open(""),
+    onDeleted: (id) => id === threadId && open(""),
+  });
   const choice = assistantChoice(page, { onSchema: (schema) => form.setSchema(schema) });
   const conversation = conversationView(page);
   const status = element("p", { className: "hint", role: "status" });
@@ -74,8 +78,9 @@ export function mount(root, page) {
    */
   async function load(signal, ending = SILENCE) {
     try {
-      const get = async (/** @type {string} */ path) => (await request(`threads/${threadId}${path}`, { signal })).json();
-      const [thread, state, runs] = await Promise.all([get(""), get("/state"), get("/runs")]);
+      const paths = ["", "/state", "/runs"].map((path) => `threads/${threadId}${path}`);
+      const answers = await Promise.all(paths.map((path) => request(path, { signal })));
+      const [thread, state, runs] = await Promise.all(answers.map((answer) => answer.json()));
       if (signal.aborted) return;
       conversation.setValues(state.values);
       conversation.forgetPieces();

@@ -11,7 +11,8 @@
  */
 export function composer({ element, say, field }, { onSend, onStop }) {
   let takesMessages = true;
-  let isReady = false; // it is known what the chosen assistant takes
+  let isKnown = false; // what the chosen assistant takes
+  let isAsked = false; // something else than a message is wanted
   const message = field({
     id: "chat-message",
     control: element("textarea", { rows: 3, required: true }),
@@ -55,11 +56,16 @@ export function composer({ element, say, field }, { onSend, onStop }) {
 
   /** @param {Record<string, any> | null} schema Of what the graph takes; null, if that is not known. */
   function setSchema(schema) {
-    isReady = true;
+    isKnown = true;
     const properties = schema?.properties ?? {};
     other.hidden = schema !== null;
     json.control.value = JSON.stringify(emptyValues(properties), null, 2);
     take(schema === null || "messages" in properties);
+    showOrHide();
+  }
+
+  function showOrHide() {
+    node.hidden = isAsked || !isKnown; // a message would leave the call without an answer, which models do not take
   }
 
   /** @param {boolean} messages Or JSON. */
@@ -76,8 +82,10 @@ export function composer({ element, say, field }, { onSend, onStop }) {
     const focusIsLost = [busy ? send : stop, document.body].some((one) => one === document.activeElement);
     send.disabled = busy;
     stop.hidden = !busy;
-    node.hidden = asking || !isReady; // a message would leave the call without an answer, which models do not take
-    if (focusIsLost && !asking) (busy ? stop : takesMessages ? message.control : json.control).focus({ preventScroll: true });
+    isAsked = asking;
+    showOrHide();
+    const { control } = takesMessages ? message : json;
+    if (focusIsLost && !asking) (busy ? stop : control).focus({ preventScroll: true });
   }
 
   return { node, setSchema, setState, clear: () => (message.control.value = "") };

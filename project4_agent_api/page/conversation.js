@@ -19,12 +19,10 @@ export function conversationView(page) {
   const steps = element("ol", { className: "steps", role: "list" });
   const state = element("pre", { hidden: true });
   // A log that read out every token would drown its user. So the status of the run is announced, this is not.
+  const label = say(element("span", { id: "chat-log", hidden: true }), { en: "Conversation", zh: "对话" });
   const node = element("div", { className: "conversation-log", role: "log", ariaLive: "off", tabIndex: 0 });
-  node.append(list, steps, state);
-  page.onLanguageChange((language) => {
-    node.ariaLabel = { en: "Conversation", zh: "对话" }[language];
-  });
-  node.ariaLabel = document.documentElement.lang === "zh" ? "对话" : "Conversation";
+  node.setAttribute("aria-labelledby", label.id);
+  node.append(label, list, steps, state);
 
   const pieces = messagesInPieces();
   /** @type {Map<string, ReturnType<typeof messageView>>} */
@@ -35,6 +33,8 @@ export function conversationView(page) {
   let citations = [];
   /** @type {Phase} */
   let phase = "over";
+  /** @type {import("./message-view.js").Surroundings} */
+  let surroundings = { answers: new Map(), citations: new Map(), phase };
 
   /** @param {any} values The whole state. */
   function setValues(values) {
@@ -56,8 +56,11 @@ export function conversationView(page) {
 
   /** @param {any} piece Of a message. */
   function addPiece(piece) {
-    pieces.add(piece);
-    show();
+    const message = pieces.add(piece);
+    const view = views.get(message.id);
+    // A token changes one message, and a long thread has many.
+    if (view && message.type === "ai") follow(() => view.show(message, surroundings));
+    else show();
   }
 
   /** @param {Record<string, unknown>} update What nodes have written, by their names. */
@@ -97,17 +100,20 @@ export function conversationView(page) {
     const all = [...stored, ...pieces.all().filter(({ id }) => !ids.has(id))];
     const answers = new Map(all.flatMap((message) => (message.answers ? [[message.answers, message]] : [])));
     const calls = new Set(all.flatMap((message) => message.calls.map(({ id }) => id)));
-    const known = new Map([...all.flatMap((message) => message.citations), ...citations].map((one) => [one.marker, one]));
+    const found = [...all.flatMap((message) => message.citations), ...citations];
+    surroundings = { answers, citations: new Map(found.map((one) => [one.marker, one])), phase };
     // The result of a tool stands with its call.
     const shown = all.filter((message) => !(message.answers && calls.has(message.answers)) && isWorthShowing(message));
     follow(() => {
       views = new Map(shown.map(({ id }) => [id, views.get(id) ?? messageView(page)]));
-      for (const message of shown) views.get(message.id)?.show(message, { answers, citations: known, phase });
+      for (const message of shown) views.get(message.id)?.show(message, surroundings);
       const nodes = [...views.values()].map((view) => view.node);
       const isSame = nodes.length === list.children.length && nodes.every((one, place) => one === list.children[place]);
       if (!isSame) list.replaceChildren(...nodes);
       const last = nodes.at(-1);
-      for (const one of nodes) one.querySelector(".answer")?.setAttribute("aria-busy", String(phase === "running" && one === last));
+      for (const one of nodes) {
+        one.querySelector(".answer")?.setAttribute("aria-busy", String(phase === "running" && one === last));
+      }
     });
   }
 

@@ -49,7 +49,8 @@ const TYPES = { human: "human", ai: "ai", AIMessageChunk: "ai", tool: "tool" };
  * @param {any} values
  */
 export function hasMessages(values) {
-  return Array.isArray(values?.messages) && values.messages.every((/** @type {any} */ one) => typeof one?.type === "string");
+  const { messages } = values;
+  return Array.isArray(messages) && messages.every((one) => typeof one?.type === "string");
 }
 
 /** @param {unknown} content A text, or blocks of which some are text. */
@@ -70,7 +71,8 @@ export function messagesInPieces() {
    * @returns {Message} So far.
    */
   function add(raw) {
-    const { message, calls } = known.get(raw.id) ?? { message: { ...messageOf(raw), text: "", calls: [] }, calls: new Map() };
+    const begun = { message: { ...messageOf(raw), text: "", calls: [] }, calls: new Map() };
+    const { message, calls } = known.get(raw.id) ?? begun;
     known.set(raw.id, { message, calls });
     if (raw.type !== "AIMessageChunk") return Object.assign(message, messageOf(raw));
     message.text += textOf(raw.content);

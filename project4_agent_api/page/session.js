@@ -12,7 +12,7 @@ const HAS_ENDED = "sign-in-ended";
 /**
  * The sign-in of this tab: keeps its tokens, shows them with every request, and renews them.
  *
- * They are kept in `sessionStorage`, so that a reload, perhaps in the middle of an answer, need not ask for the password
+ * They are kept in `sessionStorage`, so that a reload, perhaps in the middle of an answer, need not ask for a password
  * again, and closing the tab ends it. Not in `localStorage`: a refresh token is good for one use, and two tabs that
  * share one would end each other's sign-in. The access token is there too, and not in memory alone: it is worth less to
  * a thief than the token beside it, and without it every reload would spend a refresh token, whose successor is lost

@@ -217,7 +217,7 @@ def test_some_calls_are_decided_together(page: Page, service: AgentService, emai
     first.get_by_label("Arguments").fill("{")
     first.get_by_role("button", name="Call it so").click()
     expect(first.get_by_text("Please write a JSON object")).to_be_visible()
-    first.get_by_label("Arguments").fill('{"url": "http://127.0.0.1:9/public"}')
+    first.get_by_label("Arguments").fill('{"url": "http://10.0.0.7/page"}')
     first.get_by_role("button", name="Call it so").click()
     expect(first.get_by_role("button", name="Edit")).to_have_attribute("aria-pressed", "true")
     assert len(model.requests) == 1
@@ -227,7 +227,7 @@ def test_some_calls_are_decided_together(page: Page, service: AgentService, emai
 
     expect(answers(chat)).to_have_text("Good.")
     results = [message["content"] for message in model.requests[-1].body["messages"] if message["role"] == "tool"]
-    assert "http://127.0.0.1:9/public" in results[1] or "http://127.0.0.1:9/public" in results[0]
+    assert any("10.0.0.7 is not a public address" in result for result in results)
     assert "It says 42." in results
 
 
@@ -402,7 +402,7 @@ def test_administrators_see_the_users(page: Page, service: AgentService, email: 
 
     users = panel(page, "Users and their conversations")
     users.get_by_label("Find a user").fill(email)
-    expect(users.get_by_role("listitem")).to_contain_text(email)
+    expect(users.get_by_role("listitem")).to_contain_text([email])
 
 
 @pytest.mark.parametrize(
