@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx2
 import pytest
 from fastapi.routing import iter_route_contexts
-from starlette.routing import Mount
+from starlette.routing import Mount, WebSocketRoute
 
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
@@ -27,25 +27,29 @@ OPEN = {
     "POST /auth/register",
     "POST /auth/token",
 }
+SAYS_THAT_THERE_ARE_NONE = {"/threads/{thread_id}/stream/events"}  # of web sockets
 FILES = {"/page", "/docs/files"}  # scripts and styles, which are the same for everyone
 AN_ID = "01a20c50-5b86-761b-bf50-fe632e4213db"
 
 
-def mounted(settings: Settings) -> tuple[set[str], set[str]]:
-    """Every operation of the app, whether it is in the OpenAPI document or not; and what is mounted."""
-    operations, mounts = set(), set()
+def mounted(settings: Settings) -> tuple[set[str], set[str], set[str]]:
+    """Every operation of the app, whether it is in the OpenAPI document or not; what is mounted; and web sockets."""
+    operations, mounts, sockets = set(), set(), set()
     for route in iter_route_contexts(create_app(settings).routes):
         if isinstance(route.original_route, Mount):
             mounts.add(str(route.path))
+        elif isinstance(route.original_route, WebSocketRoute):
+            sockets.add(str(route.path))
         else:
-            operations |= {f"{method} {route.path}" for method in (route.methods or {"GET"}) - {"HEAD"}}
-    return operations, mounts
+            assert route.methods, route.path
+            operations |= {f"{method} {route.path}" for method in route.methods - {"HEAD"}}
+    return operations, mounts, sockets
 
 
 async def test_every_route_that_is_not_on_the_list_is_locked(
     client4: httpx2.AsyncClient, make_settings4: Callable[..., Settings]
 ) -> None:
-    operations, mounts = mounted(make_settings4())
+    operations, mounts, sockets = mounted(make_settings4())
     assert len(operations) > 40
     locked = sorted(operations - OPEN)
 
@@ -57,6 +61,7 @@ async def test_every_route_that_is_not_on_the_list_is_locked(
 
     assert answers == dict.fromkeys(locked, 401)
     assert {mount for mount in mounts if not mount.startswith(tuple(FILES))} == set()
+    assert sockets == SAYS_THAT_THERE_ARE_NONE
 
 
 async def test_the_openapi_document_shows_the_lock(client4: httpx2.AsyncClient) -> None:
