@@ -14,6 +14,7 @@ from tests.conformance.server import Server, our_service
 from tests.conformance.support import REFERENCE
 from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel
+from tests.support.valkeys import database_of
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,7 +44,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield Server(REFERENCE, {})
         return
     databases: Databases = request.getfixturevalue("databases")
-    redis_url: str = request.getfixturevalue("_redis_server")
+    # Of its own: the service lives as long as the session, and would take what other services' workers are told.
+    redis_url = database_of(request.getfixturevalue("_redis_server"), 1)
     model: ScriptedModel = request.getfixturevalue("_model_server")
     with our_service(databases, redis_url, model) as ours:
         yield ours

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from redis import Redis
@@ -24,6 +25,11 @@ def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         runner.run(child.start())
         yield found_by["REDIS_URL"]
         runner.run(child.stop())
+
+
+def database_of(address: str, number: int) -> str:
+    """Return the address of another of a server's databases, which share no key."""
+    return urlunsplit(urlsplit(address)._replace(path=f"/{number}"))
 
 
 @pytest.fixture
