@@ -6,9 +6,13 @@ python -m project4_agent_api stop-run RUN_ID [--rollback]                       
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
+
+from loguru import logger
+from psycopg.errors import UndefinedTable
 
 from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Connection, connected, create_pool
@@ -21,9 +25,15 @@ from shared.jobs import add_tasks, create_job_app
 from shared.redis import create_redis
 from shared.settings import load_settings
 
+_MOST = 10_000  # lines
+
 
 async def _list_runs(connection: Connection, _settings: Settings, arguments: argparse.Namespace) -> str:
     """List runs: when each was made, how it is, its graph, whose it is."""
+    if arguments.owner is not None:
+        owners = await connection.execute("SELECT FROM users WHERE lower(email) = lower(%s)", [arguments.owner])
+        if await owners.fetchone() is None:
+            raise NotFound("There is no account with this e-mail.")
     cursor = await connection.execute(
         """
         SELECT run_id, runs.created_at, runs.status, attempt, runs.metadata ->> 'graph_id' AS graph_id, email
@@ -80,6 +90,8 @@ def run(arguments: Sequence[str]) -> int:
         An exit status: 0, or 2 after one line that says what is wrong.
     """
     parsed = _parser().parse_args(arguments)
+    logger.remove()  # a command says one line
+    logging.disable()  # the driver, too
     try:
         print(asyncio.run(_run(load_settings(Settings), parsed)))  # noqa: T201  a command talks to a terminal
     except (ConfigurationError, ServiceError) as error:
@@ -94,8 +106,17 @@ async def _run(settings: Settings, parsed: argparse.Namespace) -> str:
     try:
         async with connected(pool) as connection:
             return await COMMANDS[parsed.command](connection, settings, parsed)
+    except UndefinedTable as error:
+        raise ConfigurationError("the database is not migrated: `python -m project4_agent_api migrate`") from error
     finally:
         await pool.close()
+
+
+def _limit(text: str) -> int:
+    limit = int(text)
+    if not 1 <= limit <= _MOST:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {_MOST}")
+    return limit
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     runs = commands.add_parser("runs", help=_list_runs.__doc__, description=_list_runs.__doc__)
     runs.add_argument("--status", choices=[str(status) for status in RunStatus])
     runs.add_argument("--owner", metavar="EMAIL")
-    runs.add_argument("--limit", type=int, default=20, metavar="N")
+    runs.add_argument("--limit", type=_limit, default=20, metavar="N", help=f"1 to {_MOST}; 20 if not given")
     stop = commands.add_parser("stop-run", help=_stop_run.__doc__, description=_stop_run.__doc__)
     stop.add_argument("run_id", type=UUID, metavar="RUN_ID")
     stop.add_argument("--rollback", action="store_true", help="take back what it has done")
