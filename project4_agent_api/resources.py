@@ -77,7 +77,8 @@ async def webhook_worker(app: FastAPI) -> AsyncIterator[None]:
 async def runs(app: FastAPI) -> AsyncIterator[None]:
     """Put threads and their runs on `app.state`."""
     state = app.state
-    state.threads = Threads(state.pool, state.checkpoints, state.graphs, state.store, state.redis)
+    kept = state.settings.run_events_seconds
+    state.threads = Threads(state.pool, state.checkpoints, state.graphs, state.store, state.redis, kept)
     state.runs = Runs(
         pool=state.pool,
         redis=state.redis,

@@ -20,8 +20,8 @@ from project4_agent_api.checkpoints import Checkpoints
 from project4_agent_api.graphs import Graph, Graphs
 from project4_agent_api.models import ThreadStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
-from project4_agent_api.runs import queue
-from project4_agent_api.runs.events import thread_of
+from project4_agent_api.runs import queue, signals
+from project4_agent_api.runs.events import LAST_ATTEMPT, announce_end, thread_of
 from project4_agent_api.runs.execution import command_of
 from project4_agent_api.runs.queue import NO_SUCH_THREAD
 from project4_agent_api.schemas import threads as schemas
@@ -71,6 +71,7 @@ class Threads:
         graphs: What reads and writes these.
         store: Given to graphs.
         redis: For what is said.
+        kept_seconds: How long the events of a run that is over are kept.
     """
 
     pool: Pool
@@ -78,6 +79,7 @@ class Threads:
     graphs: Graphs
     store: SharedStore
     redis: Redis
+    kept_seconds: int
 
     async def create(self, owner_id: UUID, body: ThreadCreate) -> Row:
         """Store a thread; or find the one that has the id, where that is wanted.
@@ -164,14 +166,14 @@ class Threads:
         return row
 
     async def delete(self, owner_id: UUID, thread_id: UUID) -> None:
-        """Delete a thread with its runs and checkpoints. A run that is executed finds its claim gone.
+        """Delete a thread with its runs and checkpoints.
 
         Raises:
             NotFound: if there is none.
         """
         async with connected(self.pool) as connection:
             await queue.require_thread(connection, owner_id, thread_id)
-            await queue.delete_threads(connection, [thread_id])
+            await self._delete(connection, [thread_id])
 
     async def delete_of(self, owner_id: UUID, assistant_id: UUID) -> None:
         """Delete the threads on which an assistant ran last."""
@@ -180,7 +182,21 @@ class Threads:
                 "SELECT thread_id FROM threads WHERE owner_id = %s AND metadata @> %s",
                 [owner_id, Jsonb({"assistant_id": str(assistant_id)})],
             )
-            await queue.delete_threads(connection, [row["thread_id"] for row in await cursor.fetchall()])
+            await self._delete(connection, [row["thread_id"] for row in await cursor.fetchall()])
+
+    async def _delete(self, connection: Connection, thread_ids: Sequence[UUID]) -> int:
+        """Delete threads, and tell whoever executes or follows a run of theirs that it is over."""
+        cursor = await connection.execute(
+            "SELECT run_id, thread_id FROM runs WHERE thread_id = ANY(%s) AND status IN ('pending', 'running')",
+            [list(thread_ids)],
+        )
+        unfinished = await cursor.fetchall()
+        deleted = await queue.delete_threads(connection, thread_ids)
+        for run in unfinished:
+            await signals.say_stop(self.redis, run["run_id"], "interrupt")
+            end = b"deleted\n{}"
+            await announce_end(self.redis, run["thread_id"], run["run_id"], LAST_ATTEMPT, end, self.kept_seconds)
+        return deleted
 
     async def search(self, owner_id: UUID, search: ThreadSearch) -> list[Row]:
         """Return threads, and one more than the page has where there are more."""
@@ -256,7 +272,7 @@ class Threads:
             )
             own = [row["thread_id"] for row in await cursor.fetchall()]
             if strategy == "delete":
-                return await queue.delete_threads(connection, own)
+                return await self._delete(connection, own)
         try:
             await self.checkpoints.aprune([str(one) for one in own], strategy="keep_latest")
         except NotImplementedError:

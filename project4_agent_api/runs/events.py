@@ -58,6 +58,7 @@ class EventId(NamedTuple):
 
 
 START = EventId(0, 0)
+LAST_ATTEMPT = 32_767  # no run comes so far: an end with it is after everything
 
 
 class Event(NamedTuple):

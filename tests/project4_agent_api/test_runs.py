@@ -104,10 +104,11 @@ async def test_a_run_whose_worker_is_killed_goes_on_after_its_last_step(
     assert (await client.threads.get(thread_id))["status"] == "idle"
 
 
-async def _events(client: LangGraphClient, thread_id: str, run_id: str) -> list[tuple[str, int]]:
+async def _events(client: LangGraphClient, thread_id: str, run_id: str) -> list[tuple[str, Any]]:
     parts: list[Any] = [part async for part in client.runs.join_stream(thread_id, run_id)]
     assert len({part.id for part in parts}) == len(parts)
-    return [(part.event, part.data["step"] if part.event == "custom" else part.data["attempt"]) for part in parts]
+    told = {"custom": "step", "metadata": "attempt"}
+    return [(part.event, part.data[told[part.event]] if part.event in told else part.data) for part in parts]
 
 
 async def test_a_worker_that_is_told_to_stop_gives_its_run_back(
@@ -237,3 +238,21 @@ async def test_operators_see_runs_and_stop_them(service: AgentService, client: L
         assert (await client.runs.get(thread_id, one["run_id"]))["status"] == "interrupted"
     again = await asyncio.to_thread(operate, "stop-run", run["run_id"])
     assert (again.returncode, again.stderr) == (2, "error: There is no run with this id that is not over.\n")
+
+
+async def test_who_waits_for_a_run_of_a_thread_that_is_deleted_is_told(client: LangGraphClient, tmp_path: Path) -> None:
+    log = tmp_path / "steps.log"
+    thread_id = (await client.threads.create())["thread_id"]
+    work: dict[str, Any] = {"steps": 1000, "seconds": 0.1, "log": str(log)}
+    run = await client.runs.create(thread_id, "steps", input=work)
+    joining = asyncio.create_task(client.runs.join(thread_id, run["run_id"]))
+    following = asyncio.create_task(_events(client, thread_id, run["run_id"]))
+    await until(log.exists)
+
+    await client.threads.delete(thread_id)
+
+    assert await joining == {}
+    assert (await following)[0] == ("metadata", 1)
+    steps = log.read_text()
+    await asyncio.sleep(1)
+    assert log.read_text().count("\n") <= steps.count("\n") + 1
