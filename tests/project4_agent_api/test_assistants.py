@@ -235,8 +235,9 @@ async def test_the_runs_of_an_assistant_end_with_it(alice: LangGraphClient, data
                 (thread_id, ALICE),
             )
             connection.execute(
-                "INSERT INTO runs VALUES (gen_random_uuid(), %s, %s, %s, %s, '{}', '{}', 'enqueue', null, 1, null,"
-                " null, null, null, now(), now(), now())",
+                "INSERT INTO runs (run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, attempt,"
+                " multitask_strategy, due_at, created_at, updated_at)"
+                " VALUES (gen_random_uuid(), %s, %s, %s, %s, '{}', '{}', 1, 'enqueue', now(), now(), now())",
                 (thread_id, assistant_id, ALICE, status),
             )
 

@@ -16,18 +16,13 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from typing_extensions import TypedDict
 
-from project3_rag_docs import main as stage3
-from project3_rag_docs.embedding import embedding_model
-from project4_agent_api import resources
+from project4_agent_api import main, resources
 from project4_agent_api.assistants import Assistants
 from project4_agent_api.checkpoints import Checkpoints
-from project4_agent_api.postgres import pool
 from project4_agent_api.routes import assistants, crons, store, system
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import OwnedStore, SharedStore
 from shared.app import build_app
-from shared.database import database
-from shared.redis import redis
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
 
@@ -81,7 +76,7 @@ async def graphs(app: FastAPI) -> AsyncIterator[None]:
     state.graphs = RealGraphs()
     state.assistants = Assistants({name: state.graphs.description(name) for name in state.graphs.names()})
     state.checkpoints = Checkpoints(state.pool)
-    state.store = SharedStore(state.pool, state.settings, embedding_model(state.settings, state.model_http))
+    state.store = SharedStore(state.pool, state.settings, state.embeddings)
     yield
 
 
@@ -98,7 +93,7 @@ def create_parts(settings: Settings) -> FastAPI:
         title="Parts",
         description="Parts of stage 4.",
         routers=[system.router, locked],
-        resources=[stage3.RESOURCES[0], database, redis, pool, graphs, resources.channels, resources.runs],
+        resources=[graphs if resource is resources.graphs else resource for resource in main.RESOURCES],
         panels=[],
     )
 
