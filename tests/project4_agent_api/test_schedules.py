@@ -48,5 +48,6 @@ async def test_each_time_is_one_run_whichever_workers_are_up(service: AgentServi
             moments = [datetime.fromisoformat(str(run["created_at"])).replace(microsecond=0) for run in runs]
             assert len(set(moments)) == len(moments)
             assert all(run["metadata"]["cron_id"] == cron["cron_id"] for run in runs)  # type: ignore[index]  # it has some
-            await until(lambda: receiver.calls >= len(runs))
-            assert {(await receiver.received())["run_id"] for _ in runs} == {run["run_id"] for run in runs}
+            untold = {run["run_id"] for run in runs}
+            while untold:  # of one that a worker died at, it may be told twice
+                untold.discard((await receiver.received())["run_id"])
