@@ -167,7 +167,7 @@ def _make_threads_and_runs() -> None:
         sa.Column("multitask_strategy", sa.String(20), nullable=False),
         sa.Column("request_id", sa.Text()),
         sa.Column("attempt", sa.SmallInteger(), nullable=False),
-        sa.Column("failures", sa.SmallInteger(), nullable=False),
+        sa.Column("failures", sa.SmallInteger(), nullable=False, server_default="0"),
         _id("claim", nullable=True),
         _moment("lease_until", nullable=True),
         sa.Column("cancel", sa.String(20)),
