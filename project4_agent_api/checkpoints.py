@@ -97,7 +97,7 @@ class Claim:
     claim: UUID
 
 
-class _Batch:
+class Batch:
     """Rows of the tables, each key once, and whoever waits for them to be stored."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class Checkpoints(AsyncPostgresSaver):
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self._pool = pool
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
         self._writing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -179,6 +179,33 @@ class Checkpoints(AsyncPostgresSaver):
         Raises:
             ClaimLost: if it is a run's that is held no more.
         """
+        await self.put_soon(config, checkpoint, metadata, new_versions, claim).wait(claim)
+        return _place(config, checkpoint)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+        claim: Claim | None = None,
+    ) -> None:
+        """Store what the tasks of a step have written. Returns when it is stored.
+
+        Raises:
+            ClaimLost: if it is a run's that is held no more.
+        """
+        await self.put_writes_soon(config, writes, task_id, task_path, claim).wait(claim)
+
+    def put_soon(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        claim: Claim | None,
+    ) -> Batch:
+        """Let a checkpoint be stored with the next batch, which is returned."""
         configurable = config["configurable"]
         thread_id, namespace = configurable["thread_id"], configurable["checkpoint_ns"]
         inline: dict[str, Any] = {}
@@ -198,33 +225,28 @@ class Checkpoints(AsyncPostgresSaver):
         described = get_serializable_checkpoint_metadata(config, metadata)
         parent = configurable.get("checkpoint_id")
         batch.add("c", (thread_id, namespace, checkpoint["id"], parent, stored, described), claim)
-        await batch.wait(claim)
-        return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint["id"]}}
+        return batch
 
-    async def aput_writes(
+    def put_writes_soon(
         self,
         config: RunnableConfig,
         writes: Sequence[tuple[str, Any]],
         task_id: str,
-        task_path: str = "",
-        claim: Claim | None = None,
-    ) -> None:
-        """Store what the tasks of a step have written. Returns when it is stored.
-
-        Raises:
-            ClaimLost: if it is a run's that is held no more.
-        """
+        task_path: str,
+        claim: Claim | None,
+    ) -> Batch:
+        """Let what the tasks of a step have written be stored with the next batch, which is returned."""
         configurable = config["configurable"]
         place = (configurable["thread_id"], configurable["checkpoint_ns"], configurable["checkpoint_id"])
         table = "s" if all(channel in WRITES_IDX_MAP for channel, _ in writes) else "w"
         batch = self._open_batch()
         for row in self._dump_writes(*place, task_id, task_path, writes):
             batch.add(table, row, claim)
-        await batch.wait(claim)
+        return batch
 
-    def _open_batch(self) -> _Batch:
+    def _open_batch(self) -> Batch:
         if self._batch is None:
-            self._batch = _Batch()
+            self._batch = Batch()
             if self._writing is None:
                 self._writing = asyncio.create_task(self._write())
         return self._batch
@@ -260,6 +282,13 @@ class Checkpoints(AsyncPostgresSaver):
         )
 
 
+def _place(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
+    """Return where a checkpoint is."""
+    configurable = config["configurable"]
+    place = {"thread_id": configurable["thread_id"], "checkpoint_ns": configurable["checkpoint_ns"]}
+    return {"configurable": place | {"checkpoint_id": checkpoint["id"]}}
+
+
 def _fits_json(value: object) -> bool:
     """Say whether PostgreSQL keeps a value inside the checkpoint's JSON exactly as it is."""
     match value:
@@ -277,16 +306,22 @@ def _fits_json(value: object) -> bool:
 class RunCheckpoints(BaseCheckpointSaver[str]):
     """The checkpoints of one run. The newest is remembered, so that the run's end need not ask the database for it.
 
+    A step need not wait until the one before is stored: LangGraph puts one checkpoint after the other, and those that
+    are ready when a batch goes out go out together. `flush` waits for all of them.
+
     Args:
         saver: Stores them.
         claim: The worker's, without which nothing is stored.
+        durable: Whether a step waits until the one before is stored: LangGraph's durability `sync`.
     """
 
-    def __init__(self, saver: Checkpoints, claim: Claim) -> None:
+    def __init__(self, saver: Checkpoints, claim: Claim, *, durable: bool) -> None:
         super().__init__(serde=saver.serde)
         self._saver = saver
         self._claim = claim
+        self._durable = durable
         self._newest: CheckpointTuple | None = None
+        self._unstored: dict[Batch, None] = {}
         self._writes: dict[str, dict[tuple[str, int], tuple[str, str, Any]]] = defaultdict(dict)
 
     def get_next_version(self, current: str | None, channel: None) -> str:
@@ -301,6 +336,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             wanted = configurable.get("checkpoint_id")
             if wanted in (None, newest.checkpoint["id"]):
                 return newest._replace(pending_writes=list(self._writes[newest.checkpoint["id"]].values()))
+        await self.flush()
         return await self._saver.aget_tuple(config)
 
     async def alist(
@@ -312,6 +348,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Give checkpoints, newest first."""
+        await self.flush()
         async for one in self._saver.alist(config, filter=filter, before=before, limit=limit):
             yield one
 
@@ -319,6 +356,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what was written to channels since they were last stored whole."""
+        await self.flush()
         return await self._saver.aget_delta_channel_history(config=config, channels=channels)
 
     async def aput(
@@ -328,7 +366,11 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint. Returns when it is stored."""
+        """Store a checkpoint. Returns when it is stored, or soon will be.
+
+        Raises:
+            ClaimLost: if the run is held no more, so far as that is known.
+        """
         if not config["configurable"].get("checkpoint_ns"):
             place = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": ""}
             parent = config["configurable"].get("checkpoint_id")
@@ -340,16 +382,41 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             )
             for earlier in [one for one in self._writes if one < checkpoint["id"]]:  # ids sort by time
                 del self._writes[earlier]
-        return await self._saver.aput(config, checkpoint, metadata, new_versions, self._claim)
+        await self._keep(self._saver.put_soon(config, checkpoint, metadata, new_versions, self._claim))
+        return _place(config, checkpoint)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store what the tasks of a step have written. Returns when it is stored."""
+        """Store what the tasks of a step have written. Returns when it is stored, or soon will be.
+
+        Raises:
+            ClaimLost: if the run is held no more, so far as that is known.
+        """
         configurable = config["configurable"]
         if not configurable["checkpoint_ns"]:
             # LangGraph stores both at once, so this may come before the checkpoint that it belongs to.
             known = self._writes[configurable["checkpoint_id"]]
             for place, (channel, value) in enumerate(writes):
                 known[task_id, WRITES_IDX_MAP.get(channel, place)] = (task_id, channel, value)
-        await self._saver.aput_writes(config, writes, task_id, task_path, self._claim)
+        await self._keep(self._saver.put_writes_soon(config, writes, task_id, task_path, self._claim))
+
+    async def flush(self) -> None:
+        """Wait until all that was put is stored.
+
+        Raises:
+            ClaimLost: if it was not, because the run is held no more.
+        """
+        while self._unstored:
+            batch = next(iter(self._unstored))
+            await batch.wait(self._claim)
+            self._unstored.pop(batch, None)
+
+    async def _keep(self, batch: Batch) -> None:
+        self._unstored[batch] = None
+        if self._durable:
+            await self.flush()
+            return
+        for earlier in [one for one in self._unstored if one.stored.done()]:
+            await earlier.wait(self._claim)
+            del self._unstored[earlier]

@@ -75,7 +75,11 @@ class Execution:
         self._engine = engine
         self._run = run
         self._kwargs: dict[str, Any] = run["kwargs"]
-        self._saver = RunCheckpoints(engine.checkpoints, Claim(run["run_id"], run["claim"]))
+        self._saver = RunCheckpoints(
+            engine.checkpoints,
+            Claim(run["run_id"], run["claim"]),
+            durable=self._kwargs["durability"] == "sync",
+        )
         self._control = RunControl()
         self._stopping = asyncio.Event()
         self._graph: Pregel[Any, Any, Any, Any] | None = None
@@ -153,9 +157,12 @@ class Execution:
             options |= {"durability": self._kwargs["durability"], "context": self._kwargs["context"] or None}
             if "events" not in self._kwargs["stream_mode"]:
                 options["control"] = self._control
-            async for name, data in self._events.of(graph, await self._input(configurable), config, **options):
-                self.publisher.put(name, dumps(data))
-                await self.publisher.room()
+            try:
+                async for name, data in self._events.of(graph, await self._input(configurable), config, **options):
+                    self.publisher.put(name, dumps(data))
+                    await self.publisher.room()
+            finally:
+                await self._saver.flush()
 
     def _config(self) -> tuple[RunnableConfig, dict[str, Any]]:
         run = self._run
