@@ -34,8 +34,8 @@ from project4_agent_api.postgres import Pool
 from project4_agent_api.wire import dumps
 from shared.database import database_errors
 
-# The tables that a batch has rows of, by a letter: checkpoint_blobs, checkpoints, and checkpoint_writes: those that stay
-# as they were first written, and the special ones (errors, interrupts, answers), of which the last one counts.
+# The tables that a batch has rows of, by a letter: checkpoint_blobs, checkpoints, and checkpoint_writes: those that
+# stay as they were first written, and the special ones (errors, interrupts, answers), of which the last one counts.
 # With each its columns in a row, of which `blob` is a place among the batch's bytes, and which of them are the key of a
 # row: a statement may write each once.
 _COLUMNS = {
@@ -61,7 +61,7 @@ def _rows(letter: str) -> str:
 
 _INTO_WRITES = f"INSERT INTO checkpoint_writes ({', '.join(_NAMES['w'])})"
 # Whoever takes a run over waits until what its worker is writing is written, or has done so before: `FOR SHARE`.
-# The rows come as JSON and their bytes beside it, which the driver makes in a fraction of the time of an array a column.
+# The rows come as JSON with their bytes beside it, which the driver makes faster than an array for each column.
 _WRITE = f"""
     WITH held AS (
         SELECT run_id FROM runs JOIN json_to_recordset(%(claims)s::json) AS given (run_id uuid, claim uuid)
@@ -107,6 +107,7 @@ class Batch:
         self.stored: asyncio.Future[set[UUID]] = asyncio.get_running_loop().create_future()
 
     def add(self, letter: str, row: tuple[Any, ...], claim: Claim | None) -> None:
+        """Take a row of a table, and whose it is."""
         if claim:
             self.claims[claim.run_id] = claim.claim
         key = tuple(row[place] for place in _KEYS[letter])
@@ -117,6 +118,7 @@ class Batch:
             self.rows[letter][key] = owned
 
     def parameters(self) -> dict[str, Any]:
+        """Return what the statement is given."""
         blobs: list[bytes] = []
         parameters: dict[str, Any] = {
             "bytes": blobs,
