@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import isfinite
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from psycopg.types.json import Jsonb
 
 from project4_agent_api.postgres import Pool
 from shared.database import database_errors
+from shared.errors import DatabaseUnavailable
 
 # What a batch holds, by a letter: the rows of checkpoint_blobs, of checkpoints, and of checkpoint_writes: those that
 # stay as they were first written, and the special ones (errors, interrupts, answers), of which the last one counts.
@@ -79,6 +81,7 @@ _WRITE = f"""
     )
     SELECT run_id FROM held
 """  # noqa: S608  no value in it
+_BACK_OFF_SECONDS = 0.5
 _WIDEST = 2**63  # beyond it JSON's numbers are not what they were
 
 
@@ -102,6 +105,7 @@ class _Batch:
         self.claims: dict[UUID, UUID] = {}
         # When they are stored: the runs that were still held.
         self.stored: asyncio.Future[set[UUID]] = asyncio.get_running_loop().create_future()
+        self.refused: dict[str, Exception] = {}  # what is wrong with the rows of a thread
 
     def add(self, letter: str, row: tuple[Any, ...], claim: Claim | None) -> None:
         if claim:
@@ -113,21 +117,29 @@ class _Batch:
         else:
             self.rows[letter][key] = owned
 
-    def parameters(self) -> dict[str, list[Any]]:
+    def threads(self) -> set[str]:
+        return {row[0] for rows in self.rows.values() for row in rows.values()}
+
+    def parameters(self, thread_id: str | None = None) -> dict[str, list[Any]]:
+        """Return what the statement is given: all rows, or those of one thread."""
         parameters: dict[str, list[Any]] = {"run_ids": list(self.claims), "claims": list(self.claims.values())}
         for letter, types in _TYPES.items():
-            columns = list(zip(*self.rows[letter].values(), strict=True)) or [()] * (len(types) + 1)
+            rows = [row for row in self.rows[letter].values() if thread_id in (None, row[0])]
+            columns = list(zip(*rows, strict=True)) or [()] * (len(types) + 1)
             parameters |= {f"{letter}{place}": list(column) for place, column in enumerate(columns[:-1])}
             parameters[f"{letter}_run"] = list(columns[-1])
         return parameters
 
-    async def wait(self, claim: Claim | None) -> None:
+    async def wait(self, thread_id: str, claim: Claim | None) -> None:
         """Wait until it is stored.
 
         Raises:
             ClaimLost: if it was not, because the run is not held any more.
+            psycopg.Error: if the database does not take the rows of this thread.
         """
         held = await asyncio.shield(self.stored)
+        if error := self.refused.get(thread_id):
+            raise error
         if claim and claim.run_id not in held:
             raise ClaimLost
 
@@ -137,11 +149,13 @@ class Checkpoints(AsyncPostgresSaver):
 
     Args:
         pool: Open while this is used.
+        patience: For how many seconds a database that is away is waited for, before it is said.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, patience: float = 0) -> None:
         super().__init__(pool)
         self._pool = pool
+        self._patience = patience
         self._batch: _Batch | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -188,7 +202,7 @@ class Checkpoints(AsyncPostgresSaver):
         described = get_serializable_checkpoint_metadata(config, metadata)
         parent = configurable.get("checkpoint_id")
         batch.add("c", (thread_id, namespace, checkpoint["id"], parent, Jsonb(stored), Jsonb(described)), claim)
-        await batch.wait(claim)
+        await batch.wait(thread_id, claim)
         return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint["id"]}}
 
     async def aput_writes(
@@ -210,7 +224,7 @@ class Checkpoints(AsyncPostgresSaver):
         batch = self._open_batch()
         for row in self._dump_writes(*place, task_id, task_path, writes):
             batch.add(table, row, claim)
-        await batch.wait(claim)
+        await batch.wait(place[0], claim)
 
     def _open_batch(self) -> _Batch:
         if self._batch is None:
@@ -225,15 +239,46 @@ class Checkpoints(AsyncPostgresSaver):
             await asyncio.sleep(0)
             batch, self._batch = self._batch, None
             try:
-                async with self._cursor() as cursor:
-                    await cursor.execute(_WRITE, batch.parameters())
-                    held = {row["run_id"] for row in await cursor.fetchall()}
+                held = await self._store(batch)
             except Exception as error:  # noqa: BLE001  it is those who wait that it concerns
                 batch.stored.set_exception(error)
                 batch.stored.exception()  # looked at: whoever waited may have gone
             else:
                 batch.stored.set_result(held)
         self._writing = None
+
+    async def _store(self, batch: _Batch) -> set[UUID]:
+        """Store a batch, each thread by itself where they cannot be stored together: one must not harm the others."""
+        try:
+            return await self._insist(batch.parameters())
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            threads = batch.threads()
+            if len(threads) < 2:
+                raise
+        held: set[UUID] = set()
+        for thread_id in threads:
+            try:
+                held |= await self._insist(batch.parameters(thread_id))
+            except DatabaseUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  its runs fail by it, and only they
+                batch.refused[thread_id] = error
+        return held
+
+    async def _insist(self, parameters: dict[str, list[Any]]) -> set[UUID]:
+        """Run the statement, also if the database is away for a while. Running it twice does what once does."""
+        deadline = monotonic() + self._patience
+        while True:
+            try:
+                async with self._cursor() as cursor:
+                    await cursor.execute(_WRITE, parameters)
+                    return {row["run_id"] for row in await cursor.fetchall()}
+            except DatabaseUnavailable:
+                if monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_BACK_OFF_SECONDS)
 
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
         """Read a row. LangGraph's own does so in another thread, which takes longer than the reading."""
