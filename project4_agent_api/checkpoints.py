@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import isfinite
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from psycopg.rows import DictRow
 from project4_agent_api.postgres import Pool
 from project4_agent_api.wire import dumps
 from shared.database import database_errors
+from shared.errors import DatabaseUnavailable
 
 # The tables that a batch has rows of, by a letter: checkpoint_blobs, checkpoints, and checkpoint_writes: those that
 # stay as they were first written, and the special ones (errors, interrupts, answers), of which the last one counts.
@@ -82,6 +84,7 @@ _WRITE = f"""
     )
     SELECT run_id FROM held
 """  # noqa: S608  no value in it
+_BACK_OFF_SECONDS = 0.5
 _WIDEST = 2**63  # beyond it JSON's numbers are not what they were
 
 
@@ -105,6 +108,7 @@ class Batch:
         self.claims: dict[UUID, UUID] = {}
         # When they are stored: the runs that were still held.
         self.stored: asyncio.Future[set[UUID]] = asyncio.get_running_loop().create_future()
+        self.refused: dict[str, Exception] = {}  # what is wrong with the rows of a thread
 
     def add(self, letter: str, row: tuple[Any, ...], claim: Claim | None) -> None:
         """Take a row of a table, and whose it is."""
@@ -117,15 +121,23 @@ class Batch:
         else:
             self.rows[letter][key] = owned
 
-    def parameters(self) -> dict[str, Any]:
-        """Return what the statement is given."""
+    def threads(self) -> set[str]:
+        """Return whose rows these are."""
+        return {row[0] for rows in self.rows.values() for row in rows.values()}
+
+    def parameters(self, thread_id: str | None = None) -> dict[str, Any]:
+        """Return what the statement is given: all rows, or those of one thread."""
         blobs: list[bytes] = []
         parameters: dict[str, Any] = {
             "bytes": blobs,
             "claims": dumps([{"run_id": run, "claim": claim} for run, claim in self.claims.items()]).decode(),
         }
         for letter, names in _NAMES.items():
-            rows = [dict(zip((*names, "run_id"), row, strict=True)) for row in self.rows[letter].values()]
+            rows = [
+                dict(zip((*names, "run_id"), row, strict=True))
+                for row in self.rows[letter].values()
+                if thread_id in (None, row[0])
+            ]
             for row in rows:
                 if row.get("blob") is not None:
                     blobs.append(row["blob"])
@@ -133,13 +145,16 @@ class Batch:
             parameters[letter] = dumps(rows).decode()
         return parameters
 
-    async def wait(self, claim: Claim | None) -> None:
+    async def wait(self, thread_id: str, claim: Claim | None) -> None:
         """Wait until it is stored.
 
         Raises:
             ClaimLost: if it was not, because the run is not held any more.
+            psycopg.Error: if the database does not take the rows of this thread.
         """
         held = await asyncio.shield(self.stored)
+        if error := self.refused.get(thread_id):
+            raise error
         if claim and claim.run_id not in held:
             raise ClaimLost
 
@@ -149,11 +164,13 @@ class Checkpoints(AsyncPostgresSaver):
 
     Args:
         pool: Open while this is used.
+        patience: For how many seconds a database that is away is waited for, before it is said.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, patience: float = 0) -> None:
         super().__init__(pool)
         self._pool = pool
+        self._patience = patience
         self._batch: Batch | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -181,7 +198,9 @@ class Checkpoints(AsyncPostgresSaver):
         Raises:
             ClaimLost: if it is a run's that is held no more.
         """
-        await self.put_soon(config, checkpoint, metadata, new_versions, claim).wait(claim)
+        await self.put_soon(config, checkpoint, metadata, new_versions, claim).wait(
+            config["configurable"]["thread_id"], claim
+        )
         return _place(config, checkpoint)
 
     async def aput_writes(
@@ -197,7 +216,9 @@ class Checkpoints(AsyncPostgresSaver):
         Raises:
             ClaimLost: if it is a run's that is held no more.
         """
-        await self.put_writes_soon(config, writes, task_id, task_path, claim).wait(claim)
+        await self.put_writes_soon(config, writes, task_id, task_path, claim).wait(
+            config["configurable"]["thread_id"], claim
+        )
 
     def put_soon(
         self,
@@ -259,15 +280,46 @@ class Checkpoints(AsyncPostgresSaver):
             await asyncio.sleep(0)
             batch, self._batch = self._batch, None
             try:
-                async with self._cursor() as cursor:
-                    await cursor.execute(_WRITE, batch.parameters())
-                    held = {row["run_id"] for row in await cursor.fetchall()}
+                held = await self._store(batch)
             except Exception as error:  # noqa: BLE001  it is those who wait that it concerns
                 batch.stored.set_exception(error)
                 batch.stored.exception()  # looked at: whoever waited may have gone
             else:
                 batch.stored.set_result(held)
         self._writing = None
+
+    async def _store(self, batch: Batch) -> set[UUID]:
+        """Store a batch, each thread by itself where they cannot be stored together: one must not harm the others."""
+        try:
+            return await self._insist(batch.parameters())
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            threads = batch.threads()
+            if len(threads) < 2:
+                raise
+        held: set[UUID] = set()
+        for thread_id in threads:
+            try:
+                held |= await self._insist(batch.parameters(thread_id))
+            except DatabaseUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  its runs fail by it, and only they
+                batch.refused[thread_id] = error
+        return held
+
+    async def _insist(self, parameters: dict[str, Any]) -> set[UUID]:
+        """Run the statement, also if the database is away for a while. Running it twice does what once does."""
+        deadline = monotonic() + self._patience
+        while True:
+            try:
+                async with self._cursor() as cursor:
+                    await cursor.execute(_WRITE, parameters)
+                    return {row["run_id"] for row in await cursor.fetchall()}
+            except DatabaseUnavailable:
+                if monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_BACK_OFF_SECONDS)
 
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
         """Read a row. LangGraph's own does so in another thread, which takes longer than the reading."""
@@ -323,7 +375,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         self._claim = claim
         self._durable = durable
         self._newest: CheckpointTuple | None = None
-        self._unstored: dict[Batch, None] = {}
+        self._unstored: dict[Batch, str] = {}  # each with the thread whose rows it holds
         self._writes: dict[str, dict[tuple[str, int], tuple[str, str, Any]]] = defaultdict(dict)
 
     def get_next_version(self, current: str | None, channel: None) -> str:
@@ -384,7 +436,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             )
             for earlier in [one for one in self._writes if one < checkpoint["id"]]:  # ids sort by time
                 del self._writes[earlier]
-        await self._keep(self._saver.put_soon(config, checkpoint, metadata, new_versions, self._claim))
+        await self._keep(config, self._saver.put_soon(config, checkpoint, metadata, new_versions, self._claim))
         return _place(config, checkpoint)
 
     async def aput_writes(
@@ -401,7 +453,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             known = self._writes[configurable["checkpoint_id"]]
             for place, (channel, value) in enumerate(writes):
                 known[task_id, WRITES_IDX_MAP.get(channel, place)] = (task_id, channel, value)
-        await self._keep(self._saver.put_writes_soon(config, writes, task_id, task_path, self._claim))
+        await self._keep(config, self._saver.put_writes_soon(config, writes, task_id, task_path, self._claim))
 
     async def flush(self) -> None:
         """Wait until all that was put is stored.
@@ -410,15 +462,15 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             ClaimLost: if it was not, because the run is held no more.
         """
         while self._unstored:
-            batch = next(iter(self._unstored))
-            await batch.wait(self._claim)
+            batch, thread_id = next(iter(self._unstored.items()))
+            await batch.wait(thread_id, self._claim)
             self._unstored.pop(batch, None)
 
-    async def _keep(self, batch: Batch) -> None:
-        self._unstored[batch] = None
+    async def _keep(self, config: RunnableConfig, batch: Batch) -> None:
+        self._unstored[batch] = config["configurable"]["thread_id"]
         if self._durable:
             await self.flush()
             return
         for earlier in [one for one in self._unstored if one.stored.done()]:
-            await earlier.wait(self._claim)
-            del self._unstored[earlier]
+            await earlier.wait(self._unstored[earlier], self._claim)
+            self._unstored.pop(earlier, None)

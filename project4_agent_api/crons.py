@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from uuid_utils.compat import uuid7
 
-from project2_user_mgmt.models import now
 from project4_agent_api.assistants import Assistants
 from project4_agent_api.models import Assistant, Cron, Json, Thread
 from project4_agent_api.schedules import next_time
@@ -28,11 +27,12 @@ from project4_agent_api.schemas.crons import (
     ThreadCronCreate,
 )
 from project4_agent_api.searches import page_of
-from shared.errors import InvalidRequest, NotFound
+from shared.errors import InvalidRequest, NotFound, TooManyRequests
 from shared.owner import LOCAL_OWNER_ID
 
 _AT_ONCE = 100  # that are made in one transaction
 _SOON = 1.0  # seconds
+_SECONDS_WITHOUT = 60  # of one's own, nothing goes by itself
 _NO_SUCH_CRON = "There is no schedule with this id."
 # What a schedule says about itself; the rest of its payload is what its runs are made of.
 _OWN_FIELDS = {"assistant_id", "enabled", "end_time", "metadata", "on_run_completed", "schedule", "timezone"}
@@ -70,6 +70,8 @@ async def create_cron(
     assistants: Assistants,
     body: CronCreate | ThreadCronCreate,
     thread_id: UUID | None = None,
+    *,
+    most: int,
 ) -> Cron:
     """Store a schedule.
 
@@ -79,9 +81,11 @@ async def create_cron(
         assistants: Of which one is to be run.
         body: What is wanted.
         thread_id: On which thread; None for a thread of its own for each run.
+        most: How many one user may have. Those that are made at the very same moment do not see each other.
 
     Raises:
         NotFound: if there is no such assistant or thread, or it is somebody else's.
+        TooManyRequests: if they have as many already.
     """
     assistant_id = assistants.id_of(body.assistant_id)
     # Locked, so that they are there until this is committed.
@@ -94,7 +98,10 @@ async def create_cron(
         own = select(col(Thread.thread_id)).where(col(Thread.thread_id) == thread_id, col(Thread.owner_id) == owner_id)
         if await session.scalar(own.with_for_update(read=True, key_share=True)) is None:
             raise NotFound("There is no thread with this id.")
-    moment = now()
+    had = await session.scalar(select(func.count()).select_from(Cron).where(col(Cron.owner_id) == owner_id))
+    if (had or 0) >= most:
+        raise TooManyRequests(f"You have {most:,} schedules already. Delete one first.", retry_after=_SECONDS_WITHOUT)
+    moment = await _moment(session)
     becomes = (body.on_run_completed or "delete") if isinstance(body, CronCreate) else None
     cron_id = uuid7()
     cron = Cron(
@@ -152,7 +159,7 @@ async def update_cron(session: AsyncSession, owner_id: UUID, cron_id: UUID, body
     if payload.get("context") and set(payload["config"].get("configurable", {})) - {"cron_id"}:
         raise InvalidRequest("Give either config.configurable or context: they are the same, and context is the newer.")
     cron.payload = _with_id(payload, cron_id)
-    cron.updated_at = now()
+    cron.updated_at = await _moment(session)
     if body.model_fields_set & {"schedule", "timezone", "end_time", "enabled"}:
         # What was due while it was disabled, or by its old hours, is not made up for.
         cron.next_run_date = _due_after(cron.updated_at, cron.schedule, cron.timezone, cron.end_time)
@@ -214,6 +221,12 @@ def _found(query: Select[Any], owner_id: UUID, assistants: Assistants, body: Cro
     if body.metadata:
         query = query.where(col(Cron.meta).contains(body.metadata))
     return query
+
+
+async def _moment(session: AsyncSession) -> datetime:
+    """Return what the database's clock says: that of this process may differ."""
+    moment: datetime = (await session.execute(select(func.statement_timestamp()))).scalar_one()
+    return moment
 
 
 def _given(body: CronOptions) -> Json:

@@ -6,10 +6,9 @@ from uuid import UUID
 
 from fastapi import FastAPI
 from loguru import logger
-from redis.asyncio import Redis
 
 from project1_qa_api.schemas import Exchange
-from shared.redis import REDIS_AWAY, redis_errors
+from shared.redis import REDIS_AWAY, Client, redis_errors
 
 _KEPT_SECONDS = 90 * 24 * 3600  # after the last question
 
@@ -22,13 +21,13 @@ class RedisHistory:
         size: Exchanges kept for each owner.
     """
 
-    def __init__(self, client: Redis, size: int) -> None:
+    def __init__(self, client: Client, size: int) -> None:
         self._client = client
         self._size = size
 
     async def add(self, owner_id: UUID, exchange: Exchange) -> None:
         """Keep an exchange, in place of the oldest one if there are too many. Without Redis it is lost."""
-        key = _key(owner_id)
+        key = self._key(owner_id)
         try:
             async with self._client.pipeline(transaction=True) as pipeline:
                 pipeline.lpush(key, exchange.model_dump_json())
@@ -46,7 +45,7 @@ class RedisHistory:
             RedisUnavailable: if Redis is away.
         """
         with redis_errors():
-            kept = await self._client.lrange(_key(owner_id), 0, self._size - 1)
+            kept = await self._client.lrange(self._key(owner_id), 0, self._size - 1)
         return [Exchange.model_validate_json(one) for one in kept]
 
     async def forget(self, owner_id: UUID) -> None:
@@ -56,11 +55,10 @@ class RedisHistory:
             RedisUnavailable: if Redis is away.
         """
         with redis_errors():
-            await self._client.delete(_key(owner_id))
+            await self._client.delete(self._key(owner_id))
 
-
-def _key(owner_id: UUID) -> str:
-    return f"history:{owner_id}"
+    def _key(self, owner_id: UUID) -> str:
+        return self._client.key(f"history:{owner_id}")
 
 
 @asynccontextmanager

@@ -204,7 +204,9 @@ class Run(SQLModel, table=True):
         Index("uq_runs_running", "thread_id", unique=True, postgresql_where=text("status = 'running'")),
         Index("ix_runs_pending", "due_at", postgresql_where=text("status = 'pending'")),
         Index("ix_runs_lease", "lease_until", postgresql_where=text("status = 'running'")),
-        Index("ix_runs_unfinished", "owner_id", postgresql_where=text("status IN ('pending', 'running')")),
+        # Whose turn it is, and how much of what each user has waits or is executed.
+        Index("ix_runs_waiting", "owner_id", "due_at", "run_id", postgresql_where=text("status = 'pending'")),
+        Index("ix_runs_executed", "owner_id", postgresql_where=text("status = 'running'")),
     )
 
     run_id: UUID = Field(default_factory=uuid7, primary_key=True)

@@ -14,6 +14,7 @@ from project4_agent_api.checkpoints import Checkpoints
 from project4_agent_api.graphs import Graphs
 from project4_agent_api.runs.events import Publisher, Subscriber
 from project4_agent_api.runs.execution import Engine
+from project4_agent_api.runs.limits import Limits
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.webhooks import CONCURRENCY, QUEUE, TASKS, WebhookCaller, Webhooks
 from project4_agent_api.runs.working import RunWorker
@@ -86,6 +87,10 @@ async def runs(app: FastAPI) -> AsyncIterator[None]:
         assistants=state.assistants,
         kept_seconds=state.settings.run_events_seconds,
         webhooks=state.webhooks,
+        limits=Limits(
+            waiting=state.settings.runs_waiting_max,
+            user_waiting=state.settings.user_runs_waiting_max,
+        ),
     )
     yield
 
@@ -99,6 +104,7 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
         state.redis,
         kept_seconds=settings.run_events_seconds,
         longest_seconds=int(settings.run_timeout_seconds) + settings.run_events_seconds,
+        most_bytes=settings.run_events_kb * 1024,
     )
     worker = RunWorker(
         settings,
@@ -106,7 +112,13 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
         redis=state.redis,
         waiting_redis=state.waiting_redis,
         subscriber=state.subscriber,
-        engine=Engine(state.graphs, state.checkpoints, state.store, publisher, settings.run_timeout_seconds),
+        engine=Engine(
+            state.graphs,
+            Checkpoints(state.pool, patience=settings.lease_seconds),
+            state.store,
+            publisher,
+            settings.run_timeout_seconds,
+        ),
         runs=state.runs,
         webhooks=state.webhooks,
     )

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 from pydantic_settings import NoDecode
 
 from project3_rag_docs.settings import Settings as Stage3Settings
+from shared.database import driver_url
 from shared.settings import CommaSeparated, HttpAddress
 
 _SHORTEST_SECRET = 32  # bytes: what HMAC-SHA256 needs (RFC 7518, section 3.2)
@@ -61,6 +62,13 @@ class Settings(Stage3Settings):
     port: int = Field(default=8004, ge=0, le=65535)
     redis_url: Annotated[str, AfterValidator(_redis)] = Field(repr=False)  # it may hold a password
 
+    redis_prefix: str = Field(
+        default="",
+        pattern="^[A-Za-z0-9_.-]{0,64}$",
+        description="What every key and channel in Redis begins with: the database's name if not given. Two services on"
+        " one Redis whose databases have the same name need one each.",
+    )
+
     jwt_secret: SecretStr = Field(
         min_length=_SHORTEST_SECRET, description="Signs the access tokens; 32 bytes or more of randomness."
     )
@@ -83,8 +91,26 @@ class Settings(Stage3Settings):
     lease_seconds: float = Field(
         default=15, ge=1, description="After which a worker that says nothing is taken for dead; its runs go to others."
     )
+    run_blocking_seconds: float = Field(
+        default=30, gt=0, description="How long a graph may hold up its worker's event loop before it is interrupted."
+    )
     run_events_seconds: int = Field(
         default=3600, ge=60, description="How long the events of a run that has ended can still be read again."
+    )
+    run_events_kb: int = Field(
+        default=8192, ge=64, description="How much of a run's events is kept, in KiB; the oldest are forgotten first."
+    )
+    runs_waiting_max: int = Field(
+        default=10_000, ge=1, description="Runs of the service that may wait; beyond it one more is answered 503."
+    )
+    user_runs_waiting_max: int = Field(
+        default=1000, ge=1, description="Runs of one user that may wait; beyond it one more is answered 429."
+    )
+    user_runs_running_max: int = Field(
+        default=16, ge=1, description="Runs of one user that are executed at once; further ones wait."
+    )
+    user_crons_max: int = Field(
+        default=100, ge=1, description="Schedules of one user; beyond it one more is answered 429."
     )
 
     webhook_allow_private: bool = Field(
@@ -155,6 +181,11 @@ class Settings(Stage3Settings):
         if self.production and not self.auth_required:
             raise ValueError("AUTH_REQUIRED must be true in production")
         return self
+
+    @property
+    def redis_names(self) -> str:
+        """What every key and channel in Redis begins with."""
+        return self.redis_prefix or driver_url(self.database_url).database or "agents"
 
     def secrets(self) -> list[str]:
         """The values that must never be seen in a log."""

@@ -13,7 +13,6 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot, StateUpdate
 from loguru import logger
 from psycopg.types.json import Jsonb
-from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.checkpoints import Checkpoints
@@ -40,7 +39,7 @@ from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of, thread_state_of
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, InvalidRequest, NotFound, ServiceError
-from shared.redis import REDIS_AWAY
+from shared.redis import REDIS_AWAY, Client
 
 STATE_CHANGED = b"state"  # said on a thread's channel when its state was changed from outside a run
 SHOWN = (
@@ -78,7 +77,7 @@ class Threads:
     checkpoints: Checkpoints
     graphs: Graphs
     store: SharedStore
-    redis: Redis
+    redis: Client
     kept_seconds: int
 
     async def create(self, owner_id: UUID, body: ThreadCreate) -> Row:
@@ -344,7 +343,7 @@ class Threads:
                 )
         await self.refresh(owner_id, thread_id)
         with contextlib.suppress(*REDIS_AWAY):
-            await self.redis.publish(thread_of(thread_id), STATE_CHANGED)
+            await self.redis.publish(self.redis.key(thread_of(thread_id)), STATE_CHANGED)
         return changed
 
     async def refresh(self, owner_id: UUID, thread_id: UUID) -> None:

@@ -17,6 +17,7 @@
     ├── NotSupported           501  a part of a wider interface that is not built here
     ├── DatabaseUnavailable    503  the database is away, or has no time
     ├── RedisUnavailable       503  Redis is away, or has no time
+    ├── QueueFull              503  more work waits than the service takes on
     ├── NotReady               503  something that the service needs is away
     └── ClientClosedRequest    499  nobody is left to answer; for the log only
     ConfigurationError              the process must not start: one line for whoever starts it
@@ -219,6 +220,14 @@ class RedisUnavailable(Unavailable):
     type = "urn:problem:redis-unavailable"
     title = "Redis is not available"
     usual_detail = "Redis cannot be reached. Try again shortly."
+
+
+class QueueFull(Unavailable):
+    """More work waits than the service takes on."""
+
+    type = "urn:problem:queue-full"
+    title = "The queue is full"
+    usual_detail = "Too much waits already. Try again shortly."
 
 
 class TooManyRequests(ServiceError):

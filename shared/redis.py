@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, FastAPI, Request
 from loguru import logger
@@ -37,23 +37,47 @@ class RedisSettings(Protocol):
     def redis_url(self) -> str:
         """Where the server is."""
 
+    @property
+    def redis_names(self) -> str:
+        """What every key and channel begins with."""
 
-def create_redis(settings: RedisSettings, *, answer_seconds: float | None = _ANSWER_SECONDS) -> Redis:
+
+class Client(Redis):
+    """A client of a server that other services may use too.
+
+    Attributes:
+        names: What every key and channel of this service begins with. Channels need it even where each service has a
+            database of its own on the server: they are heard in all of them.
+    """
+
+    names = ""
+
+    def key(self, name: str) -> str:
+        """Return a key or channel of this service."""
+        return f"{self.names}:{name}"
+
+
+def create_redis(settings: RedisSettings, *, answer_seconds: float | None = _ANSWER_SECONDS) -> Client:
     """Make a client with its pool, to be closed at the end. Nothing is connected yet.
 
     Args:
         settings: Where the server is.
         answer_seconds: How long one answer may take; None for connections on which messages are awaited.
     """
-    return Redis.from_url(
-        settings.redis_url,
-        socket_connect_timeout=_CONNECT_SECONDS,
-        socket_timeout=answer_seconds,
-        socket_keepalive=True,
-        socket_keepalive_options=_KEEPALIVE,
-        retry=Retry(NoBackoff(), 1),  # once: a pooled connection may have been closed while it was idle
-        protocol=2,  # messages of channels are answers like any other, then
+    client = cast(
+        "Client",
+        Client.from_url(  # its type says `Redis`
+            settings.redis_url,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=answer_seconds,
+            socket_keepalive=True,
+            socket_keepalive_options=_KEEPALIVE,
+            retry=Retry(NoBackoff(), 1),  # once: a pooled connection may have been closed while it was idle
+            protocol=2,  # messages of channels are answers like any other, then
+        ),
     )
+    client.names = settings.redis_names
+    return client
 
 
 @asynccontextmanager
@@ -87,10 +111,10 @@ def redis_errors() -> Iterator[None]:
         raise RedisUnavailable("Redis cannot be reached. Try again shortly.") from error
 
 
-async def get_redis(request: Request) -> Redis:
+async def get_redis(request: Request) -> Client:
     """Return the client of the app."""
-    client: Redis = request.app.state.redis
+    client: Client = request.app.state.redis
     return client
 
 
-RedisDep = Annotated[Redis, Depends(get_redis)]
+RedisDep = Annotated[Client, Depends(get_redis)]

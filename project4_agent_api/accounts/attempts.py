@@ -17,10 +17,9 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from loguru import logger
-from redis.asyncio import Redis
 
 from shared.errors import TooManyRequests
-from shared.redis import REDIS_AWAY
+from shared.redis import REDIS_AWAY, Client
 
 _FAILURES_MINUTES = 15  # until a failure is forgotten
 _IPV6_NETWORK_BITS = 64  # of its own address space everyone has that much: one address more costs nothing
@@ -35,10 +34,10 @@ class Attempts:
         per_minute: Attempts from one address.
     """
 
-    def __init__(self, client: Redis, *, failures: int, per_minute: int) -> None:
+    def __init__(self, client: Client, *, failures: int, per_minute: int) -> None:
         connections: Any = client.connection_pool  # more than the library's types know of; the address goes unused
         shared = RedisStorage(
-            "async+redis://", implementation="redispy", key_prefix="attempts", connection_pool=connections
+            "async+redis://", implementation="redispy", key_prefix=client.key("attempts"), connection_pool=connections
         )
         self._limiters = MovingWindowRateLimiter(shared), MovingWindowRateLimiter(MemoryStorage())
         self._of_account = RateLimitItemPerMinute(failures, _FAILURES_MINUTES, "account")

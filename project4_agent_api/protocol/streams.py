@@ -75,7 +75,7 @@ class ThreadStream:
         async with self._listening(run) as listener:
             async for event in self.runs.follow(self.owner_id, self.thread_id, run["run_id"], listener):
                 if event.name == END:
-                    end = event.data
+                    end = event.data if b"\n" in event.data else None  # a large one is only stored
                 elif not run["protocol"]:
                     for data in self._numbered(run, _of_other_run(event, run["graph_id"]), run["created_at"]):
                         yield data

@@ -1,9 +1,9 @@
 """Crons: runs to come, again and again, on a thread or each on its own."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from project4_agent_api import crons
 from project4_agent_api.routes.assistants import AssistantsDep
@@ -19,25 +19,38 @@ from project4_agent_api.schemas.crons import (
 )
 from project4_agent_api.searches import cut, selected
 from shared.database import ReadSessionDep, SessionDep, SessionsDep, transaction
-from shared.errors import DatabaseUnavailable, NotFound, documented
+from shared.errors import DatabaseUnavailable, NotFound, TooManyRequests, documented
 from shared.owner import CurrentOwner
 from shared.redis import RedisDep
+
+
+async def _most(request: Request) -> int:
+    most: int = request.app.state.settings.user_crons_max
+    return most
+
+
+MostCrons = Annotated[int, Depends(_most)]
 
 router = APIRouter(tags=["crons"], responses=documented(DatabaseUnavailable, NotFound))
 
 
-@router.post("/runs/crons")
+@router.post("/runs/crons", responses=documented(TooManyRequests))
 async def create_cron(
-    body: CronCreate, owner_id: CurrentOwner, assistants: AssistantsDep, sessions: SessionsDep, redis: RedisDep
+    body: CronCreate,
+    owner_id: CurrentOwner,
+    assistants: AssistantsDep,
+    sessions: SessionsDep,
+    redis: RedisDep,
+    most: MostCrons,
 ) -> CronRead:
     """Have an assistant run again and again, each time on a thread of its own."""
     async with transaction(sessions) as session:
-        cron = await crons.create_cron(session, owner_id, assistants, body)
+        cron = await crons.create_cron(session, owner_id, assistants, body, most=most)
     await say_due(redis)
     return CronRead.model_validate(cron)
 
 
-@router.post("/threads/{thread_id}/runs/crons")
+@router.post("/threads/{thread_id}/runs/crons", responses=documented(TooManyRequests))
 async def create_thread_cron(
     thread_id: UUID,
     body: ThreadCronCreate,
@@ -45,10 +58,11 @@ async def create_thread_cron(
     assistants: AssistantsDep,
     sessions: SessionsDep,
     redis: RedisDep,
+    most: MostCrons,
 ) -> CronRead:
     """Have an assistant run on a thread again and again."""
     async with transaction(sessions) as session:
-        cron = await crons.create_cron(session, owner_id, assistants, body, thread_id)
+        cron = await crons.create_cron(session, owner_id, assistants, body, thread_id, most=most)
     await say_due(redis)
     return CronRead.model_validate(cron)
 

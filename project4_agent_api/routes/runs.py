@@ -24,15 +24,26 @@ from project4_agent_api.schemas.runs import (
 )
 from project4_agent_api.threads import ThreadsDep
 from project4_agent_api.wire import JsonResponse
-from shared.errors import Conflict, DatabaseUnavailable, NotFound, RedisUnavailable, documented
+from shared.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    NotFound,
+    QueueFull,
+    RedisUnavailable,
+    TooManyRequests,
+    documented,
+)
 from shared.owner import CurrentOwner
 
 router = APIRouter(tags=["runs"], responses=documented(DatabaseUnavailable))
 
 THREAD_RUNS = "/threads/{thread_id}/runs"
+FULL = documented(TooManyRequests, DatabaseUnavailable, QueueFull)  # the router's own 503 would be lost
 WAITED = documented(NotFound, Conflict, RedisUnavailable, DatabaseUnavailable)
+MADE = documented(NotFound, Conflict, TooManyRequests, RedisUnavailable, DatabaseUnavailable, QueueFull)
 EXAMPLE_STREAM = 'event: values\r\ndata: {"messages":[]}\r\nid: 1-2\r\n\r\n'
-FOLLOWED = WAITED | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}}
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}}
+FOLLOWED = WAITED | STREAMED
 
 ThreadId = Annotated[UUID, Path(description="The thread's id.")]
 RunId = Annotated[UUID, Path(description="The run's id.")]
@@ -58,19 +69,19 @@ async def _created(asked: Asked, runs: Runs) -> Response:
     return JsonResponse(run, headers={"Content-Location": f"{thread}/runs/{asked.run_id}"})
 
 
-@router.post(THREAD_RUNS, responses=documented(NotFound, Conflict), response_model=RunRead)
+@router.post(THREAD_RUNS, responses=documented(NotFound, Conflict) | FULL, response_model=RunRead)
 async def create_run(asked: OnThread, runs: RunsDep) -> Response:
     """Make a run on a thread. A worker executes it; the answer comes when it is stored."""
     return await _created(asked, runs)
 
 
-@router.post("/runs", responses=documented(NotFound), response_model=RunRead)
+@router.post("/runs", responses=documented(NotFound) | FULL, response_model=RunRead)
 async def create_stateless_run(asked: Stateless, runs: RunsDep) -> Response:
     """Make a run on a thread of its own."""
     return await _created(asked, runs)
 
 
-@router.post("/runs/batch", responses=documented(NotFound), response_model=list[RunRead])
+@router.post("/runs/batch", responses=documented(NotFound) | FULL, response_model=list[RunRead])
 async def create_runs(
     bodies: Annotated[list[StatelessRunCreate], Body(min_length=1, max_length=100)],
     request: Request,
@@ -97,25 +108,25 @@ def made(ask: Callable[..., Awaitable[Asked]], hear: Hear) -> Any:  # noqa: ANN4
     return Depends(make)
 
 
-@router.post(THREAD_RUNS + "/wait", responses=WAITED)
+@router.post(THREAD_RUNS + "/wait", responses=MADE)
 async def wait_run(run: Annotated[Followed, made(on_thread, Runs.hearing_end)]) -> Response:
     """Make a run on a thread, and wait for what it gives."""
     return waited_for(run.result(), run.headers("join"))
 
 
-@router.post("/runs/wait", responses=WAITED)
+@router.post("/runs/wait", responses=MADE)
 async def wait_stateless_run(run: Annotated[Followed, made(stateless, Runs.hearing_end)]) -> Response:
     """Make a run on a thread of its own, and wait for what it gives."""
     return waited_for(run.result(), run.headers("join"))
 
 
-@router.post(THREAD_RUNS + "/stream", response_class=Response, responses=FOLLOWED)
+@router.post(THREAD_RUNS + "/stream", response_class=Response, responses=MADE | STREAMED)
 async def stream_run(run: Annotated[Followed, made(on_thread, Runs.hearing_events)]) -> Response:
     """Make a run on a thread, and read its events while it is executed."""
     return event_stream(run.events(), run.headers("stream"))
 
 
-@router.post("/runs/stream", response_class=Response, responses=FOLLOWED)
+@router.post("/runs/stream", response_class=Response, responses=MADE | STREAMED)
 async def stream_stateless_run(run: Annotated[Followed, made(stateless, Runs.hearing_events)]) -> Response:
     """Make a run on a thread of its own, and read its events while it is executed."""
     return event_stream(run.events(), run.headers("stream"))

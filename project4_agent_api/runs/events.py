@@ -11,6 +11,7 @@ reader listens, then reads what was kept, and notices by the numbers if somethin
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,18 +21,20 @@ from uuid import UUID
 
 import ormsgpack
 from loguru import logger
-from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from shared.background import in_background
 from shared.errors import RedisUnavailable
-from shared.redis import REDIS_AWAY, redis_errors
+from shared.redis import REDIS_AWAY, Client, redis_errors
 
-END = "end"  # the last event of a run: never shown, its data say how the run has ended
+# The last event of a run: never shown. Its data say how the run has ended, and what it gave, unless that is long.
+END = "end"
+OMITTED = "omitted"  # stands for an event that was too large: its name and size
 _MOST_ENTRIES = 10_000  # of a run's stream; the oldest are forgotten
 _MOST_BYTES = 16 * 1024 * 1024  # that wait to be written, of all runs; beyond it the runs wait
 _MOST_MESSAGES = 1000  # that wait for one reader; of one that is slower, the stream is read again
+_MOST_END_BYTES = 64 * 1024  # of an end with what the run gave; without it, if that is more
 _CONFIRM_SECONDS = 2.0
 _BACK_OFF_SECONDS = 0.5
 
@@ -85,7 +88,7 @@ def thread_of(thread_id: UUID) -> str:
 
 
 async def announce_end(
-    redis: Redis, thread_id: UUID, run_id: UUID, attempt: int, data: bytes, kept_seconds: int
+    redis: Client, thread_id: UUID, run_id: UUID, attempt: int, data: bytes, kept_seconds: int
 ) -> None:
     """Say the end of a run that no worker is at.
 
@@ -97,13 +100,13 @@ async def announce_end(
         data: How it ended.
         kept_seconds: How long its stream is kept.
     """
-    key, entry = stream_of(run_id), pack(attempt, 1, [(END, data)])
+    key, entry = redis.key(stream_of(run_id)), pack(attempt, 1, [(END, data)])
     pipeline = redis.pipeline(transaction=False)
     pipeline.xadd(key, {"e": entry}, id=str(EventId(attempt, 1)))
     pipeline.publish(key, entry)
     pipeline.expire(key, kept_seconds)
-    pipeline.publish(end_of(run_id), data)
-    pipeline.publish(thread_of(thread_id), str(run_id))
+    pipeline.publish(redis.key(end_of(run_id)), data)
+    pipeline.publish(redis.key(thread_of(thread_id)), str(run_id))
     with contextlib.suppress(*REDIS_AWAY):
         await pipeline.execute(raise_on_error=False)
 
@@ -129,12 +132,28 @@ class RunPublisher:
         self.attempt = attempt
         self.last = 0
         self.waiting: list[tuple[str, bytes]] = []
+        self.kept: deque[tuple[EventId, int]] = deque()  # what the stream holds: each entry's id, and its size
+        self.kept_bytes = 0
+        self.end = b""
         self._publisher = publisher
 
     def put(self, name: str, data: bytes) -> None:
-        """Send an event, soon."""
+        """Send an event, soon. In place of one that is larger than all that is kept, its size is sent."""
+        if len(data) > self._publisher.most_bytes:
+            name, data = OMITTED, b'{"event":"%b","bytes":%d}' % (name.encode(), len(data))
         self.waiting.append((name, data))
         self._publisher.add(self, len(data))
+
+    def put_end(self, status: str, result: bytes | None) -> None:
+        """Send the end, soon.
+
+        Args:
+            status: How the run has ended.
+            result: What whoever waits is given; None if they are to ask the database. The stream does without
+                a large one.
+        """
+        self.end = status.encode() if result is None else b"%b\n%b" % (status.encode(), result)
+        self.put(END, self.end if len(self.end) <= _MOST_END_BYTES else status.encode())
 
     async def room(self) -> None:
         """Wait while too much waits to be written."""
@@ -148,9 +167,11 @@ class Publisher:
         redis: A client.
         kept_seconds: How long a stream is kept after its last event.
         longest_seconds: How long it is kept without one: a run may say nothing for as long as it may take.
+        most_bytes: How much of an attempt's events a stream holds, about: what is written at once is one entry.
     """
 
-    def __init__(self, redis: Redis, *, kept_seconds: int, longest_seconds: int) -> None:
+    def __init__(self, redis: Client, *, kept_seconds: int, longest_seconds: int, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
         self._redis = redis
         self._kept = kept_seconds
         self._longest = longest_seconds
@@ -195,8 +216,11 @@ class Publisher:
             self._news.clear()
             batch, size = self._take()
             # What cannot be written yet is kept, and the runs go on until it is too much.
-            while not await self._write(batch):  # noqa: ASYNC110  another's server sets no event here
-                await asyncio.sleep(_BACK_OFF_SECONDS)
+            try:
+                while not await self._write(batch):  # noqa: ASYNC110  another's server sets no event here
+                    await asyncio.sleep(_BACK_OFF_SECONDS)
+            except Exception as error:  # noqa: BLE001  of one batch; whoever misses its ends asks the database
+                logger.opt(exception=error).error("events are lost: {}", type(error).__name__)
             self._bytes -= size
             if self._bytes <= _MOST_BYTES:
                 self._room.set()
@@ -207,37 +231,58 @@ class Publisher:
         runs, self._runs = self._runs, {}
         entries: _Entries = []
         for run in runs.values():
-            entries.append((run, run.last + 1, run.waiting))
-            run.last += len(run.waiting)
+            first, run.last = run.last + 1, run.last + len(run.waiting)
+            entries.append(_Entry(run, first, run.waiting, self._keep(run)))
             run.waiting = []
         return entries, self._bytes
+
+    def _keep(self, run: RunPublisher) -> EventId | None:
+        """Note what a run's stream is about to hold; return the first entry that it goes on holding, if not all."""
+        size = sum(len(data) for _, data in run.waiting)
+        run.kept.append((EventId(run.attempt, run.last), size))
+        run.kept_bytes += size
+        before = len(run.kept)
+        while run.kept_bytes > self.most_bytes and len(run.kept) > 1:
+            run.kept_bytes -= run.kept.popleft()[1]
+        return run.kept[0][0] if len(run.kept) < before else None
 
     async def _write(self, entries: "_Entries") -> bool:
         """Write entries; say whether that is done with."""
         pipeline = self._redis.pipeline(transaction=False)
-        for run, first, events in entries:
-            key, entry = stream_of(run.run_id), pack(run.attempt, first, events)
+        for run, first, events, kept_from in entries:
+            key, entry = self._redis.key(stream_of(run.run_id)), pack(run.attempt, first, events)
             last = EventId(run.attempt, first + len(events) - 1)
             pipeline.xadd(key, {"e": entry}, id=str(last), maxlen=_MOST_ENTRIES, approximate=True)
+            if kept_from:
+                pipeline.xtrim(key, minid=str(kept_from), approximate=False)
             pipeline.publish(key, entry)
             if first == 1:
-                pipeline.publish(thread_of(run.thread_id), str(run.run_id))
-            name, data = events[-1]
+                pipeline.publish(self._redis.key(thread_of(run.thread_id)), str(run.run_id))
+            name, _ = events[-1]
             pipeline.expire(key, self._kept if name == END else self._longest)
             if name == END:
-                pipeline.publish(end_of(run.run_id), data)
+                pipeline.publish(self._redis.key(end_of(run.run_id)), run.end)
         try:
             answers = await pipeline.execute(raise_on_error=False)
         except REDIS_AWAY as error:
             logger.warning("events cannot be written: {}", type(error).__name__)
             return False
         for answer in answers:
-            if isinstance(answer, ResponseError):  # a later attempt has begun, or this entry was written before
+            if isinstance(answer, OutOfMemoryError):  # whoever listens now was told even so
+                logger.warning("Redis is full: events are not kept")
+            elif isinstance(answer, ResponseError):  # a later attempt has begun, or this entry was written before
                 logger.debug("events were refused: {}", answer)
         return not any(isinstance(answer, REDIS_AWAY) for answer in answers)
 
 
-_Entries = list[tuple[RunPublisher, int, list[tuple[str, bytes]]]]
+class _Entry(NamedTuple):
+    run: RunPublisher
+    first: int
+    events: list[tuple[str, bytes]]
+    kept_from: EventId | None
+
+
+_Entries = list[_Entry]
 
 
 @dataclass(eq=False)
@@ -266,7 +311,7 @@ class Subscriber:
         redis: A client whose answers may take for ever.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Client) -> None:
         self._redis = redis
         self._connection: AbstractConnection | None = None
         self._listeners: dict[bytes, set[Listener]] = {}
@@ -286,7 +331,7 @@ class Subscriber:
         Raises:
             RedisUnavailable: if Redis is away now. What is lost later is told to the listener.
         """
-        name = channel.encode()
+        name = self._redis.key(channel).encode()
         listener = Listener(asyncio.Queue())
         if name not in self._listeners:
             self._listeners[name] = set()
@@ -341,7 +386,7 @@ class Subscriber:
 
     async def _kept(self, run_id: UUID, last: EventId) -> list[Event]:
         with redis_errors():
-            entries: Any = await self._redis.xrange(stream_of(run_id), min=f"({last}", max="+")
+            entries: Any = await self._redis.xrange(self._redis.key(stream_of(run_id)), min=f"({last}", max="+")
         return [event for _, fields in entries for event in unpack(fields[b"e"])]
 
     async def _send(self, command: str, *channels: bytes) -> None:

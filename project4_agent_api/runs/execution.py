@@ -25,10 +25,11 @@ from project4_agent_api.runs.queue import Ending
 from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of
 from project4_agent_api.wire import dumps, error_of
+from shared.errors import DatabaseUnavailable
 
 _GRACE_SECONDS = 10.0  # for a graph that was told to stop; after it, it is left to itself
 
-INTERRUPT, ROLLBACK, DRAIN, LOST = "interrupt", "rollback", "drain", "lost"
+INTERRUPT, ROLLBACK, DRAIN, LOST, AWAY = "interrupt", "rollback", "drain", "lost", "away"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Execution:
             else GraphEvents(self._kwargs["stream_mode"], subgraphs=self._kwargs["subgraphs"])
         )
         self.publisher: RunPublisher = engine.publisher.of(run["thread_id"], run["run_id"], run["attempt"])
+        self.claim: UUID = run["claim"]
         self.stop_reason: str | None = None
         self.over = False
 
@@ -118,7 +120,11 @@ class Execution:
         if isinstance(error, ClaimLost):
             self.stop_reason = LOST
         self.over = True
-        return await self._outcome(error, in_time=work.done() and not work.cancelled())
+        try:
+            return await self._outcome(error, in_time=work.done() and not work.cancelled())
+        except DatabaseUnavailable:  # nothing is wrong with the run: it is gone on with when the database is back
+            self.stop_reason = AWAY
+            return Outcome(None)
 
     def ask(self, outcome: Outcome) -> None:
         """Send the questions that wait for an answer, where the run is streamed so, now that they can be answered."""
@@ -193,6 +199,8 @@ class Execution:
             return Outcome(None)
         if self.stop_reason == DRAIN and (not in_time or isinstance(error, GraphDrained)):
             return Outcome(None)
+        if isinstance(error, DatabaseUnavailable):
+            raise error
         if error is not None:
             logger.opt(exception=error).warning("the graph has failed: {}", type(error).__name__)
             return await self._failed(RunStatus.ERROR, error_of(error))

@@ -1,5 +1,6 @@
 """A run that somebody listens to: what it gives in the end, or its events, until the listener has gone."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from project4_agent_api.live import encoded
 from project4_agent_api.runs.events import END, START, EventId, Listener
 from project4_agent_api.runs.service import Runs
+from shared.errors import NotFound
 
 
 @dataclass
@@ -45,8 +47,10 @@ class Followed:
 
     async def nothing(self) -> AsyncGenerator[bytes]:
         """Wait for the end; give an empty object."""
-        async for _ in self.result():
-            yield b"{}"
+        with contextlib.suppress(NotFound):  # it was on a thread that has gone with it
+            async for _ in self.result():
+                pass
+        yield b"{}"
 
     async def events(self, after: EventId = START, modes: Collection[str] | None = None) -> AsyncGenerator[bytes]:
         """Give the run's events as they are sent.

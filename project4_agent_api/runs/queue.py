@@ -4,20 +4,23 @@ A thread's runs are executed one at a time, in the order in which they are due. 
 `claim`, until `lease_until`: a statement of a worker that was presumed dead finds its claim gone, and changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Connection, Row
 from project4_agent_api.runs.webhooks import Webhooks
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, NotFound, TooManyRequests
 
 NO_SUCH_THREAD = "There is no thread with this id."
 NO_SUCH_RUN = "There is no run with this id in this thread."
+
+RETRY_SECONDS = 5  # until some of what waits may have begun
 
 SHOWN = "run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy"
 
@@ -55,15 +58,24 @@ class NewRun:
     make_thread: bool = False
 
 
+# Whether one more run of a user may wait. It is counted as far as it matters, in an index of what waits; runs that are
+# stored at the very same moment do not see each other, so there may be as many more as a service has connections.
+_ROOM = """
+    SELECT count(*) < %(most)s AS room FROM (
+        SELECT FROM runs WHERE owner_id = %(owner_id)s AND status = 'pending' LIMIT %(most)s
+    ) AS waiting
+"""
 _EXISTING_THREAD = """
     UPDATE threads SET status = 'busy', updated_at = now(), metadata = metadata || %(marks)s
-    WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s
+    WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s AND (SELECT room FROM waiting)
     RETURNING thread_id, metadata
 """
 _ANY_THREAD = """
     INSERT INTO threads
         (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at)
-    VALUES (%(thread_id)s, %(owner_id)s, 'busy', %(metadata)s || %(marks)s, '{}', '{}', now(), now(), now())
+    SELECT %(thread_id)s::uuid, %(owner_id)s::uuid, 'busy', %(metadata)s::jsonb || %(marks)s, '{}', '{}', now(), now(),
+        now()
+    FROM waiting WHERE room
     ON CONFLICT (thread_id) DO UPDATE
         SET status = 'busy', updated_at = now(), metadata = threads.metadata || %(marks)s
         WHERE threads.owner_id = EXCLUDED.owner_id
@@ -73,7 +85,7 @@ _ANY_THREAD = """
 
 def _insert(thread: str) -> str:
     return f"""
-        WITH thread AS ({thread})
+        WITH waiting AS ({_ROOM}), thread AS ({thread})
         INSERT INTO runs (
             run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, multitask_strategy, request_id,
             attempt, failures, due_at, created_at, updated_at
@@ -97,15 +109,22 @@ class Created:
     stopped: list[Row]
 
 
-async def create_run(connection: Connection, new: NewRun, webhooks: Webhooks) -> Created:
+async def create_run(connection: Connection, new: NewRun, most: int, webhooks: Webhooks) -> Created:
     """Store a run, and do with the other runs of its thread what its strategy says.
+
+    Args:
+        connection: For the statements.
+        new: The run.
+        most: How many runs of one user may wait.
+        webhooks: For those that give way to it.
 
     Raises:
         NotFound: if there is no such thread, or it is somebody else's.
         Conflict: if the strategy is `reject` and the thread is busy.
+        TooManyRequests: if too many of the user's runs wait.
     """
     if new.multitask_strategy == "enqueue":
-        return Created(await _store(connection, new), [])
+        return Created(await _store(connection, new, most), [])
     async with connection.transaction():
         # Who comes second waits here, and sees what the first has stored.
         await connection.execute("SELECT FROM threads WHERE thread_id = %s FOR UPDATE", [new.thread_id])
@@ -117,10 +136,10 @@ async def create_run(connection: Connection, new: NewRun, webhooks: Webhooks) ->
         if others and new.multitask_strategy == "reject":
             raise Conflict("The thread has a run that is not over, and `multitask_strategy` is `reject`.")
         stopped = await stop_runs(connection, others, new.multitask_strategy, webhooks) if others else []
-        return Created(await _store(connection, new), stopped)
+        return Created(await _store(connection, new, most), stopped)
 
 
-async def _store(connection: Connection, new: NewRun) -> Row:
+async def _store(connection: Connection, new: NewRun, most: int) -> Row:
     cursor = await connection.execute(
         _INSERT_WITH_THREAD if new.make_thread else _INSERT,
         {
@@ -135,12 +154,30 @@ async def _store(connection: Connection, new: NewRun) -> Row:
             "multitask_strategy": new.multitask_strategy,
             "request_id": new.request_id,
             "after_seconds": new.after_seconds,
+            "most": most,
         },
     )
     row = await cursor.fetchone()
     if row is None:
-        raise NotFound(NO_SUCH_THREAD)
+        if not new.make_thread:
+            await require_thread(connection, new.owner_id, new.thread_id)
+        cursor = await connection.execute(_ROOM, {"owner_id": new.owner_id, "most": most})
+        counted = await cursor.fetchone()
+        if counted and counted["room"]:
+            raise NotFound(NO_SUCH_THREAD)
+        raise TooManyRequests(
+            f"{most:,} of your runs wait already. Try again when some of them have begun.", retry_after=RETRY_SECONDS
+        )
     return row
+
+
+async def waiting_runs(connection: Connection, most: int) -> int:
+    """Count the runs of the service that wait, up to a number."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM (SELECT FROM runs WHERE status = 'pending' LIMIT %s) AS waiting", [most]
+    )
+    row = await cursor.fetchone()
+    return row["count"] if row else 0
 
 
 async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str, webhooks: Webhooks) -> list[Row]:
@@ -156,17 +193,18 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
         `run_id`, `thread_id`, `attempt` and `status` of each that was not over: `interrupted` for one that is now, else
         `running`.
     """
+    told = "run_id, thread_id, attempt, kwargs -> 'temporary' = 'true' AS temporary"
     waiting = (
-        "DELETE FROM runs WHERE run_id = ANY(%(ids)s) AND status = 'pending' RETURNING run_id, thread_id, attempt"
+        "DELETE FROM runs WHERE run_id = ANY(%(ids)s) AND status = 'pending'"
         if action == "rollback"
         else "UPDATE runs SET status = 'interrupted', updated_at = now()"
-        " WHERE run_id = ANY(%(ids)s) AND status = 'pending' RETURNING run_id, thread_id, attempt"
+        " WHERE run_id = ANY(%(ids)s) AND status = 'pending'"
     )
     cursor = await connection.execute(
         f"""
-        WITH waiting AS ({waiting}), running AS (
+        WITH waiting AS ({waiting} RETURNING {told}), running AS (
             UPDATE runs SET cancel = %(action)s, updated_at = now()
-            WHERE run_id = ANY(%(ids)s) AND status = 'running' RETURNING run_id, thread_id, attempt
+            WHERE run_id = ANY(%(ids)s) AND status = 'running' RETURNING {told}
         )
         SELECT *, 'interrupted' AS status FROM waiting UNION ALL SELECT *, 'running' FROM running
         """,  # noqa: S608  no value in it
@@ -185,31 +223,51 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
             """,
             {"ids": threads},
         )
-        await webhooks.store(connection, [row["run_id"] for row in stopped if row["status"] == "interrupted"])
+        over = [row for row in stopped if row["status"] == "interrupted"]
+        await webhooks.store(connection, [row["run_id"] for row in over])
+        if temporary := [row["thread_id"] for row in over if row["temporary"]]:
+            await delete_threads(connection, temporary)
     return stopped
 
 
 CLAIMED = "run_id, claim, thread_id, owner_id, kwargs, metadata, request_id, attempt, updated_at, cancel"
 
 
-async def claim_next(connection: Connection, thread_id: UUID, claim: UUID, lease_seconds: float) -> Row | None:
-    """Claim the run of a thread that is due next, if none of the thread's is running.
+async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: float, most: int) -> Row | None:
+    """Claim the run of a user that is due next, on a thread of which none is running.
+
+    Args:
+        connection: For the statement.
+        owner_id: The user.
+        lease_seconds: How long the claim is good for if nothing more is said.
+        most: How many runs of one user may be executed at once. Workers that claim at the very same moment do not see
+            each other, so it may be one more for each of them.
 
     Returns:
-        The run, or None if there is none to claim: also where another worker was faster.
+        The run with a claim of its own, and `more`: whether others of the user's are due. None if there is none to
+        claim: also where another worker was faster.
     """
-    cursor = await connection.execute(
-        f"""
-        UPDATE runs SET status = 'running', claim = %(claim)s, attempt = attempt + 1, updated_at = now(),
-            started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %(lease)s)
-        WHERE run_id = (
-            SELECT run_id FROM runs WHERE thread_id = %(thread_id)s AND status IN ('pending', 'running')
-            ORDER BY status = 'pending', due_at, run_id LIMIT 1
-        ) AND status = 'pending' AND due_at <= now()
-        RETURNING {CLAIMED}
-        """,  # noqa: S608  no value in it
-        {"thread_id": thread_id, "claim": claim, "lease": lease_seconds},
-    )
+    try:
+        cursor = await connection.execute(
+            f"""
+            UPDATE runs SET status = 'running', claim = gen_random_uuid(), attempt = attempt + 1, updated_at = now(),
+                started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %(lease)s)
+            WHERE run_id = (
+                SELECT run_id FROM runs AS due
+                WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
+                    AND NOT EXISTS (SELECT FROM runs WHERE runs.thread_id = due.thread_id AND status = 'running')
+                    AND %(most)s > (SELECT count(*) FROM runs WHERE owner_id = %(owner)s AND status = 'running')
+                ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
+            )
+            RETURNING {CLAIMED}, EXISTS (
+                SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
+                    AND others.run_id <> runs.run_id
+            ) AS more
+            """,  # noqa: S608  no value in it
+            {"owner": owner_id, "lease": lease_seconds, "most": most},
+        )
+    except UniqueViolation:  # another worker has claimed the run before it of the same thread, at the same moment
+        return None
     return await cursor.fetchone()
 
 
@@ -217,8 +275,8 @@ async def free_expired(connection: Connection, most_attempts: int) -> list[Row]:
     """Take back the runs whose workers have said nothing for longer than their lease.
 
     Returns:
-        `run_id`, `thread_id`, `status`, `attempt` and `error` of each: `pending`, to be begun again, or `error` after
-        too many attempts, which its thread says too.
+        `run_id`, `thread_id`, `status`, `attempt`, `error` and `temporary` of each: `pending`, to be begun again, or
+        `error` after too many attempts, which its thread says too.
     """
     cursor = await connection.execute(
         """
@@ -230,7 +288,8 @@ async def free_expired(connection: Connection, most_attempts: int) -> list[Row]:
                 status = CASE WHEN failures + 1 < %(most)s THEN 'pending' ELSE 'error' END,
                 error = CASE WHEN failures + 1 < %(most)s THEN NULL ELSE %(error)s END
             FROM expired WHERE runs.run_id = expired.run_id
-            RETURNING runs.run_id, thread_id, runs.status, runs.attempt, runs.error
+            RETURNING runs.run_id, thread_id, runs.status, runs.attempt, runs.error,
+                kwargs -> 'temporary' = 'true' AS temporary
         ), failed AS (
             UPDATE threads SET error = %(error)s, updated_at = now(), status = CASE WHEN EXISTS (
                 SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'pending'
@@ -244,7 +303,8 @@ async def free_expired(connection: Connection, most_attempts: int) -> list[Row]:
             "error": Jsonb(
                 {
                     "error": "WorkerLost",
-                    "message": f"Its worker died, at {most_attempts} attempts. It is not tried again.",
+                    "message": f"Its worker died or lost the database, at {most_attempts} attempts."
+                    " It is not tried again.",
                 }
             ),
         },
@@ -252,17 +312,29 @@ async def free_expired(connection: Connection, most_attempts: int) -> list[Row]:
     return await cursor.fetchall()
 
 
-async def due_threads(connection: Connection, limit: int) -> list[UUID]:
-    """Return threads that have a run that is due and none that is running, those that wait longest first."""
+async def due_owners(connection: Connection, most: int) -> list[UUID]:
+    """Return users who have a run that is due and may have one more executed, those that wait longest first."""
     cursor = await connection.execute(
         """
-        SELECT thread_id FROM runs AS waiting WHERE status = 'pending' AND due_at <= now()
-            AND NOT EXISTS (SELECT FROM runs WHERE runs.thread_id = waiting.thread_id AND status = 'running')
-        GROUP BY thread_id ORDER BY min(due_at) LIMIT %s
+        WITH RECURSIVE owners AS (  -- from one to the next in the index, however many runs each has
+            (SELECT owner_id FROM runs WHERE status = 'pending' ORDER BY owner_id LIMIT 1)
+            UNION ALL
+            SELECT (
+                SELECT owner_id FROM runs WHERE status = 'pending' AND owner_id > owners.owner_id
+                ORDER BY owner_id LIMIT 1
+            ) FROM owners WHERE owner_id IS NOT NULL
+        )
+        SELECT owner_id FROM owners CROSS JOIN LATERAL (
+            SELECT due_at FROM runs WHERE runs.owner_id = owners.owner_id AND status = 'pending'
+            ORDER BY due_at LIMIT 1
+        ) AS first
+        WHERE due_at <= now()
+            AND %s > (SELECT count(*) FROM runs WHERE runs.owner_id = owners.owner_id AND status = 'running')
+        ORDER BY due_at LIMIT 1000
         """,
-        [limit],
+        [most],
     )
-    return [row["thread_id"] for row in await cursor.fetchall()]
+    return [row["owner_id"] for row in await cursor.fetchall()]
 
 
 async def seconds_until_due(connection: Connection) -> float | None:
@@ -276,25 +348,37 @@ async def seconds_until_due(connection: Connection) -> float | None:
 
 
 async def extend_leases(
-    connection: Connection, claim: UUID, run_ids: Sequence[UUID], lease_seconds: float
-) -> list[Row]:
+    connection: Connection, claims: Mapping[UUID, UUID], lease_seconds: float
+) -> dict[UUID, str | None]:
     """Say that runs are being worked on.
 
+    Args:
+        connection: For the statement.
+        claims: The runs, each with its claim.
+        lease_seconds: How long they are good for from now on.
+
     Returns:
-        `run_id` and `cancel` of each that is still this claim's. One that is missing is another worker's now.
+        Of each run that is still claimed so, how it is to be stopped, if it is. One that is missing is another worker's
+        now.
     """
-    cursor = await connection.execute(
-        """
-        WITH mine AS (
-            SELECT run_id FROM runs WHERE run_id = ANY(%(ids)s) AND status = 'running' AND claim = %(claim)s
-            ORDER BY run_id FOR UPDATE
-        )
-        UPDATE runs SET lease_until = now() + make_interval(secs => %(lease)s)
-        FROM mine WHERE runs.run_id = mine.run_id RETURNING runs.run_id, cancel
-        """,
-        {"ids": list(run_ids), "claim": claim, "lease": lease_seconds},
+    cursor = await connection.execute(EXTEND, extension(claims, lease_seconds))
+    return {row["run_id"]: row["cancel"] for row in await cursor.fetchall()}
+
+
+EXTEND = """
+    WITH mine AS (
+        SELECT run_id FROM runs
+            JOIN unnest(%(run_ids)s::uuid[], %(claims)s::uuid[]) AS given (run_id, claim) USING (run_id, claim)
+        WHERE status = 'running' ORDER BY run_id FOR UPDATE OF runs
     )
-    return await cursor.fetchall()
+    UPDATE runs SET lease_until = now() + make_interval(secs => %(lease)s)
+    FROM mine WHERE runs.run_id = mine.run_id RETURNING runs.run_id, cancel
+"""
+
+
+def extension(claims: Mapping[UUID, UUID], lease_seconds: float) -> dict[str, Any]:
+    """Return what `EXTEND` is given."""
+    return {"run_ids": list(claims), "claims": list(claims.values()), "lease": lease_seconds}
 
 
 @dataclass(frozen=True)
@@ -326,7 +410,9 @@ _THREAD_AFTER = """
         error = %(error)s, updated_at = now(), state_updated_at = now(),
         expires_at = now() + make_interval(secs => ttl_minutes * 60)
     FROM run WHERE threads.thread_id = run.thread_id
-    RETURNING threads.thread_id
+    RETURNING EXISTS (
+        SELECT FROM runs WHERE runs.owner_id = threads.owner_id AND status = 'pending' AND due_at <= now()
+    ) AS more
 """
 
 
@@ -339,11 +425,11 @@ def _thread_after(ending: Ending) -> dict[str, Any]:
     }
 
 
-async def finish_run(connection: Connection, run_id: UUID, claim: UUID, ending: Ending) -> bool:
+async def finish_run(connection: Connection, run_id: UUID, claim: UUID, ending: Ending) -> Row | None:
     """Store how a run has ended.
 
     Returns:
-        Whether it was still this claim's: if not, nothing was changed.
+        `more`: whether others of its owner's are due. None if it was not this claim's any more: nothing was changed.
     """
     cursor = await connection.execute(
         f"""
@@ -354,23 +440,25 @@ async def finish_run(connection: Connection, run_id: UUID, claim: UUID, ending: 
         """,  # noqa: S608  no value in it
         {"run_id": run_id, "claim": claim, "status": ending.status, **_thread_after(ending)},
     )
-    return await cursor.fetchone() is not None
+    return await cursor.fetchone()
 
 
-async def give_back(connection: Connection, run_id: UUID, claim: UUID) -> bool:
-    """Put a run back, to be gone on with by any worker at once: it costs no attempt.
-
-    Returns:
-        Whether it was still this claim's.
-    """
-    cursor = await connection.execute(
+async def give_back(connection: Connection, run_id: UUID, claim: UUID) -> None:
+    """Put a run back, to be gone on with by any worker at once: it costs no attempt."""
+    await connection.execute(
         """
         UPDATE runs SET status = 'pending', claim = NULL, lease_until = NULL, updated_at = now()
-        WHERE run_id = %s AND status = 'running' AND claim = %s RETURNING run_id
+        WHERE run_id = %s AND status = 'running' AND claim = %s
         """,
         [run_id, claim],
     )
-    return await cursor.fetchone() is not None
+
+
+async def let_go(connection: Connection, run_id: UUID, claim: UUID) -> None:
+    """Have a run taken for one whose worker died: that costs an attempt, and is begun again if there are any left."""
+    await connection.execute(
+        "UPDATE runs SET lease_until = now() WHERE run_id = %s AND status = 'running' AND claim = %s", [run_id, claim]
+    )
 
 
 async def forget_checkpoints(connection: Connection, run_id: UUID, claim: UUID | None) -> bool:

@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 
 from project4_agent_api.crons import DueRun, fire_due
 from project4_agent_api.postgres import Row, connected
-from project4_agent_api.runs import queue, signals
+from project4_agent_api.runs import signals
 from project4_agent_api.runs.service import Runs, ask_for
 from project4_agent_api.schemas.runs import RunCreate, StatelessRunCreate
 
@@ -21,21 +21,21 @@ async def fire_schedules(runs: Runs) -> float | None:
     Raises:
         DatabaseUnavailable: if the database is away. Nothing was made.
     """
-    threads: list[UUID] = []
+    owners: set[UUID] = set()
     stopped: list[tuple[str, list[Row]]] = []
 
     async def create(connection: AsyncConnection[Any], due: DueRun) -> None:
         asked = ask_for(_request(due), due.owner_id, due.thread_id, None)
-        created = await queue.create_run(connection, await runs.new_run(connection, asked), runs.webhooks)
-        threads.append(asked.thread_id)
+        created = await runs.store(connection, asked)
+        owners.add(asked.owner_id)
         stopped.append((asked.body.multitask_strategy or "enqueue", created.stopped))
 
     async with connected(runs.pool) as connection:
         seconds = await fire_due(connection, create)
     for strategy, others in stopped:
         await runs.announce(strategy, others)
-    if threads:
-        await signals.wake(runs.redis, *threads)
+    if owners:
+        await signals.wake(runs.redis, *owners)
     return seconds
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Request
-from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants import Assistants
@@ -17,11 +16,13 @@ from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
 from project4_agent_api.runs.events import START, Event, EventId, Listener, Subscriber, announce_end, end_of, stream_of
-from project4_agent_api.runs.queue import NO_SUCH_RUN, SHOWN, NewRun
+from project4_agent_api.runs.limits import Limits
+from project4_agent_api.runs.queue import NO_SUCH_RUN, SHOWN, Created, NewRun
 from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.schemas.runs import CancelAction, ProtocolRun, RunCreate, StatelessRunCreate
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
+from shared.redis import Client
 
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
 _BEGUN_AT = "coalesce(started_at, updated_at)"  # what was stopped before it was begun counts from then on
@@ -59,14 +60,16 @@ class Runs:
         assistants: What can be asked for.
         kept_seconds: How long the events of a run that is over are kept.
         webhooks: For who is told that one is over.
+        limits: On what may wait.
     """
 
     pool: Pool
-    redis: Redis
+    redis: Client
     subscriber: Subscriber
     assistants: Assistants
     kept_seconds: int
     webhooks: Webhooks
+    limits: Limits
 
     async def create(self, asked: Asked) -> Row:
         """Store a run and wake a worker.
@@ -74,16 +77,29 @@ class Runs:
         Raises:
             NotFound: if there is no such assistant or thread.
             Conflict: if the thread is busy and the run's strategy is `reject`.
+            QueueFull, TooManyRequests: if too many runs wait, of the service or of the owner.
             DatabaseUnavailable: if the database is away.
         """
         async with connected(self.pool) as connection:
-            created = await queue.create_run(connection, await self.new_run(connection, asked), self.webhooks)
+            await self.limits.admit(connection)
+            created = await self.store(connection, asked)
         await self.announce(asked.body.multitask_strategy or "enqueue", created.stopped)
         if asked.body.after_seconds:
             await signals.say_due(self.redis)
         else:
-            await signals.wake(self.redis, asked.thread_id)
+            await signals.wake(self.redis, asked.owner_id)
         return created.run
+
+    async def store(self, connection: Connection, asked: Asked) -> Created:
+        """Store a run, and nothing else.
+
+        Raises:
+            NotFound: if there is no such assistant or thread.
+            Conflict: if the thread is busy and the run's strategy is `reject`.
+            TooManyRequests: if too many of the owner's runs wait.
+        """
+        new = await self.new_run(connection, asked)
+        return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
 
     async def create_all(self, wanted: Sequence[Asked]) -> list[Row]:
         """Store some runs, all or none, and wake workers.
@@ -92,11 +108,9 @@ class Runs:
             The same as `create`.
         """
         async with connected(self.pool) as connection, connection.transaction():
-            rows = [
-                (await queue.create_run(connection, await self.new_run(connection, asked), self.webhooks)).run
-                for asked in wanted
-            ]
-        await signals.wake(self.redis, *(asked.thread_id for asked in wanted))
+            await self.limits.admit(connection, len(wanted))
+            rows = [(await self.store(connection, asked)).run for asked in wanted]
+        await signals.wake(self.redis, *{asked.owner_id for asked in wanted})
         if any(asked.body.after_seconds for asked in wanted):
             await signals.say_due(self.redis)
         return rows
@@ -196,7 +210,7 @@ class Runs:
         """
         while True:
             end = await listener.messages.get()
-            if end is not None:
+            if end and b"\n" in end:
                 return end.partition(b"\n")[2]
             if (result := await self.result_now(owner_id, thread_id, run_id)) is not None:
                 return result

@@ -5,17 +5,17 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from loguru import logger
-from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from project4_agent_api.models import RunStatus
+from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
-from project4_agent_api.runs.events import END, Subscriber, announce_end
-from project4_agent_api.runs.execution import DRAIN, LOST, ROLLBACK, Engine, Execution, Outcome
+from project4_agent_api.runs.blocking import LoopWatch
+from project4_agent_api.runs.events import Subscriber, announce_end
+from project4_agent_api.runs.execution import AWAY, DRAIN, LOST, ROLLBACK, Engine, Execution, Outcome
 from project4_agent_api.runs.queue import Ending
 from project4_agent_api.runs.scheduled import fire_schedules
 from project4_agent_api.runs.service import Runs
@@ -24,7 +24,7 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
 from shared.background import in_background
 from shared.errors import DatabaseUnavailable
-from shared.redis import REDIS_AWAY
+from shared.redis import REDIS_AWAY, Client
 
 _BACK_OFF_SECONDS = 1.0
 _BEATS = 3  # in one lease: two may be lost
@@ -49,8 +49,8 @@ class RunWorker:
         settings: Settings,
         *,
         pool: Pool,
-        redis: Redis,
-        waiting_redis: Redis,
+        redis: Client,
+        waiting_redis: Client,
         subscriber: Subscriber,
         engine: Engine,
         runs: Runs,
@@ -64,17 +64,18 @@ class RunWorker:
         self._engine = engine
         self._runs = runs
         self._webhooks = webhooks
-        self._claim = uuid4()
         self._slots = asyncio.Semaphore(settings.worker_concurrency)
         self._executions: dict[UUID, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._draining = False
+        self._watch = LoopWatch(settings, lambda: {run_id: one.claim for run_id, one in list(self._executions.items())})
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Work while the block runs. At its end runs are given back after the step that they are at."""
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._watch.watching())
             await stack.enter_async_context(in_background(self._keep_leases()))
             await stack.enter_async_context(in_background(self._hear()))
             try:
@@ -91,58 +92,114 @@ class RunWorker:
             await asyncio.wait(self._tasks)
 
     async def _take_woken(self) -> None:
-        """Take threads that others were told to look at, one for each free slot."""
+        """Take users who have something to be executed, one for each free slot."""
         while True:
             await self._slots.acquire()
             try:
-                woken: Any = await self._waiting_redis.brpop([signals.WOKEN])
-            except REDIS_AWAY as error:
+                owner_id = await signals.woken(self._waiting_redis)
+            except (*REDIS_AWAY, RedisError) as error:
                 self._slots.release()
-                logger.warning("nobody can be woken: {}", type(error).__name__)
+                logger.warning("words of Redis are not heard: {}", type(error).__name__)
                 await asyncio.sleep(_BACK_OFF_SECONDS)
                 self._look.set()
             except asyncio.CancelledError:
                 self._slots.release()
                 raise
             else:
-                self._start(UUID(woken[1].decode()))
+                self._start(owner_id)
 
-    def _start(self, thread_id: UUID) -> None:
-        """Begin with the runs of a thread, in a slot that was acquired."""
-        task = asyncio.create_task(self._work_on(thread_id))
+    def _start(self, owner_id: UUID) -> None:
+        """Execute a run of a user, in a slot that was acquired."""
+        task = asyncio.create_task(self._work_for(owner_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: self._slots.release())
 
-    async def _work_on(self, thread_id: UUID) -> None:
-        """Execute the runs of a thread until none is due."""
-        while not self._draining:
+    async def _work_for(self, owner_id: UUID) -> None:
+        """Execute a run of a user. If others of theirs are due, they take their turn behind other users'."""
+        more = False
+        while not more and not self._draining:
             try:
                 async with connected(self._pool) as connection:
-                    run = await queue.claim_next(connection, thread_id, self._claim, self._settings.lease_seconds)
+                    run = await queue.claim_next(
+                        connection, owner_id, self._settings.lease_seconds, self._settings.user_runs_running_max
+                    )
             except DatabaseUnavailable:
                 return  # its time comes when the database is back and somebody looks
             if run is None:
                 return
+            if run["more"]:
+                await self._wake(owner_id)
             with logger.contextualize(request_id=run["request_id"], run_id=str(run["run_id"])):
-                await self._execute(run)
-        await signals.wake(self._redis, thread_id)
+                more = await self._execute(run)
+            # If none was due when it ended, one that was stored at that moment is looked for.
+        await self._wake(owner_id)
 
-    async def _execute(self, run: Row) -> None:
-        execution = self._executions[run["run_id"]] = Execution(self._engine, run)
+    async def _wake(self, *owner_ids: UUID) -> None:
+        if not await signals.wake(self._redis, *owner_ids):
+            self._look.set()  # what Redis cannot say stands in the database
+
+    async def _execute(self, run: Row) -> bool:
+        """Execute a run. Whatever fails at that, it does not stay as it is: it ends, or another worker takes it.
+
+        Returns:
+            Whether others of its owner's may be due.
+        """
+        run_id, started = run["run_id"], monotonic()
+        execution: Execution | None = None
         try:
+            execution = Execution(self._engine, run)
+            if earlier := self._executions.get(run_id):
+                earlier.stop(LOST)  # this worker was taken for dead: it has been frozen for a while
+            self._executions[run_id] = execution
             if run["cancel"]:
                 execution.stop(run["cancel"])
             if self._draining:
                 execution.stop(DRAIN)
-            started = monotonic()
-            outcome = await execution.run()
-            await self._insist(lambda connection: self._settle(connection, run, execution, outcome))
-            logger.info("run ended after {:.1f} ms", (monotonic() - started) * 1000)
+            more = await self._settled(run, execution, await execution.run())
+        except DatabaseUnavailable:
+            logger.warning("how the run has ended cannot be stored: it is executed again")
+            return True
         except Exception as error:  # noqa: BLE001  of one run; the others go on
             logger.opt(exception=error).error("unexpected {}", type(error).__name__)
+            await self._fail(run, execution, error)
+            return True
         finally:
-            del self._executions[run["run_id"]]
+            if execution is not None and self._executions.get(run_id) is execution:
+                del self._executions[run_id]
+        logger.info("run ended after {:.1f} ms", (monotonic() - started) * 1000)
+        return more
+
+    async def _settled(self, run: Row, execution: Execution, outcome: Outcome) -> bool:
+        more = True
+
+        async def settle(connection: Connection) -> None:
+            nonlocal more
+            more = await self._settle(connection, run, execution, outcome)
+
+        await self._insist(settle)
+        return more
+
+    async def _fail(self, run: Row, execution: Execution | None, error: Exception) -> None:
+        """End a run that cannot end as it should: what it gives cannot be stored, or it cannot even be begun."""
+        reason = {"error": type(error).__name__, "message": "An internal error occurred. It was recorded."}
+        ending = Ending(RunStatus.ERROR, ThreadStatus.ERROR, error=reason)
+        mine = False
+
+        async def store(connection: Connection) -> None:
+            nonlocal mine
+            mine = await self._finish(connection, run, ending) is not None
+
+        try:
+            await self._insist(store)
+        except Exception as again:  # noqa: BLE001  its lease runs out, and another worker tries
+            logger.opt(exception=again).error("unexpected {}", type(again).__name__)
+        if mine:
+            result = dumps({"__error__": reason})
+            if execution is not None:
+                execution.publisher.put_end(RunStatus.ERROR, result)
+            else:
+                await self._announce(run, run["attempt"], b"error\n" + result)
 
     async def _insist(self, store: Callable[[Connection], Awaitable[None]]) -> None:
         """Store how a run has ended, also if the database is away for a while: as long as the lease may last."""
@@ -158,39 +215,58 @@ class RunWorker:
             else:
                 return
 
-    async def _settle(self, connection: Connection, run: Row, execution: Execution, outcome: Outcome) -> None:
-        run_id = run["run_id"]
+    async def _settle(self, connection: Connection, run: Row, execution: Execution, outcome: Outcome) -> bool:
+        """Store how a run has ended, and say it. Returns whether others of its owner's may be due."""
+        run_id, claim = run["run_id"], run["claim"]
         if execution.stop_reason == LOST:
-            return
+            return False
+        if execution.stop_reason == AWAY:
+            await queue.let_go(connection, run_id, claim)
+            self._look.set()
+            return False
+        more: bool | None
         if execution.stop_reason == ROLLBACK:
-            await queue.forget_checkpoints(connection, run_id, self._claim)
-            status, mine = (
-                "rollback",
-                await queue.delete_run(connection, run_id, self._claim, await execution.state_before()),
-            )
+            await queue.forget_checkpoints(connection, run_id, claim)
+            before = await execution.state_before()
+            status, more = "rollback", await queue.delete_run(connection, run_id, claim, before) or None
         elif outcome.ending is None:
-            await queue.give_back(connection, run_id, self._claim)
-            return
+            await queue.give_back(connection, run_id, claim)
+            return True
         else:
-            status, mine = outcome.ending.status, await self._finish(connection, run, outcome.ending)
-        if mine:  # only now: whoever hears it finds it stored
+            status, more = outcome.ending.status, await self._finish(connection, run, outcome.ending)
+        if more is not None:  # only now: whoever hears it finds it stored
             execution.ask(outcome)
-            execution.publisher.put(END, f"{status}\n".encode() + outcome.result)
+            execution.publisher.put_end(status, self._shown(run, outcome.result))
+        return more is not False
 
-    async def _finish(self, connection: Connection, run: Row, ending: Ending) -> bool:
-        """Store how a run has ended, or delete its thread, which is what becomes of a temporary one."""
-        run_id, thread_id, temporary = run["run_id"], run["thread_id"], run["kwargs"]["temporary"]
+    def _shown(self, run: Row, result: bytes) -> bytes | None:
+        """Return what is said of a result: all of it, unless that is more than is kept of all events."""
+        if len(result) <= self._settings.run_events_kb * 1024:
+            return result
+        if not run["kwargs"]["temporary"]:
+            return None
+        message = f"The run has given {len(result):,} bytes, more than is passed on. It was on a thread of its own."
+        return dumps({"__error__": {"error": "ResultTooLarge", "message": message}})
+
+    async def _finish(self, connection: Connection, run: Row, ending: Ending) -> bool | None:
+        """Store how a run has ended, or delete its thread, which is what becomes of a temporary one.
+
+        Returns:
+            Whether others of its owner's may be due; None if it was another worker's.
+        """
+        run_id, claim, thread_id, temporary = run["run_id"], run["claim"], run["thread_id"], run["kwargs"]["temporary"]
+        if run["kwargs"]["webhook"] is None and temporary:
+            return await queue.delete_threads(connection, [thread_id], claim=claim) > 0 or None
         if run["kwargs"]["webhook"] is None:
-            if temporary:
-                return await queue.delete_threads(connection, [thread_id], claim=self._claim) > 0
-            return await queue.finish_run(connection, run_id, self._claim, ending)
+            finished = await queue.finish_run(connection, run_id, claim, ending)
+            return finished["more"] if finished else None
         async with connection.transaction():
-            mine = await queue.finish_run(connection, run_id, self._claim, ending)
-            if mine:
+            finished = await queue.finish_run(connection, run_id, claim, ending)
+            if finished:
                 await self._webhooks.store(connection, [run_id])
-            if mine and temporary:
+            if finished and temporary:
                 await queue.delete_threads(connection, [thread_id])
-        return mine
+        return finished["more"] if finished else None
 
     async def _keep_leases(self) -> None:
         """Say again and again that the runs are being worked on; hear so what is to be stopped, whatever Redis does."""
@@ -206,18 +282,20 @@ class RunWorker:
                 if monotonic() - heard > self._settings.lease_seconds:
                     for execution in self._executions.values():
                         execution.stop(LOST)
+            except Exception as error:  # noqa: BLE001  what keeps the leases must not end before the worker
+                logger.opt(exception=error).error("unexpected {}", type(error).__name__)
 
     async def _extend(self) -> None:
         mine = dict(self._executions)
+        claims = {run_id: execution.claim for run_id, execution in mine.items()}
         async with connected(self._pool) as connection:
-            rows = await queue.extend_leases(connection, self._claim, list(mine), self._settings.lease_seconds)
-        kept = {row["run_id"]: row["cancel"] for row in rows}
+            kept = await queue.extend_leases(connection, claims, self._settings.lease_seconds)
         for run_id, execution in mine.items():
-            if run_id not in kept and run_id in self._executions and not execution.over:
+            if run_id not in kept and self._executions.get(run_id) is execution and not execution.over:
                 logger.warning("run {} is another worker's now", run_id)
                 execution.stop(LOST)
-            elif kept.get(run_id):
-                execution.stop(kept[run_id])
+            elif cancel := kept.get(run_id):
+                execution.stop(cancel)
 
     async def _hear(self) -> None:
         """Hear what is said to all workers."""
@@ -242,13 +320,14 @@ class RunWorker:
                 await self._free_expired()
                 next_schedule = await fire_schedules(self._runs)
                 async with connected(self._pool) as connection:
-                    threads = await queue.due_threads(connection, self._settings.worker_concurrency)
+                    owners = await queue.due_owners(connection, self._settings.user_runs_running_max)
                     next_run = await queue.seconds_until_due(connection)
                 seconds = min((one for one in (next_schedule, next_run) if one is not None), default=None)
-                for thread_id in threads:
-                    if not self._slots.locked():
-                        await self._slots.acquire()
-                        self._start(thread_id)
+                while owners and not self._slots.locked():
+                    await self._slots.acquire()
+                    self._start(owners.pop(0))
+                if owners:
+                    await signals.wake(self._redis, *owners)
             except DatabaseUnavailable:
                 pass
             except Exception as error:  # noqa: BLE001  a worker goes on looking whatever it has seen
@@ -262,15 +341,13 @@ class RunWorker:
             freed = await queue.free_expired(connection, self._settings.run_attempts)
             if failed := [run["run_id"] for run in freed if run["status"] == RunStatus.ERROR]:
                 await self._webhooks.store(connection, failed)
+                if temporary := [run["thread_id"] for run in freed if run["run_id"] in failed and run["temporary"]]:
+                    await queue.delete_threads(connection, temporary)
         for run in freed:
             logger.warning("the worker of run {} died at attempt {}", run["run_id"], run["attempt"])
             if run["status"] == RunStatus.ERROR:
-                end = b"error\n" + dumps({"__error__": run["error"]})
-                await announce_end(
-                    self._redis,
-                    run["thread_id"],
-                    run["run_id"],
-                    run["attempt"] + 1,
-                    end,
-                    self._settings.run_events_seconds,
-                )
+                await self._announce(run, run["attempt"] + 1, b"error\n" + dumps({"__error__": run["error"]}))
+
+    async def _announce(self, run: Row, attempt: int, end: bytes) -> None:
+        kept = self._settings.run_events_seconds
+        await announce_end(self._redis, run["thread_id"], run["run_id"], attempt, end, kept)

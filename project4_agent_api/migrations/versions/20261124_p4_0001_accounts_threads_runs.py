@@ -187,10 +187,11 @@ def _make_threads_and_runs() -> None:
     op.create_index("ix_runs_thread_id_due_at", "runs", ["thread_id", "due_at", "run_id"])
     running = sa.text("status = 'running'")
     op.create_index("uq_runs_running", "runs", ["thread_id"], unique=True, postgresql_where=running)
-    op.create_index("ix_runs_pending", "runs", ["due_at"], postgresql_where=sa.text("status = 'pending'"))
+    pending = sa.text("status = 'pending'")
+    op.create_index("ix_runs_pending", "runs", ["due_at"], postgresql_where=pending)
+    op.create_index("ix_runs_waiting", "runs", ["owner_id", "due_at", "run_id"], postgresql_where=pending)
+    op.create_index("ix_runs_executed", "runs", ["owner_id"], postgresql_where=running)
     op.create_index("ix_runs_lease", "runs", ["lease_until"], postgresql_where=running)
-    unfinished = sa.text("status IN ('pending', 'running')")
-    op.create_index("ix_runs_unfinished", "runs", ["owner_id"], postgresql_where=unfinished)
 
 
 def _make_webhooks() -> None:
