@@ -27,7 +27,8 @@ class LiveResponse(Response):
         failed: Makes the last of the body where a `ServiceError` ends it: the status has been sent.
         media_type: Of the body.
         headers: Of the answer.
-        at_once: Whether the headers are sent before there is anything of the body.
+        whole: Whether the body is one piece. If so, nothing but signs of life is sent before it; else the headers are
+            sent at once.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class LiveResponse(Response):
         failed: Callable[[ServiceError, str | None], bytes],
         media_type: str,
         headers: Mapping[str, str],
-        at_once: bool,
+        whole: bool,
     ) -> None:
         super().__init__(
             media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers}
@@ -47,7 +48,7 @@ class LiveResponse(Response):
         self._body = body
         self._ping = ping
         self._failed = failed
-        self._at_once = at_once
+        self._whole = whole
         self._started = False
         self._over = False
         self._live = asyncio.Event()
@@ -66,25 +67,27 @@ class LiveResponse(Response):
             sending.result()
 
     async def _send(self, scope: Scope, send: Send) -> None:
-        if self._at_once:
+        if not self._whole:
             await self._write(send, b"")
         async with aclosing(self._body) as pieces:
             try:
                 async for piece in pieces:
-                    await self._write(send, piece)
+                    await self._write(send, piece, last=self._whole)
             except ServiceError as error:
                 await self._write(send, self._failed(error, scope.get("request_id")))
-        self._over = True
-        await send({"type": "http.response.body", "body": b""})
+        if not self._over:
+            self._over = True
+            await send({"type": "http.response.body", "body": b""})
 
-    async def _write(self, send: Send, piece: bytes) -> None:
+    async def _write(self, send: Send, piece: bytes, *, last: bool = False) -> None:
         if self._over:
             return  # a sign of life that comes too late
+        self._over = last
         self._live.set()
         if not self._started:
             self._started = True
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        message: Message = {"type": "http.response.body", "body": piece, "more_body": True}
+        message: Message = {"type": "http.response.body", "body": piece, "more_body": not last}
         await send(message)
 
     async def _show_life(self, send: Send) -> None:
@@ -128,7 +131,7 @@ def event_stream(events: AsyncGenerator[bytes], headers: Mapping[str, str]) -> L
         failed=_error_event,
         media_type="text/event-stream",
         headers=headers,
-        at_once=True,
+        whole=False,
     )
 
 
@@ -140,5 +143,5 @@ def waited_for(result: AsyncGenerator[bytes], headers: Mapping[str, str]) -> Liv
         failed=lambda error, _: dumps({"__error__": error_of(error)}),
         media_type="application/json",
         headers=headers,
-        at_once=False,
+        whole=True,
     )

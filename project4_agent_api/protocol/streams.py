@@ -5,7 +5,6 @@ started by the protocol is in it while it happens: its life, and what of its eve
 again later: clients take the first end that they read for that of the run that they have started.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -104,7 +103,7 @@ class ThreadStream:
                 listener.hear(None)
                 yield listener
         else:
-            listener = Listener(asyncio.Queue())
+            listener = Listener()
             listener.hear(None)
             yield listener
 

@@ -93,15 +93,15 @@ async def create_runs(
     return JsonResponse(await runs.create_all([ask_for(body, owner_id, None, request_id) for body in bodies]))
 
 
-Hear = Callable[[Runs, UUID], AbstractAsyncContextManager[Listener]]
+Hear = Callable[..., AbstractAsyncContextManager[Listener]]
 
 
 def made(ask: Callable[..., Awaitable[Asked]], hear: Hear) -> Any:  # noqa: ANN401  what FastAPI's `Depends` is
     """Make a run that somebody listens to from before it is there, so that nothing of it is missed."""
 
     async def make(asked: Annotated[Asked, Depends(ask)], runs: RunsDep) -> AsyncIterator[Followed]:
-        async with hear(runs, asked.run_id) as listener:
-            await runs.create(asked)
+        async with hear(runs, asked.run_id, soon=True) as listener:
+            await runs.create(asked, listener)
             stop_if_left = asked.body.on_disconnect == "cancel"
             yield Followed(runs, asked.owner_id, asked.thread_id, asked.run_id, listener, stop_if_left)
 

@@ -14,7 +14,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -36,6 +36,7 @@ _MOST_BYTES = 16 * 1024 * 1024  # that wait to be written, of all runs; beyond i
 _MOST_MESSAGES = 1000  # that wait for one reader; of one that is slower, the stream is read again
 _MOST_END_BYTES = 64 * 1024  # of an end with what the run gave; without it, if that is more
 _CONFIRM_SECONDS = 2.0
+_LEAVE_SECONDS = 1.0  # after which a channel is left at the latest that nobody listens to
 _BACK_OFF_SECONDS = 0.5
 
 
@@ -291,9 +292,19 @@ class Listener:
 
     Attributes:
         messages: What was said. None stands for what may have been missed.
+        heard: Set as soon as what is said is heard.
     """
 
-    messages: "asyncio.Queue[bytes | None]"
+    messages: "asyncio.Queue[bytes | None]" = field(default_factory=asyncio.Queue)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hears(self) -> None:
+        """Wait until what is said is heard. Where that cannot be had in time, something may be missed."""
+        try:
+            async with asyncio.timeout(_CONFIRM_SECONDS):
+                await self.heard.wait()
+        except TimeoutError:
+            self.hear(None)
 
     def hear(self, message: bytes | None) -> None:
         """Take a message. Of somebody who does not keep up, all that waits is dropped: it is kept in the stream."""
@@ -317,33 +328,40 @@ class Subscriber:
         self._listeners: dict[bytes, set[Listener]] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._missed: set[bytes] = set()  # channels that were not heard for a while
+        self._left: set[bytes] = set()  # channels that are still heard, though nobody listens
+        self._leaving = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listen while the block runs; a connection that broke is made again."""
-        async with in_background(self._run()):
+        async with in_background(self._run()), in_background(self._leave()):
             yield
 
     @asynccontextmanager
-    async def listen(self, channel: str) -> AsyncIterator[Listener]:
+    async def listen(self, channel: str, *, soon: bool = False) -> AsyncIterator[Listener]:
         """Listen to a channel while the block runs: what is said from now on is heard.
+
+        Args:
+            channel: Its name.
+            soon: Whether the block may begin when that is asked for, to wait for `Listener.hears` when it needs it.
 
         Raises:
             RedisUnavailable: if Redis is away now. What is lost later is told to the listener.
         """
         name = self._redis.key(channel).encode()
-        listener = Listener(asyncio.Queue())
         if name not in self._listeners:
             self._listeners[name] = set()
             self._confirmed[name] = asyncio.Event()
-            await self._send("SUBSCRIBE", name)
+            await self._subscribe(name)
+        listener = Listener(heard=self._confirmed[name])
         self._listeners[name].add(listener)
         try:
-            try:
-                async with asyncio.timeout(_CONFIRM_SECONDS):
-                    await self._confirmed[name].wait()
-            except TimeoutError:
-                raise RedisUnavailable("Redis cannot be reached. Try again shortly.") from None
+            if not soon or self._connection is None:
+                try:
+                    async with asyncio.timeout(_CONFIRM_SECONDS):
+                        await listener.heard.wait()
+                except TimeoutError:
+                    raise RedisUnavailable("Redis cannot be reached. Try again shortly.") from None
             yield listener
         finally:
             listeners = self._listeners[name]
@@ -351,7 +369,8 @@ class Subscriber:
             if not listeners:
                 del self._listeners[name], self._confirmed[name]
                 self._missed.discard(name)
-                await self._send("UNSUBSCRIBE", name)
+                self._left.add(name)
+                self._leaving.set()
 
     async def follow(
         self, run_id: UUID, listener: Listener, after: EventId = START, *, is_over: Callable[[], Awaitable[bool]]
@@ -389,12 +408,28 @@ class Subscriber:
             entries: Any = await self._redis.xrange(self._redis.key(stream_of(run_id)), min=f"({last}", max="+")
         return [event for _, fields in entries for event in unpack(fields[b"e"])]
 
-    async def _send(self, command: str, *channels: bytes) -> None:
+    async def _subscribe(self, *names: bytes) -> None:
+        """Subscribe to channels, and leave those that nobody listens to any more: both is one message."""
         connection = self._connection
-        if connection is not None:
-            # Where it is away the reader notices too, and subscribes again to what is listened to then.
+        if connection is None:
+            return  # whoever connects subscribes to all that is listened to
+        left = self._left - self._listeners.keys()
+        self._left.clear()
+        commands: list[tuple[str | bytes, ...]] = [("UNSUBSCRIBE", *left)] if left else []
+        if names:
+            commands.append(("SUBSCRIBE", *names))
+        if commands:
+            # Where it is away the reader notices too.
             with contextlib.suppress(*REDIS_AWAY):
-                await connection.send_command(command, *channels)
+                await connection.send_packed_command(connection.pack_commands(commands))
+
+    async def _leave(self) -> None:
+        """Leave channels that nobody listens to, though no other is listened to instead."""
+        while True:
+            await self._leaving.wait()
+            await asyncio.sleep(_LEAVE_SECONDS)
+            self._leaving.clear()
+            await self._subscribe()
 
     async def _run(self) -> None:
         while True:
@@ -402,8 +437,8 @@ class Subscriber:
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 self._connection = connection
-                if self._listeners:
-                    await connection.send_command("SUBSCRIBE", *self._listeners)
+                self._left.clear()
+                await self._subscribe(*self._listeners)
                 while True:
                     self._take(await connection.read_response(timeout=inf))
             except (*REDIS_AWAY, RedisError) as error:

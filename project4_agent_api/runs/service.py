@@ -1,8 +1,8 @@
 """Runs for the API: make one, wait for it, follow it, stop it. The work behind the routes, without HTTP."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -71,8 +71,12 @@ class Runs:
     webhooks: Webhooks
     limits: Limits
 
-    async def create(self, asked: Asked) -> Row:
+    async def create(self, asked: Asked, listener: Listener | None = None) -> Row:
         """Store a run and wake a worker.
+
+        Args:
+            asked: The run.
+            listener: Somebody who must hear of it from its beginning: no worker is woken before they do.
 
         Raises:
             NotFound: if there is no such assistant or thread.
@@ -83,6 +87,8 @@ class Runs:
         async with connected(self.pool) as connection:
             await self.limits.admit(connection)
             created = await self.store(connection, asked)
+        if listener:
+            await listener.hears()
         await self.announce(asked.body.multitask_strategy or "enqueue", created.stopped)
         if asked.body.after_seconds:
             await signals.say_due(self.redis)
@@ -179,25 +185,13 @@ class Runs:
                     self.redis, run["thread_id"], run["run_id"], run["attempt"] + 1, end, self.kept_seconds
                 )
 
-    @asynccontextmanager
-    async def hearing_end(self, run_id: UUID) -> AsyncIterator[Listener]:
-        """Listen for a run's end while the block runs.
+    def hearing_end(self, run_id: UUID, *, soon: bool = False) -> AbstractAsyncContextManager[Listener]:
+        """Listen for a run's end while the block runs; see `Subscriber.listen`."""
+        return self.subscriber.listen(end_of(run_id), soon=soon)
 
-        Raises:
-            RedisUnavailable: if Redis is away.
-        """
-        async with self.subscriber.listen(end_of(run_id)) as listener:
-            yield listener
-
-    @asynccontextmanager
-    async def hearing_events(self, run_id: UUID) -> AsyncIterator[Listener]:
-        """Listen to a run's events while the block runs.
-
-        Raises:
-            RedisUnavailable: if Redis is away.
-        """
-        async with self.subscriber.listen(stream_of(run_id)) as listener:
-            yield listener
+    def hearing_events(self, run_id: UUID, *, soon: bool = False) -> AbstractAsyncContextManager[Listener]:
+        """Listen to a run's events while the block runs; see `Subscriber.listen`."""
+        return self.subscriber.listen(stream_of(run_id), soon=soon)
 
     async def result(self, owner_id: UUID, thread_id: UUID, run_id: UUID, listener: Listener) -> bytes:
         """Wait for a run's end, and return what it gives, as JSON.
