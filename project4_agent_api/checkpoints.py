@@ -367,13 +367,15 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         saver: Stores them.
         claim: The worker's, without which nothing is stored.
         durable: Whether a step waits until the one before is stored: LangGraph's durability `sync`.
+        fresh: Whether the thread has no checkpoint, so that none need be looked for.
     """
 
-    def __init__(self, saver: Checkpoints, claim: Claim, *, durable: bool) -> None:
+    def __init__(self, saver: Checkpoints, claim: Claim, *, durable: bool, fresh: bool) -> None:
         super().__init__(serde=saver.serde)
         self._saver = saver
         self._claim = claim
         self._durable = durable
+        self._fresh = fresh
         self._newest: CheckpointTuple | None = None
         self._unstored: dict[Batch, str] = {}  # each with the thread whose rows it holds
         self._writes: dict[str, dict[tuple[str, int], tuple[str, str, Any]]] = defaultdict(dict)
@@ -390,6 +392,8 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             wanted = configurable.get("checkpoint_id")
             if wanted in (None, newest.checkpoint["id"]):
                 return newest._replace(pending_writes=list(self._writes[newest.checkpoint["id"]].values()))
+        if self._fresh and newest is None:
+            return None
         await self.flush()
         return await self._saver.aget_tuple(config)
 

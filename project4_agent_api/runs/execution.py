@@ -80,6 +80,7 @@ class Execution:
             engine.checkpoints,
             Claim(run["run_id"], run["claim"]),
             durable=self._kwargs["durability"] == "sync",
+            fresh=not run["has_state"],
         )
         self._control = RunControl()
         self._stopping = asyncio.Event()

@@ -4,7 +4,7 @@ A thread's runs are executed one at a time, in the order in which they are due. 
 `claim`, until `lease_until`: a statement of a worker that was presumed dead finds its claim gone, and changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -244,8 +244,8 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
             each other, so it may be one more for each of them.
 
     Returns:
-        The run with a claim of its own, and `more`: whether others of the user's are due. None if there is none to
-        claim: also where another worker was faster.
+        The run with a claim of its own, `more`: whether others of the user's are due, and `has_state`: whether its
+        thread has a checkpoint. None if there is none to claim: also where another worker was faster.
     """
     try:
         cursor = await connection.execute(
@@ -262,7 +262,7 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
             RETURNING {CLAIMED}, EXISTS (
                 SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
                     AND others.run_id <> runs.run_id
-            ) AS more
+            ) AS more, EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = runs.thread_id::text) AS has_state
             """,  # noqa: S608  no value in it
             {"owner": owner_id, "lease": lease_seconds, "most": most},
         )
@@ -333,6 +333,15 @@ async def due_owners(connection: Connection, most: int) -> list[UUID]:
         ORDER BY due_at LIMIT 1000
         """,
         [most],
+    )
+    return [row["owner_id"] for row in await cursor.fetchall()]
+
+
+async def due_among(connection: Connection, owner_ids: Collection[UUID]) -> list[UUID]:
+    """Return which of some users have a run that is due."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT owner_id FROM runs WHERE owner_id = ANY(%s) AND status = 'pending' AND due_at <= now()",
+        [list(owner_ids)],
     )
     return [row["owner_id"] for row in await cursor.fetchall()]
 

@@ -27,6 +27,7 @@ from shared.errors import DatabaseUnavailable
 from shared.redis import REDIS_AWAY, Client
 
 _BACK_OFF_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 0.02
 _BEATS = 3  # in one lease: two may be lost
 
 
@@ -68,6 +69,8 @@ class RunWorker:
         self._executions: dict[UUID, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
+        self._served: set[UUID] = set()  # users of whom nothing more was due when a run ended
+        self._look_again = asyncio.Event()
         self._draining = False
         self._watch = LoopWatch(settings, lambda: {run_id: one.claim for run_id, one in list(self._executions.items())})
 
@@ -79,7 +82,11 @@ class RunWorker:
             await stack.enter_async_context(in_background(self._keep_leases()))
             await stack.enter_async_context(in_background(self._hear()))
             try:
-                async with in_background(self._take_woken()), in_background(self._look_around()):
+                async with (
+                    in_background(self._take_woken()),
+                    in_background(self._look_around()),
+                    in_background(self._look_for_missed()),
+                ):
                     yield
             finally:
                 await self._drain()
@@ -117,8 +124,7 @@ class RunWorker:
 
     async def _work_for(self, owner_id: UUID) -> None:
         """Execute a run of a user. If others of theirs are due, they take their turn behind other users'."""
-        more = False
-        while not more and not self._draining:
+        if not self._draining:
             try:
                 async with connected(self._pool) as connection:
                     run = await queue.claim_next(
@@ -132,8 +138,29 @@ class RunWorker:
                 await self._wake(owner_id)
             with logger.contextualize(request_id=run["request_id"], run_id=str(run["run_id"])):
                 more = await self._execute(run)
-            # If none was due when it ended, one that was stored at that moment is looked for.
+            if not more:
+                self._served.add(owner_id)
+                self._look_again.set()
+                return
         await self._wake(owner_id)
+
+    async def _look_for_missed(self) -> None:
+        """Look once more for runs of users of whom none was due when their last one ended.
+
+        One that was stored while that end was being stored found its thread busy, and was not seen by the end either.
+        """
+        while True:
+            await self._look_again.wait()
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            self._look_again.clear()
+            served, self._served = self._served, set()
+            try:
+                async with connected(self._pool) as connection:
+                    due = await queue.due_among(connection, served)
+            except DatabaseUnavailable:
+                continue  # somebody looks when it is back
+            if due:
+                await self._wake(*due)
 
     async def _wake(self, *owner_ids: UUID) -> None:
         if not await signals.wake(self._redis, *owner_ids):
