@@ -1,5 +1,6 @@
 """JSON of whatever a graph may hold: messages, models, dataclasses, sets; and answers made of it."""
 
+import contextlib
 import re
 from base64 import b64encode
 from collections import deque
@@ -80,7 +81,10 @@ def error_of(error: BaseException) -> dict[str, str]:
     """Return what the owner of a run may know of an exception that its graph has raised."""
     if isinstance(error, ServiceError):
         return {"error": type(error).__name__, "message": error.detail}
-    message = str(error) if isinstance(error, _SPEAKING) else "An internal error occurred"
+    message = "An internal error occurred"
+    if isinstance(error, _SPEAKING):
+        with contextlib.suppress(Exception):  # of an exception that cannot even be said
+            message = str(error)
     return {"error": type(error).__name__, "message": message}
 
 

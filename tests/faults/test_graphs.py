@@ -1,0 +1,148 @@
+"""Graphs that do what none should. Whatever one does, its run ends, and no other is harmed."""
+
+import asyncio
+import resource
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from langgraph_sdk.client import LangGraphClient
+from redis import Redis
+
+from tests.faults.stack import Stack
+from tests.support.until import until
+
+pytestmark = pytest.mark.slow
+
+MEGABYTE = 1024 * 1024
+
+
+class Faulty:
+    """A run of the faulty graph, beside one of another that is harmless."""
+
+    def __init__(self, client: LangGraphClient, stack: Stack, log: Path) -> None:
+        self._client = client
+        self._stack = stack
+        self._log = log
+
+    async def run(self, fault: str, **state: Any) -> tuple[dict[str, Any], Any]:
+        """Run both to their ends; return the faulty one's row, and what whoever waits for it is given."""
+        threads = [(await self._client.threads.create())["thread_id"] for _ in range(2)]
+        harmless: dict[str, Any] = {"steps": 4, "seconds": 0.3, "log": str(self._log)}
+        other = await self._client.runs.create(threads[0], "steps", input=harmless, durability="sync")
+        await until(self._log.exists)
+        run = await self._client.runs.create(
+            threads[1], "faulty", input={"fault": fault, **state}, stream_mode=["values", "custom"]
+        )
+        result = await self._client.runs.join(threads[1], run["run_id"])
+        assert (await self._client.runs.join(threads[0], other["run_id"]))["done"] == [0, 1, 2, 3]
+        assert self._log.read_text().count("\n") == 4
+        self._stack.audit()
+        (row,) = self._stack.rows("SELECT * FROM runs WHERE run_id = %s", run["run_id"])
+        return row, result
+
+
+@pytest.fixture
+def faulty(client: LangGraphClient, stack: Stack, tmp_path: Path) -> Faulty:
+    return Faulty(client, stack, tmp_path / "steps.log")
+
+
+@pytest.mark.parametrize("fault", ["sleep", "spin"])
+async def test_one_that_holds_up_its_worker_is_interrupted(faulty: Faulty, fault: str) -> None:
+    run, result = await faulty.run(fault, seconds=60)
+
+    assert (run["status"], run["attempt"]) == ("error", 1)
+    assert result["__error__"]["error"] == "LoopBlocked"
+    assert "held up its worker's event loop for 3 s" in result["__error__"]["message"]
+
+
+async def test_one_that_holds_up_its_worker_beyond_its_lease_goes_on(faulty: Faulty) -> None:
+    run, result = await faulty.run("sleep", seconds=2.5)
+
+    assert (run["status"], run["attempt"]) == ("success", 1)
+    assert result["left"] == "rested"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("recurse", "RecursionError"), ("raise", "Locked"), ("lock", "TypeError"), ("nest", "TypeError")],
+)
+async def test_one_whose_failure_cannot_be_kept_fails_all_the_same(faulty: Faulty, fault: str, error: str) -> None:
+    run, result = await faulty.run(fault)
+
+    assert (run["status"], run["attempt"]) == ("error", 1)
+    assert result["__error__"]["error"] == run["error"]["error"] == error
+
+
+async def test_what_is_no_text_and_no_number_is_kept_as_far_as_json_goes(faulty: Faulty) -> None:
+    run, result = await faulty.run("half")
+
+    assert run["status"] == "success"
+    assert result["left"] == {"half": "\ufffd", "nul": "\ufffd", "endless": None}
+
+
+async def test_one_that_leaks_has_no_more_memory_than_its_worker_may_have(faulty: Faulty, stack: Stack) -> None:
+    worker = psutil.Process(stack.service.workers[0].pid)
+    before = worker.rlimit(resource.RLIMIT_AS)
+    worker.rlimit(resource.RLIMIT_AS, (worker.memory_info().vms + 300 * MEGABYTE, before[1]))
+    try:
+        run, result = await faulty.run("leak")
+    finally:
+        worker.rlimit(resource.RLIMIT_AS, before)
+
+    assert (run["status"], run["attempt"]) == ("error", 1)
+    assert result["__error__"] == {"error": "MemoryError", "message": "An internal error occurred"}
+
+
+async def test_one_that_emits_a_hundred_megabytes_fills_nothing(
+    faulty: Faulty, client: LangGraphClient, stack: Stack
+) -> None:
+    run, _ = await faulty.run("emit", megabytes=100)
+
+    with Redis.from_url(stack.redis_url) as redis:
+        assert redis.memory_usage(f"{_names(stack)}:run:{run['run_id']}") < 24 * MEGABYTE
+    parts: list[Any] = [
+        part async for part in client.runs.join_stream(str(run["thread_id"]), str(run["run_id"]), stream_mode="values")
+    ]
+    assert [part.data["left"] for part in parts if part.event == "values" and "left" in part.data] == ["all said"]
+    result: Any = await client.runs.join(str(run["thread_id"]), str(run["run_id"]))
+    assert result["left"] == "all said"
+
+
+async def test_an_event_that_is_too_large_is_named_in_its_place(faulty: Faulty, client: LangGraphClient) -> None:
+    run, _ = await faulty.run("emit at once", megabytes=100)
+
+    parts: list[Any] = [part async for part in client.runs.join_stream(str(run["thread_id"]), str(run["run_id"]))]
+    (omitted,) = [part.data for part in parts if part.event == "omitted"]
+    assert omitted == {"event": "custom", "bytes": 100 * MEGABYTE + len('{"padding":""}')}
+
+
+async def test_a_large_result_is_read_from_the_database(faulty: Faulty, client: LangGraphClient) -> None:
+    run, result = await faulty.run("grow", megabytes=6)
+
+    assert len(result["left"]) == 6 * MEGABYTE
+    again: Any = await client.runs.join(str(run["thread_id"]), str(run["run_id"]))
+    assert again == result
+    gone: Any = await client.runs.wait(None, "faulty", input={"fault": "grow", "megabytes": 6}, raise_error=False)
+    assert gone["__error__"]["error"] == "ResultTooLarge"
+
+
+async def test_one_that_kills_its_worker_each_time_is_given_up(client: LangGraphClient, stack: Stack) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    run = await client.runs.create(thread_id, "faulty", input={"fault": "die"})
+    waiting = asyncio.create_task(client.runs.join(thread_id, run["run_id"]))
+    for _ in range(3):
+        worker = stack.service.workers.pop()
+        await asyncio.to_thread(worker.wait, 60)
+        await asyncio.to_thread(stack.service.start_worker)
+
+    result: Any = await waiting
+    assert result["__error__"]["error"] == "WorkerLost"
+    (row,) = stack.rows("SELECT status, attempt FROM runs WHERE run_id = %s", run["run_id"])
+    assert row == {"status": "error", "attempt": 3}
+    stack.audit()
+
+
+def _names(stack: Stack) -> str:
+    return stack.database_url.rpartition("/")[2]
