@@ -75,6 +75,24 @@ class Settings(Stage3Settings):
     sign_ins_per_minute: int = Field(
         default=30, ge=1, description="Attempts to sign in from one address; as many to register."
     )
+    rate_limit_per_minute: int = Field(
+        default=100, ge=1, description="Requests of one user; of one address, where there is no user."
+    )
+
+    cache_enabled: bool = Field(
+        default=True, description="Whether embeddings, searches and answers are remembered in Redis."
+    )
+    cache_embeddings_seconds: int = Field(
+        default=86400, ge=1, description="A text's embedding never changes; a day keeps what is used, and 1.5 kB each."
+    )
+    cache_searches_seconds: int = Field(
+        default=3600,
+        ge=1,
+        description="A search is remembered with the documents as they were: long enough for a talk.",
+    )
+    cache_answers_seconds: int = Field(
+        default=3600, ge=1, description="Likewise an answer; an hour later the model may say it better."
+    )
 
     worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
     worker_concurrency: int = Field(default=20, ge=1, le=1000, description="Runs that a worker executes at once.")
