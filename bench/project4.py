@@ -142,6 +142,7 @@ def _service(database_url: str, redis_url: str, workers: int) -> Iterator[Server
         "LLM_MODEL": "none",
         "EMBEDDING_MODEL": "none",
         "JWT_SECRET": "a secret of the measurements, of more than 32 bytes",
+        "RATE_LIMIT_PER_MINUTE": "1000000",
         "LANGGRAPH_CONFIG": str(Path(__file__).parent / "graphs" / "langgraph.json"),
     }
     if workers == 0:

@@ -131,9 +131,8 @@ def citation_of(cited: Cited) -> Citation:
 
 async def get_document_answerer(request: Request) -> DocumentAnswerer:
     """Return the answerer of the app."""
-    state = request.app.state
-    steps = Steps(state.searcher, state.reranker, state.chat_model, state.settings.context_tokens)
-    return DocumentAnswerer(steps, state.settings.llm_model)
+    answerer: DocumentAnswerer = request.app.state.document_answerer
+    return answerer
 
 
 DocumentAnswererDep = Annotated[DocumentAnswerer, Depends(get_document_answerer)]

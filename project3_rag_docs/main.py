@@ -9,6 +9,8 @@ from fastapi import FastAPI
 
 from project2_user_mgmt import main as stage2
 from project3_rag_docs import ingestion
+from project3_rag_docs.answering import DocumentAnswerer
+from project3_rag_docs.chain import Steps
 from project3_rag_docs.embedding import embedding_model
 from project3_rag_docs.ingestion import Ingestion
 from project3_rag_docs.rerank import AsFused, EndpointReranker
@@ -28,7 +30,7 @@ _WORKER_STATEMENT_SECONDS = 300  # removing a book takes more than a request may
 
 @asynccontextmanager
 async def search(app: FastAPI) -> AsyncIterator[None]:
-    """Put the embedding model, the searcher and the reranker on `app.state`."""
+    """Put the embedding model, the searcher, the reranker and what answers on `app.state`."""
     settings: Settings = app.state.settings
     app.state.embeddings = embedding_model(settings, app.state.model_http)
     app.state.searcher = Searcher(
@@ -49,6 +51,8 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
                 api_key=settings.rerank_api_key.get_secret_value(),
                 seconds=settings.rerank_timeout_seconds,
             )
+        steps = Steps(app.state.searcher, app.state.reranker, app.state.chat_model, settings.context_tokens)
+        app.state.document_answerer = DocumentAnswerer(steps, settings.llm_model)
         yield
 
 

@@ -14,14 +14,18 @@ from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
 from project4_agent_api import resources
+from project4_agent_api.accounts.admission import admission
 from project4_agent_api.accounts.attempts import attempts
-from project4_agent_api.accounts.belongings import with_the_user
-from project4_agent_api.accounts.lock import Locked
+from project4_agent_api.accounts.belongings import user_changes, with_the_user
+from project4_agent_api.accounts.known import KnownAccounts
+from project4_agent_api.accounts.lock import Locked, Open
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.caches import caches
 from project4_agent_api.history import redis_history
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
+from project4_agent_api.rate_limits import rate_limits
 from project4_agent_api.routes import api_keys, assistants, auth, crons, protocol, runs, store, system, threads
 from project4_agent_api.settings import Settings
 from shared import health
@@ -33,20 +37,26 @@ from shared.settings import load_settings
 
 @asynccontextmanager
 async def accounts(app: FastAPI) -> AsyncIterator[None]:
-    """Put what makes and reads tokens on `app.state`."""
+    """Put what makes and reads tokens, and what is remembered of accounts, on `app.state`."""
     settings: Settings = app.state.settings
     tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
     app.state.access_tokens = tokens
-    app.state.sign_ins = SignIns(app.state.sessions, tokens, settings.refresh_token_days)
+    app.state.known_accounts = KnownAccounts(app.state.redis)
+    app.state.cache_counters["accounts"] = app.state.known_accounts.counters
+    app.state.sign_ins = SignIns(
+        app.state.sessions, tokens, settings.refresh_token_days, app.state.known_accounts.changed
+    )
     yield
 
 
+# After stage 2's own have committed, and before them.
+USER_CHANGES = [Depends(user_changes, scope="function"), Depends(with_the_user)]
 ROUTERS = [
     health.router,
-    auth.router,
+    Open(auth.router),
     Locked(auth.own_router, api_keys.router),
     Locked(ask.router),
-    Locked(users.router, messages.router, role=AccountRole.ADMIN, dependencies=[Depends(with_the_user)]),
+    Locked(users.router, messages.router, role=AccountRole.ADMIN, dependencies=USER_CHANGES),
     Locked(documents.router, answers.router),
     Locked(assistants.router),
     Locked(threads.router),
@@ -61,9 +71,12 @@ RESOURCES = [
     *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here
     redis,
     redis_history,
-    accounts,
+    rate_limits,
     attempts,
     pool,
+    caches,
+    accounts,
+    admission,
     resources.graphs,
     resources.channels,
     resources.webhooks,

@@ -7,6 +7,7 @@
     threads ── runs                    a conversation, and each execution of a graph on it
     webhooks                           whom to tell that a run is over
     crons                              runs to come, again and again
+    document_versions                  which of an owner's documents (stage 3) can be found: for `caches.py`
 
 LangGraph's own tables stand beside these: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state of a
 thread after each step), `store` and `store_vectors` (what is remembered across threads).
@@ -173,6 +174,15 @@ class Thread(SQLModel, table=True):
     created_at: datetime = _moment(default_factory=now)
     updated_at: datetime = _moment(default_factory=now)
     state_updated_at: datetime = _moment(default_factory=now)
+
+
+class DocumentVersion(SQLModel, table=True):
+    """Changes with all that can be found of an owner's documents: a trigger sees to it, whoever changes them."""
+
+    __tablename__: ClassVar[str] = "document_versions"
+
+    owner_id: UUID = Field(primary_key=True)
+    version: UUID
 
 
 class RunStatus(StrEnum):

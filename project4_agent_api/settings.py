@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
+from sqlalchemy import URL
 
 from project3_rag_docs.settings import Settings as Stage3Settings
 from shared.database import driver_url
@@ -27,6 +28,11 @@ def _redis(value: str) -> str:
     if not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must be a redis:// or rediss:// address")
     return value
+
+
+def names_in_redis(prefix: str, database: URL) -> str:
+    """Return what every key and channel in Redis begins with."""
+    return prefix or database.database or "agents"
 
 
 class _McpServer(BaseModel):
@@ -82,6 +88,24 @@ class Settings(Stage3Settings):
     )
     sign_ins_per_minute: int = Field(
         default=30, ge=1, description="Attempts to sign in from one address; as many to register."
+    )
+    rate_limit_per_minute: int = Field(
+        default=100, ge=1, description="Requests of one user; of one address, where there is no user."
+    )
+
+    cache_enabled: bool = Field(
+        default=True, description="Whether embeddings, searches and answers are remembered in Redis."
+    )
+    cache_embeddings_seconds: int = Field(
+        default=86400, ge=1, description="A text's embedding never changes; a day keeps what is used, and 1.5 kB each."
+    )
+    cache_searches_seconds: int = Field(
+        default=3600,
+        ge=1,
+        description="A search is remembered with the documents as they were: long enough for a talk.",
+    )
+    cache_answers_seconds: int = Field(
+        default=3600, ge=1, description="Likewise an answer; an hour later the model may say it better."
     )
 
     worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
@@ -185,7 +209,7 @@ class Settings(Stage3Settings):
     @property
     def redis_names(self) -> str:
         """What every key and channel in Redis begins with."""
-        return self.redis_prefix or driver_url(self.database_url).database or "agents"
+        return names_in_redis(self.redis_prefix, driver_url(self.database_url))
 
     def secrets(self) -> list[str]:
         """The values that must never be seen in a log."""

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
 from project4_agent_api import resources
+from project4_agent_api.caches import caches
 from project4_agent_api.postgres import pool
 from project4_agent_api.settings import Settings
 from shared import health
@@ -22,6 +23,7 @@ RESOURCES = [
     *stage3.RESOURCES,
     redis,
     pool,
+    caches,
     resources.graphs,
     resources.channels,
     resources.webhooks,

@@ -235,6 +235,7 @@ class TooManyRequests(ServiceError):
 
     Args:
         retry_after: Seconds after which another try makes sense.
+        headers: What else there is to say about the limit.
     """
 
     status = 429
@@ -242,8 +243,8 @@ class TooManyRequests(ServiceError):
     title = "Too many requests"
     usual_detail = "Too many attempts. Try again in 30 seconds."
 
-    def __init__(self, detail: str, *, retry_after: int) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(self, detail: str, *, retry_after: int, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after), **(headers or {})})
 
 
 class NotSupported(ServiceError):

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, FastAPI, Request
@@ -22,12 +23,15 @@ from shared.health import Check
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 _PROBE_SECONDS = 1.0
+_PAUSE_SECONDS = 1.0
 # A server that vanished without a word is noticed within half a minute, also where nothing is asked of it.
 _KEEPALIVE = (
     {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3} if sys.platform == "linux" else {}
 )
 # What a client library raises when the server is away, or frozen.
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+# What it raises too when the server is there, and cannot: it has no memory left, or is a replica.
+REDIS_FAILS = (RedisError, OSError)
 
 
 class RedisSettings(Protocol):
@@ -99,6 +103,36 @@ async def redis(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await client.aclose()
+
+
+class Outage:
+    """Remembers that Redis is away, for what can do without it: not each request finds that out by itself.
+
+    Args:
+        meanwhile: What is so until it is back, for the log.
+    """
+
+    def __init__(self, meanwhile: str) -> None:
+        self._meanwhile = meanwhile
+        self._ask_again_at = 0.0
+        self._lasts = False
+
+    def ask(self) -> bool:
+        """Whether to ask Redis: not just after it was away, because one that is frozen takes seconds to fail."""
+        return monotonic() >= self._ask_again_at
+
+    def goes_on(self, error: Exception) -> None:
+        """Say that Redis did not answer."""
+        self._ask_again_at = monotonic() + _PAUSE_SECONDS
+        if not self._lasts:
+            logger.warning("Redis is away ({}): {}", type(error).__name__, self._meanwhile)
+        self._lasts = True
+
+    def is_over(self) -> None:
+        """Say that Redis has answered."""
+        if self._lasts:
+            logger.info("Redis is back; it is over that {}", self._meanwhile)
+        self._lasts = False
 
 
 @contextmanager

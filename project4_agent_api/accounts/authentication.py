@@ -1,21 +1,20 @@
-"""Who sends a request. It is asked for every one, so it is one statement, and nothing is remembered between two."""
+"""Whom a token or a key shows, in one statement each. `admission.py` asks, and remembers for a moment what it heard."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
+from time import time
 from typing import Literal, LiteralString
 from uuid import UUID
 
-from fastapi import Request
-
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.sign_ins import STILL_GOOD
-from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.accounts.tokens import LEEWAY_SECONDS, AccessToken
 from project4_agent_api.models import AccountRole
-from project4_agent_api.postgres import Row, connected
+from project4_agent_api.postgres import Pool, Row, connected
 from shared.errors import Unauthorized
 from shared.owner import LOCAL_OWNER_ID
 
-_NOBODY = "Send a token as `Authorization: Bearer …`, or an API key as `X-Api-Key`."
 _NOT_VALID = "The token is not valid, or not any more. Sign in again."
 
 
@@ -42,42 +41,51 @@ class Principal:
 LOCAL_USER = Principal(LOCAL_OWNER_ID, AccountRole.ADMIN, "local user", "nothing")
 
 
-async def identify(request: Request, token: str | None, api_key: str | None) -> Principal:
-    """Say who sends a request. Where there is a token, the key is not looked at.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a token or a key shows.
+
+    Attributes:
+        principal: Who has it.
+        seconds: For how long it will do so.
+    """
+
+    principal: Principal
+    seconds: float
+
+
+async def by_token(pool: Pool, says: AccessToken) -> Shown:
+    """Return whom an access token shows.
 
     Raises:
-        Unauthorized: if neither shows it.
+        Unauthorized: if it was revoked.
         DatabaseUnavailable: if the database is away.
     """
-    if not request.app.state.settings.auth_required:
-        return LOCAL_USER
-    if token is not None:
-        return await _by_token(request, token)
-    if api_key is not None:
-        return await _by_api_key(request, api_key)
-    raise Unauthorized(_NOBODY)
-
-
-async def _by_token(request: Request, token: str) -> Principal:
-    tokens: AccessTokens = request.app.state.access_tokens
-    says = tokens.read(token)
     row = await _row(
-        request, _BY_TOKEN, {"family": says.sign_in_id, "user": says.account_id, "version": says.token_version}
+        pool, _BY_TOKEN, {"family": says.sign_in_id, "user": says.account_id, "version": says.token_version}
     )
     if row is None:
         raise Unauthorized(_NOT_VALID)
-    return Principal(says.account_id, AccountRole(row["role"]), row["email"], "token", says.sign_in_id)
+    principal = Principal(says.account_id, AccountRole(row["role"]), row["email"], "token", says.sign_in_id)
+    return Shown(principal, says.expires_at + LEEWAY_SECONDS - time())
 
 
-async def _by_api_key(request: Request, key: str) -> Principal:
-    row = await _row(request, _BY_API_KEY, {"key_hash": key_hash(key)})
+async def by_api_key(pool: Pool, key: str) -> Shown:
+    """Return whom an API key shows.
+
+    Raises:
+        Unauthorized: if there is none such.
+        DatabaseUnavailable: if the database is away.
+    """
+    row = await _row(pool, _BY_API_KEY, {"key_hash": key_hash(key)})
     if row is None:
         raise Unauthorized("The API key is not valid, or not any more.")
-    return Principal(row["id"], AccountRole(row["role"]), row["email"], "api_key")
+    principal = Principal(row["id"], AccountRole(row["role"]), row["email"], "api_key")
+    return Shown(principal, inf if row["seconds"] is None else row["seconds"])
 
 
-async def _row(request: Request, statement: LiteralString, parameters: Mapping[str, object]) -> Row | None:
-    async with connected(request.app.state.pool) as connection:
+async def _row(pool: Pool, statement: LiteralString, parameters: Mapping[str, object]) -> Row | None:
+    async with connected(pool) as connection:
         cursor = await connection.execute(statement, parameters)
         return await cursor.fetchone()
 
@@ -90,7 +98,8 @@ _BY_TOKEN = f"""
 # When it was last used is written once a minute, in the same statement.
 _BY_API_KEY = """
     WITH found AS (
-        SELECT k.id AS key_id, k.last_used_at, u.id, u.email, coalesce(a.role, 'user') AS role
+        SELECT k.id AS key_id, k.last_used_at, u.id, u.email, coalesce(a.role, 'user') AS role,
+            extract(epoch FROM k.expires_at - now())::float8 AS seconds
         FROM api_keys k JOIN users u ON u.id = k.user_id LEFT JOIN accounts a ON a.user_id = u.id
         WHERE k.key_hash = %(key_hash)s AND (k.expires_at IS NULL OR k.expires_at > now()) AND coalesce(a.active, true)
     ), used AS (
@@ -98,5 +107,5 @@ _BY_API_KEY = """
         WHERE api_keys.id = found.key_id
             AND (found.last_used_at IS NULL OR found.last_used_at < now() - interval '1 minute')
     )
-    SELECT id, email, role FROM found
+    SELECT id, email, role, seconds FROM found
 """

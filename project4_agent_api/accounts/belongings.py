@@ -4,6 +4,7 @@ It is removed piece by piece, each in a transaction of its own, because all of i
 time for. The account goes last: so whatever ends it in between, it can be asked for again.
 """
 
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,7 +17,7 @@ from sqlmodel import col
 
 from project3_rag_docs import documents
 from project4_agent_api.history import RedisHistory
-from project4_agent_api.models import Assistant, Cron
+from project4_agent_api.models import Assistant, Cron, DocumentVersion
 from project4_agent_api.postgres import Pool, connected
 from project4_agent_api.runs import queue
 from shared.database import Sessions, transaction
@@ -53,6 +54,7 @@ class Belongings:
             await session.execute(delete(Cron).where(col(Cron.owner_id) == owner_id))
             await session.execute(delete(Assistant).where(col(Assistant.owner_id) == owner_id))
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
+            await session.execute(delete(DocumentVersion).where(col(DocumentVersion.owner_id) == owner_id))
         await self.history.forget(owner_id)
 
     async def _remove_some_documents(self, owner_id: UUID) -> bool:
@@ -84,6 +86,17 @@ async def get_belongings(request: Request) -> Belongings:
 
 
 BelongingsDep = Annotated[Belongings, Depends(get_belongings)]
+
+
+async def user_changes(request: Request) -> AsyncIterator[None]:
+    """Where stage 2's routes change or delete a user, let no process trust what it remembers of the account."""
+    try:
+        yield
+    finally:
+        user_id = request.path_params.get("user_id")
+        if request.method in ("PATCH", "DELETE") and user_id is not None:
+            with suppress(ValueError):
+                await request.app.state.known_accounts.changed(UUID(user_id))
 
 
 async def with_the_user(request: Request, belongings: BelongingsDep) -> None:

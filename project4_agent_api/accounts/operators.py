@@ -9,11 +9,14 @@ python -m project4_agent_api adopt-documents EMAIL                gives it what 
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from getpass import getpass
+from uuid import UUID
 
+from dotenv import dotenv_values
 from loguru import logger
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import ProgrammingError
@@ -23,12 +26,15 @@ from project2_user_mgmt.passwords import hash_password
 from project3_rag_docs import ingestion
 from project4_agent_api.accounts import accounts
 from project4_agent_api.accounts.adoption import adopt_documents
+from project4_agent_api.accounts.known import LEASE_SECONDS, forget_account
 from project4_agent_api.models import AccountRole
 from project4_agent_api.schemas.accounts import AccountCreate
+from project4_agent_api.settings import names_in_redis
 from shared.database import Sessions, create_engine, create_sessions, transaction
 from shared.errors import ConfigurationError, ServiceError
 from shared.jobs import create_job_app
 from shared.migrate import database_address
+from shared.redis import create_redis
 
 _STATEMENT_SECONDS = 600  # a document's chunks are written to an index that is slow to write
 
@@ -42,6 +48,26 @@ class _Database:
     db_pool_timeout_seconds: float = 3
     db_connect_timeout_seconds: int = 3
     db_statement_timeout_seconds: float = _STATEMENT_SECONDS
+
+
+@dataclass(frozen=True)
+class _Redis:
+    redis_url: str = field(repr=False)
+    redis_names: str
+
+
+async def _changed(account_id: UUID) -> None:
+    """Return when no process trusts any more what it remembers of an account."""
+    told = dotenv_values(".env") | os.environ
+    address = told.get("REDIS_URL")
+    if not address:
+        await asyncio.sleep(LEASE_SECONDS)
+        return
+    redis = create_redis(_Redis(address, names_in_redis(told.get("REDIS_PREFIX") or "", database_address())))
+    try:
+        await forget_account(redis, account_id)
+    finally:
+        await redis.aclose()
 
 
 async def _create_admin(sessions: Sessions, arguments: argparse.Namespace) -> str:
@@ -69,6 +95,7 @@ async def _set_role(sessions: Sessions, arguments: argparse.Namespace) -> str:
     async with transaction(sessions) as session:
         user = await accounts.find_by_email(session, arguments.email)
         await accounts.set_role(session, user.id, AccountRole(arguments.role))
+    await _changed(user.id)
     return f"the role of {user.email} is {arguments.role}"
 
 
@@ -77,6 +104,7 @@ async def _deactivate(sessions: Sessions, arguments: argparse.Namespace) -> str:
     async with transaction(sessions) as session:
         user = await accounts.find_by_email(session, arguments.email)
         await accounts.set_active(session, user.id, active=False)
+    await _changed(user.id)
     return f"{user.email} is locked out"
 
 

@@ -1,9 +1,11 @@
 """Signing in, refreshing, signing out: the statements behind `/auth/token`, `/auth/refresh` and `/auth/logout`.
 
 A sign-in is a family of refresh tokens. What makes it good stands in `STILL_GOOD`, which the check of every request
-uses too (`authentication.py`): so whatever ends it holds at once, in every process.
+uses too (`authentication.py`): so whatever ends it holds at once, in every process, which forgets what it remembered
+(`known.py`).
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
@@ -44,11 +46,13 @@ class SignIns:
         sessions: Of the database.
         tokens: Makes the access tokens.
         days: How long a sign-in lasts without use.
+        changed: Is told of the account whose sign-in has ended.
     """
 
     sessions: Sessions
     tokens: AccessTokens
     days: int
+    changed: Callable[[UUID], Awaitable[None]]
 
     async def sign_in(self, email: str, password: SecretStr) -> TokenPair:
         """Begin a sign-in.
@@ -101,7 +105,10 @@ class SignIns:
                 },
             )
             row = found.one_or_none()
-        if row is None or row.ended_at is not None:
+        if row is None:
+            raise Unauthorized(_NOT_VALID)
+        if row.ended_at is not None:
+            await self.changed(row.user_id)
             raise Unauthorized(_NOT_VALID)
         return self._pair(row.user_id, row.id, row.token_version, following)
 
@@ -112,7 +119,9 @@ class SignIns:
         except Unauthorized:
             return
         async with transaction(self.sessions) as session:
-            await session.execute(_END, {"family_hash": presented.family_hash})
+            user_id = await session.scalar(_END, {"family_hash": presented.family_hash})
+        if user_id is not None:
+            await self.changed(user_id)
 
     async def _credentials(self, email: str) -> "_Credentials | None":
         async with transaction(self.sessions) as session:
@@ -157,7 +166,9 @@ _ROTATE = text(f"""
     WHERE s.family_hash = :family_hash AND u.id = s.user_id AND s.expires_at > now() AND {STILL_GOOD}
     RETURNING s.id, s.user_id, s.token_version, s.ended_at
 """)  # noqa: S608  no part of it comes from outside
-_END = text("UPDATE sign_ins SET ended_at = now() WHERE family_hash = :family_hash AND ended_at IS NULL")
+_END = text("""
+    UPDATE sign_ins SET ended_at = now() WHERE family_hash = :family_hash AND ended_at IS NULL RETURNING user_id
+""")
 _FORGET_EXPIRED = text("""
     DELETE FROM sign_ins WHERE id IN (
         SELECT id FROM sign_ins WHERE expires_at < now() ORDER BY expires_at LIMIT 100 FOR UPDATE SKIP LOCKED

@@ -21,10 +21,10 @@ from shared.errors import Unauthorized
 ISSUER = "urn:ai-backend-capstones:project4"
 AUDIENCE = "urn:ai-backend-capstones:project4:api"
 _ALGORITHM = "HS256"
-_LEEWAY_SECONDS = 10  # by which the clocks of two processes may differ
+LEEWAY_SECONDS = 10  # by which the clocks of two processes may differ
 _LONGEST_TOKEN = 2048
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti")
-_OPTIONS = {"leeway": _LEEWAY_SECONDS} | {f"require_{claim}": True for claim in _REQUIRED}
+_OPTIONS = {"leeway": LEEWAY_SECONDS} | {f"require_{claim}": True for claim in _REQUIRED}
 
 _NOT_VALID = "The token is not valid, or not any more. Sign in again."
 
@@ -37,6 +37,7 @@ class AccessToken(BaseModel):
     account_id: UUID = Field(validation_alias="sub")
     sign_in_id: UUID = Field(validation_alias="family", description="The family of refresh tokens that it came with.")
     token_version: int = Field(validation_alias="version", strict=True, description="The account's, at the sign-in.")
+    expires_at: float = Field(validation_alias="exp", description="In seconds of Unix time.")
     jti: str = Field(strict=True, description="Its own name.")
     type: Literal["access"]
 

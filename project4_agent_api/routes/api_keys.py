@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 
 from project4_agent_api.accounts import api_keys
-from project4_agent_api.accounts.lock import CurrentAccount, signed_in
+from project4_agent_api.accounts.lock import AccountChanges, CurrentAccount, signed_in
 from project4_agent_api.schemas.accounts import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyRead
 from shared.database import ReadSessionDep, SessionDep
 from shared.errors import Forbidden, NotFound, documented
@@ -32,7 +32,12 @@ async def list_api_keys(
     return ApiKeyPage(items=[ApiKeyRead.model_validate(one) for one in page], next_cursor=next_cursor)
 
 
-@router.delete("/{key_id}", status_code=204, dependencies=[Depends(signed_in)], responses=documented(Forbidden))
+@router.delete(
+    "/{key_id}",
+    status_code=204,
+    dependencies=[Depends(signed_in), AccountChanges],
+    responses=documented(Forbidden),
+)
 async def delete_api_key(key_id: UUID, account_id: CurrentAccount, session: SessionDep) -> None:
     """Delete a key. It is good for nothing any more, at once."""
     await api_keys.delete_api_key(session, account_id, key_id)

@@ -10,7 +10,7 @@ from project4_agent_api.accounts import accounts
 from project4_agent_api.accounts.accounts import PasswordChange
 from project4_agent_api.accounts.attempts import AttemptsDep
 from project4_agent_api.accounts.belongings import BelongingsDep
-from project4_agent_api.accounts.lock import CurrentAccount, CurrentPrincipal, signed_in
+from project4_agent_api.accounts.lock import AccountChanges, CurrentAccount, CurrentPrincipal, signed_in
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.models import AccountRole
 from project4_agent_api.schemas.accounts import (
@@ -86,7 +86,12 @@ async def sign_out(body: RefreshRequest, sign_ins: SignInsDep) -> None:
     await sign_ins.sign_out(body.refresh_token)
 
 
-@own_router.post("/logout-all", status_code=204, dependencies=[Depends(signed_in)], responses=documented(Forbidden))
+@own_router.post(
+    "/logout-all",
+    status_code=204,
+    dependencies=[Depends(signed_in), AccountChanges],
+    responses=documented(Forbidden),
+)
 async def sign_out_everywhere(account_id: CurrentAccount, session: SessionDep) -> None:
     """Sign out everywhere, here too. API keys stay."""
     await accounts.end_sign_ins(session, account_id)
@@ -114,7 +119,11 @@ async def password_change(
     return change
 
 
-@own_router.patch("/me", dependencies=[Depends(signed_in)], responses=documented(Forbidden, Conflict, TooManyRequests))
+@own_router.patch(
+    "/me",
+    dependencies=[Depends(signed_in), AccountChanges],
+    responses=documented(Forbidden, Conflict, TooManyRequests),
+)
 async def update_own_account(
     body: AccountUpdate,
     principal: CurrentPrincipal,
@@ -130,7 +139,7 @@ async def update_own_account(
 @own_router.delete(
     "/me",
     status_code=204,
-    dependencies=[Depends(signed_in)],
+    dependencies=[Depends(signed_in), AccountChanges],
     responses=documented(Forbidden, DatabaseUnavailable, RedisUnavailable),
 )
 async def delete_own_account(account_id: CurrentAccount, belongings: BelongingsDep, session: SessionDep) -> None:

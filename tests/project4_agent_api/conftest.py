@@ -46,6 +46,7 @@ def make_settings4(
             "redis_url": redis_url,
             "jwt_secret": "a secret of the tests, with more than 32 bytes",
             "sign_ins_per_minute": 10_000,
+            "rate_limit_per_minute": 1_000_000,
         }
         return Settings(**(fixed | stage1 | changes))
 
@@ -85,11 +86,11 @@ def sign_up(client4: httpx2.AsyncClient) -> SignUp:
 
 
 @pytest.fixture
-def operate(database_url: str) -> Operate:
+def operate(database_url: str, redis_url: str) -> Operate:
     """Runs one of the operators' commands on the test's database; gives what it says."""
 
     def operate(*arguments: str, says: str = "", status: int = 0) -> str:
-        environment = {"DATABASE_URL": database_url, "PATH": os.environ["PATH"]}
+        environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PATH": os.environ["PATH"]}
         command = [sys.executable, "-m", "project4_agent_api", *arguments]
         done = subprocess.run(
             command, env=environment, cwd=ROOT, input=says, capture_output=True, text=True, check=False

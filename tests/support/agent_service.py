@@ -96,6 +96,7 @@ def agent_service(
         "LLM_MAX_RETRIES": "0",
         "EMBEDDING_MODEL": "e",
         "JWT_SECRET": "a secret of the tests, with more than 32 bytes",
+        "RATE_LIMIT_PER_MINUTE": "1000000",
         **({"LANGGRAPH_CONFIG": str(graphs)} if graphs else {}),
         **{name.upper(): value for name, value in settings.items()},
     }

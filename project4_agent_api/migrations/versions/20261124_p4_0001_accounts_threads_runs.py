@@ -33,6 +33,7 @@ def _user(table: str) -> sa.ForeignKeyConstraint:
 def upgrade() -> None:
     """Bring the database forward."""
     _make_accounts()
+    _make_document_versions()
     _make_assistants()
     _make_threads_and_runs()
     _make_webhooks()
@@ -83,6 +84,40 @@ def _make_accounts() -> None:
     )
     op.create_index("uq_api_keys_key_hash", "api_keys", ["key_hash"], unique=True)
     op.create_index("ix_api_keys_user_id_id", "api_keys", ["user_id", "id"])
+
+
+# Whatever changes what of an owner's documents can be found changes the version, in the same transaction. At its end:
+# so no two transactions hold up each other for longer, or in another order than stage 3's statements have it.
+_VERSIONS = (
+    """
+    CREATE FUNCTION change_document_version() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO document_versions (owner_id, version) VALUES (OLD.owner_id, gen_random_uuid())
+        ON CONFLICT (owner_id) DO UPDATE SET version = excluded.version;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER document_is_found AFTER UPDATE OF status ON documents DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (OLD.status <> NEW.status AND 'ready' IN (OLD.status, NEW.status))
+    EXECUTE FUNCTION change_document_version()
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER document_is_gone AFTER DELETE ON documents DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (OLD.status = 'ready') EXECUTE FUNCTION change_document_version()
+    """,
+)
+
+
+def _make_document_versions() -> None:
+    op.create_table(
+        "document_versions",
+        _id("owner_id"),
+        _id("version"),
+        sa.PrimaryKeyConstraint("owner_id", name="pk_document_versions"),
+    )
+    for statement in _VERSIONS:
+        op.execute(statement)
 
 
 def _described() -> list[sa.Column[object]]:
@@ -267,6 +302,9 @@ def _make_langgraph() -> None:
 
 def downgrade() -> None:
     """Take it back."""
+    op.execute("DROP TRIGGER document_is_found ON documents")
+    op.execute("DROP TRIGGER document_is_gone ON documents")
+    op.execute("DROP FUNCTION change_document_version")
     for table in (
         "store_vectors",
         "store",
@@ -281,6 +319,7 @@ def downgrade() -> None:
         "threads",
         "assistant_versions",
         "assistants",
+        "document_versions",
         "api_keys",
         "sign_ins",
         "accounts",

@@ -177,6 +177,7 @@ async def test_one_refresh_token_used_in_two_processes_at_once_ends_the_family(
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "JWT_SECRET": secrets.token_urlsafe(32),
+        "RATE_LIMIT_PER_MINUTE": "1000000",
     }
     with served("project4_agent_api", given) as (here, _), served("project4_agent_api", given) as (there, _):
         async with (

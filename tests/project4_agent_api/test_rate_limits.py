@@ -1,0 +1,116 @@
+"""Rate limits: how many requests pass, for whom, over how many processes, and what the answers say about it."""
+
+import asyncio
+from collections import Counter
+
+import httpx2
+import pytest
+
+from tests.project4_agent_api.conftest import Serve
+from tests.support.accounts import bearer, register, sign_in
+
+
+def client_of(url: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False)
+
+
+async def test_exactly_100_of_300_pass_over_two_processes_and_nobody_else_notices(serve4: Serve) -> None:
+    with serve4(rate_limit_per_minute=100) as here, serve4(rate_limit_per_minute=100) as there:
+        async with client_of(here) as client, client_of(there) as other:
+            for email in ("ada@example.com", "bob@example.com"):
+                await register(client, email)
+            ada, bob = [bearer(await sign_in(client, email)) for email in ("ada@example.com", "bob@example.com")]
+
+            answers = await asyncio.gather(
+                *((client, other)[i % 2].get("/auth/api-keys", headers=ada) for i in range(300)),
+                *(client.get("/auth/api-keys", headers=bob) for _ in range(20)),
+            )
+            adas, bobs = answers[:300], answers[300:]
+
+            assert Counter(answer.status_code for answer in adas) == {200: 100, 429: 200}
+            assert {answer.status_code for answer in bobs} == {200}
+            passed = [int(answer.headers["ratelimit-remaining"]) for answer in adas if answer.status_code == 200]
+            assert sorted(passed) == list(range(100))
+            refused = next(answer for answer in adas if answer.status_code == 429)
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert refused.json()["type"] == "urn:problem:too-many-requests"
+            assert refused.headers["ratelimit-limit"] == "100"
+            assert refused.headers["ratelimit-policy"] == "100;w=60"
+            assert refused.headers["ratelimit-remaining"] == "0"
+            assert 0 < int(refused.headers["retry-after"]) <= 60
+            assert refused.headers["retry-after"] == refused.headers["ratelimit-reset"]
+
+
+async def test_a_key_and_a_token_share_their_users_requests(serve4: Serve) -> None:
+    with serve4(rate_limit_per_minute=5) as url:
+        async with client_of(url) as client:
+            await register(client, "ada@example.com")
+            token = bearer(await sign_in(client, "ada@example.com"))
+            made = await client.post("/auth/api-keys", json={"name": "job"}, headers=token)
+            key = {"X-Api-Key": made.json()["key"]}
+
+            statuses = [
+                (await client.get("/auth/me", headers=headers)).status_code
+                for headers in (key, token, key, token, key, token)
+            ]
+
+    assert statuses == [200] * 4 + [429] * 2
+
+
+async def test_strangers_are_counted_by_their_address_and_use_up_nobodys_requests(serve4: Serve) -> None:
+    with serve4(rate_limit_per_minute=6) as url:
+        async with client_of(url) as client:
+            await register(client, "ada@example.com")
+            ada = bearer(await sign_in(client, "ada@example.com"))
+            await client.post("/auth/logout", json={"refresh_token": "x"})
+
+            wrong = [await client.get("/auth/me", headers={"Authorization": "Bearer x"}) for _ in range(4)]
+
+            assert [answer.status_code for answer in wrong] == [401] * 3 + [429]
+            assert wrong[0].headers["ratelimit-remaining"] == "2"
+            assert wrong[0].headers["www-authenticate"] == "Bearer"
+            assert (await client.post("/auth/logout", json={"refresh_token": "x"})).status_code == 429
+            assert (await client.get("/auth/me", headers=ada)).status_code == 200
+
+
+async def test_probes_are_not_counted(serve4: Serve) -> None:
+    with serve4(rate_limit_per_minute=1) as url:
+        async with client_of(url) as client:
+            for path in ("/health", "/ready", "/ok", "/health", "/ready", "/ok"):
+                answer = await client.get(path)
+                assert (answer.status_code, "ratelimit-limit" in answer.headers) == (200, False)
+
+
+async def test_a_body_is_not_read_of_what_is_one_too_many(serve4: Serve) -> None:
+    with serve4(rate_limit_per_minute=1) as url:
+        async with client_of(url) as client:
+            await client.post("/auth/refresh", json={"refresh_token": "x"})
+            address = client.base_url
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(b"POST /auth/refresh HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
+
+            async with asyncio.timeout(20):
+                assert await reader.readline() == b"HTTP/1.1 429 Too Many Requests\r\n"
+
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_without_redis_a_process_counts_for_itself(serve4: Serve) -> None:
+    with serve4(rate_limit_per_minute=10, redis_url="redis://127.0.0.1:1") as url:
+        async with client_of(url) as client:
+            await register(client, "ada@example.com")
+            ada = bearer(await sign_in(client, "ada@example.com"))
+
+            answers = await asyncio.gather(*(client.get("/auth/me", headers=ada) for _ in range(15)))
+
+    assert Counter(answer.status_code for answer in answers) == {200: 10, 429: 5}
+    assert {answer.headers["ratelimit-limit"] for answer in answers} == {"10"}
+
+
+@pytest.mark.parametrize("path", ["/threads", "/ask", "/documents", "/auth/token", "/auth/refresh", "/users"])
+async def test_the_openapi_document_shows_the_limit(client4: httpx2.AsyncClient, path: str) -> None:
+    document = (await client4.get("/openapi.json")).json()
+
+    assert "429" in document["paths"][path]["post"]["responses"]
+    assert document["paths"]["/health"]["get"]["responses"].keys() == {"200"}
