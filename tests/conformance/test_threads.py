@@ -102,7 +102,7 @@ async def test_a_time_to_live_is_taken(client: LangGraphClient) -> None:
     assert updated["metadata"] == {"a": 1}
 
 
-@pytest.mark.parametrize(("thread_id", "status"), [(str(uuid.uuid4()), 404), ("no-uuid", 422)])
+@pytest.mark.parametrize(("thread_id", "status"), [(str(uuid.uuid4()), 404), ("no-uuid", 422)], ids=["unknown", "none"])
 async def test_a_thread_that_is_not_there(client: LangGraphClient, thread_id: str, status: int) -> None:
     with refused(status):
         await client.threads.get(thread_id)

@@ -132,7 +132,7 @@ async def test_a_token_may_not_name_its_own_key(client4: httpx2.AsyncClient, tok
         {"version": None},
         {"nbf": int(time.time()) + 3600},
     ],
-    ids=str,
+    ids=lambda changes: ", ".join(f"{name} {type(value).__name__}" for name, value in changes.items()),
 )
 async def test_a_well_signed_token_that_says_something_else_is_refused(
     client4: httpx2.AsyncClient, tokens: Tokens, secret: str, changes: dict[str, Any]
