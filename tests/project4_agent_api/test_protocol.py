@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy.engine import make_url
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -255,7 +256,8 @@ class TestStream:
         run_id = await start(http, thread_id, "ask", says("Well?"))
         frames = await read(http, thread_id, "lifecycle", "input", until=life("interrupted"))
         redis = Redis.from_url(service.environment["REDIS_URL"])
-        assert await redis.delete(f"run:{run_id}") == 1
+        names = make_url(service.environment["DATABASE_URL"]).database
+        assert await redis.delete(f"{names}:run:{run_id}") == 1
         await redis.aclose()
         again = await read(http, thread_id, "lifecycle", "input", until=life("interrupted"))
         assert of(again, "input.requested") == of(frames, "input.requested")
