@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
-from shared.database import ImpatientConnection, database_errors, plain_address
+from shared.database import RECONNECT_SECONDS, ImpatientConnection, database_errors, plain_address
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
@@ -51,6 +51,7 @@ def create_pool(settings: Settings) -> Pool:
         min_size=1,
         max_size=settings.db_pool_size,
         timeout=settings.db_pool_timeout_seconds,
+        reconnect_timeout=RECONNECT_SECONDS,
         open=False,
         name="runs",
     )

@@ -29,6 +29,9 @@ from shared.health import Check
 Sessions = async_sessionmaker[AsyncSession]
 T = TypeVar("T")
 
+# How long a pool of the bare driver's tries to connect by itself. It does so ever more rarely, and would be late by as
+# long as the database was away; once it has given up, whoever wants a connection next makes it try at once.
+RECONNECT_SECONDS = 2.0
 _PROBE_SECONDS = 1.0
 _LONG_IDLE_SECONDS = 30.0
 

@@ -18,6 +18,7 @@
     ├── DatabaseUnavailable    503  the database is away, or has no time
     ├── RedisUnavailable       503  Redis is away, or has no time
     ├── QueueFull              503  more work waits than the service takes on
+    ├── StorageFull            503  there is no room on a disk
     ├── NotReady               503  something that the service needs is away
     └── ClientClosedRequest    499  nobody is left to answer; for the log only
     ConfigurationError              the process must not start: one line for whoever starts it
@@ -25,6 +26,7 @@
 The shape is RFC 9457's `application/problem+json`.
 """
 
+import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -36,6 +38,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 PROBLEM_JSON = "application/problem+json"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _EXAMPLE_ID = "0f6c1c5e9a6b4d0f8a3a5f6f2c1d7e9b"
 
 
@@ -230,6 +233,14 @@ class QueueFull(Unavailable):
     usual_detail = "Too much waits already. Try again shortly."
 
 
+class StorageFull(Unavailable):
+    """There is no room on a disk of ours for what the client sent."""
+
+    type = "urn:problem:storage-full"
+    title = "There is no room"
+    usual_detail = "There is no room for this at the moment. Try again shortly."
+
+
 class TooManyRequests(ServiceError):
     """Too often. The same request will do later.
 
@@ -368,6 +379,9 @@ def install_error_handler(app: FastAPI) -> None:
     """Answer every exception with a problem. Those that nobody expected arrive from `RequestContext`."""
 
     def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+            # A file that was too large for memory. FastAPI says 400, as of all that fails while it reads a body.
+            error = StorageFull(StorageFull.usual_detail, retry_after=60)
         if isinstance(error, ServiceError) and error.status >= 500:
             logger.warning("{}: {}", type(error).__name__, error.detail)
         return problem_response(error, request.scope.get("request_id"))

@@ -22,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import in_background
-from shared.database import DatabaseSettings, plain_address
+from shared.database import RECONNECT_SECONDS, DatabaseSettings, plain_address
 
 _HEARTBEAT_SECONDS = 2.0
 _DEAD_AFTER_SECONDS = 10.0  # without a heartbeat; the worker's jobs go to others
@@ -83,6 +83,7 @@ async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> Asyn
         open=False,
         check=AsyncConnectionPool.check_connection,
         timeout=3,
+        reconnect_timeout=RECONNECT_SECONDS,
         name="jobs",
     )
     await pool.open(wait=False)

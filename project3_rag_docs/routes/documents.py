@@ -23,6 +23,7 @@ from shared.errors import (
     NotFound,
     RequestBodyTooLarge,
     ServiceError,
+    StorageFull,
     UnsupportedMediaType,
     documented,
 )
@@ -62,7 +63,7 @@ async def only_a_file(request: Request) -> None:
     "",
     status_code=202,
     dependencies=[Depends(only_a_file)],
-    responses=documented(UnsupportedMediaType, RequestBodyTooLarge)
+    responses=documented(UnsupportedMediaType, RequestBodyTooLarge, DatabaseUnavailable, StorageFull)
     | {
         200: {"model": DocumentRead, "description": "This content was uploaded before; here is its document."},
         202: {"description": "Stored. A worker reads it now; `Location` says where to look."},

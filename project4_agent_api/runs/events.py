@@ -35,6 +35,7 @@ _MOST_ENTRIES = 10_000  # of a run's stream; the oldest are forgotten
 _MOST_BYTES = 16 * 1024 * 1024  # that wait to be written, of all runs; beyond it the runs wait
 _MOST_MESSAGES = 1000  # that wait for one reader; of one that is slower, the stream is read again
 _MOST_END_BYTES = 64 * 1024  # of an end with what the run gave; without it, if that is more
+_LAST_WORDS_SECONDS = 3.0
 _CONFIRM_SECONDS = 2.0
 _LEAVE_SECONDS = 1.0  # after which a channel is left at the latest that nobody listens to
 _BACK_OFF_SECONDS = 0.5
@@ -373,7 +374,12 @@ class Subscriber:
                 self._leaving.set()
 
     async def follow(
-        self, run_id: UUID, listener: Listener, after: EventId = START, *, is_over: Callable[[], Awaitable[bool]]
+        self,
+        run_id: UUID,
+        listener: Listener,
+        after: EventId = START,
+        *,
+        over_for: Callable[[], Awaitable[float | None]],
     ) -> AsyncGenerator[Event]:
         """Give the events of a run until its end, which is the last.
 
@@ -382,25 +388,32 @@ class Subscriber:
             listener: To its channel. What it has heard is taken as it comes; to read what was said before it listened,
                 let it hear None first.
             after: Only events after this one.
-            is_over: Asks the database, where the end may have been missed for good.
+            over_for: Asks the database, where the end may have been missed for good: for how many seconds the run has
+                been over; None if it is not.
 
         Raises:
             RedisUnavailable: if what was kept cannot be read.
         """
         last = after
+        patience: float | None = None
         while True:
-            message = await listener.messages.get()
+            message = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    message = await listener.messages.get()
             events = list(unpack(message)) if message else []
-            over = False
             if not events or _is_gap(last, events[0].id):
-                over = await is_over()  # before reading: what it has written is all there then
+                over = await over_for()  # before reading: what was written until then is all there
                 events = await self._kept(run_id, last)
+                # What its worker could not write yet, because Redis was away, comes within some seconds.
+                patience = None if over is None else max(0.0, _LAST_WORDS_SECONDS - over)
             for event in events:
                 if event.id > last:
                     yield event
                     last = event.id
-                    over = over or event.name == END
-            if over:
+                    if event.name == END:
+                        return
+            if patience == 0:
                 return
 
     async def _kept(self, run_id: UUID, last: EventId) -> list[Event]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -360,14 +361,21 @@ class Runs:
     ) -> AsyncGenerator[Event]:
         """Give the events of a run until its end, which is the last. See `Subscriber.follow`."""
 
-        async def is_over() -> bool:
-            try:
-                run = await self.get(owner_id, thread_id, run_id)
-            except NotFound:  # it was taken back, or its thread was deleted
-                return True
-            return run["status"] not in _UNFINISHED
+        async def over_for() -> float | None:
+            async with connected(self.pool) as connection:
+                cursor = await connection.execute(
+                    """
+                    SELECT status, extract(epoch FROM now() - updated_at)::float8 AS seconds FROM runs
+                    WHERE run_id = %s AND thread_id = %s AND owner_id = %s
+                    """,
+                    [run_id, thread_id, owner_id],
+                )
+                run = await cursor.fetchone()
+            if run is None:  # it was taken back, or its thread was deleted
+                return inf
+            return None if run["status"] in _UNFINISHED else run["seconds"]
 
-        async for event in self.subscriber.follow(run_id, listener, after, is_over=is_over):
+        async for event in self.subscriber.follow(run_id, listener, after, over_for=over_for):
             yield event
 
     async def stop(self, owner_id: UUID, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
@@ -104,18 +105,21 @@ class Stack:
         _kill(self.service.workers.pop(0))
 
     def kill_api(self) -> None:
-        """Kill the API process. `start_api` starts another."""
+        """Kill the API process. `service.replace_api` starts another."""
         assert self.service.api
         _kill(self.service.api)
-
-    def start_api(self) -> None:
-        """Start an API process in place of the one that was killed."""
-        self.service.url = self.service.start_api()
 
     def rows(self, statement: LiteralString, *parameters: object) -> list[dict[str, Any]]:
         """Ask the database."""
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
             return connection.execute(statement, parameters).fetchall()
+
+    def wait_for(self, statement: LiteralString) -> None:
+        """Return when a statement gives no rows."""
+        deadline = monotonic() + 60
+        while rows := self.rows(statement):
+            assert monotonic() < deadline, rows
+            sleep(0.1)
 
     def audit(self) -> None:
         """Make sure that nothing stays behind: no run that is not over, none that ended twice."""

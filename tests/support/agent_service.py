@@ -1,5 +1,6 @@
 """Stage 4 as it really runs: an API and a worker, each a process, on one PostgreSQL and one Valkey."""
 
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.support.processes import served
+from tests.support.processes import served, serving
 from tests.support.scripted_model import ScriptedModel
 
 PACKAGE = "project4_agent_api"
@@ -31,13 +32,23 @@ class AgentService:
     url: str = ""
     api: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _listening: socket.socket | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def start(self) -> None:
         """Start an API and a worker at once, and return when both answer."""
-        self.url, self.api = self._stack.enter_context(served(PACKAGE, self.environment))
+        self._listening = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.replace_api(until_it_answers=False)
         self.start_worker()
         self._answers(self.url)
+
+    def replace_api(self, *, until_it_answers: bool = True) -> None:
+        """Start an API process in place of one that has ended, on the same socket."""
+        assert self._listening
+        self.api = self._stack.enter_context(serving(PACKAGE, self.environment, self._listening))
+        if until_it_answers:
+            self._answers(self.url)
 
     def start_api(self) -> str:
         """Start an API process more. Returns its URL, when it answers."""

@@ -1,0 +1,253 @@
+"""Processes and servers that are killed, frozen, restarted and cut off: no run is lost, none ends twice, all end."""
+
+import asyncio
+import os
+import resource
+import signal
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx  # by which LangGraph's client asks
+import httpx2
+import psutil
+import pytest
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import APIStatusError
+
+from tests.faults.stack import LEASE_SECONDS, Stack
+from tests.support.until import until
+
+pytestmark = pytest.mark.slow
+
+LONG = os.environ.get("FAULTS") == "long"
+OUTAGE_SECONDS = 20 if LONG else 5
+RUNS = 60 if LONG else 12
+
+
+@dataclass
+class Work:
+    """Runs that take some steps, and what their steps have written down.
+
+    Attributes:
+        runs: The threads, the runs, and the logs of their steps.
+        waiting: Waits for each.
+        following: Reads each one's events.
+    """
+
+    runs: list[tuple[str, str, Path]] = field(default_factory=list)
+    waiting: list[asyncio.Task[Any]] = field(default_factory=list)
+    following: list[asyncio.Task[list[Any]]] = field(default_factory=list)
+
+    @classmethod
+    async def begin(cls, client: LangGraphClient, folder: Path, *, runs: int = RUNS, steps: int = 5) -> "Work":
+        """Begin with it, and return when some of it is done."""
+        work = cls()
+        for number in range(runs):
+            log = folder / f"{number}.log"
+            thread_id = (await client.threads.create())["thread_id"]
+            asked: dict[str, Any] = {"steps": steps, "seconds": 0.3, "log": str(log)}
+            run = await client.runs.create(thread_id, "steps", input=asked, stream_mode="custom", durability="sync")
+            work.runs.append((thread_id, run["run_id"], log))
+        work.waiting = [asyncio.create_task(client.runs.join(thread, run)) for thread, run, _ in work.runs]
+        work.following = [asyncio.create_task(events(client, thread, run)) for thread, run, _ in work.runs]
+        await until(lambda: sum(log.exists() for _, _, log in work.runs) >= min(runs, 8))
+        await asyncio.sleep(0.5)
+        return work
+
+    async def waiters_are_cut_off(self) -> None:
+        """Make sure that whoever waits is told that the connection is gone."""
+        for one in self.waiting:
+            with pytest.raises(httpx.TransportError):
+                await one
+
+    def wait_again(self, client: LangGraphClient) -> None:
+        """Wait for all of it once more."""
+        self.waiting = [asyncio.create_task(client.runs.join(thread, run)) for thread, run, _ in self.runs]
+
+    async def all_succeed(self, stack: Stack, *, steps: int = 5, again: int = 1) -> None:
+        """Make sure that all of it comes to its end, once, and that whoever listens is told.
+
+        Args:
+            stack: Where.
+            steps: Of each.
+            again: How many steps of a run may have been cut short, and taken once more.
+        """
+        for result in await asyncio.gather(*self.waiting):
+            assert result["done"] == list(range(steps))
+        for parts in await asyncio.gather(*self.following):
+            assert len({part.id for part in parts}) == len(parts)
+            assert [part.data["step"] for part in parts if part.event == "custom"][-1] == steps - 1
+        await asyncio.to_thread(self.audit, stack, steps=steps, again=again)
+
+    def audit(self, stack: Stack, *, steps: int = 5, again: int = 1) -> None:
+        """Make sure that all of it is stored as done, with no step left out."""
+        stack.audit()
+        statuses = stack.rows(
+            "SELECT status FROM runs WHERE run_id = ANY(%s::uuid[])", [run_id for _, run_id, _ in self.runs]
+        )
+        assert Counter(row["status"] for row in statuses) == {"success": len(self.runs)}
+        for _, _, log in self.runs:
+            taken = Counter(int(line.split()[0]) for line in log.read_text().splitlines())
+            assert set(taken) == set(range(steps))
+            assert taken.total() <= steps + again
+
+
+async def events(client: LangGraphClient, thread_id: str, run_id: str) -> list[Any]:
+    return [part async for part in client.runs.join_stream(thread_id, run_id)]
+
+
+async def test_a_worker_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+    work = await Work.begin(client, tmp_path)
+
+    stack.kill_worker()
+    await asyncio.to_thread(stack.service.start_worker)
+
+    await work.all_succeed(stack)
+
+
+async def test_an_api_process_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+    work = await Work.begin(client, tmp_path, runs=4, steps=20)
+
+    stack.kill_api()
+    await work.waiters_are_cut_off()
+    await asyncio.to_thread(stack.service.replace_api)
+
+    work.wait_again(client)
+    for one in work.following:  # LangGraph's client has come back by itself
+        assert [part.data["step"] for part in await one if part.event == "custom"] == list(range(20))
+    await work.all_succeed(stack, steps=20, again=0)
+
+
+async def test_both_are_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+    work = await Work.begin(client, tmp_path, runs=8)
+
+    stack.kill_api()
+    stack.kill_worker()
+    await work.waiters_are_cut_off()
+    await asyncio.to_thread(stack.service.replace_api)
+    await asyncio.to_thread(stack.service.start_worker)
+
+    work.wait_again(client)
+    await work.all_succeed(stack)
+
+
+async def test_the_only_worker_is_frozen_for_longer_than_its_lease(
+    stack: Stack, client: LangGraphClient, tmp_path: Path
+) -> None:
+    work = await Work.begin(client, tmp_path, runs=4)
+
+    stack.service.workers[0].send_signal(signal.SIGSTOP)
+    await asyncio.sleep(2 * LEASE_SECONDS)
+    stack.service.workers[0].send_signal(signal.SIGCONT)
+
+    await work.all_succeed(stack)
+
+
+async def test_a_worker_that_comes_back_finds_its_runs_taken(
+    stack: Stack, client: LangGraphClient, tmp_path: Path
+) -> None:
+    work = await Work.begin(client, tmp_path, runs=4, steps=8)
+
+    frozen = stack.service.workers[0]
+    frozen.send_signal(signal.SIGSTOP)
+    await asyncio.to_thread(stack.service.start_worker)
+    await until(lambda: all(log.read_text().count("\n") >= 6 for _, _, log in work.runs))
+    frozen.send_signal(signal.SIGCONT)
+
+    await work.all_succeed(stack, steps=8, again=2)
+    for _, _, log in work.runs:
+        others = [line.split()[1] for line in log.read_text().splitlines()[-2:]]
+        assert str(frozen.pid) not in others
+    stack.service.workers.remove(frozen)
+    frozen.terminate()
+    assert await asyncio.to_thread(frozen.wait, 30) == 0
+
+
+async def test_redis_is_restarted_empty(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+    work = await Work.begin(client, tmp_path)
+
+    await asyncio.to_thread(stack.restart_valkey_empty)
+
+    await work.all_succeed(stack, again=0)
+
+
+async def test_postgresql_is_restarted(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+    work = await Work.begin(client, tmp_path)
+
+    await asyncio.to_thread(stack.restart_postgres)
+
+    await work.all_succeed(stack)
+
+
+@pytest.mark.parametrize(
+    ("database", "redis"),
+    [("refusing", "refusing"), ("stalling", "stalling")] if LONG else [("stalling", "refusing")],
+)
+async def test_both_servers_cannot_be_reached_under_load(
+    stack: Stack, client: LangGraphClient, tmp_path: Path, database: str, redis: str
+) -> None:
+    work = await Work.begin(client, tmp_path)
+    said: dict[str, Any] = {"messages": [{"role": "user", "content": "!"}]}
+    accepted: list[tuple[str, str]] = []
+    refused: Counter[int] = Counter()
+    over = asyncio.Event()
+
+    async def keep_asking() -> None:
+        while not over.is_set():
+            try:
+                thread_id = (await client.threads.create())["thread_id"]
+                run = await client.runs.create(thread_id, "talk", input=said)
+                accepted.append((thread_id, run["run_id"]))
+            except APIStatusError as error:
+                refused[error.status_code] += 1
+            await asyncio.sleep(0.1)
+
+    asking = [asyncio.create_task(keep_asking()) for _ in range(4)]
+    await until(lambda: len(accepted) > 4)
+    with ExitStack() as away:
+        away.enter_context(getattr(stack.database, database)())
+        away.enter_context(getattr(stack.redis, redis)())
+        await asyncio.sleep(OUTAGE_SECONDS)
+    before = len(accepted)
+    await until(lambda: len(accepted) > before + 4, 60)
+    over.set()
+    await asyncio.gather(*asking)
+
+    assert set(refused) == {503}
+    results: list[Any] = await asyncio.gather(*(client.runs.join(thread, run) for thread, run in accepted))
+    assert {result["messages"][-1]["content"] for result in results} == {"1: !"}
+    for thread, run, _ in work.runs:  # whoever waited may have been told 503; the runs are done all the same
+        result: Any = await client.runs.join(thread, run)
+        assert result["done"] == [0, 1, 2, 3, 4]
+    done, _ = await asyncio.wait([*work.waiting, *work.following], timeout=30)
+    assert len(done) == 2 * RUNS
+    await asyncio.to_thread(_settled, stack)
+    work.audit(stack, again=2)
+
+
+def _settled(stack: Stack) -> None:
+    """Wait for runs that were stored although their makers were told 503."""
+    stack.wait_for("SELECT FROM runs WHERE status IN ('pending', 'running')")
+
+
+async def test_the_disk_of_the_uploads_is_full(stack: Stack) -> None:
+    assert stack.service.api
+    api = psutil.Process(stack.service.api.pid)
+    before = api.rlimit(resource.RLIMIT_FSIZE)
+    text = b"A line of a document that is somewhat longer than what is kept in memory.\n" * 40_000
+    headers = stack.service.sign_up()
+    async with httpx2.AsyncClient(base_url=stack.service.url, headers=headers, timeout=60, trust_env=False) as http:
+        api.rlimit(resource.RLIMIT_FSIZE, (2 * 1024 * 1024, before[1]))
+        try:
+            refused = await http.post("/documents", files={"file": ("long.txt", text)})
+        finally:
+            api.rlimit(resource.RLIMIT_FSIZE, before)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:problem:storage-full")
+        assert refused.headers["Retry-After"]
+        assert (await http.get("/documents")).json()["items"] == []
+
+        accepted = await http.post("/documents", files={"file": ("long.txt", text)})
+        assert accepted.status_code == 202
