@@ -25,7 +25,8 @@ _ENCRYPTED = ".enc"
 _CIPHER = ["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "600000"]
 _DUMP = 'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_dump -U app -d app --format=custom --no-owner'
 _READ = "exec pg_restore --file=/dev/null"
-_RESTORE = 'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_restore -U app -d app --no-owner --single-transaction --exit-on-error'
+_WHOLE_OR_NOT = "--no-owner --single-transaction --exit-on-error"
+_RESTORE = f'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_restore -U app -d app {_WHOLE_OR_NOT}'
 _QUERY = 'PGPASSWORD="$POSTGRES_PASSWORD" exec psql -U app -d app -Atc "$1"'
 _TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 _READY_SECONDS = 120
@@ -47,9 +48,12 @@ def backup(stack: Stack) -> Path:
     file = folder / f"{stack.project}-{stamp}.dump{_ENCRYPTED if passphrase else ''}"
     unproven = file.with_name(f"{file.name}.unproven")
     postgres = stack.only("postgres")
+    writing = [_inside(stack, postgres, _DUMP)]
+    if passphrase:
+        writing.append([*_CIPHER, "-pass", f"file:{passphrase}"])
     try:
         with os.fdopen(os.open(unproven, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-            _pipe([_inside(stack, postgres, _DUMP), *([[*_CIPHER, "-pass", f"file:{passphrase}"]] if passphrase else [])], target)
+            _pipe(writing, target)
         with _plain(unproven, passphrase) as source:
             _feed(_inside(stack, postgres, _READ), source)
         checksum = _checksum(unproven)

@@ -146,11 +146,15 @@ class Deployment:
 
 
 def make_candidate(stack: Stack, image: str | None) -> None:
-    """Build the working tree, or fetch an image that was built elsewhere, and call it `candidate`."""
+    """Build the working tree, or take an image that was built elsewhere, and call it `candidate`.
+
+    A name with a registry in it is fetched; any other is an image of this machine.
+    """
     candidate = f"{stack.image}:candidate"
     if image:
-        say(f"fetching {image}")
-        stack.engine("pull", image)
+        if "/" in image:
+            say(f"fetching {image}")
+            stack.engine("pull", image)
         stack.engine("tag", image, candidate)
         return
     say("building")
