@@ -58,7 +58,7 @@ class Deployment:
         self._tag("candidate", "current")
         try:
             say("migrating the database")
-            stack.composed("run", "--rm", "--no-deps", "migrate")
+            stack.composed("run", "-T", "--rm", "--no-deps", "migrate")
             for service in self.fresh:
                 self._replace(service, stack.ids(service, stopped_too=True))
         except DeployError:

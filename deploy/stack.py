@@ -6,6 +6,7 @@ a `docker` command without an engine behind it is common.
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Stack:
             container=shlex.split(commands["CONTAINER"]),
             build=shlex.split(commands["BUILD"]),
             compose=shlex.split(commands["COMPOSE"]),
-            project=setting("COMPOSE_PROJECT_NAME", ROOT.name.lower()),
+            project=setting("COMPOSE_PROJECT_NAME", re.sub("[^a-z0-9_-]", "", ROOT.name.lower())),
             image=setting("IMAGE", "agent-service"),
         )
 

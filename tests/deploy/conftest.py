@@ -60,11 +60,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         service.make("deploy")
         yield service
     finally:
-        if os.environ.get("KEEP") != "true":
-            service.destroy()
-            for tag in ("current", "previous", "candidate", "broken"):
-                subprocess.run([*stack.container, "rmi", "-f", f"{PROJECT}:{tag}"], capture_output=True, check=False)
-            shutil.rmtree(folder, ignore_errors=True)
+        service.destroy()
+        for tag in ("current", "previous", "candidate", "broken"):
+            subprocess.run([*stack.container, "rmi", "-f", f"{PROJECT}:{tag}"], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _secret(folder: Path, name: str, value: str) -> Path:

@@ -1,6 +1,7 @@
 """Stage 4 in containers, end to end. `make test-deploy` runs it; it needs a container engine."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -88,19 +89,27 @@ async def test_a_deployment_fails_no_request_and_no_stream(service: Service) -> 
     await _nothing_was_lost("deployment", load)
 
 
-async def test_a_version_that_never_becomes_ready_is_put_back(service: Service) -> None:
-    stack = service.stack
-    recipe = f'FROM {stack.image}:current\nENTRYPOINT ["sleep", "600"]\n'.encode()
-    stack.run([*stack.container, "build", "-q", "--format", "docker", "-t", f"{stack.image}:broken", "-"], stdin=recipe)
-    before = set(stack.ids("api") + stack.ids("worker"))
+@pytest.mark.parametrize("what", ["api", "worker"])
+async def test_a_version_that_never_becomes_ready_is_put_back(service: Service, what: str) -> None:
+    broken = _version_without(service, what)
+    version = _image_id(service, "current")
+    before = {kind: set(service.stack.ids(kind)) for kind in ("api", "worker")}
     load = await _loaded(service)
 
     async with load.going_on():
-        assert await _make("deploy", f"ARGS=--image {stack.image}:broken --ready-seconds 15") == 2
+        await asyncio.sleep(3)
+        assert await _make("deploy", f"ARGS=--image {broken} --ready-seconds 60") == 2
+        await asyncio.sleep(3)
 
-    assert set(stack.ids("api") + stack.ids("worker")) == before
-    assert _image_id(service, "current") == _image_id(service, "previous")
-    await _nothing_was_lost("deployment of a broken version", load)
+    assert _image_id(service, "current") == version
+    for kind, containers in before.items():
+        assert len(service.stack.ids(kind)) == 2
+        if kind == what:
+            assert set(service.stack.ids(kind)) == containers  # they were never touched
+        for container in service.stack.ids(kind):
+            image = service.stack.engine("inspect", "--type", "container", "--format", "{{.Image}}", container)
+            assert image.removeprefix("sha256:") == version
+    await _nothing_was_lost(f"deployment whose {what} never becomes ready", load)
 
 
 def test_a_backup_brings_everything_back(service: Service) -> None:
@@ -228,4 +237,17 @@ def _counts(service: Service) -> dict[str, str]:
 
 
 def _image_id(service: Service, tag: str) -> str:
-    return service.stack.engine("image", "inspect", "--format", "{{.Id}}", f"{service.stack.image}:{tag}")
+    described = service.stack.engine("image", "inspect", "--format", "{{.Id}}", f"{service.stack.image}:{tag}")
+    return described.removeprefix("sha256:")
+
+
+def _version_without(service: Service, what: str) -> str:
+    """Make an image in which one kind of container sleeps, and everything else is as it was."""
+    stack = service.stack
+    name = f"{stack.image}:broken"
+    case = {"api": '""', "worker": "worker"}[what]
+    script = f'case "$1" in {case}) exec sleep 600;; esac; exec python -m project4_agent_api "$@"'
+    entrypoint = json.dumps(["sh", "-c", script, "service"])
+    recipe = f"FROM {stack.image}:current\nENTRYPOINT {entrypoint}\n".encode()
+    stack.run([*stack.container, "build", "-q", "-t", name, "-"], stdin=recipe)
+    return name
