@@ -68,6 +68,7 @@ COPY project4_agent_api project4_agent_api
 RUN python -m compileall -q project4_agent_api
 
 FROM packages-model AS local-model
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY --from=code-model /app /app
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "shared.dev.model_server"]

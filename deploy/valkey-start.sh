@@ -3,6 +3,7 @@
 # streams can be read on and limits go on counting after a restart.
 set -eu
 umask 077
+rm -f /tmp/valkey.conf
 cat >/tmp/valkey.conf <<CONF
 bind *
 dir /data

@@ -21,7 +21,10 @@ _SETTINGS = {
     "LLM_MODEL": "scripted-model",
     "EMBEDDING_MODEL": "e",
     "SIGN_INS_PER_MINUTE": "300",  # all of them come from one address here
-    "LOG_LEVEL": "INFO",
+    # The machine may be busy with other things; what is measured is what a deployment does.
+    "DB_POOL_TIMEOUT_SECONDS": "15",
+    "DB_CONNECT_TIMEOUT_SECONDS": "15",
+    "DB_STATEMENT_TIMEOUT_SECONDS": "15",
 }
 
 
