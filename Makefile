@@ -89,6 +89,26 @@ check: lint typecheck test ## What CI runs: lint, typecheck, test
 bench: setup ## Measure, and write the figures to bench/README.md (some minutes; not a test)
 	$(BIN)/python -m bench
 
+##@ Deploy (see docs/deploy.md; CONTAINER=, BUILD= and COMPOSE= choose the commands of another engine)
+
+export CONTAINER BUILD COMPOSE
+
+.PHONY: deploy
+deploy: ## Put in the version of this folder, one container at a time; ARGS="--image …" takes another
+	@$(PYTHON) -m deploy.rolling $(ARGS)
+
+.PHONY: backup
+backup: ## Write a backup that was read again
+	@$(PYTHON) -m deploy.backup
+
+.PHONY: restore
+restore: ## Put a backup, FILE=…, into a stack without data
+	@$(PYTHON) -m deploy.backup --restore $(FILE)
+
+.PHONY: test-deploy
+test-deploy: setup ## The whole service in containers, and what deployments and outages do to it (some minutes)
+	$(BIN)/python -m pytest -s tests/deploy $(ARGS)
+
 ##@ Set up
 
 .PHONY: setup

@@ -4,8 +4,8 @@ import sys
 
 from shared.migrate import migrate
 
-if sys.argv[1:] == ["migrate"]:
-    sys.exit(migrate("project2_user_mgmt", "project2"))  # without what follows, which takes seconds to import
+if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
+    sys.exit(migrate("project2_user_mgmt", "project2", sys.argv[2:]))
 
 from project2_user_mgmt.main import create_app
 from project2_user_mgmt.settings import Settings

@@ -7,8 +7,8 @@ import sys
 
 from shared.migrate import migrate
 
-if sys.argv[1:] == ["migrate"]:
-    sys.exit(migrate("project3_rag_docs", "project3"))  # without what follows, which takes seconds to import
+if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
+    sys.exit(migrate("project3_rag_docs", "project3", sys.argv[2:]))
 
 from project3_rag_docs.main import create_app
 from project3_rag_docs.reindex import check_index, reindex

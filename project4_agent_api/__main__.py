@@ -9,8 +9,8 @@ import sys
 
 from shared.migrate import migrate
 
-if sys.argv[1:] == ["migrate"]:
-    sys.exit(migrate("project4_agent_api", "project4"))  # without what follows, which takes seconds to import
+if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
+    sys.exit(migrate("project4_agent_api", "project4", sys.argv[2:]))
 
 from project4_agent_api.accounts import operators as of_accounts
 from project4_agent_api.runs import operators as of_runs

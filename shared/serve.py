@@ -75,6 +75,7 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket) -> Non
         log_config=None,
         access_log=False,  # `RequestContext` writes that line, with the request id
         server_header=False,
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
     _spare_the_collector()

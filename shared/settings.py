@@ -1,9 +1,12 @@
-"""Settings: read once from the environment and `.env`, checked, and frozen.
+"""Settings: read once from the environment, `.env` and files of secrets, checked, and frozen.
 
 Each stage has a `Settings` of its own that inherits from the stage before and adds its new fields only.
 """
 
+import ipaddress
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -33,6 +36,8 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """What every stage can be told. The environment's names are the fields' names in capitals.
 
+    What neither it nor `.env` says is looked for in the folder of secrets, in a file with the field's name.
+
     Raises (through `load_settings`) a `ConfigurationError` of one line that names what is wrong.
     """
 
@@ -45,6 +50,11 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: str = Field(default="INFO", pattern="^(TRACE|DEBUG|INFO|WARNING|ERROR)$")
     root_path: str = Field(default="", description="Path prefix under which a proxy serves the app.")
+    forwarded_allow_ips: CommaSeparated = Field(
+        default=("127.0.0.1",),
+        description="Proxies that are believed when they say whom they speak for (`X-Forwarded-For`): addresses or "
+        "networks, separated by commas.",
+    )
     shutdown_timeout_seconds: int = Field(
         default=10, ge=1, description="How long open requests may go on after a stop signal."
     )
@@ -71,7 +81,7 @@ class Settings(BaseSettings):
         default=2, ge=0, le=10, description="Retries of one model after a refused or failed call."
     )
 
-    @field_validator("cors_origins", "llm_fallback_models", mode="before")
+    @field_validator("cors_origins", "forwarded_allow_ips", "llm_fallback_models", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -83,8 +93,18 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("forwarded_allow_ips", mode="after")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if address != "*":
+                ipaddress.ip_network(address)
+        return value
+
     @model_validator(mode="after")
     def _no_wildcard_in_production(self) -> Self:
+        if self.production and "*" in self.forwarded_allow_ips:
+            raise ValueError("FORWARDED_ALLOW_IPS must name the proxies in production, not *")
         if self.production and self.cors_origins and "*" in self.cors_origins:
             raise ValueError("CORS_ORIGINS must name its origins in production, not *")
         return self
@@ -103,14 +123,20 @@ class Settings(BaseSettings):
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
+def secrets_folder() -> Path | None:
+    """Return where secrets lie as files, if they do: `SECRETS_DIR`, or where containers are given theirs."""
+    folder = Path(os.environ.get("SECRETS_DIR") or "/run/secrets")
+    return folder if folder.is_dir() else None
+
+
 def load_settings(cls: type[SettingsT]) -> SettingsT:
-    """Read a stage's settings from the environment and `.env`.
+    """Read a stage's settings from the environment, `.env` and the folder of secrets.
 
     Raises:
         ConfigurationError: with one line that names every variable that is missing or wrong.
     """
     try:
-        return cls()
+        return cls(_secrets_dir=secrets_folder())
     except ValidationError as error:
         raise ConfigurationError(
             "; ".join(_explain(cls, item["loc"], item["msg"]) for item in error.errors())

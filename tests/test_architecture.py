@@ -1,6 +1,7 @@
 """The directions in which things may depend on each other, and what every stage must keep."""
 
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,11 @@ def test_the_example_names_every_setting() -> None:
         line.lstrip("#").partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line
     }
 
-    assert {name.upper() for name in Settings4.model_fields} | {"LOCAL_LLM_GGUF"} == named
+    settings = {name.upper() for name in Settings4.model_fields} | {"LOCAL_LLM_GGUF", "SECRETS_DIR"}
+    deployed = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    for tool in (ROOT / "deploy").glob("*.py"):
+        deployed |= set(re.findall(r'\bsetting\("([A-Z_]+)"', tool.read_text()))
+    assert settings | deployed | {"COMPOSE_PROFILES"} == named | {"ENV_FILE"}  # which names such a file itself
 
 
 def test_every_operation_of_a_stage_is_in_the_next() -> None:

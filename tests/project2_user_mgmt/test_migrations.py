@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -81,3 +83,19 @@ def test_a_database_that_is_away_is_one_line(
 
     assert migrate(PACKAGE, BRANCH) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_database_that_is_away_is_waited_for(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"later_{uuid.uuid4().hex}"
+    address = server_url.rpartition("/")[0] + f"/{name}"
+    monkeypatch.setenv("DATABASE_URL", address)
+    with psycopg.connect(server_url, autocommit=True) as server, ThreadPoolExecutor(1) as threads:
+        migrating = threads.submit(migrate, PACKAGE, BRANCH, ["--wait", "60"])
+        with pytest.raises(TimeoutError):
+            migrating.result(2)
+
+        server.execute(f'CREATE DATABASE "{name}"')
+
+        assert migrating.result(60) == 0
+        assert "users" in tables(address)
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

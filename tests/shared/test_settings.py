@@ -1,5 +1,7 @@
 """Settings: read, checked, frozen; what is wrong is one line."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -92,3 +94,42 @@ def test_they_cannot_be_changed() -> None:
 
     with pytest.raises(ValidationError, match="frozen"):
         settings.__setattr__("port", 1)  # written out: the type checker refuses the assignment
+
+
+def test_what_is_not_in_the_environment_is_looked_for_among_the_secrets(
+    env: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "openai_api_key").write_text("sk-from-a-file\n")
+    (tmp_path / "llm_model").write_text("from-a-file")
+    env.setenv("SECRETS_DIR", str(tmp_path))
+    env.setenv("OPENAI_API_KEY", "")
+
+    settings = load_settings(Settings)
+
+    assert settings.openai_api_key.get_secret_value() == "sk-from-a-file"
+    assert settings.llm_model == "m"  # what the environment says wins
+    assert "sk-from-a-file" in settings.secrets()
+
+
+def test_no_folder_of_secrets_is_nothing_wrong(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    env.setenv("SECRETS_DIR", str(tmp_path / "nothing"))
+
+    assert load_settings(Settings).openai_api_key.get_secret_value() == ""
+
+
+def test_proxies_are_addresses_or_networks(env: pytest.MonkeyPatch) -> None:
+    env.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1, 172.30.251.0/24")
+
+    assert load_settings(Settings).forwarded_allow_ips == ("127.0.0.1", "172.30.251.0/24")
+
+    env.setenv("FORWARDED_ALLOW_IPS", "proxy.example.com")
+    with pytest.raises(ConfigurationError, match=r"^FORWARDED_ALLOW_IPS: 'proxy.example.com' does not appear to be"):
+        load_settings(Settings)
+
+
+def test_production_believes_no_proxy_that_it_does_not_know(env: pytest.MonkeyPatch) -> None:
+    env.setenv("APP_ENV", "production")
+    env.setenv("FORWARDED_ALLOW_IPS", "*")
+
+    with pytest.raises(ConfigurationError, match="FORWARDED_ALLOW_IPS must name the proxies in production"):
+        load_settings(Settings)

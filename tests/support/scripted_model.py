@@ -63,7 +63,7 @@ Behaviour = Callable[[Connection], Coroutine[Any, Any, None]]
 class ScriptedModel:
     """The server. `says`, `fails`, … set how it answers from then on; `then` sets different answers in turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[Seen] = []
         self.embedded: list[Seen] = []  # those for embeddings, which are counted apart
         self.busiest = 0  # the most requests that were being answered at one time
@@ -74,7 +74,7 @@ class ScriptedModel:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self._server = self._call(asyncio.start_server(self._serve, host, port))
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 

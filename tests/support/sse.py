@@ -11,6 +11,8 @@ async def events_of(response: httpx2.Response) -> AsyncIterator[tuple[str, Any]]
     """Give each event's name and its data, as they arrive."""
     lines: list[str] = []
     async for line in response.aiter_lines():
+        if line.startswith(":"):
+            continue  # a sign of life
         if line:
             lines.append(line)
         elif lines:

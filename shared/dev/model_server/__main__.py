@@ -15,12 +15,15 @@ from shared.serve import listen
 
 parser = argparse.ArgumentParser(prog="python -m shared.dev.model_server", description=__doc__)
 parser.add_argument("--fd", type=int, help="number of an open listening socket")
+parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
 parser.add_argument("--port", type=int, default=8010)
 parser.add_argument("--cache", type=Path, default=Path(".data/models"), help="folder for repacked weights")
 arguments = parser.parse_args()
 try:
     app = create_app(*weights(os.environ.get("LOCAL_LLM_GGUF")), arguments.cache)
-    listening = socket.socket(fileno=arguments.fd) if arguments.fd is not None else listen("127.0.0.1", arguments.port)
+    listening = (
+        socket.socket(fileno=arguments.fd) if arguments.fd is not None else listen(arguments.host, arguments.port)
+    )
 except ConfigurationError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

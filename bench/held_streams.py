@@ -1,0 +1,94 @@
+"""What open streams cost a deployed service: `python -m bench.held_streams URL --api PID … --worker PID …`.
+
+Each stream is a run of the agent whose model says a word at a pace (`N words, G ms apart`, which the stack of
+`make test-deploy` understands). Measured are the processor time that the named processes take while all of them are
+open, and the memory that they have come to hold, both shared out over the streams. Prints; writes nothing.
+"""
+
+import argparse
+import asyncio
+import os
+import uuid
+from pathlib import Path
+from time import monotonic
+
+import httpx2
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PASSWORD = "correct horse battery staple"  # noqa: S105  of an account that is made here
+
+
+async def main() -> None:
+    """Open the streams, look for a while, and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.held_streams", description=__doc__.splitlines()[0])
+    parser.add_argument("url")
+    parser.add_argument("--api", type=int, nargs="+", required=True, help="process ids")
+    parser.add_argument("--worker", type=int, nargs="+", required=True, help="process ids")
+    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--gap-ms", type=int, default=1000, help="from one word to the next")
+    parser.add_argument("--seconds", type=float, default=20, help="how long to look")
+    arguments = parser.parse_args()
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(base_url=arguments.url, timeout=120, trust_env=False, limits=limits) as http:
+        http.headers["Authorization"] = f"Bearer {await _token(http)}"
+        kinds = {"API": arguments.api, "worker": arguments.worker}
+        empty = {kind: sum(map(_memory, pids)) for kind, pids in kinds.items()}
+        words = int((arguments.seconds + 60) * 1000 / arguments.gap_ms)
+        heard = [0] * arguments.streams
+        streams = [
+            asyncio.create_task(_stream(http, f"{words} words, {arguments.gap_ms} ms apart", heard, number))
+            for number in range(arguments.streams)
+        ]
+        while not all(heard):  # noqa: ASYNC110  no one event says so
+            await asyncio.sleep(0.5)
+        before, spoken, started = {kind: _spent(pids) for kind, pids in kinds.items()}, sum(heard), monotonic()
+        await asyncio.sleep(arguments.seconds)
+        seconds, events = monotonic() - started, sum(heard) - spoken
+        print(f"{arguments.streams} streams, {events / seconds:.0f} events a second for {seconds:.0f} s")
+        for kind, pids in kinds.items():
+            busy = _spent(pids) - before[kind]
+            held = (sum(map(_memory, pids)) - empty[kind]) / arguments.streams
+            print(
+                f"{kind} × {len(pids)}: {busy / seconds:.2f} processors, {busy / events * 1e3:.2f} ms an event, "
+                f"{held / 1024:.0f} KiB a stream, {empty[kind] / len(pids) / 2**20:.0f} MiB each before"
+            )
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+
+
+async def _token(http: httpx2.AsyncClient) -> str:
+    email = f"{uuid.uuid4()}@example.com"
+    account = {"email": email, "name": "Bench", "password": _PASSWORD}
+    (await http.post("/auth/register", json=account)).raise_for_status()
+    answer = await http.post("/auth/token", data={"username": email, "password": _PASSWORD})
+    return str(answer.raise_for_status().json()["access_token"])
+
+
+async def _stream(http: httpx2.AsyncClient, question: str, heard: list[int], number: int) -> None:
+    thread = (await http.post("/threads", json={})).raise_for_status().json()["thread_id"]
+    asked = {
+        "assistant_id": "agent",
+        "input": {"messages": [{"role": "user", "content": question}]},
+        "stream_mode": "messages-tuple",
+        "on_disconnect": "cancel",
+    }
+    async with http.stream("POST", f"/threads/{thread}/runs/stream", json=asked) as answer:
+        answer.raise_for_status()
+        async for line in answer.aiter_lines():
+            heard[number] += line.startswith("event: messages")
+
+
+def _spent(pids: list[int]) -> float:
+    """Return the processor time of processes until now, in seconds."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(of_one[11]) + int(of_one[12]) for of_one in fields) / _TICKS
+
+
+def _memory(pid: int) -> int:
+    """Return the memory that a process holds, in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

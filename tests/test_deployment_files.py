@@ -1,0 +1,129 @@
+"""The files that a deployment is made of, read without an engine: what they may say, and that they fit together."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
+KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yml"))
+MANIFESTS = [
+    manifest
+    for file in KUBERNETES
+    if file.name != "kustomization.yml"
+    for manifest in yaml.safe_load_all(file.read_text())
+]
+PODS = [manifest["spec"]["template"]["spec"] for manifest in MANIFESTS if manifest["kind"] in {"Deployment", "Job"}]
+DEPLOYMENTS = [manifest["spec"]["template"]["spec"] for manifest in MANIFESTS if manifest["kind"] == "Deployment"]
+
+
+def test_no_secret_has_a_default() -> None:
+    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "JWT_SECRET"):
+        for used in re.findall(rf"\$\{{{name}([^}}]*)}}", COMPOSE):
+            assert used.startswith((":?", "?")), name
+
+
+def test_only_the_proxy_is_published_by_default_and_everything_on_loopback() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+    assert {name for name in published if "profiles" not in SERVICES[name]} == {"proxy"}
+    for ports in published.values():
+        for port in ports:
+            assert port.startswith(("127.0.0.1:", "${PUBLISH:-127.0.0.1:")), port
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_can_do_no_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+
+    assert "privileged" not in service
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert set(service.get("cap_add", [])) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+    assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
+    assert service["restart"] in {"unless-stopped", "on-failure"}
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if not name.startswith("stage") and name != "migrate"])
+def test_a_container_has_limits(name: str) -> None:
+    limits = SERVICES[name]["deploy"]["resources"]["limits"]
+
+    assert {"memory", "pids"} <= limits.keys()
+
+
+def test_images_name_a_version() -> None:
+    for name, service in SERVICES.items():
+        tag = service["image"].rpartition(":")[2]
+        assert tag != "latest", name
+        assert (tag == "current") == ("build" in service), name
+
+
+def test_what_compose_mounts_is_there() -> None:
+    monitoring = ("./deploy/monitoring/alerts.yml", "./deploy/monitoring/grafana")
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            if source.startswith("./") and source not in monitoring:
+                assert (ROOT / source).exists(), source
+
+
+def test_the_image_needs_no_root_and_no_compiler() -> None:
+    recipe = (ROOT / "Dockerfile").read_text()
+    targets = recipe.split("\nFROM ")[1:]
+    served = [target for target in targets if "ENTRYPOINT" in target]
+
+    assert len(served) == 5
+    assert all("\nUSER 10001:10001\n" in target for target in served)
+    assert "PIP_REQUIRE_HASHES=1" in recipe
+    assert "PIP_NO_DEPS=1" in recipe
+    assert "PIP_ONLY_BINARY=:all:" in recipe
+    assert [target for target in targets if "apt-get" in target] == [served[0]]  # the model server's
+
+
+def test_the_dashboards_and_the_monitoring_read_as_yaml() -> None:
+    for file in (ROOT / "deploy" / "monitoring").rglob("*.yml"):
+        assert yaml.safe_load(file.read_text()), file
+
+
+@pytest.mark.parametrize(
+    "manifest", MANIFESTS, ids=lambda manifest: f"{manifest['kind']}-{manifest['metadata']['name']}"
+)
+def test_a_manifest_fits_the_published_schema(manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+
+def test_kustomize_names_every_manifest() -> None:
+    kustomization = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "kustomization.yml").read_text())
+
+    assert {file.name for file in KUBERNETES} - {"kustomization.yml"} == set(kustomization["resources"])
+
+
+@pytest.mark.parametrize("pod", PODS, ids=lambda pod: pod["containers"][0]["name"])
+def test_a_pod_is_as_guarded_as_a_container_of_compose(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "memory" in container["resources"]["limits"]
+    assert "env" not in container  # secrets are files, and come from the secret by reference
+
+
+@pytest.mark.parametrize("pod", DEPLOYMENTS, ids=lambda pod: pod["containers"][0]["name"])
+def test_a_pod_is_given_the_time_that_it_takes_to_finish(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    config = next(manifest for manifest in MANIFESTS if manifest["kind"] == "ConfigMap")["data"]
+
+    assert pod["terminationGracePeriodSeconds"] > int(config["SHUTDOWN_TIMEOUT_SECONDS"]) + 10  # preStop's
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    assert container["lifecycle"]["preStop"]
