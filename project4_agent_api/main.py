@@ -23,6 +23,7 @@ from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.caches import caches
 from project4_agent_api.history import redis_history
+from project4_agent_api.idempotency import describe, idempotency
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
 from project4_agent_api.rate_limits import rate_limits
@@ -77,6 +78,7 @@ RESOURCES = [
     caches,
     accounts,
     admission,
+    idempotency,
     resources.graphs,
     resources.channels,
     resources.webhooks,
@@ -106,4 +108,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         resources=RESOURCES,
         panels=[ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_BYTES},
+        describe=describe,
     )

@@ -7,6 +7,7 @@
     threads ── runs                    a conversation, and each execution of a graph on it
     webhooks                           whom to tell that a run is over
     crons                              runs to come, again and again
+    idempotency_keys                   what a request with such a key was answered
     document_versions                  which of an owner's documents (stage 3) can be found: for `caches.py`
 
 LangGraph's own tables stand beside these: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state of a
@@ -183,6 +184,24 @@ class DocumentVersion(SQLModel, table=True):
 
     owner_id: UUID = Field(primary_key=True)
     version: UUID
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A request that is served once, and what it was answered. See `idempotency.py`."""
+
+    __tablename__: ClassVar[str] = "idempotency_keys"
+
+    id: str = Field(primary_key=True, sa_type=String(64))  # a hash of the owner, the operation and the key
+    owner_id: UUID = Field(index=True)
+    fingerprint: str | None = Field(default=None, sa_type=String(64))  # of the body
+    claim: UUID
+    lease_until: datetime = _moment()
+    made_id: UUID  # the id of the run that it makes, if it makes one
+    made: bool = False
+    status: int | None = Field(default=None, sa_type=SmallInteger)
+    headers: Json | None = Field(default=None, sa_column=Column("headers", JSONB))
+    body: bytes | None = None  # none of a stream
+    created_at: datetime = _moment(default_factory=now, index=True)
 
 
 class RunStatus(StrEnum):

@@ -92,7 +92,9 @@ class Settings(Stage3Settings):
     rate_limit_per_minute: int = Field(
         default=100, ge=1, description="Requests of one user; of one address, where there is no user."
     )
-
+    idempotency_hours: int = Field(
+        default=24, ge=1, description="How long the answer to a request with an `Idempotency-Key` is kept, at least."
+    )
     cache_enabled: bool = Field(
         default=True, description="Whether embeddings, searches and answers are remembered in Redis."
     )

@@ -31,6 +31,7 @@ _LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 _READABLE_HEADERS = (
     "Content-Location",
     "ETag",
+    "Idempotency-Replayed",
     "Link",
     "Location",
     "RateLimit-Limit",
@@ -53,6 +54,7 @@ def build_app(
     resources: Sequence[Resource],
     panels: Sequence[Panel],
     body_limits: Mapping[str, int] = MappingProxyType({}),
+    describe: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> FastAPI:
     """Make a stage's application.
 
@@ -64,6 +66,7 @@ def build_app(
         resources: Opened in this order before the first request, closed in the reverse order after the last.
         panels: Of the page at `/`, one for each thing that a stage adds.
         body_limits: The largest body in bytes of each path that takes files; for all others it is `MAX_BODY_KB`.
+        describe: Adds to the OpenAPI document what no route knows of itself.
     """
 
     @asynccontextmanager
@@ -74,6 +77,7 @@ def build_app(
             yield
 
     app = Service(
+        describe,
         title=title,
         description=description,
         version="0.1.0",
@@ -112,7 +116,16 @@ def _cors(settings: Settings) -> Middleware:
 
 
 class Service(FastAPI):
-    """FastAPI whose OpenAPI document shows errors as they are sent: `application/problem+json`."""
+    """FastAPI whose OpenAPI document shows errors as they are sent: `application/problem+json`.
+
+    Args:
+        describe: Adds to the document what no route knows of itself.
+        options: FastAPI's own.
+    """
+
+    def __init__(self, describe: Callable[[dict[str, Any]], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._describe = describe
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, made at the first call."""
@@ -123,6 +136,7 @@ class Service(FastAPI):
                 schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema
+            self._describe(document)
             for path in document["paths"].values():
                 for operation in path.values():
                     _describe_errors(operation)
@@ -138,7 +152,13 @@ def _describe_errors(operation: dict[str, Any]) -> None:
         kinds += [UnreadableBody, RequestBodyTooLarge]
     if "requestBody" in operation or "parameters" in operation:
         kinds += [InvalidRequest]
+    add_errors(operation, *kinds)
+
+
+def add_errors(operation: dict[str, Any], *kinds: type[ServiceError]) -> None:
+    """Add errors to an operation of an OpenAPI document, beside those that it has described of itself."""
     responses = operation["responses"]
+    kinds = tuple(kind for kind in kinds if kind.__name__ not in _examples(responses, kind.status))
     for number, ours in documented(*kinds).items():
         status = str(number)
         own = responses.get(status, {}).get("content", {}).get(PROBLEM_JSON)
@@ -147,3 +167,10 @@ def _describe_errors(operation: dict[str, Any]) -> None:
             ours["content"][PROBLEM_JSON]["examples"] |= own["examples"]
         responses[status] = ours
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _examples(responses: Mapping[str, Any], status: int) -> Mapping[str, Any]:
+    examples: Mapping[str, Any] = (
+        responses.get(str(status), {}).get("content", {}).get(PROBLEM_JSON, {}).get("examples", {})
+    )
+    return examples

@@ -12,6 +12,7 @@
     ├── ModelTimeout           504  the model endpoint does not answer in time
     ├── NotFound               404  there is no such thing
     ├── Conflict               409  it would contradict what is there
+    ├── IdempotencyKeyReused   422  the key of another request
     ├── PreconditionFailed     412  it was changed since the client read it
     ├── TooManyRequests        429  too often; later it will do
     ├── NotSupported           501  a part of a wider interface that is not built here
@@ -274,6 +275,15 @@ class NotFound(ServiceError):
     type = "urn:problem:not-found"
     title = "Not found"
     usual_detail = "There is no user with this id."
+
+
+class IdempotencyKeyReused(ServiceError):
+    """An `Idempotency-Key` that came with another request before."""
+
+    status = 422
+    type = "urn:problem:idempotency-key-reused"
+    title = "The idempotency key was used for another request"
+    usual_detail = "This Idempotency-Key came with another request before."
 
 
 class Conflict(ServiceError):

@@ -1,5 +1,6 @@
 """The directions in which things may depend on each other, and what every stage must keep."""
 
+import copy
 import itertools
 import re
 import subprocess
@@ -15,8 +16,10 @@ from project2_user_mgmt.main import create_app as create_app2
 from project2_user_mgmt.settings import Settings as Settings2
 from project3_rag_docs.main import create_app as create_app3
 from project3_rag_docs.settings import Settings as Settings3
+from project4_agent_api.idempotency import KEY
 from project4_agent_api.main import create_app as create_app4
 from project4_agent_api.settings import Settings as Settings4
+from shared.errors import PROBLEM_JSON, IdempotencyKeyReused
 
 ROOT = Path(__file__).parents[1]
 
@@ -131,7 +134,22 @@ def test_every_operation_of_a_stage_is_in_the_next() -> None:
 
 
 def without_lock(operation: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
-    """Take away what a lock adds, where the earlier stage has not said it for a reason of its own."""
-    added = {"401", "403", "503"} - set(earlier["responses"])  # 503: the lock asks the database
+    """Take away what stage 4 adds to every operation, where the earlier stage has not said it for its own reasons."""
+    # The lock asks the database (503) and counts (429); what is asked for again with a key may still be served (409).
+    added = {"401", "403", "409", "429", "503"} - set(earlier["responses"])
     responses = {status: response for status, response in operation["responses"].items() if status not in added}
-    return {key: value for key, value in operation.items() if key != "security"} | {"responses": responses}
+    rest = {key: value for key, value in operation.items() if key != "security"} | {"responses": responses}
+    if takes_key(operation):
+        parameters = [one for one in operation["parameters"] if one["name"] != KEY]
+        rest = {key: value for key, value in rest.items() if key != "parameters"}
+        rest |= {"parameters": parameters} if parameters else {}
+        reused = copy.deepcopy(responses["422"])
+        del reused["content"][PROBLEM_JSON]["examples"][IdempotencyKeyReused.__name__]
+        for title in (f"; or: {IdempotencyKeyReused.title}", f"{IdempotencyKeyReused.title}; or: "):
+            reused["description"] = reused["description"].replace(title, "")
+        responses["422"] = reused
+    return rest
+
+
+def takes_key(operation: dict[str, Any]) -> bool:
+    return KEY in {parameter["name"] for parameter in operation.get("parameters", [])}

@@ -17,7 +17,7 @@ from sqlmodel import col
 
 from project3_rag_docs import documents
 from project4_agent_api.history import RedisHistory
-from project4_agent_api.models import Assistant, Cron, DocumentVersion
+from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey
 from project4_agent_api.postgres import Pool, connected
 from project4_agent_api.runs import queue
 from shared.database import Sessions, transaction
@@ -55,6 +55,7 @@ class Belongings:
             await session.execute(delete(Assistant).where(col(Assistant.owner_id) == owner_id))
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
             await session.execute(delete(DocumentVersion).where(col(DocumentVersion.owner_id) == owner_id))
+            await session.execute(delete(IdempotencyKey).where(col(IdempotencyKey.owner_id) == owner_id))
         await self.history.forget(owner_id)
 
     async def _remove_some_documents(self, owner_id: UUID) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, params
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
@@ -12,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from project4_agent_api.accounts.admission import Admission
 from project4_agent_api.accounts.authentication import LOCAL_USER, Principal
 from project4_agent_api.accounts.known import KnownAccounts
+from project4_agent_api.idempotency import Idempotency
 from project4_agent_api.models import AccountRole
 from project4_agent_api.rate_limits import Counted
 from shared.errors import (
@@ -133,6 +135,9 @@ class Locked(APIRouter):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request. FastAPI reads its body before it asks any dependency; a stranger's is not even read."""
         request = Request(scope)
+        if hasattr(request.state, "principal"):  # it was let in, and asks for the answer of another operation
+            await super().handle(scope, receive, send)
+            return
         admission = _admission(request)
         try:
             principal, counted = await admission.admit(await _token(request), await _api_key(request))
@@ -146,9 +151,10 @@ class Locked(APIRouter):
         try:
             if self._for_administrators:
                 await administrator(principal)
-        except Forbidden as error:
+            once: Idempotency = request.app.state.idempotency
+            await once.serve(super().handle, principal.account_id, scope, receive, _with_headers(send, counted))
+        except (ServiceError, RequestValidationError) as error:
             raise _told(error, counted) from error
-        await super().handle(scope, receive, _with_headers(send, counted))
 
 
 def _admission(request: Request) -> Admission:
@@ -160,9 +166,9 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _told(error: ServiceError, counted: Counted) -> ServiceError:
+def _told(error: Exception, counted: Counted) -> Exception:
     """Let an error that is raised before there is an answer say what the limit is."""
-    error.headers = counted.headers() | dict(error.headers or {})
+    vars(error)["headers"] = counted.headers() | dict(getattr(error, "headers", None) or {})
     return error
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from project4_agent_api.idempotency import claim_of
 from project4_agent_api.live import event_stream, waited_for
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.events import START, EventId, Listener
@@ -51,12 +52,12 @@ RunId = Annotated[UUID, Path(description="The run's id.")]
 
 async def on_thread(thread_id: ThreadId, body: RunCreate, request: Request, owner_id: CurrentOwner) -> Asked:
     """Take a run that is asked for on a thread."""
-    return ask_for(body, owner_id, thread_id, request.scope.get("request_id"))
+    return ask_for(body, owner_id, thread_id, request.scope.get("request_id"), claim_of(request))
 
 
 async def stateless(body: StatelessRunCreate, request: Request, owner_id: CurrentOwner) -> Asked:
     """Take a run that is asked for on a thread of its own."""
-    return ask_for(body, owner_id, None, request.scope.get("request_id"))
+    return ask_for(body, owner_id, None, request.scope.get("request_id"), claim_of(request))
 
 
 OnThread = Annotated[Asked, Depends(on_thread)]

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants import Assistants
+from project4_agent_api.idempotency import Claim
 from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
@@ -38,6 +39,7 @@ class Asked:
     run_id: UUID
     thread_id: UUID
     request_id: str | None
+    claim: Claim | None = None
 
     @property
     def stateless(self) -> bool:
@@ -45,9 +47,11 @@ class Asked:
         return isinstance(self.body, StatelessRunCreate)
 
 
-def ask_for(body: RunCreate, owner_id: UUID, thread_id: UUID | None, request_id: str | None) -> Asked:
-    """Choose the ids of a run that is asked for."""
-    return Asked(body, owner_id, uuid7(), thread_id or uuid7(), request_id)
+def ask_for(
+    body: RunCreate, owner_id: UUID, thread_id: UUID | None, request_id: str | None, claim: Claim | None = None
+) -> Asked:
+    """Choose the ids of a run that is asked for; its own is the one that was chosen for its `Idempotency-Key`."""
+    return Asked(body, owner_id, claim.made_id if claim else uuid7(), thread_id or uuid7(), request_id, claim)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,11 @@ class Runs:
             TooManyRequests: if too many of the owner's runs wait.
         """
         new = await self.new_run(connection, asked)
-        return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
+        if asked.claim is None:
+            return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
+        async with connection.transaction():
+            await asked.claim.made(connection)
+            return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
 
     async def create_all(self, wanted: Sequence[Asked]) -> list[Row]:
         """Store some runs, all or none, and wake workers.

@@ -34,6 +34,7 @@ def upgrade() -> None:
     """Bring the database forward."""
     _make_accounts()
     _make_document_versions()
+    _make_idempotency_keys()
     _make_assistants()
     _make_threads_and_runs()
     _make_webhooks()
@@ -118,6 +119,26 @@ def _make_document_versions() -> None:
     )
     for statement in _VERSIONS:
         op.execute(statement)
+
+
+def _make_idempotency_keys() -> None:
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", sa.String(64), nullable=False),
+        _id("owner_id"),
+        sa.Column("fingerprint", sa.String(64)),
+        _id("claim"),
+        _moment("lease_until"),
+        _id("made_id"),
+        sa.Column("made", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.SmallInteger()),
+        sa.Column("headers", JSONB()),
+        sa.Column("body", sa.LargeBinary()),
+        _moment("created_at"),
+        sa.PrimaryKeyConstraint("id", name="pk_idempotency_keys"),
+    )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
+    op.create_index("ix_idempotency_keys_owner_id", "idempotency_keys", ["owner_id"])
 
 
 def _described() -> list[sa.Column[object]]:
@@ -319,6 +340,7 @@ def downgrade() -> None:
         "threads",
         "assistant_versions",
         "assistants",
+        "idempotency_keys",
         "document_versions",
         "api_keys",
         "sign_ins",

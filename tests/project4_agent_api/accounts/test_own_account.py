@@ -179,9 +179,9 @@ def kept(database_url: str, owner_id: UUID) -> dict[str, int]:
     return {name: row[0] if row else -1 for name, row in counts.items()}
 
 
-def history_of(database_url: str, owner_id: UUID) -> str:
-    """The name of a user's history in Redis: a service's names begin with that of its database."""
-    return f"{make_url(database_url).database}:history:{owner_id}"
+def history(database_url: str, account_id: object) -> str:
+    """The name of an account's history in Redis, where no prefix is set."""
+    return f"{make_url(database_url).database}:history:{account_id}"
 
 
 @pytest.mark.parametrize("by", ["the user", "an administrator"])
@@ -199,7 +199,7 @@ async def test_all_that_belongs_to_an_account_goes_with_it(
         assert (await client4.post("/auth/api-keys", json={"name": "job"}, headers=headers[-1])).status_code == 201
         operate("set-role", email, "user")
         with Redis.from_url(redis_url) as redis:
-            redis.lpush(history_of(database_url, ids[-1]), "{}")
+            redis.lpush(history(database_url, account["id"]), "{}")
     before = kept(database_url, ids[1])
     assert min(before.values()) == 1
 
@@ -216,7 +216,7 @@ async def test_all_that_belongs_to_an_account_goes_with_it(
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (1,)
     with Redis.from_url(redis_url) as redis:
-        assert [redis.exists(history_of(database_url, owner_id)) for owner_id in ids] == [0, 1]
+        assert [redis.exists(history(database_url, owner_id)) for owner_id in ids] == [0, 1]
     assert [await gets_in(client4, one) for one in headers] == [401, 200]
     assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
     await register(client4, "ada@example.com")
