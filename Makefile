@@ -89,6 +89,22 @@ check: lint typecheck test ## What CI runs: lint, typecheck, test
 bench: setup ## Measure, and write the figures to bench/README.md (some minutes; not a test)
 	$(BIN)/python -m bench
 
+##@ Learn
+
+.PHONY: diff-1-2 diff-2-3 diff-3-4
+diff-1-2: setup ## What stage 2 adds to stage 1
+	@$(BIN)/python -m learn diff 1 2
+
+diff-2-3: setup ## What stage 3 adds to stage 2
+	@$(BIN)/python -m learn diff 2 3
+
+diff-3-4: setup ## What stage 4 adds to stage 3
+	@$(BIN)/python -m learn diff 3 4
+
+.PHONY: diffs
+diffs: setup ## Write the same as pages into docs/differences/
+	@$(BIN)/python -m learn diffs
+
 ##@ Set up
 
 .PHONY: setup

@@ -1,0 +1,62 @@
+"""`python -m learn COMMAND`: the tools of the course. `make` names the same commands."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+
+from learn import pages
+from learn.differences import difference
+from learn.facts import read_facts
+from learn.stages import STAGES, CannotDo, say
+from learn.terminal import Painter, details, summary
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    earlier, later = asyncio.run(read_facts([arguments.earlier, arguments.later]))
+    found = difference(earlier, later)
+    painter = Painter()
+    for line in [*summary(found, painter), "", *details(found, painter)]:
+        say(line)
+    return 0
+
+
+def _diffs(_arguments: argparse.Namespace) -> int:
+    for path in pages.write(asyncio.run(read_facts(list(STAGES)))):
+        say(str(path))
+    return 0
+
+
+def main() -> int:
+    """Run a command.
+
+    Returns:
+        An exit status: 0, 1 where something is not as it should be, 2 after one line that says why it cannot be done.
+    """
+    parser = argparse.ArgumentParser(prog="python -m learn", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:  # noqa: A002  argparse's own name
+        added = commands.add_parser(name, help=help)
+        added.set_defaults(run=run)
+        return added
+
+    diff = command("diff", _diff, "what a stage adds to the one before")
+    diff.add_argument("earlier", type=int, choices=list(STAGES))
+    diff.add_argument("later", type=int, choices=list(STAGES))
+    command("diffs", _diffs, "write the same as pages into docs/differences/")
+
+    arguments = parser.parse_args()
+    try:
+        status: int = arguments.run(arguments)
+    except CannotDo as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except BrokenPipeError:  # `… | head`
+        sys.stderr.close()
+        return 0
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
