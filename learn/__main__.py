@@ -5,9 +5,10 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-from learn import pages
+from learn import pages, practice_report
 from learn.differences import difference
 from learn.facts import read_facts
+from learn.language import of_terminal
 from learn.stages import STAGES, CannotDo, say
 from learn.terminal import Painter, details, summary
 
@@ -45,6 +46,15 @@ def main() -> int:
     diff.add_argument("earlier", type=int, choices=list(STAGES))
     diff.add_argument("later", type=int, choices=list(STAGES))
     command("diffs", _diffs, "write the same as pages into docs/differences/")
+
+    lay_out = command("practice", lambda given: practice_report.lay_out(given.stage, given.language), "blank functions")
+    lay_out.add_argument("stage", type=int, choices=list(STAGES))
+    check = command("practice-check", lambda given: practice_report.check(given.stage, given.language), "judge them")
+    check.add_argument("--stage", type=int, choices=list(STAGES), help="only this one's working copy")
+    show = command("practice-show", lambda given: practice_report.show(given.name), "one's solution, as a difference")
+    show.add_argument("name")
+    for spoken in (lay_out, check):
+        spoken.add_argument("--language", choices=["en", "zh"], default=of_terminal())
 
     arguments = parser.parse_args()
     try:

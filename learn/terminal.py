@@ -110,9 +110,7 @@ def details(found: Difference, painter: Painter) -> Iterator[str]:
     yield painter.heading("Files that both stages have")
     for path in found.changed_files:
         yield ""
-        for line in unified(found, path):
-            code = {"+": _GREEN, "-": _RED, "@": _CYAN}.get(line[:1])
-            yield painter.paint(line, _BOLD if line.startswith(("+++", "---")) else code) if code else line
+        yield from (coloured(line, painter) for line in unified(found, path))
 
 
 def unified(found: Difference, path: str) -> Iterator[str]:
@@ -124,6 +122,12 @@ def unified(found: Difference, path: str) -> Iterator[str]:
         f"{found.later.stage.package}/{path}",
         lineterm="",
     )
+
+
+def coloured(line: str, painter: Painter) -> str:
+    """Return a line of a unified difference in its colour."""
+    code = _BOLD if line.startswith(("+++", "---")) else {"+": _GREEN, "-": _RED, "@": _CYAN}.get(line[:1])
+    return painter.paint(line, code) if code else line
 
 
 def _assignment(name: str, default: str | None) -> str:
