@@ -105,6 +105,10 @@ diff-3-4: setup ## What stage 4 adds to stage 3
 diffs: setup ## Write the same as pages into docs/differences/
 	@$(BIN)/python -m learn diffs
 
+.PHONY: checklist
+checklist: setup ## Run what shows each item of the plan's check list; `STAGE=3` for one stage of the plan
+	@$(BIN)/python -m learn checklist $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+
 .PHONY: practice-1 practice-2 practice-3 practice-4
 practice-1: setup ## Practise stage 1: a copy under workbench/ in which some functions are blank
 	@$(BIN)/python -m learn practice 1

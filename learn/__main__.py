@@ -5,7 +5,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-from learn import pages, practice_report
+from learn import checklist, pages, practice_report
 from learn.differences import difference
 from learn.facts import read_facts
 from learn.language import of_terminal
@@ -53,7 +53,9 @@ def main() -> int:
     check.add_argument("--stage", type=int, choices=list(STAGES), help="only this one's working copy")
     show = command("practice-show", lambda given: practice_report.show(given.name), "one's solution, as a difference")
     show.add_argument("name")
-    for spoken in (lay_out, check):
+    items = command("checklist", lambda given: checklist.report(given.stage, given.language), "run the check list")
+    items.add_argument("--stage", type=int, help="only this stage of the plan, 1 to 6")
+    for spoken in (lay_out, check, items):
         spoken.add_argument("--language", choices=["en", "zh"], default=of_terminal())
 
     arguments = parser.parse_args()
