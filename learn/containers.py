@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-_STORES = ("postgres", "valkey")  # how the stores' images are called, whoever made them
+_STORES = {"PostgreSQL": re.compile("postgres|pgvector"), "Redis": re.compile("redis|valkey")}  # by their images
 _SECRET = re.compile(r"PASSWORD|SECRET|KEY")
 
 
@@ -37,10 +37,10 @@ def _faults_of_compose(file: Path) -> Iterator[str]:
     services: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text("utf-8"))["services"]
     if not any("build" in service for service in services.values()):
         yield "no service of the compose file is built from this project"
-    for store in _STORES:
-        stores = [service for service in services.values() if store in service.get("image", "")]
+    for store, image in _STORES.items():
+        stores = [service for service in services.values() if image.search(service.get("image", ""))]
         if not stores:
-            yield f"the compose file starts no {store}"
+            yield f"the compose file does not start {store}"
         elif not all("healthcheck" in service and "volumes" in service for service in stores):
             yield f"{store} has no health check or keeps nothing"
     for name, service in services.items():
