@@ -19,6 +19,7 @@ _NONE = Said(
 _COUNT = Said(en="Stage {0}: {1} of {2} solved", zh="第 {0} 阶段：已完成 {1}/{2}")
 _NEXT = Said(en="next", zh="下一个")
 _FIRST = Said(en="solve first", zh="请先完成")
+_SAME = Said(en="yours is the solution, word for word", zh="你的代码与答案完全相同")
 _HINT = Said(en="hint", zh="提示")
 
 
@@ -77,7 +78,7 @@ def _advise(one: Exercise, missing: Sequence[str], language: Language) -> None:
         say(f"      {_HINT.in_language(language)}: {one.hint.in_language(language)}")
 
 
-def show(name: str) -> int:
+def show(name: str, language: Language) -> int:
     """Print the difference between what a learner has and the solution.
 
     Returns:
@@ -85,6 +86,7 @@ def show(name: str) -> int:
     """
     one = practice.exercise(name)
     painter = Painter()
-    for line in practice.difference(one, practice.workbench(one.stage)):
+    lines = list(practice.difference(one, practice.workbench(one.stage)))
+    for line in lines or [_SAME.in_language(language)]:
         say(coloured(line, painter))
     return 0
