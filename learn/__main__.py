@@ -51,11 +51,7 @@ def main() -> int:
     lay_out.add_argument("stage", type=int, choices=list(STAGES))
     check = command("practice-check", lambda given: practice_report.check(given.stage, given.language), "judge them")
     check.add_argument("--stage", type=int, choices=list(STAGES), help="only this one's working copy")
-    show = command(
-        "practice-show",
-        lambda given: practice_report.show(given.name, given.language),
-        "one's solution, as a difference",
-    )
+    show = command("practice-show", lambda given: practice_report.show(given.name, given.language), "one's solution")
     show.add_argument("name")
     items = command("checklist", lambda given: checklist.report(given.stage, given.language), "run the check list")
     items.add_argument("--stage", type=int, help="only this stage of the plan, 1 to 6")
