@@ -109,6 +109,47 @@ restore: ## Put a backup, FILE=…, into a stack without data
 test-deploy: setup ## The whole service in containers, and what deployments and outages do to it (some minutes)
 	$(BIN)/python -m pytest -s tests/deploy $(ARGS)
 
+##@ Learn
+
+.PHONY: diff-1-2 diff-2-3 diff-3-4
+diff-1-2: setup ## What stage 2 adds to stage 1
+	@$(BIN)/python -m learn diff 1 2
+
+diff-2-3: setup ## What stage 3 adds to stage 2
+	@$(BIN)/python -m learn diff 2 3
+
+diff-3-4: setup ## What stage 4 adds to stage 3
+	@$(BIN)/python -m learn diff 3 4
+
+.PHONY: diffs
+diffs: setup ## Write the same as pages into docs/differences/
+	@$(BIN)/python -m learn diffs
+
+.PHONY: checklist
+checklist: setup ## Run what shows each item of the plan's check list; `STAGE=3` for one stage of the plan
+	@$(BIN)/python -m learn checklist $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+
+.PHONY: practice-1 practice-2 practice-3 practice-4
+practice-1: setup ## Practise stage 1: a copy under workbench/ in which some functions are blank
+	@$(BIN)/python -m learn practice 1
+
+practice-2: setup ## The same for stage 2
+	@$(BIN)/python -m learn practice 2
+
+practice-3: setup ## The same for stage 3
+	@$(BIN)/python -m learn practice 3
+
+practice-4: setup ## The same for stage 4
+	@$(BIN)/python -m learn practice 4
+
+.PHONY: practice-check
+practice-check: setup ## Judge what was written there, with hints; `STAGE=2` for one stage only
+	@$(BIN)/python -m learn practice-check $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+
+.PHONY: practice-show
+practice-show: setup ## A solution, as a difference to yours: `make practice-show NAME=pages`
+	@$(BIN)/python -m learn practice-show $(NAME)
+
 ##@ Set up
 
 .PHONY: setup

@@ -52,7 +52,7 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
 
 
 def embedding_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
-    """Embed the same server for its embedding model, beside a language model from elsewhere."""
+    """Embed the model server for its embedding model, beside a language model from elsewhere."""
     child, found_by = model_server(state, environment)
     return child, {"EMBEDDING_BASE_URL": found_by["OPENAI_BASE_URL"], "EMBEDDING_API_KEY": ""} | _EMBEDDINGS
 

@@ -1,0 +1,87 @@
+"""Two stages' files side by side, as one HTML file that needs nothing else. On a phone they stand below each other."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from learn.differences import Difference
+
+_CONTEXT = 3  # lines around a change that are shown
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --left: #f003; --right: #0a03; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 110rem; font: 16px/1.5 system-ui, sans-serif; }
+h2 { margin: 2rem 0 .5rem; font-size: 1.1rem; overflow-wrap: anywhere; }
+pre { margin: 0; font: 12.5px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+.file { border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; border-top: 1px solid var(--line); }
+.pair:first-child { border-top: 0; }
+.pair > pre { padding: .3rem .6rem; min-width: 0; }
+.pair > pre + pre { border-left: 1px solid var(--line); }
+.changed > .left:not(:empty) { background: var(--left); }
+.changed > .right:not(:empty) { background: var(--right); }
+.same > .right { opacity: .75; }
+summary { padding: .2rem .6rem; cursor: pointer; border-top: 1px solid var(--line); opacity: .7; }
+.legend span { padding: 0 .4rem; border-radius: 4px; }
+@media (max-width: 50rem) {
+  .pair { grid-template-columns: 1fr; }
+  .pair > pre + pre { border-left: 0; }
+  .same > .right, .changed > pre:empty { display: none; }
+}
+"""
+
+
+def html_page(found: Difference) -> str:
+    """Return the page of a difference: each file that both stages have."""
+    earlier, later = found.earlier.stage, found.later.stage
+    title = f"{earlier.package} → {later.package}"
+    contents = ", ".join(f'<a href="#{escape(path)}">{escape(path)}</a>' for path in found.changed_files)
+    files = "\n".join(_file(found, path) for path in found.changed_files)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+<p class="legend">Files that both stages have <span lang="zh">两个阶段都有的文件</span>:
+<span style="background: var(--left)">{escape(earlier.package)}</span>
+<span style="background: var(--right)">{escape(later.package)}</span></p>
+<p>{contents}</p>
+{files}
+</body>
+</html>
+"""
+
+
+def _file(found: Difference, path: str) -> str:
+    before = found.earlier.files[path].splitlines()
+    after = found.later.files[path].splitlines()
+    return f'<h2 id="{escape(path)}">{escape(path)}</h2>\n<div class="file">\n{"".join(_rows(before, after))}</div>'
+
+
+def _rows(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    operations = matcher.get_opcodes()
+    for place, (tag, start, end, after_start, after_end) in enumerate(operations):
+        if tag != "equal":
+            yield _pair("changed", before[start:end], after[after_start:after_end])
+            continue
+        lines = before[start:end]
+        head = _CONTEXT if place > 0 else 0
+        tail = _CONTEXT if place + 1 < len(operations) else 0
+        if len(lines) <= head + tail + 1:
+            yield _pair("same", lines, lines)
+            continue
+        hidden = lines[head : len(lines) - tail]
+        yield _pair("same", lines[:head], lines[:head]) if head else ""
+        yield f"<details><summary>… {len(hidden)}</summary>{_pair('same', hidden, hidden)}</details>\n"
+        yield _pair("same", lines[-tail:], lines[-tail:]) if tail else ""
+
+
+def _pair(kind: str, left: Sequence[str], right: Sequence[str]) -> str:
+    before, after = (escape("\n".join(lines)) for lines in (left, right))
+    return f'<div class="pair {kind}"><pre class="left">{before}</pre><pre class="right">{after}</pre></div>\n'

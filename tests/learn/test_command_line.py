@@ -1,0 +1,40 @@
+"""The commands as they are typed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from learn.stages import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def learn(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "learn", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["practice-show", "nothing"], "error: there is no exercise 'nothing'; there are: while-connected, stream"),
+        (["checklist", "--stage", "9"], "error: the plan has no stage 9; it has 1 to 6"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], said: str) -> None:
+    tried = learn(*arguments)
+
+    assert (tried.returncode, tried.stdout) == (2, "")
+    assert tried.stderr.startswith(said)
+    assert tried.stderr.count("\n") == 1
+
+
+def test_a_difference_is_printed_summary_first() -> None:
+    shown = learn("diff", "1", "2")
+
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "Stage 1 -> 2: + users and messages (project2_user_mgmt)"
+    assert lines[1] == "Operations  +7"
+    assert "+++ project2_user_mgmt/main.py" in lines

@@ -1,0 +1,97 @@
+"""The exercises: each is blank in a working copy, fails there, and passes once its solution is in its place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from learn import practice
+from learn.judging import run_tests
+from learn.places import find
+from learn.practice import Exercise
+from learn.stages import ROOT, STAGES, CannotDo
+
+
+def exists(test: str) -> bool:
+    """Say whether there is a test with a node id, without parameters."""
+    path, _, name = test.partition("::")
+    file = ROOT / path
+    functions = ast.parse(file.read_text("utf-8")).body if file.exists() else []
+    return name in {one.name for one in functions if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+@pytest.mark.parametrize("one", practice.exercises(), ids=lambda one: one.name)
+def test_an_exercise_names_what_there_is(one: Exercise) -> None:
+    path, _, _ = one.place.partition(":")
+
+    source = practice.blank(find(ROOT, one.place), one)
+
+    assert f'raise NotImplementedError("practice: {one.name}")' in source
+    assert path.split("/")[0] in {"shared", *(stage.package for stage in STAGES.values() if stage.number <= one.stage)}
+    assert one.tests
+    assert [test for test in one.tests if not exists(test)] == []
+    assert [each.name for each in practice.exercises(one.stage) if each.name in one.needs] == one.needs
+
+
+def test_there_is_practice_for_every_stage() -> None:
+    names = [one.name for one in practice.exercises()]
+
+    assert len(names) == len(set(names))
+    for stage in STAGES:
+        assert 4 <= len(practice.exercises(stage)) <= 6
+
+
+def test_what_needs_another_comes_after_it() -> None:
+    for stage in STAGES:
+        before: set[str] = set()
+        for one in practice.exercises(stage):
+            assert set(one.needs) <= before, one.name
+            before.add(one.name)
+
+
+def test_a_working_copy_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+
+    with pytest.raises(CannotDo, match="is there already"):
+        practice.lay_out(1, tmp_path / "mine")
+
+
+def test_a_solution_is_shown_as_a_difference() -> None:
+    lines = list(practice.difference(practice.exercise("pages"), Path("nowhere")))
+
+    assert '-    raise NotImplementedError("practice: pages")' in lines
+    assert "+    page = list(rows[:limit])" in lines
+
+
+@pytest.mark.slow
+def test_blanks_fail_and_solutions_pass(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    practice.lay_out(max(STAGES), folder)  # which holds the other stages' code too
+    for one in practice.exercises():
+        if one.stage != max(STAGES):
+            practice.put(folder, one, practice.blank(find(folder, one.place), one))
+
+    while_blank = run_tests(folder, [one.tests[0] for one in practice.exercises()])
+    for one in practice.exercises():
+        practice.put(folder, one, practice.solution(one))
+    solved = run_tests(folder, [test for one in practice.exercises() for test in one.tests])
+
+    assert [test for test, verdict in while_blank.items() if verdict.passed] == []
+    assert {test: verdict.message for test, verdict in solved.items() if not verdict.passed} == {}
+
+
+@pytest.mark.slow
+def test_a_learner_is_told_what_is_solved_and_what_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    practice.lay_out(2, folder)
+    pages, context = practice.exercise("pages"), practice.exercise("context")
+    practice.put(folder, pages, practice.solution(pages))
+    practice.put(folder, context, practice.solution(context).replace('strategy="last"', 'strategy="first"'))
+
+    results = {result.exercise.name: result for result in practice.check(2, folder)}
+
+    assert results["pages"].solved
+    assert not results["context"].solved
+    assert results["context"].failed
+    assert not results["exchange"].begun
+    assert not results["exchange"].failed

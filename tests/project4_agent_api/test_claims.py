@@ -1,0 +1,152 @@
+"""Runs as rows: who may claim which, and what becomes of a claim that nobody keeps up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from project4_agent_api.postgres import Connection, Row
+from project4_agent_api.runs.queue import claim_next, free_expired
+
+LEASE = 15
+MOST = 3
+OWNER = UUID(int=7)
+
+_THREAD = """
+    INSERT INTO threads
+        (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at)
+    VALUES (%(thread_id)s, %(owner_id)s, 'busy', '{}', '{}', '{}', now(), now(), now())
+    ON CONFLICT DO NOTHING
+"""
+_RUN = """
+    INSERT INTO runs (run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, multitask_strategy, attempt,
+        failures, claim, lease_until, due_at, created_at, updated_at)
+    VALUES (%(run_id)s, %(thread_id)s, %(run_id)s, %(owner_id)s, %(status)s::text, '{}', '{}', 'enqueue', 0,
+        %(failures)s,
+        CASE WHEN %(status)s::text = 'running' THEN gen_random_uuid() END,
+        CASE WHEN %(status)s::text = 'running' THEN now() + make_interval(secs => %(lease)s) END,
+        now() + make_interval(secs => %(due)s), now(), now())
+"""
+
+
+async def connect(address: str) -> Connection:
+    connection: Any = await psycopg.AsyncConnection.connect(address, autocommit=True, row_factory=dict_row)
+    return connection  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    async with await connect(database_url) as connection:
+        yield connection
+
+
+async def store(connection: Connection, status: str, **changes: Any) -> UUID:
+    """Store a run, due a minute ago, on a thread of its own unless another is named; return its id."""
+    given = {"run_id": uuid4(), "thread_id": uuid4(), "owner_id": OWNER, "lease": 60, "due": -60, "failures": 0}
+    given |= changes | {"status": status}
+    await connection.execute(_THREAD, given)
+    await connection.execute(_RUN, given)
+    return given["run_id"]  # type: ignore[return-value]
+
+
+async def row(connection: Connection, run_id: UUID) -> Row:
+    cursor = await connection.execute(
+        """
+        SELECT runs.status, claim, lease_until > now() AS leased, attempt, failures, runs.error ->> 'error' AS error,
+            threads.status AS thread
+        FROM runs JOIN threads USING (thread_id) WHERE run_id = %s
+        """,
+        [run_id],
+    )
+    found = await cursor.fetchone()
+    assert found is not None
+    return found
+
+
+async def claimed(connection: Connection, most: int = 10) -> UUID | None:
+    run = await claim_next(connection, OWNER, LEASE, most)
+    return run["run_id"] if run else None
+
+
+async def test_the_run_that_waits_longest_is_claimed_for_a_while(connection: Connection) -> None:
+    second = await store(connection, "pending", due=-10)
+    first = await store(connection, "pending", due=-20)
+    await store(connection, "pending", due=60)
+    await store(connection, "pending", owner_id=UUID(int=8))
+
+    run = await claim_next(connection, OWNER, LEASE, 10)
+
+    assert run is not None
+    assert (run["run_id"], run["attempt"], run["more"]) == (first, 1, True)
+    stored = await row(connection, first)
+    assert (stored["status"], stored["claim"], stored["leased"]) == ("running", run["claim"], True)
+    assert await claimed(connection) == second
+    assert await claimed(connection) is None
+
+
+async def test_a_thread_executes_one_run_at_a_time_and_a_user_no_more_than_so_many(connection: Connection) -> None:
+    thread = uuid4()
+    await store(connection, "running", thread_id=thread)
+    await store(connection, "pending", thread_id=thread)
+    other = await store(connection, "pending")
+
+    assert await claimed(connection, most=1) is None
+    assert await claimed(connection, most=3) == other
+    assert await claimed(connection, most=3) is None
+
+
+async def test_workers_that_ask_at_once_claim_each_run_once(connection: Connection, database_url: str) -> None:
+    waiting = {await store(connection, "pending") for _ in range(12)}
+    workers = [await connect(database_url) for _ in range(4)]
+
+    async def work(worker: Connection) -> list[UUID]:
+        mine = []
+        while (run_id := await claimed(worker, most=100)) is not None:
+            mine.append(run_id)
+        return mine
+
+    taken = [run_id for mine in await asyncio.gather(*map(work, workers)) for run_id in mine]
+
+    for worker in workers:
+        await worker.close()
+    assert len(taken) == len(set(taken))
+    assert set(taken) == waiting
+
+
+async def test_a_run_whose_lease_is_over_waits_again(connection: Connection) -> None:
+    dead = await store(connection, "running", lease=-1)
+    alive = await store(connection, "running")
+
+    freed = await free_expired(connection, MOST)
+
+    assert [(one["run_id"], one["status"]) for one in freed] == [(dead, "pending")]
+    stored = await row(connection, dead)
+    assert (stored["status"], stored["claim"], stored["failures"], stored["thread"]) == ("pending", None, 1, "busy")
+    assert (await row(connection, alive))["status"] == "running"
+
+
+async def test_after_too_many_workers_it_has_failed_and_its_thread_says_so(connection: Connection) -> None:
+    unlucky = await store(connection, "running", lease=-1, failures=MOST - 1)
+
+    freed = await free_expired(connection, MOST)
+
+    assert [(one["run_id"], one["status"]) for one in freed] == [(unlucky, "error")]
+    stored = await row(connection, unlucky)
+    assert (stored["status"], stored["error"], stored["thread"]) == ("error", "WorkerLost", "error")
+
+
+async def test_workers_that_look_at_once_take_each_run_back_once(connection: Connection, database_url: str) -> None:
+    dead = {await store(connection, "running", lease=-1) for _ in range(20)}
+    workers = [await connect(database_url) for _ in range(4)]
+
+    freed = await asyncio.gather(*(free_expired(worker, MOST) for worker in workers))
+
+    for worker in workers:
+        await worker.close()
+    taken = [one["run_id"] for rows in freed for one in rows]
+    assert len(taken) == len(set(taken))
+    assert set(taken) == dead

@@ -1,0 +1,22 @@
+"""Pages: what a query has found, one row more than is wanted, becomes a page and the way to the next."""
+
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from shared.pagination import decode_cursor, page_of
+
+
+@dataclass
+class Row:
+    id: UUID = field(default_factory=uuid4)
+
+
+def test_a_page_knows_whether_there_is_another() -> None:
+    rows = [Row(), Row(), Row()]
+
+    assert page_of(rows[:2], 2) == (rows[:2], None)
+    assert page_of([], 2) == ([], None)
+    page, cursor = page_of(rows, 2)
+    assert page == rows[:2]
+    assert cursor is not None
+    assert decode_cursor(cursor) == rows[1].id
