@@ -89,6 +89,16 @@ check: lint typecheck test ## What CI runs: lint, typecheck, test
 bench: setup ## Measure, and write the figures to bench/README.md (some minutes; not a test)
 	$(BIN)/python -m bench
 
+##@ Read
+
+.PHONY: docs
+docs: setup ## Build the site into site/, strictly: open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+.PHONY: docs-serve
+docs-serve: setup ## Serve it on port 8000, and build it again when something changes
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 ##@ Set up
 
 .PHONY: setup
