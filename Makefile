@@ -150,6 +150,14 @@ practice-check: setup ## Judge what was written there, with hints; `STAGE=2` for
 practice-show: setup ## A solution, as a difference to yours: `make practice-show NAME=pages`
 	@$(BIN)/python -m learn practice-show $(NAME)
 
+.PHONY: docs
+docs: setup ## Build the site into site/, strictly: open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+.PHONY: docs-serve
+docs-serve: setup ## Serve it on port 8000, and build it again when something changes
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 ##@ Set up
 
 .PHONY: setup
