@@ -48,16 +48,19 @@ stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this f
 
 ##@ Check
 
+# A process for each core, each with a PostgreSQL and a Valkey of its own; the tests of a file stay together.
+SIDE_BY_SIDE := -n logical --dist loadfile
+
 .PHONY: test
 test: setup ## All tests, with coverage (browser tests need Chromium)
 	@$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 .PHONY: test-fast
 test-fast: setup ## Tests that start no whole system
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-postgres
 test-postgres: setup ## The database tests on every PostgreSQL that is installed

@@ -21,6 +21,7 @@ from shared.dev.services import postgres
 from shared.dev.state import StageState
 from shared.migrate import alembic_config, migrate, own_tables
 
+_OWN = os.environ.get("PYTEST_XDIST_WORKER", "")  # of processes that test side by side on one server, each has its own
 # All that a test can leave behind in a database besides rows.
 _SCHEMA = """
     WITH own AS (SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace)
@@ -49,10 +50,11 @@ class Databases:
     @contextmanager
     def empty(self) -> Iterator[str]:
         """The address of a database without a table."""
-        self._run("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name="empty")
-        self._run("CREATE DATABASE {name}", name="empty")
-        yield self._of("empty")
-        self._run("DROP DATABASE {name} WITH (FORCE)", name="empty")
+        name = f"empty{_OWN}"
+        self._run("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=name)
+        self._run("CREATE DATABASE {name}", name=name)
+        yield self._of(name)
+        self._run("DROP DATABASE {name} WITH (FORCE)", name=name)
 
     @contextmanager
     def migrated(self, package: str) -> Iterator[str]:
@@ -60,7 +62,7 @@ class Databases:
 
         Copying one takes some tenths of a second, emptying one next to nothing; so one that is as it was is used again.
         """
-        template = f"template_{package}"
+        template = f"template_{package}{_OWN}"
         if template not in self._schemas:
             self._make_template(template, package)
         free = self._free.setdefault(template, [])
@@ -78,7 +80,7 @@ class Databases:
 
     def _copy(self, template: str) -> str:
         self._made += 1
-        name = f"test_{self._made}"
+        name = f"test_{self._made}{_OWN}"
         self._run("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=name)
         self._run("CREATE DATABASE {name} TEMPLATE {template}", name=name, template=template)
         return name

@@ -16,7 +16,9 @@ from shared.dev.state import StageState
 def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     given = os.environ.get("TEST_REDIS_URL")
     if given:
-        yield given
+        # Of processes that test side by side on one server, each has a database of its own.
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+        yield database_of(given, int(worker.removeprefix("gw"))) if worker else given
         return
     state = StageState("tests")
     state.folder = tmp_path_factory.mktemp("valkey")
