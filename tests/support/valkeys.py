@@ -18,7 +18,7 @@ def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         # Of processes that test side by side on one server, each has a database of its own.
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-        yield database_of(given, int(worker.removeprefix("gw"))) if worker else given
+        yield database_of(given, 2 + int(worker.removeprefix("gw"))) if worker else given
         return
     state = StageState("tests")
     state.folder = tmp_path_factory.mktemp("valkey")
