@@ -91,6 +91,9 @@ async def test_of_20_at_once_at_two_processes_one_is_served(
     clients: list[httpx2.AsyncClient], database_url: str
 ) -> None:
     ada, there, _ = clients
+    # FastAPI puts a route together at its first request, and sets the warnings of all threads aside meanwhile.
+    for one in (ada, there):
+        await one.post("/threads", json={})
 
     answers = await asyncio.gather(
         *((ada, there)[i % 2].post("/threads", json={"metadata": {}}, headers=KEY) for i in range(20))
@@ -100,7 +103,7 @@ async def test_of_20_at_once_at_two_processes_one_is_served(
     assert statuses[200] + statuses[409] == 20
     assert len({answer.content for answer in answers if answer.status_code == 200}) == 1
     assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 409} <= {"1"}
-    assert count(database_url, "threads") == 1
+    assert count(database_url, "threads") == 3
 
 
 async def test_runs_that_are_waited_for_or_streamed_are_one_run(
