@@ -23,7 +23,7 @@ def test_an_item_names_what_there_is(item: Item) -> None:
     assert item.tests, f"{item.id}: nothing shows it"
     assert item.places, f"{item.id}: nowhere to look"
     for place in item.places:
-        assert (ROOT / place).is_file() or find(ROOT, place), f"{item.id} names {place}, which is not there"
+        assert (ROOT / place).is_file() or find(ROOT, place).source, f"{item.id} names {place}, which is not there"
     assert [test for test in item.tests if not exists(test)] == [], f"{item.id} names tests that there are not"
 
 
