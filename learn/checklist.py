@@ -1,24 +1,19 @@
 """The check list of the plan, run: for each item what shows it, why it matters, and where to look."""
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from learn import containers
 from learn.judging import run_tests
 from learn.language import Language, Said
 from learn.stages import ROOT, CannotDo, say
 from learn.terminal import Painter
 
 FILE = ROOT / "docs" / "checklist.toml"
-
-# What is looked at without a test: each returns what is wrong.
-_PROBES: Mapping[str, Callable[[Path], list[str]]] = {"containers": containers.faults}
 
 _TRIED = Said(en="tried", zh="检查")
 _WHY = Said(en="why", zh="为什么")
@@ -33,11 +28,10 @@ class Item(BaseModel):
     Attributes:
         id: Of the plan, such as `C1.1`: the digit is the plan's stage of study, 1 to 6.
         can: What somebody can do.
-        tried: What the tests, or the probe, look at.
+        tried: What the tests look at.
         why: Why it matters.
-        places: Where it stands in the code.
+        places: Where it stands: a definition, or a whole file.
         tests: That show it, by node id.
-        probe: What else shows it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,8 +41,7 @@ class Item(BaseModel):
     tried: Said
     why: Said
     places: list[str]
-    tests: list[str] = []
-    probe: Literal["containers"] | None = None
+    tests: list[str]
 
     @property
     def stage(self) -> int:
@@ -64,7 +57,7 @@ def items() -> Sequence[Item]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What became of an item: the tests that failed, or what a probe found, each with what is wrong."""
+    """What became of an item: the tests that failed, each with what is wrong."""
 
     item: Item
     wrong: Sequence[str]
@@ -74,11 +67,7 @@ def run(chosen: Sequence[Item], folder: Path = ROOT) -> list[Shown]:
     """Run what shows some items, all tests in one go."""
     verdicts = run_tests(folder, [test for item in chosen for test in item.tests]) if chosen else {}
     return [
-        Shown(
-            item,
-            [f"{test}: {verdicts[test].message}" for test in item.tests if not verdicts[test].passed]
-            + (_PROBES[item.probe](folder) if item.probe else []),
-        )
+        Shown(item, [f"{test}: {verdicts[test].message}" for test in item.tests if not verdicts[test].passed])
         for item in chosen
     ]
 
