@@ -62,6 +62,10 @@ test: setup ## All tests, with coverage (browser tests need Chromium)
 test-fast: setup ## Tests that start no whole system
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
+.PHONY: test-faults
+test-faults: setup ## What is killed, frozen, cut off or badly behaved, in the long form (some minutes)
+	FAULTS=long $(BIN)/python -m pytest tests/faults $(ARGS)
+
 .PHONY: test-postgres
 test-postgres: setup ## The database tests on every PostgreSQL that is installed
 	$(BIN)/python -m tests.postgres_matrix

@@ -62,6 +62,7 @@ async def _look(connection: Connection) -> None:
     readable = select.poll()
     readable.register(connection.pgconn.socket, select.POLLIN)
     if readable.poll(0):
+        await connection.close()  # or the pool, which sees nothing wrong with it, would give it away again
         raise psycopg.OperationalError("the connection is closed")
 
 

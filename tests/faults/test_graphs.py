@@ -144,5 +144,24 @@ async def test_one_that_kills_its_worker_each_time_is_given_up(client: LangGraph
     stack.audit()
 
 
+async def test_a_thread_of_a_runs_own_goes_with_a_run_that_is_given_up(client: LangGraphClient, stack: Stack) -> None:
+    work: dict[str, Any] = {"steps": 1, "seconds": 60, "log": "/dev/null"}
+    waiting = asyncio.create_task(client.runs.wait(None, "steps", input=work, raise_error=False))
+    running = "SELECT thread_id FROM runs WHERE status = 'running'"
+    await until(lambda: len(stack.rows(running)) == 1)
+    (run,) = stack.rows(running)
+
+    # As if its worker had died for the last time that is allowed.
+    stack.rows(
+        "UPDATE runs SET failures = 2, claim = gen_random_uuid(), lease_until = now() WHERE status = 'running'"
+        " RETURNING run_id"
+    )
+
+    result: Any = await waiting
+    assert result["__error__"]["error"] == "WorkerLost"
+    assert stack.rows("SELECT FROM threads WHERE thread_id = %s", run["thread_id"]) == []
+    stack.audit()
+
+
 def _names(stack: Stack) -> str:
     return stack.database_url.rpartition("/")[2]
