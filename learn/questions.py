@@ -119,7 +119,8 @@ def check(the_map: Map, root: Path = ROOT) -> Iterator[str]:
     expected = [f"{part}.{place}" for part, count in PLAN.items() for place in range(1, count + 1)]
     found = [question.id for question in the_map.question]
     if found != expected:
-        yield f"question {sorted(set(expected) ^ set(found)) or found}: the plan has these {len(expected)}, in its order"
+        wrong = sorted(set(expected) ^ set(found)) or found
+        yield f"question {', '.join(wrong)}: the plan has {len(expected)} questions, in its order"
     for question in the_map.question:
         yield from _check_code(question, root)
         yield from _check_tests(question, root)

@@ -26,7 +26,7 @@ class _Links(HTMLParser):
         super().__init__()
         self.links: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.links += [value for name, value in attrs if name in {"href", "src"} and value]
 
 
@@ -102,10 +102,11 @@ def test_a_command_prints_what_it_says(question: Question, stages: dict[str, int
 def _run(the_map: Map, question: Question, ports: dict[str, int]) -> str:
     before = the_map.before.get(question.needs, "")
     script = f"{{ {before}\n}} > /dev/null\n{question.command}" if before else question.command
-    for port, real in ports.items():
-        script = script.replace(f"127.0.0.1:{port}", f"127.0.0.1:{real}")
-    ran = subprocess.run(
-        ["bash", "-c", script.replace("PORT=8999", f"PORT={(port := free_port())}").replace(":8999", f":{port}")],
+    for documented, real in ports.items():
+        script = script.replace(f"127.0.0.1:{documented}", f"127.0.0.1:{real}")
+    script = script.replace("8999", str(free_port()))
+    ran: subprocess.CompletedProcess[str] = subprocess.run(
+        ["bash", "-c", script],
         cwd=ROOT,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdout=subprocess.PIPE,
