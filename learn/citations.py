@@ -1,12 +1,12 @@
 """Citations: a name in the code becomes the code that stands there. Never a line number, which the next edit moves.
 
-    project1_qa_api/routes/ask.py:ask                     a function, with its decorators
-    project1_qa_api/answering.py:Answerer.stream          a method
-    project1_qa_api/main.py:ROUTERS                       an assignment of a module or a class
-    Dockerfile:project4                                   a stage of the build
-    docker-compose.yml:services.api                       a key, and what is below it
-    Makefile:run-project1                                 a target
-    .env.example:DATABASE_URL                             a variable
+project1_qa_api/routes/ask.py:ask                     a function, with its decorators
+project1_qa_api/answering.py:Answerer.stream          a method
+project1_qa_api/main.py:ROUTERS                       an assignment of a module or a class
+Dockerfile:project4                                   a stage of the build
+docker-compose.yml:services.api                       a key, and what is below it
+Makefile:run-project1                                 a target
+.env.example:DATABASE_URL                             a variable
 """
 
 import ast
@@ -14,6 +14,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +85,7 @@ def resolve(citation: str, root: Path = ROOT) -> Source:
 
 def _python(citation: str, text: str, name: str) -> tuple[int, int]:
     """Find a definition of a Python file: the numbers of its first line and of the one after its last."""
-    body: Sequence[ast.stmt] = ast.parse(text).body
+    body: Sequence[ast.stmt] = parsed(text).body
     *outer, last = name.split(".")
     for part in outer:
         found = next((node for node in body if isinstance(node, _Named) and node.name == part), None)
@@ -97,6 +98,12 @@ def _python(citation: str, text: str, name: str) -> tuple[int, int]:
             first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
             return first - 1, node.end_lineno or node.lineno
     raise NotThere(f"{citation}: there is no function, class or assignment {last}")
+
+
+@cache
+def parsed(text: str) -> ast.Module:
+    """Parse Python; of a file that is cited several times, once."""
+    return ast.parse(text)
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from learn.citations import ROOT, NotThere, resolve
+from learn.citations import ROOT, NotThere, parsed, resolve
 
 MAP = ROOT / "docs" / "questions.toml"
 LANGUAGES = "en", "zh"
@@ -102,9 +102,7 @@ def answers(page: str) -> dict[str, tuple[str, str]]:
     """Return, for each question that a page answers, the question as it stands there and the answer's text."""
     headings = list(_HEADING.finditer(page))
     ends = [heading.start() for heading in headings[1:]] + [len(page)]
-    return {
-        heading[1]: (heading[2], page[heading.end() : end]) for heading, end in zip(headings, ends, strict=True)
-    }
+    return {heading[1]: (heading[2], page[heading.end() : end]) for heading, end in zip(headings, ends, strict=True)}
 
 
 def directives(answer: str, kind: str) -> list[str]:
@@ -121,7 +119,8 @@ def check(the_map: Map, root: Path = ROOT) -> Iterator[str]:
     expected = [f"{part}.{place}" for part, count in PLAN.items() for place in range(1, count + 1)]
     found = [question.id for question in the_map.question]
     if found != expected:
-        yield f"question {sorted(set(expected) ^ set(found)) or found}: the plan has these {len(expected)}, in its order"
+        wrong = sorted(set(expected) ^ set(found)) or found
+        yield f"question {', '.join(wrong)}: the plan has {len(expected)} questions, in its order"
     for question in the_map.question:
         yield from _check_code(question, root)
         yield from _check_tests(question, root)
@@ -146,7 +145,7 @@ def _check_tests(question: Question, root: Path) -> Iterator[str]:
         if not file.is_file() or not name:
             yield f"question {question.id} is shown by {test}: there is no such file"
             continue
-        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        nodes = ast.walk(parsed(file.read_text(encoding="utf-8")))
         names = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
         if name not in names:
             yield f"question {question.id} is shown by {test}: there is no such test"

@@ -30,8 +30,8 @@ _WORDS = {
     },
     "zh": {
         "title": "阶段 {number} 的接口",
-        "lead": "由 `{package}` 的 OpenAPI 文档生成，共 {count} 个接口；接口说明保留代码中的英文原文。服务运行时可以在 `/docs` 里逐个试用；"
-        "[这一阶段学什么](../stages/stage-{number}.md)。",
+        "lead": "由 `{package}` 的 OpenAPI 文档生成，共 {count} 个接口；接口说明保留代码中的英文原文。"
+        "服务运行时可以在 `/docs` 里逐个试用；[这一阶段学什么](../stages/stage-{number}.md)。",
         "name": "名称",
         "in": "位置",
         "type": "类型",

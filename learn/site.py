@@ -20,10 +20,11 @@ from mkdocs.structure.pages import Page
 
 from learn import questions, reference
 from learn.citations import ROOT, NotThere, resolve
+from learn.stages import STAGES
 
 log = get_plugin_logger(__name__)
 
-_PACKAGES = {1: "project1_qa_api", 2: "project2_user_mgmt", 3: "project3_rag_docs", 4: "project4_agent_api"}
+_PACKAGES = {number: stage.package for number, stage in STAGES.items()}
 _DIRECTIVE = re.compile(r"^\{\{ (\w+) (\S+) \}\}$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _WORDS = {
@@ -123,7 +124,7 @@ def _readme(text: str, package: str) -> str:
     return _LINK.sub(rewritten, text)
 
 
-def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:  # noqa: ANN401  MkDocs' own
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Put in what the page includes."""
     language = "zh" if page.file.src_uri.endswith(".zh.md") else "en"
 
@@ -135,15 +136,13 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:  # noqa: ANN40
                     return _code(what)
                 case "try":
                     return _try(_the_map[0], _the_map[0].of(what), _WORDS[language])
-                case "before":
-                    return _fenced(_the_map[0].before[what].strip(), "sh")
                 case "decisions":
                     return _decisions()
-                case _:
-                    raise NotThere(f"nothing is called {kind}")
-        except (NotThere, KeyError) as error:
-            log.warning("%s: %s: %s", page.file.src_uri, match[0], error)
+        except NotThere as error:
+            log.warning("%s: %s", page.file.src_uri, error)
             return ""
+        log.warning("%s: %s is nothing that a page can include", page.file.src_uri, match[0])
+        return ""
 
     return _DIRECTIVE.sub(included, markdown)
 

@@ -1,0 +1,117 @@
+"""The site is built without a warning, no page of it is an island, and the commands on it print what they say."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+from learn import questions
+from learn.citations import ROOT
+from learn.questions import Map, Question
+from tests.support.launched import Launched, clean_environment, free_port
+
+pytestmark = pytest.mark.slow
+
+THE_MAP = questions.load()
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value for name, value in attrs if name in {"href", "src"} and value]
+
+
+def _links(page: Path) -> list[str]:
+    parser = _Links()
+    # Without the navigation: a page that only a menu of everything leads to is an island.
+    parser.feed(re.sub(r"<(nav|footer|header)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL))
+    return parser.links
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=clean_environment() | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (built.returncode, built.stdout + built.stderr) == (0, "")
+    return folder
+
+
+def test_every_page_is_linked_from_another_in_its_language(site: Path) -> None:
+    pages = {page.resolve() for page in site.rglob("*.html") if page.name != "404.html"}
+    linked = set()
+    for page in pages:
+        targets = {(page.parent / unquote(urldefrag(link).url)).resolve() for link in _links(page) if "://" not in link}
+        linked |= targets - {page}
+    assert pages - linked - {site / "index.html", site / "zh" / "index.html"} == set()
+
+
+def test_nothing_on_the_site_is_fetched_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        fetched = re.findall(
+            r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(https?://[^\" >]+)", page.read_text("utf-8")
+        )
+        assert fetched == []
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """The ports of stages 3, which is the earlier ones too, and 4."""
+    ports = {"8003": free_port(), "8004": free_port()}
+    running = [
+        Launched(
+            tmp_path_factory.mktemp(name),
+            {"PORT": str(ports[port]), "WORKER_PORT": str(free_port())},
+            name,
+        )
+        for name, port in (("project3", "8003"), ("project4", "8004"))
+    ]
+    try:
+        for launcher in running:
+            launcher.said("Ctrl-C stops everything.")
+        yield ports | {"8001": ports["8003"], "8002": ports["8003"]}
+    finally:
+        for launcher in running:
+            launcher.close()
+
+
+@pytest.mark.parametrize(
+    "question", [question for question in THE_MAP.question if not question.not_run], ids=lambda question: question.id
+)
+def test_a_command_prints_what_it_says(question: Question, stages: dict[str, int]) -> None:
+    printed = _run(THE_MAP, question, stages)
+    for shown in question.shows:
+        assert shown in printed, printed
+
+
+def _run(the_map: Map, question: Question, ports: dict[str, int]) -> str:
+    before = the_map.before.get(question.needs, "")
+    script = f"{{ {before}\n}} > /dev/null\n{question.command}" if before else question.command
+    for documented, real in ports.items():
+        script = script.replace(f"127.0.0.1:{documented}", f"127.0.0.1:{real}")
+    script = script.replace("8999", str(free_port()))
+    ran: subprocess.CompletedProcess[str] = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return ran.stdout.replace("\r", "")
