@@ -68,7 +68,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     operations = [name for name in operations if not name.endswith(".zh.md")]
     operations += pages("operations") if (docs / "operations").is_dir() else []
     nav: list[Any] = [
-        "index.md",
+        {"Overview": "index.md"},
         "start.md",
         "plan.md",
         {"Questions": ["questions/index.md", *(f"questions/part-{part}.md" for part in questions.PLAN)]},
