@@ -1,5 +1,6 @@
 """Runs for the API: make one, wait for it, follow it, stop it. The work behind the routes, without HTTP."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,6 +27,7 @@ from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 from shared.redis import Client
 
+_BACK_OFF_SECONDS = 1.0
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
 _BEGUN_AT = "coalesce(started_at, updated_at)"  # what was stopped before it was begun counts from then on
 
@@ -215,7 +217,13 @@ class Runs:
             end = await listener.messages.get()
             if end and b"\n" in end:
                 return end.partition(b"\n")[2]
-            if (result := await self.result_now(owner_id, thread_id, run_id)) is not None:
+            try:
+                result = await self.result_now(owner_id, thread_id, run_id)
+            except DatabaseUnavailable:  # it comes back, and this can wait
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+                listener.hear(None)
+                continue
+            if result is not None:
                 return result
 
     async def result_now(self, owner_id: UUID, thread_id: UUID, run_id: UUID) -> bytes | None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 LONG = os.environ.get("FAULTS") == "long"
 OUTAGE_SECONDS = 20 if LONG else 5
-RUNS = 60 if LONG else 12
+RUNS = 40 if LONG else 8
 
 
 @dataclass
@@ -35,11 +36,13 @@ class Work:
         runs: The threads, the runs, and the logs of their steps.
         waiting: Waits for each.
         following: Reads each one's events.
+        seen: Those that were read.
     """
 
     runs: list[tuple[str, str, Path]] = field(default_factory=list)
     waiting: list[asyncio.Task[Any]] = field(default_factory=list)
     following: list[asyncio.Task[list[Any]]] = field(default_factory=list)
+    seen: list[list[Any]] = field(default_factory=list)
 
     @classmethod
     async def begin(cls, client: LangGraphClient, folder: Path, *, runs: int = RUNS, steps: int = 5) -> "Work":
@@ -52,9 +55,8 @@ class Work:
             run = await client.runs.create(thread_id, "steps", input=asked, stream_mode="custom", durability="sync")
             work.runs.append((thread_id, run["run_id"], log))
         work.waiting = [asyncio.create_task(result(client, thread, run)) for thread, run, _ in work.runs]
-        work.following = [asyncio.create_task(events(client, thread, run)) for thread, run, _ in work.runs]
-        await until(lambda: sum(log.exists() for _, _, log in work.runs) >= min(runs, 8))
-        await asyncio.sleep(0.5)
+        work.follow_again(client)
+        await until(lambda: sum(len(seen) > 1 for seen in work.seen) >= min(runs, 8))
         return work
 
     async def waiters_are_cut_off(self) -> None:
@@ -62,6 +64,14 @@ class Work:
         for one in self.waiting:
             with pytest.raises(httpx.TransportError):
                 await one
+
+    def follow_again(self, client: LangGraphClient) -> None:
+        """Read all events."""
+        self.seen = [[] for _ in self.runs]
+        self.following = [
+            asyncio.create_task(events(client, thread, run, seen))
+            for (thread, run, _), seen in zip(self.runs, self.seen, strict=True)
+        ]
 
     def wait_again(self, client: LangGraphClient) -> None:
         """Wait for all of it once more."""
@@ -106,11 +116,14 @@ async def result(client: LangGraphClient, thread_id: str, run_id: str) -> Any:  
             await asyncio.sleep(0.5)
 
 
-async def events(client: LangGraphClient, thread_id: str, run_id: str) -> list[Any]:
+async def events(client: LangGraphClient, thread_id: str, run_id: str, seen: list[Any]) -> list[Any]:
     """Read a run's events to its end; likewise."""
     while True:
+        seen.clear()
         try:
-            return [part async for part in client.runs.join_stream(thread_id, run_id)]
+            async for part in client.runs.join_stream(thread_id, run_id):
+                seen.append(part)  # noqa: PERF401  others look at what was read so far
+            return seen
         except (httpx.HTTPStatusError, APIStatusError) as error:
             if error.response.status_code != 503:
                 raise
@@ -176,28 +189,25 @@ async def test_a_worker_that_comes_back_finds_its_runs_taken(
     frozen.send_signal(signal.SIGCONT)
 
     await work.all_succeed(stack, steps=8, again=2)
-    for _, _, log in work.runs:
-        others = [line.split()[1] for line in log.read_text().splitlines()[-2:]]
-        assert str(frozen.pid) not in others
     stack.service.workers.remove(frozen)
     frozen.terminate()
     assert await asyncio.to_thread(frozen.wait, 30) == 0
 
 
 async def test_redis_is_restarted_empty(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
-    work = await Work.begin(client, tmp_path)
+    work = await Work.begin(client, tmp_path, steps=8)
 
     await asyncio.to_thread(stack.restart_valkey_empty)
 
-    await work.all_succeed(stack, again=0)
+    await work.all_succeed(stack, steps=8, again=0)
 
 
 async def test_postgresql_is_restarted(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
-    work = await Work.begin(client, tmp_path)
+    work = await Work.begin(client, tmp_path, steps=8)
 
     await asyncio.to_thread(stack.restart_postgres)
 
-    await work.all_succeed(stack)
+    await work.all_succeed(stack, steps=8)
 
 
 @pytest.mark.parametrize(
@@ -269,3 +279,30 @@ async def test_the_disk_of_the_uploads_is_full(stack: Stack) -> None:
 
         accepted = await http.post("/documents", files={"file": ("long.txt", text)})
         assert accepted.status_code == 202
+
+
+async def test_the_clock_of_a_worker_is_an_hour_ahead(stack: Stack, client: LangGraphClient) -> None:
+    first = stack.service.workers.pop()
+    changes = {"PYTHONPATH": str(Path(__file__).parent / "clock"), "CLOCK_AHEAD": "3600"}
+    ahead = await asyncio.to_thread(stack.service.start_worker, **changes)
+    first.terminate()
+    assert await asyncio.to_thread(first.wait, 30) == 0
+    thread_id = (await client.threads.create())["thread_id"]
+
+    told: Any = await client.runs.wait(thread_id, "faulty", input={"fault": "time"}, after_seconds=1)
+    assert told["left"] - time.time() > 3000
+    work: dict[str, Any] = {"steps": 4, "seconds": 0.5, "log": "/dev/null"}
+    run = await client.runs.create(thread_id, "steps", input=work, durability="sync")
+    lease = "SELECT extract(epoch FROM lease_until - now())::float8 AS s FROM runs WHERE status = 'running'"
+    await until(lambda: bool(stack.rows(lease)))
+    assert 0 < stack.rows(lease)[0]["s"] <= LEASE_SECONDS
+    waits = "SELECT extract(epoch FROM started_at - due_at)::float8 AS s FROM runs WHERE thread_id = %s"
+    assert all(0 <= row["s"] < 60 for row in stack.rows(waits, thread_id))
+
+    await asyncio.to_thread(stack.service.start_worker)
+    ahead.terminate()
+    assert await asyncio.to_thread(ahead.wait, 30) == 0
+    stack.service.workers.remove(ahead)
+    result: Any = await client.runs.join(thread_id, run["run_id"])
+    assert result["done"] == [0, 1, 2, 3]
+    stack.audit()

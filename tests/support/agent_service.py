@@ -56,9 +56,9 @@ class AgentService:
         self._answers(url)
         return url
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        """Start a worker, and return when it works."""
-        url, process = self._stack.enter_context(served(PACKAGE, self.environment, "worker"))
+    def start_worker(self, **changes: str) -> subprocess.Popen[bytes]:
+        """Start a worker, and return when it works. Its environment may differ from that of the others."""
+        url, process = self._stack.enter_context(served(PACKAGE, {**self.environment, **changes}, "worker"))
         self.workers.append(process)
         self._answers(url)
         return process
