@@ -123,11 +123,12 @@ async def events(client: LangGraphClient, thread_id: str, run_id: str, seen: lis
         try:
             async for part in client.runs.join_stream(thread_id, run_id):
                 seen.append(part)  # noqa: PERF401  others look at what was read so far
-            return seen
         except (httpx.HTTPStatusError, APIStatusError) as error:
             if error.response.status_code != 503:
                 raise
             await asyncio.sleep(0.5)
+        else:
+            return seen
 
 
 async def test_a_worker_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
