@@ -110,6 +110,11 @@ class Settings(Stage3Settings):
         default=3600, ge=1, description="Likewise an answer; an hour later the model may say it better."
     )
 
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="What `/metrics` wants as a bearer token; without it, it is open to whoever reaches the port.",
+    )
+
     worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
     worker_concurrency: int = Field(default=20, ge=1, le=1000, description="Runs that a worker executes at once.")
     run_timeout_seconds: float = Field(default=3600, gt=0, description="How long one run may take.")

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.errors import RequestBodyTooLarge, problem_response
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PROBES = frozenset({"/health", "/ready"})  # asked every few seconds: a line each would drown the rest
+_PROBES = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: a line each would drown the rest
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 16 * 1024 * 1024
 

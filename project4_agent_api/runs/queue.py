@@ -244,8 +244,9 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
             each other, so it may be one more for each of them.
 
     Returns:
-        The run with a claim of its own, `more`: whether others of the user's are due, and `has_state`: whether its
-        thread has a checkpoint. None if there is none to claim: also where another worker was faster.
+        The run with a claim of its own, `waited`: for how many seconds it was due, `more`: whether others of the user's
+        are due, and `has_state`: whether its thread has a checkpoint. None if there is none to claim: also where
+        another worker was faster.
     """
     try:
         cursor = await connection.execute(
@@ -259,7 +260,7 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
                     AND %(most)s > (SELECT count(*) FROM runs WHERE owner_id = %(owner)s AND status = 'running')
                 ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
             )
-            RETURNING {CLAIMED}, EXISTS (
+            RETURNING {CLAIMED}, extract(epoch FROM now() - due_at)::float8 AS waited, EXISTS (
                 SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
                     AND others.run_id <> runs.run_id
             ) AS more, EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = runs.thread_id::text) AS has_state

@@ -14,7 +14,11 @@ from fastapi import Depends, Request
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants import Assistants
+<<<<<<< HEAD
 from project4_agent_api.idempotency import Claim
+=======
+from project4_agent_api.metrics.names import Metrics
+>>>>>>> a9da432 (Prometheus may ask every process of stage 4 what it does: requests, runs, models, tools, caches, pools, leases; a dashboard and alert rules that name nothing else)
 from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
@@ -68,6 +72,7 @@ class Runs:
         kept_seconds: How long the events of a run that is over are kept.
         webhooks: For who is told that one is over.
         limits: On what may wait.
+        metrics: Where runs are counted.
     """
 
     pool: Pool
@@ -77,6 +82,7 @@ class Runs:
     kept_seconds: int
     webhooks: Webhooks
     limits: Limits
+    metrics: Metrics
 
     async def create(self, asked: Asked, listener: Listener | None = None) -> Row:
         """Store a run and wake a worker.
@@ -112,11 +118,17 @@ class Runs:
             TooManyRequests: if too many of the owner's runs wait.
         """
         new = await self.new_run(connection, asked)
+<<<<<<< HEAD
         if asked.claim is None:
             return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
         async with connection.transaction():
             await asked.claim.made(connection)
             return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
+=======
+        created = await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
+        self.metrics.stored.labels(new.graph_id).inc()
+        return created
+>>>>>>> a9da432 (Prometheus may ask every process of stage 4 what it does: requests, runs, models, tools, caches, pools, leases; a dashboard and alert rules that name nothing else)
 
     async def create_all(self, wanted: Sequence[Asked]) -> list[Row]:
         """Store some runs, all or none, and wake workers.
