@@ -32,6 +32,7 @@ from project4_agent_api.postgres import pool
 from project4_agent_api.rate_limits import rate_limits
 from project4_agent_api.routes import api_keys, assistants, auth, crons, metrics, protocol, runs, store, system, threads
 from project4_agent_api.settings import Settings
+from project4_agent_api.tracing import trace, tracing
 from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
@@ -73,6 +74,7 @@ ROUTERS = [
     metrics.router,
 ]
 RESOURCES = [
+    tracing,
     *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here
     redis,
     redis_history,
@@ -117,4 +119,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.metrics = Metrics()
     app.add_middleware(CountRequests, metrics=app.state.metrics)
+    trace(app, settings, "agent-api")
     return app

@@ -92,6 +92,7 @@ async def runs(app: FastAPI) -> AsyncIterator[None]:
             user_waiting=state.settings.user_runs_waiting_max,
         ),
         metrics=state.metrics,
+        tracing=state.tracing,
     )
     yield
 
@@ -120,6 +121,7 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
             publisher,
             settings.run_timeout_seconds,
             state.metrics,
+            state.tracing,
         ),
         runs=state.runs,
         webhooks=state.webhooks,

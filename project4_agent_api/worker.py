@@ -14,6 +14,7 @@ from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.postgres import pool
 from project4_agent_api.routes import metrics
 from project4_agent_api.settings import Settings
+from project4_agent_api.tracing import trace, tracing
 from shared import health
 from shared.app import build_app
 from shared.redis import redis
@@ -24,6 +25,7 @@ ROUTERS = [
     metrics.router,
 ]
 RESOURCES = [
+    tracing,
     *stage3.RESOURCES,
     redis,
     pool,
@@ -40,8 +42,9 @@ RESOURCES = [
 
 def create_worker(settings: Settings | None = None) -> FastAPI:
     """Make the worker. It works from its start to its end."""
+    settings = settings or load_settings(Settings)
     app = build_app(
-        settings or load_settings(Settings),
+        settings,
         title="Project 4: worker",
         description="Executes runs.",
         routers=ROUTERS,
@@ -49,4 +52,5 @@ def create_worker(settings: Settings | None = None) -> FastAPI:
         panels=[],
     )
     app.state.metrics = Metrics()
+    trace(app, settings, "agent-worker")
     return app

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what the process has counted, for Prometheus."""
+"""`GET /metrics`: what the process has counted. It is for Prometheus, and in no document of the API."""
 
 import secrets
 from typing import Annotated
@@ -10,11 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from project4_agent_api.metrics.looking import Looking
 from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.settings import Settings
-from shared.errors import Unauthorized, documented
+from shared.errors import Unauthorized
 
-router = APIRouter(tags=["system"])
+router = APIRouter()
 
-_token = HTTPBearer(auto_error=False, scheme_name="Metrics", description="`METRICS_TOKEN`, where it is set.")
+_token = HTTPBearer(auto_error=False)
 
 
 async def may_look(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_token)]) -> None:
@@ -30,12 +30,7 @@ async def may_look(request: Request, given: Annotated[HTTPAuthorizationCredentia
         raise Unauthorized("Send METRICS_TOKEN as `Authorization: Bearer …`.")
 
 
-@router.get(
-    "/metrics",
-    dependencies=[Depends(may_look)],
-    response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}, **documented(Unauthorized)},
-)
+@router.get("/metrics", dependencies=[Depends(may_look)], include_in_schema=False)
 async def show_metrics(request: Request) -> Response:
     """Say what this process has counted, in Prometheus's text format."""
     looking: Looking = request.app.state.looking

@@ -27,6 +27,7 @@ from project4_agent_api.runs.graph_events import GraphEvents
 from project4_agent_api.runs.queue import Ending
 from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of
+from project4_agent_api.tracing import Tracing
 from project4_agent_api.wire import dumps, error_of
 from shared.errors import DatabaseUnavailable
 
@@ -46,6 +47,7 @@ class Engine:
         publisher: Sends events.
         timeout_seconds: How long a run may take.
         metrics: Where is counted what a run does.
+        tracing: Tells what it does.
     """
 
     graphs: Graphs
@@ -54,6 +56,7 @@ class Engine:
     publisher: Publisher
     timeout_seconds: float
     metrics: Metrics
+    tracing: Tracing
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,12 @@ class Execution:
 
     async def run(self) -> Outcome:
         """Execute the graph until it ends, is stopped, or takes too long."""
+        with self._engine.tracing.executing(self._run, self.graph_id) as ended:
+            outcome = await self._attempt()
+            ended(outcome.ending.status if outcome.ending else self.stop_reason or "")
+        return outcome
+
+    async def _attempt(self) -> Outcome:
         self.publisher.put("metadata", dumps({"run_id": self._run["run_id"], "attempt": self._run["attempt"]}))
         with observing_calls(self._engine.metrics) as calls:
             work = asyncio.create_task(self._execute())
