@@ -24,11 +24,15 @@ from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.caches import caches
 from project4_agent_api.history import redis_history
 from project4_agent_api.idempotency import describe, idempotency
+from project4_agent_api.metrics.looking import looking
+from project4_agent_api.metrics.names import Metrics
+from project4_agent_api.metrics.requests import CountRequests
 from project4_agent_api.models import AccountRole
 from project4_agent_api.postgres import pool
 from project4_agent_api.rate_limits import rate_limits
-from project4_agent_api.routes import api_keys, assistants, auth, crons, protocol, runs, store, system, threads
+from project4_agent_api.routes import api_keys, assistants, auth, crons, metrics, protocol, runs, store, system, threads
 from project4_agent_api.settings import Settings
+from project4_agent_api.tracing import trace, tracing
 from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
@@ -67,8 +71,10 @@ ROUTERS = [
     Locked(store.router),
     Locked(crons.router),
     system.router,
+    metrics.router,
 ]
 RESOURCES = [
+    tracing,
     *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),  # it has a process of its own here
     redis,
     redis_history,
@@ -83,6 +89,7 @@ RESOURCES = [
     resources.channels,
     resources.webhooks,
     resources.runs,
+    looking,
 ]
 _PAGE = Path(__file__).parent / "page"
 ACCOUNT_PANEL = Panel(_PAGE / "account.js")
@@ -100,7 +107,7 @@ OPEN_PANELS = [replace(panel, audience="") for panel in LOCKED_PANELS]
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Make the application of stage 4."""
     settings = settings or load_settings(Settings)
-    return build_app(
+    app = build_app(
         settings,
         title="Project 4: agents",
         description="Stages 1 to 3 behind accounts, and LangGraph agents with durable runs.",
@@ -110,3 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_BYTES},
         describe=describe,
     )
+    app.state.metrics = Metrics()
+    app.add_middleware(CountRequests, metrics=app.state.metrics)
+    trace(app, settings, "agent-api")
+    return app

@@ -247,6 +247,7 @@ class Run(SQLModel, table=True):
     arguments: Json = _json("kwargs")  # how the graph is to be called
     multitask_strategy: str = Field(sa_type=String(20))
     request_id: str | None = Field(default=None, sa_type=Text)
+    traceparent: str | None = Field(default=None, sa_type=Text)  # of the request that made it, as traces know it
     attempt: int = Field(default=0, sa_type=SmallInteger)  # how often it was claimed: its events are numbered so
     failures: int = Field(default=0, sa_type=SmallInteger)  # how often its worker died
     claim: UUID | None = None

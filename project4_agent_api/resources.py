@@ -69,7 +69,7 @@ async def webhooks(app: FastAPI) -> AsyncIterator[None]:
 @asynccontextmanager
 async def webhook_worker(app: FastAPI) -> AsyncIterator[None]:
     """Tell them, from this process."""
-    context = {"webhooks": WebhookCaller.of(app.state.settings, app.state.pool)}
+    context = {"webhooks": WebhookCaller.of(app.state.settings, app.state.pool, app.state.metrics)}
     async with working(app.state.jobs, context, CONCURRENCY, QUEUE):
         yield
 
@@ -91,6 +91,8 @@ async def runs(app: FastAPI) -> AsyncIterator[None]:
             waiting=state.settings.runs_waiting_max,
             user_waiting=state.settings.user_runs_waiting_max,
         ),
+        metrics=state.metrics,
+        tracing=state.tracing,
     )
     yield
 
@@ -118,9 +120,12 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
             state.store,
             publisher,
             settings.run_timeout_seconds,
+            state.metrics,
+            state.tracing,
         ),
         runs=state.runs,
         webhooks=state.webhooks,
+        metrics=state.metrics,
     )
     async with publisher.running(), worker.working():
         yield

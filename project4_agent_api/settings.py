@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
@@ -110,6 +111,18 @@ class Settings(Stage3Settings):
         default=3600, ge=1, description="Likewise an answer; an hour later the model may say it better."
     )
 
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="What `/metrics` wants as a bearer token; without it, it is open to whoever reaches the port.",
+    )
+
+    otel_exporter_otlp_endpoint: HttpAddress | None = Field(
+        default=None, description="A collector of OpenTelemetry that traces are sent to, by OTLP over HTTP; else none."
+    )
+    otel_exporter_otlp_headers: SecretStr = Field(
+        default=SecretStr(""), description="What it wants to be sent: NAME=VALUE,NAME=VALUE, the values URL-encoded."
+    )
+
     worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
     worker_concurrency: int = Field(default=20, ge=1, le=1000, description="Runs that a worker executes at once.")
     run_timeout_seconds: float = Field(default=3600, gt=0, description="How long one run may take.")
@@ -213,6 +226,12 @@ class Settings(Stage3Settings):
         """What every key and channel in Redis begins with."""
         return names_in_redis(self.redis_prefix, driver_url(self.database_url))
 
+    def otlp_headers(self) -> dict[str, str]:
+        """What the collector of traces is sent with each request."""
+        pairs = self.otel_exporter_otlp_headers.get_secret_value().split(",")
+        named = (pair.partition("=") for pair in pairs if pair.strip())
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in named}
+
     def secrets(self) -> list[str]:
         """The values that must never be seen in a log."""
         password = self.redis_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
@@ -221,4 +240,9 @@ class Settings(Stage3Settings):
             for server in self.mcp_servers.values()
             for value in (server.headers if isinstance(server, HttpMcpServer) else server.env or {}).values()
         ]
-        return [*super().secrets(), *([password] if password else []), *filter(None, told)]
+        return [
+            *super().secrets(),
+            *([password] if password else []),
+            *filter(None, told),
+            *self.otlp_headers().values(),
+        ]

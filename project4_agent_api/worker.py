@@ -1,7 +1,7 @@
 """The worker, put together: it executes runs, reads documents and fires schedules.
 
 `python -m project4_agent_api worker` runs it; any number of them work beside any number of API processes, on one
-database and one Redis. It serves nothing but `/health` and `/ready`, for whoever looks after it.
+database and one Redis. It serves nothing but `/health`, `/ready` and `/metrics`, for whoever looks after it.
 """
 
 from fastapi import FastAPI
@@ -9,8 +9,12 @@ from fastapi import FastAPI
 from project3_rag_docs import main as stage3
 from project4_agent_api import resources
 from project4_agent_api.caches import caches
+from project4_agent_api.metrics.looking import looking_at_worker
+from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.postgres import pool
+from project4_agent_api.routes import metrics
 from project4_agent_api.settings import Settings
+from project4_agent_api.tracing import trace, tracing
 from shared import health
 from shared.app import build_app
 from shared.redis import redis
@@ -18,8 +22,10 @@ from shared.settings import load_settings
 
 ROUTERS = [
     health.router,
+    metrics.router,
 ]
 RESOURCES = [
+    tracing,
     *stage3.RESOURCES,
     redis,
     pool,
@@ -28,6 +34,7 @@ RESOURCES = [
     resources.channels,
     resources.webhooks,
     resources.runs,
+    looking_at_worker,
     resources.webhook_worker,
     resources.run_worker,
 ]
@@ -35,11 +42,15 @@ RESOURCES = [
 
 def create_worker(settings: Settings | None = None) -> FastAPI:
     """Make the worker. It works from its start to its end."""
-    return build_app(
-        settings or load_settings(Settings),
+    settings = settings or load_settings(Settings)
+    app = build_app(
+        settings,
         title="Project 4: worker",
         description="Executes runs.",
         routers=ROUTERS,
         resources=RESOURCES,
         panels=[],
     )
+    app.state.metrics = Metrics()
+    trace(app, settings, "agent-worker")
+    return app

@@ -183,6 +183,7 @@ def _shut_down(number: int) -> None:
 async def database(app: FastAPI) -> AsyncIterator[None]:
     """Put the sessions of the app's database on `app.state`, and its check among the others."""
     engine = create_engine(app.state.settings)
+    app.state.engine = engine
     app.state.sessions = create_sessions(engine)
     app.state.reading = async_sessionmaker(engine, expire_on_commit=False)
 

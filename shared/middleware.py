@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.errors import RequestBodyTooLarge, problem_response
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PROBES = frozenset({"/health", "/ready"})  # asked every few seconds: a line each would drown the rest
+PROBES = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: a line each would drown the rest
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 16 * 1024 * 1024
 
@@ -56,7 +56,7 @@ class RequestContext:
                     raise  # half an answer is out: the server must cut the connection, so that the client knows
                 await problem_response(error, request_id)(scope, receive, send_with_id)
             finally:
-                level = "DEBUG" if scope["path"] in _PROBES else "INFO"
+                level = "DEBUG" if scope["path"] in PROBES else "INFO"
                 milliseconds = (perf_counter() - started) * 1000
                 logger.log(level, "{} {} {} {:.1f} ms", scope["method"], scope["path"], status or "-", milliseconds)
 

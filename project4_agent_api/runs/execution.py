@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,6 +17,8 @@ from loguru import logger
 
 from project4_agent_api.checkpoints import Checkpoints, Claim, ClaimLost, RunCheckpoints
 from project4_agent_api.graphs import Graphs
+from project4_agent_api.metrics.calls import Calls, observing_calls
+from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Row
 from project4_agent_api.protocol.frames import ProtocolEvents
@@ -24,6 +27,7 @@ from project4_agent_api.runs.graph_events import GraphEvents
 from project4_agent_api.runs.queue import Ending
 from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of
+from project4_agent_api.tracing import Tracing
 from project4_agent_api.wire import dumps, error_of
 from shared.errors import DatabaseUnavailable
 
@@ -42,6 +46,8 @@ class Engine:
         store: What they remember across threads, of all owners.
         publisher: Sends events.
         timeout_seconds: How long a run may take.
+        metrics: Where is counted what a run does.
+        tracing: Tells what it does.
     """
 
     graphs: Graphs
@@ -49,6 +55,8 @@ class Engine:
     store: SharedStore
     publisher: Publisher
     timeout_seconds: float
+    metrics: Metrics
+    tracing: Tracing
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class Execution:
         )
         self.publisher: RunPublisher = engine.publisher.of(run["thread_id"], run["run_id"], run["attempt"])
         self.claim: UUID = run["claim"]
+        self.graph_id: str = self._kwargs["config"]["configurable"]["graph_id"]
+        self.began = monotonic()
         self.stop_reason: str | None = None
         self.over = False
 
@@ -104,8 +114,15 @@ class Execution:
 
     async def run(self) -> Outcome:
         """Execute the graph until it ends, is stopped, or takes too long."""
+        with self._engine.tracing.executing(self._run, self.graph_id) as ended:
+            outcome = await self._attempt()
+            ended(outcome.ending.status if outcome.ending else self.stop_reason or "")
+        return outcome
+
+    async def _attempt(self) -> Outcome:
         self.publisher.put("metadata", dumps({"run_id": self._run["run_id"], "attempt": self._run["attempt"]}))
-        work = asyncio.create_task(self._execute())
+        with observing_calls(self._engine.metrics) as calls:
+            work = asyncio.create_task(self._execute())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait(
@@ -121,11 +138,21 @@ class Execution:
         if isinstance(error, ClaimLost):
             self.stop_reason = LOST
         self.over = True
+        self._count(calls)
         try:
             return await self._outcome(error, in_time=work.done() and not work.cancelled())
         except DatabaseUnavailable:  # nothing is wrong with the run: it is gone on with when the database is back
             self.stop_reason = AWAY
             return Outcome(None)
+
+    def _count(self, calls: Calls) -> None:
+        """Count how long somebody has waited: for the first attempt, and for a token of it."""
+        if self._run["attempt"] > 1:
+            return
+        metrics, waited = self._engine.metrics, self._run["waited"]
+        metrics.waited.labels(self.graph_id).observe(waited)
+        if calls.first_token_at:
+            metrics.first_token.labels(self.graph_id).observe(waited + calls.first_token_at - self.began)
 
     def ask(self, outcome: Outcome) -> None:
         """Send the questions that wait for an answer, where the run is streamed so, now that they can be answered."""

@@ -42,6 +42,7 @@ class NewRun:
         request_id: Of the request that made it.
         after_seconds: When it is due.
         make_thread: Whether the thread is made where there is none.
+        traceparent: Of what it is a part, as traces know it.
     """
 
     run_id: UUID
@@ -56,6 +57,7 @@ class NewRun:
     request_id: str | None
     after_seconds: float = 0
     make_thread: bool = False
+    traceparent: str | None = None
 
 
 # Whether one more run of a user may wait. It is counted as far as it matters, in an index of what waits; runs that are
@@ -88,11 +90,11 @@ def _insert(thread: str) -> str:
         WITH waiting AS ({_ROOM}), thread AS ({thread})
         INSERT INTO runs (
             run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, multitask_strategy, request_id,
-            attempt, failures, due_at, created_at, updated_at
+            traceparent, attempt, failures, due_at, created_at, updated_at
         )
         SELECT %(run_id)s, thread_id, %(assistant_id)s, %(owner_id)s, 'pending',
             %(base_metadata)s || thread.metadata || %(metadata)s, %(arguments)s, %(multitask_strategy)s, %(request_id)s,
-            0, 0, now() + make_interval(secs => %(after_seconds)s), now(), now()
+            %(traceparent)s, 0, 0, now() + make_interval(secs => %(after_seconds)s), now(), now()
         FROM thread
         RETURNING {SHOWN}
     """  # noqa: S608  no value in it
@@ -153,6 +155,7 @@ async def _store(connection: Connection, new: NewRun, most: int) -> Row:
             "assistant_id": new.assistant_id,
             "multitask_strategy": new.multitask_strategy,
             "request_id": new.request_id,
+            "traceparent": new.traceparent,
             "after_seconds": new.after_seconds,
             "most": most,
         },
@@ -230,7 +233,7 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
     return stopped
 
 
-CLAIMED = "run_id, claim, thread_id, owner_id, kwargs, metadata, request_id, attempt, updated_at, cancel"
+CLAIMED = "run_id, claim, thread_id, owner_id, kwargs, metadata, request_id, traceparent, attempt, updated_at, cancel"
 
 
 async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: float, most: int) -> Row | None:
@@ -244,8 +247,9 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
             each other, so it may be one more for each of them.
 
     Returns:
-        The run with a claim of its own, `more`: whether others of the user's are due, and `has_state`: whether its
-        thread has a checkpoint. None if there is none to claim: also where another worker was faster.
+        The run with a claim of its own, `waited`: for how many seconds it was due, `more`: whether others of the user's
+        are due, and `has_state`: whether its thread has a checkpoint. None if there is none to claim: also where
+        another worker was faster.
     """
     try:
         cursor = await connection.execute(
@@ -259,7 +263,7 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
                     AND %(most)s > (SELECT count(*) FROM runs WHERE owner_id = %(owner)s AND status = 'running')
                 ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
             )
-            RETURNING {CLAIMED}, EXISTS (
+            RETURNING {CLAIMED}, extract(epoch FROM now() - due_at)::float8 AS waited, EXISTS (
                 SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
                     AND others.run_id <> runs.run_id
             ) AS more, EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = runs.thread_id::text) AS has_state

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants import Assistants
 from project4_agent_api.idempotency import Claim
+from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
@@ -23,6 +24,7 @@ from project4_agent_api.runs.limits import Limits
 from project4_agent_api.runs.queue import NO_SUCH_RUN, SHOWN, Created, NewRun
 from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.schemas.runs import CancelAction, ProtocolRun, RunCreate, StatelessRunCreate
+from project4_agent_api.tracing import Tracing
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 from shared.redis import Client
@@ -68,6 +70,8 @@ class Runs:
         kept_seconds: How long the events of a run that is over are kept.
         webhooks: For who is told that one is over.
         limits: On what may wait.
+        metrics: Where runs are counted.
+        tracing: Tells that they are stored.
     """
 
     pool: Pool
@@ -77,6 +81,8 @@ class Runs:
     kept_seconds: int
     webhooks: Webhooks
     limits: Limits
+    metrics: Metrics
+    tracing: Tracing
 
     async def create(self, asked: Asked, listener: Listener | None = None) -> Row:
         """Store a run and wake a worker.
@@ -112,6 +118,12 @@ class Runs:
             TooManyRequests: if too many of the owner's runs wait.
         """
         new = await self.new_run(connection, asked)
+        with self.tracing.storing(new.run_id, new.graph_id) as traceparent:
+            created = await self._store(connection, asked, replace(new, traceparent=traceparent))
+        self.metrics.stored.labels(new.graph_id).inc()
+        return created
+
+    async def _store(self, connection: Connection, asked: Asked, new: NewRun) -> Created:
         if asked.claim is None:
             return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
         async with connection.transaction():

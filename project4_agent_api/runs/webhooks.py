@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 
 from project4_agent_api.agents.web.addresses import NotPublic, PublicAddresses, Unresolvable, resolve
 from project4_agent_api.agents.web.requests import UNREACHABLE, request
+from project4_agent_api.metrics.names import CALLED, CALLED_LATER, GIVEN_UP, Metrics
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
@@ -84,20 +85,22 @@ class WebhookCaller:
         network: Opens connections, to where they may go.
         seconds: How long one call may take.
         attempts: How often it is tried.
+        metrics: Where calls are counted.
     """
 
     pool: Pool
     network: httpcore2.AsyncNetworkBackend
     seconds: float
     attempts: int
+    metrics: Metrics
 
     @classmethod
-    def of(cls, settings: Settings, pool: Pool) -> "WebhookCaller":
+    def of(cls, settings: Settings, pool: Pool, metrics: Metrics) -> "WebhookCaller":
         """Make one that goes where the settings allow."""
         network: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()
         if not settings.webhook_allow_private:
             network = PublicAddresses(resolve, network)
-        return cls(pool, network, settings.webhook_timeout_seconds, settings.webhook_attempts)
+        return cls(pool, network, settings.webhook_timeout_seconds, settings.webhook_attempts, metrics)
 
     async def call(self, run_id: UUID, earlier: int) -> None:
         """Tell that a run is over.
@@ -123,11 +126,13 @@ class WebhookCaller:
                 failure, earlier = "its address is not a public one", self.attempts
             if failure and earlier + 1 < self.attempts:
                 logger.warning("the webhook of run {} is called again later: {}", run_id, failure)
+                self.metrics.webhooks.labels(CALLED_LATER).inc()
                 raise TryAgain(_BACK_OFF**earlier)
             async with connected(self.pool) as connection:
                 await connection.execute("DELETE FROM webhooks WHERE run_id = %s", [run_id])
         except DatabaseUnavailable:
             raise TryAgain(_DATABASE_SECONDS) from None
+        self.metrics.webhooks.labels(GIVEN_UP if failure else CALLED).inc()
         if failure:
             logger.error("the webhook of run {} is given up: {}", run_id, failure)
         else:

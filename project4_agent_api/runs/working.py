@@ -10,6 +10,7 @@ from uuid import UUID
 from loguru import logger
 from redis.exceptions import RedisError
 
+from project4_agent_api.metrics.names import AGAIN_DRAINED, AGAIN_LOST, Metrics
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.runs import queue, signals
@@ -43,6 +44,7 @@ class RunWorker:
         engine: Executes.
         runs: Makes those that are due by a schedule.
         webhooks: For who is told that a run is over.
+        metrics: Where runs and leases are counted.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RunWorker:
         engine: Engine,
         runs: Runs,
         webhooks: Webhooks,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -65,8 +68,11 @@ class RunWorker:
         self._engine = engine
         self._runs = runs
         self._webhooks = webhooks
+        self._metrics = metrics
         self._slots = asyncio.Semaphore(settings.worker_concurrency)
         self._executions: dict[UUID, Execution] = {}
+        metrics.slots.set(settings.worker_concurrency)
+        metrics.leases_held.set_function(lambda: len(self._executions))
         self._tasks: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._served: set[UUID] = set()  # users of whom nothing more was due when a run ended
@@ -222,6 +228,8 @@ class RunWorker:
         except Exception as again:  # noqa: BLE001  its lease runs out, and another worker tries
             logger.opt(exception=again).error("unexpected {}", type(again).__name__)
         if mine:
+            if execution is not None:
+                self._count(execution, RunStatus.ERROR)
             result = dumps({"__error__": reason})
             if execution is not None:
                 execution.publisher.put_end(RunStatus.ERROR, result)
@@ -246,6 +254,7 @@ class RunWorker:
         """Store how a run has ended, and say it. Returns whether others of its owner's may be due."""
         run_id, claim = run["run_id"], run["claim"]
         if execution.stop_reason == LOST:
+            self._metrics.leases_lost.inc()
             return False
         if execution.stop_reason == AWAY:
             await queue.let_go(connection, run_id, claim)
@@ -258,13 +267,18 @@ class RunWorker:
             status, more = "rollback", await queue.delete_run(connection, run_id, claim, before) or None
         elif outcome.ending is None:
             await queue.give_back(connection, run_id, claim)
+            self._metrics.begun_again.labels(AGAIN_DRAINED).inc()
             return True
         else:
             status, more = outcome.ending.status, await self._finish(connection, run, outcome.ending)
         if more is not None:  # only now: whoever hears it finds it stored
+            self._count(execution, status)
             execution.ask(outcome)
             execution.publisher.put_end(status, self._shown(run, outcome.result))
         return more is not False
+
+    def _count(self, execution: Execution, status: str) -> None:
+        self._metrics.ran.labels(execution.graph_id, status).observe(monotonic() - execution.began)
 
     def _shown(self, run: Row, result: bytes) -> bytes | None:
         """Return what is said of a result: all of it, unless that is more than is kept of all events."""
@@ -317,6 +331,7 @@ class RunWorker:
         claims = {run_id: execution.claim for run_id, execution in mine.items()}
         async with connected(self._pool) as connection:
             kept = await queue.extend_leases(connection, claims, self._settings.lease_seconds)
+        self._metrics.leases_extended.inc(len(kept))
         for run_id, execution in mine.items():
             if run_id not in kept and self._executions.get(run_id) is execution and not execution.over:
                 logger.warning("run {} is another worker's now", run_id)
@@ -373,7 +388,10 @@ class RunWorker:
         for run in freed:
             logger.warning("the worker of run {} died at attempt {}", run["run_id"], run["attempt"])
             if run["status"] == RunStatus.ERROR:
+                self._metrics.abandoned.inc()
                 await self._announce(run, run["attempt"] + 1, b"error\n" + dumps({"__error__": run["error"]}))
+            else:
+                self._metrics.begun_again.labels(AGAIN_LOST).inc()
 
     async def _announce(self, run: Row, attempt: int, end: bytes) -> None:
         kept = self._settings.run_events_seconds

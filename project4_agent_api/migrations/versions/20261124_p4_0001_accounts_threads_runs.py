@@ -222,6 +222,7 @@ def _make_threads_and_runs() -> None:
         sa.Column("kwargs", JSONB(), nullable=False),
         sa.Column("multitask_strategy", sa.String(20), nullable=False),
         sa.Column("request_id", sa.Text()),
+        sa.Column("traceparent", sa.Text()),
         sa.Column("attempt", sa.SmallInteger(), nullable=False),
         sa.Column("failures", sa.SmallInteger(), nullable=False, server_default="0"),
         _id("claim", nullable=True),
