@@ -14,6 +14,7 @@ from time import monotonic
 
 import httpx2
 
+_STREAMS_OF_ONE = 10  # account: a user may not have any number of runs at once
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PASSWORD = "correct horse battery staple"  # noqa: S105  of an account that is made here
 
@@ -30,13 +31,14 @@ async def main() -> None:
     arguments = parser.parse_args()
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=arguments.url, timeout=120, trust_env=False, limits=limits) as http:
-        http.headers["Authorization"] = f"Bearer {await _token(http)}"
+        accounts = [await _token(http) for _ in range(0, arguments.streams, _STREAMS_OF_ONE)]
         kinds = {"API": arguments.api, "worker": arguments.worker}
         empty = {kind: sum(map(_memory, pids)) for kind, pids in kinds.items()}
         words = int((arguments.seconds + 60) * 1000 / arguments.gap_ms)
+        question = f"{words} words, {arguments.gap_ms} ms apart"
         heard = [0] * arguments.streams
         streams = [
-            asyncio.create_task(_stream(http, f"{words} words, {arguments.gap_ms} ms apart", heard, number))
+            asyncio.create_task(_stream(http, accounts[number // _STREAMS_OF_ONE], question, heard, number))
             for number in range(arguments.streams)
         ]
         while not all(heard):  # noqa: ASYNC110  no one event says so
@@ -65,15 +67,16 @@ async def _token(http: httpx2.AsyncClient) -> str:
     return str(answer.raise_for_status().json()["access_token"])
 
 
-async def _stream(http: httpx2.AsyncClient, question: str, heard: list[int], number: int) -> None:
-    thread = (await http.post("/threads", json={})).raise_for_status().json()["thread_id"]
+async def _stream(http: httpx2.AsyncClient, token: str, question: str, heard: list[int], number: int) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    thread = (await http.post("/threads", json={}, headers=headers)).raise_for_status().json()["thread_id"]
     asked = {
         "assistant_id": "agent",
         "input": {"messages": [{"role": "user", "content": question}]},
         "stream_mode": "messages-tuple",
         "on_disconnect": "cancel",
     }
-    async with http.stream("POST", f"/threads/{thread}/runs/stream", json=asked) as answer:
+    async with http.stream("POST", f"/threads/{thread}/runs/stream", json=asked, headers=headers) as answer:
         answer.raise_for_status()
         async for line in answer.aiter_lines():
             heard[number] += line.startswith("event: messages")

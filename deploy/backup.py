@@ -27,7 +27,8 @@ _DUMP = 'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_dump -U app -d app --format=cus
 _READ = "exec pg_restore --file=/dev/null"
 _WHOLE_OR_NOT = "--no-owner --single-transaction --exit-on-error"
 _RESTORE = f'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_restore -U app -d app {_WHOLE_OR_NOT}'
-_QUERY = 'PGPASSWORD="$POSTGRES_PASSWORD" exec psql -U app -d app -Atc "$1"'
+# By an address: while the container makes its database, a server answers on the socket that is about to stop.
+_QUERY = 'PGPASSWORD="$POSTGRES_PASSWORD" exec psql -h 127.0.0.1 -U app -d app -Atc "$1"'
 _TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 _READY_SECONDS = 120
 
@@ -87,7 +88,7 @@ def restore(stack: Stack, file: Path) -> None:
     if tables != "0":
         raise DeployError(
             f"there are {tables} tables in the database, and a backup goes into an empty one: "
-            "`docker compose down` and then removing the volume `postgres` would make it so, and lose what is there"
+            "docs/deploy.md says how to make it so, and lose what is there"
         )
     with _plain(file, passphrase if file.suffix == _ENCRYPTED else "") as source:
         _feed(_inside(stack, stack.only("postgres"), _RESTORE), source)

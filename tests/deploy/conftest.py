@@ -21,6 +21,7 @@ _SETTINGS = {
     "LLM_MODEL": "scripted-model",
     "EMBEDDING_MODEL": "e",
     "SIGN_INS_PER_MINUTE": "300",  # all of them come from one address here
+    "RATE_LIMIT_PER_MINUTE": "6000",
     # The machine may be busy with other things; what is measured is what a deployment does.
     "DB_POOL_TIMEOUT_SECONDS": "15",
     "DB_CONNECT_TIMEOUT_SECONDS": "15",

@@ -75,7 +75,7 @@ class Service:
 
     def query(self, sql: str) -> str:
         """Ask the database."""
-        script = 'PGPASSWORD="$POSTGRES_PASSWORD" exec psql -U app -d app -Atc "$1"'
+        script = 'PGPASSWORD="$POSTGRES_PASSWORD" exec psql -h 127.0.0.1 -U app -d app -Atc "$1"'
         return self.stack.engine("exec", self.stack.only("postgres"), "sh", "-c", script, "sh", sql)
 
     def wait_until_ready(self) -> None:
