@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from secrets import token_hex
 from uuid import uuid4
 
 import psycopg
@@ -27,17 +28,14 @@ def place() -> RunnableConfig:
 
 async def test_what_cannot_be_stored_of_one_thread_harms_no_other(checkpoints: Checkpoints, database_url: str) -> None:
     places = [place() for _ in range(3)]
-    channels = ["fine", "with a NUL: \0", "fine too"]
+    tasks = ["one", token_hex(5000), "three"]  # the middle one is longer than an index takes
 
     stored = await asyncio.gather(
-        *(
-            checkpoints.aput_writes(one, [(channel, "value")], "task")
-            for one, channel in zip(places, channels, strict=True)
-        ),
+        *(checkpoints.aput_writes(one, [("channel", "value")], task) for one, task in zip(places, tasks, strict=True)),
         return_exceptions=True,
     )
 
-    assert [type(one) for one in stored] == [type(None), psycopg.DataError, type(None)]
+    assert [type(one) for one in stored] == [type(None), psycopg.errors.ProgramLimitExceeded, type(None)]
     with psycopg.connect(database_url) as connection:
-        rows = connection.execute("SELECT thread_id, channel FROM checkpoint_writes ORDER BY channel").fetchall()
-    assert rows == [(places[number]["configurable"]["thread_id"], channels[number]) for number in (0, 2)]
+        rows = connection.execute("SELECT thread_id, task_id FROM checkpoint_writes ORDER BY task_id").fetchall()
+    assert rows == [(places[number]["configurable"]["thread_id"], tasks[number]) for number in (0, 2)]
