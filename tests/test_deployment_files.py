@@ -57,6 +57,10 @@ def test_a_container_has_limits(name: str) -> None:
     assert {"memory", "pids"} <= limits.keys()
 
 
+def test_nothing_depends_on_a_neighbour() -> None:
+    assert [name for name, service in SERVICES.items() if "depends_on" in service] == []
+
+
 def test_images_name_a_version() -> None:
     for name, service in SERVICES.items():
         tag = service["image"].rpartition(":")[2]
