@@ -215,6 +215,14 @@ class Settings(Stage3Settings):
                 raise ValueError("is not JSON") from None
         return value
 
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _named_values(cls, value: SecretStr) -> SecretStr:
+        pairs = [pair.partition("=") for pair in value.get_secret_value().split(",") if pair.strip()]
+        if not all(name.strip() and text.strip() for name, _, text in pairs):
+            raise ValueError("must be NAME=VALUE,NAME=VALUE")
+        return value
+
     @model_validator(mode="after")
     def _locked_in_production(self) -> Self:
         if self.production and not self.auth_required:

@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
+from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
+from project4_agent_api.settings import Settings
 from tests.support.accounts import PASSWORD
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.collector import Collector, collecting
@@ -130,6 +133,16 @@ def test_where_no_collector_is_named_nothing_that_sends_is_loaded() -> None:
     loaded = subprocess.run([sys.executable, "-c", LOADS], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert loaded.stderr.strip() == ""
+
+
+def test_headers_for_the_collector_are_named_values(make_settings4: Callable[..., Settings]) -> None:
+    settings = make_settings4(otel_exporter_otlp_headers="Authorization=Bearer%20abc==, X-Scope=ours")
+
+    assert settings.otlp_headers() == {"authorization": "Bearer abc==", "x-scope": "ours"}
+    assert "Bearer abc==" in settings.secrets()
+    with pytest.raises(ValidationError) as error:
+        make_settings4(otel_exporter_otlp_headers="a-token-alone")
+    assert "a-token-alone" not in str(error.value)
 
 
 def check_trace(collector: Collector, run_id: str) -> None:
