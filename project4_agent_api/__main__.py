@@ -29,6 +29,13 @@ match sys.argv[1:]:
     case ["reindex"]:
         sys.exit(reindex())
     case ["worker", *arguments]:
-        serve(Settings, create_worker, check=check_models, arguments=arguments, port_setting="worker_port")
+        serve(
+            Settings,
+            create_worker,
+            check=check_models,
+            arguments=arguments,
+            port_setting="worker_port",
+            balanced=False,
+        )
     case _:
         serve(Settings, create_app, check=check_models)

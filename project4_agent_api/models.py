@@ -267,8 +267,10 @@ class Webhook(SQLModel, table=True):
     """
 
     __tablename__: ClassVar[str] = "webhooks"
+    __table_args__: ClassVar = (Index("ix_webhooks_owner_id", "owner_id"),)
 
     run_id: UUID = Field(primary_key=True)
+    owner_id: UUID  # whose run it was
     url: str = Field(sa_type=Text)
     body: Json = _json()
     created_at: datetime = _moment(default_factory=now)

@@ -4,9 +4,11 @@ SQLAlchemy is for where people read; here a statement costs what it costs Postgr
 rows by the ORM 100 runs a second, by SQLAlchemy Core 154, by the driver 180.
 """
 
+import asyncio
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Annotated, Any
 
 import orjson
@@ -20,6 +22,11 @@ from psycopg_pool import AsyncConnectionPool
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
 from shared.database import RECONNECT_SECONDS, ImpatientConnection, database_errors, plain_address
+from shared.health import Check
+from shared.migrate import Versions
+
+_PROBE_SECONDS = 1.0
+_KNOWN_SECONDS = 10.0  # that the migrations were done
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
@@ -57,6 +64,36 @@ def create_pool(settings: Settings) -> Pool:
     )
 
 
+class Migrations:
+    """Looks whether the database has the version that this code is for.
+
+    Args:
+        connections: To the database.
+        versions: Those it should have.
+    """
+
+    def __init__(self, connections: Pool, versions: Versions) -> None:
+        self._connections = connections
+        self._versions = versions
+        self._known_until = 0.0
+
+    async def are_done(self) -> bool:
+        """Whether it has, or had some seconds ago; also where it cannot be asked, which another check says."""
+        if monotonic() < self._known_until:
+            return True
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS), self._connections.connection() as connection:
+                cursor = await connection.execute("SELECT version_num FROM alembic_version")
+                reached = self._versions.reached([row["version_num"] for row in await cursor.fetchall()])
+        except psycopg.errors.UndefinedTable:
+            return False
+        except (psycopg.Error, OSError, TimeoutError):
+            return True
+        if reached:
+            self._known_until = monotonic() + _KNOWN_SECONDS
+        return reached
+
+
 async def _look(connection: Connection) -> None:
     """Refuse a connection whose server has ended: it has closed the socket, which is seen for nothing."""
     readable = select.poll()
@@ -72,6 +109,8 @@ async def pool(app: FastAPI) -> AsyncIterator[None]:
     connections = create_pool(app.state.settings)
     await connections.open(wait=False)
     app.state.pool = connections
+    migrations = Migrations(connections, await asyncio.to_thread(Versions, "project4_agent_api", "project4"))
+    app.state.checks.append(Check("migrations", migrations.are_done, failure="outdated"))
     try:
         yield
     finally:

@@ -21,6 +21,7 @@ from project4_agent_api.runs.working import RunWorker
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import SharedStore
 from project4_agent_api.threads import Threads
+from shared.health import Check
 from shared.jobs import add_tasks, working
 from shared.llm import create_chat_models
 from shared.redis import create_redis
@@ -87,6 +88,7 @@ async def runs(app: FastAPI) -> AsyncIterator[None]:
         assistants=state.assistants,
         kept_seconds=state.settings.run_events_seconds,
         webhooks=state.webhooks,
+        stopping=state.stopping,
         limits=Limits(
             waiting=state.settings.runs_waiting_max,
             user_waiting=state.settings.user_runs_waiting_max,
@@ -120,6 +122,7 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
             state.store,
             publisher,
             settings.run_timeout_seconds,
+            settings.shutdown_timeout_seconds,
             state.metrics,
             state.tracing,
         ),
@@ -127,5 +130,6 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
         webhooks=state.webhooks,
         metrics=state.metrics,
     )
+    state.checks.append(Check("runs", worker.can_claim, failure="idle"))
     async with publisher.running(), worker.working():
         yield

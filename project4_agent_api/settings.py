@@ -123,6 +123,19 @@ class Settings(Stage3Settings):
         default=SecretStr(""), description="What it wants to be sent: NAME=VALUE,NAME=VALUE, the values URL-encoded."
     )
 
+    sweep_seconds: float = Field(
+        default=300, ge=1, description="How often the workers look for what has been kept for long enough."
+    )
+    thread_days: int | None = Field(
+        default=None, ge=1, description="How long a thread without a `ttl` is kept after its last use; else for ever."
+    )
+    run_days: int | None = Field(
+        default=None, ge=1, description="How long a run that is over is kept; else as long as its thread."
+    )
+    failed_upload_days: int = Field(
+        default=30, ge=1, description="How long a document is shown that could not be read."
+    )
+
     worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
     worker_concurrency: int = Field(default=20, ge=1, le=1000, description="Runs that a worker executes at once.")
     run_timeout_seconds: float = Field(default=3600, gt=0, description="How long one run may take.")

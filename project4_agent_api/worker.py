@@ -12,6 +12,7 @@ from project4_agent_api.caches import caches
 from project4_agent_api.metrics.looking import looking_at_worker
 from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.postgres import pool
+from project4_agent_api.retention import retention
 from project4_agent_api.routes import metrics
 from project4_agent_api.settings import Settings
 from project4_agent_api.tracing import trace, tracing
@@ -36,6 +37,7 @@ RESOURCES = [
     resources.runs,
     looking_at_worker,
     resources.webhook_worker,
+    retention,
     resources.run_worker,
 ]
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from shared.background import in_background
 from shared.errors import (
     PROBLEM_JSON,
     InvalidRequest,
@@ -21,8 +22,10 @@ from shared.errors import (
     install_error_handler,
 )
 from shared.frontend import Panel, install_docs, install_page
+from shared.health import Checks
 from shared.middleware import BodyLimit, RequestContext
 from shared.settings import Settings
+from shared.stopping import Stopping
 
 # Puts what it opens on `app.state`, and closes it when the block ends.
 Resource = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -74,6 +77,7 @@ def build_app(
         async with AsyncExitStack() as stack:
             for resource in resources:
                 await stack.enter_async_context(resource(app))
+            await stack.enter_async_context(in_background(app.state.checks.say_when_ready()))
             yield
 
     app = Service(
@@ -93,7 +97,8 @@ def build_app(
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings
-    app.state.checks = []
+    app.state.checks = Checks()
+    app.state.stopping = Stopping()
     install_error_handler(app)
     for router in routers:
         app.include_router(router)

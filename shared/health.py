@@ -1,16 +1,22 @@
 """`GET /health`: the process is alive. `GET /ready`: it can serve."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
+from loguru import logger
 from pydantic import BaseModel, Field
 
 from shared.errors import NotReady, documented
+from shared.stopping import Stopping
 
 router = APIRouter(tags=["health"])
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
+Failure = Literal["unreachable", "outdated", "idle"]
+_SAID: dict[Failure, str] = {"unreachable": "Not reachable", "outdated": "Not up to date", "idle": "Not working"}
 
 
 @dataclass(frozen=True)
@@ -21,11 +27,13 @@ class Check:
         name: As it is shown.
         probe: Says whether it is there, within about a second. Must not raise.
         required: Whether the service is not ready without it.
+        failure: What it is where it is not as it should be.
     """
 
     name: str
     probe: Callable[[], Awaitable[bool]]
     required: bool = True
+    failure: Failure = "unreachable"
 
 
 class Health(BaseModel):
@@ -37,7 +45,7 @@ class Health(BaseModel):
 class CheckResult(BaseModel):
     """How one dependency is."""
 
-    status: Literal["ok", "unreachable"]
+    status: Literal["ok"] | Failure
     required: bool = Field(description="Whether the service is not ready without it.")
 
 
@@ -51,9 +59,51 @@ class Readiness(BaseModel):
     )
 
 
-async def get_checks(request: Request) -> list[Check]:
+class Checks(list[Check]):
+    """The checks of an app, which its resources register."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asking: asyncio.Task[dict[str, CheckResult]] | None = None
+
+    async def results(self) -> dict[str, CheckResult]:
+        """Ask all, by name. Whoever comes while others wait is given what they are: nobody can ask more often."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(_ask(self))
+        return await asyncio.shield(self._asking)
+
+    async def say_when_ready(self) -> None:
+        """Say in the log what is waited for before the service can serve, and when all of it is there."""
+        required = [check for check in self if check.required]
+        said, pause = "", _FIRST_PAUSE_SECONDS
+        while missing := failing(await _ask(required)):
+            if missing != said:
+                logger.warning("the service waits. {}", missing)
+            said, pause = missing, min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+        logger.info("the service is ready")
+
+
+async def _ask(checks: Sequence[Check]) -> dict[str, CheckResult]:
+    answers = await asyncio.gather(*(check.probe() for check in checks))
+    return {
+        check.name: CheckResult(status="ok" if answer else check.failure, required=check.required)
+        for check, answer in zip(checks, answers, strict=True)
+    }
+
+
+def failing(results: dict[str, CheckResult]) -> str:
+    """Say which of the required things are not as they should be; nothing if all are."""
+    sentences = [
+        (said, [name for name, result in results.items() if result.required and result.status == failure])
+        for failure, said in _SAID.items()
+    ]
+    return " ".join(f"{said}: {', '.join(names)}." for said, names in sentences if names)
+
+
+async def get_checks(request: Request) -> Checks:
     """Return the checks that the app's resources have registered."""
-    checks: list[Check] = request.app.state.checks
+    checks: Checks = request.app.state.checks
     return checks
 
 
@@ -64,14 +114,11 @@ async def health() -> Health:
 
 
 @router.get("/ready", responses=documented(NotReady))
-async def ready(checks: Annotated[list[Check], Depends(get_checks)]) -> Readiness:
+async def ready(request: Request, checks: Annotated[Checks, Depends(get_checks)]) -> Readiness:
     """Say whether the service can serve, and how each thing is that it depends on."""
-    answers = await asyncio.gather(*(check.probe() for check in checks))
-    results = {
-        check.name: CheckResult(status="ok" if answer else "unreachable", required=check.required)
-        for check, answer in zip(checks, answers, strict=True)
-    }
-    failing = [name for name, result in results.items() if result.required and result.status != "ok"]
-    if failing:
-        raise NotReady(f"Not reachable: {', '.join(failing)}.")
+    stopping: Stopping = request.app.state.stopping
+    stopping.take_nothing_new()
+    results = await checks.results()
+    if missing := failing(results):
+        raise NotReady(missing)
     return Readiness(checks=results)

@@ -4,10 +4,11 @@ import argparse
 import importlib
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from time import monotonic, sleep
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -19,6 +20,7 @@ from shared.database import driver_url
 from shared.errors import ConfigurationError
 from shared.settings import secrets_folder
 
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 ONE_AT_A_TIME = 7_305_961_118  # any number that no other program takes an advisory lock with
 _ROOT = Path(__file__).parents[1]
 
@@ -69,6 +71,39 @@ def _heads(config: Config, branch: str) -> list[str]:
     return [f"{label}@head" for label in sorted(labels) if label <= branch]
 
 
+class Versions:
+    """The versions that a stage's database should have.
+
+    Args:
+        package: The stage's package.
+        branch: The label of its migrations.
+    """
+
+    def __init__(self, package: str, branch: str) -> None:
+        config = alembic_config(package)
+        scripts = ScriptDirectory.from_config(config)
+        self._known = {script.revision: script for script in scripts.walk_revisions()}
+        self._heads = {script.revision for head in _heads(config, branch) for script in scripts.get_revisions(head)}
+
+    def reached(self, stored: Iterable[str]) -> bool:
+        """Whether a database is at them, by what its `alembic_version` holds; also one that is beyond them.
+
+        A service that is replaced goes on while the next version of it has migrated the database already.
+        """
+        implied: set[str] = set()
+        waiting = list(stored)
+        if any(revision not in self._known for revision in waiting):
+            return True
+        while waiting:
+            revision = waiting.pop()
+            if revision not in implied:
+                implied.add(revision)
+                script = self._known[revision]
+                for before in (script.down_revision, script.dependencies):
+                    waiting += [before] if isinstance(before, str) else before or ()
+        return self._heads <= implied
+
+
 def migrate(package: str, branch: str, arguments: Sequence[str] = ()) -> int:
     """Bring a database to the newest version of a stage.
 
@@ -82,19 +117,33 @@ def migrate(package: str, branch: str, arguments: Sequence[str] = ()) -> int:
     """
     parser = argparse.ArgumentParser(prog=f"python -m {package} migrate")
     parser.add_argument("--wait", type=float, default=0, help="seconds to wait for a database that is away")
-    deadline = time.monotonic() + parser.parse_args(arguments).wait
-    while True:
+    wait: float = parser.parse_args(arguments).wait
+    try:
+        config = alembic_config(package)
+        _wait_for(database_address(), wait)
+        for head in _heads(config, branch):
+            command.upgrade(config, head)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  there is no log in a command
+    except OperationalError as error:
+        print(f"error: the database cannot be migrated ({type(error.orig).__name__})", file=sys.stderr)  # noqa: T201
+    else:
+        return 0
+    return 2
+
+
+def _wait_for(address: URL, seconds: float) -> None:
+    """Wait for a database, and say so in one line; leave it to others to fail where it does not come."""
+    given_up_at, pause, said = monotonic() + seconds, _FIRST_PAUSE_SECONDS, False
+    while monotonic() < given_up_at:
         try:
-            config = alembic_config(package)
-            for head in _heads(config, branch):
-                command.upgrade(config, head)
-        except ConfigurationError as error:
-            print(f"error: {error}", file=sys.stderr)  # noqa: T201  there is no log in a command
-        except OperationalError as error:
-            if time.monotonic() < deadline:
-                time.sleep(1)
-                continue
-            print(f"error: the database cannot be migrated ({type(error.orig).__name__})", file=sys.stderr)  # noqa: T201
+            psycopg.connect(address.set(drivername="postgresql").render_as_string(False), connect_timeout=3).close()
+        except psycopg.OperationalError as error:
+            if not said:
+                place = f"{address.host}:{address.port or 5432}"
+                reason = type(error).__name__
+                print(f"waiting up to {seconds:g} s for the database at {place} ({reason})", file=sys.stderr)  # noqa: T201
+            said, pause = True, min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            sleep(pause)
         else:
-            return 0
-        return 2
+            return

@@ -8,14 +8,20 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from time import monotonic
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from loguru import logger
 
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsT, load_settings
+from shared.stopping import Stopping
+
+_CLEANUP_SECONDS = 3.0  # for what was cut off; after it, it is cancelled
 
 
 def serve(
@@ -25,6 +31,7 @@ def serve(
     *,
     arguments: Sequence[str] | None = None,
     port_setting: str = "port",
+    balanced: bool = True,
 ) -> None:
     """Read the settings, listen on `HOST` and `PORT`, and serve until a stop signal.
 
@@ -34,6 +41,7 @@ def serve(
         check: Raises a `ConfigurationError` where the settings do not go with what is stored.
         arguments: Of the command line; those of the process if not given.
         port_setting: Which setting names the port.
+        balanced: Whether it is told to clients, by load balancers for example, which need a while to notice its end.
 
     With `--fd N` the open socket N is served instead, as the launcher (or systemd) hands it over.
     Ends the process with status 2 and one line where the settings are wrong or the port is taken.
@@ -50,7 +58,7 @@ def serve(
     except ConfigurationError as error:
         sys.exit(_complain(error))
     configure_logging(settings)
-    serve_app(create_app(settings), settings, listening)
+    serve_app(create_app(settings), settings, listening, drain_seconds=settings.drain_seconds if balanced else 0)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -68,21 +76,73 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host}:{port} ({reason}); PORT chooses another port") from None
 
 
-def serve_app(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
-    """Serve an app on an open socket until SIGINT or SIGTERM; open requests are given time to end."""
+def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, drain_seconds: float = 0) -> None:
+    """Serve an app on an open socket until SIGINT or SIGTERM, and end as `shared.stopping` describes.
+
+    Args:
+        app: The app.
+        settings: Its settings.
+        listening: The socket.
+        drain_seconds: How long it goes on as if nothing was, but not ready. A second signal cuts that short.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,  # `RequestContext` writes that line, with the request id
         server_header=False,
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
-        timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
+        timeout_graceful_shutdown=round(settings.shutdown_timeout_seconds + _CLEANUP_SECONDS),
     )
     _spare_the_collector()
     # uvicorn raises the signal that stopped it once more at its end. That was asked for, and is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listening])
+    _Server(config, app.state.stopping, drain_seconds, settings.shutdown_timeout_seconds).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that lets go of its clients one after the other.
+
+    Args:
+        config: Uvicorn's.
+        stopping: Told how far the end is.
+        drain_seconds: How long clients may still come.
+        finish_seconds: How long those who are there then may stay.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: Stopping, drain_seconds: float, finish_seconds: float) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._drain_seconds = drain_seconds
+        self._finish_seconds = finish_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        self._stopping.begun = True
+        super().handle_exit(sig, frame)
+
+    async def main_loop(self) -> None:
+        """Serve until a signal, and some time beyond it."""
+        await super().main_loop()
+        logger.info("stopping; for {:g} s not ready, and still here", self._drain_seconds)
+        until, signals = monotonic() + self._drain_seconds, len(self._captured_signals)
+        while monotonic() < until and len(self._captured_signals) == signals:  # noqa: ASYNC110  a signal sets no event
+            await asyncio.sleep(0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, finish what is open, and close."""
+        hanging_up = asyncio.get_running_loop().call_later(self._finish_seconds, self._hang_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            hanging_up.cancel()
+
+    def _hang_up(self) -> None:
+        self._stopping.hanging_up = True
+        connections = list(self.server_state.connections)
+        logger.info("{} connections are cut off; their clients go on elsewhere", len(connections))
+        for connection in connections:
+            connection.transport.close()
 
 
 def _spare_the_collector() -> None:

@@ -58,6 +58,11 @@ class Settings(BaseSettings):
     shutdown_timeout_seconds: int = Field(
         default=10, ge=1, description="How long open requests may go on after a stop signal."
     )
+    drain_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="How long a process goes on after a stop signal, not ready, until load balancers have noticed.",
+    )
     max_body_kb: int = Field(default=1024, ge=1, description="Largest request body, in KiB; beyond it is 413.")
     cors_origins: CommaSeparated | None = Field(
         default=None,

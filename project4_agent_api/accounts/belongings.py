@@ -17,7 +17,7 @@ from sqlmodel import col
 
 from project3_rag_docs import documents
 from project4_agent_api.history import RedisHistory
-from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey
+from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey, Webhook
 from project4_agent_api.postgres import Pool, connected
 from project4_agent_api.runs import queue
 from shared.database import Sessions, transaction
@@ -43,7 +43,7 @@ class Belongings:
     history: RedisHistory
 
     async def remove(self, owner_id: UUID) -> None:
-        """Remove documents, threads with their runs, schedules, assistants, memories and the history.
+        """Remove documents, threads with their runs and webhooks, schedules, assistants, memories and the history.
 
         Raises:
             RedisUnavailable: if Redis is away.
@@ -51,6 +51,7 @@ class Belongings:
         while await self._remove_some_documents(owner_id) or await self._remove_some_threads(owner_id):
             pass
         async with transaction(self.sessions) as session:
+            await session.execute(delete(Webhook).where(col(Webhook.owner_id) == owner_id))
             await session.execute(delete(Cron).where(col(Cron.owner_id) == owner_id))
             await session.execute(delete(Assistant).where(col(Assistant.owner_id) == owner_id))
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})

@@ -26,7 +26,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from shared.background import in_background
 from shared.errors import RedisUnavailable
-from shared.redis import REDIS_AWAY, Client, redis_errors
+from shared.redis import REDIS_AWAY, Client, Outage, redis_errors
 
 # The last event of a run: never shown. Its data say how the run has ended, and what it gave, unless that is long.
 END = "end"
@@ -39,6 +39,7 @@ _LAST_WORDS_SECONDS = 3.0
 _CONFIRM_SECONDS = 2.0
 _LEAVE_SECONDS = 1.0  # after which a channel is left at the latest that nobody listens to
 _BACK_OFF_SECONDS = 0.5
+_LAST_SECONDS = 2.0  # for what is left to be written at the end
 
 
 class EventId(NamedTuple):
@@ -208,9 +209,12 @@ class Publisher:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Write while the block runs."""
+        """Write while the block runs, and what is left at its end."""
         async with in_background(self._run()):
             yield
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await self.flush()
 
     async def _run(self) -> None:
         while True:
@@ -331,6 +335,7 @@ class Subscriber:
         self._missed: set[bytes] = set()  # channels that were not heard for a while
         self._left: set[bytes] = set()  # channels that are still heard, though nobody listens
         self._leaving = asyncio.Event()
+        self._outage = Outage("its channels are not heard")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -449,13 +454,14 @@ class Subscriber:
             connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
+                self._outage.is_over()
                 self._connection = connection
                 self._left.clear()
                 await self._subscribe(*self._listeners)
                 while True:
                     self._take(await connection.read_response(timeout=inf))
             except (*REDIS_AWAY, RedisError) as error:
-                logger.warning("the channels of Redis are not heard: {}", type(error).__name__)
+                self._outage.goes_on(error)
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)

@@ -46,6 +46,7 @@ class Engine:
         store: What they remember across threads, of all owners.
         publisher: Sends events.
         timeout_seconds: How long a run may take.
+        drain_seconds: How long the step of a run may go on that is to be given back.
         metrics: Where is counted what a run does.
         tracing: Tells what it does.
     """
@@ -55,6 +56,7 @@ class Engine:
     store: SharedStore
     publisher: Publisher
     timeout_seconds: float
+    drain_seconds: float
     metrics: Metrics
     tracing: Tracing
 
@@ -174,7 +176,7 @@ class Execution:
 
     async def _end(self, work: asyncio.Task[None]) -> None:
         if self.stop_reason == DRAIN:  # it is asked to end after its step, and given some time for that
-            await asyncio.wait([work], timeout=_GRACE_SECONDS)
+            await asyncio.wait([work], timeout=self._engine.drain_seconds)
         if not work.done():
             work.cancel()
             await asyncio.wait([work], timeout=_GRACE_SECONDS)

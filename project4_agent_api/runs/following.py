@@ -69,7 +69,7 @@ class Followed:
             await self._leave()
 
     async def _leave(self) -> None:
-        if self.stop_if_left:
+        if self.stop_if_left and not self.runs.stopping.hanging_up:
             await self.runs.stop_if_there(self.owner_id, self.thread_id, self.run_id)
 
 

@@ -28,6 +28,7 @@ from project4_agent_api.tracing import Tracing
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 from shared.redis import Client
+from shared.stopping import Stopping
 
 _BACK_OFF_SECONDS = 1.0
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
@@ -72,6 +73,7 @@ class Runs:
         limits: On what may wait.
         metrics: Where runs are counted.
         tracing: Tells that they are stored.
+        stopping: Whether this process may begin something.
     """
 
     pool: Pool
@@ -83,6 +85,7 @@ class Runs:
     limits: Limits
     metrics: Metrics
     tracing: Tracing
+    stopping: Stopping
 
     async def create(self, asked: Asked, listener: Listener | None = None) -> Row:
         """Store a run and wake a worker.
@@ -96,7 +99,9 @@ class Runs:
             Conflict: if the thread is busy and the run's strategy is `reject`.
             QueueFull, TooManyRequests: if too many runs wait, of the service or of the owner.
             DatabaseUnavailable: if the database is away.
+            NotReady: if this process is stopping.
         """
+        self.stopping.take_nothing_new()
         async with connected(self.pool) as connection:
             await self.limits.admit(connection)
             created = await self.store(connection, asked)
@@ -136,6 +141,7 @@ class Runs:
         Raises:
             The same as `create`.
         """
+        self.stopping.take_nothing_new()
         async with connected(self.pool) as connection, connection.transaction():
             await self.limits.admit(connection, len(wanted))
             rows = [(await self.store(connection, asked)).run for asked in wanted]

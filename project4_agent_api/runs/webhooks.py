@@ -59,18 +59,19 @@ class Webhooks:
             """
             SELECT runs.run_id, runs.thread_id, runs.assistant_id, runs.created_at, runs.updated_at, runs.status,
                 runs.metadata, runs.kwargs, runs.multitask_strategy, runs.started_at AS run_started_at,
-                runs.updated_at AS run_ended_at, threads.values, runs.error
+                runs.updated_at AS run_ended_at, threads.values, runs.error, runs.owner_id
             FROM runs JOIN threads USING (thread_id)
             WHERE run_id = ANY(%s) AND jsonb_typeof(kwargs -> 'webhook') = 'string'
             """,
             [list(run_ids)],
         )
         for row in await cursor.fetchall():
+            owner_id = row.pop("owner_id")
             if row["error"] is None:
                 del row["error"]
             await connection.execute(
-                "INSERT INTO webhooks (run_id, url, body, created_at) VALUES (%s, %s, %s, now())",
-                [row["run_id"], row["kwargs"]["webhook"], Jsonb(row)],
+                "INSERT INTO webhooks (run_id, owner_id, url, body, created_at) VALUES (%s, %s, %s, %s, now())",
+                [row["run_id"], owner_id, row["kwargs"]["webhook"], Jsonb(row)],
             )
             run_id = str(row["run_id"])
             await defer(self.jobs, connection, "call_webhook", lock=f"webhook {run_id}", run_id=run_id)

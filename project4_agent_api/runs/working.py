@@ -78,6 +78,7 @@ class RunWorker:
         self._served: set[UUID] = set()  # users of whom nothing more was due when a run ended
         self._look_again = asyncio.Event()
         self._draining = False
+        self._can_claim = False
         self._watch = LoopWatch(settings, lambda: {run_id: one.claim for run_id, one in list(self._executions.items())})
 
     @asynccontextmanager
@@ -96,6 +97,10 @@ class RunWorker:
                     yield
             finally:
                 await self._drain()
+
+    async def can_claim(self) -> bool:
+        """Whether runs that are due would be begun: when it last looked for some it could."""
+        return self._can_claim and not self._draining
 
     async def _drain(self) -> None:
         self._draining = True
@@ -370,9 +375,11 @@ class RunWorker:
                     self._start(owners.pop(0))
                 if owners:
                     await signals.wake(self._redis, *owners)
+                self._can_claim = True
             except DatabaseUnavailable:
-                pass
+                self._can_claim = False
             except Exception as error:  # noqa: BLE001  a worker goes on looking whatever it has seen
+                self._can_claim = False
                 logger.opt(exception=error).error("unexpected {}", type(error).__name__)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):

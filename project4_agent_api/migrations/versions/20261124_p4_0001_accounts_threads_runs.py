@@ -255,11 +255,13 @@ def _make_webhooks() -> None:
     op.create_table(
         "webhooks",
         _id("run_id"),
+        _id("owner_id"),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("body", JSONB(), nullable=False),
         _moment("created_at"),
         sa.PrimaryKeyConstraint("run_id", name="pk_webhooks"),
     )
+    op.create_index("ix_webhooks_owner_id", "webhooks", ["owner_id"])
 
 
 def _make_crons() -> None:

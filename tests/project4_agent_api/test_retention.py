@@ -1,0 +1,123 @@
+"""What is over is removed, and nothing else: on real rows."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import psycopg
+import pytest
+from fastapi import FastAPI
+from psycopg import AsyncConnection
+
+from project4_agent_api.retention import Retention
+from project4_agent_api.settings import Settings
+from project4_agent_api.worker import create_worker
+from tests.project4_agent_api.conftest import Serve, SignUp
+
+GRAPHS = "tests/project4_agent_api/graphs/langgraph.json"
+ALL = ("threads", "histories", "runs", "items", "uploads")
+
+
+@pytest.fixture
+def settings(make_settings4: Callable[..., Settings]) -> Settings:
+    return make_settings4(thread_days=10, run_days=5, failed_upload_days=3)
+
+
+@pytest.fixture
+async def worker(settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_worker(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+def retention(worker: FastAPI, settings: Settings) -> Retention:
+    state = worker.state
+    return Retention(settings, state.pool, state.sessions, state.jobs, state.checkpoints)
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[AsyncConnection]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+async def test_only_what_is_over_goes(
+    client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
+) -> None:
+    client4.headers |= await sign_up()
+
+    async def thread(**body: object) -> UUID:
+        return UUID((await client4.post("/threads", json=body)).raise_for_status().json()["thread_id"])
+
+    expired, fresh = await thread(ttl={"ttl": 5}), await thread(ttl={"ttl": 5})
+    busy, old, new = await thread(ttl={"ttl": 5}), await thread(), await thread()
+    pending = {"assistant_id": "agent", "input": {"messages": []}, "after_seconds": 3600}
+    (await client4.post(f"/threads/{busy}/runs", json=pending)).raise_for_status()
+    done = (await client4.post(f"/threads/{new}/runs", json=pending)).raise_for_status().json()["run_id"]
+    recent = (await client4.post(f"/threads/{new}/runs", json=pending)).raise_for_status().json()["run_id"]
+    for key in ("gone", "kept"):
+        item: dict[str, Any] = {"namespace": ["notes"], "key": key, "value": {}, "ttl": 5, "index": False}
+        (await client4.put("/store/items", json=item)).raise_for_status()
+    await sql.execute(
+        "UPDATE threads SET expires_at = now() - interval '1 s' WHERE thread_id = ANY(%s)", [[expired, busy]]
+    )
+    await sql.execute(
+        "UPDATE threads SET updated_at = now() - interval '11 days' WHERE thread_id = ANY(%s)", [[old, fresh]]
+    )
+    await sql.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [busy])  # as after a mistake
+    await sql.execute("UPDATE runs SET status = 'success' WHERE thread_id = %s", [new])
+    await sql.execute("UPDATE runs SET updated_at = now() - interval '6 days' WHERE run_id = %s", [done])
+    await sql.execute("UPDATE store SET expires_at = now() - interval '1 s' WHERE key = 'gone'")
+
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"threads": 2, "runs": 1, "items": 1}
+    assert await retention.sweep() == dict.fromkeys(ALL, 0)
+    threads = await (await sql.execute("SELECT thread_id FROM threads")).fetchall()
+    assert {row[0] for row in threads} == {fresh, busy, new}
+    runs = await (await sql.execute("SELECT run_id FROM runs WHERE thread_id = %s", [new])).fetchall()
+    assert [str(row[0]) for row in runs] == [recent]
+    assert await (await sql.execute("SELECT key FROM store")).fetchall() == [("kept",)]
+
+
+async def test_a_history_goes_and_its_thread_stays(
+    serve4: Serve, sign_up: SignUp, retention: Retention, sql: AsyncConnection
+) -> None:
+    with serve4() as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+            http.headers |= await sign_up(client=http)
+            body = {"ttl": {"ttl": 5, "strategy": "keep_latest"}}
+            thread = (await http.post("/threads", json=body)).raise_for_status().json()["thread_id"]
+            asked = {"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "Hi"}]}}
+            before = (await http.post(f"/threads/{thread}/runs/wait", json=asked)).raise_for_status().json()
+            await sql.execute("UPDATE threads SET expires_at = now() - interval '1 s'")
+
+            assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"histories": 1}
+            assert await retention.sweep() == dict.fromkeys(ALL, 0)
+
+            assert await (await sql.execute("SELECT count(*) FROM checkpoints")).fetchone() == (1,)
+            after = (await http.get(f"/threads/{thread}/state")).raise_for_status().json()
+            assert after["values"]["messages"] == before["messages"]
+
+
+async def test_one_at_a_time(retention: Retention, sql: AsyncConnection) -> None:
+    await sql.execute("INSERT INTO store (prefix, key, value, expires_at) VALUES ('a', 'b', '{}', now())")
+    async with sql.transaction():
+        await sql.execute("SELECT pg_advisory_xact_lock(7305961119)")
+        assert await retention.sweep() == dict.fromkeys(ALL, 0)
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"items": 1}
+
+
+async def test_a_failed_upload_goes(
+    client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
+) -> None:
+    client4.headers |= await sign_up()
+    for name in ("old.txt", "new.txt"):
+        file = {"file": (name, name.encode(), "text/plain")}
+        (await client4.post("/documents", files=file)).raise_for_status()
+    await sql.execute("UPDATE documents SET status = 'failed'")
+    await sql.execute("UPDATE documents SET created_at = now() - interval '4 days' WHERE filename = 'old.txt'")
+
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"uploads": 1}
+    shown = (await client4.get("/documents")).json()
+    assert [one["filename"] for one in shown["items"]] == ["new.txt"]
