@@ -1,7 +1,7 @@
 """What is kept only for a while is removed when that is over: in small batches, by one worker at a time.
 
 Each worker looks once in a while, and whoever holds the lock sweeps. A thread that is used is never touched: its row is
-locked, and it is looked at again under the lock. Expired sign-ins go when others sign in, and events expire in Redis.
+locked, and it is looked at again under the lock. Events expire in Redis; jobs and webhooks go when they are done.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Retention:
         Raises:
             DatabaseUnavailable: if the database is away. What was removed until then stays so.
         """
-        removed = dict.fromkeys(("threads", "histories", "runs", "items", "uploads"), 0)
+        removed = dict.fromkeys(("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys"), 0)
         async with connected(self.pool) as lock, lock.transaction():
             cursor = await lock.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", [_LOCK])
             row = await cursor.fetchone()
@@ -66,6 +66,8 @@ class Retention:
                 ("runs", self._runs),
                 ("items", self._items),
                 ("uploads", self._uploads),
+                ("sign-ins", self._sign_ins),
+                ("keys", self._keys),
             ):
                 while gone := await some():
                     removed[kind] += gone
@@ -127,6 +129,27 @@ class Retention:
                 SELECT prefix, key FROM store WHERE expires_at < now() LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
         """)
+
+    async def _sign_ins(self) -> int:
+        """Delete some sign-ins that have expired: nobody may sign in for long, which forgets some too."""
+        return await self._delete("""
+            DELETE FROM sign_ins WHERE id IN (
+                SELECT id FROM sign_ins WHERE expires_at < now()
+                ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            )
+        """)
+
+    async def _keys(self) -> int:
+        """Delete some idempotency keys, with the answers that they keep."""
+        return await self._delete(
+            """
+            DELETE FROM idempotency_keys WHERE id IN (
+                SELECT id FROM idempotency_keys WHERE created_at < now() - make_interval(hours => %(hours)s)
+                ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            )
+            """,
+            hours=self.settings.idempotency_hours,
+        )
 
     async def _delete(self, statement: str, **parameters: Any) -> int:
         async with connected(self.pool) as connection:

@@ -1,11 +1,16 @@
 """Stage 4's migrations: what the earlier stages have stored stays, forward and back."""
 
+import os
+import subprocess
+import sys
+
 import psycopg
 import pytest
-from alembic import command
+from alembic import command as alembic
 
 from shared.migrate import alembic_config, migrate
 from tests.support.databases import Databases, differences
+from tests.support.launched import ROOT
 
 PACKAGE, BRANCH = "project4_agent_api", "project4"
 
@@ -18,6 +23,14 @@ def tables(address: str) -> set[str]:
 
 def test_a_migrated_database_is_what_the_models_say(databases: Databases) -> None:
     with databases.migrated(PACKAGE) as address:
+        assert differences(address, PACKAGE) == []
+
+
+def test_of_several_that_migrate_at_once_one_does(databases: Databases) -> None:
+    with databases.empty() as address:
+        command = [sys.executable, "-m", PACKAGE, "migrate"]
+        several = [subprocess.Popen(command, env=os.environ | {"DATABASE_URL": address}, cwd=ROOT) for _ in range(3)]
+        assert [one.wait(120) for one in several] == [0, 0, 0]
         assert differences(address, PACKAGE) == []
 
 
@@ -35,7 +48,7 @@ def test_a_database_of_stage_3_is_upgraded_and_taken_back(
         for _ in range(2):
             assert migrate(PACKAGE, BRANCH) == 0
             assert {"accounts", "threads", "runs", "checkpoints", "store"} < tables(address)
-            command.downgrade(alembic_config(PACKAGE), f"{BRANCH}@base")
+            alembic.downgrade(alembic_config(PACKAGE), f"{BRANCH}@base")
             assert tables(address) == before
 
         with psycopg.connect(address) as connection:

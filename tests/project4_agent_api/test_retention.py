@@ -16,7 +16,7 @@ from project4_agent_api.worker import create_worker
 from tests.project4_agent_api.conftest import Serve, SignUp
 
 GRAPHS = "tests/project4_agent_api/graphs/langgraph.json"
-ALL = ("threads", "histories", "runs", "items", "uploads")
+ALL = ("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys")
 
 
 @pytest.fixture
@@ -121,3 +121,17 @@ async def test_a_failed_upload_goes(
     assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"uploads": 1}
     shown = (await client4.get("/documents")).json()
     assert [one["filename"] for one in shown["items"]] == ["new.txt"]
+
+
+async def test_sign_ins_and_keys_that_are_over_go(
+    client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
+) -> None:
+    for name in ("old", "new"):
+        headers = await sign_up(f"{name}@example.com") | {"Idempotency-Key": name}
+        (await client4.post("/threads", json={}, headers=headers)).raise_for_status()
+    (old,) = await (await sql.execute("SELECT id FROM users WHERE email = 'old@example.com'")).fetchall()
+    await sql.execute("UPDATE sign_ins SET expires_at = now() - interval '1 s' WHERE user_id = %s", old)
+    await sql.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE owner_id = %s", old)
+
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"sign-ins": 1, "keys": 1}
+    assert await retention.sweep() == dict.fromkeys(ALL, 0)
