@@ -67,7 +67,10 @@ class Settings(Stage3Settings):
     """What stage 4 can be told besides what stage 3 can be told."""
 
     port: int = Field(default=8004, ge=0, le=65535)
-    redis_url: Annotated[str, AfterValidator(_redis)] = Field(repr=False)  # it may hold a password
+    redis_url: Annotated[str, AfterValidator(_redis)] = Field(
+        repr=False,  # it may hold a password
+        description="Where Redis is, or Valkey: `redis://…` or `rediss://…`.",
+    )
 
     redis_prefix: str = Field(
         default="",

@@ -19,9 +19,11 @@ from typing_extensions import TypedDict
 from project4_agent_api import main, resources
 from project4_agent_api.assistants import Assistants
 from project4_agent_api.checkpoints import Checkpoints
+from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.routes import assistants, crons, store, system
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import OwnedStore, SharedStore
+from project4_agent_api.tracing import trace
 from shared.app import build_app
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
@@ -88,7 +90,7 @@ def create_parts(settings: Settings) -> FastAPI:
     locked = APIRouter(dependencies=[Depends(by_header)])
     for router in (assistants.router, store.router, crons.router):
         locked.include_router(router)
-    return build_app(
+    app = build_app(
         settings,
         title="Parts",
         description="Parts of stage 4.",
@@ -96,6 +98,9 @@ def create_parts(settings: Settings) -> FastAPI:
         resources=[graphs if resource is resources.graphs else resource for resource in main.RESOURCES],
         panels=[],
     )
+    app.state.metrics = Metrics()
+    trace(app, settings, "parts")
+    return app
 
 
 def client_of(url: str, owner_id: UUID) -> httpx2.AsyncClient:

@@ -260,7 +260,7 @@ async def test_a_tool_that_fails_is_no_failed_run(
 ) -> None:
     del make_services
     tools: tuple[BaseTool, ...] = (broken, slow, long)
-    async with talk(mcp_tools=tools, agent_tool_timeout_seconds=0.2) as conversation:
+    async with talk(mcp_tools=tools, agent_tool_timeout_seconds=2) as conversation:
         model.then(calls(("broken", "{}"), ("slow", "{}"), ("long", "{}")), says("Two failed."))
         messages = await conversation.say("Try them all.")
 
