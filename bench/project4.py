@@ -29,15 +29,17 @@ class Plan:
         samples: Of what is measured one at a time, in each round.
         rounds: In each, both servers take their turn at everything.
         seconds: How long a round asks sixteen at once.
+        workers: With how many workers that is measured besides.
     """
 
     samples: int
     rounds: int
     seconds: float
+    workers: tuple[int, ...]
 
 
-FULL = Plan(samples=100, rounds=6, seconds=3.0)
-QUICK = Plan(samples=10, rounds=1, seconds=0.5)
+FULL = Plan(samples=100, rounds=6, seconds=3.0, workers=(1, 2, 4))
+QUICK = Plan(samples=10, rounds=1, seconds=0.5, workers=(2,))
 
 
 @dataclass
@@ -69,11 +71,18 @@ class Figures:
 
 @dataclass(frozen=True)
 class Measured:
-    """Both, and what else the machine did."""
+    """Both, and what else the machine did.
+
+    Attributes:
+        ours: With one worker.
+        bare: The other.
+        by_workers: Waits and streams a second, sixteen at once, by the number of workers.
+        others_busy: The part of all cores that others took.
+    """
 
     ours: Figures
     bare: Figures
-    workers: int
+    by_workers: dict[int, tuple[float, float]]
     others_busy: float
 
 
@@ -110,25 +119,48 @@ class Client:
         assert customs == EVENTS, customs  # noqa: S101  likewise
         return (first - started) / 1e6
 
+    async def thread_and_wait(self, connection: Connection) -> None:
+        """Make a thread, and wait for a run on it."""
+        await self.wait(connection, await self.thread(connection))
 
-async def measure(plan: Plan, workers: int = 1) -> Measured:
-    """Measure both servers, in turns."""
+    async def thread_and_stream(self, connection: Connection) -> None:
+        """Make a thread, and read a run on it."""
+        await self.stream(connection, await self.thread(connection))
+
+
+async def measure(plan: Plan) -> Measured:
+    """Measure both servers, in turns; then ours with other numbers of workers."""
+    by_workers = {}
     with others_at_work() as others:
         async with postgresql() as server, redis() as redis_url:
             with (
                 migrated_database(server, "bench_ours", PACKAGE) as ours_url,
                 migrated_database(server, "bench_bare", PACKAGE) as bare_url,
                 running("bench.bare_graph", environment={"DATABASE_URL": bare_url}) as bare,
-                _service(ours_url, redis_url, workers) as ours,
+                _service(ours_url, redis_url, 1) as ours,
             ):
                 clients = [Client(ours, await _sign_up(ours)), Client(bare, None)]
                 figures = [Figures(), Figures()]
                 for client in clients:
-                    await _round(client, Plan(10, 1, 0.5), Figures())  # warms it up
+                    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warms it up
                 for _ in range(plan.rounds):
                     for client, of in zip(clients, figures, strict=True):
                         await _round(client, plan, of)
-    return Measured(figures[0], figures[1], workers, others.busy)
+            for workers in plan.workers:
+                with (
+                    migrated_database(server, f"bench_{workers}", PACKAGE) as url,
+                    _service(url, redis_url, workers) as service,
+                ):
+                    by_workers[workers] = await _throughput(Client(service, await _sign_up(service)), plan)
+    return Measured(figures[0], figures[1], by_workers, others.busy)
+
+
+async def _throughput(client: Client, plan: Plan) -> tuple[float, float]:
+    """Measure waits and streams a second, sixteen at once."""
+    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warms it up
+    waits = [await _rate(client, plan.seconds, client.thread_and_wait) for _ in range(plan.rounds)]
+    streams = [await _rate(client, plan.seconds, client.thread_and_stream) for _ in range(plan.rounds)]
+    return median(waits), median(streams)
 
 
 @contextmanager
@@ -172,14 +204,8 @@ async def _round(client: Client, plan: Plan, figures: Figures) -> None:
     figures.first_event_ms.append(percentile(firsts, 50))
     connection.close()
 
-    async def thread_and_wait(connection: Connection) -> None:
-        await client.wait(connection, await client.thread(connection))
-
-    async def thread_and_stream(connection: Connection) -> None:
-        await client.stream(connection, await client.thread(connection))
-
-    figures.waits.append(await _rate(client, plan.seconds, thread_and_wait))
-    figures.streams.append(await _rate(client, plan.seconds, thread_and_stream))
+    figures.waits.append(await _rate(client, plan.seconds, client.thread_and_wait))
+    figures.streams.append(await _rate(client, plan.seconds, client.thread_and_stream))
     figures.threads.append(await _rate(client, plan.seconds, client.thread))
 
 

@@ -30,6 +30,10 @@ def section(plan: Plan, measured: Measured) -> str:
         reached.append((name, aim, shown(what, ours), ours <= bar if what.endswith("_ms") else ours >= bar))
         ratio = measured.ours.ratio_to(measured.bare, what)
         compared.append([name, shown(what, ours), shown(what, bare), f"{ratio:.2f} x"])
+    by_workers = [
+        [str(workers), f"{waits:,.0f} /s", f"{streams:,.0f} /s"]
+        for workers, (waits, streams) in measured.by_workers.items()
+    ]
     return f"""\
 ## Stage 4: runs
 
@@ -39,11 +43,15 @@ def section(plan: Plan, measured: Measured) -> str:
 {aims(reached)}
 
 The graph has two nodes that emit {EVENTS} custom events and one message (`bench/graphs/echo.py`). *Ours* is an API
-process and {measured.workers} worker: each request is authenticated by a token, each run is a row that a worker claims,
+process and one worker: each request is authenticated by a token, each run is a row that a worker claims,
 and each event goes through Redis. *Bare* is the same graph in one process with LangGraph's own checkpoint saver behind
 a minimal Starlette route (`bare_graph.py`): no rows, no queue, no worker, nobody else who could read its events, no
 authentication; its `POST /threads` stores nothing. In {plan.rounds} rounds both take turns; client, servers, PostgreSQL
 and Valkey share the machine's cores. Ratios are medians of the ratios within a round.
 
 {table(["", "ours", "bare LangGraph", "ours to bare"], compared)}
+
+Ours with more workers, sixteen at once, all on the same cores:
+
+{table(["workers", "thread + wait", "thread + stream of 50"], by_workers)}
 """
