@@ -104,7 +104,8 @@ def made(ask: Callable[..., Awaitable[Asked]], hear: Hear) -> Any:  # noqa: ANN4
         async with hear(runs, asked.run_id, soon=True) as listener:
             await runs.create(asked, listener)
             stop_if_left = asked.body.on_disconnect == "cancel"
-            yield Followed(runs, asked.owner_id, asked.thread_id, asked.run_id, listener, stop_if_left)
+            followed = (runs, asked.owner_id, asked.thread_id, asked.run_id, listener, stop_if_left)
+            yield Followed(*followed, own_thread=asked.stateless)
 
     return Depends(make)
 

@@ -22,6 +22,7 @@ class Followed:
         run_id: Which one.
         listener: Hears its end, or its events.
         stop_if_left: Whether the run is stopped when whoever follows it goes away before its end.
+        own_thread: Whether its thread was made for it, and goes with it.
     """
 
     runs: Runs
@@ -30,6 +31,7 @@ class Followed:
     run_id: UUID
     listener: Listener
     stop_if_left: bool
+    own_thread: bool = False
 
     def headers(self, then: str) -> dict[str, str]:
         """Say where the run is, and where it can be waited for or followed again."""
@@ -39,7 +41,12 @@ class Followed:
     async def result(self) -> AsyncGenerator[bytes]:
         """Wait for the end; give what the run gives, as JSON."""
         try:
-            result = await self.runs.result(self.owner_id, self.thread_id, self.run_id, self.listener)
+            try:
+                result = await self.runs.result(self.owner_id, self.thread_id, self.run_id, self.listener)
+            except NotFound:
+                if self.own_thread:
+                    raise
+                result = b"{}"  # it was deleted with its thread: whoever listened at that moment is told the same
             self.stop_if_left = False
             yield result
         finally:

@@ -35,6 +35,7 @@ def our_service(databases: Databases, redis_url: str, model: ScriptedModel) -> I
             "REDIS_URL": redis_url,
             "JWT_SECRET": secrets.token_urlsafe(32),
             "RATE_LIMIT_PER_MINUTE": "1000000",
+            "ACCESS_TOKEN_MINUTES": "600",  # one sign-in is good for all tests
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "unused",
             "LLM_MODEL": "m",
