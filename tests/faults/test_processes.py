@@ -245,7 +245,7 @@ async def test_both_servers_cannot_be_reached_under_load(
     over.set()
     await asyncio.gather(*asking)
 
-    assert set(refused) == {503}
+    assert not set(refused) - {503}  # after a short outage nobody need be refused: a request waits for some seconds
     results: list[Any] = await asyncio.gather(*(client.runs.join(thread, run) for thread, run in accepted))
     assert {result["messages"][-1]["content"] for result in results} == {"1: !"}
     for thread, run, _ in work.runs:  # whoever waited may have been told 503; the runs are done all the same
