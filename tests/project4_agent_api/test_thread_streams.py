@@ -12,6 +12,8 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import StreamPart
+from redis import Redis
+from sqlalchemy.engine import make_url
 
 from tests.project4_agent_api.test_runs import GRAPHS, said
 from tests.support.agent_service import AgentService, agent_service
@@ -67,12 +69,20 @@ class Follower:
         return self.parts
 
 
+def is_followed(service: AgentService, thread_id: str) -> bool:
+    """Whether somebody hears what happens on a thread."""
+    channel = f"{make_url(service.environment['DATABASE_URL']).database}:thread:{thread_id}"
+    with Redis.from_url(service.environment["REDIS_URL"]) as redis:
+        return bool(redis.pubsub_numsub(channel)[0][1])
+
+
 async def test_runs_are_followed_and_read_again_from_anywhere(
     service: AgentService, client: LangGraphClient, headers: dict[str, str]
 ) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     async with get_client(url=service.start_api(), api_key=None, headers=headers) as elsewhere:
         follower = Follower(elsewhere, thread_id)
+        await until(lambda: is_followed(service, thread_id))
         first = await client.runs.create(thread_id, "talk", input=said("one"), stream_mode=["updates", "custom"])
         await client.runs.join(thread_id, first["run_id"])
         second = await client.runs.create(thread_id, "ask", input=said("Tea?"))
