@@ -72,7 +72,7 @@ def resolve(citation: str, root: Path = ROOT) -> Source:
     kind = file.suffix if file.suffix in _LANGUAGES and not file.name.startswith(".") else file.name
     match kind:
         case ".py":
-            first, last = _python(citation, text, name)
+            first, last = span(definition(citation, text, name))
         case ".yml" | ".yaml":
             first, last = _key(citation, lines, name)
         case _ if kind in _BLOCKS:
@@ -83,8 +83,17 @@ def resolve(citation: str, root: Path = ROOT) -> Source:
     return Source(path, name, _LANGUAGES[kind], textwrap.dedent("\n".join(lines[first:last])).rstrip())
 
 
-def _python(citation: str, text: str, name: str) -> tuple[int, int]:
-    """Find a definition of a Python file: the numbers of its first line and of the one after its last."""
+def definition(citation: str, text: str, name: str) -> ast.stmt:
+    """Find what a Python file defines.
+
+    Args:
+        citation: For the error.
+        text: The file's.
+        name: Qualified, such as `Class.method`.
+
+    Raises:
+        NotThere: if it defines nothing of that name.
+    """
     body: Sequence[ast.stmt] = parsed(text).body
     *outer, last = name.split(".")
     for part in outer:
@@ -94,10 +103,15 @@ def _python(citation: str, text: str, name: str) -> tuple[int, int]:
         body = found.body
     for node in _statements(body):
         if last in _names(node):
-            decorators = node.decorator_list if isinstance(node, _Named) else []
-            first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-            return first - 1, node.end_lineno or node.lineno
+            return node
     raise NotThere(f"{citation}: there is no function, class or assignment {last}")
+
+
+def span(node: ast.stmt) -> tuple[int, int]:
+    """Return the numbers, from 0, of the first line of a definition, its decorators', and of the one after its last."""
+    decorators = node.decorator_list if isinstance(node, _Named) else []
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    return first - 1, node.end_lineno or node.lineno
 
 
 @cache

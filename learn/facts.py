@@ -23,15 +23,6 @@ from learn.stages import ROOT, STAGES, CannotDo, Stage
 from shared.dev.services import EMBEDDED
 from shared.migrate import migrate
 
-# What a stage's settings have to be told. Nothing is connected to: an application is made, and never started.
-_ADDRESSES = {
-    "openai_base_url": "http://127.0.0.1:9/v1",
-    "llm_model": "model",
-    "database_url": "postgresql://host/database",
-    "embedding_model": "model",
-    "redis_url": "redis://host",
-    "jwt_secret": "x" * 32,
-}
 _DATABASE = "learn_differences"
 _CODE = (".py", ".js", ".css", ".html", ".ini", ".mako")
 
@@ -106,14 +97,10 @@ async def read_facts(numbers: Sequence[int]) -> list[Facts]:
 
 
 def _read(stage: Stage) -> dict[str, Any]:
-    settings_class: Any = stage.module("settings").Settings  # type: ignore[attr-defined]
-    fields: dict[str, FieldInfo] = settings_class.model_fields
-    main: Any = stage.module("main")
-    given = {name: value for name, value in _ADDRESSES.items() if name in fields}
-    document = main.create_app(settings_class(_env_file=None, **given)).openapi()
+    fields: dict[str, FieldInfo] = stage.module("settings").Settings.model_fields
     return {
         "stage": stage,
-        "operations": _operations(document),
+        "operations": _operations(stage.openapi()),
         "settings": {name.upper(): _setting(info) for name, info in fields.items()},
         "packages": packages_of(stage),
         "processes": _processes(stage),

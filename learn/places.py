@@ -4,6 +4,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
+from learn.citations import NotThere, definition, span
 from learn.stages import CannotDo
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -28,8 +29,8 @@ class Place:
     @property
     def source(self) -> str:
         """The definition's text, with its decorators."""
-        first = min([self.node.lineno, *(decorator.lineno for decorator in self.node.decorator_list)])
-        return "".join(self.text.splitlines(keepends=True)[first - 1 : self.node.end_lineno])
+        first, last = span(self.node)
+        return "".join(self.text.splitlines(keepends=True)[first:last])
 
 
 def find(folder: Path, place: str) -> Place:
@@ -45,17 +46,13 @@ def find(folder: Path, place: str) -> Place:
     path, _, name = place.partition(":")
     try:
         text = (folder / path).read_text("utf-8")
-        tree = ast.parse(text)
+        node = definition(place, text, name)
     except OSError:
         raise CannotDo(f"{place}: there is no file {path}") from None
     except SyntaxError as error:
         raise CannotDo(f"{path}, line {error.lineno}: {error.msg}") from None
-    node: ast.AST = tree
-    for part in name.split("."):
-        found = [one for one in ast.iter_child_nodes(node) if isinstance(one, Definition) and one.name == part]
-        if not found:
-            raise CannotDo(f"{place}: there is no {part} in {path}")
-        node = found[-1]
+    except NotThere as error:
+        raise CannotDo(str(error)) from None
     if not isinstance(node, Definition):
-        raise CannotDo(f"{place}: a name is missing")
+        raise CannotDo(f"{place}: it is no function and no class")
     return Place(path, name, text, node)

@@ -1,18 +1,10 @@
 """A stage's API as a page: method, path, summary, parameters, body and answers, from its OpenAPI document."""
 
-import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What a stage's settings have to be told. Nothing is connected to: an application is made, and never started.
-_SETTINGS = {
-    "openai_base_url": "http://127.0.0.1:9/v1",
-    "llm_model": "model",
-    "database_url": "postgresql://host/database",
-    "embedding_model": "model",
-    "redis_url": "redis://host",
-    "jwt_secret": "x" * 32,
-}
+from learn.stages import Stage
+
 _METHODS = "get", "post", "put", "patch", "delete"
 _WORDS = {
     "en": {
@@ -44,18 +36,9 @@ _WORDS = {
 }
 
 
-def document(package: str) -> dict[str, Any]:
-    """Return the OpenAPI document of a stage."""
-    settings_class = importlib.import_module(f"{package}.settings").Settings
-    known = {name: value for name, value in _SETTINGS.items() if name in settings_class.model_fields}
-    app = importlib.import_module(f"{package}.main").create_app(settings_class(_env_file=None, **known))
-    openapi: dict[str, Any] = app.openapi()
-    return openapi
-
-
-def page(number: int, package: str, language: str) -> str:
+def page(stage: Stage, language: str) -> str:
     """Return the page of a stage, in Markdown."""
-    openapi = document(package)
+    openapi = stage.openapi()
     words = _WORDS[language]
     operations = [
         (operation.get("tags", [""])[0], method, path, operation)
@@ -63,8 +46,8 @@ def page(number: int, package: str, language: str) -> str:
         for method, operation in methods.items()
         if method in _METHODS
     ]
-    lines = [f"# {words['title'].format(number=number)}", ""]
-    lines += [words["lead"].format(number=number, package=package, count=len(operations)), ""]
+    lines = [f"# {words['title'].format(number=stage.number)}", ""]
+    lines += [words["lead"].format(number=stage.number, package=stage.package, count=len(operations)), ""]
     for tag in dict.fromkeys(tag for tag, *_ in operations):
         lines += [f"## {tag}", ""]
         for own, method, path, operation in operations:

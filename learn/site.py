@@ -97,7 +97,7 @@ def on_pre_build(config: MkDocsConfig) -> None:
             text = (ROOT / package / readme).read_text(encoding="utf-8")
             _write(docs / "stages" / f"stage-{number}{suffix}.md", _readme(text, package))
         for language, suffix in (("en", ""), ("zh", ".zh")):
-            _write(docs / "reference" / f"stage-{number}{suffix}.md", reference.page(number, package, language))
+            _write(docs / "reference" / f"stage-{number}{suffix}.md", reference.page(STAGES[number], language))
 
 
 def _write(page: Path, text: str) -> None:

@@ -4,9 +4,19 @@ import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 WORKBENCH = ROOT / "workbench"
+# What a stage's settings have to be told. Nothing is connected to: an application is made, and never started.
+_ADDRESSES = {
+    "openai_base_url": "http://127.0.0.1:9/v1",
+    "llm_model": "model",
+    "database_url": "postgresql://host/database",
+    "embedding_model": "model",
+    "redis_url": "redis://host",
+    "jwt_secret": "x" * 32,
+}
 
 
 @dataclass(frozen=True)
@@ -35,9 +45,16 @@ class Stage:
         """Where its code is."""
         return ROOT / self.package
 
-    def module(self, name: str) -> object:
+    def module(self, name: str) -> Any:  # noqa: ANN401  modules of a name have no common type
         """Import a module of the stage, for example `settings`."""
         return importlib.import_module(f"{self.package}.{name}")
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document of the stage's API."""
+        settings_class = self.module("settings").Settings
+        given = {name: value for name, value in _ADDRESSES.items() if name in settings_class.model_fields}
+        document: dict[str, Any] = self.module("main").create_app(settings_class(_env_file=None, **given)).openapi()
+        return document
 
 
 STAGES = {
