@@ -2,8 +2,9 @@
 
 The form is that of draft-ietf-httpapi-idempotency-key-header. A key belongs to a user and an operation (method and
 path). Its row in PostgreSQL is claimed before anything is done; the claim has a lease, so that a request whose process
-died does not hold it for ever. What was answered is kept in the row and given again, with `Idempotency-Replayed: true`.
-An answer that made nothing (4xx) sets the key free; after one of which that is not known (5xx) it can be tried again.
+died does not hold it for ever. What was answered is kept in the row and given again, with `Idempotency-Replayed: true`,
+until the workers' sweep finds it old (`retention.py`). An answer that made nothing (4xx) sets the key free; after one
+of which that is not known (5xx) it can be tried again.
 
 A run is more than its answer, so it gets the id that stands in the row: a second request for it waits for that run, or
 reads its events. What answers with a secret (`/auth`) takes no key: secrets are not kept.
@@ -99,12 +100,10 @@ class Idempotency:
 
     Attributes:
         pool: Of the database's connections.
-        hours: How long a key is remembered.
         lease_seconds: After which a request that says nothing is taken for dead.
     """
 
     pool: Pool
-    hours: int
     lease_seconds: float
 
     async def serve(self, app: ASGIApp, owner_id: UUID, scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,7 +205,6 @@ class Idempotency:
             "claim": uuid4(),
             "made_id": uuid7(),
             "lease": self.lease_seconds,
-            "hours": self.hours,
         }
         async with connected(self.pool) as connection:
             while True:
@@ -243,13 +241,6 @@ class Idempotency:
 
 
 _CLAIM = """
-    WITH forgotten AS (
-        DELETE FROM idempotency_keys WHERE id IN (
-            SELECT id FROM idempotency_keys
-            WHERE created_at < now() - make_interval(hours => %(hours)s) AND id <> %(id)s
-            ORDER BY created_at LIMIT 10 FOR UPDATE SKIP LOCKED
-        )
-    )
     INSERT INTO idempotency_keys AS known (id, owner_id, fingerprint, claim, made_id, made, lease_until, created_at)
     VALUES (%(id)s, %(owner)s, %(fingerprint)s, %(claim)s, %(made_id)s, false,
         now() + make_interval(secs => %(lease)s), now())
@@ -402,5 +393,5 @@ def describe(document: dict[str, Any]) -> None:
 async def idempotency(app: FastAPI) -> AsyncIterator[None]:
     """Put what does a request once on `app.state`."""
     settings = app.state.settings
-    app.state.idempotency = Idempotency(app.state.pool, settings.idempotency_hours, settings.lease_seconds)
+    app.state.idempotency = Idempotency(app.state.pool, settings.lease_seconds)
     yield

@@ -76,14 +76,13 @@ class Retention:
 
     async def _threads(self) -> int:
         """Delete some threads with all that they hold."""
+        over = "expires_at < now() AND ttl_strategy = 'delete'"
+        if self.settings.thread_days is not None:  # only then: it reads the whole table
+            over = f"({over}) OR (ttl_minutes IS NULL AND updated_at < now() - make_interval(days => %(days)s))"
         async with connected(self.pool) as connection, connection.transaction():
             cursor = await connection.execute(
-                f"""
-                SELECT thread_id FROM threads WHERE {_NOT_USED} AND (
-                    (expires_at < now() AND ttl_strategy = 'delete')
-                    OR (ttl_minutes IS NULL AND updated_at < now() - make_interval(days => %(days)s))
-                ) LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-                """,  # noqa: S608  no value in it
+                f"SELECT thread_id FROM threads WHERE {_NOT_USED} AND ({over})"  # noqa: S608  no value in it
+                " LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
                 {"days": self.settings.thread_days, "limit": _AT_ONCE},
             )
             return await queue.delete_threads(connection, [row["thread_id"] for row in await cursor.fetchall()])
@@ -111,6 +110,8 @@ class Retention:
 
     async def _runs(self) -> int:
         """Delete some runs that are over. Their threads stay as they are."""
+        if self.settings.run_days is None:
+            return 0
         return await self._delete(
             """
             DELETE FROM runs WHERE run_id IN (

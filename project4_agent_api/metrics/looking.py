@@ -14,6 +14,7 @@ from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.postgres import Row, connected
 from shared.background import in_background
 from shared.errors import DatabaseUnavailable
+from shared.health import Checks
 
 _FRESH_SECONDS = 1.0
 _LOOP_SECONDS = 0.5
@@ -55,9 +56,8 @@ class Looking(Collector):
         async with self._look:
             if monotonic() - self._looked_at < _FRESH_SECONDS:
                 return
-            checks = self._app.state.checks
-            answers = await asyncio.gather(*(check.probe() for check in checks))
-            self._reachable = {check.name: answer for check, answer in zip(checks, answers, strict=True)}
+            checks: Checks = self._app.state.checks
+            self._reachable = {name: result.status == "ok" for name, result in (await checks.results()).items()}
             self._row = await self._ask() if self._queue else None
             self._looked_at = monotonic()
 
