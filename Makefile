@@ -160,6 +160,7 @@ practice-show: setup ## A solution, as a difference to yours: `make practice-sho
 .PHONY: docs
 docs: setup ## Build the site into site/, strictly: open site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "The site is in site/: open site/index.html"
 
 .PHONY: docs-serve
 docs-serve: setup ## Serve it on port 8000, and build it again when something changes
