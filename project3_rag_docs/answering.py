@@ -76,7 +76,7 @@ class DocumentAnswerer:
         cited = CitedAnswer(request.question, [])
         usage: Usage | None = None
         model: str | None = None
-        async with aclosing(cast("AsyncGenerator[Any]", stream(self.steps.chain(), question))) as pieces:
+        async with aclosing(cast("AsyncGenerator[Any]", stream(self.steps, question))) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, AIMessageChunk):
                     cited = CitedAnswer(request.question, piece)

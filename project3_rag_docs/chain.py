@@ -8,10 +8,10 @@ What the model writes is checked in `citations.py` before anybody reads it.
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableBranch, RunnableLambda, RunnablePassthrough
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from project2_user_mgmt.conversation import count_tokens
 from project3_rag_docs.rankings import Hit
@@ -31,13 +31,13 @@ _TAG = re.compile(r"<(?=/?\s*passages?\b)", re.IGNORECASE)
 
 
 # What the steps hand on, each adding its own to what was there: `owner_id`, `question`, `k`, `document_ids` to begin
-# with (the arguments of a search), then `hits`, `passages`, and the model's `message`, None where nothing was found.
+# with (the arguments of a search), then `hits` and `passages`.
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The three steps. Together they are the chain.
+    """The three steps, and the two halves of the chain that they make.
 
     Attributes:
         searcher: Finds hits.
@@ -51,15 +51,15 @@ class Steps:
     chat_model: ChatModel
     context_tokens: int
 
-    def chain(self) -> Runnable[State, Any]:
-        """Return retrieve → rerank → generate. Streamed, it gives `passages` first and then the `message` in chunks."""
-        generate = RunnableLambda(self.prompt) | self.chat_model
-        nothing: Runnable[State, None] = RunnableLambda(lambda _: None)
-        return (
-            RunnablePassthrough.assign(hits=RunnableLambda(self.retrieve))
-            | RunnablePassthrough.assign(passages=RunnableLambda(self.rerank))
-            | RunnablePassthrough.assign(message=RunnableBranch((_found_nothing, nothing), generate))
+    def retrieval(self) -> Runnable[State, State]:
+        """Return retrieve → rerank: what comes out has `hits` and `passages` too."""
+        return RunnablePassthrough.assign(hits=RunnableLambda(self.retrieve)) | RunnablePassthrough.assign(
+            passages=RunnableLambda(self.rerank)
         )
+
+    def generation(self) -> Runnable[State, AIMessage]:
+        """Return prompt → model, for a state with `passages`. Streamed, it gives the message as `AIMessageChunk`s."""
+        return RunnableLambda(self.prompt) | self.chat_model
 
     async def retrieve(self, state: State) -> list[Hit]:
         """Find more hits than are wanted, where there is a reranker to choose from them."""
@@ -94,10 +94,6 @@ def within(hits: Sequence[Hit], tokens: int) -> list[Hit]:
     return kept
 
 
-def _found_nothing(state: State) -> bool:
-    return not state["passages"]
-
-
 def passages_text(passages: Sequence[Hit], first: int = 1) -> str:
     """Write passages down as quoted material, numbered from `first` on."""
     written = "\n".join(_passage(number, hit) for number, hit in enumerate(passages, start=first))
@@ -111,14 +107,17 @@ def _passage(number: int, hit: Hit) -> str:
     return f'<passage number="{number}" source="{where}">\n{text}\n</passage>'
 
 
-async def stream(chain: Runnable[State, Any], question: State) -> AsyncIterator[list[Hit] | AIMessageChunk]:
-    """Run the chain; give the passages, then what the model writes.
+async def stream(steps: Steps, question: State) -> AsyncIterator[list[Hit] | AIMessageChunk]:
+    """Run the chain; give the passages, then what the model writes. Where nothing was found, no model is asked.
+
+    Of the two halves only the second one streams. `assign` starts tasks to stream, which nothing ends when their
+    reader leaves: the model would write on for nobody.
 
     Raises:
         NotReady, ModelUnavailable, ModelTimeout, InputTooLongForModel, DatabaseUnavailable: see `shared.errors`.
     """
-    async for piece in chain.astream(question):
-        if "passages" in piece:
-            yield piece["passages"]
-        if isinstance(message := piece.get("message"), AIMessageChunk):
-            yield message
+    state = await steps.retrieval().ainvoke(question)
+    yield state["passages"]
+    if state["passages"]:
+        async for chunk in steps.generation().astream(state):
+            yield cast("AIMessageChunk", chunk)

@@ -76,13 +76,13 @@ def serve(make_settings: Callable[..., Settings]) -> Callable[..., AbstractConte
 
 @pytest.fixture(scope="session")
 def _app_url(serve: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
-    with serve(llm_timeout_seconds=1) as url:
+    with serve(llm_timeout_seconds=5) as url:
         yield url
 
 
 @pytest.fixture
 def app_url(_app_url: str, model: ScriptedModel) -> str:
-    """Stage 1, served in front of `model`, which it gives one second."""
+    """Stage 1, served in front of `model`, which it gives five seconds."""
     assert model is not None
     return _app_url
 

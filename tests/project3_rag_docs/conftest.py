@@ -53,7 +53,7 @@ def serve3(make_settings3: Callable[..., Settings]) -> Serve:
 @pytest.fixture
 async def client3(serve3: Serve) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 3."""
-    with serve3(llm_timeout_seconds=1) as url:
+    with serve3(llm_timeout_seconds=5) as url:
         limits = httpx2.Limits(max_connections=100)
         async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
             yield http

@@ -68,7 +68,7 @@ def serve4(make_settings4: Callable[..., Settings]) -> Serve:
 @pytest.fixture
 async def client4(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 4 that has not signed in."""
-    with serve4(llm_timeout_seconds=1) as url:
+    with serve4(llm_timeout_seconds=5) as url:
         limits = httpx2.Limits(max_connections=100)
         async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
             yield http

@@ -50,5 +50,5 @@ OPERATIONS = [
 def test_whatever_is_sent_is_answered_as_described(make_settings4: Callable[..., Settings], operation: str) -> None:
     # What a schema cannot say: which schedules and operators there are, and that a context is given in one form.
     excluded = [positive_data_acceptance, negative_data_rejection]
-    with running(create_parts(make_settings4(llm_timeout_seconds=1))) as url:
+    with running(create_parts(make_settings4(llm_timeout_seconds=5))) as url:
         fuzz(url, operation, examples=60, excluded_checks=excluded)

@@ -32,7 +32,7 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture
 def app(make_settings4: MakeSettings) -> FastAPI:
-    return create_parts(make_settings4(embedding_model="multilingual-e5-small", llm_timeout_seconds=2))
+    return create_parts(make_settings4(embedding_model="multilingual-e5-small", llm_timeout_seconds=5))
 
 
 @pytest.fixture

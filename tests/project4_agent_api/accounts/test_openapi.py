@@ -50,7 +50,7 @@ async def test_whatever_is_sent_is_answered_as_described(
     excluded = [positive_data_acceptance] if operation in BEYOND_A_SCHEMA else []
     if operation == "POST /auth/token":
         excluded.append(negative_data_rejection)  # a form's fields are all texts
-    with serve4(llm_timeout_seconds=1, sign_in_failures=10_000) as url:
+    with serve4(llm_timeout_seconds=5, sign_in_failures=10_000) as url:
         headers = {}
         if signed_in:
             async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:

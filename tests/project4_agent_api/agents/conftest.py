@@ -46,7 +46,7 @@ def agent_settings(model: ScriptedModel) -> MakeSettings:
             "openai_base_url": model.base_url,
             "llm_model": "m",
             "llm_max_retries": 0,
-            "llm_timeout_seconds": 2,
+            "llm_timeout_seconds": 5,
             "embedding_model": "e",
             "database_url": "postgresql://127.0.0.1:1/none",
             "redis_url": "redis://127.0.0.1:1",
