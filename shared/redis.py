@@ -10,7 +10,7 @@ from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, FastAPI, Request
 from loguru import logger
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -23,6 +23,8 @@ from shared.health import Check
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 _PROBE_SECONDS = 1.0
+_CONNECTIONS = 32  # of a client: a command takes a fraction of a millisecond there
+_TURN_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 # A server that vanished without a word is noticed within half a minute, also where nothing is asked of it.
 _KEEPALIVE = (
@@ -68,18 +70,20 @@ def create_redis(settings: RedisSettings, *, answer_seconds: float | None = _ANS
         settings: Where the server is.
         answer_seconds: How long one answer may take; None for connections on which messages are awaited.
     """
-    client = cast(
-        "Client",
-        Client.from_url(  # its type says `Redis`
-            settings.redis_url,
-            socket_connect_timeout=_CONNECT_SECONDS,
-            socket_timeout=answer_seconds,
-            socket_keepalive=True,
-            socket_keepalive_options=_KEEPALIVE,
-            retry=Retry(NoBackoff(), 1),  # once: a pooled connection may have been closed while it was idle
-            protocol=2,  # messages of channels are answers like any other, then
-        ),
+    # A command waits for its turn where all connections are in use. (A pool of the other kind says that the server is
+    # away, then.)
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=_CONNECTIONS,
+        timeout=_TURN_SECONDS,
+        socket_connect_timeout=_CONNECT_SECONDS,
+        socket_timeout=answer_seconds,
+        socket_keepalive=True,
+        socket_keepalive_options=_KEEPALIVE,
+        retry=Retry(NoBackoff(), 1),  # once: a pooled connection may have been closed while it was idle
+        protocol=2,  # messages of channels are answers like any other, then
     )
+    client = cast("Client", Client.from_pool(pool))  # its type says `Redis`
     client.names = settings.redis_names
     return client
 

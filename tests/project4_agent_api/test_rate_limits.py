@@ -11,8 +11,7 @@ from tests.support.accounts import bearer, register, sign_in
 
 
 def client_of(url: str) -> httpx2.AsyncClient:
-    # A process that is given hundreds of requests at once may not hear from Redis in time, and would count alone.
-    limits = httpx2.Limits(max_connections=20)
+    limits = httpx2.Limits(max_connections=None)
     return httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False, limits=limits)
 
 
