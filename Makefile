@@ -42,6 +42,14 @@ migrate-project4: $(DONE)/project4 ## The same for stage 4
 reindex-project3: $(DONE)/project3 $(DONE)/embedded ## Embed every document again, after EMBEDDING_MODEL was changed
 	@exec $(BIN)/python -m shared.dev project3 reindex
 
+.PHONY: reindex-project4
+reindex-project4: $(DONE)/project4 $(DONE)/embedded ## The same for stage 4
+	@exec $(BIN)/python -m shared.dev project4 reindex
+
+.PHONY: admin-project4
+admin-project4: $(DONE)/project4 $(DONE)/embedded ## Make an account of an operator in stage 4: EMAIL=you@example.com
+	@exec $(BIN)/python -m shared.dev project4 create-admin "$(EMAIL)"
+
 .PHONY: stop
 stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this folder
 	@$(BIN)/python -m shared.dev --stop

@@ -8,8 +8,9 @@ import importlib
 import os
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from dotenv import dotenv_values
 
 from shared.dev.processes import Child, ChildFailed
 from shared.dev.services import EMBEDDED, answers, python_server, url_of
-from shared.dev.state import StageState
+from shared.dev.state import RunsAlready, StageState
 from shared.errors import ConfigurationError
 from shared.serve import listen
 from shared.settings import Settings, load_settings
@@ -28,12 +29,15 @@ _KEPT_SECRETS = ("jwt_secret",)  # made once for development
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def launch(stage: str, command: str | None = None) -> int:
+def launch(stage: str, command: Sequence[str] = ()) -> int:
     """Run a stage until a stop signal; or one of its commands, with the services that it needs.
+
+    Where the stage runs already, a command runs beside it, with the services that are there.
 
     Args:
         stage: `project1` and so on: the beginning of a package's name.
-        command: Such as `reindex`, which `python -m project3_rag_docs reindex` would run; None to serve.
+        command: Such as `reindex`, which `python -m project3_rag_docs reindex` would run, with its arguments; nothing
+            to serve.
 
     Returns:
         An exit status: 0 after a stop signal, 1 when a process could not be kept running.
@@ -44,8 +48,18 @@ def launch(stage: str, command: str | None = None) -> int:
     package = _package_of(stage)
     settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
     state = StageState(stage)
-    with state.held():
-        return asyncio.run(_run(_prepare(package, settings_class, state), command))
+    try:
+        with state.held():
+            return asyncio.run(_run(_prepare(package, settings_class, state), command))
+    except RunsAlready:
+        if not command:
+            raise
+    environment = _given() | state.published()
+    return subprocess.run([sys.executable, "-m", package, *command], env=environment, check=False).returncode
+
+
+def _given() -> dict[str, str]:
+    return {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
 
 
 def _package_of(stage: str) -> str:
@@ -86,13 +100,14 @@ class Stage:
 
 def _prepare(package: str, settings_class: type[Settings], state: StageState) -> Stage:
     """Make the processes of a stage. Nothing is started yet."""
-    given = {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
+    given = _given()
     environment = dict(given)
     services = [] if given.get("APP_ENV") == "production" else _embed(settings_class, state, environment)
     if "OPENAI_API_KEY" in given and "OPENAI_BASE_URL" not in given:
         print(f"{state.stage}: OPENAI_API_KEY is not used without OPENAI_BASE_URL", flush=True)
     if "EMBEDDING_MODEL" in given and environment["EMBEDDING_MODEL"] != given["EMBEDDING_MODEL"]:
         print(f"{state.stage}: EMBEDDING_MODEL is not used without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
+    state.publish({name: value for name, value in environment.items() if given.get(name) != value})
     # What was found out is the environment of this process too, so that settings are read in one way only.
     os.environ.update(environment)
     settings = load_settings(settings_class)
@@ -140,7 +155,7 @@ def _served(
     )
 
 
-async def _run(stage: Stage, command: str | None) -> int:
+async def _run(stage: Stage, command: Sequence[str]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
@@ -167,13 +182,13 @@ async def _run(stage: Stage, command: str | None) -> int:
     return status
 
 
-async def _serve(stage: Stage, command: str | None) -> None:
+async def _serve(stage: Stage, command: Sequence[str]) -> None:
     """Start the services together, migrate, start the rest, say where things are, and keep them running."""
     async with asyncio.TaskGroup() as starting:
         for service in stage.services:
             starting.create_task(service.start())
     if (_ROOT / stage.package / "migrations").exists():
-        await _run_command(stage.package, "migrate", stage.app)
+        await _run_command(stage.package, ["migrate"], stage.app)
     if command:
         await _run_command(stage.package, command, stage.app)
         return
@@ -191,9 +206,9 @@ async def _serve(stage: Stage, command: str | None) -> None:
             running.create_task(child.keep_running())
 
 
-async def _run_command(package: str, command: str, app: Child) -> None:
+async def _run_command(package: str, command: Sequence[str], app: Child) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", package, command, env=dict(app.environment), start_new_session=True
+        sys.executable, "-m", package, *command, env=dict(app.environment), start_new_session=True
     )
     try:
         status = await process.wait()
@@ -202,4 +217,4 @@ async def _run_command(package: str, command: str, app: Child) -> None:
             process.terminate()
             await process.wait()
     if status != 0:
-        raise ChildFailed(f"{app.name}: {_FAILED.get(command, f'{command} failed')}")
+        raise ChildFailed(f"{app.name}: {_FAILED.get(command[0], f'{command[0]} failed')}")

@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +17,10 @@ from shared.errors import ConfigurationError
 
 DATA = Path(".data")
 _STOP_SECONDS = 20.0
+
+
+class RunsAlready(ConfigurationError):
+    """Another launcher holds the stage."""
 
 
 class StageState:
@@ -30,13 +34,15 @@ class StageState:
         self.stage = stage
         self.folder = DATA / stage
         self._children = self.folder / "children.json"
+        self._found_by = self.folder / "found-by.json"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the folder, and end what a launcher that was killed has left running.
 
         Raises:
-            ConfigurationError: if it cannot be written to, or another launcher holds it.
+            RunsAlready: if another launcher holds it.
+            ConfigurationError: if it cannot be written to.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,7 +54,8 @@ class StageState:
             _take(lock, self.stage)
             self.end_leftovers()
             yield
-            self._children.unlink(missing_ok=True)
+            for file in (self._children, self._found_by):
+                file.unlink(missing_ok=True)
 
     def log_file(self, name: str) -> Path:
         """Return where a service writes its log."""
@@ -58,18 +65,25 @@ class StageState:
         """Return a secret that is made once, and kept in a file that only its owner can read."""
         file = self.folder / name
         if not file.exists():
-            scratch = file.with_suffix(".new")
-            scratch.touch(mode=0o600)
-            scratch.write_text(secrets.token_urlsafe(48))
-            scratch.replace(file)
+            _write_for_owner(file, secrets.token_urlsafe(48))
         return file.read_text()
 
     def remember(self, pids: list[int]) -> None:
         """Write down the children that are running now. A pid is told from a later one by its start time."""
         children = [[pid, _start_time(pid)] for pid in pids]
-        scratch = self._children.with_suffix(".new")
-        scratch.write_text(json.dumps(children))
-        scratch.replace(self._children)
+        _write_for_owner(self._children, json.dumps(children))
+
+    def publish(self, environment: Mapping[str, str]) -> None:
+        """Write down how the embedded services are found, passwords included, for commands that run beside."""
+        _write_for_owner(self._found_by, json.dumps(dict(environment)))
+
+    def published(self) -> dict[str, str]:
+        """Return what a launcher that runs has published."""
+        try:
+            found: dict[str, str] = json.loads(self._found_by.read_text())
+        except (OSError, ValueError):
+            raise ConfigurationError(f"{self.stage} has only begun to start; try again when it is ready") from None
+        return found
 
     def end_leftovers(self) -> None:
         """End the children of a launcher that could not do it itself."""
@@ -89,6 +103,13 @@ class StageState:
         self._children.unlink(missing_ok=True)
 
 
+def _write_for_owner(file: Path, text: str) -> None:
+    scratch = file.with_suffix(".new")
+    scratch.touch(mode=0o600)
+    scratch.write_text(text)
+    scratch.replace(file)
+
+
 def stop_all() -> int:
     """Stop every launcher that runs in this folder, and what killed ones have left.
 
@@ -101,7 +122,7 @@ def stop_all() -> int:
         with lock_file.open("a+") as lock:
             try:
                 _take(lock, stage)
-            except ConfigurationError:
+            except RunsAlready:
                 failed = not _stop_launcher(lock, stage) or failed
             else:
                 StageState(stage).end_leftovers()
@@ -113,7 +134,7 @@ def _stop_launcher(lock: IO[str], stage: str) -> bool:
         psutil.Process(_holder(lock)).send_signal(signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(ConfigurationError):
+        with contextlib.suppress(RunsAlready):
             _take(lock, stage)  # it has let go: everything of it has ended
             print(f"{stage}: stopped")
             return True
@@ -126,7 +147,7 @@ def _take(lock: IO[str], stage: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise ConfigurationError(f"{stage} runs here already (process {_holder(lock)}); `make stop` ends it") from None
+        raise RunsAlready(f"{stage} runs here already (process {_holder(lock)}); `make stop` ends it") from None
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()

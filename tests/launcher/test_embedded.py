@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -142,6 +143,28 @@ def test_a_command_runs_with_what_it_needs(launch: Callable[..., Launched], mode
     second.said("project3: ready")
     hits = httpx2.post(f"{url}/documents/search", json={"query": "heron"}, timeout=60).json()["hits"]
     assert [hit["filename"] for hit in hits] == ["a.txt"]
+
+
+def test_an_operators_command_runs_beside_the_stage_or_without_it(
+    launch: Callable[..., Launched], model: ScriptedModel, tmp_path: Path
+) -> None:
+    given = {"OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m", "EMBEDDING_MODEL": "e", "PORT": str(free_port())}
+    url = f"http://127.0.0.1:{given['PORT']}"
+    stage = launch("project4", **given)
+    stage.said("project4: ready")
+    user = {"email": "ada@example.com", "name": "Ada", "password": "correct horse battery"}
+    assert httpx2.post(f"{url}/auth/register", json=user, timeout=60).status_code == 201
+
+    beside = launch("project4", "set-role", "ada@example.com", "admin", **given)
+
+    assert beside.ends() == 0, beside.output
+    assert "project4: " not in beside.output  # nothing was started
+    stage.close()
+    assert not list(tmp_path.glob(".data/project4/*.json"))
+    alone = launch("project4", "set-role", "nobody@example.com", "admin", **given)
+    assert alone.ends() == 1
+    assert "There is no account with this e-mail." in alone.output
+    assert "project4: stopped" in alone.output
 
 
 def test_embeddings_are_embedded_beside_a_model_from_elsewhere(
