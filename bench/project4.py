@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -137,9 +137,9 @@ async def measure(plan: Plan) -> Measured:
                 migrated_database(server, "bench_ours", PACKAGE) as ours_url,
                 migrated_database(server, "bench_bare", PACKAGE) as bare_url,
                 running("bench.bare_graph", environment={"DATABASE_URL": bare_url}) as bare,
-                _service(ours_url, redis_url, 1) as ours,
+                service(ours_url, redis_url, 1) as (ours, _),
             ):
-                clients = [Client(ours, await _sign_up(ours)), Client(bare, None)]
+                clients = [Client(ours, await sign_up(ours)), Client(bare, None)]
                 figures = [Figures(), Figures()]
                 for client in clients:
                     await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warms it up
@@ -149,9 +149,9 @@ async def measure(plan: Plan) -> Measured:
             for workers in plan.workers:
                 with (
                     migrated_database(server, f"bench_{workers}", PACKAGE) as url,
-                    _service(url, redis_url, workers) as service,
+                    service(url, redis_url, workers) as (api, _),
                 ):
-                    by_workers[workers] = await _throughput(Client(service, await _sign_up(service)), plan)
+                    by_workers[workers] = await _throughput(Client(api, await sign_up(api)), plan)
     return Measured(figures[0], figures[1], by_workers, others.busy)
 
 
@@ -164,7 +164,8 @@ async def _throughput(client: Client, plan: Plan) -> tuple[float, float]:
 
 
 @contextmanager
-def _service(database_url: str, redis_url: str, workers: int) -> Iterator[Server]:
+def service(database_url: str, redis_url: str, workers: int, **changes: str) -> Iterator[tuple[Server, list[Server]]]:
+    """Start an API and so many workers; give them."""
     environment = {
         "APP_ENV": "test",
         "LOG_LEVEL": "WARNING",
@@ -176,16 +177,14 @@ def _service(database_url: str, redis_url: str, workers: int) -> Iterator[Server
         "JWT_SECRET": "a secret of the measurements, of more than 32 bytes",
         "RATE_LIMIT_PER_MINUTE": "1000000",
         "LANGGRAPH_CONFIG": str(Path(__file__).parent / "graphs" / "langgraph.json"),
-    }
-    if workers == 0:
-        with running(PACKAGE, environment=environment) as server:
-            yield server
-        return
-    with running(PACKAGE, "worker", environment=environment), _service(database_url, redis_url, workers - 1) as server:
-        yield server
+    } | changes
+    with ExitStack() as started:
+        of_work = [started.enter_context(running(PACKAGE, "worker", environment=environment)) for _ in range(workers)]
+        yield started.enter_context(running(PACKAGE, environment=environment)), of_work
 
 
-async def _sign_up(server: Server) -> str:
+async def sign_up(server: Server) -> str:
+    """Make an account; return its token."""
     connection = await Connection.open(server.port)
     await connection.exchange(post("/auth/register", _ACCOUNT))
     form = f"username={_ACCOUNT['email']}&password={_ACCOUNT['password'].replace(' ', '+')}".encode()
