@@ -202,7 +202,13 @@ def main() -> None:
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
-            running_stack(Path(folder), model, log_level="ERROR", run_attempts="20") as stack,
+            running_stack(
+                Path(folder),
+                model,
+                log_level="ERROR",
+                run_attempts="20",
+                access_token_minutes="1440",  # noqa: S106  no password
+            ) as stack,
         ):
             stack.service.start_worker()
             wrong = audit(asyncio.run(soak(stack, arguments.minutes, arguments.every)))

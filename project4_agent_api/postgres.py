@@ -5,7 +5,6 @@ rows by the ORM 100 runs a second, by SQLAlchemy Core 154, by the driver 180.
 """
 
 import asyncio
-import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -17,20 +16,20 @@ from fastapi import Depends, FastAPI, Request
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import AsyncConnectionPool
 
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
-from shared.database import RECONNECT_SECONDS, ImpatientConnection, database_errors, plain_address
+from shared.database import ImpatientConnection, database_errors, plain_address
 from shared.health import Check
 from shared.migrate import Versions
+from shared.pool import RECONNECT_SECONDS, ConnectionPool
 
 _PROBE_SECONDS = 1.0
 _KNOWN_SECONDS = 10.0  # that the migrations were done
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
-Pool = AsyncConnectionPool[Connection]
+Pool = ConnectionPool[Connection]
 
 
 def create_pool(settings: Settings) -> Pool:
@@ -43,7 +42,7 @@ def create_pool(settings: Settings) -> Pool:
         if isinstance(connection, ImpatientConnection):
             connection.patience = settings.db_statement_timeout_seconds + 1
 
-    return AsyncConnectionPool(
+    return ConnectionPool(
         plain_address(settings),
         connection_class=ImpatientConnection,
         kwargs={
@@ -54,7 +53,6 @@ def create_pool(settings: Settings) -> Pool:
             "application_name": "ai-backend-capstones",
         },
         configure=configure,
-        check=_look,
         min_size=1,
         max_size=settings.db_pool_size,
         timeout=settings.db_pool_timeout_seconds,
@@ -92,15 +90,6 @@ class Migrations:
         if reached:
             self._known_until = monotonic() + _KNOWN_SECONDS
         return reached
-
-
-async def _look(connection: Connection) -> None:
-    """Refuse a connection whose server has ended: it has closed the socket, which is seen for nothing."""
-    readable = select.poll()
-    readable.register(connection.pgconn.socket, select.POLLIN)
-    if readable.poll(0):
-        await connection.close()  # or the pool, which sees nothing wrong with it, would give it away again
-        raise psycopg.OperationalError("the connection is closed")
 
 
 @asynccontextmanager

@@ -29,9 +29,6 @@ from shared.health import Check
 Sessions = async_sessionmaker[AsyncSession]
 T = TypeVar("T")
 
-# How long a pool of the bare driver's tries to connect by itself. It does so ever more rarely, and would be late by as
-# long as the database was away; once it has given up, whoever wants a connection next makes it try at once.
-RECONNECT_SECONDS = 2.0
 _PROBE_SECONDS = 1.0
 _LONG_IDLE_SECONDS = 30.0
 
@@ -127,10 +124,7 @@ def _check(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN40
     long is asked, because a firewall may have forgotten it: asking each time is a round trip, and took as long as the
     statement that follows.
     """
-    driver: AsyncConnection[Any] = connection.driver_connection
-    readable = select.poll()
-    readable.register(driver.pgconn.socket, select.POLLIN)
-    if readable.poll(0):  # nothing was asked, so it is the end; or a notice, and then a new one does as well
+    if has_ended(connection.driver_connection):
         raise DisconnectionError
     idle_since = record.info.get("idle_since")
     if idle_since is not None and monotonic() - idle_since > _LONG_IDLE_SECONDS:
@@ -140,6 +134,13 @@ def _check(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN40
             cursor.close()
         except psycopg.Error as error:
             raise DisconnectionError from error
+
+
+def has_ended(connection: AsyncConnection[Any]) -> bool:
+    """Whether the server of a connection that nothing was asked of has closed it."""
+    readable = select.poll()
+    readable.register(connection.pgconn.socket, select.POLLIN)
+    return bool(readable.poll(0))  # or it has sent a notice, and then a new one does as well
 
 
 def _reset(connection: Any, record: Any, state: PoolResetState) -> None:  # noqa: ANN401  SQLAlchemy's own

@@ -18,11 +18,11 @@ from loguru import logger
 from procrastinate import BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import DEFAULT_QUEUE, DeleteJobCondition, Job
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import in_background
-from shared.database import RECONNECT_SECONDS, DatabaseSettings, plain_address
+from shared.database import DatabaseSettings, plain_address
+from shared.pool import RECONNECT_SECONDS, ConnectionPool
 
 _HEARTBEAT_SECONDS = 2.0
 _DEAD_AFTER_SECONDS = 10.0  # without a heartbeat; the worker's jobs go to others
@@ -76,12 +76,11 @@ def add_tasks(job_app: procrastinate.App, tasks: Mapping[str, Task], queue: str 
 async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> AsyncIterator[None]:
     """Connect the engine while the block runs. A database that is away is waited for in the background."""
     # A pool of our own, because the engine's own way of opening one fails without the database.
-    pool = AsyncConnectionPool(
+    pool: ConnectionPool[AsyncConnection[Any]] = ConnectionPool(
         plain_address(settings),
         min_size=1,
         max_size=4,
         open=False,
-        check=AsyncConnectionPool.check_connection,
         timeout=3,
         reconnect_timeout=RECONNECT_SECONDS,
         name="jobs",

@@ -211,6 +211,19 @@ async def test_postgresql_is_restarted(stack: Stack, client: LangGraphClient, tm
     await work.all_succeed(stack, steps=8)
 
 
+async def test_nobody_is_refused_once_postgresql_is_back(stack: Stack, client: LangGraphClient) -> None:
+    await asyncio.gather(*(client.threads.create() for _ in range(60)))
+    (open_now,) = stack.rows(
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'ai-backend-capstones'"
+    )
+    assert open_now["n"] > 5  # that will be dead, each of them, when it is wanted again
+
+    await asyncio.to_thread(stack.restart_postgres)
+
+    for _ in range(5):
+        await client.threads.create()
+
+
 @pytest.mark.parametrize(
     ("database", "redis"),
     [("refusing", "stalling"), ("stalling", "refusing")] if LONG else [("refusing", "stalling")],
