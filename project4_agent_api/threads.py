@@ -368,7 +368,10 @@ class Threads:
         self, thread_id: UUID, checkpoint: Checkpoint | None = None, metadata: dict[str, Any] | None = None
     ) -> RunnableConfig:
         place = {"thread_id": str(thread_id), "checkpoint_ns": ""}
-        return {"configurable": place | (checkpoint.configurable() if checkpoint else {}), "metadata": metadata or {}}
+        return {
+            "configurable": place | (checkpoint.configurable(thread_id) if checkpoint else {}),
+            "metadata": metadata or {},
+        }
 
 
 _CHECKPOINT_COLUMNS = {

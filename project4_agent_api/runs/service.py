@@ -163,7 +163,7 @@ class Runs:
         configurable = {
             **(assistant.config.get("configurable") or {}),
             **(given.get("configurable") or body.context or {}),
-            **(body.checkpoint.configurable() if body.checkpoint else {}),
+            **(body.checkpoint.configurable(asked.thread_id) if body.checkpoint else {}),
             **({"checkpoint_id": body.checkpoint_id} if body.checkpoint_id else {}),
             **({"__pregel_strict_resume": True} if body.strict_resume else {}),
             "thread_id": str(asked.thread_id),

@@ -81,7 +81,7 @@ class GraphConfig(RequestBody):
 
 Name = Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL]
 Metadata = Annotated[JsonObject, Field(description="Whatever you want to find it by.")]
-Context = Annotated[JsonObject, Field(description="What the graph can be told.")]
+Context = Annotated[Configurable, Field(description="What the graph can be told.")]
 
 SearchLimit = Annotated[int, Field(ge=1, le=1000), INTEGRAL]
 SearchOffset = Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL]

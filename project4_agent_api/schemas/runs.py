@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from project4_agent_api.models import RunStatus
 from project4_agent_api.schemas.common import AnyJson, Context, GraphConfig, JsonObject, Metadata, Name, Webhook
-from shared.schemas import INTEGRAL, RequestBody
+from shared.errors import InvalidRequest
+from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 
 StreamMode = Literal[
     "values", "messages", "messages-tuple", "updates", "events", "tasks", "checkpoints", "debug", "custom"
@@ -36,6 +37,7 @@ def _is_id(value: str) -> str:
     return value
 
 
+Namespace = Annotated[str, Field(max_length=10_000), WITHOUT_NUL]
 CheckpointId = Annotated[str, Field(max_length=100), AfterValidator(_is_id)]
 Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=1000)]
 
@@ -43,13 +45,21 @@ Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=1000)]
 class Checkpoint(RequestBody):
     """A point in a thread's history, as a state names it."""
 
-    thread_id: str | None = Field(default=None, description="The thread's own id, where it is given.")
-    checkpoint_ns: Annotated[str, Field(max_length=10_000)] | None = None
+    thread_id: Annotated[UUID, Field(strict=False)] | None = Field(
+        default=None, description="The thread's own id, where it is given."
+    )
+    checkpoint_ns: Namespace | None = None
     checkpoint_id: CheckpointId | None = None
-    checkpoint_map: JsonObject | None = None
+    checkpoint_map: dict[Namespace, CheckpointId] | None = Field(default=None, max_length=1000)
 
-    def configurable(self) -> dict[str, Any]:
-        """Return it as LangGraph's own configuration."""
+    def configurable(self, thread_id: UUID) -> dict[str, Any]:
+        """Return it as LangGraph's own configuration.
+
+        Raises:
+            InvalidRequest: if it is of another thread than this one.
+        """
+        if self.thread_id not in (None, thread_id):
+            raise InvalidRequest("The checkpoint is of another thread.")
         return self.model_dump(exclude={"thread_id"}, exclude_none=True)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import NotFoundError
+from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.scripted_model import ScriptedModel
@@ -74,6 +74,53 @@ async def test_a_fork_leaves_the_original_alone(client: LangGraphClient) -> None
     assert [message["content"] for message in forked["messages"]] == ["one", "1: one", "other", "3: other"]
     again = await client.threads.get_state(thread_id, checkpoint_id=original["checkpoint"]["checkpoint_id"])
     assert again["values"] == original["values"]
+
+
+async def test_a_checkpoint_of_another_thread_is_refused(client: LangGraphClient) -> None:
+    mine, other = [(await client.threads.create())["thread_id"] for _ in range(2)]
+    for thread_id in (mine, other):
+        await client.runs.wait(thread_id, "talk", input=said("one"))
+    checkpoint = (await client.threads.get_state(other))["checkpoint"]
+
+    for call in (
+        client.threads.get_state(mine, checkpoint=checkpoint),
+        client.threads.get_history(mine, checkpoint=checkpoint),
+        client.threads.get_history(mine, before=checkpoint),
+        client.threads.update_state(mine, said("two"), checkpoint=checkpoint),
+        client.runs.create(mine, "talk", input=said("two"), checkpoint=checkpoint),
+    ):
+        with pytest.raises(UnprocessableEntityError, match="of another thread"):
+            await call
+    values: Any = (await client.threads.get_state(mine))["values"]
+    assert [message["content"] for message in values["messages"]] == ["one", "1: one"]
+
+
+async def test_a_checkpoint_that_cannot_be_is_refused(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    checkpoints: list[Any] = [
+        {"checkpoint_ns": "a\0b"},
+        {"checkpoint_map": {"a\0b": "01a20df1-5162-75dc-a16b-e37a5e5fc8af"}},
+        {"checkpoint_map": {"": 7}},
+        {"thread_id": "x"},
+    ]
+
+    for checkpoint in checkpoints:
+        for call in (
+            client.threads.get_state(thread_id, checkpoint=checkpoint),
+            client.threads.get_history(thread_id, checkpoint=checkpoint),
+            client.runs.create(thread_id, "talk", input=said("one"), checkpoint=checkpoint),
+        ):
+            with pytest.raises(UnprocessableEntityError, match=r"checkpoint\."):
+                await call
+
+
+async def test_what_the_service_itself_tells_a_graph_is_refused(client: LangGraphClient) -> None:
+    for key in ("thread_id", "checkpoint_ns", "__pregel_checkpointer", "langgraph_auth_user_id"):
+        for told in ({"context": {key: "x"}}, {"config": {"configurable": {key: "x"}}}):
+            with pytest.raises(UnprocessableEntityError, match=f"{key} is set by the service"):
+                await client.runs.create(None, "talk", input=said("one"), **told)
+        with pytest.raises(UnprocessableEntityError, match=f"{key} is set by the service"):
+            await client.assistants.create("talk", context={key: "x"})
 
 
 async def test_a_run_whose_worker_is_killed_goes_on_after_its_last_step(
