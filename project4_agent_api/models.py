@@ -233,6 +233,13 @@ class Run(SQLModel, table=True):
         Index("uq_runs_running", "thread_id", unique=True, postgresql_where=text("status = 'running'")),
         Index("ix_runs_pending", "due_at", postgresql_where=text("status = 'pending'")),
         Index("ix_runs_lease", "lease_until", postgresql_where=text("status = 'running'")),
+        # Which runs of a thread have events that are kept. Only what is over is in it: once for each run.
+        Index(
+            "ix_runs_over",
+            "thread_id",
+            "updated_at",
+            postgresql_where=text("status NOT IN ('pending', 'running')"),
+        ),
         # Whose turn it is, and how much of what each user has waits or is executed.
         Index("ix_runs_waiting", "owner_id", "due_at", "run_id", postgresql_where=text("status = 'pending'")),
         Index("ix_runs_executed", "owner_id", postgresql_where=text("status = 'running'")),
@@ -283,6 +290,9 @@ class Cron(SQLModel, table=True):
     __table_args__: ClassVar = (
         Index("ix_crons_owner_id_created_at", "owner_id", "created_at"),
         Index("ix_crons_next_run_date", "next_run_date", postgresql_where=text("enabled")),
+        # For what goes with its thread or assistant: else each that is deleted reads the schedules of everybody.
+        Index("ix_crons_thread_id", "thread_id", postgresql_where=text("thread_id IS NOT NULL")),
+        Index("ix_crons_assistant_id", "assistant_id"),
     )
 
     cron_id: UUID = Field(default_factory=uuid7, primary_key=True)

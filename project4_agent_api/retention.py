@@ -5,10 +5,13 @@ locked, and it is looked at again under the lock. Events expire in Redis; jobs a
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from time import time
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI
 from loguru import logger
@@ -16,7 +19,7 @@ from procrastinate import App
 
 from project3_rag_docs import documents
 from project4_agent_api.checkpoints import Checkpoints
-from project4_agent_api.postgres import Pool, connected
+from project4_agent_api.postgres import Connection, Pool, connected
 from project4_agent_api.runs import queue
 from project4_agent_api.settings import Settings
 from shared.background import in_background
@@ -24,6 +27,7 @@ from shared.database import Sessions, transaction
 from shared.errors import DatabaseUnavailable, NotFound
 
 _AT_ONCE = 100
+_LOOKED_AT = 1000
 _LOCK = 7_305_961_119  # one more than the one of the migrations
 
 
@@ -48,6 +52,8 @@ class Retention:
     async def sweep(self) -> dict[str, int]:
         """Remove all that is over, unless another process is at it.
 
+        Where the database has no time for one kind, the others are swept.
+
         Returns:
             How much of what was removed.
 
@@ -61,29 +67,79 @@ class Retention:
             if not (row and row["mine"]):
                 return removed
             for kind, some in (
-                ("threads", self._threads),
-                ("histories", self._history),
-                ("runs", self._runs),
-                ("items", self._items),
-                ("uploads", self._uploads),
-                ("sign-ins", self._sign_ins),
-                ("keys", self._keys),
+                ("threads", self._expired_threads()),
+                ("threads", self._old_threads()),
+                ("histories", _again(self._history)),
+                ("runs", _again(self._runs)),
+                ("items", _again(self._items)),
+                ("uploads", _again(self._uploads)),
+                ("sign-ins", _again(self._sign_ins)),
+                ("keys", _again(self._keys)),
             ):
-                while gone := await some():
-                    removed[kind] += gone
-                    await lock.execute("SELECT")  # or the server ends a transaction in which nothing happens
+                try:
+                    async with aclosing(some):
+                        async for gone in some:
+                            removed[kind] += gone
+                            await lock.execute("SELECT")  # or the server ends a transaction in which nothing happens
+                except DatabaseUnavailable as error:
+                    logger.warning("{} are not swept to the end: {}", kind, error.detail)
+                    await lock.execute("SELECT")
         return removed
 
-    async def _threads(self) -> int:
-        """Delete some threads with all that they hold."""
-        over = "expires_at < now() AND ttl_strategy = 'delete'"
-        if self.settings.thread_days is not None:  # only then: it reads the whole table
-            over = f"({over}) OR (ttl_minutes IS NULL AND updated_at < now() - make_interval(days => %(days)s))"
-        async with connected(self.pool) as connection, connection.transaction():
+    async def _expired_threads(self) -> AsyncGenerator[int]:
+        """Delete the threads whose time is over, with all that they hold."""
+        expired = "expires_at < now() AND ttl_strategy = 'delete'"
+        async with connected(self.pool) as connection:
+            delete, found = partial(self._delete_threads, connection, expired), True
+            while found:
+                cursor = await connection.execute(
+                    f"SELECT thread_id FROM threads WHERE {_NOT_USED} AND {expired} LIMIT %s",  # noqa: S608
+                    [_AT_ONCE],
+                )
+                thread_ids, found = [row["thread_id"] for row in await cursor.fetchall()], False
+                async for gone in queue.in_small_batches(thread_ids, delete):
+                    found = found or gone > 0
+                    yield gone
+
+    async def _old_threads(self) -> AsyncGenerator[int]:
+        """Delete the threads that have not been used for long, with all that they hold.
+
+        There is no index for it, which each run would have to write. All threads are looked at, some at once, but those
+        whose ids tell that they are too new.
+        """
+        days = self.settings.thread_days
+        if days is None:
+            return
+        old = "ttl_minutes IS NULL AND updated_at < now() - make_interval(days => %(days)s)"
+        ranges = (UUID(int=0), _id_of(-days)), (_id_of(1), UUID(int=2**128 - 1))
+        async with connected(self.pool) as connection:
+            delete = partial(self._delete_threads, connection, old)
+            for after, last in ranges:
+                seen: UUID | None = after
+                while seen:
+                    cursor = await connection.execute(
+                        f"""
+                        SELECT thread_id, {old} AS over FROM threads
+                        WHERE thread_id > %(seen)s AND thread_id <= %(last)s ORDER BY thread_id LIMIT %(limit)s
+                        """,  # noqa: S608  no value in it
+                        {"seen": seen, "last": last, "days": days, "limit": _LOOKED_AT},
+                    )
+                    rows = await cursor.fetchall()
+                    seen = rows[-1]["thread_id"] if rows else None
+                    yield 0
+                    thread_ids = [row["thread_id"] for row in rows if row["over"]]
+                    async for gone in queue.in_small_batches(thread_ids, delete):
+                        yield gone
+
+    async def _delete_threads(self, connection: Connection, over: str, thread_ids: Sequence[UUID]) -> int:
+        """Delete those of some threads that are still over, and that nobody has locked."""
+        async with connection.transaction():
             cursor = await connection.execute(
-                f"SELECT thread_id FROM threads WHERE {_NOT_USED} AND ({over})"  # noqa: S608  no value in it
-                " LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
-                {"days": self.settings.thread_days, "limit": _AT_ONCE},
+                f"""
+                SELECT thread_id FROM threads WHERE thread_id = ANY(%(ids)s) AND {_NOT_USED} AND {over}
+                FOR UPDATE SKIP LOCKED
+                """,  # noqa: S608  no value in it
+                {"ids": list(thread_ids), "days": self.settings.thread_days},
             )
             return await queue.delete_threads(connection, [row["thread_id"] for row in await cursor.fetchall()])
 
@@ -109,18 +165,22 @@ class Retention:
             return 1
 
     async def _runs(self) -> int:
-        """Delete some runs that are over. Their threads stay as they are."""
+        """Delete some runs that are over. Their threads stay as they are.
+
+        The ids of runs are in the order of time, so that newer ones are not looked at.
+        """
         if self.settings.run_days is None:
             return 0
         return await self._delete(
             """
             DELETE FROM runs WHERE run_id IN (
-                SELECT run_id FROM runs WHERE status NOT IN ('pending', 'running')
+                SELECT run_id FROM runs WHERE run_id < %(newer)s AND status NOT IN ('pending', 'running')
                     AND updated_at < now() - make_interval(days => %(days)s)
-                LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                ORDER BY run_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             """,
             days=self.settings.run_days,
+            newer=_id_of(-self.settings.run_days),
         )
 
     async def _items(self) -> int:
@@ -189,9 +249,21 @@ class Retention:
                 logger.info("what was over is removed: {}", removed)
 
 
+def _id_of(days: int) -> UUID:
+    """Return the least UUIDv7 of a moment so many days from now."""
+    return UUID(int=int((time() + days * 86_400) * 1000) << 80)
+
+
+async def _again(some: Callable[[], Awaitable[int]]) -> AsyncGenerator[int]:
+    """Remove some, again and again, until there are no more."""
+    while gone := await some():
+        yield gone
+
+
 _NOT_USED = """
     status <> 'busy' AND NOT EXISTS (
-        SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running')
+        SELECT FROM runs WHERE runs.thread_id = threads.thread_id
+            AND (runs.status = 'pending' OR runs.status = 'running')
     )
 """
 

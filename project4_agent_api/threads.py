@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -175,7 +176,7 @@ class Threads:
             await self._delete(connection, [thread_id])
 
     async def delete_of(self, owner_id: UUID, assistant_id: UUID) -> None:
-        """Delete the threads on which an assistant ran last."""
+        """Delete the threads on which an assistant ran last, a few at a time: what is gone before an error stays so."""
         async with connected(self.pool) as connection:
             cursor = await connection.execute(
                 "SELECT thread_id FROM threads WHERE owner_id = %s AND metadata @> %s",
@@ -184,6 +185,10 @@ class Threads:
             await self._delete(connection, [row["thread_id"] for row in await cursor.fetchall()])
 
     async def _delete(self, connection: Connection, thread_ids: Sequence[UUID]) -> int:
+        batches = queue.in_small_batches(thread_ids, partial(self._delete_together, connection))
+        return sum([gone async for gone in batches])
+
+    async def _delete_together(self, connection: Connection, thread_ids: Sequence[UUID]) -> int:
         """Delete threads, and tell whoever executes or follows a run of theirs that it is over."""
         cursor = await connection.execute(
             "SELECT run_id, thread_id FROM runs WHERE thread_id = ANY(%s) AND status IN ('pending', 'running')",
@@ -259,7 +264,7 @@ class Threads:
         return row
 
     async def prune(self, owner_id: UUID, thread_ids: Sequence[UUID], strategy: str) -> int:
-        """Delete threads, or all of their checkpoints but the newest.
+        """Delete threads, a few at a time, or all of their checkpoints but the newest.
 
         Returns:
             How many of them are the owner's: the others are left alone.

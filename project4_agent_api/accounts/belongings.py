@@ -7,6 +7,7 @@ time for. The account goes last: so whatever ends it in between, it can be asked
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -73,7 +74,8 @@ class Belongings:
                 "SELECT thread_id FROM threads WHERE owner_id = %s LIMIT %s", [owner_id, _AT_ONCE]
             )
             some = [row["thread_id"] for row in await cursor.fetchall()]
-            await queue.delete_threads(connection, some)
+            async for _ in queue.in_small_batches(some, partial(queue.delete_threads, connection)):
+                pass
         return bool(some)
 
 

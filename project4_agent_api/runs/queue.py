@@ -4,12 +4,12 @@ A thread's runs are executed one at a time, in the order in which they are due. 
 `claim`, until `lease_until`: a statement of a worker that was presumed dead finds its claim gone, and changes nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg.errors import UniqueViolation
+from psycopg.errors import QueryCanceled, UniqueViolation
 from psycopg.types.json import Jsonb
 
 from project4_agent_api.models import RunStatus, ThreadStatus
@@ -21,6 +21,7 @@ NO_SUCH_THREAD = "There is no thread with this id."
 NO_SUCH_RUN = "There is no run with this id in this thread."
 
 RETRY_SECONDS = 5  # until some of what waits may have begun
+_TOGETHER = 5  # threads that are deleted by one statement
 
 SHOWN = "run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy"
 
@@ -550,6 +551,34 @@ async def delete_threads(connection: Connection, thread_ids: Sequence[UUID], *, 
     )
     row = await cursor.fetchone()
     return row["gone"] if row else 0
+
+
+async def in_small_batches(
+    thread_ids: Sequence[UUID], delete: Callable[[Sequence[UUID]], Awaitable[int]]
+) -> AsyncGenerator[int]:
+    """Delete threads a few at a time, because all of them may be more than one statement has time for.
+
+    Args:
+        thread_ids: Which ones.
+        delete: Deletes some in one transaction, on a connection that stays borrowed, and returns how many there were.
+
+    Yields:
+        How many are gone now besides those before. They stay so, whatever becomes of the others.
+
+    Raises:
+        QueryCanceled: if there is no time for one alone. Where there is none for a few, half of them are tried.
+    """
+    done, together = 0, _TOGETHER
+    while some := thread_ids[done : done + together]:
+        try:
+            gone = await delete(some)
+        except QueryCanceled:
+            if len(some) == 1:
+                raise
+            together = len(some) // 2
+        else:
+            done += len(some)
+            yield gone
 
 
 async def require_thread(connection: Connection, owner_id: UUID, thread_id: UUID) -> None:

@@ -32,7 +32,22 @@ from shared.stopping import Stopping
 
 _BACK_OFF_SECONDS = 1.0
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
+# Written so that PostgreSQL sees the conditions of its indexes of what is not over: in `IN` it does not.
+_WITH_STATUS = {
+    "pending": "status = 'pending'",
+    "running": "status = 'running'",
+    "all": "(status = 'pending' OR status = 'running')",
+}
 _BEGUN_AT = "coalesce(started_at, updated_at)"  # what was stopped before it was begun counts from then on
+
+# The runs of a thread that have events: each part has an index, where a thread may have some ten thousands of runs.
+_KEPT = """
+    SELECT run_id FROM runs WHERE thread_id = %(thread)s AND owner_id = %(owner)s AND status = 'running'
+    UNION ALL (
+        SELECT run_id FROM runs WHERE thread_id = %(thread)s AND owner_id = %(owner)s
+            AND status NOT IN ('pending', 'running') AND updated_at > now() - make_interval(secs => %(kept)s)
+    )
+"""
 
 
 @dataclass(frozen=True)
@@ -286,7 +301,7 @@ class Runs:
         return row
 
     async def newest_over(self, owner_id: UUID, thread_id: UUID) -> datetime | None:
-        """Return when the last of a thread's runs was begun that is over; None if there is none.
+        """Return when the last of a thread's runs was begun that is over; None if there is none whose events are kept.
 
         Raises:
             NotFound: if there is no such thread.
@@ -297,10 +312,11 @@ class Runs:
                 SELECT (
                     SELECT max({_BEGUN_AT}) FROM runs
                     WHERE runs.thread_id = threads.thread_id AND status NOT IN ('pending', 'running')
+                        AND updated_at > now() - make_interval(secs => %(kept)s)
                 ) AS begun_at
-                FROM threads WHERE thread_id = %s AND owner_id = %s
+                FROM threads WHERE thread_id = %(thread)s AND owner_id = %(owner)s
                 """,  # noqa: S608  no value in it
-                [thread_id, owner_id],
+                {"thread": thread_id, "owner": owner_id, "kept": self.kept_seconds},
             )
             row = await cursor.fetchone()
         if row is None:
@@ -324,10 +340,10 @@ class Runs:
             cursor = await connection.execute(
                 f"""
                 SELECT run_id, {_BEGUN_AT} AS begun_at FROM runs
-                WHERE thread_id = %(thread)s AND owner_id = %(owner)s
-                    AND (status <> 'pending' OR started_at IS NOT NULL)
-                    AND ({_BEGUN_AT}, run_id) > (%(moment)s, %(after)s)
-                    AND (status IN ('pending', 'running') OR updated_at > now() - make_interval(secs => %(kept)s))
+                WHERE run_id = ANY (ARRAY({_KEPT} UNION ALL (
+                    SELECT run_id FROM runs WHERE thread_id = %(thread)s AND owner_id = %(owner)s
+                        AND status = 'pending' AND started_at IS NOT NULL
+                ))) AND ({_BEGUN_AT}, run_id) > (%(moment)s, %(after)s)
                 ORDER BY begun_at, run_id LIMIT 1
                 """,  # noqa: S608  no value in it
                 {
@@ -354,18 +370,15 @@ class Runs:
         """
         async with connected(self.pool) as connection:
             cursor = await connection.execute(
-                """
+                f"""
                 SELECT run_id, status, created_at, updated_at, metadata ->> 'graph_id' AS graph_id,
                     kwargs -> 'protocol' = 'true' AS protocol
-                FROM (
-                    SELECT *, row_number() OVER (ORDER BY due_at DESC, run_id DESC) = 1 AS newest
-                    FROM runs WHERE thread_id = %(thread)s AND owner_id = %(owner)s AND status <> 'pending'
-                ) AS begun
-                WHERE run_id <> ALL(%(seen)s) AND (
-                    newest OR status = 'running' OR updated_at > now() - make_interval(secs => %(kept)s)
-                )
+                FROM runs WHERE run_id = ANY (ARRAY({_KEPT} UNION ALL (
+                    SELECT run_id FROM runs WHERE thread_id = %(thread)s AND owner_id = %(owner)s
+                        AND status <> 'pending' ORDER BY due_at DESC, run_id DESC LIMIT 1
+                ))) AND run_id <> ALL(%(seen)s)
                 ORDER BY due_at, run_id
-                """,
+                """,  # noqa: S608  no value in it
                 {"thread": thread_id, "owner": owner_id, "seen": list(seen), "kept": self.kept_seconds},
             )
             return await cursor.fetchall()
@@ -418,7 +431,7 @@ class Runs:
         Raises:
             NotFound: if none of them is there and not over.
         """
-        condition = "thread_id = %(thread)s AND run_id = ANY(%(ids)s)"
+        condition = f"thread_id = %(thread)s AND run_id = ANY(%(ids)s) AND {_WITH_STATUS['all']}"
         await self._stop(condition, {"owner": owner_id, "thread": thread_id, "ids": list(run_ids)}, action)
 
     async def stop_if_there(self, owner_id: UUID, thread_id: UUID, run_id: UUID) -> None:
@@ -432,18 +445,19 @@ class Runs:
         Raises:
             NotFound: if there are none.
         """
-        await self._stop("%(status)s IN (status, 'all')", {"owner": owner_id, "status": status}, action)
+        await self._stop(_WITH_STATUS[status], {"owner": owner_id}, action)
 
     async def stop_of(self, owner_id: UUID, assistant_id: UUID) -> None:
         """Stop the runs of an assistant that is gone, if there are any that are not over."""
         with contextlib.suppress(NotFound):
-            await self._stop("assistant_id = %(id)s", {"owner": owner_id, "id": assistant_id}, "interrupt")
+            condition = f"assistant_id = %(id)s AND {_WITH_STATUS['all']}"
+            await self._stop(condition, {"owner": owner_id, "id": assistant_id}, "interrupt")
 
     async def _stop(self, condition: str, parameters: dict[str, Any], action: CancelAction) -> None:
         async with connected(self.pool) as connection, connection.transaction():
             cursor = await connection.execute(
                 f"SELECT run_id FROM runs WHERE owner_id = %(owner)s AND {condition}"  # noqa: S608  no value in it
-                " AND status IN ('pending', 'running') ORDER BY run_id FOR UPDATE",
+                " ORDER BY run_id FOR UPDATE",
                 parameters,
             )
             found = [row["run_id"] for row in await cursor.fetchall()]

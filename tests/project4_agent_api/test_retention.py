@@ -1,5 +1,6 @@
 """What is over is removed, and nothing else: on real rows."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
@@ -9,11 +10,13 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from psycopg import AsyncConnection
+from uuid_utils.compat import uuid7
 
 from project4_agent_api.retention import Retention
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from tests.project4_agent_api.conftest import Serve, SignUp
+from tests.support.slow_deletes import no_time_for_more_than
 
 GRAPHS = "tests/project4_agent_api/graphs/langgraph.json"
 ALL = ("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys")
@@ -43,6 +46,11 @@ async def sql(database_url: str) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
+def id_of(days: int) -> str:
+    """An id that was made some days ago."""
+    return str(UUID(int=(uuid7().int & (1 << 80) - 1) | int((time.time() - days * 86_400) * 1000) << 80))
+
+
 async def test_only_what_is_over_goes(
     client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
@@ -52,7 +60,9 @@ async def test_only_what_is_over_goes(
         return UUID((await client4.post("/threads", json=body)).raise_for_status().json()["thread_id"])
 
     expired, fresh = await thread(ttl={"ttl": 5}), await thread(ttl={"ttl": 5})
-    busy, old, new = await thread(ttl={"ttl": 5}), await thread(), await thread()
+    busy, new = await thread(ttl={"ttl": 5}), await thread()
+    old, chosen = await thread(thread_id=id_of(11)), await thread(thread_id="d0d5bb2c-6a4e-4f6b-8c07-0f4d8d2b8f5e")
+    used, strange = await thread(thread_id=id_of(12)), await thread(thread_id="e0d5bb2c-6a4e-4f6b-8c07-0f4d8d2b8f5e")
     pending = {"assistant_id": "agent", "input": {"messages": []}, "after_seconds": 3600}
     (await client4.post(f"/threads/{busy}/runs", json=pending)).raise_for_status()
     done = (await client4.post(f"/threads/{new}/runs", json=pending)).raise_for_status().json()["run_id"]
@@ -64,17 +74,19 @@ async def test_only_what_is_over_goes(
         "UPDATE threads SET expires_at = now() - interval '1 s' WHERE thread_id = ANY(%s)", [[expired, busy]]
     )
     await sql.execute(
-        "UPDATE threads SET updated_at = now() - interval '11 days' WHERE thread_id = ANY(%s)", [[old, fresh]]
+        "UPDATE threads SET updated_at = now() - interval '11 days' WHERE thread_id = ANY(%s)", [[old, chosen, fresh]]
     )
     await sql.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [busy])  # as after a mistake
     await sql.execute("UPDATE runs SET status = 'success' WHERE thread_id = %s", [new])
-    await sql.execute("UPDATE runs SET updated_at = now() - interval '6 days' WHERE run_id = %s", [done])
+    await sql.execute(
+        "UPDATE runs SET updated_at = now() - interval '6 days', run_id = %s WHERE run_id = %s", [id_of(6), done]
+    )
     await sql.execute("UPDATE store SET expires_at = now() - interval '1 s' WHERE key = 'gone'")
 
-    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"threads": 2, "runs": 1, "items": 1}
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"threads": 3, "runs": 1, "items": 1}
     assert await retention.sweep() == dict.fromkeys(ALL, 0)
     threads = await (await sql.execute("SELECT thread_id FROM threads")).fetchall()
-    assert {row[0] for row in threads} == {fresh, busy, new}
+    assert {row[0] for row in threads} == {fresh, busy, new, used, strange}
     runs = await (await sql.execute("SELECT run_id FROM runs WHERE thread_id = %s", [new])).fetchall()
     assert [str(row[0]) for row in runs] == [recent]
     assert await (await sql.execute("SELECT key FROM store")).fetchall() == [("kept",)]
@@ -135,3 +147,28 @@ async def test_sign_ins_and_keys_that_are_over_go(
 
     assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"sign-ins": 1, "keys": 1}
     assert await retention.sweep() == dict.fromkeys(ALL, 0)
+
+
+async def test_threads_go_a_few_at_a_time(
+    client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
+) -> None:
+    client4.headers |= await sign_up()
+    for body in [{"ttl": {"ttl": 5}}] * 7 + [{"thread_id": id_of(11 + number)} for number in range(7)]:
+        (await client4.post("/threads", json=body)).raise_for_status()
+    await sql.execute("UPDATE threads SET expires_at = now(), updated_at = now() - interval '11 days'")
+    await sql.execute("UPDATE threads SET expires_at = NULL WHERE ttl_minutes IS NULL")
+    await no_time_for_more_than(1, sql)
+
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"threads": 14}
+
+
+async def test_where_one_kind_has_no_time_the_others_go(
+    client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
+) -> None:
+    client4.headers |= await sign_up()
+    (await client4.post("/threads", json={"ttl": {"ttl": 5}})).raise_for_status()
+    await sql.execute("UPDATE threads SET expires_at = now()")
+    await sql.execute("INSERT INTO store (prefix, key, value, expires_at) VALUES ('a', 'b', '{}', now())")
+    await no_time_for_more_than(0, sql)
+
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"items": 1}
