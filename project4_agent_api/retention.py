@@ -251,7 +251,7 @@ class Retention:
 
 def _id_of(days: int) -> UUID:
     """Return the least UUIDv7 of a moment so many days from now."""
-    return UUID(int=int((time() + days * 86_400) * 1000) << 80)
+    return UUID(int=max(0, int((time() + days * 86_400) * 1000)) << 80)
 
 
 async def _again(some: Callable[[], Awaitable[int]]) -> AsyncGenerator[int]:

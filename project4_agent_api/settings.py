@@ -130,10 +130,13 @@ class Settings(Stage3Settings):
         default=300, ge=1, description="How often the workers look for what has been kept for long enough."
     )
     thread_days: int | None = Field(
-        default=None, ge=1, description="How long a thread without a `ttl` is kept after its last use; else for ever."
+        default=None,
+        ge=1,
+        le=36_500,
+        description="How long a thread without a `ttl` is kept after its last use; else for ever.",
     )
     run_days: int | None = Field(
-        default=None, ge=1, description="How long a run that is over is kept; else as long as its thread."
+        default=None, ge=1, le=36_500, description="How long a run that is over is kept; else as long as its thread."
     )
     failed_upload_days: int = Field(
         default=30, ge=1, description="How long a document is shown that could not be read."
