@@ -109,7 +109,7 @@ class TestASecondRun:
     """What becomes of a run on a thread where another is at work."""
 
     async def test_waits_for_its_turn(self, client: LangGraphClient, thread_id: str) -> None:
-        first = await asleep(client, thread_id, seconds=1)
+        first = await asleep(client, thread_id, seconds=5)
         second = await client.runs.create(thread_id, "slow", input={"seconds": 0}, multitask_strategy="enqueue")
         assert (await client.runs.get(thread_id, second["run_id"]))["status"] == "pending"
         last = await client.runs.join(thread_id, second["run_id"])

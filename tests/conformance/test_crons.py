@@ -249,7 +249,7 @@ class TestFiring:
             await client.crons.create_for_thread(other, "counter", schedule=EVERY_SECOND, input={}),
         ]
         try:
-            await eventually(lambda: client.runs.list(other), lambda runs: len(runs) >= 2, seconds=10)
+            await eventually(lambda: client.runs.list(other), lambda runs: len(runs) >= 2)
         finally:
             for cron in made:
                 await client.crons.delete(cron["cron_id"])

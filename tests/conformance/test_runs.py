@@ -86,7 +86,7 @@ class TestCreate:
         await client.runs.join(run["thread_id"], run["run_id"])
 
     async def test_later(self, client: LangGraphClient, thread_id: str) -> None:
-        run = await client.runs.create(thread_id, "counter", input={}, after_seconds=1)
+        run = await client.runs.create(thread_id, "counter", input={}, after_seconds=5)
         assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "pending"
         assert await client.runs.join(thread_id, run["run_id"]) == COUNTED
 
@@ -324,7 +324,7 @@ class TestList:
 
 class TestJoin:
     async def test_a_running_one(self, client: LangGraphClient, thread_id: str) -> None:
-        run_id = await asleep(client, thread_id, seconds=0.5)
+        run_id = await asleep(client, thread_id, seconds=5)
         ended = await client.runs.join(thread_id, run_id)
         assert ended["done"] == ["lie_down", "sleep"]
         assert (await client.runs.get(thread_id, run_id))["status"] == "success"

@@ -22,7 +22,7 @@ async def watched(
     client: LangGraphClient, thread_id: str, mode: ThreadStreamMode, graph: str = "counter"
 ) -> list[StreamPart]:
     """Run a graph; return what the thread's stream says from the run's start to its end."""
-    run = await client.runs.create(thread_id, graph, input={}, after_seconds=1)
+    run = await client.runs.create(thread_id, graph, input={}, after_seconds=5)
     stream = await client.threads.join_stream(thread_id, stream_mode=mode)
     parts = await take(stream, run_done(run["run_id"]))
     await _close(stream)
@@ -40,8 +40,8 @@ async def test_runs(client: LangGraphClient, thread_id: str) -> None:
 
 
 async def test_several_runs(client: LangGraphClient, thread_id: str) -> None:
-    first = await client.runs.create(thread_id, "counter", input={}, after_seconds=1)
-    second = await client.runs.create(thread_id, "echo", input={"messages": ["Hi"]}, after_seconds=1)  # type: ignore[dict-item]  # it may
+    first = await client.runs.create(thread_id, "counter", input={}, after_seconds=5)
+    second = await client.runs.create(thread_id, "echo", input={"messages": ["Hi"]}, after_seconds=5)  # type: ignore[dict-item]  # it may
     stream = await client.threads.join_stream(thread_id)
     parts = await take(stream, run_done(second["run_id"]))
     await _close(stream)
@@ -80,8 +80,7 @@ async def test_only_changes_of_the_state(client: LangGraphClient, thread_id: str
 
     changing = asyncio.create_task(change())
     stream = await client.threads.join_stream(thread_id, stream_mode="state_update")
-    async with asyncio.timeout(5):
-        parts = await take(stream, lambda part: part.event == "state_update")
+    parts = await take(stream, lambda part: part.event == "state_update")
     changing.cancel()
     await _close(stream)
     assert len(parts) == 1

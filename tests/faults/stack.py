@@ -153,7 +153,7 @@ def running_stack(folder: Path, model: ScriptedModel, **settings: str) -> Iterat
         given = {
             "lease_seconds": f"{LEASE_SECONDS}",
             "run_attempts": "3",
-            "run_blocking_seconds": "3",
+            "run_blocking_seconds": "8",
             "run_events_kb": "4096",
             "sign_ins_per_minute": "10000",
             "worker_concurrency": "10",

@@ -104,6 +104,11 @@ class Work:
             assert set(taken) == set(range(steps))
             assert taken.total() <= steps + again
 
+    def taken_over(self, stack: Stack) -> list[dict[str, Any]]:
+        """Give those of its runs that a worker has taken over from another."""
+        runs = [run_id for _, run_id, _ in self.runs]
+        return stack.rows("SELECT run_id FROM runs WHERE run_id = ANY(%s::uuid[]) AND attempt > 1", runs)
+
 
 async def result(client: LangGraphClient, thread_id: str, run_id: str) -> Any:  # noqa: ANN401  whatever it gives
     """Wait for a run; wait again, where a server is away just when the waiting begins."""
@@ -132,12 +137,13 @@ async def events(client: LangGraphClient, thread_id: str, run_id: str, seen: lis
 
 
 async def test_a_worker_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
-    work = await Work.begin(client, tmp_path)
+    work = await Work.begin(client, tmp_path, steps=20)
 
     stack.kill_worker()
     await asyncio.to_thread(stack.service.start_worker)
 
-    await work.all_succeed(stack)
+    await work.all_succeed(stack, steps=20)
+    assert work.taken_over(stack)
 
 
 async def test_an_api_process_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
@@ -154,7 +160,7 @@ async def test_an_api_process_is_killed(stack: Stack, client: LangGraphClient, t
 
 
 async def test_both_are_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
-    work = await Work.begin(client, tmp_path, runs=8)
+    work = await Work.begin(client, tmp_path, runs=8, steps=20)
 
     stack.kill_api()
     stack.kill_worker()
@@ -163,7 +169,8 @@ async def test_both_are_killed(stack: Stack, client: LangGraphClient, tmp_path: 
     await asyncio.to_thread(stack.service.start_worker)
 
     work.wait_again(client)
-    await work.all_succeed(stack)
+    await work.all_succeed(stack, steps=20)
+    assert work.taken_over(stack)
 
 
 async def test_the_only_worker_is_frozen_for_longer_than_its_lease(

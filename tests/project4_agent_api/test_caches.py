@@ -15,7 +15,8 @@ from tests.project3_rag_docs.test_documents import found, ready
 from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import bearer, register, sign_in
 from tests.support.running import running
-from tests.support.scripted_model import ScriptedModel
+from tests.support.scripted_model import ScriptedModel, hangs
+from tests.support.until import until
 
 OPENS = "The library opens at nine. It closes at six."
 WHEN = "When does the library open?"
@@ -126,7 +127,23 @@ async def test_what_many_ask_at_once_the_model_is_asked_once(users: Users, model
     assert len({answer["id"] for answer in answers}) == len(model.requests) == len(model.embedded) == 1
 
 
-async def test_one_that_fails_or_leaves_is_followed_by_another(users: Users, model: ScriptedModel) -> None:
+async def test_one_that_leaves_is_followed_by_another(users: Users, model: ScriptedModel) -> None:
+    ada, _ = await users.sign_up("ada@example.com")
+    await ready(ada, OPENS)
+    model.says("At nine [1].")
+    model.then(hangs())
+    leaving = asyncio.create_task(ada.post("/documents/ask", json={"question": WHEN}))
+    await until(lambda: len(model.requests) == 1)
+    others = [asyncio.create_task(ask(ada, WHEN)) for _ in range(3)]
+
+    leaving.cancel()
+
+    assert {(await other)["answer"] for other in others} == {"At nine [1]."}
+    assert model.requests[0].cancelled
+    assert len(model.requests) == 2
+
+
+async def test_one_that_fails_is_followed_by_another(users: Users, model: ScriptedModel) -> None:
     ada, _ = await users.sign_up("ada@example.com")
     await ready(ada, OPENS)
     model.says("At nine [1].")

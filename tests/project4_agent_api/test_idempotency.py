@@ -183,7 +183,10 @@ async def test_a_request_whose_process_died_is_taken_over(clients: list[httpx2.A
     made = (await ada.post("/runs", json=RUN | KEPT, headers=KEY)).json()
     thread = (await ada.post("/threads", json={"metadata": {}}, headers=KEY)).json()
     with psycopg.connect(database_url, autocommit=True) as connection:  # as if each had died before its answer was kept
-        connection.execute("UPDATE idempotency_keys SET status = NULL, headers = NULL, body = NULL, made = false")
+        connection.execute(
+            "UPDATE idempotency_keys SET status = NULL, headers = NULL, body = NULL, made = false,"
+            " lease_until = now() + interval '1 minute'"
+        )
         assert (await ada.post("/threads", json={"metadata": {}}, headers=KEY)).status_code == 409
         connection.execute("UPDATE idempotency_keys SET lease_until = now()")
 

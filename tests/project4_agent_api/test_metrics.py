@@ -30,7 +30,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def scraped(url: str, **headers: str) -> Samples:
     """Every sample that a process gives."""
-    answer = httpx2.get(f"{url}/metrics", headers=headers, trust_env=False).raise_for_status()
+    answer = httpx2.get(f"{url}/metrics", headers=headers, timeout=60, trust_env=False).raise_for_status()
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value

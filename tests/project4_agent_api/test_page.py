@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -112,7 +113,8 @@ def test_an_answer_streams_with_the_calls_of_tools(
 ) -> None:
     chat = register(page, service, email)
     expect(chat.get_by_text("No threads yet.")).to_be_visible()
-    model.then(calls(SUM), says(LONG, tokens_per_second=10))
+    rest = threading.Event()
+    model.then(calls(SUM), says(LONG, last_word=rest))
 
     send(chat, "What is 17 * 23?")
 
@@ -122,6 +124,7 @@ def test_an_answer_streams_with_the_calls_of_tools(
     expect(answers(chat)).to_contain_text("word2")
     assert "word39" not in answers(chat).inner_text()
     expect(chat.get_by_role("button", name="Stop")).to_be_visible()
+    rest.set()
     expect(answers(chat)).to_have_text(LONG)
     is_done(chat)
     expect(chat.locator(".human .answer")).to_have_text("What is 17 * 23?")
@@ -134,7 +137,8 @@ def test_an_answer_streams_with_the_calls_of_tools(
 
 def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
-    model.then(calls(SUM), says(LONG, tokens_per_second=8))
+    rest = threading.Event()
+    model.then(calls(SUM), says(LONG, last_word=rest))
     send(chat, "What is 17 * 23?")
     expect(answers(chat)).to_contain_text("word2")
 
@@ -144,6 +148,7 @@ def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: s
     expect(answers(chat)).to_contain_text("word3")  # what was said before is there too
     assert "word39" not in answers(chat).inner_text()
     expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
+    rest.set()
     expect(answers(chat)).to_have_text(LONG, timeout=20_000)
     is_done(chat)
     assert len(model.requests) == 2

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.support.agent_service import AgentService, agent_service
+from tests.support.agent_service import PACKAGE, AgentService, agent_service
 from tests.support.databases import Databases
+from tests.support.processes import served
 from tests.support.scripted_model import ScriptedModel
 from tests.support.until import until
 
@@ -23,13 +25,24 @@ GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 @pytest.fixture(scope="module")
 def service(databases: Databases, _redis_server: str, _model_server: ScriptedModel) -> Iterator[AgentService]:
-    """An API and a worker that end quickly. Each test ends one of them, and starts another."""
-    settings = {"drain_seconds": "2", "shutdown_timeout_seconds": "1", "sign_ins_per_minute": "1000"}
+    """An API and a worker that end quickly."""
+    settings = {"drain_seconds": "0", "shutdown_timeout_seconds": "1", "sign_ins_per_minute": "1000"}
     with (
         databases.migrated("project4_agent_api") as database_url,
         agent_service(database_url, _redis_server, _model_server, GRAPHS, **settings) as service,
     ):
         yield service
+
+
+@pytest.fixture
+def ending(service: AgentService) -> Iterator[subprocess.Popen[bytes]]:
+    """Its worker, which a test ends. After the test another one works."""
+    worker = service.workers.pop()
+    yield worker
+    worker.terminate()
+    worker.wait(30)
+    if not service.workers:
+        service.start_worker()
 
 
 def steps(folder: Path, number: int, seconds: float) -> dict[str, Any]:
@@ -64,16 +77,15 @@ class Reader:
 
 
 def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path: Path) -> None:
-    ending, headers = service.api, service.sign_up()
-    assert ending
-    other = service.start_api()
+    headers = service.sign_up()
     reader = Reader()
     with (
-        httpx2.Client(base_url=service.url, timeout=60, trust_env=False, headers=headers) as http,
-        httpx2.Client(base_url=other, timeout=60, trust_env=False, headers=headers) as elsewhere,
+        served(PACKAGE, {**service.environment, "DRAIN_SECONDS": "10"}) as (url, ending),
+        httpx2.Client(base_url=url, timeout=60, trust_env=False, headers=headers) as http,
+        httpx2.Client(base_url=service.url, timeout=60, trust_env=False, headers=headers) as elsewhere,
     ):
         thread = http.post("/threads", json={}).raise_for_status().json()["thread_id"]
-        asked = steps(tmp_path, 12, 0.7)
+        asked = steps(tmp_path, 25, 0.7)
         with http.stream("POST", f"/threads/{thread}/runs/stream", json=asked) as response:
             lines, location = response.iter_lines(), response.headers["location"]
             reader.read(lines, until=0)
@@ -86,24 +98,23 @@ def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path
             assert http.get("/health").status_code == 200
             assert http.get(f"/threads/{thread}").status_code == 200
             with pytest.raises(httpx2.RemoteProtocolError):  # it is not over: a client must not take it for that
-                reader.read(lines, until=11)
+                reader.read(lines, until=24)
         assert ending.wait(30) == 0
         with elsewhere.stream("GET", location, headers={"Last-Event-ID": reader.last}) as response:
-            reader.read(response.iter_lines(), until=11)
-        assert reader.said == list(range(12))
+            reader.read(response.iter_lines(), until=24)
+        assert reader.said == list(range(25))
         run = elsewhere.get(f"/threads/{thread}/runs").json()[0]["run_id"]
-        assert len(elsewhere.get(f"/threads/{thread}/runs/{run}/join").json()["done"]) == 12
-    service.url = other
+        assert len(elsewhere.get(f"/threads/{thread}/runs/{run}/join").json()["done"]) == 25
 
 
-async def test_a_worker_that_ends_gives_its_runs_back(service: AgentService, tmp_path: Path) -> None:
+async def test_a_worker_that_ends_gives_its_runs_back(
+    service: AgentService, ending: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
     log = tmp_path / "log"
     log.touch()
     with httpx2.Client(base_url=service.url, timeout=60, trust_env=False, headers=service.sign_up()) as http:
         run = http.post("/runs", json=steps(tmp_path, 8, 0.7) | {"on_completion": "keep"}).raise_for_status().json()
         await until(lambda: len(log.read_text().splitlines()) >= 2, 60)
-        (ending,) = service.workers
-        service.workers.clear()
         ending.send_signal(signal.SIGTERM)
         assert ending.wait(30) == 0
         assert stored(service, run["run_id"]) == {"status": "pending", "failures": 0, "attempt": 1, "claim": None}
@@ -113,20 +124,19 @@ async def test_a_worker_that_ends_gives_its_runs_back(service: AgentService, tmp
     assert [int(line.split()[0]) for line in log.read_text().splitlines()] == list(range(8))  # none was taken twice
 
 
-async def test_a_step_that_takes_too_long_is_cut_off(service: AgentService, tmp_path: Path) -> None:
+async def test_a_step_that_takes_too_long_is_cut_off(
+    service: AgentService, ending: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
     log = tmp_path / "log"
     log.touch()
     with httpx2.Client(base_url=service.url, timeout=60, trust_env=False, headers=service.sign_up()) as http:
         run = http.post("/runs", json=steps(tmp_path, 1, 3600) | {"on_completion": "keep"}).raise_for_status().json()
         await until(lambda: len(log.read_text().splitlines()) == 1, 60)
-        (ending,) = service.workers
-        service.workers.clear()
         ending.send_signal(signal.SIGTERM)
         assert ending.wait(30) == 0
         assert stored(service, run["run_id"]) == {"status": "pending", "failures": 0, "attempt": 1, "claim": None}
         cancelled = http.post(f"/threads/{run['thread_id']}/runs/{run['run_id']}/cancel")
         assert cancelled.status_code == 202
-    service.start_worker()
 
 
 def stored(service: AgentService, run_id: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -25,7 +26,8 @@ from shared.errors import ConfigurationError, InvalidRequest, ModelUnavailable, 
 from shared.llm import create_http_client
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.running import running
-from tests.support.scripted_model import Connection, ScriptedModel, embeds, fails
+from tests.support.scripted_model import Connection, ScriptedModel, embeds, fails, until_released
+from tests.support.until import until
 
 MakeSettings = Callable[..., Settings]
 
@@ -279,12 +281,15 @@ async def test_without_the_model_only_what_needs_it_fails(http: httpx2.AsyncClie
 
 async def test_a_slow_model_holds_nobody_else_up(shared: SharedStore, model: ScriptedModel) -> None:
     store = shared.of(ALICE)
-    model.embeds(embeds(delay=0.5))
+    release = threading.Event()
+    model.embeds(until_released(release, embeds()))
     slow = [asyncio.create_task(store.aput(("m",), str(n), {"t": "tea"})) for n in range(20)]  # more than connections
+    await until(lambda: len(model.embedded) == 20)
 
     await asyncio.gather(*(shared.of(BOB).aput(("m",), str(n), {}, index=False) for n in range(20)))
 
     assert not any(task.done() for task in slow)
+    release.set()
     await asyncio.gather(*slow)
     assert len(await store.asearch(("m",), limit=50)) == 20
 

@@ -114,7 +114,7 @@ async def test_who_comes_while_a_run_is_executed_reads_it_from_its_beginning(
     log = tmp_path / "log"
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "talk", input=said("one"))  # of this nothing is read
-    work: dict[str, Any] = {"steps": 4, "seconds": 0.4, "log": str(log)}
+    work: dict[str, Any] = {"steps": 4, "seconds": 2, "log": str(log)}
     run = await client.runs.create(thread_id, "steps", input=work, stream_mode="custom", durability="sync")
     await until(lambda: log.exists() and log.read_text().count("\n") >= 2)
     follower = Follower(client, thread_id)

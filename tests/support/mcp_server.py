@@ -1,11 +1,13 @@
-"""An MCP server with a few tools, over stdio or streamable HTTP: `mcp_server.py stdio`, or `http PORT`."""
+"""An MCP server with a few tools, over stdio or over HTTP on an open socket: `mcp_server.py stdio`, or `http FD`."""
 
 import os
+import socket
 import sys
 
+import uvicorn
 from mcp.server.fastmcp import FastMCP
 
-server = FastMCP("tests", port=int(sys.argv[2]) if len(sys.argv) > 2 else 8000, log_level="ERROR")
+server = FastMCP("tests", log_level="ERROR")
 
 
 @server.tool()
@@ -26,4 +28,8 @@ def fail() -> str:
     raise ValueError("out of order")
 
 
-server.run("streamable-http" if sys.argv[1] == "http" else "stdio")
+if sys.argv[1] == "http":
+    config = uvicorn.Config(server.streamable_http_app(), log_config=None)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[2]))])
+else:
+    server.run("stdio")

@@ -31,7 +31,7 @@ class Background:
 
 
 class Proxy:
-    """Passes on what comes to its port.
+    """Passes on what comes to its port, which stays its own while it refuses connections.
 
     Args:
         background: Where it runs.
@@ -44,8 +44,11 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._flowing = background.run(_event())
-        self._server = background.run(self._listen(0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._taken = socket.socket()
+        self._taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server may listen where this is bound
+        self._taken.bind(("127.0.0.1", 0))
+        self.port: int = self._taken.getsockname()[1]
+        self._server = background.run(self._listen())
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -54,7 +57,7 @@ class Proxy:
         try:
             yield
         finally:
-            self._server = self._background.run(self._listen(self.port))
+            self._server = self._background.run(self._listen())
 
     @contextmanager
     def stalling(self) -> Iterator[None]:
@@ -68,9 +71,12 @@ class Proxy:
     def close(self) -> None:
         """End it."""
         self._background.run(self._shut())
+        self._taken.close()
 
-    async def _listen(self, port: int) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", port, family=socket.AF_INET)
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, family=socket.AF_INET, reuse_address=True
+        )
 
     async def _shut(self) -> None:
         self._server.close()

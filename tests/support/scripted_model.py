@@ -169,10 +169,30 @@ def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) 
     return json.dumps(fixed | {"choices": [choice]} | more).encode()
 
 
+def until_released(event: threading.Event, behaviour: Behaviour) -> Behaviour:
+    """Behave so once an event is set."""
+
+    async def waiting(connection: Connection) -> None:
+        await _is_set(event)
+        await behaviour(connection)
+
+    return waiting
+
+
+async def _is_set(event: threading.Event) -> None:
+    while not event.is_set():  # noqa: ASYNC110  it is set in another thread
+        await asyncio.sleep(0.01)
+
+
 def says(
-    text: str, tokens_per_second: float | None = None, *, finish_reason: str = "stop", delay: float = 0
+    text: str,
+    tokens_per_second: float | None = None,
+    *,
+    finish_reason: str = "stop",
+    delay: float = 0,
+    last_word: threading.Event | None = None,
 ) -> Behaviour:
-    """Answer with a text: whole, or word by word where a stream is asked for."""
+    """Answer with a text: whole, or word by word where a stream is asked for, its last word once that event is set."""
     words = [word if i == 0 else " " + word for i, word in enumerate(text.split(" "))]
     usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
 
@@ -183,7 +203,9 @@ def says(
             return
         await connection.start_stream()
         await connection.event(chunk({"role": "assistant", "content": ""}))
-        for word in words:
+        for place, word in enumerate(words, 1):
+            if last_word and place == len(words):
+                await _is_set(last_word)
             await connection.event(chunk({"content": word}))
             if tokens_per_second:
                 await asyncio.sleep(1 / tokens_per_second)

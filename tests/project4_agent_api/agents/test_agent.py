@@ -12,7 +12,14 @@ from langgraph.types import Command
 
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.graphs import Graphs
-from shared.errors import ConfigurationError, InputTooLongForModel, InvalidRequest, ModelUnavailable
+from shared.errors import (
+    ConfigurationError,
+    InputTooLongForModel,
+    InvalidRequest,
+    ModelTimeout,
+    ModelUnavailable,
+    ServiceError,
+)
 from tests.project4_agent_api.agents.conftest import Conversation, Given, MakeServices, Talk, asked, last
 from tests.support.scripted_model import (
     Behaviour,
@@ -216,13 +223,17 @@ async def test_another_model_stands_in(talk: Talk, model: ScriptedModel) -> None
     assert all(request.body["tools"] for request in model.requests)
 
 
-@pytest.mark.parametrize("behaviour", [fails(500), hangs(), resets_after(2)])
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [(fails(500), ModelUnavailable), (hangs(), ModelTimeout), (resets_after(2), ModelUnavailable)],
+    ids=["fails", "hangs", "resets"],
+)
 async def test_a_model_that_is_away_ends_the_run_and_the_thread_goes_on(
-    talk: Talk, model: ScriptedModel, behaviour: Behaviour
+    talk: Talk, model: ScriptedModel, behaviour: Behaviour, error: type[ServiceError]
 ) -> None:
-    async with talk(llm_timeout_seconds=0.5) as conversation:
+    async with talk(llm_timeout_seconds=5) as conversation:
         model.does(behaviour)
-        with pytest.raises(Exception, match="model"):
+        with pytest.raises(error):
             await conversation.stream(asked("Hello?"))
 
         model.says("Hello!")

@@ -3,13 +3,13 @@
 import asyncio
 import json
 import shutil
-import socket
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from langchain_core.messages import ToolMessage
 
@@ -21,7 +21,6 @@ from shared.serve import listen
 from shared.settings import load_settings
 from tests.project4_agent_api.agents.conftest import Conversation, MakeServices, MakeSettings, Talk, last
 from tests.support.scripted_model import ScriptedModel, calls, says
-from tests.support.until import until
 
 SERVER = str(Path(__file__).parents[2] / "support" / "mcp_server.py")
 STDIO = {"transport": "stdio", "command": sys.executable, "args": [SERVER, "stdio"]}
@@ -29,18 +28,16 @@ STDIO = {"transport": "stdio", "command": sys.executable, "args": [SERVER, "stdi
 
 @pytest.fixture
 async def http_server() -> AsyncIterator[dict[str, Any]]:
-    with listen("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(sys.executable, SERVER, "http", str(port), stderr=DEVNULL)
-    await until(lambda: _listens(port))
-    yield {"transport": "streamable_http", "url": f"http://127.0.0.1:{port}/mcp"}
-    process.kill()
-    await process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    with listen("127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, SERVER, "http", str(listening.fileno())), pass_fds=[listening.fileno()], stderr=DEVNULL
+        )
+        async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+            await http.get(url)  # the socket listens already: this is answered when the server has started
+        yield {"transport": "streamable_http", "url": url}
+        process.kill()
+        await process.wait()
 
 
 async def test_tools_over_stdio(
