@@ -59,10 +59,11 @@ def aims(rows: Iterable[tuple[str, str, str, bool]]) -> str:
 
 
 def write_sections(sections: dict[str, str], order: Sequence[str]) -> None:
-    """Put sections into README.md, in the order of the parts. Those of parts that did not run stay."""
+    """Put sections into README.md, in the order of the parts. Those of parts that did not run stay, and others too."""
     kept = _sections(README.read_text()) if README.exists() else {}
     merged = kept | sections
-    texts = [f"<!-- {name} -->\n{merged[name].strip()}\n" for name in order if name in merged]
+    names = [name for name in order if name in merged] + [name for name in merged if name not in order]
+    texts = [f"<!-- {name} -->\n{merged[name].strip()}\n" for name in names]
     README.write_text("\n".join([HEAD, *texts]))
 
 
