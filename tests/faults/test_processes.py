@@ -176,13 +176,13 @@ async def test_both_are_killed(stack: Stack, client: LangGraphClient, tmp_path: 
 async def test_the_only_worker_is_frozen_for_longer_than_its_lease(
     stack: Stack, client: LangGraphClient, tmp_path: Path
 ) -> None:
-    work = await Work.begin(client, tmp_path, runs=4)
+    work = await Work.begin(client, tmp_path, runs=4, steps=20)
 
     stack.service.workers[0].send_signal(signal.SIGSTOP)
     await asyncio.sleep(2 * LEASE_SECONDS)
     stack.service.workers[0].send_signal(signal.SIGCONT)
 
-    await work.all_succeed(stack)
+    await work.all_succeed(stack, steps=20)
 
 
 async def test_a_worker_that_comes_back_finds_its_runs_taken(
