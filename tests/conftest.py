@@ -15,9 +15,11 @@ from tests.support.browser import browser, page
 from tests.support.databases import databases, server_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
+from tests.support.statements import statements
 from tests.support.valkeys import _redis_server, redis_url
 
-__all__ = ["_redis_server", "browser", "databases", "page", "redis_url", "server_url"]  # fixtures of every test below
+# Fixtures of every test below.
+__all__ = ["_redis_server", "browser", "databases", "page", "redis_url", "server_url", "statements"]
 
 # Settings of the developer's own must not reach a test.
 for name in [*Settings.model_fields, "langsmith_tracing", "langchain_tracing_v2"]:
@@ -90,5 +92,20 @@ def app_url(_app_url: str, model: ScriptedModel) -> str:
 @pytest.fixture
 async def client(app_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of `app_url`."""
-    async with httpx2.AsyncClient(base_url=app_url, timeout=15, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=app_url, timeout=60, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+def patient_url(serve: Callable[..., AbstractContextManager[str]], model: ScriptedModel) -> Iterator[str]:
+    """Stage 1, which gives `model` a minute: for what it must not be the time limit that ends."""
+    assert model is not None
+    with serve(llm_timeout_seconds=60) as url:
+        yield url
+
+
+@pytest.fixture
+async def patient_client(patient_url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of `patient_url`."""
+    async with httpx2.AsyncClient(base_url=patient_url, timeout=60, trust_env=False) as http:
         yield http

@@ -19,6 +19,11 @@ from tests.support.scripted_model import ScriptedModel, says
 pytestmark = pytest.mark.slow
 
 
+def answer_of(given: dict[str, str]) -> str:
+    url = f"http://127.0.0.1:{given['PORT']}/ask"
+    return str(httpx2.post(url, json={"question": "Hi"}, timeout=SECONDS).json()["answer"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_signal_ends_everything_in_order(
     launch: Callable[..., Launched], given: dict[str, str], number: signal.Signals
@@ -27,7 +32,7 @@ def test_a_stop_signal_ends_everything_in_order(
     launched.said("project1: ready")
     children = launched.descendants()
     assert len(children) == 1  # every address is given, so there is the app and nothing else
-    assert httpx2.post(f"http://127.0.0.1:{given['PORT']}/ask", json={"question": "Hi"}).json()["answer"] == "Hello!"
+    assert answer_of(given) == "Hello!"
 
     launched.process.send_signal(number)
 
@@ -44,7 +49,7 @@ def test_an_open_stream_may_end_before_the_app_does(
     launched.said("project1: ready")
     url = f"http://127.0.0.1:{given['PORT']}/ask/stream"
 
-    with httpx2.stream("POST", url, json={"question": "Hi"}) as response:
+    with httpx2.stream("POST", url, json={"question": "Hi"}, timeout=SECONDS) as response:
         lines = response.iter_lines()
         next(lines)
         launched.process.terminate()
@@ -111,7 +116,7 @@ def test_two_at_once_in_different_folders(
         launch(folder=tmp_path / port, **(given | {"PORT": port})).said("project1: ready")
 
     for port in ports:
-        assert httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200
+        assert httpx2.get(f"http://127.0.0.1:{port}/health", timeout=SECONDS).status_code == 200
 
 
 def test_make_stop_ends_what_runs_in_this_folder(launch: Callable[..., Launched], given: dict[str, str]) -> None:
@@ -184,6 +189,5 @@ def test_the_addresses_may_stand_in_dotenv(
     launched = launch()
     launched.said("project1: ready")
 
-    answer = httpx2.post(f"http://127.0.0.1:{given['PORT']}/ask", json={"question": "Hi"}).json()["answer"]
-    assert answer == "from the model in .env"
+    assert answer_of(given) == "from the model in .env"
     assert len(launched.descendants()) == 1

@@ -41,8 +41,8 @@ def test_it_serves_until_it_is_told_to_stop_and_logs_json(model: ScriptedModel) 
         lines = [json.loads(process.stderr.readline())]
         while "startup complete" not in lines[-1]["message"]:
             lines.append(json.loads(process.stderr.readline()))
-        headers = {"X-Request-ID": "mine"}
-        answer = httpx2.post(f"http://127.0.0.1:{port}/ask", json={"question": "Hi"}, headers=headers, trust_env=False)
+        url, headers = f"http://127.0.0.1:{port}/ask", {"X-Request-ID": "mine"}
+        answer = httpx2.post(url, json={"question": "Hi"}, headers=headers, timeout=SECONDS, trust_env=False)
         process.send_signal(signal.SIGTERM)
         _, rest = process.communicate(timeout=SECONDS)
     lines += [json.loads(line) for line in rest.splitlines()]

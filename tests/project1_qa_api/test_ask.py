@@ -1,12 +1,14 @@
 """Asking: whole, streamed, in a batch, and what was asked before."""
 
 import asyncio
+import threading
 
 import httpx2
 import pytest
 
-from tests.support.scripted_model import MODEL, ScriptedModel, fails, refuses, says
+from tests.support.scripted_model import MODEL, ScriptedModel, fails, refuses, says, until_released
 from tests.support.sse import ask_stream, events_of
+from tests.support.until import until
 
 
 async def test_a_question_is_answered(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
@@ -71,14 +73,16 @@ async def test_a_refusal_is_said_in_its_own_words(client: httpx2.AsyncClient, mo
 
 
 async def test_the_first_token_is_there_before_the_last_is_made(
-    client: httpx2.AsyncClient, model: ScriptedModel
+    patient_client: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
-    model.says("one two three", tokens_per_second=5)
+    read = threading.Event()
+    model.says("one two three", last_word_after=read)
 
-    async with client.stream("POST", "/ask/stream", json={"question": "Hi"}) as response:
+    async with patient_client.stream("POST", "/ask/stream", json={"question": "Hi"}) as response:
         events = events_of(response)
         assert await anext(events) == ("token", {"text": "one"})
         assert not model.requests[0].finished.is_set()
+        read.set()
         rest = [event async for event in events]
 
     assert rest[-1][0] == "done"
@@ -91,15 +95,21 @@ async def test_a_stream_may_not_be_buffered_on_its_way(client: httpx2.AsyncClien
         assert response.headers["x-accel-buffering"] == "no"
 
 
-async def test_a_batch_is_asked_side_by_side_within_its_bound(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
-    model.does(says("yes", delay=0.05))
+async def test_a_batch_is_asked_side_by_side_within_its_bound(
+    patient_client: httpx2.AsyncClient, model: ScriptedModel
+) -> None:
+    side_by_side = threading.Event()
+    model.does(until_released(side_by_side, says("yes", delay=0.1)))
     questions = [f"question {number}" for number in range(20)]
 
-    response = await client.post("/ask/batch", json={"questions": questions})
+    asking = asyncio.create_task(patient_client.post("/ask/batch", json={"questions": questions}))
+    await until(lambda: model.busiest == 4)  # BATCH_CONCURRENCY
+    side_by_side.set()
+    response = await asking
 
     assert response.json() == {"items": [{"question": question, "answer": "yes"} for question in questions]}
     assert len(model.requests) == 20
-    assert model.busiest == 4  # BATCH_CONCURRENCY
+    assert model.busiest == 4
 
 
 async def test_a_question_that_fails_does_not_fail_its_batch(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
@@ -134,7 +144,7 @@ async def test_a_batch_holds_1_to_20_questions(client: httpx2.AsyncClient, count
 
 
 async def test_the_history_shows_what_was_answered_newest_first(app_url: str, model: ScriptedModel) -> None:
-    async with httpx2.AsyncClient(base_url=app_url, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=app_url, timeout=60, trust_env=False) as http:
         model.says("first answer")
         first = (await http.post("/ask", json={"question": "first"})).json()
         model.says("second answer")
@@ -143,7 +153,7 @@ async def test_the_history_shows_what_was_answered_newest_first(app_url: str, mo
         model.fails()
         await http.post("/ask", json={"question": "never answered"})
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (items := await _history(http))[0]["question"] != "third":
                 pass  # each is written just after its answer was sent
 

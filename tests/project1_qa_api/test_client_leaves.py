@@ -24,11 +24,11 @@ async def model_was_stopped(model: ScriptedModel, requests: int = 1) -> None:
     ],
 )
 async def test_before_the_answer_begins(
-    client: httpx2.AsyncClient, model: ScriptedModel, path: str, body: dict[str, Any], requests: int
+    patient_client: httpx2.AsyncClient, model: ScriptedModel, path: str, body: dict[str, Any], requests: int
 ) -> None:
     model.does(says("too late", delay=30))
 
-    asking = asyncio.create_task(client.post(path, json=body))
+    asking = asyncio.create_task(patient_client.post(path, json=body))
     await until(lambda: len(model.requests) == requests)
     asking.cancel()
 

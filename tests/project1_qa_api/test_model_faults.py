@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx2
@@ -104,15 +104,16 @@ async def test_a_stream_of_garbage(client: httpx2.AsyncClient, model: ScriptedMo
 
 
 async def test_nothing_listens(serve: Serve) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # it does not listen, and nobody else can
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
-    with serve(openai_base_url=address) as url, httpx2.Client(base_url=url, trust_env=False) as http:
-        for path in ("/ask", "/ask/stream"):
-            response = http.post(path, json={"question": "Hi"})
-            assert response.status_code == 503
-            assert response.headers["retry-after"] == "5"
-            assert_problem(response.json(), 503, "model-unavailable")
-        assert http.get("/ready").json()["checks"]["model"] == {"status": "unreachable", "required": False}
+        with serve(openai_base_url=address) as url, httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
+            for path in ("/ask", "/ask/stream"):
+                response = http.post(path, json={"question": "Hi"})
+                assert response.status_code == 503
+                assert response.headers["retry-after"] == "5"
+                assert_problem(response.json(), 503, "model-unavailable")
+            assert http.get("/ready").json()["checks"]["model"] == {"status": "unreachable", "required": False}
 
 
 async def test_an_endpoint_that_is_no_endpoint_is_unreachable(serve: Serve) -> None:
@@ -123,7 +124,7 @@ async def test_an_endpoint_that_is_no_endpoint_is_unreachable(serve: Serve) -> N
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with serve(openai_base_url=f"http://127.0.0.1:{port}/v1") as url:
-            async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+            async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
                 ready = await http.get("/ready")
 
     assert ready.status_code == 200
@@ -168,27 +169,27 @@ async def test_a_fault_in_mid_stream_is_the_streams_last_event(
 async def test_a_failed_call_is_tried_again(serve: Serve, model: ScriptedModel) -> None:
     with serve(llm_max_retries=1) as url:
         model.then(fails(500))
-        assert httpx2.post(f"{url}/ask", json={"question": "Hi"}).status_code == 200
+        assert httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60).status_code == 200
         assert len(model.requests) == 2
 
         model.reset()
         model.then(fails(500), fails(500))
-        assert httpx2.post(f"{url}/ask", json={"question": "Hi"}).status_code == 503
+        assert httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60).status_code == 503
         assert len(model.requests) == 2
 
 
 async def test_a_long_retry_after_is_not_waited_for(serve: Serve, model: ScriptedModel) -> None:
     model.fails(429, headers={"Retry-After": "30"})
     with serve(llm_max_retries=2) as url:
-        response = httpx2.post(f"{url}/ask", json={"question": "Hi"})
+        response = httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60)
 
     assert response.headers["retry-after"] == "30"
     assert len(model.requests) == 1
 
 
 async def test_fallback_models_are_tried_in_their_order(serve: Serve, model: ScriptedModel) -> None:
-    with serve(llm_fallback_models="second,third", llm_timeout_seconds=0.5) as url:
-        async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+    with serve(llm_fallback_models="second,third", llm_timeout_seconds=5) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
             model.then(fails(500), hangs(), says("from the third"))
             assert (await http.post("/ask", json={"question": "Hi"})).json()["answer"] == "from the third"
             assert [seen.body["model"] for seen in model.requests] == ["m", "second", "third"]
@@ -207,7 +208,7 @@ async def test_fallback_models_are_tried_in_their_order(serve: Serve, model: Scr
 async def test_a_request_that_is_too_long_is_not_sent_to_the_fallback(serve: Serve, model: ScriptedModel) -> None:
     model.fails(400, error=CONTEXT_EXCEEDED)
     with serve(llm_fallback_models="second") as url:
-        response = httpx2.post(f"{url}/ask", json={"question": "Hi"})
+        response = httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60)
 
     assert response.status_code == 422
     assert len(model.requests) == 1

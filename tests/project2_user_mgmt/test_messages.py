@@ -1,13 +1,16 @@
 """A user's conversation with the model."""
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.project2_user_mgmt.test_users import create
-from tests.support.scripted_model import Behaviour, ScriptedModel, fails, hangs, says
+from tests.support.scripted_model import Behaviour, ScriptedModel, fails, hangs, says, until_released
 from tests.support.until import until
 
 
@@ -15,6 +18,14 @@ from tests.support.until import until
 async def messages(client2: httpx2.AsyncClient) -> str:
     """The address of a new user's messages."""
     return f"/users/{(await create(client2))['id']}/messages"
+
+
+@pytest.fixture
+async def patient_client2(serve2: Callable[..., AbstractContextManager[str]]) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of stage 2 that gives the model a minute: it is not the time limit that ends an answer."""
+    with serve2(llm_timeout_seconds=60) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+            yield http
 
 
 async def conversation(client: httpx2.AsyncClient, messages: str) -> list[tuple[str, str]]:
@@ -63,16 +74,17 @@ async def test_nothing_is_stored_when_the_model_fails(
 
 
 async def test_nothing_is_stored_when_the_client_leaves(
-    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+    patient_client2: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
-    model.does(says("too late", delay=0.8))
-    asking = asyncio.create_task(client2.post(messages, json={"content": "Hi"}))
+    messages = f"/users/{(await create(patient_client2))['id']}/messages"
+    model.does(says("too late", delay=30))
+    asking = asyncio.create_task(patient_client2.post(messages, json={"content": "Hi"}))
     await until(lambda: len(model.requests) == 1)
     asking.cancel()
     await until(model.requests[0].finished.is_set)
 
     assert model.requests[0].cancelled
-    assert await conversation(client2, messages) == []
+    assert await conversation(patient_client2, messages) == []
 
 
 async def test_questions_at_once_are_stored_pair_by_pair(
@@ -88,13 +100,16 @@ async def test_questions_at_once_are_stored_pair_by_pair(
 
 
 async def test_a_user_who_is_deleted_meanwhile_gets_no_message(
-    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+    patient_client2: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
-    model.does(says("too late", delay=0.5))
-    asking = asyncio.create_task(client2.post(messages, json={"content": "Hi"}))
+    user = f"/users/{(await create(patient_client2))['id']}"
+    deleted = threading.Event()
+    model.does(until_released(deleted, says("too late")))
+    asking = asyncio.create_task(patient_client2.post(f"{user}/messages", json={"content": "Hi"}))
     await until(lambda: len(model.requests) == 1)
 
-    assert (await client2.delete(messages.removesuffix("/messages"))).status_code == 204
+    assert (await patient_client2.delete(user)).status_code == 204
+    deleted.set()
 
     assert (await asking).status_code == 404
 

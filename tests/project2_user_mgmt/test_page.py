@@ -1,6 +1,7 @@
 """Stage 2's panel of the page, in a real browser, in front of the real service and a real PostgreSQL."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -8,7 +9,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.scripted_model import ScriptedModel
+from tests.support.scripted_model import ScriptedModel, says, until_released
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def refused_page(browser: Browser) -> Iterator[Page]:
 
 def add_user(url: str, name: str, email: str = "ada@example.com") -> str:
     body = {"email": email, "name": name, "password": "correct horse"}
-    return str(httpx2.post(f"{url}/users", json=body, trust_env=False).raise_for_status().json()["id"])
+    return str(httpx2.post(f"{url}/users", json=body, timeout=60, trust_env=False).raise_for_status().json()["id"])
 
 
 def opened(page: Page, url: str, name: str) -> Locator:
@@ -89,12 +90,14 @@ def test_a_conversation_grows_and_is_kept(page: Page, url: str, model: ScriptedM
     add_user(url, "Ada")
     panel = opened(page, url, "Ada")
     expect(panel.get_by_text("Nothing has been said yet.")).to_be_visible()
-    model.says("Hello, Ada!", delay=0.5)
+    answered = threading.Event()
+    model.does(until_released(answered, says("Hello, Ada!")))
 
     send(panel, "Hi")
 
     expect(panel.get_by_text("Waiting for the model…")).to_be_visible()
     expect(panel.locator(".answer")).to_have_text(["Hi"])
+    answered.set()
     expect(panel.get_by_role("log").locator(".answer")).to_have_text(["Hi", "Hello, Ada!"])
     send(panel, "And?")
     expect(panel.locator(".answer")).to_have_text(["Hi", "Hello, Ada!", "And?", "Hello, Ada!"])
@@ -106,7 +109,7 @@ def test_earlier_messages_are_a_button_away(page: Page, url: str) -> None:
     user_id = add_user(url, "Ada")
     for number in range(11):
         body = {"content": f"Question {number}"}
-        httpx2.post(f"{url}/users/{user_id}/messages", json=body, trust_env=False).raise_for_status()
+        httpx2.post(f"{url}/users/{user_id}/messages", json=body, timeout=60, trust_env=False).raise_for_status()
     panel = opened(page, url, "Ada")
     expect(panel.locator(".user .answer")).to_have_text([f"Question {number}" for number in range(1, 11)])
 
@@ -136,7 +139,7 @@ def test_a_model_that_fails_costs_no_text(refused_page: Page, url: str, model: S
 def test_a_rename_after_somebody_elses(refused_page: Page, url: str) -> None:
     user_id = add_user(url, "Ada")
     panel = opened(refused_page, url, "Ada")
-    httpx2.patch(f"{url}/users/{user_id}", json={"name": "Countess"}, trust_env=False).raise_for_status()
+    httpx2.patch(f"{url}/users/{user_id}", json={"name": "Countess"}, timeout=60, trust_env=False).raise_for_status()
     panel.get_by_role("button", name="Rename").click()
     panel.get_by_label("New name").fill("Augusta")
 

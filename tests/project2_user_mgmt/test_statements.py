@@ -1,27 +1,13 @@
 """How many statements a request takes: as many for a hundred rows as for one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import httpx2
 import psycopg
 import pytest
-from sqlalchemy import Engine, event
 
 from tests.project2_user_mgmt.test_users import create
-
-
-@pytest.fixture
-def statements() -> Iterator[list[str]]:
-    """Every statement that is executed meanwhile, by whatever engine."""
-    seen: list[str] = []
-
-    def remember(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", remember)
-    yield seen
-    event.remove(Engine, "before_cursor_execute", remember)
 
 
 @pytest.mark.parametrize("rows", [1, 100])

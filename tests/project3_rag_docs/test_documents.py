@@ -1,6 +1,7 @@
 """Documents: what an upload becomes, who wins a race, what deleting leaves, what is refused."""
 
 import asyncio
+import threading
 from collections import Counter
 from typing import Any
 from uuid import uuid4
@@ -10,8 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.support.scripted_model import ScriptedModel, embeds
-from tests.support.sse import events_in
+from tests.support.scripted_model import ScriptedModel, embeds, in_turn, until_released
+from tests.support.sse import events_in, events_of
 from tests.support.until import until
 
 TEXT = "The library opens at nine. It closes at six.\n"
@@ -109,14 +110,20 @@ async def test_20_uploads_of_one_content_make_one_document(client3: httpx2.Async
     assert (rows(database_url, "documents"), rows(database_url, "chunks")) == (1, 1)
 
 
-async def test_progress_is_told_while_it_is_made(client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
-    model.embeds(embeds(delay=0.05))
+async def test_progress_is_told_while_it_is_made(patient_client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    told = [threading.Event() for _ in range(8)]
+    two_each = [behaviour for event in told for behaviour in [until_released(event, embeds())] * 2]
+    model.embeds(in_turn(*two_each, embeds()))  # the next two batches, which are under way at once, for each event
     long = "\n\n".join(f"Paragraph {i}. " + "More words follow here. " * 60 for i in range(80))
-    document = await upload(client3, long)
+    document = await upload(patient_client3, long)
 
-    response = await client3.get(f"/documents/{document['id']}/events")
+    events: list[tuple[str, Any]] = []
+    async with patient_client3.stream("GET", f"/documents/{document['id']}/events") as response:
+        async for event in events_of(response):
+            events.append(event)
+            if told:
+                told.pop(0).set()
 
-    events = events_in(response.text)
     progress = [data["progress"] for _, data in events]
     assert [name for name, _ in events[:-1]] == ["processing"] * (len(events) - 1)
     assert events[-1][0] == "ready"
@@ -155,16 +162,18 @@ async def test_nothing_of_a_deleted_document_is_found(client3: httpx2.AsyncClien
 
 
 async def test_deleting_while_it_is_read_leaves_nothing(
-    client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
+    patient_client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
 ) -> None:
-    model.embeds(embeds(delay=0.2))
+    deleted = threading.Event()
+    model.embeds(in_turn(embeds(), embeds(), until_released(deleted, embeds())))
     long = "\n\n".join(f"Paragraph {i}. " + "More words follow here. " * 60 for i in range(80))
-    document = await upload(client3, long)
+    document = await upload(patient_client3, long)
     await until(lambda: rows(database_url, "chunks") > 0)
 
-    assert (await client3.delete(f"/documents/{document['id']}")).status_code == 204
+    assert (await patient_client3.delete(f"/documents/{document['id']}")).status_code == 204
+    deleted.set()
 
-    assert await found(client3, "More words follow here") == []
+    assert await found(patient_client3, "More words follow here") == []
     await until(lambda: rows(database_url, "documents") == 0)
     assert [rows(database_url, table) for table in ("chunks", "postings", "document_parts", "terms")] == [0, 0, 0, 0]
 

@@ -14,7 +14,7 @@ from project3_rag_docs.settings import Settings
 from tests.project3_rag_docs.test_documents import finished, found, ready, rows, upload
 from tests.support.databases import Databases
 from tests.support.processes import served
-from tests.support.scripted_model import Behaviour, ScriptedModel, embeds, fails, hangs, sends
+from tests.support.scripted_model import Behaviour, ScriptedModel, embeds, fails, hangs, in_turn, sends
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
@@ -40,14 +40,12 @@ def orphans(database_url: str) -> list[int]:
 async def test_a_model_that_is_away_is_waited_for(
     serve3: Serve, model: ScriptedModel, database_url: str, behaviour: Behaviour
 ) -> None:
-    with serve3(llm_timeout_seconds=0.5, embedding_batch_size=8) as url:
+    with serve3(llm_timeout_seconds=3, embedding_batch_size=8) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
-            model.embeds(embeds(delay=0.1))
+            model.embeds(in_turn(embeds(), embeds(), behaviour))  # two batches are under way at once
             document = await upload(client, LONG, "long.md")
-            await until(lambda: rows(database_url, "chunks") >= 8)
-            model.embeds(behaviour)
-            seen = len(model.embedded)
-            await until(lambda: len(model.embedded) >= seen + 2)  # it has tried again
+            await until(lambda: len(model.embedded) >= 5)  # two, two more, and it has tried again
+            await until(lambda: rows(database_url, "chunks") == 16)
             assert (await client.get(f"/documents/{document['id']}")).json()["status"] == "processing"
             model.embeds(embeds())
 
@@ -62,10 +60,8 @@ async def test_a_model_that_stays_away_fails_the_document(
 ) -> None:
     with serve3(ingestion_patience_seconds=0.5, embedding_batch_size=8) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
-            model.embeds(embeds(delay=0.1))
+            model.embeds(in_turn(embeds(), embeds(), fails(500)))  # two batches are under way at once
             document = await upload(client, LONG, "long.md")
-            await until(lambda: rows(database_url, "chunks") >= 8)
-            model.embeds(fails(500))
             failed = await finished(client, document)
             model.embeds(embeds())
             nothing = await found(client, "herons")
@@ -103,7 +99,7 @@ async def test_a_killed_process_loses_nothing(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
     settings = make_settings3(embedding_batch_size=4)
-    model.embeds(embeds(delay=0.2))
+    model.embeds(in_turn(*[embeds()] * 8, hangs()))
     with process(settings) as (url, running):
         async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
             documents = [await upload(client, f"{LONG}\n\n{i}", f"{i}.md") for i in range(3)]

@@ -1,6 +1,7 @@
 """A reranker over a real socket: its order is taken, and its absence costs the order only."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -71,4 +72,6 @@ async def test_without_it_the_fused_order_is_kept(serve3: Serve, answer: Callabl
 
 
 async def test_one_that_is_away_is_not_waited_for(serve3: Serve) -> None:
-    assert len(await filenames(serve3, "http://127.0.0.1:9/v1", rerank_timeout_seconds=0.5)) == 2
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never says a word
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        assert len(await filenames(serve3, url, rerank_timeout_seconds=0.5)) == 2

@@ -1,6 +1,7 @@
 """Search: what is found and in which order, in one language and across two, with filters of every size."""
 
 import asyncio
+import threading
 from uuid import UUID, uuid4
 
 import httpx2
@@ -11,7 +12,16 @@ from project3_rag_docs.rankings import Found
 from project3_rag_docs.search import fuse, good_ones, interleave
 from shared.owner import LOCAL_OWNER_ID
 from tests.project3_rag_docs.test_documents import found, ready, rows, upload
-from tests.support.scripted_model import ScriptedModel, embedding_of, embeds, fails, hangs
+from tests.support.scripted_model import (
+    Connection,
+    ScriptedModel,
+    embedding_of,
+    embeds,
+    fails,
+    hangs,
+    in_turn,
+    until_released,
+)
 from tests.support.until import until
 
 
@@ -74,17 +84,31 @@ async def test_nothing_is_found_where_there_is_nothing(client3: httpx2.AsyncClie
     assert await found(client3, "anything") == []
 
 
-async def test_a_document_appears_at_once(client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str) -> None:
+async def test_a_document_appears_at_once(
+    patient_client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
+) -> None:
     """While it is being read its chunks are stored, and none is found; then all are."""
-    await ready(client3, "Something else about gardens.", "other.txt")
-    model.embeds(embeds(delay=0.3))
-    document = await upload(client3, "\n\n".join(f"# Rose {i}\n\nA rose has thorns." for i in range(100)), "roses.md")
+    await ready(patient_client3, "Something else about gardens.", "other.txt")
+    searched = threading.Event()
+    passages = in_turn(embeds(), embeds(), until_released(searched, embeds()))
+
+    async def behaviour(connection: Connection) -> None:
+        is_question = len(connection.seen.body["input"]) == 1
+        await (embeds() if is_question else passages)(connection)
+
+    model.embeds(behaviour)
+    text = "\n\n".join(f"# Rose {i}\n\nA rose has thorns." for i in range(100))
+    document = await upload(patient_client3, text, "roses.md")
     await until(lambda: rows(database_url, "chunks") > 1)
 
-    seen: list[int] = []
-    while not seen or seen[-1] == 0:
-        hits = await found(client3, "rose thorns", k=50)
-        seen.append(sum(hit["document_id"] == document["id"] for hit in hits))
+    async def roses() -> int:
+        hits = await found(patient_client3, "rose thorns", k=50)
+        return sum(hit["document_id"] == document["id"] for hit in hits)
+
+    seen = [await roses()]
+    searched.set()
+    while seen[-1] == 0:
+        seen.append(await roses())
         await asyncio.sleep(0.05)
 
     assert set(seen) == {0, 50}
@@ -159,8 +183,8 @@ async def test_a_small_filter_returns_k_hits(
 
 
 @pytest.mark.slow
-async def test_a_search_of_everything_walks_the_index(
-    client3: httpx2.AsyncClient, many_chunks: list[UUID], database_url: str
+async def test_a_search_of_everything_walks_the_index_and_one_of_a_document_does_not(
+    client3: httpx2.AsyncClient, many_chunks: list[UUID], database_url: str, statements: list[str]
 ) -> None:
     def scans() -> int:
         with psycopg.connect(database_url) as connection:
@@ -173,9 +197,14 @@ async def test_a_search_of_everything_walks_the_index(
 
     assert len(await found(client3, "anything at all", k=50)) == 50
     await until(lambda: scans() == before + 1)  # the statistics lag behind
+    assert [_WALKS in statement for statement in statements if _COMPARES in statement] == [True]
+    statements.clear()
     await found(client3, "anything at all", k=50, document_ids=[str(many_chunks[0])])
-    await asyncio.sleep(1.5)
-    assert scans() == before + 1
+    assert [_WALKS in statement for statement in statements if _COMPARES in statement] == [False]
+
+
+_COMPARES = "embedding <=>"
+_WALKS = "ORDER BY embedding <=>"
 
 
 @pytest.mark.parametrize(("behaviour", "status"), [(fails(500), 503), (hangs(), 504), (embeds(768), 503)])

@@ -114,7 +114,7 @@ def test_an_answer_streams_with_the_calls_of_tools(
     chat = register(page, service, email)
     expect(chat.get_by_text("No threads yet.")).to_be_visible()
     rest = threading.Event()
-    model.then(calls(SUM), says(LONG, last_word=rest))
+    model.then(calls(SUM), says(LONG, last_word_after=rest))
 
     send(chat, "What is 17 * 23?")
 
@@ -138,7 +138,7 @@ def test_an_answer_streams_with_the_calls_of_tools(
 def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     rest = threading.Event()
-    model.then(calls(SUM), says(LONG, last_word=rest))
+    model.then(calls(SUM), says(LONG, last_word_after=rest))
     send(chat, "What is 17 * 23?")
     expect(answers(chat)).to_contain_text("word2")
 

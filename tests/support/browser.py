@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 # Whatever a browser does of its own accord would be a connection that the test did not ask for.
 _FLAGS = [
@@ -28,6 +28,7 @@ def browser() -> Iterator[Browser]:
     executable = next((path for name in names if name and (path := shutil.which(name))), None)
     if executable is None:
         pytest.skip("NO BROWSER: the page is not tested; `apt-get install chromium`, or name one with CHROMIUM=")
+    expect.set_options(timeout=20_000)  # of every page's test; Playwright's own five seconds are short at times
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
         yield chromium

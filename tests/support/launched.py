@@ -1,12 +1,14 @@
 """A launcher that runs, seen from outside."""
 
+import contextlib
+import itertools
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -73,9 +75,28 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on which nobody listens, and never the same one twice.
+
+    It is below those that the kernel gives to whoever wants any, and each worker of pytest-xdist looks in a range of
+    its own: between this call and the use of the port nobody else happens to take it.
+    """
+    for port in itertools.islice(_PORTS, _PORTS_OF_A_WORKER):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise RuntimeError("no port is free")
+
+
+_PORTS_OF_A_WORKER = 500
+
+
+def _ports() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + worker * _PORTS_OF_A_WORKER % 20_000
+    start = os.getpid() * 37 % _PORTS_OF_A_WORKER  # two runs on one machine should not meet
+    return itertools.cycle(first + (start + place) % _PORTS_OF_A_WORKER for place in range(_PORTS_OF_A_WORKER))
+
+
+_PORTS = _ports()
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:

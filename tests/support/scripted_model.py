@@ -169,30 +169,15 @@ def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) 
     return json.dumps(fixed | {"choices": [choice]} | more).encode()
 
 
-def until_released(event: threading.Event, behaviour: Behaviour) -> Behaviour:
-    """Behave so once an event is set."""
-
-    async def waiting(connection: Connection) -> None:
-        await _is_set(event)
-        await behaviour(connection)
-
-    return waiting
-
-
-async def _is_set(event: threading.Event) -> None:
-    while not event.is_set():  # noqa: ASYNC110  it is set in another thread
-        await asyncio.sleep(0.01)
-
-
 def says(
     text: str,
     tokens_per_second: float | None = None,
     *,
     finish_reason: str = "stop",
     delay: float = 0,
-    last_word: threading.Event | None = None,
+    last_word_after: threading.Event | None = None,
 ) -> Behaviour:
-    """Answer with a text: whole, or word by word where a stream is asked for, its last word once that event is set."""
+    """Answer with a text: whole, or word by word where a stream is asked for, its last word once an event is set."""
     words = [word if i == 0 else " " + word for i, word in enumerate(text.split(" "))]
     usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
 
@@ -204,8 +189,8 @@ def says(
         await connection.start_stream()
         await connection.event(chunk({"role": "assistant", "content": ""}))
         for place, word in enumerate(words, 1):
-            if last_word and place == len(words):
-                await _is_set(last_word)
+            if last_word_after and place == len(words):
+                await _released(last_word_after)
             await connection.event(chunk({"content": word}))
             if tokens_per_second:
                 await asyncio.sleep(1 / tokens_per_second)
@@ -360,6 +345,31 @@ def resets_after(tokens: int) -> Behaviour:
             await connection.event(chunk({"content": f"token{number} "}))
         await asyncio.sleep(0.05)
         connection.writer.transport.abort()
+
+    return behaviour
+
+
+def until_released(released: threading.Event, behaviour: Behaviour) -> Behaviour:
+    """Do nothing until an event is set, and behave then."""
+
+    async def held(connection: Connection) -> None:
+        await _released(released)
+        await behaviour(connection)
+
+    return held
+
+
+async def _released(event: threading.Event) -> None:
+    while not event.is_set():  # noqa: ASYNC110  a test sets it, in another thread
+        await asyncio.sleep(0.01)
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Behave so, one request after another, and as the last of them from then on."""
+    turns = itertools.chain(behaviours, itertools.repeat(behaviours[-1]))
+
+    async def behaviour(connection: Connection) -> None:
+        await next(turns)(connection)
 
     return behaviour
 
