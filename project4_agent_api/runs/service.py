@@ -138,14 +138,20 @@ class Runs:
             await asked.claim.made(connection)
             return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
 
-    async def create_all(self, wanted: Sequence[Asked]) -> list[Row]:
+    async def create_all(self, wanted: Sequence[Asked], claim: Claim | None = None) -> list[Row]:
         """Store some runs, all or none, and wake workers.
+
+        Args:
+            wanted: The runs.
+            claim: On the key that they came with.
 
         Raises:
             The same as `create`.
         """
         self.stopping.take_nothing_new()
         async with connected(self.pool) as connection, connection.transaction():
+            if claim is not None:
+                await claim.made(connection)
             await self.limits.admit(connection, len(wanted))
             rows = [(await self.store(connection, asked)).run for asked in wanted]
         await signals.wake(self.redis, *{asked.owner_id for asked in wanted})
