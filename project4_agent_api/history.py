@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from loguru import logger
 
 from project1_qa_api.schemas import Exchange
-from shared.redis import REDIS_AWAY, Client, redis_errors
+from shared.redis import REDIS_FAILS, Client, redis_errors
 
 _KEPT_SECONDS = 90 * 24 * 3600  # after the last question
 
@@ -26,7 +26,7 @@ class RedisHistory:
         self._size = size
 
     async def add(self, owner_id: UUID, exchange: Exchange) -> None:
-        """Keep an exchange, in place of the oldest one if there are too many. Without Redis it is lost."""
+        """Keep an exchange, in place of the oldest one if there are too many. Lost where Redis is away, or full."""
         key = self._key(owner_id)
         try:
             async with self._client.pipeline(transaction=True) as pipeline:
@@ -34,7 +34,7 @@ class RedisHistory:
                 pipeline.ltrim(key, 0, self._size - 1)
                 pipeline.expire(key, _KEPT_SECONDS)
                 await pipeline.execute()
-        except REDIS_AWAY as error:
+        except REDIS_FAILS as error:
             # The answer is out already, and its client cannot be told any more.
             logger.warning("an exchange is not in the history: {}", type(error).__name__)
 

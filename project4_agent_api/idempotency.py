@@ -7,7 +7,9 @@ until the workers' sweep finds it old (`retention.py`). An answer that made noth
 of which that is not known (5xx) it can be tried again.
 
 A run is more than its answer, so it gets the id that stands in the row: a second request for it waits for that run, or
-reads its events. What answers with a secret (`/auth`) takes no key: secrets are not kept.
+reads its events. For some at once (`/runs/batch`) the row says in their transaction that they are there: an answer that
+was lost cannot be given again then, but nothing is made again either. What answers with a secret (`/auth`) takes no
+key: secrets are not kept.
 """
 
 import asyncio
@@ -59,6 +61,7 @@ PATHS = (
 _PATTERNS = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), _RUN_PATHS.get(path)) for path in PATHS]
 _KEPT_HEADERS = ("content-type", "content-location", "location", "etag", "link")
 _GONE = f"The run of this {KEY} is over, and gone with its thread."
+_LOST = f"What this {KEY} asked for was made; the answer was lost. List it to see it."
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Claim:
     made_id: UUID
 
     async def made(self, connection: Connection) -> None:
-        """Say in the run's own transaction that it is there: from then on it is not made again, even when it has gone.
+        """Say in the transaction of a run, or of some, that it is there: it is not made again, even when it has gone.
 
         Raises:
             Conflict: if this request was taken for dead, and another one has the key now.
@@ -136,10 +139,7 @@ class Idempotency:
             if operation.then is not None and (thread_id := await self._thread_of(owner_id, row["made_id"])):
                 await _follow(f"/threads/{thread_id}/runs/{row['made_id']}{operation.then}", scope, receive, send)
                 return
-            if row["made"]:
-                raise Conflict(_GONE)
-            if not row["claimed"]:
-                raise Conflict(f"The request with this {KEY} is still being served.", headers={"Retry-After": "1"})
+            _refuse_unless_claimed(row, operation)
         claim = Claim(row["id"], row["claim"], row["made_id"])
         scope.setdefault("state", {})["idempotency"] = claim
         await self._serve_claimed(app, claim, body, scope, send)
@@ -248,14 +248,26 @@ _CLAIM = """
         fingerprint = excluded.fingerprint
     WHERE known.status IS NULL AND NOT known.made AND known.lease_until < now()
         AND (known.fingerprint IS NULL OR known.fingerprint = excluded.fingerprint)
-    RETURNING id, claim, made_id, made, fingerprint, status, headers, body
+    RETURNING id, claim, made_id, made, true AS held, fingerprint, status, headers, body
 """
-_LOOK = "SELECT id, claim, made_id, made, fingerprint, status, headers, body FROM idempotency_keys WHERE id = %(id)s"
+_LOOK = """
+    SELECT id, claim, made_id, made, lease_until > now() AS held, fingerprint, status, headers, body
+    FROM idempotency_keys WHERE id = %(id)s
+"""
 
 
 @dataclass(frozen=True)
 class _Operation:
     then: Literal["", "/join", "/stream"] | None
+
+
+def _refuse_unless_claimed(row: Row, operation: _Operation) -> None:
+    if row["made"] and operation.then is not None:
+        raise Conflict(_GONE)
+    if row["made"] and not row["held"]:
+        raise Conflict(_LOST)
+    if not row["claimed"]:
+        raise Conflict(f"The request with this {KEY} is still being served.", headers={"Retry-After": "1"})
 
 
 def _row_id(owner_id: UUID, scope: Scope, key: str) -> str:

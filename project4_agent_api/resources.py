@@ -26,6 +26,8 @@ from shared.jobs import add_tasks, working
 from shared.llm import create_chat_models
 from shared.redis import create_redis
 
+_SILENT_LEASES = 2  # within one it is noticed that a worker died; whoever takes its run over says so
+
 
 @asynccontextmanager
 async def graphs(app: FastAPI) -> AsyncIterator[None]:
@@ -86,7 +88,8 @@ async def runs(app: FastAPI) -> AsyncIterator[None]:
         redis=state.redis,
         subscriber=state.subscriber,
         assistants=state.assistants,
-        kept_seconds=state.settings.run_events_seconds,
+        kept_seconds=kept,
+        patience=_SILENT_LEASES * state.settings.lease_seconds,
         webhooks=state.webhooks,
         stopping=state.stopping,
         limits=Limits(

@@ -184,6 +184,16 @@ class Threads:
             )
             await self._delete(connection, [row["thread_id"] for row in await cursor.fetchall()])
 
+    async def delete_some(self, owner_id: UUID, limit: int) -> int:
+        """Delete some of an owner's threads. Returns how many were found."""
+        async with connected(self.pool) as connection:
+            cursor = await connection.execute(
+                "SELECT thread_id FROM threads WHERE owner_id = %s LIMIT %s", [owner_id, limit]
+            )
+            some = [row["thread_id"] for row in await cursor.fetchall()]
+            await self._delete(connection, some)
+        return len(some)
+
     async def _delete(self, connection: Connection, thread_ids: Sequence[UUID]) -> int:
         batches = queue.in_small_batches(thread_ids, partial(self._delete_together, connection))
         return sum([gone async for gone in batches])

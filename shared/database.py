@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 _PROBE_SECONDS = 1.0
 _LONG_IDLE_SECONDS = 30.0
+# A host that vanished without a word is noticed within half a minute, also by who only listens. libpq leaves out what
+# the platform does not have, and all of it on a Unix socket.
+_KEEPALIVE = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
 
 # A constraint that has a name can be told from others in an error, and dropped by a migration.
 SQLModel.metadata.naming_convention = {
@@ -76,8 +79,12 @@ def driver_url(address: str) -> URL:
 
 
 def plain_address(settings: DatabaseSettings) -> str:
-    """Return the database's address as the driver itself wants it."""
-    return driver_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    """Return the database's address as the driver itself wants it, with what notices that its host vanished.
+
+    What the address says of that itself is left as it is.
+    """
+    url = driver_url(settings.database_url).set(drivername="postgresql")
+    return url.set(query={**_KEEPALIVE, **url.query}).render_as_string(hide_password=False)
 
 
 def create_engine(settings: DatabaseSettings, *, statement_seconds: float | None = None) -> AsyncEngine:

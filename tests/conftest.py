@@ -16,10 +16,19 @@ from tests.support.databases import databases, server_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
 from tests.support.statements import statements
-from tests.support.valkeys import _redis_server, redis_url
+from tests.support.valkeys import _redis_server, full_redis_url, redis_url
 
 # Fixtures of every test below.
-__all__ = ["_redis_server", "browser", "databases", "page", "redis_url", "server_url", "statements"]
+__all__ = [
+    "_redis_server",
+    "browser",
+    "databases",
+    "full_redis_url",
+    "page",
+    "redis_url",
+    "server_url",
+    "statements",
+]
 
 # Settings of the developer's own must not reach a test.
 for name in [*Settings.model_fields, "langsmith_tracing", "langchain_tracing_v2"]:

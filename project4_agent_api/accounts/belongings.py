@@ -1,13 +1,13 @@
 """What belongs to an account besides the account: it goes with it.
 
 It is removed piece by piece, each in a transaction of its own, because all of it may be more than one statement has
-time for. The account goes last: so whatever ends it in between, it can be asked for again.
+time for. The account goes last: so whatever ends it in between, it can be asked for again. Before it go the memories:
+a run that is still executed may write one until its worker hears that it is stopped.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -19,8 +19,7 @@ from sqlmodel import col
 from project3_rag_docs import documents
 from project4_agent_api.history import RedisHistory
 from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey, Webhook
-from project4_agent_api.postgres import Pool, connected
-from project4_agent_api.runs import queue
+from project4_agent_api.threads import Threads
 from shared.database import Sessions, transaction
 from shared.errors import NotFound
 
@@ -33,32 +32,33 @@ class Belongings:
 
     Attributes:
         sessions: Of the database.
-        pool: Of the bare driver's connections, for threads.
+        threads: All threads.
         jobs: Removes the rows of documents, later.
         history: The last exchanges.
     """
 
     sessions: Sessions
-    pool: Pool
+    threads: Threads
     jobs: App
     history: RedisHistory
 
     async def remove(self, owner_id: UUID) -> None:
-        """Remove documents, threads with their runs and webhooks, schedules, assistants, memories and the history.
+        """Remove documents, threads with their runs and webhooks, schedules, assistants, the history and memories.
 
         Raises:
             RedisUnavailable: if Redis is away.
         """
-        while await self._remove_some_documents(owner_id) or await self._remove_some_threads(owner_id):
+        while await self._remove_some_documents(owner_id) or await self.threads.delete_some(owner_id, _AT_ONCE):
             pass
         async with transaction(self.sessions) as session:
             await session.execute(delete(Webhook).where(col(Webhook.owner_id) == owner_id))
             await session.execute(delete(Cron).where(col(Cron.owner_id) == owner_id))
             await session.execute(delete(Assistant).where(col(Assistant.owner_id) == owner_id))
-            await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
             await session.execute(delete(DocumentVersion).where(col(DocumentVersion.owner_id) == owner_id))
             await session.execute(delete(IdempotencyKey).where(col(IdempotencyKey.owner_id) == owner_id))
         await self.history.forget(owner_id)
+        async with transaction(self.sessions) as session:
+            await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
 
     async def _remove_some_documents(self, owner_id: UUID) -> bool:
         async with transaction(self.sessions) as session:
@@ -66,16 +66,6 @@ class Belongings:
             for document in some:
                 with suppress(NotFound):  # somebody else was faster
                     await documents.delete_document(self.jobs, session, owner_id, document.id)
-        return bool(some)
-
-    async def _remove_some_threads(self, owner_id: UUID) -> bool:
-        async with connected(self.pool) as connection:
-            cursor = await connection.execute(
-                "SELECT thread_id FROM threads WHERE owner_id = %s LIMIT %s", [owner_id, _AT_ONCE]
-            )
-            some = [row["thread_id"] for row in await cursor.fetchall()]
-            async for _ in queue.in_small_batches(some, partial(queue.delete_threads, connection)):
-                pass
         return bool(some)
 
 
@@ -86,7 +76,7 @@ _DELETE_MEMORIES = text("DELETE FROM store WHERE prefix = :owner OR starts_with(
 async def get_belongings(request: Request) -> Belongings:
     """Return what removes belongings."""
     state = request.app.state
-    return Belongings(state.sessions, state.pool, state.jobs, state.history)
+    return Belongings(state.sessions, state.threads, state.jobs, state.history)
 
 
 BelongingsDep = Annotated[Belongings, Depends(get_belongings)]

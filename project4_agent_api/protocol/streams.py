@@ -16,11 +16,11 @@ import orjson
 from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Row
 from project4_agent_api.protocol.frames import INPUT, LIFECYCLE, PER_MILLISECOND, Frame, question
-from project4_agent_api.runs.events import END, Event, Listener
+from project4_agent_api.runs.events import END, SILENCE, Event, Listener
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.schemas.protocol import EventStreamRequest
 from project4_agent_api.wire import dumps
-from shared.errors import NotFound
+from shared.errors import DatabaseUnavailable, NotFound
 
 _OF_THE_RUN_PATH = ("metadata", "error")  # events that every run has; the protocol says the same otherwise
 
@@ -57,9 +57,13 @@ class ThreadStream:
                     async for data in frames:
                         if event := self._sent(data):
                             yield event
-            if not begun:
-                await self.listener.messages.get()
-            begun = await self.runs.begun(self.owner_id, self.thread_id, seen)
+            news = None if begun else await self.listener.next(self.runs.patience)
+            try:
+                begun = await self.runs.begun(self.owner_id, self.thread_id, seen)
+            except DatabaseUnavailable:
+                if news != SILENCE:
+                    raise
+                begun = []  # nobody has said that there is one, and it is asked again
 
     def _sent(self, data: bytes) -> bytes | None:
         frame = orjson.loads(data)
@@ -104,6 +108,7 @@ class ThreadStream:
                 yield listener
         else:
             listener = Listener()
+            listener.heard.set()
             listener.hear(None)
             yield listener
 

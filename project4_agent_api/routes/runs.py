@@ -91,7 +91,8 @@ async def create_runs(
 ) -> Response:
     """Make some runs, each on a thread of its own: all of them, or none."""
     request_id = request.scope.get("request_id")
-    return JsonResponse(await runs.create_all([ask_for(body, owner_id, None, request_id) for body in bodies]))
+    wanted = [ask_for(body, owner_id, None, request_id) for body in bodies]
+    return JsonResponse(await runs.create_all(wanted, claim_of(request)))
 
 
 Hear = Callable[..., AbstractAsyncContextManager[Listener]]

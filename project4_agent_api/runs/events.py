@@ -25,12 +25,13 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from shared.background import in_background
-from shared.errors import RedisUnavailable
+from shared.errors import RedisUnavailable, ServiceError
 from shared.redis import REDIS_AWAY, Client, Outage, redis_errors
 
 # The last event of a run: never shown. Its data say how the run has ended, and what it gave, unless that is long.
 END = "end"
 OMITTED = "omitted"  # stands for an event that was too large: its name and size
+SILENCE = b""  # heard where nothing was said for so long that whoever had something to say may have died before
 _MOST_ENTRIES = 10_000  # of a run's stream; the oldest are forgotten
 _MOST_BYTES = 16 * 1024 * 1024  # that wait to be written, of all runs; beyond it the runs wait
 _MOST_MESSAGES = 1000  # that wait for one reader; of one that is slower, the stream is read again
@@ -311,6 +312,15 @@ class Listener:
         except TimeoutError:
             self.hear(None)
 
+    async def next(self, patience: float) -> bytes | None:
+        """Wait for what is said next; hear `SILENCE` after so many seconds without a word, unless Redis is away."""
+        try:
+            async with asyncio.timeout(patience):
+                return await self.messages.get()
+        except TimeoutError:
+            await self.heard.wait()
+            return SILENCE
+
     def hear(self, message: bytes | None) -> None:
         """Take a message. Of somebody who does not keep up, all that waits is dropped: it is kept in the stream."""
         if self.messages.qsize() >= _MOST_MESSAGES:
@@ -384,6 +394,7 @@ class Subscriber:
         listener: Listener,
         after: EventId = START,
         *,
+        patience: float,
         over_for: Callable[[], Awaitable[float | None]],
     ) -> AsyncGenerator[Event]:
         """Give the events of a run until its end, which is the last.
@@ -393,6 +404,7 @@ class Subscriber:
             listener: To its channel. What it has heard is taken as it comes; to read what was said before it listened,
                 let it hear None first.
             after: Only events after this one.
+            patience: After how many seconds of silence the end may have been missed.
             over_for: Asks the database, where the end may have been missed for good: for how many seconds the run has
                 been over; None if it is not.
 
@@ -400,25 +412,28 @@ class Subscriber:
             RedisUnavailable: if what was kept cannot be read.
         """
         last = after
-        patience: float | None = None
+        waits = patience
         while True:
-            message = None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    message = await listener.messages.get()
+            message = await listener.next(waits)
             events = list(unpack(message)) if message else []
             if not events or _is_gap(last, events[0].id):
-                over = await over_for()  # before reading: what was written until then is all there
-                events = await self._kept(run_id, last)
+                try:
+                    over = await over_for()  # before reading: what was written until then is all there
+                    events = await self._kept(run_id, last)
+                except ServiceError:
+                    if message != SILENCE:
+                        raise
+                    waits = patience  # nobody has said anything, so it can wait until who is away is back
+                    continue
                 # What its worker could not write yet, because Redis was away, comes within some seconds.
-                patience = None if over is None else max(0.0, _LAST_WORDS_SECONDS - over)
+                waits = patience if over is None else max(0.0, _LAST_WORDS_SECONDS - over)
             for event in events:
                 if event.id > last:
                     yield event
                     last = event.id
                     if event.name == END:
                         return
-            if patience == 0:
+            if waits == 0:
                 return
 
     async def _kept(self, run_id: UUID, last: EventId) -> list[Event]:

@@ -84,6 +84,8 @@ class Runs:
         subscriber: For what is heard.
         assistants: What can be asked for.
         kept_seconds: How long the events of a run that is over are kept.
+        patience: After how many seconds of silence whoever waits asks the database once. Words come at once; this is
+            for one that its worker could not say any more, because it died just when it had stored an end.
         webhooks: For who is told that one is over.
         limits: On what may wait.
         metrics: Where runs are counted.
@@ -96,6 +98,7 @@ class Runs:
     subscriber: Subscriber
     assistants: Assistants
     kept_seconds: int
+    patience: float
     webhooks: Webhooks
     limits: Limits
     metrics: Metrics
@@ -150,14 +153,20 @@ class Runs:
             await asked.claim.made(connection)
             return await queue.create_run(connection, new, self.limits.user_waiting, self.webhooks)
 
-    async def create_all(self, wanted: Sequence[Asked]) -> list[Row]:
+    async def create_all(self, wanted: Sequence[Asked], claim: Claim | None = None) -> list[Row]:
         """Store some runs, all or none, and wake workers.
+
+        Args:
+            wanted: The runs.
+            claim: On the key that they came with.
 
         Raises:
             The same as `create`.
         """
         self.stopping.take_nothing_new()
         async with connected(self.pool) as connection, connection.transaction():
+            if claim is not None:
+                await claim.made(connection)
             await self.limits.admit(connection, len(wanted))
             rows = [(await self.store(connection, asked)).run for asked in wanted]
         await signals.wake(self.redis, *{asked.owner_id for asked in wanted})
@@ -247,7 +256,7 @@ class Runs:
             listener: That of `hearing_end`; let it hear None first, if the run may be over.
         """
         while True:
-            end = await listener.messages.get()
+            end = await listener.next(self.patience)
             if end and b"\n" in end:
                 return end.partition(b"\n")[2]
             try:
@@ -422,7 +431,7 @@ class Runs:
                 return inf
             return None if run["status"] in _UNFINISHED else run["seconds"]
 
-        async for event in self.subscriber.follow(run_id, listener, after, over_for=over_for):
+        async for event in self.subscriber.follow(run_id, listener, after, patience=self.patience, over_for=over_for):
             yield event
 
     async def stop(self, owner_id: UUID, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction) -> None:

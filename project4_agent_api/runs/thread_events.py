@@ -14,11 +14,11 @@ from uuid import UUID
 
 from project4_agent_api.live import encode
 from project4_agent_api.postgres import Row
-from project4_agent_api.runs.events import END, START, EventId, Listener
+from project4_agent_api.runs.events import END, SILENCE, START, EventId, Listener
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.threads import STATE_CHANGED, Threads
 from project4_agent_api.wire import dumps
-from shared.errors import NotFound
+from shared.errors import DatabaseUnavailable, NotFound
 
 RUN_MODES, LIFECYCLE, STATE_UPDATE = "run_modes", "lifecycle", "state_update"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,13 +81,13 @@ class ThreadEvents:
     async def events(self) -> AsyncGenerator[bytes]:
         """Give the events as they are sent. It ends when it is closed."""
         while True:
-            news = await self.listener.messages.get()
+            news = await self.listener.next(self.runs.patience)
             if news == STATE_CHANGED:
                 if STATE_UPDATE in self.modes:
                     with suppress(NotFound):  # the thread was deleted
                         yield encode(STATE_UPDATE, await self._state(), None)
             elif RUN_MODES in self.modes or LIFECYCLE in self.modes:
-                while run := await self._next():
+                while run := await self._next(silent=news == SILENCE):
                     async with aclosing(self._of_run(run)) as events:
                         async for event in events:
                             yield event
@@ -96,9 +96,14 @@ class ThreadEvents:
         state = await self.threads.state(self.owner_id, self.thread_id)
         return dumps({"state": state, "thread_id": self.thread_id})
 
-    async def _next(self) -> Row | None:
+    async def _next(self, *, silent: bool) -> Row | None:
         begun_at, last = self.place
-        return await self.runs.next_begun(self.owner_id, self.thread_id, begun_at, None if last else self._read)
+        try:
+            return await self.runs.next_begun(self.owner_id, self.thread_id, begun_at, None if last else self._read)
+        except DatabaseUnavailable:
+            if silent:  # nobody has said that there is one, and it is asked again
+                return None
+            raise
 
     async def _of_run(self, run: Row) -> AsyncGenerator[bytes]:
         """Give the events of a run until its end, after the place if that is in it, and say that it is over."""

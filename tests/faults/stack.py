@@ -13,7 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 from redis import Redis
+from sqlalchemy.engine import make_url
 
 from shared.dev.processes import Child
 from shared.dev.services import postgres, valkey
@@ -45,6 +47,14 @@ _ORPHANS = """
         SELECT thread_id FROM checkpoints UNION SELECT thread_id FROM checkpoint_blobs
         UNION SELECT thread_id FROM checkpoint_writes
     ) AS kept WHERE thread_id::uuid NOT IN (SELECT thread_id FROM threads)
+"""
+
+_END = """
+    WITH over AS (
+        UPDATE runs SET status = 'success', started_at = now(), updated_at = now()
+        WHERE status IN ('pending', 'running') RETURNING thread_id
+    )
+    UPDATE threads SET status = 'idle', values = %(values)s FROM over WHERE threads.thread_id = over.thread_id
 """
 
 
@@ -120,6 +130,17 @@ class Stack:
         while rows := self.rows(statement):
             assert monotonic() < deadline, rows
             sleep(0.1)
+
+    def is_heard(self, channel: str) -> bool:
+        """Whether an API process hears a channel."""
+        name = f"{make_url(self.database_url).database}:{channel}"
+        with Redis.from_url(self.redis_url) as redis:
+            return bool(redis.pubsub_numsub(name)[0][1])
+
+    def end_and_say_nothing(self, values: dict[str, Any]) -> None:
+        """Store an end of all runs that are not over, as a worker does that dies before it can say it."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(_END, {"values": Jsonb(values)})
 
     def audit(self) -> None:
         """Make sure that nothing stays behind: no run that is not over, none that ended twice."""

@@ -1,12 +1,13 @@
 """Processes and servers that are killed, frozen, restarted and cut off: no run is lost, none ends twice, all end."""
 
 import asyncio
+import json
 import os
 import resource
 import signal
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,45 @@ async def test_a_worker_is_killed(stack: Stack, client: LangGraphClient, tmp_pat
 
     await work.all_succeed(stack, steps=20)
     assert work.taken_over(stack)
+
+
+async def test_a_worker_is_killed_between_storing_an_end_and_saying_it(stack: Stack, client: LangGraphClient) -> None:
+    stack.kill_worker()
+    threads = [(await client.threads.create())["thread_id"] for _ in range(2)]
+    runs = [(await client.runs.create(thread, "steps", input={}))["run_id"] for thread in threads]
+    readers = [
+        asyncio.create_task(result(client, threads[0], runs[0])),
+        asyncio.create_task(events(client, threads[0], runs[0], [])),
+        asyncio.create_task(first_that_is_over(client, threads[0])),
+        asyncio.create_task(first_life(client, threads[1])),
+    ]
+    channels = [f"run:{runs[0]}:end", f"run:{runs[0]}", *(f"thread:{thread}" for thread in threads)]
+    await until(lambda: all(map(stack.is_heard, channels)))
+
+    stack.end_and_say_nothing({"done": [0]})
+
+    async with asyncio.timeout(60):  # until they are taken for hung
+        told = await asyncio.gather(*readers)
+    assert told == [{"done": [0]}, [], runs[0], "completed"]
+    await asyncio.to_thread(stack.service.start_worker)
+    stack.audit()
+
+
+async def first_that_is_over(client: LangGraphClient, thread_id: str) -> str:
+    """Read a thread's stream as far as the end of a run; return which one."""
+    stream = await client.threads.join_stream(thread_id)
+    async with aclosing(stream) as parts:  # type: ignore[type-var]  # it is a generator
+        return await anext(part.data["run_id"] async for part in parts if part.data.get("status") == "run_done")
+
+
+async def first_life(client: LangGraphClient, thread_id: str) -> str:
+    """Read a thread's stream by the protocol as far as something in a run's life; return what."""
+    path = f"/threads/{thread_id}/stream/events"
+    async with client.http.client.stream("POST", path, json={"channels": ["lifecycle"]}) as answer:
+        lines = answer.aiter_lines()
+        data = await anext(line.removeprefix("data:") async for line in lines if line.startswith("data:"))
+    event: str = json.loads(data)["params"]["data"]["event"]
+    return event
 
 
 async def test_an_api_process_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:

@@ -47,3 +47,18 @@ async def test_without_redis_questions_are_answered_and_the_history_says_so(serv
             history = await client.get("/ask/history", headers=ada)
 
     assert (history.status_code, history.json()["type"]) == (503, "urn:problem:redis-unavailable")
+
+
+async def test_where_redis_is_full_questions_are_answered_and_the_connection_stays(
+    serve4: Serve, full_redis_url: str
+) -> None:
+    with serve4(redis_url=full_redis_url) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+            await register(client, "ada@example.com")
+            ada = bearer(await sign_in(client, "ada@example.com"))
+
+            answers = [await client.post("/ask", json={"question": "Well?"}, headers=ada) for _ in range(3)]
+
+            assert [answer.status_code for answer in answers] == [200] * 3
+            assert len({answer.extensions["network_stream"].get_extra_info("client_addr") for answer in answers}) == 1
+            assert (await client.get("/ask/history", headers=ada)).json() == {"items": []}

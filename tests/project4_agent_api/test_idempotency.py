@@ -196,6 +196,32 @@ async def test_a_request_whose_process_died_is_taken_over(clients: list[httpx2.A
         assert another["thread_id"] != thread["thread_id"]
 
 
+async def test_some_runs_whose_answer_was_lost_are_not_made_again(
+    clients: list[httpx2.AsyncClient], database_url: str
+) -> None:
+    ada, there, _ = clients
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(_LOSE_ANSWERS)
+        assert (await ada.post("/runs/batch", json=[RUN | KEPT] * 2, headers=KEY)).status_code == 200
+
+        connection.execute("UPDATE idempotency_keys SET lease_until = now() + interval '1 hour'")
+        early = await there.post("/runs/batch", json=[RUN | KEPT] * 2, headers=KEY)
+        connection.execute("UPDATE idempotency_keys SET lease_until = now()")
+        late = await there.post("/runs/batch", json=[RUN | KEPT] * 2, headers=KEY)
+
+    assert (early.status_code, early.headers.get("retry-after")) == (409, "1")
+    assert (late.status_code, late.headers.get("retry-after")) == (409, None)
+    assert count(database_url, "runs") == 2
+
+
+# As if each process died between what it was asked for and the note of its answer.
+_LOSE_ANSWERS = """
+    CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    CREATE TRIGGER lose BEFORE UPDATE ON idempotency_keys FOR EACH ROW WHEN (NEW.status IS NOT NULL)
+        EXECUTE FUNCTION lose();
+"""
+
+
 @pytest.mark.parametrize("key", ["", "two words", "é", "x" * 256])
 async def test_a_key_of_another_form_is_refused(clients: list[httpx2.AsyncClient], key: str) -> None:
     answer = await clients[0].post("/threads", json={}, headers=[(b"Idempotency-Key", key.encode())])

@@ -3,6 +3,8 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -20,8 +22,14 @@ def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         yield database_of(given, 2 + int(worker.removeprefix("gw"))) if worker else given
         return
+    with _started(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@contextmanager
+def _started(folder: Path) -> Iterator[str]:
     state = StageState("tests")
-    state.folder = tmp_path_factory.mktemp("valkey")
+    state.folder = folder
     child, found_by = valkey(state, os.environ)
     with asyncio.Runner() as runner:
         runner.run(child.start())
@@ -40,3 +48,12 @@ def redis_url(_redis_server: str) -> str:
     with Redis.from_url(_redis_server) as client:
         client.flushdb()
     return _redis_server
+
+
+@pytest.fixture
+def full_redis_url(tmp_path: Path) -> Iterator[str]:
+    """The address of a server of its own that has no memory left: it refuses whatever would take some."""
+    with _started(tmp_path) as url:
+        with Redis.from_url(url) as client:
+            client.config_set("maxmemory", 1)
+        yield url

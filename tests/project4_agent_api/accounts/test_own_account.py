@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
@@ -13,7 +14,11 @@ from redis import Redis
 from sqlalchemy.engine import make_url
 
 from tests.project4_agent_api.conftest import Operate, SignUp
+from tests.project4_agent_api.test_runs import GRAPHS, said
 from tests.support.accounts import PASSWORD, bearer, gets_in, refresh, register, sign_in, try_to_sign_in
+from tests.support.agent_service import agent_service
+from tests.support.scripted_model import ScriptedModel
+from tests.support.until import until
 
 NEW = {"password": "a new password", "old_password": PASSWORD}
 
@@ -220,3 +225,27 @@ async def test_all_that_belongs_to_an_account_goes_with_it(
     assert [await gets_in(client4, one) for one in headers] == [401, 200]
     assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
     await register(client4, "ada@example.com")
+
+
+@pytest.mark.slow
+async def test_runs_that_are_executed_are_stopped_and_their_waiters_told(
+    database_url: str, redis_url: str, model: ScriptedModel, tmp_path: Path
+) -> None:
+    alone = {"lease_seconds": "600", "worker_concurrency": "1"}  # nobody finds out by a lease, nor works beside it
+    with agent_service(database_url, redis_url, model, GRAPHS, **alone) as service:
+        async with (
+            httpx2.AsyncClient(base_url=service.url, headers=service.sign_up(), timeout=60, trust_env=False) as ada,
+            httpx2.AsyncClient(base_url=service.url, headers=service.sign_up(), timeout=60, trust_env=False) as bob,
+        ):
+            log = tmp_path / "log"
+            work = {"assistant_id": "steps", "input": {"steps": 1, "seconds": 3600, "log": str(log)}}
+            waiting = [asyncio.create_task(ada.post("/runs/wait", json=work)) for _ in range(2)]
+            owner_id = UUID((await ada.get("/auth/me")).json()["id"])
+            await until(lambda: log.exists() and kept(database_url, owner_id)["runs"] == 2)
+
+            assert (await ada.delete("/auth/me")).status_code == 204
+
+            async with asyncio.timeout(60):  # until they are taken for hung
+                assert [(await one).json() for one in waiting] == [{}, {}]
+            others = await bob.post("/runs/wait", json={"assistant_id": "talk", "input": said("Hello")})
+            assert others.json()["messages"][-1]["content"] == "1: Hello"
