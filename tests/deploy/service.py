@@ -37,7 +37,9 @@ class Service:
 
     def tried(self, target: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the Makefile's targets."""
-        done = subprocess.run(["make", target, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["make", "--no-print-directory", target, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         print(done.stdout, done.stderr)  # noqa: T201  it is shown where the test fails
         return done
 

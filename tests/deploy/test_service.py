@@ -204,7 +204,7 @@ async def _loaded(service: Service) -> Load:
 
 
 async def _make(*arguments: str) -> int:
-    process = await asyncio.create_subprocess_exec("make", *arguments, cwd=ROOT)
+    process = await asyncio.create_subprocess_exec("make", "--no-print-directory", *arguments, cwd=ROOT)
     try:
         return await process.wait()
     finally:
