@@ -243,19 +243,19 @@ async def test_a_worker_that_comes_back_finds_its_runs_taken(
 
 
 async def test_redis_is_restarted_empty(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
-    work = await Work.begin(client, tmp_path, steps=8)
+    work = await Work.begin(client, tmp_path, steps=20)
 
     await asyncio.to_thread(stack.restart_valkey_empty)
 
-    await work.all_succeed(stack, steps=8, again=0)
+    await work.all_succeed(stack, steps=20, again=0)
 
 
 async def test_postgresql_is_restarted(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
-    work = await Work.begin(client, tmp_path, steps=8)
+    work = await Work.begin(client, tmp_path, steps=20)
 
     await asyncio.to_thread(stack.restart_postgres)
 
-    await work.all_succeed(stack, steps=8)
+    await work.all_succeed(stack, steps=20)
 
 
 async def test_nobody_is_refused_once_postgresql_is_back(stack: Stack, client: LangGraphClient) -> None:
