@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from time import monotonic
 from uuid import UUID
 
 from fastapi import FastAPI
 
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.authentication import LOCAL_USER, Principal, by_api_key, by_token
-from project4_agent_api.accounts.known import LEASE_SECONDS, Known, KnownAccounts, stamp_of
+from project4_agent_api.accounts.known import KnownAccounts, stamp_of
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.postgres import Pool
 from project4_agent_api.rate_limits import Counted, Limit, RateLimits, network
@@ -73,22 +72,16 @@ class Admission:
     ) -> Principal:
         """Ask PostgreSQL, and remember what it says under the stamp that was there before."""
         stamp = counted.stamp if counted else None
+        if token is None:  # whose a key is that was never seen nobody knows: it is trusted from the second time on
+            return await self.known.learn(credential, stamp, lambda: by_api_key(self.pool, api_key or ""))
         try:
-            if token is not None:
-                says = self.tokens.read(token)
-                if counted is None:
-                    stamp = await self.known.stamp(says.account_id)
-                asked_at = monotonic()
-                shown = await by_token(self.pool, says)
-            else:  # whose a key is that was never seen nobody knows: it is trusted from the second time on
-                asked_at = monotonic()
-                shown = await by_api_key(self.pool, api_key or "")
+            says = self.tokens.read(token)
         except Unauthorized:
             self.known.drop(credential)
             raise
-        until = asked_at + min(LEASE_SECONDS, shown.seconds)
-        self.known.remember(credential, Known(shown.principal, stamp, until))
-        return shown.principal
+        if counted is None:
+            stamp = await self.known.stamp(says.account_id)
+        return await self.known.learn(credential, stamp, lambda: by_token(self.pool, says))
 
     async def _count(self, account_id: UUID) -> Counted:
         return await self.limits.count(self.per_user, str(account_id), stamp_of(account_id))

@@ -41,21 +41,8 @@ class Principal:
 LOCAL_USER = Principal(LOCAL_OWNER_ID, AccountRole.ADMIN, "local user", "nothing")
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a token or a key shows.
-
-    Attributes:
-        principal: Who has it.
-        seconds: For how long it will do so.
-    """
-
-    principal: Principal
-    seconds: float
-
-
-async def by_token(pool: Pool, says: AccessToken) -> Shown:
-    """Return whom an access token shows.
+async def by_token(pool: Pool, says: AccessToken) -> tuple[Principal, float]:
+    """Return whom an access token shows, and for how many seconds it will do so.
 
     Raises:
         Unauthorized: if it was revoked.
@@ -67,11 +54,11 @@ async def by_token(pool: Pool, says: AccessToken) -> Shown:
     if row is None:
         raise Unauthorized(_NOT_VALID)
     principal = Principal(says.account_id, AccountRole(row["role"]), row["email"], "token", says.sign_in_id)
-    return Shown(principal, says.expires_at + LEEWAY_SECONDS - time())
+    return principal, says.expires_at + LEEWAY_SECONDS - time()
 
 
-async def by_api_key(pool: Pool, key: str) -> Shown:
-    """Return whom an API key shows.
+async def by_api_key(pool: Pool, key: str) -> tuple[Principal, float]:
+    """Return whom an API key shows, and for how many seconds it will do so.
 
     Raises:
         Unauthorized: if there is none such.
@@ -81,7 +68,7 @@ async def by_api_key(pool: Pool, key: str) -> Shown:
     if row is None:
         raise Unauthorized("The API key is not valid, or not any more.")
     principal = Principal(row["id"], AccountRole(row["role"]), row["email"], "api_key")
-    return Shown(principal, inf if row["seconds"] is None else row["seconds"])
+    return principal, inf if row["seconds"] is None else row["seconds"]
 
 
 async def _row(pool: Pool, statement: LiteralString, parameters: Mapping[str, object]) -> Row | None:

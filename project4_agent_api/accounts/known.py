@@ -8,15 +8,18 @@ remembered. Where Redis cannot be told, the answer waits until nobody can rememb
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from loguru import logger
 
 from project4_agent_api.caches import CacheCounters
 from project4_agent_api.rate_limits import STAMP_SECONDS, new_stamp
+from shared.errors import Unauthorized
 from shared.redis import REDIS_FAILS, Client, Outage
 
 LEASE_SECONDS = 5.0
@@ -43,6 +46,12 @@ class Known(Generic[T]):
         return stamp is not None and stamp == self.stamp and monotonic() < self.until
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking(Generic[T]):
+    task: "asyncio.Task[T]"
+    until: float
+
+
 class KnownAccounts(Generic[T]):
     """Remembers accounts, and makes others forget them.
 
@@ -56,6 +65,7 @@ class KnownAccounts(Generic[T]):
     def __init__(self, client: Client) -> None:
         self._redis = client
         self._known: OrderedDict[str, Known[T]] = OrderedDict()
+        self._asking: dict[tuple[str, bytes], _Asking[T]] = {}
         self._outage = Outage("PostgreSQL is asked for the account behind every request")
         self.counters = CacheCounters()
 
@@ -63,16 +73,54 @@ class KnownAccounts(Generic[T]):
         """Return what is remembered, whether it can be trusted or not."""
         return self._known.get(credential)
 
-    def remember(self, credential: str, known: Known[T]) -> None:
-        """Remember something, in place of what is oldest if there is too much."""
-        self._known[credential] = known
-        self._known.move_to_end(credential)
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
-
     def drop(self, credential: str) -> None:
         """Remember nothing of a token or a key."""
         self._known.pop(credential, None)
+
+    async def learn(
+        self, credential: str, stamp: bytes | None, ask: Callable[[], Coroutine[Any, Any, tuple[T, float]]]
+    ) -> T:
+        """Ask PostgreSQL, and remember what it says. Who wants to know the same meanwhile waits for the same answer.
+
+        An account that asks much would take every connection of the database whenever a lease is over, otherwise.
+
+        Args:
+            credential: Behind which the account is.
+            stamp: Of the account, as it is now; None if nobody knows it.
+            ask: Returns what PostgreSQL says, and for how many seconds that is so.
+
+        Raises:
+            Unauthorized: if that is nobody; whatever else `ask` raises.
+        """
+        if stamp is None:
+            return await self._learn(credential, stamp, ask)
+        asking = self._asking.get((credential, stamp))
+        # By the stamp and the lease no answer is too old for a request of which it would be if it was remembered.
+        if asking is None or monotonic() >= asking.until:
+            task = asyncio.create_task(self._learn(credential, stamp, ask))
+            asking = self._asking[credential, stamp] = _Asking(task, monotonic() + LEASE_SECONDS)
+            task.add_done_callback(partial(self._learned, (credential, stamp)))
+        return await asyncio.shield(asking.task)  # the first who asked may leave before the answer
+
+    async def _learn(
+        self, credential: str, stamp: bytes | None, ask: Callable[[], Coroutine[Any, Any, tuple[T, float]]]
+    ) -> T:
+        asked_at = monotonic()
+        try:
+            what, seconds = await ask()
+        except Unauthorized:
+            self.drop(credential)
+            raise
+        self._known[credential] = Known(what, stamp, asked_at + min(LEASE_SECONDS, seconds))
+        self._known.move_to_end(credential)
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return what
+
+    def _learned(self, which: tuple[str, bytes], task: "asyncio.Task[T]") -> None:
+        asking = self._asking.get(which)
+        if asking and asking.task is task:
+            del self._asking[which]
 
     async def stamp(self, account_id: UUID) -> bytes | None:
         """Return an account's stamp, a new one if there is none; None while Redis is away."""

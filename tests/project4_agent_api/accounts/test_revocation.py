@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from psycopg import AsyncConnection
 from redis import Redis
 
 from shared.dev.services import valkey
@@ -18,7 +19,7 @@ EMAIL = "ada@example.com"
 
 
 def client_of(url: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False)
+    return httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False)
 
 
 async def _log_out(client: httpx2.AsyncClient, tokens: dict[str, Any]) -> httpx2.Response:
@@ -82,6 +83,21 @@ async def test_redis_says_when_to_ask_postgresql(serve4: Serve, redis_url: str) 
                 redis.flushdb()  # as a Redis that comes back empty
                 assert await gets_in(client, bearer(tokens)) == 200
                 assert redis.exists(stamp)
+
+
+async def test_who_asks_at_the_same_time_shares_an_answer_of_postgresql(serve4: Serve, database_url: str) -> None:
+    """Whenever a lease is over, an account that asks much would take every connection otherwise."""
+    with serve4(db_pool_size=1, db_pool_timeout_seconds=1) as url:
+        async with client_of(url) as client:
+            await register(client, EMAIL)
+            tokens = await sign_in(client, EMAIL)
+            async with await AsyncConnection.connect(database_url) as other:
+                await other.execute("LOCK TABLE sign_ins IN ACCESS EXCLUSIVE MODE")
+                asking = [asyncio.create_task(gets_in(client, bearer(tokens))) for _ in range(10)]
+                await asyncio.sleep(1.5)
+                assert not any(task.done() for task in asking)
+
+            assert await asyncio.gather(*asking) == [200] * 10
 
 
 @pytest.mark.slow
