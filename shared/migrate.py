@@ -47,7 +47,10 @@ def _secret_address() -> str:
 
 def alembic_config(package: str) -> Config:
     """Return the Alembic settings of a stage, for example `project2_user_mgmt`."""
-    return Config(_ROOT / package / "alembic.ini")
+    config = Config(_ROOT / package / "alembic.ini")
+    # It is there for the `alembic` command. Whoever is here can import the stage, and `sys.path` would grow each time.
+    config.remove_main_option("prepend_sys_path")
+    return config
 
 
 def own_tables(config: Config) -> Callable[..., bool]:
