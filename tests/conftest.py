@@ -11,7 +11,7 @@ import pytest
 from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings
 from shared.logs import configure_logging
-from tests.support.browser import browser, page
+from tests.support.browser import browser, page, refused_page
 from tests.support.databases import databases, server_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
@@ -26,6 +26,7 @@ __all__ = [
     "full_redis_url",
     "page",
     "redis_url",
+    "refused_page",
     "server_url",
     "statements",
 ]
@@ -101,7 +102,7 @@ def app_url(_app_url: str, model: ScriptedModel) -> str:
 @pytest.fixture
 async def client(app_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of `app_url`."""
-    async with httpx2.AsyncClient(base_url=app_url, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=app_url, timeout=120, trust_env=False) as http:
         yield http
 
 
@@ -116,5 +117,5 @@ def patient_url(serve: Callable[..., AbstractContextManager[str]], model: Script
 @pytest.fixture
 async def patient_client(patient_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of `patient_url`."""
-    async with httpx2.AsyncClient(base_url=patient_url, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=patient_url, timeout=120, trust_env=False) as http:
         yield http

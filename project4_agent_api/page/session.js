@@ -59,7 +59,7 @@ export function openSession({ request, identifyBy, Problem }) {
   async function signOut() {
     if (tokens) {
       const body = { refresh_token: tokens.refresh_token };
-      await request("auth/logout", { method: "POST", body, anonymous: true });
+      await request("auth/logout", { method: "POST", body, anonymous: true, keepalive: true });
     }
     end({ unasked: false });
   }

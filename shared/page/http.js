@@ -43,17 +43,20 @@ export async function identified(send) {
  * @param {unknown} [options.body] Sent as JSON; as a form, if it is a `URLSearchParams`.
  * @param {AbortSignal} [options.signal]
  * @param {boolean} [options.anonymous] Whether not to say who it is from.
+ * @param {boolean} [options.keepalive] Whether it is sent also if the page is left meanwhile.
  * @returns {Promise<Response>} A successful one.
  * @throws {Problem} For every other answer, and for none. An abort is rethrown as it is.
  */
-export async function request(path, { method = "GET", headers = {}, body, signal, anonymous = false } = {}) {
+export async function request(path, options = {}) {
+  const { method = "GET", body, signal, anonymous = false, keepalive = false } = options;
+  let { headers = {} } = options;
   const isForm = body instanceof URLSearchParams; // whose type the browser sets
   if (body !== undefined && !isForm) headers = { "Content-Type": "application/json", ...headers };
   const sent = isForm ? body : JSON.stringify(body);
   /** @param {Record<string, string>} identifying */
   const send = async (identifying) => {
     try {
-      return await fetch(path, { method, headers: { ...headers, ...identifying }, body: sent, signal });
+      return await fetch(path, { method, headers: { ...headers, ...identifying }, body: sent, signal, keepalive });
     } catch (error) {
       if (signal?.aborted) throw error;
       throw Problem.unreachable();

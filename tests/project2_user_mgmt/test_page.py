@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.scripted_model import ScriptedModel, says, until_released
 
@@ -23,16 +23,9 @@ def url(serve2: Serve) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def refused_page(browser: Browser) -> Iterator[Page]:
-    """A page whose console nobody checks: Chromium writes an error there for every answer of 4xx or 5xx."""
-    with browser.new_context(locale="en-US") as context:
-        yield context.new_page()
-
-
 def add_user(url: str, name: str, email: str = "ada@example.com") -> str:
     body = {"email": email, "name": name, "password": "correct horse"}
-    return str(httpx2.post(f"{url}/users", json=body, timeout=60, trust_env=False).raise_for_status().json()["id"])
+    return str(httpx2.post(f"{url}/users", json=body, timeout=120, trust_env=False).raise_for_status().json()["id"])
 
 
 def opened(page: Page, url: str, name: str) -> Locator:
@@ -109,7 +102,7 @@ def test_earlier_messages_are_a_button_away(page: Page, url: str) -> None:
     user_id = add_user(url, "Ada")
     for number in range(11):
         body = {"content": f"Question {number}"}
-        httpx2.post(f"{url}/users/{user_id}/messages", json=body, timeout=60, trust_env=False).raise_for_status()
+        httpx2.post(f"{url}/users/{user_id}/messages", json=body, timeout=120, trust_env=False).raise_for_status()
     panel = opened(page, url, "Ada")
     expect(panel.locator(".user .answer")).to_have_text([f"Question {number}" for number in range(1, 11)])
 
@@ -139,7 +132,7 @@ def test_a_model_that_fails_costs_no_text(refused_page: Page, url: str, model: S
 def test_a_rename_after_somebody_elses(refused_page: Page, url: str) -> None:
     user_id = add_user(url, "Ada")
     panel = opened(refused_page, url, "Ada")
-    httpx2.patch(f"{url}/users/{user_id}", json={"name": "Countess"}, timeout=60, trust_env=False).raise_for_status()
+    httpx2.patch(f"{url}/users/{user_id}", json={"name": "Countess"}, timeout=120, trust_env=False).raise_for_status()
     panel.get_by_role("button", name="Rename").click()
     panel.get_by_label("New name").fill("Augusta")
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +19,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_MILLISECONDS = 60_000  # until a page is taken for hung; Playwright's own five seconds are short at times
 
 
 # Not for the whole session: while it is open, playwright's own event loop keeps the async tests from running.
@@ -28,7 +30,7 @@ def browser() -> Iterator[Browser]:
     executable = next((path for name in names if name and (path := shutil.which(name))), None)
     if executable is None:
         pytest.skip("NO BROWSER: the page is not tested; `apt-get install chromium`, or name one with CHROMIUM=")
-    expect.set_options(timeout=20_000)  # of every page's test; Playwright's own five seconds are short at times
+    expect.set_options(timeout=_MILLISECONDS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
         yield chromium
@@ -38,15 +40,27 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page of a fresh, English-speaking visitor. Anything on its console that is an error fails the test."""
-    context = browser.new_context(locale="en-US")
-    context.route("**/*", _stay_on_this_machine)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    context.close()
+    with _page(browser) as page:
+        errors: list[str] = []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
     assert errors == []
+
+
+@pytest.fixture
+def refused_page(browser: Browser) -> Iterator[Page]:
+    """A page whose console nobody checks: Chromium writes an error there for every answer of 4xx or 5xx."""
+    with _page(browser) as page:
+        yield page
+
+
+@contextmanager
+def _page(browser: Browser) -> Iterator[Page]:
+    with browser.new_context(locale="en-US") as context:
+        context.set_default_timeout(_MILLISECONDS)
+        context.route("**/*", _stay_on_this_machine)
+        yield context.new_page()
 
 
 def _stay_on_this_machine(route: Route) -> None:
