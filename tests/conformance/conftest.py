@@ -61,7 +61,7 @@ async def client(server: Server) -> AsyncIterator[LangGraphClient]:
 @pytest.fixture
 async def http(server: Server) -> AsyncIterator[httpx2.AsyncClient]:
     """A plain client of the server, for what LangGraph's does not show."""
-    async with httpx2.AsyncClient(base_url=server.url, headers=server.headers, timeout=30, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=server.url, headers=server.headers, timeout=120, trust_env=False) as http:
         yield http
 
 

@@ -49,7 +49,7 @@ def our_service(databases: Databases, redis_url: str, model: ScriptedModel) -> I
 
 def _token(url: str) -> str:
     email, password = f"{uuid.uuid4()}@example.com", "correct horse battery staple"
-    with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
+    with httpx2.Client(base_url=url, timeout=120, trust_env=False) as http:
         account = {"email": email, "name": "Ada", "password": password}
         http.post("/auth/register", json=account).raise_for_status()
         answer = http.post("/auth/token", data={"username": email, "password": password}).raise_for_status()

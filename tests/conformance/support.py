@@ -13,7 +13,7 @@ from langgraph_sdk.errors import APIStatusError
 from langgraph_sdk.schema import Assistant, StreamPart, Thread
 
 REFERENCE = os.environ.get("CONFORMANCE_URL")
-SECONDS = 20  # until something is taken for hung
+SECONDS = 90  # until something is taken for hung
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")

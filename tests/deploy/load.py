@@ -47,7 +47,7 @@ class Load:
         """Load the service while the block runs; what was begun is finished."""
         limits = httpx2.Limits(max_connections=None)
         async with (
-            httpx2.AsyncClient(base_url=self.url, timeout=60, trust_env=False, limits=limits) as http,
+            httpx2.AsyncClient(base_url=self.url, timeout=120, trust_env=False, limits=limits) as http,
             asyncio.TaskGroup() as clients,
         ):
             clients.create_task(self._request(http))
@@ -130,7 +130,7 @@ class Load:
     async def lost(self) -> Counter[str]:
         """Return the statuses of the runs that did not succeed."""
         statuses: Counter[str] = Counter()
-        async with httpx2.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=self.url, timeout=120, trust_env=False) as http:
             for account, thread, run in self.runs:
                 answer = await http.get(f"/threads/{thread}/runs/{run}", headers=self.accounts[account])
                 statuses[answer.raise_for_status().json()["status"]] += 1

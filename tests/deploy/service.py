@@ -45,7 +45,7 @@ class Service:
 
     def client(self, headers: dict[str, str] | None = None) -> httpx2.Client:
         """Make a client of the proxy."""
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=120, trust_env=False)
 
     def sign_up(self, email: str = "") -> dict[str, str]:
         """Make an account and sign in; returns the headers that show it."""

@@ -167,7 +167,7 @@ async def test_a_worker_is_killed_between_storing_an_end_and_saying_it(stack: St
 
     stack.end_and_say_nothing({"done": [0]})
 
-    async with asyncio.timeout(60):  # until they are taken for hung
+    async with asyncio.timeout(120):  # until they are taken for hung
         told = await asyncio.gather(*readers)
     assert told == [{"done": [0]}, [], runs[0], "completed"]
     await asyncio.to_thread(stack.service.start_worker)
@@ -333,7 +333,7 @@ async def test_the_disk_of_the_uploads_is_full(stack: Stack) -> None:
     before = api.rlimit(resource.RLIMIT_FSIZE)
     text = b"A line of a document that is somewhat longer than what is kept in memory.\n" * 40_000
     headers = stack.service.sign_up()
-    async with httpx2.AsyncClient(base_url=stack.service.url, headers=headers, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=stack.service.url, headers=headers, timeout=120, trust_env=False) as http:
         api.rlimit(resource.RLIMIT_FSIZE, (2 * 1024 * 1024, before[1]))
         try:
             refused = await http.post("/documents", files={"file": ("long.txt", text)})

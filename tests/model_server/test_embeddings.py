@@ -32,7 +32,7 @@ def server(gguf: Path) -> Iterator[xllamacpp.Server]:
 
 @pytest.fixture
 async def llama(server: xllamacpp.Server) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=server.listening_address, timeout=60, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=server.listening_address, timeout=120, trust_env=False) as client:
         yield client
 
 

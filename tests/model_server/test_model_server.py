@@ -100,7 +100,7 @@ async def test_it_keeps_to_a_json_schema(api: openai.AsyncOpenAI) -> None:
 
 async def test_it_stops_when_its_client_leaves(server_url: str) -> None:
     long = {"messages": [{"role": "user", "content": "Count to a million."}], "max_tokens": 2000, "ignore_eos": True}
-    async with httpx2.AsyncClient(base_url=server_url, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=server_url, timeout=120, trust_env=False) as http:
         asking = [asyncio.create_task(http.post("/v1/chat/completions", json=long)) for _ in range(SLOTS)]
         answered, _ = await asyncio.wait(asking, timeout=2)
         assert answered == set()
@@ -234,7 +234,7 @@ async def test_embeddings_fail_as_chat_does(make_settings: Callable[..., Setting
     ],
 )
 async def test_embeddings_refuse_what_they_cannot_embed(server_url: str, body: dict[str, Any]) -> None:
-    async with httpx2.AsyncClient(base_url=server_url, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=server_url, timeout=120, trust_env=False) as http:
         response = await http.post("/v1/embeddings", json=body)
 
     assert response.status_code == 400
@@ -243,7 +243,7 @@ async def test_embeddings_refuse_what_they_cannot_embed(server_url: str, body: d
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"messages": "x"}', b'{"messages": [7]}', b"\xff"])
 async def test_it_refuses_what_is_no_request(server_url: str, content: bytes) -> None:
-    async with httpx2.AsyncClient(base_url=server_url, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=server_url, timeout=120, trust_env=False) as http:
         response = await http.post("/v1/chat/completions", content=content)
 
     assert response.status_code == 400
@@ -270,7 +270,7 @@ async def test_stage_1_in_front_of_llama_cpps_own_server(serve: Callable[..., Ab
     llama = xllamacpp.Server(chat_params("independent", weights(None)[1]))
     settings = {"openai_base_url": f"{llama.listening_address}/v1", "llm_model": "independent"}
     with serve(**settings) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             whole = (await http.post("/ask", json={"question": QUESTION, "max_tokens": 60, "temperature": 0})).json()
             *tokens, (last, done) = await ask_stream(http, question=QUESTION, max_tokens=60, temperature=0)
             too_long = await http.post("/ask/batch", json={"questions": ["🦜" * 4000]})

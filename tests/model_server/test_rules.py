@@ -59,7 +59,7 @@ def e5(tmp_path_factory: pytest.TempPathFactory) -> Iterator[xllamacpp.Server]:
 @pytest.fixture
 async def vectors(e5: xllamacpp.Server) -> AsyncIterator[Embed]:
     """E5's vectors from llama.cpp on a socket."""
-    async with httpx2.AsyncClient(base_url=e5.listening_address, timeout=60, trust_env=False) as llama:
+    async with httpx2.AsyncClient(base_url=e5.listening_address, timeout=120, trust_env=False) as llama:
 
         async def get(texts: Sequence[str]) -> Sequence[Sequence[float]]:
             return (await embed(llama, texts)).vectors

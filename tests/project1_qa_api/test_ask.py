@@ -144,7 +144,7 @@ async def test_a_batch_holds_1_to_20_questions(client: httpx2.AsyncClient, count
 
 
 async def test_the_history_shows_what_was_answered_newest_first(app_url: str, model: ScriptedModel) -> None:
-    async with httpx2.AsyncClient(base_url=app_url, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=app_url, timeout=120, trust_env=False) as http:
         model.says("first answer")
         first = (await http.post("/ask", json={"question": "first"})).json()
         model.says("second answer")
@@ -153,7 +153,7 @@ async def test_the_history_shows_what_was_answered_newest_first(app_url: str, mo
         model.fails()
         await http.post("/ask", json={"question": "never answered"})
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while (items := await _history(http))[0]["question"] != "third":
                 pass  # each is written just after its answer was sent
 

@@ -107,7 +107,7 @@ async def test_nothing_listens(serve: Serve) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # it does not listen, and nobody else can
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
-        with serve(openai_base_url=address) as url, httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
+        with serve(openai_base_url=address) as url, httpx2.Client(base_url=url, timeout=120, trust_env=False) as http:
             for path in ("/ask", "/ask/stream"):
                 response = http.post(path, json={"question": "Hi"})
                 assert response.status_code == 503
@@ -124,7 +124,7 @@ async def test_an_endpoint_that_is_no_endpoint_is_unreachable(serve: Serve) -> N
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with serve(openai_base_url=f"http://127.0.0.1:{port}/v1") as url:
-            async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+            async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
                 ready = await http.get("/ready")
 
     assert ready.status_code == 200
@@ -189,7 +189,7 @@ async def test_a_long_retry_after_is_not_waited_for(serve: Serve, model: Scripte
 
 async def test_fallback_models_are_tried_in_their_order(serve: Serve, model: ScriptedModel) -> None:
     with serve(llm_fallback_models="second,third", llm_timeout_seconds=5) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             model.then(fails(500), hangs(), says("from the third"))
             assert (await http.post("/ask", json={"question": "Hi"})).json()["answer"] == "from the third"
             assert [seen.body["model"] for seen in model.requests] == ["m", "second", "third"]

@@ -51,5 +51,5 @@ async def client2(serve2: Callable[..., AbstractContextManager[str]]) -> AsyncIt
     """A client of stage 2."""
     with serve2(llm_timeout_seconds=5) as url:
         limits = httpx2.Limits(max_connections=100)
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as http:
             yield http

@@ -58,7 +58,7 @@ async def client(cluster: tuple[Child, str], server: Child, serve2: Serve) -> As
     """A client of stage 2 on that server."""
     assert server.pid
     with serve2(database_url=cluster[1], db_pool_size=4, **QUICK) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             await recovers(http)  # from its own start, where the first connections take longer than the limits
             yield http
 
@@ -80,7 +80,7 @@ async def answers(client: httpx2.AsyncClient, requests: int = 12) -> Counter[int
 
 
 async def recovers(client: httpx2.AsyncClient) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (await client.get("/users")).status_code != 200:
             pass
 

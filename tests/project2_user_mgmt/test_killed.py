@@ -21,7 +21,7 @@ async def test_a_killed_process_stores_no_question_without_its_answer(
 ) -> None:
     given = {"OPENAI_BASE_URL": make_settings().openai_base_url, "LLM_MODEL": "m", "DATABASE_URL": database_url}
     with served("project2_user_mgmt", given) as (url, process):
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             messages = f"/users/{(await create(client))['id']}/messages"
             assert (await client.post(messages, json={"content": "before"})).status_code == 201
             model.does(says("too late", delay=30))

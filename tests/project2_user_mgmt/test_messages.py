@@ -24,7 +24,7 @@ async def messages(client2: httpx2.AsyncClient) -> str:
 async def patient_client2(serve2: Callable[..., AbstractContextManager[str]]) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 2 that gives the model a minute: it is not the time limit that ends an answer."""
     with serve2(llm_timeout_seconds=60) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             yield http
 
 

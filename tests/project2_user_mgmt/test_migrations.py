@@ -62,7 +62,7 @@ def test_two_that_start_at_once_migrate_once(empty_database: str) -> None:
     root = Path(__file__).parents[2]
     running = [subprocess.Popen(command_line, env=environment, cwd=root) for _ in range(3)]
 
-    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert [process.wait(120) for process in running] == [0, 0, 0]
     assert tables(empty_database) == {"alembic_version", "users", "messages"}
 
 

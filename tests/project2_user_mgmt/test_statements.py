@@ -15,7 +15,7 @@ async def test_reading_takes_the_same_statements_for_any_number_of_rows(
     serve2: Callable[..., AbstractContextManager[str]], database_url: str, statements: list[str], rows: int
 ) -> None:
     with serve2() as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             user = await create(client)
             with psycopg.connect(database_url) as connection:
                 connection.execute(

@@ -55,7 +55,7 @@ async def client3(serve3: Serve) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 3."""
     with serve3(llm_timeout_seconds=5) as url:
         limits = httpx2.Limits(max_connections=100)
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as http:
             yield http
 
 
@@ -63,5 +63,5 @@ async def client3(serve3: Serve) -> AsyncIterator[httpx2.AsyncClient]:
 async def patient_client3(serve3: Serve) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 3 that gives the model a minute, and embeds a document's chunks four at a time."""
     with serve3(llm_timeout_seconds=60, embedding_batch_size=4) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             yield http

@@ -88,7 +88,7 @@ async def test_the_passages_fit_into_the_budget(
     serve3: Callable[..., AbstractContextManager[str]], model: ScriptedModel
 ) -> None:
     with serve3(context_tokens=700) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             parts = [f"# Tree {i}\n\n" + f"Tree number {i} has many leaves. " * 30 for i in range(8)]
             await ready(client, "\n\n".join(parts), "trees.md")
             model.says("Leaves [1].")
@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_stops_the_model(
     serve3: Callable[..., AbstractContextManager[str]], model: ScriptedModel, path: str, tokens: int
 ) -> None:
     with serve3(llm_timeout_seconds=60) as url:  # it is not the timeout that stops it
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await ready(client)
             model.hangs(after=tokens)
             asking = asyncio.create_task(client.post(path, json={"question": "When does the library open?"}))

@@ -41,7 +41,7 @@ async def stored(serve3: Serve, model: ScriptedModel) -> None:
     """Forty documents, embedded by model `e`."""
     assert model is not None
     with serve3() as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await ready(client, "\n\n".join(f"# Part {i}\n\nHeron number {i}." for i in range(40)), "herons.md")
 
 
@@ -61,7 +61,7 @@ async def test_an_index_without_a_row_becomes_the_models(
 ) -> None:
     model.embeds(embeds(256))
     with serve3(embedding_dimensions=256) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await ready(client)
             assert len(await found(client, "library")) == 1
     assert make_settings3().embedding_dimensions == 384
@@ -72,7 +72,7 @@ async def test_an_index_without_a_row_becomes_the_models(
 async def test_a_running_service_notices(serve3: Serve, database_url: str, stored: None) -> None:
     assert stored is None
     with serve3() as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             with psycopg.connect(database_url) as connection:
                 connection.execute("UPDATE search_index SET model = 'other'")
             response = await client.post("/documents/search", json={"query": "heron"})
@@ -93,7 +93,7 @@ async def test_reindexing_goes_on_where_it_was_and_is_taken_into_use_at_once(
     assert failed.stderr.splitlines()[-1] == "error: The model endpoint failed."
     with serve3() as url:  # all is as it was
         model.embeds(embeds(384))
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             assert (await found(client, "Heron number 17"))[0]["heading"] == "Part 17"
     model.embeds(embeds(256))
 
@@ -102,7 +102,7 @@ async def test_reindexing_goes_on_where_it_was_and_is_taken_into_use_at_once(
     assert done.returncode == 0, done.stderr
     assert "40 of 40 chunks" in done.stdout
     with serve3(embedding_model="other", embedding_dimensions=256) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             assert (await found(client, "Heron number 17"))[0]["heading"] == "Part 17"
     assert "nothing to do" in command(settings, "reindex", **new).stdout
     with psycopg.connect(database_url) as connection:

@@ -38,7 +38,7 @@ def shortest_first(body: dict[str, Any]) -> Response:
 
 async def filenames(serve3: Serve, url: str, **settings: Any) -> list[tuple[str, float]]:
     with serve3(rerank_base_url=url, **settings) as address:
-        async with httpx2.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
             await ready(client, "The library opens at nine and closes at six, every day of the week.", "long.txt")
             await ready(client, "The library opens.", "short.txt")
             await ready(client, "The library opens at nine.", "middle.txt")

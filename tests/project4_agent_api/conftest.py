@@ -45,6 +45,7 @@ def make_settings4(
             "database_url": database_url,
             "redis_url": redis_url,
             "jwt_secret": "a secret of the tests, with more than 32 bytes",
+            "db_pool_timeout_seconds": 30,
             "sign_ins_per_minute": 10_000,
             "rate_limit_per_minute": 1_000_000,
         }
@@ -70,7 +71,7 @@ async def client4(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 4 that has not signed in."""
     with serve4(llm_timeout_seconds=5) as url:
         limits = httpx2.Limits(max_connections=100)
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as http:
             yield http
 
 

@@ -32,7 +32,7 @@ class Users:
 
     async def sign_up(self, email: str) -> list[httpx2.AsyncClient]:
         clients = [
-            await self._stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False))
+            await self._stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False))
             for url in self.urls
         ]
         await register(clients[0], email)

@@ -48,7 +48,7 @@ def proxies(database_url: str, redis_url: str) -> Iterator[Proxies]:
 
 async def becomes(http: httpx2.AsyncClient, detail: str | None) -> None:
     """Wait until it is not ready for these reasons, or ready."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while (await http.get("/ready")).json().get("detail") != detail:  # noqa: ASYNC110  it is in another thread
             await asyncio.sleep(0.05)
 
@@ -60,7 +60,7 @@ async def test_what_is_stopped_or_frozen_is_named(proxies: Proxies, make_setting
     )
     runs = " Not working: runs." if create is create_worker else ""
     with running(create(settings)) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             await becomes(http, None)
             with proxies.redis.refusing():
                 await becomes(http, "Not reachable: redis.")
@@ -83,10 +83,10 @@ async def test_a_start_before_the_servers_are_there(proxies: Proxies, make_setti
     with proxies.database.refusing(), proxies.redis.refusing():
         service = running(create_app(make_settings4(**proxies.urls)))
         url = service.__enter__()
-        async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             assert (await http.get("/ready")).json()["detail"] == "Not reachable: database, redis."
             assert (await http.get("/health")).status_code == 200
-    async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
         await becomes(http, None)
         account = {"email": "a@example.com", "name": "A", "password": "correct horse battery staple"}
         assert (await http.post("/auth/register", json=account)).status_code == 201
@@ -97,7 +97,7 @@ async def test_a_database_that_is_not_migrated(
     databases: Databases, make_settings4: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with databases.empty() as database_url, running(create_app(make_settings4(database_url=database_url))) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             assert (await http.get("/ready")).json()["detail"] == "Not up to date: migrations."
             monkeypatch.setenv("DATABASE_URL", database_url)
             assert await asyncio.to_thread(migrate, "project3_rag_docs", "project3") == 0

@@ -16,8 +16,8 @@ async def newest(client: httpx2.AsyncClient, headers: dict[str, str]) -> str | N
 async def test_each_sees_the_own_history_whichever_process_answers(serve4: Serve) -> None:
     with serve4(history_size=3) as here, serve4(history_size=3) as there:
         async with (
-            httpx2.AsyncClient(base_url=here, timeout=30, trust_env=False) as client,
-            httpx2.AsyncClient(base_url=there, timeout=30, trust_env=False) as other,
+            httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,
+            httpx2.AsyncClient(base_url=there, timeout=120, trust_env=False) as other,
         ):
             for email in ("ada@example.com", "bob@example.com"):
                 await register(client, email)
@@ -25,7 +25,7 @@ async def test_each_sees_the_own_history_whichever_process_answers(serve4: Serve
             for i in range(5):
                 answer = await (client, other)[i % 2].post("/ask", json={"question": f"{i}?"}, headers=ada)
                 assert answer.status_code == 200
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(120):
                     while await newest(client, ada) != f"{i}?":  # it is written after the answer
                         pass
 
@@ -39,7 +39,7 @@ async def test_each_sees_the_own_history_whichever_process_answers(serve4: Serve
 
 async def test_without_redis_questions_are_answered_and_the_history_says_so(serve4: Serve) -> None:
     with serve4(redis_url="redis://127.0.0.1:1") as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await register(client, "ada@example.com")
             ada = bearer(await sign_in(client, "ada@example.com"))
 
@@ -53,7 +53,7 @@ async def test_where_redis_is_full_questions_are_answered_and_the_connection_sta
     serve4: Serve, full_redis_url: str
 ) -> None:
     with serve4(redis_url=full_redis_url) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await register(client, "ada@example.com")
             ada = bearer(await sign_in(client, "ada@example.com"))
 

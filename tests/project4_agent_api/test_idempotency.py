@@ -35,7 +35,7 @@ async def clients(serve4: Serve, make_settings4: Callable[..., Settings]) -> Asy
         urls = [stack.enter_context(serve4(langgraph_config=GRAPHS, lease_seconds=2)) for _ in range(2)]
         made: list[httpx2.AsyncClient] = []
         for email, url in [("ada@example.com", urls[0]), ("ada@example.com", urls[1]), ("bob@example.com", urls[0])]:
-            client = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False))
+            client = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False))
             if email not in {one.headers.get("X-Name") for one in made}:
                 await register(client, email)
             client.headers.update(bearer(await sign_in(client, email)) | {"X-Name": email})

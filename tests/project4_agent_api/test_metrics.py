@@ -30,7 +30,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def scraped(url: str, **headers: str) -> Samples:
     """Every sample that a process gives."""
-    answer = httpx2.get(f"{url}/metrics", headers=headers, timeout=60, trust_env=False).raise_for_status()
+    answer = httpx2.get(f"{url}/metrics", headers=headers, timeout=120, trust_env=False).raise_for_status()
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -58,7 +58,7 @@ async def used(serve4: Serve, make_settings4: Callable[..., Settings], model: Sc
     """One run that calls a tool and is streamed, one that fails, a search, and requests for what is not there."""
     settings = make_settings4(webhook_allow_private=True)
     with serve4() as api, running(create_worker(settings)) as worker, receiving() as receiver:
-        async with httpx2.AsyncClient(base_url=api, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=api, timeout=120, trust_env=False) as http:
             await register(http, "ada@example.com")
             http.headers.update(bearer(await sign_in(http, "ada@example.com")))
             model.then(calls(("calculator", '{"expression": "2 + 3"}')), says("It is 5."))

@@ -23,7 +23,7 @@ from tests.support.scripted_model import ScriptedModel
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 EVERYTHING = ["values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom"]
-SECONDS = 30  # until something is taken for hung
+SECONDS = 120  # until something is taken for hung
 Frame = dict[str, Any]
 
 

@@ -96,7 +96,7 @@ async def test_a_history_goes_and_its_thread_stays(
     serve4: Serve, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     with serve4() as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             http.headers |= await sign_up(client=http)
             body = {"ttl": {"ttl": 5, "strategy": "keep_latest"}}
             thread = (await http.post("/threads", json=body)).raise_for_status().json()["thread_id"]

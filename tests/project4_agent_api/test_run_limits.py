@@ -28,7 +28,7 @@ Serve = Callable[..., AbstractContextManager[str]]
 async def http(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
     """The API alone, where three runs of a user may wait, and five of all."""
     with serve4(user_runs_waiting_max=3, runs_waiting_max=5, user_crons_max=2) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             yield http
 
 

@@ -293,15 +293,16 @@ async def test_who_waits_for_a_run_of_a_thread_that_is_deleted_is_told(client: L
     log = tmp_path / "steps.log"
     thread_id = (await client.threads.create())["thread_id"]
     work: dict[str, Any] = {"steps": 1000, "seconds": 0.1, "log": str(log)}
-    run = await client.runs.create(thread_id, "steps", input=work)
-    joining = asyncio.create_task(client.runs.join(thread_id, run["run_id"]))
-    following = asyncio.create_task(_events(client, thread_id, run["run_id"]))
+    waiting = asyncio.create_task(client.runs.wait(thread_id, "steps", input=work))
     await until(log.exists)
+    (run,) = await client.runs.list(thread_id)
+    following = client.runs.join_stream(thread_id, run["run_id"])
+    assert (await anext(following)).event == "metadata"
 
     await client.threads.delete(thread_id)
 
-    assert await joining == {}
-    assert (await following)[0] == ("metadata", 1)
+    assert await waiting == {}
+    assert {part.event async for part in following} <= {"values"}
     steps = log.read_text()
     await asyncio.sleep(1)
     assert log.read_text().count("\n") <= steps.count("\n") + 1

@@ -38,7 +38,7 @@ async def test_each_time_is_one_run_whichever_workers_are_up(service: AgentServi
             before = receiver.calls
             await until(lambda: receiver.calls >= before + 3)
             service.workers[1].terminate()  # for a while there is none
-            service.workers[1].wait(30)
+            service.workers[1].wait(120)
             service.start_worker()
             after = receiver.calls
             await until(lambda: receiver.calls >= after + 2)

@@ -40,7 +40,7 @@ def ending(service: AgentService) -> Iterator[subprocess.Popen[bytes]]:
     worker = service.workers.pop()
     yield worker
     worker.terminate()
-    worker.wait(30)
+    worker.wait(120)
     if not service.workers:
         service.start_worker()
 
@@ -81,8 +81,8 @@ def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path
     reader = Reader()
     with (
         served(PACKAGE, {**service.environment, "DRAIN_SECONDS": "10"}) as (url, ending),
-        httpx2.Client(base_url=url, timeout=60, trust_env=False, headers=headers) as http,
-        httpx2.Client(base_url=service.url, timeout=60, trust_env=False, headers=headers) as elsewhere,
+        httpx2.Client(base_url=url, timeout=120, trust_env=False, headers=headers) as http,
+        httpx2.Client(base_url=service.url, timeout=120, trust_env=False, headers=headers) as elsewhere,
     ):
         thread = http.post("/threads", json={}).raise_for_status().json()["thread_id"]
         asked = steps(tmp_path, 25, 0.7)
@@ -99,7 +99,7 @@ def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path
             assert http.get(f"/threads/{thread}").status_code == 200
             with pytest.raises(httpx2.RemoteProtocolError):  # it is not over: a client must not take it for that
                 reader.read(lines, until=24)
-        assert ending.wait(30) == 0
+        assert ending.wait(120) == 0
         with elsewhere.stream("GET", location, headers={"Last-Event-ID": reader.last}) as response:
             reader.read(response.iter_lines(), until=24)
         assert reader.said == list(range(25))
@@ -112,11 +112,11 @@ async def test_a_worker_that_ends_gives_its_runs_back(
 ) -> None:
     log = tmp_path / "log"
     log.touch()
-    with httpx2.Client(base_url=service.url, timeout=60, trust_env=False, headers=service.sign_up()) as http:
+    with httpx2.Client(base_url=service.url, timeout=120, trust_env=False, headers=service.sign_up()) as http:
         run = http.post("/runs", json=steps(tmp_path, 8, 0.7) | {"on_completion": "keep"}).raise_for_status().json()
         await until(lambda: len(log.read_text().splitlines()) >= 2, 60)
         ending.send_signal(signal.SIGTERM)
-        assert ending.wait(30) == 0
+        assert ending.wait(120) == 0
         assert stored(service, run["run_id"]) == {"status": "pending", "failures": 0, "attempt": 1, "claim": None}
         service.start_worker()
         joined = http.get(f"/threads/{run['thread_id']}/runs/{run['run_id']}/join").raise_for_status().json()
@@ -129,11 +129,11 @@ async def test_a_step_that_takes_too_long_is_cut_off(
 ) -> None:
     log = tmp_path / "log"
     log.touch()
-    with httpx2.Client(base_url=service.url, timeout=60, trust_env=False, headers=service.sign_up()) as http:
+    with httpx2.Client(base_url=service.url, timeout=120, trust_env=False, headers=service.sign_up()) as http:
         run = http.post("/runs", json=steps(tmp_path, 1, 3600) | {"on_completion": "keep"}).raise_for_status().json()
         await until(lambda: len(log.read_text().splitlines()) == 1, 60)
         ending.send_signal(signal.SIGTERM)
-        assert ending.wait(30) == 0
+        assert ending.wait(120) == 0
         assert stored(service, run["run_id"]) == {"status": "pending", "failures": 0, "attempt": 1, "claim": None}
         cancelled = http.post(f"/threads/{run['thread_id']}/runs/{run['run_id']}/cancel")
         assert cancelled.status_code == 202

@@ -162,7 +162,7 @@ async def test_runs_that_are_stopped_and_taken_back(client: LangGraphClient, tmp
 
 async def test_what_is_refused(service: AgentService, client: LangGraphClient, headers: dict[str, str]) -> None:
     thread_id = (await client.threads.create())["thread_id"]
-    async with httpx2.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=service.url, trust_env=False, timeout=120) as http:
 
         async def status(headers: dict[str, str], path: str = thread_id, **params: Any) -> int:
             return (await http.get(f"/threads/{path}/stream", headers=headers, params=params)).status_code

@@ -80,7 +80,7 @@ async def test_what_nobody_expected_is_a_problem_that_tells_nothing(failing_url:
         lines.append, format="{extra[request_id]} {message}\n{exception}", filter=lambda r: bool(r["extra"])
     )
     origin = {"Origin": "http://localhost:3000"}
-    async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(timeout=120, trust_env=False) as http:
         response = await http.get(f"{failing_url}/fail", headers=origin)
     logger.remove(sink)
 
@@ -117,7 +117,7 @@ async def test_a_body_of_undeclared_length_is_not_read_on(app_url: str) -> None:
         writer.write(chunk)
     await writer.drain()
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         head = await reader.readuntil(b"\r\n\r\n")
         sent = 0
         with contextlib.suppress(ConnectionError):
@@ -158,7 +158,7 @@ async def test_cors(serve: Serve, model: ScriptedModel, settings: dict[str, str]
     assert model is not None
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     with serve(**settings) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             asked = await http.options("/ask", headers={"Origin": origin} | preflight)
             answered = await http.post("/ask", json={"question": "Hi"}, headers={"Origin": origin})
             refused = await http.post("/ask", json={}, headers={"Origin": origin})
@@ -186,7 +186,7 @@ async def test_ready_is_503_and_says_what_is_away(make_settings: Callable[..., S
     app = build_app(make_settings(), title="t", description="", routers=[health.router], resources=[], panels=[])
     app.state.checks += [health.Check("database", away), health.Check("model", away, required=False)]
     with running(app) as url:
-        async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=120, trust_env=False) as http:
             response = await http.get(f"{url}/ready")
 
     assert response.status_code == 503

@@ -105,7 +105,7 @@ def create_parts(settings: Settings) -> FastAPI:
 
 def client_of(url: str, owner_id: UUID) -> httpx2.AsyncClient:
     headers = {"X-Owner": str(owner_id)}
-    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False)
+    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False)
 
 
 def sdk_of(url: str, owner_id: UUID) -> LangGraphClient:

@@ -72,7 +72,7 @@ class AgentService:
     def sign_up(self, url: str = "") -> dict[str, str]:
         """Make an account and sign in; returns the headers that show it."""
         email = f"{uuid.uuid4()}@example.com"
-        with httpx2.Client(base_url=url or self.url, timeout=60, trust_env=False) as http:
+        with httpx2.Client(base_url=url or self.url, timeout=120, trust_env=False) as http:
             account = {"email": email, "name": "Ada", "password": PASSWORD}
             http.post("/auth/register", json=account).raise_for_status()
             answer = http.post("/auth/token", data={"username": email, "password": PASSWORD}).raise_for_status()

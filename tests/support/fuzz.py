@@ -8,6 +8,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
 
+_SECONDS = 120  # until a service is taken for hung
+
 
 def fuzz(
     url: str,
@@ -19,7 +21,7 @@ def fuzz(
 ) -> None:
     """Raise for the first answer that the OpenAPI document at `url` does not describe; an operation is `POST /ask`."""
     method, path = operation.split(" ")
-    endpoint = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
+    endpoint = schemathesis.openapi.from_url(f"{url}/openapi.json", timeout=_SECONDS)[path][method]
 
     @given(case=endpoint.as_strategy(generation_mode=GenerationMode.NEGATIVE) | endpoint.as_strategy())
     @settings(
@@ -30,6 +32,6 @@ def fuzz(
         suppress_health_check=list(HealthCheck),
     )
     def send(case: Case[Any]) -> None:
-        case.call_and_validate(excluded_checks=list(excluded_checks), headers=dict(headers))
+        case.call_and_validate(timeout=_SECONDS, excluded_checks=list(excluded_checks), headers=dict(headers))
 
     send()

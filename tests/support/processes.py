@@ -34,4 +34,4 @@ def serving(
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)

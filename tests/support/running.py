@@ -33,7 +33,7 @@ def running(app: ASGIApp) -> Iterator[str]:
     server = Announced(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    if not started.wait(20):
+    if not started.wait(120):
         raise RuntimeError("the app did not start")
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -41,8 +41,8 @@ async def test_a_key_is_shown_once_and_only_its_hash_is_stored(
 async def test_a_deleted_key_is_good_for_nothing_at_once_in_every_process(serve4: Serve) -> None:
     with serve4() as here, serve4() as there:
         async with (
-            httpx2.AsyncClient(base_url=here, timeout=30, trust_env=False) as client,
-            httpx2.AsyncClient(base_url=there, timeout=30, trust_env=False) as other,
+            httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,
+            httpx2.AsyncClient(base_url=there, timeout=120, trust_env=False) as other,
         ):
             await register(client, "ada@example.com")
             tokens = await sign_in(client, "ada@example.com")
@@ -139,7 +139,7 @@ async def test_keys_are_listed_newest_first_page_by_page(client4: httpx2.AsyncCl
 
 async def test_langgraphs_client_gets_in_with_a_key(serve4: Serve) -> None:
     with serve4() as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             await register(http, "ada@example.com")
             tokens = await sign_in(http, "ada@example.com")
             made = await make(http, {"Authorization": f"Bearer {tokens['access_token']}"})

@@ -82,7 +82,7 @@ async def test_a_strangers_body_is_not_waited_for(client4: httpx2.AsyncClient) -
         b"Content-Length: 1000000\r\n\r\n--x\r\n"
     )
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
 
     writer.close()
@@ -176,7 +176,7 @@ async def test_a_page_of_an_allowed_origin_may_send_either_header(serve4: Serve,
         "Access-Control-Request-Headers": f"content-type,{header}",
     }
     with serve4(cors_origins="https://app.example.com") as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             allowed = await client.options("/documents", headers={"Origin": "https://app.example.com"} | asks)
             other = await client.options("/documents", headers={"Origin": "https://evil.example.com"} | asks)
             refused = await client.get("/documents", headers={"Origin": "https://app.example.com"})
@@ -192,7 +192,7 @@ async def test_a_page_of_an_allowed_origin_may_send_either_header(serve4: Serve,
 
 async def test_without_accounts_everyone_is_the_local_user(serve4: Serve) -> None:
     with serve4(auth_required=False) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             uploaded = await client.post("/documents", files={"file": ("a.txt", b"The library opens at nine.\n")})
             users = await client.get("/users")
             own = await client.get("/auth/me", headers={"Authorization": "Bearer whatever"})

@@ -53,7 +53,7 @@ async def test_whatever_is_sent_is_answered_as_described(
     with serve4(llm_timeout_seconds=5, sign_in_failures=10_000) as url:
         headers = {}
         if signed_in:
-            async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+            async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
                 await register(client, "ada@example.com")
                 headers = bearer(await sign_in(client, "ada@example.com"))
         fuzz(url, operation, examples=40, excluded_checks=excluded, headers=headers)

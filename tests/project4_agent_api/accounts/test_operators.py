@@ -85,7 +85,7 @@ async def test_an_account_takes_over_the_local_users_documents(
         return "".join(f"The {word} number {i} stands in the long hall of the library.\n\n" for i in range(400))
 
     with running(create_app3(make_settings4())) as url:  # stage 3 on the same database: everyone is one local user
-        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as local:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as local:
             await ready(local, lines("wardrobe"), "long.txt")
             await ready(local, "The library opens at nine.\n", "hours.txt")
             await ready(local, "图书馆九点开门，六点关门。\n", "hours-zh.txt")

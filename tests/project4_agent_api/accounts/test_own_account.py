@@ -234,8 +234,8 @@ async def test_runs_that_are_executed_are_stopped_and_their_waiters_told(
     alone = {"lease_seconds": "600", "worker_concurrency": "1"}  # nobody finds out by a lease, nor works beside it
     with agent_service(database_url, redis_url, model, GRAPHS, **alone) as service:
         async with (
-            httpx2.AsyncClient(base_url=service.url, headers=service.sign_up(), timeout=60, trust_env=False) as ada,
-            httpx2.AsyncClient(base_url=service.url, headers=service.sign_up(), timeout=60, trust_env=False) as bob,
+            httpx2.AsyncClient(base_url=service.url, headers=service.sign_up(), timeout=120, trust_env=False) as ada,
+            httpx2.AsyncClient(base_url=service.url, headers=service.sign_up(), timeout=120, trust_env=False) as bob,
         ):
             log = tmp_path / "log"
             work = {"assistant_id": "steps", "input": {"steps": 1, "seconds": 3600, "log": str(log)}}
@@ -245,7 +245,7 @@ async def test_runs_that_are_executed_are_stopped_and_their_waiters_told(
 
             assert (await ada.delete("/auth/me")).status_code == 204
 
-            async with asyncio.timeout(60):  # until they are taken for hung
+            async with asyncio.timeout(120):  # until they are taken for hung
                 assert [(await one).json() for one in waiting] == [{}, {}]
             others = await bob.post("/runs/wait", json={"assistant_id": "talk", "input": said("Hello")})
             assert others.json()["messages"][-1]["content"] == "1: Hello"

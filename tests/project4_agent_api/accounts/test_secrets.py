@@ -24,7 +24,7 @@ async def test_no_secret_is_in_a_log_or_an_error(
     log = io.StringIO()
     with serve4() as url:
         configure_logging(make_settings4(log_level="TRACE", app_env=app_env), log)
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await register(client, "ada@example.com")
             tokens = await sign_in(client, "ada@example.com")
             headers = bearer(tokens)

@@ -152,8 +152,8 @@ async def test_a_deactivated_accounts_live_tokens_are_good_for_nothing(
 async def test_an_end_holds_at_once_in_another_process_of_the_api(serve4: Serve) -> None:
     with serve4() as here, serve4() as there:
         async with (
-            httpx2.AsyncClient(base_url=here, timeout=30, trust_env=False) as client,
-            httpx2.AsyncClient(base_url=there, timeout=30, trust_env=False) as other,
+            httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,
+            httpx2.AsyncClient(base_url=there, timeout=120, trust_env=False) as other,
         ):
             await register(client, EMAIL)
             first, second = await sign_in(client, EMAIL), await sign_in(other, EMAIL)
@@ -181,8 +181,8 @@ async def test_one_refresh_token_used_in_two_processes_at_once_ends_the_family(
     }
     with served("project4_agent_api", given) as (here, _), served("project4_agent_api", given) as (there, _):
         async with (
-            httpx2.AsyncClient(base_url=here, timeout=60, trust_env=False) as client,
-            httpx2.AsyncClient(base_url=there, timeout=60, trust_env=False) as other,
+            httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,
+            httpx2.AsyncClient(base_url=there, timeout=120, trust_env=False) as other,
         ):
             await register(client, EMAIL)
             for _ in range(5):

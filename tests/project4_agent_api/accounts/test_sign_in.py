@@ -118,7 +118,7 @@ async def test_who_knows_the_password_starts_from_nothing_again(client4: httpx2.
 
 async def test_an_address_has_30_attempts_a_minute_whatever_it_tries(serve4: Serve) -> None:
     with serve4(sign_ins_per_minute=30) as url, serve4(sign_ins_per_minute=30) as other:
-        async with httpx2.AsyncClient(timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(timeout=120, trust_env=False) as client:
             attempts = [
                 await client.post(
                     f"{(url, other)[i % 2]}/auth/token", data={"username": f"{i}@example.com", "password": "x"}
@@ -145,7 +145,7 @@ async def test_no_email_stands_in_redis(client4: httpx2.AsyncClient, redis_url: 
 
 async def test_without_redis_a_process_counts_for_itself(serve4: Serve) -> None:
     with serve4(redis_url="redis://127.0.0.1:1", sign_ins_per_minute=1000) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await register(client, "ada@example.com")
             tokens = await sign_in(client, "ada@example.com")
             guesses = [await try_to_sign_in(client, "ada@example.com", f"guess {i}") for i in range(11)]

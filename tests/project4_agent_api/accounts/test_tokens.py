@@ -202,7 +202,7 @@ async def test_a_token_of_a_service_with_another_secret_is_refused(serve4: Serve
     pair = await sign_in(client4, "ada@example.com")
 
     with serve4(jwt_secret="another secret, also with more than 32 bytes") as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as other:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as other:
             assert await gets_in(other, bearer(pair)) == 401
             answer = await other.post("/auth/refresh", json={"refresh_token": pair["refresh_token"]})
             assert answer.status_code == 200  # a new secret signs nobody out

@@ -33,7 +33,7 @@ async def http_server() -> AsyncIterator[dict[str, Any]]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, SERVER, "http", str(listening.fileno())), pass_fds=[listening.fileno()], stderr=DEVNULL
         )
-        async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=120, trust_env=False) as http:
             await http.get(url)  # the socket listens already: this is answered when the server has started
         yield {"transport": "streamable_http", "url": url}
         process.kill()

@@ -34,7 +34,7 @@ def database_url(databases: Databases) -> Iterator[str]:
 async def documents(agent_settings: MakeSettings, database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 3, which shares the database and ingests."""
     with running(create_app(agent_settings(database_url=database_url))) as url:
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             yield http
 
 
