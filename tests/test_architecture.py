@@ -102,7 +102,7 @@ def test_the_example_names_every_setting() -> None:
     }
 
     settings = {name.upper() for name in Settings4.model_fields} | {"LOCAL_LLM_GGUF", "SECRETS_DIR"}
-    deployed = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    deployed = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
     for tool in (ROOT / "deploy").glob("*.py"):
         deployed |= set(re.findall(r'\bsetting\("([A-Z_]+)"', tool.read_text()))
     assert settings | deployed | {"COMPOSE_PROFILES"} == named | {"ENV_FILE"}  # which names such a file itself

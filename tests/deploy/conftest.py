@@ -38,10 +38,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     subnet = f"172.30.{secrets.randbelow(200) + 20}.0/24"
     given = _SETTINGS | {
         "PUBLISH": f"127.0.0.1:{port}",
+        **{name: str(_free_port()) for name in ("PROMETHEUS_PORT", "STAGE1_PORT", "STAGE2_PORT", "STAGE3_PORT")},
         "FRONT_SUBNET": subnet,
         "POSTGRES_PASSWORD": secrets.token_hex(16),
         "REDIS_PASSWORD": secrets.token_hex(16),
         "JWT_SECRET": "",  # it is in a file
+        "METRICS_TOKEN": secrets.token_hex(16),
         "SECRETS_FOLDER": str(_secret(folder, "jwt_secret", secrets.token_hex(32))),
         "BACKUP_FOLDER": str(folder / "backups"),
         "BACKUP_KEEP": "2",
@@ -65,8 +67,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
     finally:
         service.destroy()
-        for tag in ("current", "previous", "candidate", "broken"):
-            subprocess.run([*stack.container, "rmi", "-f", f"{PROJECT}:{tag}"], capture_output=True, check=False)
+        images = [f"{PROJECT}:{tag}" for tag in ("current", "previous", "candidate", "broken")]
+        for image in [*images, *(f"{PROJECT}-stage{number}:current" for number in (1, 2, 3))]:
+            subprocess.run([*stack.container, "rmi", "-f", image], capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
