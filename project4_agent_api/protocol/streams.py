@@ -5,6 +5,7 @@ started by the protocol is in it while it happens: its life, and what of its eve
 again later: clients take the first end that they read for that of the run that they have started.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from project4_agent_api.schemas.protocol import EventStreamRequest
 from project4_agent_api.wire import dumps
 from shared.errors import DatabaseUnavailable, NotFound
 
+_BACK_OFF_SECONDS = 0.5
 _OF_THE_RUN_PATH = ("metadata", "error")  # events that every run has; the protocol says the same otherwise
 
 
@@ -61,9 +63,9 @@ class ThreadStream:
             try:
                 begun = await self.runs.begun(self.owner_id, self.thread_id, seen)
             except DatabaseUnavailable:
+                begun = []
                 if news != SILENCE:
-                    raise
-                begun = []  # nobody has said that there is one, and it is asked again
+                    await self.listener.hear_again()
 
     def _sent(self, data: bytes) -> bytes | None:
         frame = orjson.loads(data)
@@ -113,12 +115,16 @@ class ThreadStream:
             yield listener
 
     async def _stored_end(self, run: Row) -> bytes:
-        try:
-            now = await self.runs.get(self.owner_id, self.thread_id, run["run_id"])
-            result = await self.runs.result_now(self.owner_id, self.thread_id, run["run_id"])
-        except NotFound:
-            return b"rollback\n{}"
-        return f"{now['status']}\n".encode() + (result or b"{}")
+        while True:
+            try:
+                now = await self.runs.get(self.owner_id, self.thread_id, run["run_id"])
+                result = await self.runs.result_now(self.owner_id, self.thread_id, run["run_id"])
+            except NotFound:
+                return b"rollback\n{}"
+            except DatabaseUnavailable:
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+            else:
+                return f"{now['status']}\n".encode() + (result or b"{}")
 
     def _numbered(self, run: Row, frames: Iterator[Frame], at: datetime) -> Iterator[bytes]:
         """Number frames that no worker has numbered; give those that are wanted.

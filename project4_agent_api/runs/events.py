@@ -329,6 +329,11 @@ class Listener:
             message = None
         self.messages.put_nowait(message)
 
+    async def hear_again(self, message: bytes | None = None) -> None:
+        """Take a message a moment later: one that nothing can be done about as long as a server is away."""
+        await asyncio.sleep(_BACK_OFF_SECONDS)
+        self.hear(message)
+
 
 class Subscriber:
     """One connection of a process, on which it hears the channels that anyone in it listens to.
@@ -407,9 +412,6 @@ class Subscriber:
             patience: After how many seconds of silence the end may have been missed.
             over_for: Asks the database, where the end may have been missed for good: for how many seconds the run has
                 been over; None if it is not.
-
-        Raises:
-            RedisUnavailable: if what was kept cannot be read.
         """
         last = after
         waits = patience
@@ -421,9 +423,9 @@ class Subscriber:
                     over = await over_for()  # before reading: what was written until then is all there
                     events = await self._kept(run_id, last)
                 except ServiceError:
+                    waits = patience
                     if message != SILENCE:
-                        raise
-                    waits = patience  # nobody has said anything, so it can wait until who is away is back
+                        await listener.hear_again()  # who is away comes back, and this can wait
                     continue
                 # What its worker could not write yet, because Redis was away, comes within some seconds.
                 waits = patience if over is None else max(0.0, _LAST_WORDS_SECONDS - over)

@@ -1,6 +1,5 @@
 """Runs for the API: make one, wait for it, follow it, stop it. The work behind the routes, without HTTP."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -30,7 +29,6 @@ from shared.errors import Conflict, DatabaseUnavailable, NotFound
 from shared.redis import Client
 from shared.stopping import Stopping
 
-_BACK_OFF_SECONDS = 1.0
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
 # Written so that PostgreSQL sees the conditions of its indexes of what is not over: in `IN` it does not.
 _WITH_STATUS = {
@@ -262,8 +260,7 @@ class Runs:
             try:
                 result = await self.result_now(owner_id, thread_id, run_id)
             except DatabaseUnavailable:  # it comes back, and this can wait
-                await asyncio.sleep(_BACK_OFF_SECONDS)
-                listener.hear(None)
+                await listener.hear_again()
                 continue
             if result is not None:
                 return result

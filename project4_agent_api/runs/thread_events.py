@@ -6,7 +6,7 @@ back or deleted meanwhile.
 """
 
 from collections.abc import AsyncGenerator, Collection
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -83,17 +83,22 @@ class ThreadEvents:
         while True:
             news = await self.listener.next(self.runs.patience)
             if news == STATE_CHANGED:
-                if STATE_UPDATE in self.modes:
-                    with suppress(NotFound):  # the thread was deleted
-                        yield encode(STATE_UPDATE, await self._state(), None)
+                if STATE_UPDATE in self.modes and (state := await self._state()):
+                    yield encode(STATE_UPDATE, state, None)
             elif RUN_MODES in self.modes or LIFECYCLE in self.modes:
                 while run := await self._next(silent=news == SILENCE):
                     async with aclosing(self._of_run(run)) as events:
                         async for event in events:
                             yield event
 
-    async def _state(self) -> bytes:
-        state = await self.threads.state(self.owner_id, self.thread_id)
+    async def _state(self) -> bytes | None:
+        try:
+            state = await self.threads.state(self.owner_id, self.thread_id)
+        except NotFound:  # the thread was deleted
+            return None
+        except DatabaseUnavailable:
+            await self.listener.hear_again(STATE_CHANGED)
+            return None
         return dumps({"state": state, "thread_id": self.thread_id})
 
     async def _next(self, *, silent: bool) -> Row | None:
@@ -101,9 +106,9 @@ class ThreadEvents:
         try:
             return await self.runs.next_begun(self.owner_id, self.thread_id, begun_at, None if last else self._read)
         except DatabaseUnavailable:
-            if silent:  # nobody has said that there is one, and it is asked again
-                return None
-            raise
+            if not silent:
+                await self.listener.hear_again()
+            return None
 
     async def _of_run(self, run: Row) -> AsyncGenerator[bytes]:
         """Give the events of a run until its end, after the place if that is in it, and say that it is over."""

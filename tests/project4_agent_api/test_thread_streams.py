@@ -3,11 +3,13 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
+import psycopg
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -15,8 +17,10 @@ from langgraph_sdk.schema import StreamPart
 from redis import Redis
 from sqlalchemy.engine import make_url
 
+from project4_agent_api.threads import STATE_CHANGED
 from tests.project4_agent_api.test_runs import GRAPHS, said
 from tests.support.agent_service import AgentService, agent_service
+from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel
 from tests.support.until import until
 
@@ -175,3 +179,34 @@ async def test_what_is_refused(service: AgentService, client: LangGraphClient, h
         for place in ("yesterday", "1:", "1:2", ":end", "1:1-", "99999999999999999:end"):
             assert await status(headers | {"Last-Event-ID": place}) == 422
         assert await status({}) == 401
+
+
+@contextmanager
+def away(databases: Databases, database_url: str) -> Iterator[None]:
+    """Let nobody into a database while the block runs."""
+    name = make_url(database_url).database
+    with psycopg.connect(databases.server_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        yield
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+
+async def test_what_is_said_while_postgresql_is_away_is_looked_at_when_it_is_back(
+    service: AgentService, client: LangGraphClient, databases: Databases, database_url: str
+) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    follower = Follower(client, thread_id, stream_mode=["run_modes", "state_update"])
+    await until(lambda: is_followed(service, thread_id))
+
+    with away(databases, database_url), Redis.from_url(service.environment["REDIS_URL"]) as redis:
+        channel = f"{make_url(database_url).database}:thread:{thread_id}"
+        for news in (str(uuid4()), STATE_CHANGED):  # a run has begun, and the state was changed
+            assert redis.publish(channel, news) == 1
+        await asyncio.sleep(2)
+        assert follower.parts == []
+
+    await until(lambda: [part.event for part in follower.parts] == ["state_update"])
+    run = await client.runs.create(thread_id, "talk", input=said("Hello"))
+    await follower.reads(1)
+    assert follower.done == [run["run_id"]]

@@ -1,0 +1,60 @@
+"""What the reader of a run's stream is given where a server was away just when it was opened."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from uuid import uuid4
+
+import pytest
+
+from project4_agent_api.runs.events import END, Listener, Subscriber, pack, stream_of
+from project4_agent_api.settings import Settings
+from shared.errors import DatabaseUnavailable
+from shared.redis import Client, create_redis
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture
+async def redis(make_settings4: Make) -> AsyncIterator[Client]:
+    async with create_redis(make_settings4()) as client:
+        yield client
+
+
+async def test_the_database_is_asked_again(redis: Client) -> None:
+    run_id, listener, asked = uuid4(), Listener(), 0
+    await redis.xadd(redis.key(stream_of(run_id)), {"e": pack(1, 1, [("values", b"{}"), (END, b"success\n{}")])})
+
+    async def back_the_third_time() -> None:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise DatabaseUnavailable("The database cannot be reached.")
+
+    listener.hear(None)
+    events = Subscriber(redis).follow(run_id, listener, patience=60, over_for=back_the_third_time)
+
+    async with aclosing(events):
+        assert [event.name async for event in events] == ["values", END]
+    assert asked == 3
+
+
+async def test_redis_is_asked_again(make_settings4: Make, redis: Client) -> None:
+    run_id, listener, asked = uuid4(), Listener(), 0
+    await redis.xadd(redis.key(stream_of(run_id)), {"e": pack(1, 1, [(END, b"success\n{}")])})
+    nowhere = make_settings4(redis_url="redis://127.0.0.1:1/0")
+    async with create_redis(nowhere) as away:
+        there = redis.connection_pool
+        redis.connection_pool = away.connection_pool
+
+        async def is_back_the_second_time() -> None:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                redis.connection_pool = there
+
+        listener.hear(None)
+        events = Subscriber(redis).follow(run_id, listener, patience=60, over_for=is_back_the_second_time)
+
+        async with aclosing(events):
+            assert [event.name async for event in events] == [END]
+        assert asked == 2
