@@ -4,28 +4,21 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from shared.errors import Problem
-from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
-
+from shared.schemas import INTEGRAL, NOT_BLANK, NOT_BLANK_PATTERN, WITHOUT_NUL, RequestBody
 
 # The validators say what is wrong in words; the patterns say the same to whoever reads the OpenAPI document.
 Question = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4000),
-    AfterValidator(_not_blank),
+    NOT_BLANK,
     WITHOUT_NUL,
     Field(
         description="1 to 4,000 characters, not blank.",
         examples=["What is an event loop?"],
-        json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"},
+        json_schema_extra={"pattern": NOT_BLANK_PATTERN},
     ),
 ]
 SystemPrompt = Annotated[

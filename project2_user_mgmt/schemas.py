@@ -9,13 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, St
 
 from project1_qa_api.schemas import Question
 from project2_user_mgmt.models import Role
-from shared.schemas import WITHOUT_NUL, RequestBody
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
+from shared.schemas import NOT_BLANK, NOT_BLANK_PATTERN, WITHOUT_NUL, RequestBody
 
 
 def _email(text: str) -> str:
@@ -42,9 +36,9 @@ Email = Annotated[
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=100),
-    AfterValidator(_not_blank),
+    NOT_BLANK,
     WITHOUT_NUL,
-    Field(examples=["Ada Lovelace"], json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"}),
+    Field(examples=["Ada Lovelace"], json_schema_extra={"pattern": NOT_BLANK_PATTERN}),
 ]
 # Argon2 hashes any length; the limit keeps anyone from making it hash megabytes. Nothing is cut off.
 Password = Annotated[

@@ -13,6 +13,12 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _not_blank(text: str) -> str:
+    if not text.replace("\ufeff", "").strip():
+        raise ValueError("must not be blank")
+    return text
+
+
 def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain NUL characters")
@@ -25,3 +31,8 @@ INTEGRAL = BeforeValidator(_integral)
 
 # PostgreSQL stores no NUL character, and no one means to send one.
 WITHOUT_NUL = AfterValidator(_without_nul)
+
+# Something in it can be seen. A field says so with `json_schema_extra={"pattern": NOT_BLANK_PATTERN}` too, which means
+# the same to everyone: Python's white space has U+001C to U+001F and U+0085 besides, that of JSON Schema has U+FEFF.
+NOT_BLANK = AfterValidator(_not_blank)
+NOT_BLANK_PATTERN = r"^[^\x00]*[^\x00\s\x1c-\x1f\x85\ufeff][^\x00]*$"
