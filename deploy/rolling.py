@@ -3,7 +3,8 @@
 The new version's image becomes `current`, the database is migrated, and then each replica of the API and each worker is
 replaced, one at a time: a new one is started beside them; when it is ready the proxy is told to leave an old one out;
 the old one finishes what it has begun, and ends. So a version that never becomes ready is found out before anything of
-the old one has been stopped, and `previous` is put back where some had been replaced already.
+the old one has been stopped, and `previous` is put back where some had been replaced already. In the end there are as
+many as `API_REPLICAS` and `WORKER_REPLICAS` say.
 
 Migrations come first and the old version lives with them for a while, and for good after a rollback: see
 docs/deploy.md.
@@ -17,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.stack import ROOT, DeployError, Stack
+from deploy.stack import ROOT, DeployError, Stack, setting
 
 _STOP_SECONDS = 75  # longer than the service gives open requests
 _SETTLE_SECONDS = 2  # a request that the proxy has just read may still go to a replica that it was told to leave out
@@ -50,6 +51,7 @@ class Deployment:
             DeployError: if the engine does not do as it is told.
         """
         stack, image = self.stack, self.stack.image
+        wanted = {service: _replicas(service) for service in self.fresh}
         if not stack.ids("api"):
             self._tag("candidate", "current")
             self._start_everything()
@@ -59,14 +61,14 @@ class Deployment:
         try:
             say("migrating the database")
             stack.composed("run", "-T", "--rm", "--no-deps", "migrate")
-            for service in self.fresh:
-                self._replace(service, stack.ids(service, stopped_too=True))
+            for service, replicas in wanted.items():
+                self._replace(service, stack.ids(service, stopped_too=True), replicas)
         except DeployError:
             say(f"it failed: back to {image}:previous")
             self._tag("previous", "current")
             begun, self.fresh = self.fresh, {"api": [], "worker": []}
             for service, containers in begun.items():
-                self._replace(service, containers)
+                self._replace(service, containers, len(containers))
             raise
         finally:
             self._route()
@@ -78,12 +80,16 @@ class Deployment:
             for container in self.stack.ids(service):
                 self._wait(container)
 
-    def _replace(self, service: str, old: Sequence[str]) -> None:
-        """Replace some of a service's containers by ones of the version that is `current`."""
-        for victim in old:
-            new = self._start(service)
-            self._wait(new)
-            self.fresh[service].append(new)
+    def _replace(self, service: str, old: Sequence[str], wanted: int) -> None:
+        """Replace some of a service's containers by as many as are wanted, of the version that is `current`."""
+        for number in range(max(wanted, len(old))):
+            if number < wanted:
+                new = self._start(service)
+                self._wait(new)
+                self.fresh[service].append(new)
+            if number >= len(old):
+                continue
+            victim = old[number]
             if service == "api":
                 self._route(*(one for one in self.stack.ids("api") if one != victim))
                 time.sleep(_SETTLE_SECONDS)
@@ -143,6 +149,15 @@ class Deployment:
 
     def _tag(self, source: str, target: str) -> None:
         self.stack.engine("tag", f"{self.stack.image}:{source}", f"{self.stack.image}:{target}")
+
+
+def _replicas(service: str) -> int:
+    """Return how many containers a service is to have, as compose reads it."""
+    name = f"{service.upper()}_REPLICAS"
+    value = setting(name, "2")
+    if not value.isdecimal() or int(value) < 1:
+        raise DeployError(f"{name} is to be a number, 1 at least")
+    return int(value)
 
 
 def make_candidate(stack: Stack, image: str | None) -> None:
