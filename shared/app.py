@@ -23,7 +23,7 @@ from shared.errors import (
 )
 from shared.frontend import Panel, install_docs, install_page
 from shared.health import Checks
-from shared.middleware import BodyLimit, RequestContext
+from shared.middleware import BodyGuard, RequestContext
 from shared.settings import Settings
 from shared.stopping import Stopping
 
@@ -90,7 +90,7 @@ def build_app(
         middleware=[
             _cors(settings),
             Middleware(RequestContext),
-            Middleware(BodyLimit, limit_bytes=settings.max_body_kb * 1024, of_path=body_limits),
+            Middleware(BodyGuard, limit_bytes=settings.max_body_kb * 1024, of_path=body_limits),
         ],
         docs_url=None,
         redoc_url=None,

@@ -8,18 +8,23 @@ from time import perf_counter
 
 from loguru import logger
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import RequestBodyTooLarge, problem_response
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: a line each would drown the rest
+_UTF_8 = re.compile(r";\s*charset=(\"?)utf-?8\1\s*(?=;|$)")
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 16 * 1024 * 1024
 
 
 class RequestContext:
     """Gives each request an id, a line in the log, and an answer even if something unexpected was raised.
+
+    The line says who asked, what, how it ended and how long it took. Behind a proxy that is believed
+    (`FORWARDED_ALLOW_IPS`) it is the address that the proxy names.
 
     The id is the client's `X-Request-ID` if that is sane, else a new one. It is in `scope["request_id"]`, in the
     answer's header, and on every log line that is written meanwhile.
@@ -58,11 +63,17 @@ class RequestContext:
             finally:
                 level = "DEBUG" if scope["path"] in PROBES else "INFO"
                 milliseconds = (perf_counter() - started) * 1000
-                logger.log(level, "{} {} {} {:.1f} ms", scope["method"], scope["path"], status or "-", milliseconds)
+                address = (scope.get("client") or ("-",))[0]
+                line = "{} {} {} {:.1f} ms, for {}"
+                logger.log(level, line, scope["method"], scope["path"], status or "-", milliseconds, address)
 
 
-class BodyLimit:
-    """Refuses a body beyond the limit, whether its length was declared or not, without reading on.
+class BodyGuard:
+    """Refuses a body that must not be read.
+
+    That is one beyond the limit, whether its length was declared or not, and a form that is not in UTF-8: the parser
+    would decode it with any codec of Python that the client names, and some take minutes for a megabyte (`punycode`).
+    RFC 7578 has no such parameter. Nothing more of it is read.
 
     Args:
         app: What is protected.
@@ -83,11 +94,16 @@ class BodyLimit:
 
         limit = self.of_path.get(scope["path"].removeprefix(scope.get("root_path", "")), self.limit)
         declared = Headers(scope=scope).get("content-length", "")
+        content_type = Headers(scope=scope).get("content-type", "").lower()
+        odd_form = "multipart" in content_type and "charset" in _UTF_8.sub("", content_type)
         received = 0
         refused = False
 
-        async def receive_within_limit() -> Message:
+        async def receive_what_may_be_read() -> Message:
             nonlocal received, refused
+            if odd_form:
+                refused = True
+                raise HTTPException(400, "A form is in UTF-8: name no charset.", headers={"Connection": "close"})
             if declared.isdigit() and int(declared) > limit:
                 refused = True
                 raise RequestBodyTooLarge(limit)
@@ -114,4 +130,4 @@ class BodyLimit:
                 pass
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self.app(scope, receive_within_limit, send_then_linger)
+        await self.app(scope, receive_what_may_be_read, send_then_linger)

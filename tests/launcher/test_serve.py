@@ -1,6 +1,7 @@
 """`python -m project1_qa_api`: a stage on its own, as it runs in production."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -51,7 +52,7 @@ def test_it_serves_until_it_is_told_to_stop_and_logs_json(model: ScriptedModel) 
     assert model.requests[0].headers["authorization"] == f"Bearer {key}"
     assert process.returncode == 0  # it was asked for, and is no failure
     (asked,) = [line for line in lines if line.get("request_id") == "mine"]
-    assert asked["message"].startswith("POST /ask 200 ")
+    assert re.fullmatch(r"POST /ask 200 [\d.]+ ms, for 127\.0\.0\.1", asked["message"])
     assert "Application shutdown complete." in [line["message"] for line in lines]
     assert key not in rest
 

@@ -107,6 +107,30 @@ async def test_a_body_of_10_mb_is_refused(client: httpx2.AsyncClient, model: Scr
     assert model.requests == []
 
 
+@pytest.mark.parametrize(
+    ("parameters", "status"),
+    [
+        ("", 422),  # read, and it is no question
+        ("; charset=utf-8", 422),
+        ('; charset="UTF-8"', 422),
+        ("; charset=punycode", 400),
+        ("; Charset=unicode_escape", 400),
+        ("; charset=utf-8; charset=punycode", 400),
+        ("; charset*0=puny; charset*1=code", 400),
+        ("; charset*=utf-8''punycode", 400),
+    ],
+)
+async def test_no_client_chooses_the_codec_of_a_form(client: httpx2.AsyncClient, parameters: str, status: int) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="question"\r\n\r\nabc-abc\r\n--x--\r\n'
+
+    response = await client.post(
+        "/ask", content=form, headers={"content-type": f"multipart/form-data; boundary=x{parameters}"}
+    )
+
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+
+
 async def test_a_body_of_undeclared_length_is_not_read_on(app_url: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(app_url.rpartition(":")[2]))
     writer.write(
