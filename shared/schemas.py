@@ -1,6 +1,8 @@
 """What the request bodies of every stage are made of."""
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 
 class RequestBody(BaseModel):
@@ -25,6 +27,14 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _encodable(secret: SecretStr) -> SecretStr:
+    try:
+        secret.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be text: there is half a character in it") from None
+    return secret
+
+
 # JSON has one kind of number: 2.0 is an integer there, and "2" is none.
 # It goes after an integer's bounds, as in `Annotated[int, Field(ge=1), INTEGRAL]`.
 INTEGRAL = BeforeValidator(_integral)
@@ -36,3 +46,6 @@ WITHOUT_NUL = AfterValidator(_without_nul)
 # the same to everyone: Python's white space has U+001C to U+001F and U+0085 besides, that of JSON Schema has U+FEFF.
 NOT_BLANK = AfterValidator(_not_blank)
 NOT_BLANK_PATTERN = r"^[^\x00]*[^\x00\s\x1c-\x1f\x85\ufeff][^\x00]*$"
+
+# Pydantic looks for half a character in a text, and not in a secret one.
+Secret = Annotated[SecretStr, AfterValidator(_encodable)]

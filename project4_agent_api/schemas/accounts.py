@@ -11,20 +11,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     model_validator,
 )
 
 from project2_user_mgmt.models import now
 from project2_user_mgmt.schemas import Email, Name, Password, UserCreate
 from project4_agent_api.models import AccountRole
-from shared.schemas import RequestBody
+from shared.schemas import RequestBody, Secret
 
 # --- accounts -------------------------------------------------------------------------------------------------------
 
 # What is compared and not chosen: any length will do.
-GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=200, examples=["correct horse battery staple"])]
-GivenToken = Annotated[SecretStr, Field(min_length=1, max_length=2000)]
+GivenPassword = Annotated[Secret, Field(min_length=1, max_length=200, examples=["correct horse battery staple"])]
+GivenToken = Annotated[Secret, Field(min_length=1, max_length=2000)]
 
 
 def _to_come(moment: datetime) -> datetime:
@@ -105,10 +104,7 @@ class ApiKeyCreate(RequestBody):
     """A new key."""
 
     name: Name = Field(description="By which its owner tells it from others.", examples=["nightly job"])
-    # JSON has no dates: a text is all that can be sent.
-    expires_at: (
-        Annotated[AwareDatetime, Field(strict=False), AfterValidator(_to_come), BeforeValidator(_text)] | None
-    ) = Field(
+    expires_at: _ToCome | None = Field(
         default=None,
         description="After which it is good for nothing; null for never.",
         examples=["2099-01-01T00:00:00Z"],
