@@ -8,7 +8,9 @@ from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
 from project4_agent_api import resources
+from project4_agent_api.accounts.belongings import removed_later
 from project4_agent_api.caches import caches
+from project4_agent_api.history import redis_history
 from project4_agent_api.metrics.looking import looking_at_worker
 from project4_agent_api.metrics.names import Metrics
 from project4_agent_api.postgres import pool
@@ -27,8 +29,11 @@ ROUTERS = [
 ]
 RESOURCES = [
     tracing,
-    *stage3.RESOURCES,
+    *(resource for resource in stage3.RESOURCES if resource is not stage3.worker),
+    removed_later,
+    stage3.worker,
     redis,
+    redis_history,
     pool,
     caches,
     resources.graphs,

@@ -94,7 +94,13 @@ async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> Asyn
 
 
 async def defer(
-    job_app: procrastinate.App, within: AsyncSession | AsyncConnection[Any], task: str, *, lock: str, **arguments: str
+    job_app: procrastinate.App,
+    within: AsyncSession | AsyncConnection[Any],
+    task: str,
+    *,
+    lock: str,
+    in_seconds: int = 0,
+    **arguments: str,
 ) -> None:
     """Store a job in a transaction that is open.
 
@@ -103,6 +109,7 @@ async def defer(
         within: Whose transaction: a session's, or one of the bare driver.
         task: Its name.
         lock: Of the jobs with one lock, one runs at a time.
+        in_seconds: It is not run before that.
         arguments: Of the task.
 
     Raises:
@@ -112,7 +119,10 @@ async def defer(
     if isinstance(within, AsyncSession):
         connection = (await (await within.connection()).get_raw_connection()).driver_connection
     try:
-        await job_app.configure_task(task, lock=lock, connection=connection).defer_async(**arguments)
+        deferrer = job_app.configure_task(
+            task, lock=lock, connection=connection, schedule_in={"seconds": in_seconds} if in_seconds else None
+        )
+        await deferrer.defer_async(**arguments)
     except procrastinate.exceptions.ConnectorException as error:
         raise (error.__cause__ or error) from None
 

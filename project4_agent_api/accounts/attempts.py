@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request
 
@@ -38,22 +39,26 @@ class Attempts:
         """
         (await self._limits.count(self._from_address, f"{what}:{network(address)}")).check()
 
-    async def at_account(self, email: str) -> None:
+    async def at_account(self, target: UUID | str) -> None:
         """Count an attempt at a password, before it is looked at: a hundred at once are a hundred.
+
+        Args:
+            target: The account, whose e-mail can be changed and be written in several ways; the e-mail where nobody
+                has it.
 
         Raises:
             TooManyRequests: if too many have failed.
         """
-        (await self._limits.count(self._of_account, _name(email))).check()
+        (await self._limits.count(self._of_account, _name(target))).check()
 
-    async def succeeded(self, email: str) -> None:
+    async def succeeded(self, target: UUID | str) -> None:
         """Forget the failures: the last attempt was right."""
-        await self._limits.forget(self._of_account, _name(email))
+        await self._limits.forget(self._of_account, _name(target))
 
 
-def _name(email: str) -> str:
-    """Return an e-mail's place in Redis, which is to know no e-mails."""
-    return sha256(email.lower().encode()).hexdigest()
+def _name(target: UUID | str) -> str:
+    """Return a place in Redis, which is to know no e-mails."""
+    return str(target) if isinstance(target, UUID) else sha256(target.lower().encode()).hexdigest()
 
 
 async def get_attempts(request: Request) -> Attempts:

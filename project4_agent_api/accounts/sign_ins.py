@@ -54,14 +54,23 @@ class SignIns:
     days: int
     changed: Callable[[UUID], Awaitable[None]]
 
-    async def sign_in(self, email: str, password: SecretStr) -> TokenPair:
+    async def credentials(self, email: str) -> "Credentials | None":
+        """Return what an e-mail, in whatever case, is to be compared with; None where no account has it."""
+        async with transaction(self.sessions) as session:
+            row = (await session.execute(_CREDENTIALS, {"email": email})).one_or_none()
+        return Credentials(*row) if row else None
+
+    async def sign_in(self, known: "Credentials | None", password: SecretStr) -> TokenPair:
         """Begin a sign-in.
+
+        Args:
+            known: What `credentials` has returned.
+            password: The one that was given.
 
         Raises:
             Unauthorized: if there is no such account, the password is another, or the account is not active. All of
                 these take the same time and say the same.
         """
-        known = await self._credentials(email)
         right = await verify_password(password, known.password_hash if known else None)
         if not known or not right or not known.active:
             raise Unauthorized(_WRONG)
@@ -123,11 +132,6 @@ class SignIns:
         if user_id is not None:
             await self.changed(user_id)
 
-    async def _credentials(self, email: str) -> "_Credentials | None":
-        async with transaction(self.sessions) as session:
-            row = (await session.execute(_CREDENTIALS, {"email": email})).one_or_none()
-        return _Credentials(*row) if row else None
-
     def _pair(self, user_id: UUID, sign_in_id: UUID, token_version: int, refresh: RefreshToken) -> TokenPair:
         return TokenPair(
             access_token=self.tokens.issue(user_id, sign_in_id, token_version),
@@ -137,7 +141,16 @@ class SignIns:
 
 
 @dataclass(frozen=True)
-class _Credentials:
+class Credentials:
+    """What a sign-in is compared with.
+
+    Attributes:
+        user_id: Whose it is.
+        password_hash: Of the password.
+        active: Whether the account may sign in.
+        token_version: What its access tokens have to name.
+    """
+
     user_id: UUID
     password_hash: str = field(repr=False)
     active: bool

@@ -68,9 +68,11 @@ async def register(
 @router.post("/token", dependencies=[Depends(not_too_often)], responses=documented(Unauthorized, TooManyRequests))
 async def sign_in(form: Annotated[SignInForm, Form()], sign_ins: SignInsDep, attempts: AttemptsDep) -> TokenPair:
     """Sign in with e-mail and password. "Authorize", above, does so for this page."""
-    await attempts.at_account(form.username)
-    pair = await sign_ins.sign_in(form.username, form.password)
-    await attempts.succeeded(form.username)
+    known = await sign_ins.credentials(form.username)
+    target = known.user_id if known else form.username
+    await attempts.at_account(target)
+    pair = await sign_ins.sign_in(known, form.password)
+    await attempts.succeeded(target)
     return pair
 
 
@@ -104,18 +106,14 @@ async def show_own_account(account_id: CurrentAccount, session: ReadSessionDep) 
 
 
 async def password_change(
-    body: AccountUpdate,
-    principal: CurrentPrincipal,
-    account_id: CurrentAccount,
-    sessions: SessionsDep,
-    attempts: AttemptsDep,
+    body: AccountUpdate, account_id: CurrentAccount, sessions: SessionsDep, attempts: AttemptsDep
 ) -> PasswordChange | None:
     """Verify the old password and hash the new one, if there is one, before there is a transaction."""
     if body.password is None:
         return None
-    await attempts.at_account(principal.email)  # whoever found a token must not find the password with it
+    await attempts.at_account(account_id)  # whoever found a token must not find the password with it
     change = await accounts.check_password_change(sessions, account_id, body)
-    await attempts.succeeded(principal.email)
+    await attempts.succeeded(account_id)
     return change
 
 
@@ -146,3 +144,4 @@ async def delete_own_account(account_id: CurrentAccount, belongings: BelongingsD
     """Delete the account with all that belongs to it: documents, threads, memories, keys."""
     await belongings.remove(account_id)
     await users.delete_user(session, account_id)
+    await belongings.remove_later(session, account_id)

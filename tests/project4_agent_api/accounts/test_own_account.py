@@ -13,6 +13,7 @@ from psycopg import sql
 from redis import Redis
 from sqlalchemy.engine import make_url
 
+from shared.owner import LOCAL_OWNER_ID
 from tests.project4_agent_api.conftest import Operate, SignUp
 from tests.project4_agent_api.test_runs import GRAPHS, said
 from tests.support.accounts import PASSWORD, bearer, gets_in, refresh, register, sign_in, try_to_sign_in
@@ -81,8 +82,23 @@ async def test_a_found_token_does_not_find_the_password(client4: httpx2.AsyncCli
     guesses = await asyncio.gather(
         *(client4.patch("/auth/me", json=NEW | {"old_password": f"guess {i}"}, headers=headers) for i in range(12))
     )
+    moved = await client4.patch("/auth/me", json={"email": "other@example.com"}, headers=headers)
+    once_more = await client4.patch("/auth/me", json=NEW | {"old_password": "guess"}, headers=headers)
 
     assert Counter(guess.status_code for guess in guesses) == {403: 10, 429: 2}
+    assert (moved.status_code, once_more.status_code) == (200, 429)
+    assert (await try_to_sign_in(client4, "other@example.com")).status_code == 429  # nor by signing in
+
+
+async def test_half_a_character_is_no_old_password(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+    headers = await sign_up("ada@example.com") | {"Content-Type": "application/json"}
+
+    refused = await client4.patch(
+        "/auth/me", content=rb'{"password": "long enough", "old_password": "\ud800"}', headers=headers
+    )
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["loc"] == ["body", "old_password"]
 
 
 async def test_two_new_passwords_at_once_leave_one(client4: httpx2.AsyncClient) -> None:
@@ -225,6 +241,42 @@ async def test_all_that_belongs_to_an_account_goes_with_it(
     assert [await gets_in(client4, one) for one in headers] == [401, 200]
     assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
     await register(client4, "ada@example.com")
+
+
+@pytest.mark.parametrize("by", ["the user", "an administrator"])
+@pytest.mark.slow
+async def test_what_comes_while_an_account_is_deleted_goes_later(
+    database_url: str, redis_url: str, model: ScriptedModel, operate: Operate, by: str
+) -> None:
+    due = "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE task_name = 'remove_belongings' RETURNING args"
+    with agent_service(database_url, redis_url, model) as service, httpx2.Client(timeout=120, trust_env=False) as http:
+        own, admin = service.sign_up(), service.sign_up()
+        owner_id = UUID(http.get(f"{service.url}/auth/me", headers=own).json()["id"])
+        root = http.get(f"{service.url}/auth/me", headers=admin).json()
+        operate("set-role", root["email"], "admin")
+        path, headers = ("/auth/me", own) if by == "the user" else (f"/users/{owner_id}", admin)
+        assert http.delete(service.url + path, headers=headers).status_code == 204
+        fill(database_url, owner_id)
+        fill(database_url, UUID(root["id"]))
+        assert kept(database_url, owner_id)["threads"] == 1
+
+        with psycopg.connect(database_url) as connection:
+            assert connection.execute(due).fetchall() == [({"owner_id": str(owner_id)},)]
+        await until(lambda: set(kept(database_url, owner_id).values()) == {0})
+
+    assert kept(database_url, UUID(root["id"]))["threads"] == 1
+
+
+async def test_nothing_is_removed_of_who_has_no_account(
+    client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate, database_url: str
+) -> None:
+    admin = await sign_up("root@example.com")
+    operate("set-role", "root@example.com", "admin")
+    fill(database_url, LOCAL_OWNER_ID)  # who turns accounts on later may want it still
+
+    assert (await client4.delete(f"/users/{LOCAL_OWNER_ID}", headers=admin)).status_code == 404
+
+    assert kept(database_url, LOCAL_OWNER_ID)["threads"] == 1
 
 
 @pytest.mark.slow

@@ -101,6 +101,29 @@ async def test_an_account_takes_no_more_passwords_after_10_wrong_ones(client4: h
     assert (await try_to_sign_in(client4, "bob@example.com")).status_code == 200
 
 
+async def test_an_email_that_is_written_otherwise_is_the_same_account(client4: httpx2.AsyncClient) -> None:
+    await register(client4, "vic@example.com")
+    dotted = "v\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}c@example.com"  # which PostgreSQL's lower() makes an `i`
+    assert (await try_to_sign_in(client4, dotted)).status_code == 200
+
+    guesses = [await try_to_sign_in(client4, "vic@example.com" if i % 2 else dotted, f"guess {i}") for i in range(11)]
+
+    assert [guess.status_code for guess in guesses] == [401] * 10 + [429]
+
+
+async def test_no_password_chooses_its_codec(client4: httpx2.AsyncClient) -> None:
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nada@example.com\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="password"\r\n\r\n\\ud800\r\n--x--\r\n'
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=x; charset=unicode_escape"}
+
+    refused = await client4.post("/auth/token", content=form, headers=kind)
+
+    assert refused.status_code == 400
+    assert refused.json()["detail"] == "A form is in UTF-8: name no charset."
+
+
 async def test_an_email_that_nobody_has_is_slowed_down_too(client4: httpx2.AsyncClient) -> None:
     guesses = [await try_to_sign_in(client4, "nobody@example.com", f"guess {i}") for i in range(11)]
 
