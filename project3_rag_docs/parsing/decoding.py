@@ -23,6 +23,7 @@ _BOMS = {  # UTF-32 first: its mark begins with that of UTF-16
 _LEGACY = ["gb18030", "big5", "cp932", "cp1252"]  # they contain GBK, Shift-JIS and Latin-1
 _NEVER_IN_TEXT = re.compile("[\0-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
+_ESCAPED = r"\x41\u0041"
 _NO_ENCODING = "The text is in no encoding that is known here, or in several. Save it as UTF-8."
 
 
@@ -67,7 +68,7 @@ def _encoding_of(file: io.BufferedReader, declared: str | None) -> str:
     sample = _sample(file)
     if _is_utf8(sample):
         return "utf-8"
-    return _usable(declared) or _guess(sample)
+    return usable(declared) or _guess(sample)
 
 
 def _sample(file: io.BufferedReader) -> bytes:
@@ -88,10 +89,16 @@ def _is_utf8(sample: bytes) -> bool:
     return wrong == 0 or wrong * 10 <= sum(not character.isascii() for character in text) - wrong
 
 
-def _usable(declared: str | None) -> str | None:
-    """Return an encoding's name if it is one, and one in which the letters of ASCII are what they are."""
+def usable(declared: str | None) -> str | None:
+    """Return an encoding's name if it is one, and one in which the letters of ASCII are what they are.
+
+    Python has codecs besides that are no encodings of text, or of the names of hosts and of its own literals: some of
+    them take minutes for a megabyte.
+    """
     letters = string.printable.encode()
     try:
+        if _ESCAPED.encode().decode(declared or "") != _ESCAPED:
+            return None
         known = letters.decode(declared or "") == string.printable
         (letters + bytes(range(128, 256))).decode(declared or "", "replace")
     except (LookupError, ValueError):  # no encoding, or none of text, or one for the names of hosts

@@ -4,7 +4,7 @@ import codecs
 
 from lxml.etree import HTMLParser, LxmlError
 
-from project3_rag_docs.parsing.decoding import clean
+from project3_rag_docs.parsing.decoding import clean, usable
 from project3_rag_docs.parsing.html import VisibleText, declared_encoding
 from project3_rag_docs.parsing.sections import Section
 
@@ -21,17 +21,18 @@ def text_of(content: bytes, media_type: str, charset: str | None) -> str:
         charset: The encoding that the server names, if it does.
     """
     declared = charset or (declared_encoding(content[:4096]) if media_type in _HTML else None)
-    text = clean(content.decode(_known(declared), "replace"))
+    text = clean(content.decode(_encoding(declared), "replace"))
     return _visible(text) if media_type in _HTML else text.strip()
 
 
-def _known(encoding: str | None) -> str:
+def _encoding(declared: str | None) -> str:
+    if usable(declared):
+        return declared or ""
     try:
-        known = codecs.lookup(encoding or "utf-8")
+        name = codecs.lookup(declared or "utf-8").name
     except (LookupError, ValueError):
         return "utf-8"
-    # Python has codecs that are no encodings of text ("hex", "zip").
-    return known.name if known._is_text_encoding else "utf-8"  # noqa: SLF001  there is no public way to ask
+    return name if name.startswith(("utf-16", "utf-32")) else "utf-8"
 
 
 def _visible(text: str) -> str:

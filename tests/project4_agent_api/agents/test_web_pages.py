@@ -197,6 +197,11 @@ async def test_what_the_server_is_told() -> None:
         ('<meta charset="gbk"><p>你好'.encode("gbk"), "text/html", "你好"),
         (b"hello", "text/plain; charset=no-such-thing", "hello"),
         (b"hello", "text/plain; charset=hex", "hello"),
+        (b"ab-cd", "text/plain; charset=punycode", "ab-cd"),  # which takes minutes for a megabyte
+        (b'<meta charset="punycode"><p>ab-cd', "text/html", "ab-cd"),
+        (b"ab.cd", "text/plain; charset=idna", "ab.cd"),
+        (rb"\u0041", "text/plain; charset=unicode_escape", r"\u0041"),
+        ("naïve".encode("utf-16"), "text/plain; charset=utf-16", "naïve"),
         (b"a\0b", "text/plain", "ab"),
         (b'{"a": 1}', "application/json", '{"a": 1}'),
         (b"", "text/html", ""),
