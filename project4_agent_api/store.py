@@ -32,20 +32,18 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 from langgraph.store.postgres.base import BasePostgresStore
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
 from project3_rag_docs.settings import Settings
 from project4_agent_api.store_filters import conditions_of
-from project4_agent_api.store_vectors import as_sql, claim_vectors, embedded, rows_of
+from project4_agent_api.store_vectors import FoundBy, as_sql, claim_vectors, embedded, found_by, rows_of
 from shared.database import database_errors
-from shared.errors import ConfigurationError, InvalidRequest, NotReady
+from shared.errors import ConfigurationError, NotReady
 
 Parameters = list[Any]
 
-_MOST_TEXTS = 100  # that one item is found by
-# LangGraph's defaults: a whole item is one text, and reading something lets it live on.
-_WHOLE_ITEM = ("$", "$")
+# LangGraph's default: reading something lets it live on.
 _TTL: TTLConfig = {"refresh_on_read": True, "omit_expired": True}
 
 
@@ -65,7 +63,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
     ) -> None:
         self.conn = pool
         self.ttl_config = _TTL
-        self.index_config = cast("Any", {"dims": settings.embedding_dimensions, "__tokenized_fields": [_WHOLE_ITEM]})
+        self.index_config = None
         self._deserializer = None
         self._pool = pool
         self._embeddings = embeddings
@@ -89,10 +87,9 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
             validate_op_namespace(op)
         # Whoever puts several does so in this order, so that two who put the same do not wait for each other.
         puts = sorted((op for op in wanted if isinstance(op, PutOp)), key=lambda op: (op.namespace, op.key))
-        statements, found_by = self._prepare_batch_PUT_queries(list(enumerate(puts)))
-        texts = [text for *_, text in found_by[1]] if found_by else []
-        if len(texts) > _MOST_TEXTS * max(1, len(puts)):
-            raise InvalidRequest(f"An item can be found by {_MOST_TEXTS} texts, at most.")
+        statements, _ = self._prepare_batch_PUT_queries(list(enumerate(puts)))
+        places = found_by(puts)
+        texts = [place.text for place in places]
         questions = [op.query for op in wanted if isinstance(op, SearchOp) and op.query]
         # No connection is held while the model is awaited.
         vectors = await embedded(self._embeddings, self._settings, self._settings.passage_prefix(), texts)
@@ -114,7 +111,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
                     async with connection.transaction():
                         for statement, parameters in statements:
                             await connection.execute(as_sql(statement), parameters)
-                        await _replace_vectors(connection, puts, found_by, vectors)
+                        await _replace_vectors(connection, puts, places, vectors)
         return results
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -203,18 +200,26 @@ async def _require_our_vectors(connection: AsyncConnection[Any], settings: Setti
 async def _replace_vectors(
     connection: AsyncConnection[Any],
     puts: Sequence[PutOp],
-    found_by: tuple[str, Sequence[tuple[str, str, str, str]]] | None,
+    places: Sequence[FoundBy],
     vectors: Sequence[Sequence[float]],
 ) -> None:
-    places = [(".".join(op.namespace), op.key) for op in puts if op.value is not None]
+    items = [(".".join(op.namespace), op.key) for op in puts if op.value is not None]
     await connection.execute(
         "DELETE FROM store_vectors WHERE (prefix, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))",
-        ([prefix for prefix, _ in places], [key for _, key in places]),
+        ([prefix for prefix, _ in items], [key for _, key in items]),
     )
-    if found_by:
-        statement, rows = found_by
-        parameters = [part for row, vector in zip(rows, vectors, strict=True) for part in (*row[:3], list(vector))]
-        await connection.execute(as_sql(statement), parameters)
+    if places:
+        row = sql.SQL("(%s, %s, %s, %s, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)")
+        await connection.execute(
+            sql.SQL(
+                "INSERT INTO store_vectors (prefix, key, field_name, embedding, created_at, updated_at) VALUES {}"
+            ).format(sql.SQL(", ").join([row] * len(places))),
+            [
+                part
+                for place, vector in zip(places, vectors, strict=True)
+                for part in (place.prefix, place.key, place.field, list(vector))
+            ],
+        )
 
 
 async def _searched(

@@ -1,18 +1,72 @@
 """The vectors by which what is remembered is found: made by the embedding model, and whose they are."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from langgraph.store.base import PutOp
+from langgraph.store.base.embed import get_text_at_path
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 
 from project3_rag_docs.settings import Settings
 from shared.database import database_errors, plain_address
-from shared.errors import ConfigurationError, DatabaseUnavailable
+from shared.errors import ConfigurationError, DatabaseUnavailable, InvalidRequest
 
 _LONGEST_TEXT = 8_000  # characters; models read some thousand at most, and the beginning tells what it is about
+_MOST_FIELDS = 20  # that are named
+_MOST_TEXTS = 100  # that one item is found by
+_WHOLE_ITEM = "$"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBy:
+    """A text by which an item is found.
+
+    Attributes:
+        prefix: The item's namespace, as it is stored.
+        key: The item's.
+        field: Where in the item it is: a path, with a number behind it where several texts are there.
+        text: Its beginning, which is what counts.
+    """
+
+    prefix: str
+    key: str
+    field: str
+    text: str
+
+
+def found_by(puts: Sequence[PutOp]) -> list[FoundBy]:
+    """Return what items are found by, each place once; of an item that is put twice what the last one says.
+
+    Raises:
+        InvalidRequest: if that is too much for one of them.
+    """
+    last = {(op.namespace, op.key): op for op in puts}
+    found: dict[tuple[str, str, str], FoundBy] = {}
+    for op in last.values():
+        if op.value is None or op.index is False:
+            continue
+        prefix = ".".join(op.namespace)
+        for field, text in _texts(op.value, [_WHOLE_ITEM] if op.index is None else op.index):
+            found.setdefault((prefix, op.key, field), FoundBy(prefix, op.key, field, text[:_LONGEST_TEXT]))
+    return list(found.values())
+
+
+def _texts(value: Mapping[str, Any], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    # `{a,b}` in a path names two fields, each of which may be the whole item.
+    if sum(path.count(",") + 1 for path in paths) > _MOST_FIELDS:
+        raise InvalidRequest(f"An item can be found by {_MOST_FIELDS} fields, at most.")
+    number = 0
+    for path in dict.fromkeys(paths):
+        texts = get_text_at_path(value, path)
+        number += len(texts)
+        if number > _MOST_TEXTS:
+            raise InvalidRequest(f"An item can be found by {_MOST_TEXTS} texts, at most.")
+        for place, text in enumerate(texts):
+            yield (f"{path}.{place}" if len(texts) > 1 else path), text
 
 
 async def embedded(embeddings: Embeddings, settings: Settings, prefix: str, texts: Sequence[str]) -> list[list[float]]:

@@ -349,6 +349,8 @@ async def test_what_is_read_is_as_it_was_before_what_is_written(shared: SharedSt
 async def test_too_much_to_find_an_item_by_is_refused(shared: SharedStore, model: ScriptedModel) -> None:
     with pytest.raises(InvalidRequest):
         await shared.of(ALICE).aput(("m",), "k", {"t": ["tea"] * 101}, index=["t[*]"])
+    with pytest.raises(InvalidRequest):  # each of them would be a text of its own
+        await shared.of(ALICE).aput(("m",), "k", {"t": ["tea"] * 50}, index=["{t,t,t,t,t,t,t}"] * 3)
     with pytest.raises(InvalidRequest):
         await shared.of(ALICE).asearch(("m",), filter={str(n): n for n in range(101)})
     assert model.embedded == []
@@ -512,6 +514,23 @@ async def test_whatever_is_a_path_may_be_what_an_item_is_found_by(http: httpx2.A
     ):
         answer = await http.put("/store/items", json=ITEM | {"value": {"a": [{"b": "x"}], "c": "y"}, "index": [path]})
         assert answer.status_code == 204, path
+
+
+@pytest.mark.parametrize(
+    ("value", "index", "texts"),
+    [
+        ({"t": "tea"}, ["t", "t"], ["tea"]),
+        ({"t": [{"0": "tea"}, "cake"]}, ["t[*]", "t[*].0"], ['{"0": "tea"}', "cake"]),  # both have a `t[*].0`
+        ({"t": "tea"}, [], []),
+    ],
+)
+async def test_an_item_is_found_once_by_each_place(
+    http: httpx2.AsyncClient, model: ScriptedModel, value: dict[str, Any], index: list[str], texts: list[str]
+) -> None:
+    put = await http.put("/store/items", json={"namespace": ["m"], "key": "k", "value": value, "index": index})
+
+    assert put.status_code == 204
+    assert [text for asked in model.embedded for text in asked.body["input"]] == [f"passage: {text}" for text in texts]
 
 
 async def test_the_longest_names_are_taken(alice: LangGraphClient) -> None:
