@@ -125,7 +125,7 @@ class Idempotency:
         if not _KEY.fullmatch(key):
             message = "must be 1 to 255 visible ASCII characters"
             raise RequestValidationError([{"type": "idempotency_key", "loc": ("header", KEY), "msg": message}])
-        body = _Body(receive, headers, scope["query_string"])
+        body = _Body(receive, headers, scope["query_string"], key)
         fingerprint = None if body.boundary else await body.read()  # a form may hold a large file
         row = await self._claim(_row_id(owner_id, scope, key), owner_id, fingerprint)
         if not row["fresh"]:
@@ -288,13 +288,17 @@ def _operation(scope: Scope) -> _Operation | None:
 
 
 class _Body:
-    """A request's body, which is hashed on its way. A form's boundary, which is another each time, is left out."""
+    """A request's body, which is hashed on its way. A form's boundary, which is another each time, is left out.
 
-    def __init__(self, receive: Receive, headers: Headers, query: bytes) -> None:
+    The hash begins with the key, which is not stored: there may be a password in the body, and whoever came upon the
+    hash must not be able to try what it was.
+    """
+
+    def __init__(self, receive: Receive, headers: Headers, query: bytes, key: str) -> None:
         kind, options = parse_options_header(headers.get("content-type", ""))
         self.boundary = options.get(b"boundary", b"") if kind == b"multipart/form-data" else b""
         self._receive = receive
-        self._hash = sha256(query + b"\n" + kind + b"\n")
+        self._hash = sha256(b"\n".join([key.encode(), query, kind, b""]))
         self._tail = b""
         self._read: list[Message] = []
         self._complete = False

@@ -2,7 +2,7 @@
 
 The window moves: whenever one looks, no more than so many requests were let in within the seconds before. `limits`
 counts so too, but takes two calls for what the answer's headers say. It counts where Redis is away: then each process
-counts for itself, nobody is kept out by that, and the limit is as many times wider as there are processes.
+counts for itself, and the limit is as many times wider as there are processes.
 """
 
 import os
@@ -191,13 +191,16 @@ return {allowed, amount - count, math.ceil((oldest or now) + seconds - now), sta
 
 
 def network(address: str) -> str:
-    """Return what an address is counted as: itself, or the network of an IPv6 address."""
+    """Return what an address is counted as: itself, or the network of an IPv6 address.
+
+    One of IPv4 is that also where a proxy that listens on both writes it as one of IPv6 (`::ffff:192.0.2.1`).
+    """
     try:
         parsed = ip_address(address)
     except ValueError:  # behind a proxy that names none
         return address
     if isinstance(parsed, IPv6Address):
-        return str(int(parsed) >> (128 - _IPV6_NETWORK_BITS))
+        return str(parsed.ipv4_mapped or int(parsed) >> (128 - _IPV6_NETWORK_BITS))
     return str(parsed)
 
 

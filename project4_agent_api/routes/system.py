@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
 from shared.errors import NotReady, documented
-from shared.health import Check, get_checks
+from shared.health import Checks, get_checks
 
 router = APIRouter(tags=["system"])
 
@@ -43,11 +43,11 @@ class Info(BaseModel):
 
 @router.get("/ok", responses=documented(NotReady))
 async def show_ok(
-    checks: Annotated[list[Check], Depends(get_checks)],
+    checks: Annotated[Checks, Depends(get_checks)],
     check_db: Annotated[bool, Query(description="Whether the database must be there too.")] = False,
 ) -> Ok:
     """Say that the service is there."""
-    if check_db and not all([await check.probe() for check in checks if check.name == "database"]):
+    if check_db and (await checks.results())["database"].status != "ok":
         raise NotReady("Not reachable: database.")
     return Ok()
 

@@ -50,6 +50,18 @@ def count(database_url: str, table: str) -> int:
     return int(row[0])
 
 
+async def test_what_is_stored_of_a_body_can_be_compared_with_no_guess(
+    clients: list[httpx2.AsyncClient], database_url: str
+) -> None:
+    for key in ("one", "two"):
+        made = await clients[0].post("/threads", json={}, headers={"Idempotency-Key": key})
+        assert made.status_code == 200
+
+    with psycopg.connect(database_url) as connection:
+        stored = [row[0] for row in connection.execute("SELECT fingerprint FROM idempotency_keys")]
+    assert len(set(stored)) == 2  # of one body
+
+
 @pytest.mark.parametrize(
     ("path", "body", "table"),
     [

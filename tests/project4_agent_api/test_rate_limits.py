@@ -6,6 +6,7 @@ from collections import Counter
 import httpx2
 import pytest
 
+from project4_agent_api.rate_limits import network
 from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import bearer, register, sign_in
 
@@ -13,6 +14,20 @@ from tests.support.accounts import bearer, register, sign_in
 def client_of(url: str, *, at_once: int | None = None) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=at_once)
     return httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.7", "203.0.113.8", False),
+        ("203.0.113.7", "::ffff:203.0.113.7", True),
+        ("::ffff:203.0.113.7", "::ffff:203.0.113.8", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),  # who has one of these has all
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+    ],
+)
+def test_an_address_is_counted_as_its_network(one: str, other: str, same: bool) -> None:
+    assert (network(one) == network(other)) is same
 
 
 async def test_exactly_100_of_300_pass_over_two_processes_and_nobody_else_notices(serve4: Serve) -> None:
