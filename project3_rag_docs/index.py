@@ -151,7 +151,10 @@ _REMOVE_UNUSED_TERMS = text("""
 """)
 
 
-HOW_TO_REINDEX = "`make reindex-project3` embeds all documents again"
+HOW_TO_REINDEX = (
+    "the command `reindex` embeds all documents again (`make reindex-project3` or `make reindex-project4` where the "
+    "database is embedded)"
+)
 
 
 async def claim_index(session: AsyncSession, settings: Settings) -> None:

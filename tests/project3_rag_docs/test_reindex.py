@@ -53,6 +53,7 @@ async def test_another_model_is_refused_in_one_line(make_settings3: Callable[...
         assert refused.returncode == 2
         assert refused.stderr.count("\n") == 1
         assert "the documents were embedded by e (384 dimensions)" in refused.stderr
+        assert "the command `reindex`" in refused.stderr
         assert "`make reindex-project3`" in refused.stderr
 
 
