@@ -182,6 +182,21 @@ async def claim_index(session: AsyncSession, settings: Settings) -> None:
     row.model, row.dimensions = wanted
 
 
+async def hold_index(session: AsyncSession, settings: Settings) -> None:
+    """Keep the index one of the model that the settings name until the transaction is over.
+
+    Raises:
+        ConfigurationError: if it has become another model's.
+    """
+    await session.execute(_HOLD)
+    if await made_with(session) != (settings.embedding_model, settings.embedding_dimensions):
+        raise ConfigurationError("the documents are embedded by another model now")
+
+
+# What takes other embeddings into use waits for whoever writes some, or the other way round.
+_HOLD = text("LOCK TABLE chunks IN ROW EXCLUSIVE MODE")
+
+
 async def made_with(session: AsyncSession) -> tuple[str, int] | None:
     """Return the model whose embeddings are stored, and their dimensions; None before the first start."""
     row = (await session.execute(select(col(SearchIndex.model), col(SearchIndex.dimensions)))).one_or_none()
