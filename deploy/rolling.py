@@ -100,8 +100,10 @@ class Deployment:
         scale = f"{service}={len(there) + 1}"
         self.stack.composed("up", "-d", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, service)
         new = [one for one in self.stack.ids(service, stopped_too=True) if one not in there]
-        if len(new) != 1:
-            raise DeployError(f"{service} was to get one container, and got {len(new)}")
+        if not new:
+            raise DeployError(f"{service} was to get a container, and got none")
+        for superfluous in new[1:]:  # podman-compose makes each one that is missing below that number
+            self.stack.engine("rm", "-f", superfluous)
         say(f"{self.stack.name(new[0])} is started")
         return new[0]
 

@@ -151,7 +151,10 @@ _REMOVE_UNUSED_TERMS = text("""
 """)
 
 
-HOW_TO_REINDEX = "`make reindex-project3` embeds all documents again"
+HOW_TO_REINDEX = (
+    "the command `reindex` embeds all documents again (`make reindex-project3` or `make reindex-project4` where the "
+    "database is embedded)"
+)
 
 
 async def claim_index(session: AsyncSession, settings: Settings) -> None:
@@ -177,6 +180,21 @@ async def claim_index(session: AsyncSession, settings: Settings) -> None:
         )
     await session.execute(text(f"ALTER TABLE chunks ALTER COLUMN embedding TYPE halfvec({wanted[1]:d})"))
     row.model, row.dimensions = wanted
+
+
+async def hold_index(session: AsyncSession, settings: Settings) -> None:
+    """Keep the index one of the model that the settings name until the transaction is over.
+
+    Raises:
+        ConfigurationError: if it has become another model's.
+    """
+    await session.execute(_HOLD)
+    if await made_with(session) != (settings.embedding_model, settings.embedding_dimensions):
+        raise ConfigurationError("the documents are embedded by another model now")
+
+
+# What takes other embeddings into use waits for whoever writes some, or the other way round.
+_HOLD = text("LOCK TABLE chunks IN ROW EXCLUSIVE MODE")
 
 
 async def made_with(session: AsyncSession) -> tuple[str, int] | None:

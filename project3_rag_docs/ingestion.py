@@ -110,6 +110,7 @@ class _Run:
             UnreadableDocument: if there is no text to be had from the file.
             ModelUnavailable, ModelTimeout, InputTooLongForModel: if the embedding model was away for too long.
             DatabaseUnavailable: if the database is away.
+            ConfigurationError: if the index is another model's.
         """
         media_type = await self._take()
         with tempfile.TemporaryDirectory(prefix="ingestion-") as folder:
@@ -206,6 +207,7 @@ class _Run:
 
     async def _store(self, chunks: Sequence[EmbeddedChunk]) -> None:
         async with self._mine() as (session, document):
+            await index.hold_index(session, self._settings)
             await index.store_chunks(session, document, chunks)
             document.chunk_count += len(chunks)
 

@@ -43,11 +43,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "POSTGRES_PASSWORD": secrets.token_hex(16),
         "REDIS_PASSWORD": secrets.token_hex(16),
         "JWT_SECRET": "",  # it is in a file
-        "METRICS_TOKEN": secrets.token_hex(16),
-        "SECRETS_FOLDER": str(_secret(folder, "jwt_secret", secrets.token_hex(32))),
+        "SECRETS_FOLDER": str(_secrets(folder, "jwt_secret", "metrics_token")),
         "BACKUP_FOLDER": str(folder / "backups"),
         "BACKUP_KEEP": "2",
-        "BACKUP_PASSPHRASE_FILE": str(_secret(folder / "outside", "passphrase", secrets.token_hex(16)) / "passphrase"),
+        "BACKUP_PASSPHRASE_FILE": str(_secrets(folder / "outside", "passphrase") / "passphrase"),
     }
     file = folder / "env"
     file.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
@@ -68,16 +67,24 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     finally:
         service.destroy()
         images = [f"{PROJECT}:{tag}" for tag in ("current", "previous", "candidate", "broken")]
+        images.append(f"{PROJECT}-agents:1")
         for image in [*images, *(f"{PROJECT}-stage{number}:current" for number in (1, 2, 3))]:
             subprocess.run([*stack.container, "rmi", "-f", image], capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _secret(folder: Path, name: str, value: str) -> Path:
+def _secrets(folder: Path, *names: str) -> Path:
+    """Make up secrets, in files that may be read by whom docs/deploy.md lets read them."""
     folder = folder / "secrets"
     folder.mkdir(parents=True)
-    (folder / name).write_text(value)
-    (folder / name).chmod(0o444)
+    for name in names:
+        file = folder / name
+        file.write_text(secrets.token_hex(32))
+        if os.geteuid() == 0:
+            os.chown(file, 10001, 0)
+            file.chmod(0o440)
+        else:  # who cannot give a file away lets everyone read it
+            file.chmod(0o444)
     return folder
 
 

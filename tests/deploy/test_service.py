@@ -199,6 +199,29 @@ def test_it_recovers_without_a_hand(service: Service, happens: Callable[[Service
         eventually(answers)
 
 
+def test_graphs_of_ones_own_are_deployed_in_an_image_on_top(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = service.stack
+    image, base = f"{stack.image}-agents:1", f"BASE={stack.image}:current"
+    stack.run([*stack.build, "-q", "--build-arg", base, "-t", image, "examples/agents"])
+
+    with monkeypatch.context() as fewer:
+        fewer.setenv("API_REPLICAS", "1")
+        fewer.setenv("WORKER_REPLICAS", "1")
+        service.make("deploy", f"ARGS=--image {image}")
+
+    assert len(stack.ids("api")) == len(stack.ids("worker")) == 1
+    with service.client(service.sign_up()) as http:
+        thread = http.post("/threads", json={}).raise_for_status().json()["thread_id"]
+        asked = {"assistant_id": "echo", "input": {"messages": [{"role": "user", "content": "once more"}]}}
+        state = http.post(f"/threads/{thread}/runs/wait", json=asked).raise_for_status().json()
+        assert [message["content"] for message in state["messages"]] == ["once more", "once more"]
+        assert [run["status"] for run in http.get(f"/threads/{thread}/runs").raise_for_status().json()] == ["success"]
+
+    service.make("deploy", f"ARGS=--image {stack.image}:previous")
+
+    assert len(stack.ids("api")) == len(stack.ids("worker")) == 2
+
+
 async def _loaded(service: Service) -> Load:
     return Load(service.url, [service.sign_up() for _ in range(STREAMS)])
 

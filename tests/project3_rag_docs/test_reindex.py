@@ -12,9 +12,11 @@ import psycopg
 import pytest
 
 from project3_rag_docs.settings import Settings
-from tests.project3_rag_docs.test_documents import found, ready, rows
+from tests.project3_rag_docs.test_documents import finished, found, ready, rows, upload
+from tests.project3_rag_docs.test_ingestion_faults import LONG
 from tests.support.databases import differences
-from tests.support.scripted_model import ScriptedModel, embeds, fails
+from tests.support.scripted_model import Behaviour, Connection, ScriptedModel, embeds, fails, in_turn
+from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +55,7 @@ async def test_another_model_is_refused_in_one_line(make_settings3: Callable[...
         assert refused.returncode == 2
         assert refused.stderr.count("\n") == 1
         assert "the documents were embedded by e (384 dimensions)" in refused.stderr
+        assert "the command `reindex`" in refused.stderr
         assert "`make reindex-project3`" in refused.stderr
 
 
@@ -112,3 +115,49 @@ async def test_reindexing_goes_on_where_it_was_and_is_taken_into_use_at_once(
         ).fetchone()
     assert (tables, indexes, rows(database_url, "chunks")) == ((0,), (2,), 40)
     assert [kind for ((kind, *_),) in differences(database_url, "project3_rag_docs")] == ["modify_type"]
+
+
+def by_name(**behaviours: Behaviour) -> Behaviour:
+    """Do what each model does."""
+
+    async def behave(connection: Connection) -> None:
+        await behaviours[connection.seen.body["model"]](connection)
+
+    return behave
+
+
+def postponed(database_url: str) -> int:
+    """How many jobs were tried, and have to wait."""
+    with psycopg.connect(database_url) as connection:
+        jobs = connection.execute("SELECT FROM procrastinate_jobs WHERE status = 'todo' AND attempts > 0")
+        return len(jobs.fetchall())
+
+
+@pytest.mark.parametrize("dimensions", [384, 256])
+async def test_a_document_that_is_half_read_waits_for_a_worker_with_the_new_model(
+    serve3: Serve,
+    make_settings3: Callable[..., Settings],
+    model: ScriptedModel,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    dimensions: int,
+) -> None:
+    monkeypatch.setattr("project3_rag_docs.ingestion._LONGEST_WAIT", 1.0)
+    new = {"EMBEDDING_MODEL": "other", "EMBEDDING_DIMENSIONS": str(dimensions)}
+    with serve3(embedding_batch_size=8) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            model.embeds(in_turn(embeds(), embeds(), fails(500)))  # two batches are under way at once
+            document = await upload(client, LONG, "long.md")
+            await until(lambda: rows(database_url, "chunks") == 16)
+            model.embeds(by_name(e=fails(500), other=embeds(dimensions)))
+            reindexed = command(make_settings3(), "reindex", **new)
+            assert reindexed.returncode == 0, reindexed.stderr
+            model.embeds(by_name(e=embeds(384), other=embeds(dimensions)))
+            await until(lambda: postponed(database_url) == 1)
+    assert rows(database_url, "chunks") == 16
+
+    with serve3(embedding_model="other", embedding_dimensions=dimensions) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            done = await finished(client, document)
+
+    assert (done["status"], done["chunk_count"]) == ("ready", 60)
