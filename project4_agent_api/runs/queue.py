@@ -525,32 +525,53 @@ def _mine(claim: UUID | None) -> str:
     return f"run_id = %(run_id)s AND {state}"
 
 
-async def delete_threads(connection: Connection, thread_ids: Sequence[UUID], *, claim: UUID | None = None) -> int:
+async def delete_threads(connection: Connection, thread_ids: Sequence[UUID]) -> int:
     """Delete threads with their runs and checkpoints.
 
     Args:
-        connection: For the statement.
+        connection: In a transaction.
         thread_ids: Which ones.
-        claim: Only those that have a run of this claim; None for all.
 
     Returns:
         How many there were.
     """
-    claimed = "EXISTS (SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND claim = %(claim)s)"
-    which = f"thread_id = ANY(%(ids)s) AND {claimed}" if claim else "thread_id = ANY(%(ids)s)"
     cursor = await connection.execute(
-        f"""
+        "DELETE FROM threads WHERE thread_id = ANY(%s) RETURNING thread_id::text", [list(thread_ids)]
+    )
+    gone = [row["thread_id"] for row in await cursor.fetchall()]
+    # A statement of its own: the one before has waited for what workers were writing, and could not see it. They write
+    # nothing more, because their runs went with the threads.
+    await connection.execute(
+        """
+        WITH states AS (DELETE FROM checkpoints WHERE thread_id = ANY(%(gone)s)),
+        blobs AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY(%(gone)s))
+        DELETE FROM checkpoint_writes WHERE thread_id = ANY(%(gone)s)
+        """,
+        {"gone": gone},
+    )
+    return len(gone)
+
+
+async def delete_temporary(connection: Connection, thread_id: UUID, claim: UUID) -> bool:
+    """Delete the thread that was made for a run alone, which writes nothing any more.
+
+    Returns:
+        Whether the run was still this claim's.
+    """
+    cursor = await connection.execute(
+        """
         WITH gone AS (
-            DELETE FROM threads WHERE {which} RETURNING thread_id::text AS thread_id
+            DELETE FROM threads WHERE thread_id = %(thread)s
+                AND EXISTS (SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND claim = %(claim)s)
+            RETURNING thread_id::text AS thread_id
         ), states AS (DELETE FROM checkpoints USING gone WHERE checkpoints.thread_id = gone.thread_id),
         blobs AS (DELETE FROM checkpoint_blobs USING gone WHERE checkpoint_blobs.thread_id = gone.thread_id),
         writes AS (DELETE FROM checkpoint_writes USING gone WHERE checkpoint_writes.thread_id = gone.thread_id)
-        SELECT count(*) AS gone FROM gone
-        """,  # noqa: S608  no value in it
-        {"ids": list(thread_ids), "claim": claim},
+        SELECT FROM gone
+        """,
+        {"thread": thread_id, "claim": claim},
     )
-    row = await cursor.fetchone()
-    return row["gone"] if row else 0
+    return await cursor.fetchone() is not None
 
 
 async def in_small_batches(

@@ -302,7 +302,7 @@ class RunWorker:
         """
         run_id, claim, thread_id, temporary = run["run_id"], run["claim"], run["thread_id"], run["kwargs"]["temporary"]
         if run["kwargs"]["webhook"] is None and temporary:
-            return await queue.delete_threads(connection, [thread_id], claim=claim) > 0 or None
+            return await queue.delete_temporary(connection, thread_id, claim) or None
         if run["kwargs"]["webhook"] is None:
             finished = await queue.finish_run(connection, run_id, claim, ending)
             return finished["more"] if finished else None

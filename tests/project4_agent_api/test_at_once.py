@@ -1,0 +1,81 @@
+"""What is done to a thread and its runs at the very same moment: one waits for the other, and sees what it has done."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from project4_agent_api.postgres import Connection
+from tests.project4_agent_api.conftest import SignUp
+from tests.project4_agent_api.test_claims import connect, store
+
+T = TypeVar("T")
+
+_CHECKPOINT = "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, 'one', '{}')"
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    async with await connect(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Connection]:
+    """A connection more, for the one who is first."""
+    async with await connect(database_url) as connection:
+        yield connection
+
+
+async def value(connection: Connection, statement: str, *parameters: object) -> Any:  # noqa: ANN401  whatever the database gives
+    cursor = await connection.execute(statement.encode(), parameters)
+    row = await cursor.fetchone()
+    assert row is not None
+    return next(iter(row.values()))
+
+
+async def waiting(first: Connection, second: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin what has to wait for a transaction of the first; return when it does."""
+    task = asyncio.create_task(second)
+    held_up = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(120):
+        while not (task.done() or await value(first, held_up)):  # noqa: ASYNC110  another process holds it up
+            await asyncio.sleep(0.01)
+    assert not task.done()
+    return task
+
+
+async def test_nothing_is_left_of_a_thread_that_is_deleted_while_a_run_writes(
+    client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
+) -> None:
+    client4.headers |= await sign_up()
+    thread = (await client4.post("/threads", json={})).raise_for_status().json()["thread_id"]
+    run = await store(connection, "running", thread_id=UUID(thread))
+
+    async with other.transaction():  # as a worker stores a checkpoint
+        await other.execute("SELECT FROM runs WHERE run_id = %s FOR SHARE", [run])
+        await other.execute(_CHECKPOINT, [thread])
+        deleting = await waiting(other, client4.delete(f"/threads/{thread}"))
+
+    assert (await deleting).status_code == 204
+    assert await value(connection, "SELECT count(*) FROM runs") == 0
+    assert await value(connection, "SELECT count(*) FROM checkpoints") == 0
+
+
+async def test_a_thread_is_deleted_while_a_run_of_it_ends(
+    client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
+) -> None:
+    client4.headers |= await sign_up()
+    thread = (await client4.post("/threads", json={})).raise_for_status().json()["thread_id"]
+    run = await store(connection, "running", thread_id=UUID(thread))
+
+    async with other.transaction():  # as a worker stores an end
+        await other.execute("UPDATE runs SET status = 'success' WHERE run_id = %s", [run])
+        deleting = await waiting(other, client4.delete(f"/threads/{thread}"))
+        await other.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [thread])
+
+    assert (await deleting).status_code == 204
+    assert await value(connection, "SELECT count(*) FROM threads") == 0
