@@ -217,6 +217,10 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
     stopped = await cursor.fetchall()
     threads = [row["thread_id"] for row in stopped if row["status"] == "interrupted"]
     if threads:
+        # First their locks: what was stored meanwhile is seen by the next statement, and would not be by this one.
+        await connection.execute(
+            "SELECT FROM threads WHERE thread_id = ANY(%s) ORDER BY thread_id FOR NO KEY UPDATE", [threads]
+        )
         await connection.execute(
             """
             UPDATE threads SET updated_at = now(),
@@ -255,19 +259,28 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
     try:
         cursor = await connection.execute(
             f"""
-            UPDATE runs SET status = 'running', claim = gen_random_uuid(), attempt = attempt + 1, updated_at = now(),
-                started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %(lease)s)
-            WHERE run_id = (
-                SELECT run_id FROM runs AS due
-                WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
-                    AND NOT EXISTS (SELECT FROM runs WHERE runs.thread_id = due.thread_id AND status = 'running')
-                    AND %(most)s > (SELECT count(*) FROM runs WHERE owner_id = %(owner)s AND status = 'running')
-                ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
+            WITH claimed AS (
+                UPDATE runs SET status = 'running', claim = gen_random_uuid(), attempt = attempt + 1,
+                    lease_until = now() + make_interval(secs => %(lease)s), updated_at = now(),
+                    started_at = coalesce(started_at, now())
+                WHERE run_id = (
+                    SELECT run_id FROM runs AS due
+                    WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
+                        AND NOT EXISTS (SELECT FROM runs WHERE runs.thread_id = due.thread_id AND status = 'running')
+                        AND %(most)s > (SELECT count(*) FROM runs WHERE owner_id = %(owner)s AND status = 'running')
+                    ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
+                )
+                RETURNING {CLAIMED}, extract(epoch FROM now() - due_at)::float8 AS waited, EXISTS (
+                    SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
+                        AND others.run_id <> runs.run_id
+                ) AS more, EXISTS (
+                    SELECT FROM checkpoints WHERE checkpoints.thread_id = runs.thread_id::text
+                ) AS has_state
+            ), busy AS (  -- it is not where this run was stored while the one before it ended
+                UPDATE threads SET status = 'busy' FROM claimed
+                WHERE threads.thread_id = claimed.thread_id AND threads.status <> 'busy'
             )
-            RETURNING {CLAIMED}, extract(epoch FROM now() - due_at)::float8 AS waited, EXISTS (
-                SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
-                    AND others.run_id <> runs.run_id
-            ) AS more, EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = runs.thread_id::text) AS has_state
+            SELECT * FROM claimed
             """,  # noqa: S608  no value in it
             {"owner": owner_id, "lease": lease_seconds, "most": most},
         )

@@ -3,16 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
-from project4_agent_api.postgres import Connection
+from project4_agent_api.models import RunStatus, ThreadStatus
+from project4_agent_api.postgres import Connection, Row
+from project4_agent_api.runs.queue import Ending, NewRun, create_run, finish_run, stop_runs
+from project4_agent_api.runs.webhooks import Webhooks
+from shared.jobs import create_job_app
 from tests.project4_agent_api.conftest import SignUp
-from tests.project4_agent_api.test_claims import connect, store
+from tests.project4_agent_api.test_claims import OWNER, claimed, connect, row, store
 
 T = TypeVar("T")
+
+DONE = Ending(RunStatus.SUCCESS, ThreadStatus.IDLE)
+WEBHOOKS = Webhooks(create_job_app({}))
 
 _CHECKPOINT = "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, 'one', '{}')"
 
@@ -48,6 +55,32 @@ async def waiting(first: Connection, second: Coroutine[Any, Any, T]) -> asyncio.
     return task
 
 
+def new_run(thread_id: UUID, **changes: Any) -> NewRun:
+    given: dict[str, Any] = {
+        "run_id": uuid4(),
+        "thread_id": thread_id,
+        "owner_id": OWNER,
+        "assistant_id": uuid4(),
+        "graph_id": "talk",
+        "base_metadata": {},
+        "metadata": {},
+        "arguments": {},
+        "multitask_strategy": "enqueue",
+        "request_id": None,
+    }
+    return NewRun(**given | changes)
+
+
+async def create(connection: Connection, new: NewRun) -> UUID:
+    made = await create_run(connection, new, 100, WEBHOOKS)
+    return made.run["run_id"]  # type: ignore[no-any-return]
+
+
+async def stop(connection: Connection, *run_ids: UUID, action: str = "interrupt") -> list[Row]:
+    async with connection.transaction():
+        return await stop_runs(connection, run_ids, action, WEBHOOKS)
+
+
 async def test_nothing_is_left_of_a_thread_that_is_deleted_while_a_run_writes(
     client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
 ) -> None:
@@ -79,3 +112,33 @@ async def test_a_thread_is_deleted_while_a_run_of_it_ends(
 
     assert (await deleting).status_code == 204
     assert await value(connection, "SELECT count(*) FROM threads") == 0
+
+
+async def test_a_thread_is_busy_while_a_run_is_executed_that_was_stored_when_another_ended(
+    connection: Connection, other: Connection
+) -> None:
+    thread = uuid4()
+    first = await store(connection, "running", thread_id=thread)
+    claim = await value(connection, "SELECT claim FROM runs")
+
+    async with other.transaction():
+        second = await create(other, new_run(thread))
+        ending = await waiting(other, finish_run(connection, first, claim, DONE))
+    await ending
+
+    assert await claimed(connection) == second
+    assert (await row(connection, second))["thread"] == "busy"
+
+
+async def test_a_thread_stays_busy_where_a_run_is_stored_while_another_is_stopped(
+    connection: Connection, other: Connection
+) -> None:
+    thread = uuid4()
+    first = await store(connection, "pending", thread_id=thread)
+
+    async with other.transaction():
+        second = await create(other, new_run(thread))
+        stopping = await waiting(other, stop(connection, first))
+
+    assert [one["status"] for one in await stopping] == ["interrupted"]
+    assert (await row(connection, second))["thread"] == "busy"
