@@ -266,7 +266,9 @@ class RunWorker:
             self._look.set()
             return False
         more: bool | None
-        if execution.stop_reason == ROLLBACK:
+        if execution.stop_reason == ROLLBACK and run["kwargs"]["temporary"]:
+            status, more = "rollback", await queue.delete_temporary(connection, run["thread_id"], claim) or None
+        elif execution.stop_reason == ROLLBACK:
             await queue.forget_checkpoints(connection, run_id, claim)
             before = await execution.state_before()
             status, more = "rollback", await queue.delete_run(connection, run_id, claim, before) or None

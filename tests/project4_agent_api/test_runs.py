@@ -306,3 +306,17 @@ async def test_who_waits_for_a_run_of_a_thread_that_is_deleted_is_told(client: L
     steps = log.read_text()
     await asyncio.sleep(1)
     assert log.read_text().count("\n") <= steps.count("\n") + 1
+
+
+async def test_of_a_stateless_run_that_is_taken_back_nothing_stays(client: LangGraphClient, tmp_path: Path) -> None:
+    log = tmp_path / "steps.log"
+    work: dict[str, Any] = {"steps": 2, "seconds": 60, "log": str(log)}
+    run = await client.runs.create(None, "steps", input=work)
+    await until(log.exists)
+    following = client.runs.join_stream(run["thread_id"], run["run_id"])
+    assert (await anext(following)).event == "metadata"
+
+    await client.runs.cancel_many(status="running", action="rollback")
+
+    assert {part.event async for part in following} <= {"values"}  # it ends when the run has
+    assert await client.threads.count() == 0
