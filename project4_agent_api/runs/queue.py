@@ -73,17 +73,22 @@ _EXISTING_THREAD = """
     WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s AND (SELECT room FROM waiting)
     RETURNING thread_id, metadata
 """
-_ANY_THREAD = """
+_NEW_THREAD = """
     INSERT INTO threads
         (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at)
     SELECT %(thread_id)s::uuid, %(owner_id)s::uuid, 'busy', %(metadata)s::jsonb || %(marks)s, '{}', '{}', now(), now(),
         now()
-    FROM waiting WHERE room
+"""
+_ANY_THREAD = f"""
+    {_NEW_THREAD} FROM waiting WHERE room
     ON CONFLICT (thread_id) DO UPDATE
         SET status = 'busy', updated_at = now(), metadata = threads.metadata || %(marks)s
         WHERE threads.owner_id = EXCLUDED.owner_id
     RETURNING thread_id, metadata
-"""
+"""  # noqa: S608  no value in it
+_LOCK_EXISTING_THREAD = "SELECT FROM threads WHERE thread_id = %(thread_id)s FOR UPDATE"
+# One that is there is locked, and stays as it is.
+_LOCK_ANY_THREAD = f"{_NEW_THREAD} ON CONFLICT (thread_id) DO UPDATE SET status = 'busy' WHERE false"
 
 
 def _insert(thread: str) -> str:
@@ -130,7 +135,7 @@ async def create_run(connection: Connection, new: NewRun, most: int, webhooks: W
         return Created(await _store(connection, new, most), [])
     async with connection.transaction():
         # Who comes second waits here, and sees what the first has stored.
-        await connection.execute("SELECT FROM threads WHERE thread_id = %s FOR UPDATE", [new.thread_id])
+        await connection.execute(_LOCK_ANY_THREAD if new.make_thread else _LOCK_EXISTING_THREAD, _parameters(new, most))
         cursor = await connection.execute(
             "SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')",
             [new.thread_id, new.owner_id],
@@ -142,25 +147,26 @@ async def create_run(connection: Connection, new: NewRun, most: int, webhooks: W
         return Created(await _store(connection, new, most), stopped)
 
 
+def _parameters(new: NewRun, most: int) -> dict[str, Any]:
+    return {
+        "marks": Jsonb({"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}),
+        "base_metadata": Jsonb(new.base_metadata),
+        "metadata": Jsonb(new.metadata),
+        "arguments": Jsonb(new.arguments),
+        "run_id": new.run_id,
+        "thread_id": new.thread_id,
+        "owner_id": new.owner_id,
+        "assistant_id": new.assistant_id,
+        "multitask_strategy": new.multitask_strategy,
+        "request_id": new.request_id,
+        "traceparent": new.traceparent,
+        "after_seconds": new.after_seconds,
+        "most": most,
+    }
+
+
 async def _store(connection: Connection, new: NewRun, most: int) -> Row:
-    cursor = await connection.execute(
-        _INSERT_WITH_THREAD if new.make_thread else _INSERT,
-        {
-            "marks": Jsonb({"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}),
-            "base_metadata": Jsonb(new.base_metadata),
-            "metadata": Jsonb(new.metadata),
-            "arguments": Jsonb(new.arguments),
-            "run_id": new.run_id,
-            "thread_id": new.thread_id,
-            "owner_id": new.owner_id,
-            "assistant_id": new.assistant_id,
-            "multitask_strategy": new.multitask_strategy,
-            "request_id": new.request_id,
-            "traceparent": new.traceparent,
-            "after_seconds": new.after_seconds,
-            "most": most,
-        },
-    )
+    cursor = await connection.execute(_INSERT_WITH_THREAD if new.make_thread else _INSERT, _parameters(new, most))
     row = await cursor.fetchone()
     if row is None:
         if not new.make_thread:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Connection, Row
 from project4_agent_api.runs.queue import Ending, NewRun, create_run, finish_run, stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
+from shared.errors import Conflict, TooManyRequests
 from shared.jobs import create_job_app
 from tests.project4_agent_api.conftest import SignUp
 from tests.project4_agent_api.test_claims import OWNER, claimed, connect, row, store
@@ -142,3 +144,30 @@ async def test_a_thread_stays_busy_where_a_run_is_stored_while_another_is_stoppe
 
     assert [one["status"] for one in await stopping] == ["interrupted"]
     assert (await row(connection, second))["thread"] == "busy"
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["made", "there"])
+async def test_of_two_runs_that_wait_for_no_other_one_is_refused(
+    connection: Connection, other: Connection, *, there: bool
+) -> None:
+    new = new_run(uuid4(), multitask_strategy="reject", make_thread=True)
+    if there:
+        await stop(connection, await store(connection, "pending", thread_id=new.thread_id))
+
+    async with other.transaction():
+        first = await create(other, new)
+        refused = await waiting(other, create(connection, replace(new, run_id=uuid4())))
+
+    with pytest.raises(Conflict):
+        await refused
+    assert await value(connection, "SELECT run_id FROM runs WHERE status = 'pending'") == first
+
+
+async def test_who_may_not_have_one_more_leaves_no_thread(connection: Connection) -> None:
+    await store(connection, "pending")
+    new = new_run(uuid4(), multitask_strategy="reject", make_thread=True)
+
+    with pytest.raises(TooManyRequests):
+        await create_run(connection, new, 1, WEBHOOKS)
+
+    assert await value(connection, "SELECT count(*) FROM threads") == 1
