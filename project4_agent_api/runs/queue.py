@@ -134,12 +134,15 @@ async def create_run(connection: Connection, new: NewRun, most: int, webhooks: W
     if new.multitask_strategy == "enqueue":
         return Created(await _store(connection, new, most), [])
     async with connection.transaction():
+        others_of = (
+            "SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')"
+        )
+        if new.multitask_strategy != "reject":
+            # The runs before their thread, as whoever ends one: the other way round each would wait for the other.
+            await connection.execute(f"{others_of} ORDER BY run_id FOR UPDATE", [new.thread_id, new.owner_id])
         # Who comes second waits here, and sees what the first has stored.
         await connection.execute(_LOCK_ANY_THREAD if new.make_thread else _LOCK_EXISTING_THREAD, _parameters(new, most))
-        cursor = await connection.execute(
-            "SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')",
-            [new.thread_id, new.owner_id],
-        )
+        cursor = await connection.execute(others_of, [new.thread_id, new.owner_id])
         others = [row["run_id"] for row in await cursor.fetchall()]
         if others and new.multitask_strategy == "reject":
             raise Conflict("The thread has a run that is not over, and `multitask_strategy` is `reject`.")
@@ -203,18 +206,22 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
         `run_id`, `thread_id`, `attempt` and `status` of each that was not over: `interrupted` for one that is now, else
         `running`.
     """
-    told = "run_id, thread_id, attempt, kwargs -> 'temporary' = 'true' AS temporary"
+    told = "runs.run_id, thread_id, attempt, kwargs -> 'temporary' = 'true' AS temporary"
     waiting = (
-        "DELETE FROM runs WHERE run_id = ANY(%(ids)s) AND status = 'pending'"
+        "DELETE FROM runs USING held"
         if action == "rollback"
-        else "UPDATE runs SET status = 'interrupted', updated_at = now()"
-        " WHERE run_id = ANY(%(ids)s) AND status = 'pending'"
+        else "UPDATE runs SET status = 'interrupted', updated_at = now() FROM held"
     )
     cursor = await connection.execute(
         f"""
-        WITH waiting AS ({waiting} RETURNING {told}), running AS (
-            UPDATE runs SET cancel = %(action)s, updated_at = now()
-            WHERE run_id = ANY(%(ids)s) AND status = 'running' RETURNING {told}
+        WITH held AS (  -- as they are now: one that waited may just have been claimed
+            SELECT run_id, status FROM runs WHERE run_id = ANY(%(ids)s) AND status IN ('pending', 'running')
+            ORDER BY run_id FOR UPDATE
+        ), waiting AS (
+            {waiting} WHERE runs.run_id = held.run_id AND held.status = 'pending' RETURNING {told}
+        ), running AS (
+            UPDATE runs SET cancel = %(action)s, updated_at = now() FROM held
+            WHERE runs.run_id = held.run_id AND held.status = 'running' RETURNING {told}
         )
         SELECT *, 'interrupted' AS status FROM waiting UNION ALL SELECT *, 'running' FROM running
         """,  # noqa: S608  no value in it

@@ -171,3 +171,43 @@ async def test_who_may_not_have_one_more_leaves_no_thread(connection: Connection
         await create_run(connection, new, 1, WEBHOOKS)
 
     assert await value(connection, "SELECT count(*) FROM threads") == 1
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_run_that_is_stopped_while_it_is_claimed_is_stopped(
+    connection: Connection, other: Connection, action: str
+) -> None:
+    run = await store(connection, "pending")
+
+    async with other.transaction():
+        assert await claimed(other) == run
+        stopping = await waiting(other, stop(connection, run, action=action))
+
+    assert [(one["run_id"], one["status"]) for one in await stopping] == [(run, "running")]
+    assert await value(connection, "SELECT cancel FROM runs") == action
+
+
+async def test_a_run_that_gives_way_while_it_is_claimed_is_stopped(connection: Connection, other: Connection) -> None:
+    thread = uuid4()
+    run = await store(connection, "pending", thread_id=thread)
+
+    async with other.transaction():
+        assert await claimed(other) == run
+        new = new_run(thread, multitask_strategy="interrupt")
+        creating = await waiting(other, create_run(connection, new, 100, WEBHOOKS))
+
+    assert [(one["run_id"], one["status"]) for one in (await creating).stopped] == [(run, "running")]
+
+
+async def test_a_run_that_ends_while_it_is_to_give_way_has_ended(connection: Connection, other: Connection) -> None:
+    thread = uuid4()
+    run = await store(connection, "running", thread_id=thread)
+
+    async with other.transaction():  # as its worker stores the end
+        await other.execute("UPDATE runs SET status = 'success' WHERE run_id = %s", [run])
+        new = new_run(thread, multitask_strategy="interrupt")
+        creating = await waiting(other, create_run(connection, new, 100, WEBHOOKS))
+        await other.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [thread])
+
+    assert (await creating).stopped == []
+    assert (await row(connection, new.run_id))["thread"] == "busy"
