@@ -267,7 +267,7 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
     Returns:
         The run with a claim of its own, `waited`: for how many seconds it was due, `more`: whether others of the user's
         are due, and `has_state`: whether its thread has a checkpoint. None if there is none to claim: also where
-        another worker was faster.
+        another worker is at that moment claiming the only one.
     """
     try:
         cursor = await connection.execute(
@@ -297,8 +297,10 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
             """,  # noqa: S608  no value in it
             {"owner": owner_id, "lease": lease_seconds, "most": most},
         )
-    except UniqueViolation:  # another worker has claimed the run before it of the same thread, at the same moment
-        return None
+    except UniqueViolation:
+        # Another worker has claimed the run before it of the same thread, at the same moment. That is seen by now, and
+        # others may be due.
+        return await claim_next(connection, owner_id, lease_seconds, most)
     return await cursor.fetchone()
 
 

@@ -211,3 +211,18 @@ async def test_a_run_that_ends_while_it_is_to_give_way_has_ended(connection: Con
 
     assert (await creating).stopped == []
     assert (await row(connection, new.run_id))["thread"] == "busy"
+
+
+async def test_who_was_not_the_first_of_a_thread_claims_what_else_is_due(
+    connection: Connection, other: Connection
+) -> None:
+    thread = uuid4()
+    first = await store(connection, "pending", thread_id=thread, due=-30)
+    await store(connection, "pending", thread_id=thread, due=-20)
+    elsewhere = await store(connection, "pending", due=-10)
+
+    async with other.transaction():
+        assert await claimed(other) == first
+        claiming = await waiting(other, claimed(connection))
+
+    assert await claiming == elsewhere
