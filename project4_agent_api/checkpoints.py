@@ -377,6 +377,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         self._durable = durable
         self._fresh = fresh
         self._newest: CheckpointTuple | None = None
+        self._closed = False
         self._unstored: dict[Batch, str] = {}  # each with the thread whose rows it holds
         self._writes: dict[str, dict[tuple[str, int], tuple[str, str, Any]]] = defaultdict(dict)
 
@@ -429,6 +430,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         Raises:
             ClaimLost: if the run is held no more, so far as that is known.
         """
+        self._take()
         if not config["configurable"].get("checkpoint_ns"):
             place = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": ""}
             parent = config["configurable"].get("checkpoint_id")
@@ -451,6 +453,7 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
         Raises:
             ClaimLost: if the run is held no more, so far as that is known.
         """
+        self._take()
         configurable = config["configurable"]
         if not configurable["checkpoint_ns"]:
             # LangGraph stores both at once, so this may come before the checkpoint that it belongs to.
@@ -469,6 +472,16 @@ class RunCheckpoints(BaseCheckpointSaver[str]):
             batch, thread_id = next(iter(self._unstored.items()))
             await batch.wait(thread_id, self._claim)
             self._unstored.pop(batch, None)
+
+    async def close(self) -> None:
+        """Take nothing more of a graph that may not have ended, and wait until nothing is being stored."""
+        self._closed = True
+        if self._unstored:
+            await asyncio.wait([batch.stored for batch in self._unstored])
+
+    def _take(self) -> None:
+        if self._closed:
+            raise ClaimLost
 
     async def _keep(self, config: RunnableConfig, batch: Batch) -> None:
         self._unstored[batch] = config["configurable"]["thread_id"]

@@ -200,12 +200,17 @@ class Threads:
 
     async def _delete_together(self, connection: Connection, thread_ids: Sequence[UUID]) -> int:
         """Delete threads, and tell whoever executes or follows a run of theirs that it is over."""
-        cursor = await connection.execute(
-            "SELECT run_id, thread_id FROM runs WHERE thread_id = ANY(%s) AND status IN ('pending', 'running')",
-            [list(thread_ids)],
-        )
-        unfinished = await cursor.fetchall()
-        deleted = await queue.delete_threads(connection, thread_ids)
+        async with connection.transaction():
+            # The runs before the threads, as whoever ends a run: the other way round each would wait for the other.
+            cursor = await connection.execute(
+                """
+                SELECT run_id, thread_id FROM runs WHERE thread_id = ANY(%s) AND status IN ('pending', 'running')
+                ORDER BY run_id FOR UPDATE
+                """,
+                [list(thread_ids)],
+            )
+            unfinished = await cursor.fetchall()
+            deleted = await queue.delete_threads(connection, thread_ids)
         for run in unfinished:
             await signals.say_stop(self.redis, run["run_id"], "interrupt")
             end = b"deleted\n{}"

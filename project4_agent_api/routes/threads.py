@@ -245,14 +245,14 @@ async def place_to_begin(
             alias="Last-Event-ID",
             pattern=r"^(-|0|\d{1,16}:(end|\d{1,5}-\d{1,18}))$",
             description="Give what came after it; `-` for all that is kept. Without it a run that is executed is read"
-            " from its beginning, and none that is over.",
+            " from its beginning, and none that was over before that.",
         ),
     ] = None,
 ) -> Place:
     """Read where a reader of a thread begins."""
-    over = await runs.newest_over(owner_id, thread_id)
-    if last_event_id is None and over is not None:
-        return Place(over, None)
+    moment = await runs.moment_to_begin(owner_id, thread_id)
+    if last_event_id is None and moment is not None:
+        return Place(moment, None)
     return BEGINNING if last_event_id in (None, "-", "0") else Place.parse(last_event_id)
 
 

@@ -139,6 +139,7 @@ class Execution:
         error = work.exception() if work.done() and not work.cancelled() else None
         if isinstance(error, ClaimLost):
             self.stop_reason = LOST
+        await self._saver.close()
         self.over = True
         self._count(calls)
         try:

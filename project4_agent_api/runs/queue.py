@@ -73,17 +73,22 @@ _EXISTING_THREAD = """
     WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s AND (SELECT room FROM waiting)
     RETURNING thread_id, metadata
 """
-_ANY_THREAD = """
+_NEW_THREAD = """
     INSERT INTO threads
         (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at)
     SELECT %(thread_id)s::uuid, %(owner_id)s::uuid, 'busy', %(metadata)s::jsonb || %(marks)s, '{}', '{}', now(), now(),
         now()
-    FROM waiting WHERE room
+"""
+_ANY_THREAD = f"""
+    {_NEW_THREAD} FROM waiting WHERE room
     ON CONFLICT (thread_id) DO UPDATE
         SET status = 'busy', updated_at = now(), metadata = threads.metadata || %(marks)s
         WHERE threads.owner_id = EXCLUDED.owner_id
     RETURNING thread_id, metadata
-"""
+"""  # noqa: S608  no value in it
+_LOCK_EXISTING_THREAD = "SELECT FROM threads WHERE thread_id = %(thread_id)s FOR UPDATE"
+# One that is there is locked, and stays as it is.
+_LOCK_ANY_THREAD = f"{_NEW_THREAD} ON CONFLICT (thread_id) DO UPDATE SET status = 'busy' WHERE false"
 
 
 def _insert(thread: str) -> str:
@@ -129,12 +134,15 @@ async def create_run(connection: Connection, new: NewRun, most: int, webhooks: W
     if new.multitask_strategy == "enqueue":
         return Created(await _store(connection, new, most), [])
     async with connection.transaction():
-        # Who comes second waits here, and sees what the first has stored.
-        await connection.execute("SELECT FROM threads WHERE thread_id = %s FOR UPDATE", [new.thread_id])
-        cursor = await connection.execute(
-            "SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')",
-            [new.thread_id, new.owner_id],
+        others_of = (
+            "SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')"
         )
+        if new.multitask_strategy != "reject":
+            # The runs before their thread, as whoever ends one: the other way round each would wait for the other.
+            await connection.execute(f"{others_of} ORDER BY run_id FOR UPDATE", [new.thread_id, new.owner_id])
+        # Who comes second waits here, and sees what the first has stored.
+        await connection.execute(_LOCK_ANY_THREAD if new.make_thread else _LOCK_EXISTING_THREAD, _parameters(new, most))
+        cursor = await connection.execute(others_of, [new.thread_id, new.owner_id])
         others = [row["run_id"] for row in await cursor.fetchall()]
         if others and new.multitask_strategy == "reject":
             raise Conflict("The thread has a run that is not over, and `multitask_strategy` is `reject`.")
@@ -142,25 +150,26 @@ async def create_run(connection: Connection, new: NewRun, most: int, webhooks: W
         return Created(await _store(connection, new, most), stopped)
 
 
+def _parameters(new: NewRun, most: int) -> dict[str, Any]:
+    return {
+        "marks": Jsonb({"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}),
+        "base_metadata": Jsonb(new.base_metadata),
+        "metadata": Jsonb(new.metadata),
+        "arguments": Jsonb(new.arguments),
+        "run_id": new.run_id,
+        "thread_id": new.thread_id,
+        "owner_id": new.owner_id,
+        "assistant_id": new.assistant_id,
+        "multitask_strategy": new.multitask_strategy,
+        "request_id": new.request_id,
+        "traceparent": new.traceparent,
+        "after_seconds": new.after_seconds,
+        "most": most,
+    }
+
+
 async def _store(connection: Connection, new: NewRun, most: int) -> Row:
-    cursor = await connection.execute(
-        _INSERT_WITH_THREAD if new.make_thread else _INSERT,
-        {
-            "marks": Jsonb({"graph_id": new.graph_id, "assistant_id": str(new.assistant_id)}),
-            "base_metadata": Jsonb(new.base_metadata),
-            "metadata": Jsonb(new.metadata),
-            "arguments": Jsonb(new.arguments),
-            "run_id": new.run_id,
-            "thread_id": new.thread_id,
-            "owner_id": new.owner_id,
-            "assistant_id": new.assistant_id,
-            "multitask_strategy": new.multitask_strategy,
-            "request_id": new.request_id,
-            "traceparent": new.traceparent,
-            "after_seconds": new.after_seconds,
-            "most": most,
-        },
-    )
+    cursor = await connection.execute(_INSERT_WITH_THREAD if new.make_thread else _INSERT, _parameters(new, most))
     row = await cursor.fetchone()
     if row is None:
         if not new.make_thread:
@@ -197,18 +206,22 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
         `run_id`, `thread_id`, `attempt` and `status` of each that was not over: `interrupted` for one that is now, else
         `running`.
     """
-    told = "run_id, thread_id, attempt, kwargs -> 'temporary' = 'true' AS temporary"
+    told = "runs.run_id, thread_id, attempt, kwargs -> 'temporary' = 'true' AS temporary"
     waiting = (
-        "DELETE FROM runs WHERE run_id = ANY(%(ids)s) AND status = 'pending'"
+        "DELETE FROM runs USING held"
         if action == "rollback"
-        else "UPDATE runs SET status = 'interrupted', updated_at = now()"
-        " WHERE run_id = ANY(%(ids)s) AND status = 'pending'"
+        else "UPDATE runs SET status = 'interrupted', updated_at = now() FROM held"
     )
     cursor = await connection.execute(
         f"""
-        WITH waiting AS ({waiting} RETURNING {told}), running AS (
-            UPDATE runs SET cancel = %(action)s, updated_at = now()
-            WHERE run_id = ANY(%(ids)s) AND status = 'running' RETURNING {told}
+        WITH held AS (  -- as they are now: one that waited may just have been claimed
+            SELECT run_id, status FROM runs WHERE run_id = ANY(%(ids)s) AND status IN ('pending', 'running')
+            ORDER BY run_id FOR UPDATE
+        ), waiting AS (
+            {waiting} WHERE runs.run_id = held.run_id AND held.status = 'pending' RETURNING {told}
+        ), running AS (
+            UPDATE runs SET cancel = %(action)s, updated_at = now() FROM held
+            WHERE runs.run_id = held.run_id AND held.status = 'running' RETURNING {told}
         )
         SELECT *, 'interrupted' AS status FROM waiting UNION ALL SELECT *, 'running' FROM running
         """,  # noqa: S608  no value in it
@@ -217,6 +230,10 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
     stopped = await cursor.fetchall()
     threads = [row["thread_id"] for row in stopped if row["status"] == "interrupted"]
     if threads:
+        # First their locks: what was stored meanwhile is seen by the next statement, and would not be by this one.
+        await connection.execute(
+            "SELECT FROM threads WHERE thread_id = ANY(%s) ORDER BY thread_id FOR NO KEY UPDATE", [threads]
+        )
         await connection.execute(
             """
             UPDATE threads SET updated_at = now(),
@@ -250,29 +267,40 @@ async def claim_next(connection: Connection, owner_id: UUID, lease_seconds: floa
     Returns:
         The run with a claim of its own, `waited`: for how many seconds it was due, `more`: whether others of the user's
         are due, and `has_state`: whether its thread has a checkpoint. None if there is none to claim: also where
-        another worker was faster.
+        another worker is at that moment claiming the only one.
     """
     try:
         cursor = await connection.execute(
             f"""
-            UPDATE runs SET status = 'running', claim = gen_random_uuid(), attempt = attempt + 1, updated_at = now(),
-                started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %(lease)s)
-            WHERE run_id = (
-                SELECT run_id FROM runs AS due
-                WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
-                    AND NOT EXISTS (SELECT FROM runs WHERE runs.thread_id = due.thread_id AND status = 'running')
-                    AND %(most)s > (SELECT count(*) FROM runs WHERE owner_id = %(owner)s AND status = 'running')
-                ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
+            WITH claimed AS (
+                UPDATE runs SET status = 'running', claim = gen_random_uuid(), attempt = attempt + 1,
+                    lease_until = now() + make_interval(secs => %(lease)s), updated_at = now(),
+                    started_at = coalesce(started_at, now())
+                WHERE run_id = (
+                    SELECT run_id FROM runs AS due
+                    WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
+                        AND NOT EXISTS (SELECT FROM runs WHERE runs.thread_id = due.thread_id AND status = 'running')
+                        AND %(most)s > (SELECT count(*) FROM runs WHERE owner_id = %(owner)s AND status = 'running')
+                    ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
+                )
+                RETURNING {CLAIMED}, extract(epoch FROM now() - due_at)::float8 AS waited, EXISTS (
+                    SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
+                        AND others.run_id <> runs.run_id
+                ) AS more, EXISTS (
+                    SELECT FROM checkpoints WHERE checkpoints.thread_id = runs.thread_id::text
+                ) AS has_state
+            ), busy AS (  -- it is not where this run was stored while the one before it ended
+                UPDATE threads SET status = 'busy' FROM claimed
+                WHERE threads.thread_id = claimed.thread_id AND threads.status <> 'busy'
             )
-            RETURNING {CLAIMED}, extract(epoch FROM now() - due_at)::float8 AS waited, EXISTS (
-                SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
-                    AND others.run_id <> runs.run_id
-            ) AS more, EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = runs.thread_id::text) AS has_state
+            SELECT * FROM claimed
             """,  # noqa: S608  no value in it
             {"owner": owner_id, "lease": lease_seconds, "most": most},
         )
-    except UniqueViolation:  # another worker has claimed the run before it of the same thread, at the same moment
-        return None
+    except UniqueViolation:
+        # Another worker has claimed the run before it of the same thread, at the same moment. That is seen by now, and
+        # others may be due.
+        return await claim_next(connection, owner_id, lease_seconds, most)
     return await cursor.fetchone()
 
 
@@ -525,32 +553,53 @@ def _mine(claim: UUID | None) -> str:
     return f"run_id = %(run_id)s AND {state}"
 
 
-async def delete_threads(connection: Connection, thread_ids: Sequence[UUID], *, claim: UUID | None = None) -> int:
+async def delete_threads(connection: Connection, thread_ids: Sequence[UUID]) -> int:
     """Delete threads with their runs and checkpoints.
 
     Args:
-        connection: For the statement.
+        connection: In a transaction.
         thread_ids: Which ones.
-        claim: Only those that have a run of this claim; None for all.
 
     Returns:
         How many there were.
     """
-    claimed = "EXISTS (SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND claim = %(claim)s)"
-    which = f"thread_id = ANY(%(ids)s) AND {claimed}" if claim else "thread_id = ANY(%(ids)s)"
     cursor = await connection.execute(
-        f"""
+        "DELETE FROM threads WHERE thread_id = ANY(%s) RETURNING thread_id::text", [list(thread_ids)]
+    )
+    gone = [row["thread_id"] for row in await cursor.fetchall()]
+    # A statement of its own: the one before has waited for what workers were writing, and could not see it. They write
+    # nothing more, because their runs went with the threads.
+    await connection.execute(
+        """
+        WITH states AS (DELETE FROM checkpoints WHERE thread_id = ANY(%(gone)s)),
+        blobs AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY(%(gone)s))
+        DELETE FROM checkpoint_writes WHERE thread_id = ANY(%(gone)s)
+        """,
+        {"gone": gone},
+    )
+    return len(gone)
+
+
+async def delete_temporary(connection: Connection, thread_id: UUID, claim: UUID) -> bool:
+    """Delete the thread that was made for a run alone, which writes nothing any more.
+
+    Returns:
+        Whether the run was still this claim's.
+    """
+    cursor = await connection.execute(
+        """
         WITH gone AS (
-            DELETE FROM threads WHERE {which} RETURNING thread_id::text AS thread_id
+            DELETE FROM threads WHERE thread_id = %(thread)s
+                AND EXISTS (SELECT FROM runs WHERE runs.thread_id = threads.thread_id AND claim = %(claim)s)
+            RETURNING thread_id::text AS thread_id
         ), states AS (DELETE FROM checkpoints USING gone WHERE checkpoints.thread_id = gone.thread_id),
         blobs AS (DELETE FROM checkpoint_blobs USING gone WHERE checkpoint_blobs.thread_id = gone.thread_id),
         writes AS (DELETE FROM checkpoint_writes USING gone WHERE checkpoint_writes.thread_id = gone.thread_id)
-        SELECT count(*) AS gone FROM gone
-        """,  # noqa: S608  no value in it
-        {"ids": list(thread_ids), "claim": claim},
+        SELECT FROM gone
+        """,
+        {"thread": thread_id, "claim": claim},
     )
-    row = await cursor.fetchone()
-    return row["gone"] if row else 0
+    return await cursor.fetchone() is not None
 
 
 async def in_small_batches(

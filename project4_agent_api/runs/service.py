@@ -306,8 +306,11 @@ class Runs:
             raise NotFound(NO_SUCH_RUN)
         return row
 
-    async def newest_over(self, owner_id: UUID, thread_id: UUID) -> datetime | None:
-        """Return when the last of a thread's runs was begun that is over; None if there is none whose events are kept.
+    async def moment_to_begin(self, owner_id: UUID, thread_id: UUID) -> datetime | None:
+        """Return after which moment the runs were begun that a new reader of a thread is given.
+
+        That is when the last was begun that is over, or earlier, if one that was begun then is not: later ones may have
+        been stopped before their turn. None if there is none whose events are kept.
 
         Raises:
             NotFound: if there is no such thread.
@@ -315,11 +318,18 @@ class Runs:
         async with connected(self.pool) as connection:
             cursor = await connection.execute(
                 f"""
-                SELECT (
+                SELECT least((
                     SELECT max({_BEGUN_AT}) FROM runs
                     WHERE runs.thread_id = threads.thread_id AND status NOT IN ('pending', 'running')
                         AND updated_at > now() - make_interval(secs => %(kept)s)
-                ) AS begun_at
+                ), (
+                    SELECT min(started_at) - interval '1 microsecond' FROM (
+                        SELECT started_at FROM runs WHERE thread_id = %(thread)s AND status = 'running'
+                        UNION ALL
+                        SELECT started_at FROM runs
+                        WHERE thread_id = %(thread)s AND owner_id = %(owner)s AND status = 'pending'
+                    ) AS unfinished
+                )) AS begun_at
                 FROM threads WHERE thread_id = %(thread)s AND owner_id = %(owner)s
                 """,  # noqa: S608  no value in it
                 {"thread": thread_id, "owner": owner_id, "kept": self.kept_seconds},

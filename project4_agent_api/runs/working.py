@@ -211,9 +211,9 @@ class RunWorker:
     async def _settled(self, run: Row, execution: Execution, outcome: Outcome) -> bool:
         more = True
 
-        async def settle(connection: Connection) -> None:
+        async def settle() -> None:
             nonlocal more
-            more = await self._settle(connection, run, execution, outcome)
+            more = await self._settle(run, execution, outcome)
 
         await self._insist(settle)
         return more
@@ -224,9 +224,10 @@ class RunWorker:
         ending = Ending(RunStatus.ERROR, ThreadStatus.ERROR, error=reason)
         mine = False
 
-        async def store(connection: Connection) -> None:
+        async def store() -> None:
             nonlocal mine
-            mine = await self._finish(connection, run, ending) is not None
+            async with connected(self._pool) as connection:
+                mine = await self._finish(connection, run, ending) is not None
 
         try:
             await self._insist(store)
@@ -241,13 +242,12 @@ class RunWorker:
             else:
                 await self._announce(run, run["attempt"], b"error\n" + result)
 
-    async def _insist(self, store: Callable[[Connection], Awaitable[None]]) -> None:
+    async def _insist(self, store: Callable[[], Awaitable[None]]) -> None:
         """Store how a run has ended, also if the database is away for a while: as long as the lease may last."""
         deadline = monotonic() + self._settings.lease_seconds
         while True:
             try:
-                async with connected(self._pool) as connection:
-                    await store(connection)
+                await store()
             except DatabaseUnavailable:
                 if monotonic() > deadline:
                     raise
@@ -255,27 +255,27 @@ class RunWorker:
             else:
                 return
 
-    async def _settle(self, connection: Connection, run: Row, execution: Execution, outcome: Outcome) -> bool:
+    async def _settle(self, run: Row, execution: Execution, outcome: Outcome) -> bool:
         """Store how a run has ended, and say it. Returns whether others of its owner's may be due."""
         run_id, claim = run["run_id"], run["claim"]
         if execution.stop_reason == LOST:
             self._metrics.leases_lost.inc()
             return False
-        if execution.stop_reason == AWAY:
-            await queue.let_go(connection, run_id, claim)
-            self._look.set()
-            return False
+        status: str
         more: bool | None
         if execution.stop_reason == ROLLBACK:
-            await queue.forget_checkpoints(connection, run_id, claim)
-            before = await execution.state_before()
-            status, more = "rollback", await queue.delete_run(connection, run_id, claim, before) or None
-        elif outcome.ending is None:
-            await queue.give_back(connection, run_id, claim)
-            self._metrics.begun_again.labels(AGAIN_DRAINED).inc()
-            return True
+            status, more = "rollback", await self._take_back(run, execution)
         else:
-            status, more = outcome.ending.status, await self._finish(connection, run, outcome.ending)
+            async with connected(self._pool) as connection:
+                if execution.stop_reason == AWAY:
+                    await queue.let_go(connection, run_id, claim)
+                    self._look.set()
+                    return False
+                if outcome.ending is None:
+                    await queue.give_back(connection, run_id, claim)
+                    self._metrics.begun_again.labels(AGAIN_DRAINED).inc()
+                    return True
+                status, more = outcome.ending.status, await self._finish(connection, run, outcome.ending)
         if more is not None:  # only now: whoever hears it finds it stored
             self._count(execution, status)
             execution.ask(outcome)
@@ -294,6 +294,24 @@ class RunWorker:
         message = f"The run has given {len(result):,} bytes, more than is passed on. It was on a thread of its own."
         return dumps({"__error__": {"error": "ResultTooLarge", "message": message}})
 
+    async def _take_back(self, run: Row, execution: Execution) -> bool | None:
+        """Store that a run never was. Where that is cut short, the next attempt at the run begins with it again.
+
+        No connection is kept while the state is read, which takes another one: many who did would wait for each other.
+
+        Returns:
+            The same as `_finish`.
+        """
+        run_id, claim = run["run_id"], run["claim"]
+        async with connected(self._pool) as connection:
+            if run["kwargs"]["temporary"]:
+                return await queue.delete_temporary(connection, run["thread_id"], claim) or None
+            if not await queue.forget_checkpoints(connection, run_id, claim):
+                return None
+        before = await execution.state_before()
+        async with connected(self._pool) as connection:
+            return await queue.delete_run(connection, run_id, claim, before) or None
+
     async def _finish(self, connection: Connection, run: Row, ending: Ending) -> bool | None:
         """Store how a run has ended, or delete its thread, which is what becomes of a temporary one.
 
@@ -302,7 +320,7 @@ class RunWorker:
         """
         run_id, claim, thread_id, temporary = run["run_id"], run["claim"], run["thread_id"], run["kwargs"]["temporary"]
         if run["kwargs"]["webhook"] is None and temporary:
-            return await queue.delete_threads(connection, [thread_id], claim=claim) > 0 or None
+            return await queue.delete_temporary(connection, thread_id, claim) or None
         if run["kwargs"]["webhook"] is None:
             finished = await queue.finish_run(connection, run_id, claim, ending)
             return finished["more"] if finished else None

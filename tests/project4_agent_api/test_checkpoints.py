@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from secrets import token_hex
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from langchain_core.runnables import RunnableConfig
 
-from project4_agent_api.checkpoints import Checkpoints
+from project4_agent_api.checkpoints import Checkpoints, Claim, ClaimLost, RunCheckpoints
 from project4_agent_api.postgres import create_pool
+from project4_agent_api.runs import queue
 from project4_agent_api.settings import Settings
+from tests.project4_agent_api.test_at_once import value, waiting
+from tests.project4_agent_api.test_claims import connect, store
 
 
 @pytest.fixture
@@ -39,3 +42,25 @@ async def test_what_cannot_be_stored_of_one_thread_harms_no_other(checkpoints: C
     with psycopg.connect(database_url) as connection:
         rows = connection.execute("SELECT thread_id, task_id FROM checkpoint_writes ORDER BY task_id").fetchall()
     assert rows == [(places[number]["configurable"]["thread_id"], tasks[number]) for number in (0, 2)]
+
+
+async def test_what_a_graph_has_begun_to_store_is_stored_when_its_run_ends_and_nothing_after_that(
+    checkpoints: Checkpoints, database_url: str
+) -> None:
+    config = place()
+    thread_id = UUID(config["configurable"]["thread_id"])
+    async with await connect(database_url) as connection, await connect(database_url) as other:
+        run_id = await store(connection, "running", thread_id=thread_id)
+        claim = await value(connection, "SELECT claim FROM runs")
+        saver = RunCheckpoints(checkpoints, Claim(run_id, claim), durable=False, fresh=True)
+        async with other.transaction():
+            await other.execute("LOCK TABLE checkpoint_writes IN SHARE MODE")
+            await saver.aput_writes(config, [("channel", "value")], "task")
+            closing = await waiting(other, saver.close())
+        await closing
+
+        assert await value(connection, "SELECT count(*) FROM checkpoint_writes") == 1
+        assert await queue.delete_temporary(connection, thread_id, claim)
+        assert await value(connection, "SELECT count(*) FROM checkpoint_writes") == 0
+    with pytest.raises(ClaimLost):
+        await saver.aput_writes(config, [("channel", "value")], "later")

@@ -99,7 +99,7 @@ async def test_the_runs_of_an_assistant_are_found_among_many(runs: Runs, explain
 async def test_a_reader_of_a_thread_with_many_runs_reads_those_that_have_events(
     runs: Runs, explained: Explained
 ) -> None:
-    assert await runs.newest_over(OWNER, THREAD) is None
+    assert await runs.moment_to_begin(OWNER, THREAD) is None
     assert await runs.next_begun(OWNER, THREAD, datetime.fromtimestamp(0, UTC), None) is None
     assert len(await runs.begun(OWNER, THREAD)) == 1
     assert explained.plan.count("ix_runs_over") >= 3

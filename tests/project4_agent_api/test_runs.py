@@ -306,3 +306,39 @@ async def test_who_waits_for_a_run_of_a_thread_that_is_deleted_is_told(client: L
     steps = log.read_text()
     await asyncio.sleep(1)
     assert log.read_text().count("\n") <= steps.count("\n") + 1
+
+
+async def test_of_a_stateless_run_that_is_taken_back_nothing_stays(client: LangGraphClient, tmp_path: Path) -> None:
+    log = tmp_path / "steps.log"
+    work: dict[str, Any] = {"steps": 2, "seconds": 60, "log": str(log)}
+    run = await client.runs.create(None, "steps", input=work)
+    await until(log.exists)
+    following = client.runs.join_stream(run["thread_id"], run["run_id"])
+    assert (await anext(following)).event == "metadata"
+
+    await client.runs.cancel_many(status="running", action="rollback")
+
+    assert {part.event async for part in following} <= {"values"}  # it ends when the run has
+    assert await client.threads.count() == 0
+
+
+async def test_a_run_is_taken_back_by_a_worker_that_has_one_connection(
+    service: AgentService, client: LangGraphClient, tmp_path: Path
+) -> None:
+    first = service.workers.pop()
+    service.start_worker(DB_POOL_SIZE="1")
+    first.terminate()
+    first.wait(120)
+    log = tmp_path / "steps.log"
+    thread_id = (await client.threads.create())["thread_id"]
+    work: dict[str, Any] = {"steps": 1, "seconds": 0, "log": str(log)}
+    await client.runs.wait(thread_id, "steps", input=work)
+    before = await client.threads.get_history(thread_id)
+    run = await client.runs.create(thread_id, "steps", input=work | {"steps": 3, "seconds": 60})
+    await until(lambda: log.read_text().count("\n") == 2)
+
+    await client.runs.cancel(thread_id, run["run_id"], wait=True, action="rollback")
+
+    assert (await client.threads.get(thread_id))["status"] == "idle"
+    assert await client.threads.get_history(thread_id) == before
+    assert [one["status"] for one in await client.runs.list(thread_id)] == ["success"]

@@ -135,6 +135,26 @@ async def test_who_comes_while_a_run_is_executed_reads_it_from_its_beginning(
     assert [part.event for part in await short.reads(1)] == ["metadata"] * 3
 
 
+async def test_who_comes_reads_the_run_that_is_executed_also_where_a_later_one_was_stopped(
+    client: LangGraphClient, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "talk", input=said("one"))  # of this nothing is read
+    work: dict[str, Any] = {"steps": 1, "seconds": 60, "log": str(log)}
+    run = await client.runs.create(thread_id, "steps", input=work, stream_mode="custom")
+    await until(log.exists)
+    later = await client.runs.create(thread_id, "talk", input=said("two"))
+    await client.runs.cancel(thread_id, later["run_id"])
+
+    follower = Follower(client, thread_id)
+    await until(lambda: bool(follower.data("custom")))
+    await client.runs.cancel(thread_id, run["run_id"], wait=True)
+
+    await follower.reads(2)
+    assert follower.done == [run["run_id"], later["run_id"]]
+
+
 async def test_runs_that_are_stopped_and_taken_back(client: LangGraphClient, tmp_path: Path) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     follower = Follower(client, thread_id, stream_mode=["lifecycle", "state_update"])

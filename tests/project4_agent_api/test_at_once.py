@@ -1,0 +1,228 @@
+"""What is done to a thread and its runs at the very same moment: one waits for the other, and sees what it has done."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+
+from project4_agent_api.models import RunStatus, ThreadStatus
+from project4_agent_api.postgres import Connection, Row
+from project4_agent_api.runs.queue import Ending, NewRun, create_run, finish_run, stop_runs
+from project4_agent_api.runs.webhooks import Webhooks
+from shared.errors import Conflict, TooManyRequests
+from shared.jobs import create_job_app
+from tests.project4_agent_api.conftest import SignUp
+from tests.project4_agent_api.test_claims import OWNER, claimed, connect, row, store
+
+T = TypeVar("T")
+
+DONE = Ending(RunStatus.SUCCESS, ThreadStatus.IDLE)
+WEBHOOKS = Webhooks(create_job_app({}))
+
+_CHECKPOINT = "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, 'one', '{}')"
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    async with await connect(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Connection]:
+    """A connection more, for the one who is first."""
+    async with await connect(database_url) as connection:
+        yield connection
+
+
+async def value(connection: Connection, statement: str, *parameters: object) -> Any:  # noqa: ANN401  whatever the database gives
+    cursor = await connection.execute(statement.encode(), parameters)
+    row = await cursor.fetchone()
+    assert row is not None
+    return next(iter(row.values()))
+
+
+async def waiting(first: Connection, second: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin what has to wait for a transaction of the first; return when it does."""
+    task = asyncio.create_task(second)
+    held_up = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(120):
+        while not (task.done() or await value(first, held_up)):  # noqa: ASYNC110  another process holds it up
+            await asyncio.sleep(0.01)
+    assert not task.done()
+    return task
+
+
+def new_run(thread_id: UUID, **changes: Any) -> NewRun:
+    given: dict[str, Any] = {
+        "run_id": uuid4(),
+        "thread_id": thread_id,
+        "owner_id": OWNER,
+        "assistant_id": uuid4(),
+        "graph_id": "talk",
+        "base_metadata": {},
+        "metadata": {},
+        "arguments": {},
+        "multitask_strategy": "enqueue",
+        "request_id": None,
+    }
+    return NewRun(**given | changes)
+
+
+async def create(connection: Connection, new: NewRun) -> UUID:
+    made = await create_run(connection, new, 100, WEBHOOKS)
+    return made.run["run_id"]  # type: ignore[no-any-return]
+
+
+async def stop(connection: Connection, *run_ids: UUID, action: str = "interrupt") -> list[Row]:
+    async with connection.transaction():
+        return await stop_runs(connection, run_ids, action, WEBHOOKS)
+
+
+async def test_nothing_is_left_of_a_thread_that_is_deleted_while_a_run_writes(
+    client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
+) -> None:
+    client4.headers |= await sign_up()
+    thread = (await client4.post("/threads", json={})).raise_for_status().json()["thread_id"]
+    run = await store(connection, "running", thread_id=UUID(thread))
+
+    async with other.transaction():  # as a worker stores a checkpoint
+        await other.execute("SELECT FROM runs WHERE run_id = %s FOR SHARE", [run])
+        await other.execute(_CHECKPOINT, [thread])
+        deleting = await waiting(other, client4.delete(f"/threads/{thread}"))
+
+    assert (await deleting).status_code == 204
+    assert await value(connection, "SELECT count(*) FROM runs") == 0
+    assert await value(connection, "SELECT count(*) FROM checkpoints") == 0
+
+
+async def test_a_thread_is_deleted_while_a_run_of_it_ends(
+    client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
+) -> None:
+    client4.headers |= await sign_up()
+    thread = (await client4.post("/threads", json={})).raise_for_status().json()["thread_id"]
+    run = await store(connection, "running", thread_id=UUID(thread))
+
+    async with other.transaction():  # as a worker stores an end
+        await other.execute("UPDATE runs SET status = 'success' WHERE run_id = %s", [run])
+        deleting = await waiting(other, client4.delete(f"/threads/{thread}"))
+        await other.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [thread])
+
+    assert (await deleting).status_code == 204
+    assert await value(connection, "SELECT count(*) FROM threads") == 0
+
+
+async def test_a_thread_is_busy_while_a_run_is_executed_that_was_stored_when_another_ended(
+    connection: Connection, other: Connection
+) -> None:
+    thread = uuid4()
+    first = await store(connection, "running", thread_id=thread)
+    claim = await value(connection, "SELECT claim FROM runs")
+
+    async with other.transaction():
+        second = await create(other, new_run(thread))
+        ending = await waiting(other, finish_run(connection, first, claim, DONE))
+    await ending
+
+    assert await claimed(connection) == second
+    assert (await row(connection, second))["thread"] == "busy"
+
+
+async def test_a_thread_stays_busy_where_a_run_is_stored_while_another_is_stopped(
+    connection: Connection, other: Connection
+) -> None:
+    thread = uuid4()
+    first = await store(connection, "pending", thread_id=thread)
+
+    async with other.transaction():
+        second = await create(other, new_run(thread))
+        stopping = await waiting(other, stop(connection, first))
+
+    assert [one["status"] for one in await stopping] == ["interrupted"]
+    assert (await row(connection, second))["thread"] == "busy"
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["made", "there"])
+async def test_of_two_runs_that_wait_for_no_other_one_is_refused(
+    connection: Connection, other: Connection, *, there: bool
+) -> None:
+    new = new_run(uuid4(), multitask_strategy="reject", make_thread=True)
+    if there:
+        await stop(connection, await store(connection, "pending", thread_id=new.thread_id))
+
+    async with other.transaction():
+        first = await create(other, new)
+        refused = await waiting(other, create(connection, replace(new, run_id=uuid4())))
+
+    with pytest.raises(Conflict):
+        await refused
+    assert await value(connection, "SELECT run_id FROM runs WHERE status = 'pending'") == first
+
+
+async def test_who_may_not_have_one_more_leaves_no_thread(connection: Connection) -> None:
+    await store(connection, "pending")
+    new = new_run(uuid4(), multitask_strategy="reject", make_thread=True)
+
+    with pytest.raises(TooManyRequests):
+        await create_run(connection, new, 1, WEBHOOKS)
+
+    assert await value(connection, "SELECT count(*) FROM threads") == 1
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_run_that_is_stopped_while_it_is_claimed_is_stopped(
+    connection: Connection, other: Connection, action: str
+) -> None:
+    run = await store(connection, "pending")
+
+    async with other.transaction():
+        assert await claimed(other) == run
+        stopping = await waiting(other, stop(connection, run, action=action))
+
+    assert [(one["run_id"], one["status"]) for one in await stopping] == [(run, "running")]
+    assert await value(connection, "SELECT cancel FROM runs") == action
+
+
+async def test_a_run_that_gives_way_while_it_is_claimed_is_stopped(connection: Connection, other: Connection) -> None:
+    thread = uuid4()
+    run = await store(connection, "pending", thread_id=thread)
+
+    async with other.transaction():
+        assert await claimed(other) == run
+        new = new_run(thread, multitask_strategy="interrupt")
+        creating = await waiting(other, create_run(connection, new, 100, WEBHOOKS))
+
+    assert [(one["run_id"], one["status"]) for one in (await creating).stopped] == [(run, "running")]
+
+
+async def test_a_run_that_ends_while_it_is_to_give_way_has_ended(connection: Connection, other: Connection) -> None:
+    thread = uuid4()
+    run = await store(connection, "running", thread_id=thread)
+
+    async with other.transaction():  # as its worker stores the end
+        await other.execute("UPDATE runs SET status = 'success' WHERE run_id = %s", [run])
+        new = new_run(thread, multitask_strategy="interrupt")
+        creating = await waiting(other, create_run(connection, new, 100, WEBHOOKS))
+        await other.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [thread])
+
+    assert (await creating).stopped == []
+    assert (await row(connection, new.run_id))["thread"] == "busy"
+
+
+async def test_who_was_not_the_first_of_a_thread_claims_what_else_is_due(
+    connection: Connection, other: Connection
+) -> None:
+    thread = uuid4()
+    first = await store(connection, "pending", thread_id=thread, due=-30)
+    await store(connection, "pending", thread_id=thread, due=-20)
+    elsewhere = await store(connection, "pending", due=-10)
+
+    async with other.transaction():
+        assert await claimed(other) == first
+        claiming = await waiting(other, claimed(connection))
+
+    assert await claiming == elsewhere
