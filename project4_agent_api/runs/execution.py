@@ -255,7 +255,8 @@ class Execution:
     async def _interrupted(self) -> Outcome:
         ending = await self._ending(RunStatus.INTERRUPTED)
         reason = {"error": "UserInterrupt", "message": "The run was stopped."}
-        return Outcome(replace(ending, error=reason), dumps(self._events.values or {}))
+        shown = self._events.values
+        return Outcome(replace(ending, error=reason), b"{}" if shown is None else dumps(shown))
 
     async def _failed(self, status: RunStatus, error: dict[str, str]) -> Outcome:
         ending = await self._ending(status)

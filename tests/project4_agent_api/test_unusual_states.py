@@ -1,4 +1,4 @@
-"""States that do not fit their graph: what a run, whoever waits for it, and its thread say of them."""
+"""States that do not fit their graph, or are no objects: what a run, who waits for it, and its thread say of them."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from redis import Redis
+from sqlalchemy.engine import make_url
 
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
@@ -147,3 +149,58 @@ class TestWhatDoesNotFit:
         body = {"thread_id": thread_id, "metadata": {"graph_id": graph}, "supersteps": [step]}
         assert said(await http.post("/threads", json=body)) == NOT_TAKEN
         assert (await http.get(f"/threads/{thread_id}")).status_code == 404
+
+
+@pytest.mark.parametrize("value", ["a word", "", 7, 0, ["a", 1], [], True, {"a": 1}, {}], ids=repr)
+async def test_a_result_that_is_no_object(http: httpx2.AsyncClient, thread: str, value: object) -> None:
+    body = {"assistant_id": "plain", "input": value, "stream_mode": ["values", "updates"]}
+    async with http.stream("POST", f"{thread}/runs/stream", json=body) as answer:
+        events = [event async for event in events_of(answer)]
+    assert [data for name, data in events if name in ("values", "error")] == [value]
+    (run,) = (await http.get(f"{thread}/runs")).json()
+    assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() == value
+    assert await wait(http, thread, "plain", value) == value
+
+    shown = (await http.get(thread)).json()
+    assert shown["values"] == value
+    search = {"ids": [shown["thread_id"]], "extract": {"first": "values[0]", "a": "values.a"}}
+    (found,) = (await http.post("/threads/search", json=search)).json()
+    first = value[0] if isinstance(value, list) and value else None
+    assert found["extracted"] == {"first": first, "a": 1 if value == {"a": 1} else None}
+    assert (await http.post("/threads/search", json={"ids": search["ids"], "values": {"b": 1}})).json() == []
+    assert (await http.get(f"{thread}/state")).json()["values"] == value
+    assert (await http.get(f"{thread}/state", params={"select": "values.a"})).status_code == 200
+    assert (await http.get(f"{thread}/history")).json()[0]["values"] == value
+    copied = (await http.post(f"{thread}/copy")).json()
+    assert copied["values"] == value
+    assert (await http.get(f"/threads/{copied['thread_id']}/state")).json()["values"] == value
+
+
+async def test_what_it_asks_is_told_to_all(http: httpx2.AsyncClient, thread: str) -> None:
+    assert await wait(http, thread, "plain", "a word") == "a word"
+    told = await wait(http, thread, "plain", "ask")
+    assert told["__interrupt__"][0]["value"] == "Which?"
+    newest = (await http.get(f"{thread}/runs")).json()[0]
+    assert (await http.get(f"{thread}/runs/{newest['run_id']}/join")).json() == told
+    assert (await http.get(thread)).json()["values"] == "a word"
+
+
+async def test_nothing_is_a_result_too(http: httpx2.AsyncClient, thread: str) -> None:
+    assert await wait(http, thread, "plain", "nothing") is None
+    (run,) = (await http.get(f"{thread}/runs")).json()
+    assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() is None
+
+
+async def test_the_end_of_such_a_run_outlives_its_events(
+    service: AgentService, http: httpx2.AsyncClient, thread: str
+) -> None:
+    params = {"assistant_id": "plain", "input": "a word"}
+    begun = await http.post(f"{thread}/commands", json={"id": 1, "method": "run.start", "params": params})
+    run_id = begun.json()["result"]["run_id"]
+    await http.get(f"{thread}/runs/{run_id}/join")
+    name = make_url(service.environment["DATABASE_URL"]).database
+    with Redis.from_url(service.environment["REDIS_URL"]) as redis:
+        assert redis.delete(f"{name}:run:{run_id}") == 1
+    async with http.stream("POST", f"{thread}/stream/events", json={"channels": ["lifecycle"]}) as answer:
+        _, frame = await anext(events_of(answer))
+    assert frame["params"]["data"]["event"] == "completed"

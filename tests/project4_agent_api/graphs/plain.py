@@ -1,4 +1,4 @@
-"""Give back what it was given, whatever that is; and ask before, where it is told to."""
+"""Give back what it was given, whatever that is; but ask, or give nothing, where it is told to."""
 
 from langgraph.func import entrypoint
 from langgraph.types import interrupt
@@ -7,4 +7,6 @@ from langgraph.types import interrupt
 @entrypoint()
 async def graph(given: object) -> object:
     """Give it back."""
-    return interrupt("Which?") if given == "ask" else given
+    if given == "ask":
+        return interrupt("Which?")
+    return None if given == "nothing" else given
