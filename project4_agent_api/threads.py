@@ -378,10 +378,11 @@ class Threads:
             await _show(connection, thread_id, state)
 
     def _graph_of(self, owner_id: UUID, row: Row) -> AbstractAsyncContextManager[Graph]:
-        config: RunnableConfig = {"configurable": {"graph_id": row["metadata"].get("graph_id", "")}}
+        named = row["metadata"].get("graph_id")
+        name = named if isinstance(named, str) else ""  # a client may write anything there
         return self.graphs.open(
-            config["configurable"]["graph_id"],
-            config,
+            name,
+            {"configurable": {"graph_id": name}},
             checkpointer=self.checkpoints,
             store=self.store.of(owner_id),
             access_context="threads.read",

@@ -204,3 +204,25 @@ async def test_the_end_of_such_a_run_outlives_its_events(
     async with http.stream("POST", f"{thread}/stream/events", json={"channels": ["lifecycle"]}) as answer:
         _, frame = await anext(events_of(answer))
     assert frame["params"]["data"]["event"] == "completed"
+
+
+@pytest.mark.parametrize("value", [[], {}, 7, True, None, ""], ids=repr)
+async def test_a_graph_is_named_by_a_text(http: httpx2.AsyncClient, thread: str, value: object) -> None:
+    told = await wait(http, thread, "plain", "ask")
+    (run,) = (await http.get(f"{thread}/runs")).json()
+    metadata = {"graph_id": value, "assistant_id": value}
+    assert (await http.patch(thread, json={"metadata": metadata})).status_code == 200
+
+    answers = [
+        await http.get(f"{thread}/state"),
+        await http.get(f"{thread}/history"),
+        await http.post(f"{thread}/state", json={"values": {}}),
+    ]
+    assert [said(answer) for answer in answers] == [(404, "There is no graph named .")] * 3
+    params = {"interrupt_id": told["__interrupt__"][0]["id"], "response": "this"}
+    answer = await http.post(f"{thread}/commands", json={"id": 1, "method": "input.respond", "params": params})
+    assert answer.json()["error"] in ("invalid_argument", "no_such_run")
+    assert (await http.post(f"{thread}/copy")).status_code == 200
+    assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() == told
+    assert (await wait(http, thread, "plain", "a word")) == "a word"  # a run says which graph it is again
+    assert (await http.get(f"{thread}/state")).json()["values"] == "a word"
