@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import psycopg
 import pytest
 from redis import Redis
 from sqlalchemy.engine import make_url
@@ -149,6 +150,24 @@ class TestWhatDoesNotFit:
         body = {"thread_id": thread_id, "metadata": {"graph_id": graph}, "supersteps": [step]}
         assert said(await http.post("/threads", json=body)) == NOT_TAKEN
         assert (await http.get(f"/threads/{thread_id}")).status_code == 404
+
+
+async def test_a_fault_of_the_database_is_no_clients(
+    service: AgentService, http: httpx2.AsyncClient, thread: str
+) -> None:
+    await wait(http, thread, "model", {"n": 1})
+    with psycopg.connect(service.environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("ALTER TABLE checkpoints RENAME TO elsewhere")
+        try:
+            answers = [
+                await http.get(f"{thread}/state"),
+                await http.get(f"{thread}/history"),
+                await http.post(f"{thread}/state", json={"values": {"n": 2}}),
+            ]
+        finally:
+            connection.execute("ALTER TABLE elsewhere RENAME TO checkpoints")
+    assert [answer.status_code for answer in answers] == [500] * 3
+    assert (await http.get(f"{thread}/state")).status_code == 200
 
 
 @pytest.mark.parametrize("value", ["a word", "", 7, 0, ["a", 1], [], True, {"a": 1}, {}], ids=repr)
