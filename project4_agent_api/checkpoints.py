@@ -31,7 +31,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 
-from project4_agent_api.postgres import Pool
+from project4_agent_api.postgres import Connection, Pool, connected
 from project4_agent_api.wire import dumps
 from shared.database import database_errors
 from shared.errors import DatabaseUnavailable
@@ -185,6 +185,12 @@ class Checkpoints(AsyncPostgresSaver):
                 async with connection.transaction(), connection.cursor(binary=True) as cursor:
                     yield cursor
 
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator["Checkpoints"]:
+        """Give a saver of which all is stored together at the end of the block, and nothing if that raises."""
+        async with connected(self._pool) as connection, connection.transaction():
+            yield _WithinTransaction(self._pool, connection)
+
     async def aput(
         self,
         config: RunnableConfig,
@@ -334,6 +340,20 @@ class Checkpoints(AsyncPostgresSaver):
             {"configurable": place | {"checkpoint_id": parent}} if parent else None,
             self._load_writes(value["pending_writes"]),
         )
+
+
+class _WithinTransaction(Checkpoints):
+    """A saver on one connection."""
+
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        super().__init__(pool)
+        self._connection = connection
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:  # noqa: ARG002
+        with database_errors():
+            async with self._connection.cursor(binary=True) as cursor:
+                yield cursor
 
 
 def _place(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:

@@ -1,10 +1,35 @@
 """The state of a thread as LangGraph's clients know it: made from what LangGraph says of a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt, StateSnapshot
+from loguru import logger
+
+from shared.errors import Conflict, ServiceError
+
+_UNREADABLE = (
+    "The stored state does not fit its graph. Delete the run that left it, or go on from an earlier checkpoint."
+)
+
+
+@contextmanager
+def reading_states() -> Iterator[None]:
+    """Say in our words that a graph cannot read a state: LangGraph stores one before the graph's schema looks at it.
+
+    Raises:
+        Conflict: in place of whatever the graph raises. What the database says stays what it is.
+    """
+    try:
+        yield
+    except (ServiceError, psycopg.Error):
+        raise
+    except Exception as error:
+        logger.opt(exception=error).info("a state cannot be read: {}", type(error).__name__)
+        raise Conflict(_UNREADABLE) from error
 
 
 def checkpoint_of(config: RunnableConfig | Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any, cast
 from uuid import UUID
 
+import psycopg
 from fastapi import Depends, Request
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import InvalidUpdateError
@@ -37,7 +38,7 @@ from project4_agent_api.schemas.threads import (
     Ttl,
 )
 from project4_agent_api.store import SharedStore
-from project4_agent_api.thread_states import interrupts_of, thread_state_of
+from project4_agent_api.thread_states import interrupts_of, reading_states, thread_state_of
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, InvalidRequest, NotFound, ServiceError
 from shared.redis import REDIS_AWAY, Client
@@ -120,7 +121,8 @@ class Threads:
         try:
             async with self._graph_of(owner_id, row) as graph:
                 with _refused_updates():
-                    await graph.abulk_update_state(self._config(row["thread_id"]), steps)
+                    changed = await graph.abulk_update_state(self._config(row["thread_id"]), steps)
+                    await graph.aget_state(changed)
         except Exception:
             await self.delete(owner_id, row["thread_id"])
             raise
@@ -307,22 +309,22 @@ class Threads:
 
         Raises:
             NotFound: if there is no such thread, or its graph is not here any more.
+            Conflict: if its graph cannot read the state.
         """
         row = await self.get(owner_id, thread_id)
         if "graph_id" not in row["metadata"]:
             return _NO_STATE
         async with self._graph_of(owner_id, row) as graph:
-            config = self._config(thread_id, checkpoint)
-            try:
-                return thread_state_of(await graph.aget_state(config, subgraphs=subgraphs))
-            except ValueError:  # of LangGraph: there is no such subgraph
-                raise NotFound("There is no such checkpoint in this thread.") from None
+            with reading_states():
+                state = await graph.aget_state(self._config(thread_id, checkpoint), subgraphs=subgraphs)
+        return thread_state_of(state)
 
     async def history(self, owner_id: UUID, thread_id: UUID, query: HistoryQuery) -> list[dict[str, Any]]:
         """Return a thread's states, the newest first.
 
         Raises:
             NotFound: if there is no such thread, or its graph is not here any more.
+            Conflict: if its graph cannot read one of them.
         """
         row = await self.get(owner_id, thread_id)
         if "graph_id" not in row["metadata"]:
@@ -337,10 +339,12 @@ class Threads:
                 before=self._config(thread_id, before) if before else None,
                 limit=query.limit or 10,
             )
-            return [thread_state_of(state) async for state in states]
+            with reading_states():
+                found = [state async for state in states]
+        return [thread_state_of(state) for state in found]
 
     async def change_state(self, owner_id: UUID, thread_id: UUID, change: StateChange) -> RunnableConfig:
-        """Write into a thread's state, as if a node had.
+        """Write into a thread's state, as if a node had. What its graph could not read afterwards is not stored.
 
         Returns:
             LangGraph's configuration of the new checkpoint.
@@ -356,29 +360,34 @@ class Threads:
         if row["status"] == ThreadStatus.BUSY:
             raise Conflict("The thread has a run that is not over.")
         checkpoint = change.checkpoint or Checkpoint(checkpoint_id=change.checkpoint_id)
-        async with self._graph_of(owner_id, row) as graph:
+        async with self._graph_of(owner_id, row) as graph, self.checkpoints.together() as saver:
+            graph.checkpointer = saver
             with _refused_updates():
                 changed = await graph.aupdate_state(
                     self._config(thread_id, checkpoint, row["metadata"]), change.values, as_node=change.as_node
                 )
+                await graph.aget_state(changed)
         await self.refresh(owner_id, thread_id)
         with contextlib.suppress(*REDIS_AWAY):
             await self.redis.publish(self.redis.key(thread_of(thread_id)), STATE_CHANGED)
         return changed
 
     async def refresh(self, owner_id: UUID, thread_id: UUID) -> None:
-        """Copy what its newest checkpoint says into a thread's row."""
+        """Copy what its newest checkpoint says into a thread's row: nothing, where its graph cannot read that."""
         row = await self.get(owner_id, thread_id)
+        state: StateSnapshot | None = None
         async with self._graph_of(owner_id, row) as graph:
-            state = await graph.aget_state(self._config(thread_id))
+            with contextlib.suppress(Conflict), reading_states():
+                state = await graph.aget_state(self._config(thread_id))
         async with connected(self.pool) as connection:
             await _show(connection, thread_id, state)
 
     def _graph_of(self, owner_id: UUID, row: Row) -> AbstractAsyncContextManager[Graph]:
-        config: RunnableConfig = {"configurable": {"graph_id": row["metadata"].get("graph_id", "")}}
+        named = row["metadata"].get("graph_id")
+        name = named if isinstance(named, str) else ""  # a client may write anything there
         return self.graphs.open(
-            config["configurable"]["graph_id"],
-            config,
+            name,
+            {"configurable": {"graph_id": name}},
             checkpointer=self.checkpoints,
             store=self.store.of(owner_id),
             access_context="threads.read",
@@ -401,12 +410,16 @@ _CHECKPOINT_COLUMNS = {
 }
 
 
+_OF_VALUES = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+
+
 @contextmanager
 def _refused_updates() -> Iterator[None]:
     """Say in our words that a graph takes no such values.
 
     Raises:
-        InvalidRequest: in place of whatever it raises, which is what the values were to it.
+        InvalidRequest: in place of whatever it raises, which is what the values were to it. What the database says
+            stays what it is, unless it is of the values.
     """
     try:
         yield
@@ -415,6 +428,8 @@ def _refused_updates() -> Iterator[None]:
     except InvalidUpdateError as error:
         raise InvalidRequest(f"The graph does not take this: {str(error).splitlines()[0][:300]}") from error
     except Exception as error:
+        if isinstance(error, psycopg.Error) and not isinstance(error, _OF_VALUES):
+            raise
         logger.opt(exception=error).info("a state was not taken: {}", type(error).__name__)
         raise InvalidRequest("The graph does not take these values.") from error
 
@@ -444,7 +459,7 @@ def _condition(owner_id: UUID, which: ThreadFilter) -> tuple[str, dict[str, Any]
     return where, parameters
 
 
-async def _show(connection: Connection, thread_id: UUID, state: StateSnapshot) -> None:
+async def _show(connection: Connection, thread_id: UUID, state: StateSnapshot | None) -> None:
     await connection.execute(
         """
         UPDATE threads SET values = %(values)s::jsonb, interrupts = %(interrupts)s, updated_at = now(),
@@ -454,9 +469,9 @@ async def _show(connection: Connection, thread_id: UUID, state: StateSnapshot) -
         """,
         {
             "thread": thread_id,
-            "values": dumps(state.values).decode(),
-            "interrupts": Jsonb(interrupts_of(state)),
-            "next": bool(state.next),
+            "values": dumps(state.values).decode() if state else None,
+            "interrupts": Jsonb(interrupts_of(state) if state else {}),
+            "next": bool(state and state.next),
         },
     )
 

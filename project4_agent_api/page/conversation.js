@@ -38,12 +38,13 @@ export function conversationView(page) {
 
   /** @param {any} values The whole state. */
   function setValues(values) {
-    const { __interrupt__, ...own } = values ?? {};
+    const isObject = typeof (values ?? {}) === "object" && !Array.isArray(values);
+    const { __interrupt__, ...own } = (isObject && values) || {};
     const isConversation = hasMessages(own);
     stored = isConversation ? own.messages.map(messageOf) : [];
     citations = (isConversation && own.citations) || [];
-    state.hidden = isConversation || Object.keys(own).length === 0;
-    state.textContent = JSON.stringify(own, null, 2);
+    state.hidden = isConversation || (isObject && Object.keys(own).length === 0);
+    state.textContent = JSON.stringify(isObject ? own : values, null, 2);
     show();
   }
 

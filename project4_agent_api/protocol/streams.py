@@ -17,14 +17,15 @@ import orjson
 from project4_agent_api.models import RunStatus
 from project4_agent_api.postgres import Row
 from project4_agent_api.protocol.frames import INPUT, LIFECYCLE, PER_MILLISECOND, Frame, question
-from project4_agent_api.runs.events import END, SILENCE, Event, Listener
+from project4_agent_api.runs.events import END, OMITTED, SILENCE, Event, Listener
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.schemas.protocol import EventStreamRequest
 from project4_agent_api.wire import dumps
 from shared.errors import DatabaseUnavailable, NotFound
 
 _BACK_OFF_SECONDS = 0.5
-_OF_THE_RUN_PATH = ("metadata", "error")  # events that every run has; the protocol says the same otherwise
+# Events that every run may have and that are no frames: the protocol says the same otherwise, or not at all.
+_OF_THE_RUN_PATH = ("metadata", "error", OMITTED)
 
 
 @dataclass

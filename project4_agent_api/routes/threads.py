@@ -173,7 +173,7 @@ def _of_state(state: Mapping[str, Any], select: Sequence[str] | None) -> Mapping
     return shown
 
 
-@router.get("/{thread_id}/state", responses=documented(NotFound), response_model=ThreadState)
+@router.get("/{thread_id}/state", responses=documented(NotFound, Conflict), response_model=ThreadState)
 async def get_state(
     thread_id: ThreadId, owner_id: CurrentOwner, threads: ThreadsDep, select: Parts, subgraphs: Subgraphs = False
 ) -> Response:
@@ -181,7 +181,7 @@ async def get_state(
     return JsonResponse(_of_state(await threads.state(owner_id, thread_id, subgraphs=subgraphs), select))
 
 
-@router.get("/{thread_id}/state/{checkpoint_id}", responses=documented(NotFound), response_model=ThreadState)
+@router.get("/{thread_id}/state/{checkpoint_id}", responses=documented(NotFound, Conflict), response_model=ThreadState)
 async def get_state_at(
     thread_id: ThreadId,
     checkpoint_id: CheckpointId,
@@ -195,7 +195,7 @@ async def get_state_at(
     return JsonResponse(_of_state(state, select))
 
 
-@router.post("/{thread_id}/state/checkpoint", responses=documented(NotFound), response_model=ThreadState)
+@router.post("/{thread_id}/state/checkpoint", responses=documented(NotFound, Conflict), response_model=ThreadState)
 async def find_state_at(
     thread_id: ThreadId, body: StateAtCheckpoint, owner_id: CurrentOwner, threads: ThreadsDep
 ) -> Response:
@@ -214,7 +214,7 @@ async def update_state(thread_id: ThreadId, body: StateChange, owner_id: Current
     )
 
 
-@router.post("/{thread_id}/history", responses=documented(NotFound), response_model=list[ThreadState])
+@router.post("/{thread_id}/history", responses=documented(NotFound, Conflict), response_model=list[ThreadState])
 async def find_history(
     thread_id: ThreadId, body: HistoryQuery, owner_id: CurrentOwner, threads: ThreadsDep
 ) -> Response:
@@ -223,7 +223,7 @@ async def find_history(
     return JsonResponse([_of_state(state, body.select) for state in states])
 
 
-@router.get("/{thread_id}/history", responses=documented(NotFound), response_model=list[ThreadState])
+@router.get("/{thread_id}/history", responses=documented(NotFound, Conflict), response_model=list[ThreadState])
 async def get_history(
     thread_id: ThreadId,
     owner_id: CurrentOwner,

@@ -35,6 +35,7 @@ SILENCE = b""  # heard where nothing was said for so long that whoever had somet
 _MOST_ENTRIES = 10_000  # of a run's stream; the oldest are forgotten
 _MOST_BYTES = 16 * 1024 * 1024  # that wait to be written, of all runs; beyond it the runs wait
 _MOST_MESSAGES = 1000  # that wait for one reader; of one that is slower, the stream is read again
+_MOST_MESSAGE_BYTES = _MOST_BYTES  # that wait for one reader, unless it is one message; likewise
 _MOST_END_BYTES = 64 * 1024  # of an end with what the run gave; without it, if that is more
 _LAST_WORDS_SECONDS = 3.0
 _CONFIRM_SECONDS = 2.0
@@ -292,6 +293,21 @@ class _Entry(NamedTuple):
 _Entries = list[_Entry]
 
 
+class Messages(asyncio.Queue[bytes | None]):
+    """What was said to somebody, and how many bytes that is."""
+
+    size = 0
+
+    def _put(self, item: bytes | None) -> None:
+        self.size += len(item or b"")
+        super()._put(item)
+
+    def _get(self) -> bytes | None:
+        item = super()._get()
+        self.size -= len(item or b"")
+        return item
+
+
 @dataclass(eq=False)
 class Listener:
     """Somebody who listens to a channel.
@@ -301,7 +317,7 @@ class Listener:
         heard: Set as soon as what is said is heard.
     """
 
-    messages: "asyncio.Queue[bytes | None]" = field(default_factory=asyncio.Queue)
+    messages: Messages = field(default_factory=Messages)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hears(self) -> None:
@@ -323,11 +339,13 @@ class Listener:
 
     def hear(self, message: bytes | None) -> None:
         """Take a message. Of somebody who does not keep up, all that waits is dropped: it is kept in the stream."""
-        if self.messages.qsize() >= _MOST_MESSAGES:
-            while not self.messages.empty():
-                self.messages.get_nowait()
+        waiting = self.messages
+        too_large = not waiting.empty() and waiting.size + len(message or b"") > _MOST_MESSAGE_BYTES
+        if too_large or waiting.qsize() >= _MOST_MESSAGES:
+            while not waiting.empty():
+                waiting.get_nowait()
             message = None
-        self.messages.put_nowait(message)
+        waiting.put_nowait(message)
 
     async def hear_again(self, message: bytes | None = None) -> None:
         """Take a message a moment later: one that nothing can be done about as long as a server is away."""

@@ -26,10 +26,10 @@ from project4_agent_api.runs.events import Publisher, RunPublisher
 from project4_agent_api.runs.graph_events import GraphEvents
 from project4_agent_api.runs.queue import Ending
 from project4_agent_api.store import SharedStore
-from project4_agent_api.thread_states import interrupts_of
+from project4_agent_api.thread_states import interrupts_of, reading_states
 from project4_agent_api.tracing import Tracing
 from project4_agent_api.wire import dumps, error_of
-from shared.errors import DatabaseUnavailable
+from shared.errors import Conflict, DatabaseUnavailable
 
 _GRACE_SECONDS = 10.0  # for a graph that was told to stop; after it, it is left to itself
 
@@ -167,7 +167,7 @@ class Execution:
         """Say what the thread is like when the checkpoints of this run are forgotten."""
         config, configurable = self._config()
         async with self._open(config, configurable, self._engine.checkpoints) as graph:
-            return await _ending(graph, self._run["thread_id"], RunStatus.INTERRUPTED)
+            return await _ending_if_readable(graph, self._run["thread_id"], RunStatus.INTERRUPTED)
 
     def _open(
         self, config: RunnableConfig, configurable: dict[str, Any], saver: BaseCheckpointSaver[str]
@@ -256,17 +256,28 @@ class Execution:
     async def _interrupted(self) -> Outcome:
         ending = await self._ending(RunStatus.INTERRUPTED)
         reason = {"error": "UserInterrupt", "message": "The run was stopped."}
-        return Outcome(replace(ending, error=reason), dumps(self._events.values or {}))
+        shown = self._events.values
+        return Outcome(replace(ending, error=reason), b"{}" if shown is None else dumps(shown))
 
     async def _failed(self, status: RunStatus, error: dict[str, str]) -> Outcome:
-        self.publisher.put("error", dumps(error))
         ending = await self._ending(status)
+        self.publisher.put("error", dumps(error))
         return Outcome(replace(ending, error=error, thread_status=ThreadStatus.ERROR), dumps({"__error__": error}))
 
     async def _ending(self, status: RunStatus) -> Ending:
         if self._graph is None:  # it was not even opened
             return Ending(status, ThreadStatus.IDLE)
-        return await _ending(self._graph, self._run["thread_id"], status)
+        read = _ending if status == RunStatus.SUCCESS else _ending_if_readable
+        return await read(self._graph, self._run["thread_id"], status)
+
+
+async def _ending_if_readable(graph: Pregel[Any, Any, Any, Any], thread_id: UUID, status: RunStatus) -> Ending:
+    """Say what a thread is like now; where its graph cannot read its state, the thread shows what it has shown."""
+    try:
+        with reading_states():
+            return await _ending(graph, thread_id, status)
+    except Conflict:
+        return Ending(status, ThreadStatus.IDLE)
 
 
 async def _ending(graph: Pregel[Any, Any, Any, Any], thread_id: UUID, status: RunStatus) -> Ending:

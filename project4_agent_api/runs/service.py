@@ -274,7 +274,7 @@ class Runs:
         async with connected(self.pool) as connection:
             cursor = await connection.execute(
                 """
-                SELECT runs.status, runs.error, threads.values, threads.interrupts, threads.status AS thread_status
+                SELECT runs.status, runs.error, coalesce(threads.values, '{}') AS values, threads.interrupts
                 FROM runs JOIN threads USING (thread_id)
                 WHERE run_id = %s AND thread_id = %s AND runs.owner_id = %s
                 """,
@@ -287,8 +287,10 @@ class Runs:
             return None
         if row["error"] and row["status"] != RunStatus.INTERRUPTED:
             return dumps({"__error__": row["error"]})
-        asks = [one for asked in row["interrupts"].values() for one in asked]
-        return dumps((row["values"] or {}) | ({"__interrupt__": asks} if asks else {}))
+        values = row["values"]  # of any kind: what a graph keeps need not be an object
+        if asks := [one for asked in row["interrupts"].values() for one in asked]:
+            values = (values if isinstance(values, dict) else {}) | {"__interrupt__": asks}
+        return dumps(values)
 
     async def get(self, owner_id: UUID, thread_id: UUID, run_id: UUID) -> Row:
         """Return a run.

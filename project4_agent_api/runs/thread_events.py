@@ -18,7 +18,7 @@ from project4_agent_api.runs.events import END, SILENCE, START, EventId, Listene
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.threads import STATE_CHANGED, Threads
 from project4_agent_api.wire import dumps
-from shared.errors import DatabaseUnavailable, NotFound
+from shared.errors import Conflict, DatabaseUnavailable, NotFound
 
 RUN_MODES, LIFECYCLE, STATE_UPDATE = "run_modes", "lifecycle", "state_update"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ class ThreadEvents:
     async def _state(self) -> bytes | None:
         try:
             state = await self.threads.state(self.owner_id, self.thread_id)
-        except NotFound:  # the thread was deleted
+        except (NotFound, Conflict):  # the thread was deleted, or its graph cannot read it
             return None
         except DatabaseUnavailable:
             await self.listener.hear_again(STATE_CHANGED)

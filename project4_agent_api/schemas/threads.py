@@ -142,7 +142,7 @@ class ThreadRead(BaseModel):
     metadata: dict[str, Any]
     config: dict[str, Any]
     status: ThreadStatus
-    values: dict[str, Any] | None = Field(description="Its state; null before the first run.")
+    values: Any = Field(description="Its state, an object for most graphs; null before the first run.")
     interrupts: dict[str, Any] = Field(description="The questions that wait for an answer, by the task that asks.")
     error: dict[str, Any] | None
     ttl: TtlRead | None = Field(default=None, description="With `include=ttl`.")

@@ -1,4 +1,4 @@
-"""What the reader of a run's stream is given where a server was away just when it was opened."""
+"""What the reader of a run's stream is given who came when a server was away, or who does not keep up."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -58,3 +58,29 @@ async def test_redis_is_asked_again(make_settings4: Make, redis: Client) -> None
         async with aclosing(events):
             assert [event.name async for event in events] == [END]
         assert asked == 2
+
+
+async def test_of_a_reader_who_does_not_keep_up_little_waits_and_all_is_read(redis: Client) -> None:
+    run_id, listener = uuid4(), Listener()
+    large = b'"%b"' % (b"a" * 2**20)
+    messages = [pack(1, number, [("values", large)]) for number in range(1, 41)] + [pack(1, 41, [(END, b"success")])]
+    for number, message in enumerate(messages, start=1):
+        await redis.xadd(redis.key(stream_of(run_id)), {"e": message}, id=f"1-{number}")
+        listener.hear(message)
+    waiting = listener.messages.qsize()
+    assert waiting < 16
+
+    async def unfinished() -> None:
+        return None
+
+    events = Subscriber(redis).follow(run_id, listener, patience=60, over_for=unfinished)
+    async with aclosing(events):
+        assert [event.id.number async for event in events] == list(range(1, 42))
+
+
+def test_what_is_larger_than_may_wait_is_heard_where_nothing_else_waits() -> None:
+    listener, message = Listener(), b"a" * 2**25
+    listener.hear(message)
+    assert listener.messages.get_nowait() == message
+    listener.hear(b"b")
+    assert listener.messages.get_nowait() == b"b"

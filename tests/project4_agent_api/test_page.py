@@ -273,6 +273,18 @@ def test_a_graph_that_does_not_say_what_it_takes(page: Page, service: AgentServi
     expect(chat.locator(".steps li")).to_have_text([re.compile(r"step\W+done\W+0"), re.compile(r"step\W+done\W+1")])
 
 
+def test_a_graph_that_gives_no_object(page: Page, service: AgentService, email: str) -> None:
+    chat = register(page, service, email)
+    chat.get_by_label("Assistant").select_option(label="plain")
+    for given, shown in (("a word", '"a word"'), (["a"], '[\n  "a"\n]'), (0, "0"), ("", '""')):
+        chat.get_by_label("Input, as JSON").fill(json.dumps({"give": given}))
+        chat.get_by_role("button", name="Send").click()
+        expect(chat.get_by_role("log").locator("> pre")).to_have_text(shown)
+        is_done(chat)
+    page.reload()
+    expect(agents(page).get_by_role("log").locator("> pre")).to_have_text('""')
+
+
 def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     model.hangs(after=3)

@@ -269,6 +269,27 @@ class TestStream:
         values = of(await read(http, thread_id, "lifecycle", "values", until=life("completed")), "values")
         assert values[-1]["messages"][-1]["content"] == "You said yes."
 
+    async def test_frames_that_are_too_large_are_left_out(
+        self, database_url: str, redis_url: str, model: ScriptedModel, thread_id: str
+    ) -> None:
+        with agent_service(database_url, redis_url, model, GRAPHS, run_events_kb="64") as service:
+            async with httpx2.AsyncClient(
+                base_url=service.url, headers=service.sign_up(), timeout=SECONDS, trust_env=False
+            ) as http:
+                async with stream(http, thread_id) as live:
+                    await start(http, thread_id, "talk", says("a" * 65_536))
+                    frames = await take(live, life("completed"))
+                assert lives(frames) == ["running", "completed"]
+                assert len(of(frames, "checkpoints")) == 3
+                assert of(frames, "values") == of(frames, "updates") == []
+                assert await read(http, thread_id, until=life("completed")) == frames
+
+                left = frames[-2]["seq"]
+                assert await read(http, thread_id, until=life("completed"), since=left) == frames[-1:]
+                await start(http, thread_id, "talk", says("b"))
+                later = await read(http, thread_id, until=life("completed"), since=frames[-1]["seq"])
+                assert lives(later) == ["running", "completed"]
+
 
 @pytest.mark.slow
 class TestCommands:

@@ -139,6 +139,24 @@ async def test_a_step_that_takes_too_long_is_cut_off(
         assert cancelled.status_code == 202
 
 
+async def test_a_graph_that_is_streamed_with_events_has_time_to_come_to_its_end(
+    service: AgentService, ending: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    ending.terminate()
+    assert ending.wait(120) == 0
+    patient = service.start_worker(SHUTDOWN_TIMEOUT_SECONDS="120")
+    log = tmp_path / "log"
+    log.touch()
+    asked = steps(tmp_path, 3, 1) | {"stream_mode": ["events"], "on_completion": "keep"}
+    with httpx2.Client(base_url=service.url, timeout=120, trust_env=False, headers=service.sign_up()) as http:
+        run = http.post("/runs", json=asked).raise_for_status().json()
+        await until(lambda: len(log.read_text().splitlines()) >= 1, 60)
+        service.workers.remove(patient)
+        patient.send_signal(signal.SIGTERM)
+        assert patient.wait(120) == 0
+        assert stored(service, run["run_id"]) == {"status": "success", "failures": 0, "attempt": 1, "claim": None}
+
+
 def stored(service: AgentService, run_id: str) -> dict[str, Any] | None:
     with psycopg.connect(service.environment["DATABASE_URL"], row_factory=dict_row) as connection:
         return connection.execute(
