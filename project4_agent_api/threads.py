@@ -367,8 +367,17 @@ class Threads:
         return changed
 
     async def refresh(self, owner_id: UUID, thread_id: UUID) -> None:
-        """Copy what its newest checkpoint says into a thread's row."""
-        row = await self.get(owner_id, thread_id)
+        """Copy what its newest checkpoint says into a thread's row, or forget that where the thread is gone meanwhile.
+
+        Raises:
+            NotFound: if it is gone.
+        """
+        try:
+            row = await self.get(owner_id, thread_id)
+        except NotFound:  # whoever has deleted it could not see yet what was written
+            async with connected(self.pool) as connection:
+                await queue.forget_lost_states(connection, thread_id)
+            raise
         async with self._graph_of(owner_id, row) as graph:
             state = await graph.aget_state(self._config(thread_id))
         async with connected(self.pool) as connection:

@@ -569,15 +569,22 @@ async def delete_threads(connection: Connection, thread_ids: Sequence[UUID]) -> 
     gone = [row["thread_id"] for row in await cursor.fetchall()]
     # A statement of its own: the one before has waited for what workers were writing, and could not see it. They write
     # nothing more, because their runs went with the threads.
-    await connection.execute(
-        """
-        WITH states AS (DELETE FROM checkpoints WHERE thread_id = ANY(%(gone)s)),
-        blobs AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY(%(gone)s))
-        DELETE FROM checkpoint_writes WHERE thread_id = ANY(%(gone)s)
-        """,
-        {"gone": gone},
-    )
+    await connection.execute(_FORGET_STATES, {"gone": gone})
     return len(gone)
+
+
+_FORGET_STATES = """
+    WITH states AS (DELETE FROM checkpoints WHERE thread_id = ANY(%(gone)s)),
+    blobs AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY(%(gone)s))
+    DELETE FROM checkpoint_writes WHERE thread_id = ANY(%(gone)s)
+"""
+
+
+async def forget_lost_states(connection: Connection, thread_id: UUID) -> None:
+    """Delete the checkpoints of a thread that there is not: they were stored by no run while it was deleted."""
+    cursor = await connection.execute("SELECT FROM threads WHERE thread_id = %s", [thread_id])
+    if await cursor.fetchone() is None:
+        await connection.execute(_FORGET_STATES, {"gone": [str(thread_id)]})
 
 
 async def delete_temporary(connection: Connection, thread_id: UUID, claim: UUID) -> bool:

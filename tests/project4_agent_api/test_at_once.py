@@ -100,6 +100,27 @@ async def test_nothing_is_left_of_a_thread_that_is_deleted_while_a_run_writes(
     assert await value(connection, "SELECT count(*) FROM checkpoints") == 0
 
 
+async def test_nothing_is_left_of_a_thread_that_is_deleted_while_its_state_is_changed(
+    client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
+) -> None:
+    client4.headers |= await sign_up()
+    thread = (
+        (await client4.post("/threads", json={"metadata": {"graph_id": "agent"}}))
+        .raise_for_status()
+        .json()["thread_id"]
+    )
+    change = {"values": {"messages": [{"role": "user", "content": "Hello"}]}}
+
+    async with other.transaction():
+        await other.execute("LOCK TABLE checkpoints IN SHARE MODE")
+        changing = await waiting(other, client4.post(f"/threads/{thread}/state", json=change))
+        await other.execute("DELETE FROM threads")
+
+    assert (await changing).status_code == 404
+    for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
+        assert await value(connection, f"SELECT count(*) FROM {table}") == 0  # noqa: S608  one of these names
+
+
 async def test_a_thread_is_deleted_while_a_run_of_it_ends(
     client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
 ) -> None:
