@@ -31,7 +31,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 
-from project4_agent_api.postgres import Connection, Pool, connected
+from project4_agent_api.postgres import Connection, Pool
 from project4_agent_api.wire import dumps
 from shared.database import database_errors
 from shared.errors import DatabaseUnavailable
@@ -185,11 +185,9 @@ class Checkpoints(AsyncPostgresSaver):
                 async with connection.transaction(), connection.cursor(binary=True) as cursor:
                     yield cursor
 
-    @asynccontextmanager
-    async def together(self) -> AsyncIterator["Checkpoints"]:
-        """Give a saver of which all is stored together at the end of the block, and nothing if that raises."""
-        async with connected(self._pool) as connection, connection.transaction():
-            yield _WithinTransaction(self._pool, connection)
+    def within(self, connection: Connection) -> "Checkpoints":
+        """Return a saver that stores what it is given in a transaction that is open."""
+        return _WithinTransaction(self._pool, connection)
 
     async def aput(
         self,

@@ -357,11 +357,14 @@ class Threads:
         row = await self.get(owner_id, thread_id)
         if "graph_id" not in row["metadata"]:
             raise InvalidRequest("The thread has no graph yet: begin a run on it, or make it with `graph_id`.")
-        if row["status"] == ThreadStatus.BUSY:
-            raise Conflict("The thread has a run that is not over.")
         checkpoint = change.checkpoint or Checkpoint(checkpoint_id=change.checkpoint_id)
-        async with self._graph_of(owner_id, row) as graph, self.checkpoints.together() as saver:
-            graph.checkpointer = saver
+        async with (
+            self._graph_of(owner_id, row) as graph,
+            connected(self.pool) as connection,
+            connection.transaction(),
+        ):
+            await _hold_unused(connection, thread_id)
+            graph.checkpointer = self.checkpoints.within(connection)
             with _refused_updates():
                 changed = await graph.aupdate_state(
                     self._config(thread_id, checkpoint, row["metadata"]), change.values, as_node=change.as_node
@@ -457,6 +460,23 @@ def _condition(owner_id: UUID, which: ThreadFilter) -> tuple[str, dict[str, Any]
         where += " AND status = %(status)s"
         parameters["status"] = which.status
     return where, parameters
+
+
+async def _hold_unused(connection: Connection, thread_id: UUID) -> None:
+    """Keep a thread as it is until the transaction is over: who deletes it, or stores a run on it, waits for that.
+
+    Raises:
+        NotFound: if it is gone.
+        Conflict: if it has a run that is not over.
+    """
+    cursor = await connection.execute(
+        "SELECT status FROM threads WHERE thread_id = %s FOR NO KEY UPDATE", [thread_id], prepare=True
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound(NO_SUCH_THREAD)
+    if row["status"] == ThreadStatus.BUSY:
+        raise Conflict("The thread has a run that is not over.")
 
 
 async def _show(connection: Connection, thread_id: UUID, state: StateSnapshot | None) -> None:

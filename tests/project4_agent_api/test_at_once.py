@@ -46,12 +46,14 @@ async def value(connection: Connection, statement: str, *parameters: object) -> 
     return next(iter(row.values()))
 
 
+_HELD_UP = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 async def waiting(first: Connection, second: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Begin what has to wait for a transaction of the first; return when it does."""
     task = asyncio.create_task(second)
-    held_up = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(120):
-        while not (task.done() or await value(first, held_up)):  # noqa: ASYNC110  another process holds it up
+        while not (task.done() or await value(first, _HELD_UP)):  # noqa: ASYNC110  another process holds it up
             await asyncio.sleep(0.01)
     assert not task.done()
     return task
@@ -98,6 +100,46 @@ async def test_nothing_is_left_of_a_thread_that_is_deleted_while_a_run_writes(
     assert (await deleting).status_code == 204
     assert await value(connection, "SELECT count(*) FROM runs") == 0
     assert await value(connection, "SELECT count(*) FROM checkpoints") == 0
+
+
+async def test_nothing_is_left_of_a_thread_that_is_deleted_while_its_state_is_changed(
+    client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
+) -> None:
+    client4.headers |= await sign_up()
+    thread = (
+        (await client4.post("/threads", json={"metadata": {"graph_id": "agent"}}))
+        .raise_for_status()
+        .json()["thread_id"]
+    )
+    change = {"values": {"messages": [{"role": "user", "content": "Hello"}]}}
+
+    async with other.transaction():
+        await other.execute("LOCK TABLE checkpoints IN SHARE MODE")
+        changing = await waiting(other, client4.post(f"/threads/{thread}/state", json=change))
+        deleting = asyncio.create_task(client4.delete(f"/threads/{thread}"))
+        async with asyncio.timeout(120):
+            while await value(connection, _HELD_UP) < 2:  # noqa: ASYNC110  another process holds it up
+                await asyncio.sleep(0.01)
+
+    assert (await deleting).status_code == 204
+    await changing
+    for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
+        assert await value(connection, f"SELECT count(*) FROM {table}") == 0  # noqa: S608  one of these names
+
+
+async def test_a_state_is_not_changed_while_a_run_begins(
+    client4: httpx2.AsyncClient, sign_up: SignUp, other: Connection
+) -> None:
+    client4.headers |= await sign_up()
+    made = await client4.post("/threads", json={"metadata": {"graph_id": "agent"}})
+    thread = made.raise_for_status().json()["thread_id"]
+    change = {"values": {"messages": [{"role": "user", "content": "Hello"}]}}
+
+    async with other.transaction():  # as a run is stored
+        await other.execute("UPDATE threads SET status = 'busy'")
+        changing = await waiting(other, client4.post(f"/threads/{thread}/state", json=change))
+
+    assert (await changing).status_code == 409
 
 
 async def test_a_thread_is_deleted_while_a_run_of_it_ends(
