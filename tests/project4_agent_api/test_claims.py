@@ -9,8 +9,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Connection, Row
-from project4_agent_api.runs.queue import claim_next, free_expired
+from project4_agent_api.runs.queue import Ending, claim_next, delete_run, forget_checkpoints, free_expired
 
 LEASE = 15
 MOST = 3
@@ -150,3 +151,19 @@ async def test_workers_that_look_at_once_take_each_run_back_once(connection: Con
     taken = [one["run_id"] for rows in freed for one in rows]
     assert len(taken) == len(set(taken))
     assert set(taken) == dead
+
+
+async def test_a_run_whose_worker_dies_while_it_takes_it_back_is_taken_back_by_the_next(connection: Connection) -> None:
+    run_id = await store(connection, "running", lease=-1)
+    await connection.execute("UPDATE runs SET cancel = 'rollback'")
+    dead, before = (await row(connection, run_id))["claim"], Ending(RunStatus.INTERRUPTED, ThreadStatus.IDLE)
+    assert await forget_checkpoints(connection, run_id, dead)
+
+    await free_expired(connection, MOST)
+    again = await claim_next(connection, OWNER, LEASE, 10)
+
+    assert again is not None
+    assert (again["run_id"], again["cancel"]) == (run_id, "rollback")
+    assert not await delete_run(connection, run_id, dead, before)
+    assert await forget_checkpoints(connection, run_id, again["claim"])
+    assert await delete_run(connection, run_id, again["claim"], before)
