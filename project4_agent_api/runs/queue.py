@@ -196,6 +196,8 @@ async def waiting_runs(connection: Connection, most: int) -> int:
 async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str, webhooks: Webhooks) -> list[Row]:
     """Stop runs: those that wait at once, those that run as soon as their worker has heard of it.
 
+    One that waits for another attempt is taken back by the worker that claims it: it has left checkpoints.
+
     Args:
         connection: In a transaction.
         run_ids: Which ones.
@@ -204,7 +206,7 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
 
     Returns:
         `run_id`, `thread_id`, `attempt` and `status` of each that was not over: `interrupted` for one that is now, else
-        `running`.
+        `running`, as for whoever waits for its end it is.
     """
     told = "runs.run_id, thread_id, attempt, kwargs -> 'temporary' = 'true' AS temporary"
     waiting = (
@@ -215,13 +217,14 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
     cursor = await connection.execute(
         f"""
         WITH held AS (  -- as they are now: one that waited may just have been claimed
-            SELECT run_id, status FROM runs WHERE run_id = ANY(%(ids)s) AND status IN ('pending', 'running')
+            SELECT run_id, status = 'pending' AND NOT (attempt > 0 AND %(action)s = 'rollback') AS at_once
+            FROM runs WHERE run_id = ANY(%(ids)s) AND status IN ('pending', 'running')
             ORDER BY run_id FOR UPDATE
         ), waiting AS (
-            {waiting} WHERE runs.run_id = held.run_id AND held.status = 'pending' RETURNING {told}
+            {waiting} WHERE runs.run_id = held.run_id AND held.at_once RETURNING {told}
         ), running AS (
             UPDATE runs SET cancel = %(action)s, updated_at = now() FROM held
-            WHERE runs.run_id = held.run_id AND held.status = 'running' RETURNING {told}
+            WHERE runs.run_id = held.run_id AND NOT held.at_once RETURNING {told}
         )
         SELECT *, 'interrupted' AS status FROM waiting UNION ALL SELECT *, 'running' FROM running
         """,  # noqa: S608  no value in it

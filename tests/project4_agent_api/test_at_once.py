@@ -11,7 +11,7 @@ import pytest
 
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.postgres import Connection, Row
-from project4_agent_api.runs.queue import Ending, NewRun, create_run, finish_run, stop_runs
+from project4_agent_api.runs.queue import Ending, NewRun, claim_next, create_run, finish_run, give_back, stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
 from shared.errors import Conflict, TooManyRequests
 from shared.jobs import create_job_app
@@ -140,6 +140,20 @@ async def test_a_state_is_not_changed_while_a_run_begins(
         changing = await waiting(other, client4.post(f"/threads/{thread}/state", json=change))
 
     assert (await changing).status_code == 409
+
+
+async def test_a_run_that_waits_for_another_attempt_is_taken_back_by_its_worker(connection: Connection) -> None:
+    run_id, new = await store(connection, "pending"), await store(connection, "pending", due=60)
+    begun = await claim_next(connection, OWNER, 60, 10)
+    assert begun is not None
+    await give_back(connection, run_id, begun["claim"])
+
+    stopped = await stop(connection, run_id, new, action="rollback")
+
+    assert {one["run_id"]: one["status"] for one in stopped} == {run_id: "running", new: "interrupted"}
+    again = await claim_next(connection, OWNER, 60, 10)  # what it has stored is forgotten by whoever has it now
+    assert again is not None
+    assert (again["run_id"], again["cancel"]) == (run_id, "rollback")
 
 
 async def test_a_thread_is_deleted_while_a_run_of_it_ends(
