@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     model_validator,
 )
 
@@ -23,7 +24,7 @@ from shared.schemas import RequestBody, Secret
 
 # What is compared and not chosen: any length will do.
 GivenPassword = Annotated[Secret, Field(min_length=1, max_length=200, examples=["correct horse battery staple"])]
-GivenToken = Annotated[Secret, Field(min_length=1, max_length=2000)]
+GivenToken = Annotated[SecretStr, Field(min_length=1, max_length=2000)]
 
 
 def _to_come(moment: datetime) -> datetime:
