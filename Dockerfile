@@ -51,7 +51,7 @@ COPY shared shared
 RUN python -m compileall -q .
 
 FROM code-model AS code1
-RUN rm -r shared/dev
+RUN rm -r local
 COPY project1_qa_api project1_qa_api
 RUN python -m compileall -q project1_qa_api
 
@@ -71,7 +71,7 @@ FROM packages-model AS local-model
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY --from=code-model /app /app
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "shared.dev.model_server"]
+ENTRYPOINT ["python", "-m", "local.model_server"]
 CMD ["--host", "0.0.0.0", "--port", "8000", "--cache", "/tmp"]
 
 FROM packages1 AS project1

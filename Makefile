@@ -12,19 +12,19 @@ DONE := .venv/installed
 
 .PHONY: run-project1
 run-project1: $(DONE)/project1 $(DONE)/embedded ## Stage 1, a question-answering API, on port 8001
-	@exec $(BIN)/python -m shared.dev project1
+	@exec $(BIN)/python -m local project1
 
 .PHONY: run-project2
 run-project2: $(DONE)/project2 $(DONE)/embedded ## Stage 2, + users and messages on PostgreSQL, on port 8002
-	@exec $(BIN)/python -m shared.dev project2
+	@exec $(BIN)/python -m local project2
 
 .PHONY: run-project3
 run-project3: $(DONE)/project3 $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003
-	@exec $(BIN)/python -m shared.dev project3
+	@exec $(BIN)/python -m local project3
 
 .PHONY: run-project4
 run-project4: $(DONE)/project4 $(DONE)/embedded ## Stage 4, + accounts, agents and durable runs, on port 8004
-	@exec $(BIN)/python -m shared.dev project4
+	@exec $(BIN)/python -m local project4
 
 .PHONY: migrate-project2
 migrate-project2: $(DONE)/project2 ## Bring the database at DATABASE_URL up to date
@@ -40,19 +40,19 @@ migrate-project4: $(DONE)/project4 ## The same for stage 4
 
 .PHONY: reindex-project3
 reindex-project3: $(DONE)/project3 $(DONE)/embedded ## Embed every document again, after EMBEDDING_MODEL was changed
-	@exec $(BIN)/python -m shared.dev project3 reindex
+	@exec $(BIN)/python -m local project3 reindex
 
 .PHONY: reindex-project4
 reindex-project4: $(DONE)/project4 $(DONE)/embedded ## The same for stage 4
-	@exec $(BIN)/python -m shared.dev project4 reindex
+	@exec $(BIN)/python -m local project4 reindex
 
 .PHONY: admin-project4
 admin-project4: $(DONE)/project4 $(DONE)/embedded ## Make an account of an operator in stage 4: EMAIL=you@example.com
-	@exec $(BIN)/python -m shared.dev project4 create-admin "$(EMAIL)"
+	@exec $(BIN)/python -m local project4 create-admin "$(EMAIL)"
 
 .PHONY: stop
 stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this folder
-	@$(BIN)/python -m shared.dev --stop
+	@$(BIN)/python -m local --stop
 
 ##@ Check
 

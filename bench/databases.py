@@ -12,8 +12,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from shared.dev.services import postgres, valkey
-from shared.dev.state import StageState
+from local.services import postgres, valkey
+from local.state import StageState
 
 
 @asynccontextmanager

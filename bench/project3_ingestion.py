@@ -20,10 +20,10 @@ from bench.corpus import prose
 from bench.databases import migrated_database
 from bench.rates import Times
 from bench.servers import Server, running
+from local.services import model_server
+from local.state import StageState
 from project3_rag_docs.chunking import chunks_of
 from project3_rag_docs.settings import Settings
-from shared.dev.services import model_server
-from shared.dev.state import StageState
 
 PACKAGE = "project3_rag_docs"
 BATCH = int(Settings.model_fields["embedding_batch_size"].default)

@@ -32,7 +32,7 @@ from project3_rag_docs.lexical import Language, analyse
 from project3_rag_docs.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank, vector_text
 from project3_rag_docs.search import Searcher
 from project3_rag_docs.settings import Settings
-from shared.database import create_engine, create_sessions, reading, transaction
+from shared.database.engine import create_engine, create_sessions, reading, transaction
 from shared.owner import LOCAL_OWNER_ID
 
 PACKAGE = "project3_rag_docs"

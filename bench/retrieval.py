@@ -40,8 +40,8 @@ from project3_rag_docs.rankings import (
 )
 from project3_rag_docs.search import search
 from project3_rag_docs.settings import Settings
-from shared.database import create_engine, reading
-from shared.llm import create_http_client
+from shared.database.engine import create_engine, reading
+from shared.models.chat import create_http_client
 from shared.owner import LOCAL_OWNER_ID
 
 _AT = 10

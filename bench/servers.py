@@ -60,7 +60,7 @@ def running(module: str, *arguments: str, environment: Mapping[str, str] | None 
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening, tempfile.TemporaryFile() as output:
         port: int = listening.getsockname()[1]
         # The guard ends the server should this process be killed.
-        guard = ["-m", "shared.dev.child", str(int(signal.SIGTERM)), str(os.getpid())]
+        guard = ["-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid())]
         command = [sys.executable, *guard, sys.executable, "-m", module, *arguments, "--fd", str(listening.fileno())]
         process = subprocess.Popen(
             command,

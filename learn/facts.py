@@ -20,8 +20,8 @@ from sqlalchemy.engine import make_url
 
 from bench.databases import postgresql
 from learn.stages import ROOT, STAGES, CannotDo, Stage
-from shared.dev.services import EMBEDDED
-from shared.migrate import migrate
+from local.services import EMBEDDED
+from shared.database.migrate import migrate
 
 _DATABASE = "learn_differences"
 _CODE = (".py", ".js", ".css", ".html", ".ini", ".mako")

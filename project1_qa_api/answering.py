@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 
 from project1_qa_api.schemas import AskRequest, AskResponse, Done, Token, Usage
-from shared.llm import ChatModel
+from shared.models.chat import ChatModel
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Answerer:
     """Asks one chat model.
 
     Attributes:
-        chat_model: From `shared.llm`; its errors pass through.
+        chat_model: From `shared.models.chat`; its errors pass through.
         system_prompt: For questions that bring none of their own.
         model_name: Named in answers of an endpoint that does not say which model it was.
     """

@@ -13,7 +13,7 @@ from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
 from shared.health import Check
-from shared.llm import create_chat_model, create_http_client, endpoint_answers
+from shared.models.chat import create_chat_model, create_http_client, endpoint_answers
 from shared.settings import load_settings
 
 DESCRIPTION = "Ask a language model: a whole answer, a stream, a batch. Errors are `application/problem+json`."

@@ -2,7 +2,7 @@
 
 import sys
 
-from shared.migrate import migrate
+from shared.database.migrate import migrate
 
 if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
     sys.exit(migrate("project2_user_mgmt", "project2", sys.argv[2:]))

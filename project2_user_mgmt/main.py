@@ -8,7 +8,7 @@ from project1_qa_api import main as stage1
 from project2_user_mgmt.routes import messages, users
 from project2_user_mgmt.settings import Settings
 from shared.app import build_app
-from shared.database import database
+from shared.database.engine import database
 from shared.frontend import Panel
 from shared.settings import load_settings
 

@@ -17,7 +17,7 @@ from project2_user_mgmt.conversation import count_tokens
 from project3_rag_docs.rankings import Hit
 from project3_rag_docs.rerank import Reranker
 from project3_rag_docs.search import Searcher
-from shared.llm import ChatModel
+from shared.models.chat import ChatModel
 
 SYSTEM_PROMPT = """\
 You answer questions from passages of documents. Each passage stands between <passage number="…"> and </passage>.

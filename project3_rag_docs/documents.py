@@ -15,8 +15,8 @@ from project3_rag_docs.ingestion import CHANNEL
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.uploads import Upload
 from shared.errors import NotFound
-from shared.jobs import defer
-from shared.notifications import notify
+from shared.jobs.notifications import notify
+from shared.jobs.queue import defer
 
 _NO_SUCH_DOCUMENT = "There is no document with this id."
 

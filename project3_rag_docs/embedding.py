@@ -4,7 +4,7 @@ import httpx2
 from langchain_core.embeddings import Embeddings
 
 from project3_rag_docs.settings import Settings
-from shared.llm import create_embeddings
+from shared.models.chat import create_embeddings
 
 
 def embedding_model(settings: Settings, http: httpx2.AsyncClient) -> Embeddings:
@@ -12,7 +12,7 @@ def embedding_model(settings: Settings, http: httpx2.AsyncClient) -> Embeddings:
 
     Args:
         settings: The stage's.
-        http: From `shared.llm.create_http_client`.
+        http: From `shared.models.chat.create_http_client`.
     """
     base_url, api_key = settings.openai_base_url, settings.openai_api_key
     if settings.embedding_base_url:

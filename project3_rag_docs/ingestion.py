@@ -30,10 +30,10 @@ from project3_rag_docs.parsing import UnreadableDocument
 from project3_rag_docs.parsing.child import Limits, ParsedChunk, parse, read_chunks
 from project3_rag_docs.parsing.media_types import MediaType
 from project3_rag_docs.settings import MIB, Settings
-from shared.database import Sessions, transaction
+from shared.database.engine import Sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable
-from shared.jobs import TryAgain
-from shared.notifications import notify
+from shared.jobs.notifications import notify
+from shared.jobs.queue import TryAgain
 
 CHANNEL = "documents"  # notified with a document's id whenever that is further
 _LONGEST_WAIT = 30.0

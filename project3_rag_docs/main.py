@@ -18,10 +18,10 @@ from project3_rag_docs.routes import answers, documents
 from project3_rag_docs.search import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
-from shared.database import create_engine, create_sessions
+from shared.database.engine import create_engine, create_sessions
 from shared.frontend import Panel
-from shared.jobs import create_job_app, opened, working
-from shared.notifications import Notifications
+from shared.jobs.notifications import Notifications
+from shared.jobs.queue import create_job_app, opened, working
 from shared.settings import load_settings
 
 FORM_BYTES = MIB // 16  # what stands around the file in a multipart body

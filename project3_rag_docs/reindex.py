@@ -21,9 +21,9 @@ from project3_rag_docs.embedding import embedding_model
 from project3_rag_docs.index import claim_index, made_with
 from project3_rag_docs.models import EMBEDDING_INDEXES, SearchIndex
 from project3_rag_docs.settings import Settings
-from shared.database import Sessions, create_engine, create_sessions, transaction
+from shared.database.engine import Sessions, create_engine, create_sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, ServiceError
-from shared.llm import create_http_client
+from shared.models.chat import create_http_client
 from shared.settings import load_settings
 
 _BUILD_SECONDS = 24 * 3600  # for one statement: building the index over millions of vectors takes hours

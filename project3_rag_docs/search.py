@@ -30,7 +30,7 @@ from project3_rag_docs.rankings import (
     texts_of,
     vector_text,
 )
-from shared.database import Sessions, reading
+from shared.database.engine import Sessions, reading
 from shared.errors import NotReady
 
 # What each ranking brings in, at least; the fusion of short rankings would miss what is tenth in both.

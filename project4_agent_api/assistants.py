@@ -29,7 +29,7 @@ from project4_agent_api.schemas.assistants import (
 )
 from project4_agent_api.schemas.common import GraphConfig
 from project4_agent_api.searches import page_of
-from shared.database import Sessions, transaction
+from shared.database.engine import Sessions, transaction
 from shared.errors import Conflict, Forbidden, InvalidRequest, NotFound
 
 # LangGraph's own: the id of a graph's assistant is the same here as on its server.

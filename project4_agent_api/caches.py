@@ -29,7 +29,7 @@ from project3_rag_docs.schemas import AnswerDone, DocumentQuestion, Sources
 from project3_rag_docs.search import Searcher
 from project4_agent_api.postgres import Pool, connected
 from project4_agent_api.settings import Settings
-from shared.redis import REDIS_FAILS, Client, Outage
+from shared.redis.client import REDIS_FAILS, Client, Outage
 
 _PATIENCE_SECONDS = 30.0  # for somebody else who finds out the same; a client that reads slowly may hold up others
 T = TypeVar("T")

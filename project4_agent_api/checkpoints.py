@@ -33,7 +33,7 @@ from psycopg.rows import DictRow
 
 from project4_agent_api.postgres import Connection, Pool
 from project4_agent_api.wire import dumps
-from shared.database import database_errors
+from shared.database.engine import database_errors
 from shared.errors import DatabaseUnavailable
 
 # The tables that a batch has rows of, by a letter: checkpoint_blobs, checkpoints, and checkpoint_writes: those that

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from loguru import logger
 
 from project1_qa_api.schemas import Exchange
-from shared.redis import REDIS_FAILS, Client, redis_errors
+from shared.redis.client import REDIS_FAILS, Client, redis_errors
 
 _KEPT_SECONDS = 90 * 24 * 3600  # after the last question
 

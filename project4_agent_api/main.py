@@ -36,7 +36,7 @@ from project4_agent_api.tracing import trace, tracing
 from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
-from shared.redis import redis
+from shared.redis.client import redis
 from shared.settings import load_settings
 
 

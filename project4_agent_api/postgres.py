@@ -19,10 +19,10 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
-from shared.database import ImpatientConnection, database_errors, plain_address
+from shared.database.engine import ImpatientConnection, database_errors, plain_address
+from shared.database.migrate import Versions
+from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
 from shared.health import Check
-from shared.migrate import Versions
-from shared.pool import RECONNECT_SECONDS, ConnectionPool
 
 _PROBE_SECONDS = 1.0
 _KNOWN_SECONDS = 10.0  # that the migrations were done

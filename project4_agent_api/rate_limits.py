@@ -20,7 +20,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from loguru import logger
 
 from shared.errors import TooManyRequests
-from shared.redis import REDIS_FAILS, Client, Outage
+from shared.redis.client import REDIS_FAILS, Client, Outage
 
 _IPV6_NETWORK_BITS = 64  # of its own address space everyone has that much: one address more costs nothing
 

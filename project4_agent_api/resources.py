@@ -22,9 +22,9 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.store import SharedStore
 from project4_agent_api.threads import Threads
 from shared.health import Check
-from shared.jobs import add_tasks, working
-from shared.llm import create_chat_models
-from shared.redis import create_redis
+from shared.jobs.queue import add_tasks, working
+from shared.models.chat import create_chat_models
+from shared.redis.client import create_redis
 
 _SILENT_LEASES = 2  # within one it is noticed that a worker died; whoever takes its run over says so
 

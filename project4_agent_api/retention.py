@@ -23,7 +23,7 @@ from project4_agent_api.postgres import Connection, Pool, connected
 from project4_agent_api.runs import queue
 from project4_agent_api.settings import Settings
 from shared.background import in_background
-from shared.database import Sessions, transaction
+from shared.database.engine import Sessions, transaction
 from shared.errors import DatabaseUnavailable, NotFound
 
 _AT_ONCE = 100

@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 from sqlalchemy import URL
 
 from project3_rag_docs.settings import Settings as Stage3Settings
-from shared.database import driver_url
+from shared.database.engine import driver_url
 from shared.settings import CommaSeparated, HttpAddress
 
 _SHORTEST_SECRET = 32  # bytes: what HMAC-SHA256 needs (RFC 7518, section 3.2)

@@ -38,7 +38,7 @@ from psycopg_pool import AsyncConnectionPool
 from project3_rag_docs.settings import Settings
 from project4_agent_api.store_filters import conditions_of
 from project4_agent_api.store_vectors import FoundBy, as_sql, claim_vectors, embedded, found_by, rows_of
-from shared.database import database_errors
+from shared.database.engine import database_errors
 from shared.errors import ConfigurationError, NotReady
 
 Parameters = list[Any]

@@ -25,9 +25,9 @@ from project4_agent_api.store_vectors import (
     say_made_with,
     wanted_vectors,
 )
-from shared.database import database_errors, plain_address
+from shared.database.engine import database_errors, plain_address
 from shared.errors import ConfigurationError, ServiceError
-from shared.llm import create_http_client
+from shared.models.chat import create_http_client
 from shared.settings import load_settings
 
 _NEW = "new_embedding"

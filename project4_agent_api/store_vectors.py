@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 
 from project3_rag_docs.settings import Settings
-from shared.database import database_errors, plain_address
+from shared.database.engine import database_errors, plain_address
 from shared.errors import ConfigurationError, DatabaseUnavailable, InvalidRequest
 
 _LONGEST_TEXT = 8_000  # characters; models read some thousand at most, and the beginning tells what it is about

@@ -41,7 +41,7 @@ from project4_agent_api.store import SharedStore
 from project4_agent_api.thread_states import interrupts_of, reading_states, thread_state_of
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, InvalidRequest, NotFound, ServiceError
-from shared.redis import REDIS_AWAY, Client
+from shared.redis.client import REDIS_AWAY, Client
 
 STATE_CHANGED = b"state"  # said on a thread's channel when its state was changed from outside a run
 SHOWN = (

@@ -20,7 +20,7 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.tracing import trace, tracing
 from shared import health
 from shared.app import build_app
-from shared.redis import redis
+from shared.redis.client import redis
 from shared.settings import load_settings
 
 ROUTERS = [

@@ -25,7 +25,7 @@ from shared.frontend import Panel, install_docs, install_page
 from shared.health import Checks
 from shared.middleware import BodyGuard, RequestContext
 from shared.settings import Settings
-from shared.stopping import Stopping
+from shared.shutdown import Stopping
 
 # Puts what it opens on `app.state`, and closes it when the block ends.
 Resource = Callable[[FastAPI], AbstractAsyncContextManager[None]]

@@ -10,7 +10,7 @@ from loguru import logger
 from pydantic import BaseModel, Field
 
 from shared.errors import NotReady, documented
-from shared.stopping import Stopping
+from shared.shutdown import Stopping
 
 router = APIRouter(tags=["health"])
 

@@ -19,7 +19,7 @@ from loguru import logger
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsT, load_settings
-from shared.stopping import Stopping
+from shared.shutdown import Stopping
 
 _CLEANUP_SECONDS = 3.0  # for what was cut off; after it, it is cancelled
 
@@ -77,7 +77,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, drain_seconds: float = 0) -> None:
-    """Serve an app on an open socket until SIGINT or SIGTERM, and end as `shared.stopping` describes.
+    """Serve an app on an open socket until SIGINT or SIGTERM, and end as `shared.shutdown` describes.
 
     Args:
         app: The app.

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from shared.dev.processes import Child
+from local.processes import Child
 from shared.serve import listen
 
 WITHOUT_PGVECTOR = [
@@ -55,7 +55,7 @@ async def run_on(programs: Path) -> int:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data"
-        guard = [sys.executable, "-m", "shared.dev.child", "15", str(os.getpid()), "--not-root"]
+        guard = [sys.executable, "-m", "local.child", "15", str(os.getpid()), "--not-root"]
         initdb = [
             str(programs / "initdb"),
             "-D",

@@ -79,7 +79,7 @@ sys.meta_path.insert(0, Absent())
 importlib.import_module(f"{package}.main")
 if importlib.util.find_spec(f"{package}.models"):
     from alembic.script import ScriptDirectory
-    from shared.migrate import alembic_config
+    from shared.database.migrate import alembic_config
     assert list(ScriptDirectory.from_config(alembic_config(package)).walk_revisions())
 """
 

@@ -8,7 +8,7 @@ from project1_qa_api.answering import AnswererDep
 from project2_user_mgmt import conversation
 from project2_user_mgmt.schemas import Exchange, MessageCreate, MessagePage, MessageRead
 from project2_user_mgmt.users import get_user
-from shared.database import ReadSessionDep, SessionsDep, transaction
+from shared.database.engine import ReadSessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,
     InputTooLongForModel,

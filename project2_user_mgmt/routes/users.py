@@ -10,7 +10,7 @@ from project2_user_mgmt import users
 from project2_user_mgmt.models import User
 from project2_user_mgmt.passwords import hash_password
 from project2_user_mgmt.schemas import UserCreate, UserPage, UserRead, UserUpdate
-from shared.database import ReadSessionDep, SessionDep
+from shared.database.engine import ReadSessionDep, SessionDep
 from shared.errors import Conflict, DatabaseUnavailable, NotFound, PreconditionFailed, documented
 from shared.pagination import Cursor, Limit, decode_cursor, page_of
 

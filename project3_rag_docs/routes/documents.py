@@ -17,7 +17,7 @@ from project3_rag_docs.ingestion import read_parts
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import ChunkPage, ChunkRead, DocumentPage, DocumentRead
 from project3_rag_docs.uploads import inspect
-from shared.database import ReadSessionDep, SessionDep, SessionsDep, transaction
+from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,
     NotFound,
@@ -27,8 +27,8 @@ from shared.errors import (
     UnsupportedMediaType,
     documented,
 )
-from shared.jobs import JobsDep
-from shared.notifications import Notifications
+from shared.jobs.notifications import Notifications
+from shared.jobs.queue import JobsDep
 from shared.owner import CurrentOwner
 from shared.pagination import Cursor, Limit, decode_cursor, page_of
 from shared.streaming import error_event

@@ -20,7 +20,7 @@ from project2_user_mgmt.schemas import UserUpdate
 from project4_agent_api.accounts.sign_ins import password_digest
 from project4_agent_api.models import Account, AccountRole, SignIn
 from project4_agent_api.schemas.accounts import AccountRead, AccountUpdate
-from shared.database import Sessions, transaction
+from shared.database.engine import Sessions, transaction
 from shared.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
 

@@ -19,8 +19,8 @@ from project3_rag_docs.index import EmbeddedChunk
 from project3_rag_docs.lexical import analyse
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.parsing.child import ParsedChunk
-from shared.database import Sessions, transaction
-from shared.jobs import defer
+from shared.database.engine import Sessions, transaction
+from shared.jobs.queue import defer
 from shared.owner import LOCAL_OWNER_ID
 
 _KEPT = ("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "created_at")

@@ -27,9 +27,9 @@ from project3_rag_docs import documents
 from project4_agent_api.history import RedisHistory
 from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey, Webhook
 from project4_agent_api.threads import Threads
-from shared.database import Sessions, transaction
+from shared.database.engine import Sessions, transaction
 from shared.errors import DatabaseUnavailable, NotFound, RedisUnavailable
-from shared.jobs import TryAgain, add_tasks, defer
+from shared.jobs.queue import TryAgain, add_tasks, defer
 
 _AT_ONCE = 50
 _LATER_SECONDS = 15 * 60  # longer than any request that was let in before takes

@@ -20,7 +20,7 @@ from loguru import logger
 from project4_agent_api.caches import CacheCounters
 from project4_agent_api.rate_limits import STAMP_SECONDS, new_stamp
 from shared.errors import Unauthorized
-from shared.redis import REDIS_FAILS, Client, Outage
+from shared.redis.client import REDIS_FAILS, Client, Outage
 
 LEASE_SECONDS = 5.0
 _MOST = 10_000  # tokens and keys of one process; an entry takes about 1 kB

@@ -30,11 +30,11 @@ from project4_agent_api.accounts.known import LEASE_SECONDS, forget_account
 from project4_agent_api.models import AccountRole
 from project4_agent_api.schemas.accounts import AccountCreate
 from project4_agent_api.settings import names_in_redis
-from shared.database import Sessions, create_engine, create_sessions, transaction
+from shared.database.engine import Sessions, create_engine, create_sessions, transaction
+from shared.database.migrate import database_address
 from shared.errors import ConfigurationError, ServiceError
-from shared.jobs import create_job_app
-from shared.migrate import database_address
-from shared.redis import create_redis
+from shared.jobs.queue import create_job_app
+from shared.redis.client import create_redis
 
 _STATEMENT_SECONDS = 600  # a document's chunks are written to an index that is slow to write
 

@@ -19,7 +19,7 @@ from project2_user_mgmt.models import now
 from project2_user_mgmt.passwords import verify_password
 from project4_agent_api.accounts.tokens import AccessTokens, RefreshToken
 from project4_agent_api.schemas.accounts import TokenPair
-from shared.database import Sessions, transaction
+from shared.database.engine import Sessions, transaction
 from shared.errors import Unauthorized
 
 # Of `sign_ins s`, its user `u`, and the account `a`, which is a row only where something differs from the defaults.

@@ -17,7 +17,7 @@ from langgraph.constants import TAG_NOSTREAM
 from pydantic import ConfigDict
 
 from project3_rag_docs.citations import CitedAnswer
-from shared.llm import ChatModel
+from shared.models.chat import ChatModel
 
 
 class CitedModel(BaseChatModel):

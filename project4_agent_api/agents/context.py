@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langgraph.constants import TAG_NOSTREAM
 
 from project2_user_mgmt import conversation
-from shared.llm import with_fallbacks
+from shared.models.chat import with_fallbacks
 
 _PROMPT = """\
 You keep the notes of a conversation between a user and an assistant that can call tools. Its earlier part stands \

@@ -28,7 +28,7 @@ from project4_agent_api.agents.asking import owner_of
 from project4_agent_api.agents.cited_model import CitedModel
 from project4_agent_api.agents.relevance import Relevance
 from project4_agent_api.agents.services import Services
-from shared.llm import with_fallbacks
+from shared.models.chat import with_fallbacks
 
 DESCRIPTION = "Answers from your documents only, with citations; where they do not say, it says so."
 

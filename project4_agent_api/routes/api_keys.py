@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from project4_agent_api.accounts import api_keys
 from project4_agent_api.accounts.lock import AccountChanges, CurrentAccount, signed_in
 from project4_agent_api.schemas.accounts import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyRead
-from shared.database import ReadSessionDep, SessionDep
+from shared.database.engine import ReadSessionDep, SessionDep
 from shared.errors import Forbidden, NotFound, documented
 from shared.pagination import Cursor, Limit, decode_cursor, page_of
 

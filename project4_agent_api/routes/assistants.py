@@ -28,7 +28,7 @@ from project4_agent_api.schemas.assistants import (
 )
 from project4_agent_api.searches import cut, selected
 from project4_agent_api.threads import ThreadsDep
-from shared.database import ReadSessionDep, SessionDep, SessionsDep, transaction
+from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import Conflict, DatabaseUnavailable, Forbidden, NotFound, documented
 from shared.owner import CurrentOwner
 

@@ -21,7 +21,7 @@ from project4_agent_api.schemas.accounts import (
     SignInForm,
     TokenPair,
 )
-from shared.database import ReadSessionDep, SessionDep, SessionsDep
+from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep
 from shared.errors import (
     Conflict,
     DatabaseUnavailable,

@@ -18,10 +18,10 @@ from project4_agent_api.schemas.crons import (
     ThreadCronCreate,
 )
 from project4_agent_api.searches import cut, selected
-from shared.database import ReadSessionDep, SessionDep, SessionsDep, transaction
+from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import DatabaseUnavailable, NotFound, TooManyRequests, documented
 from shared.owner import CurrentOwner
-from shared.redis import RedisDep
+from shared.redis.client import RedisDep
 
 
 async def _most(request: Request) -> int:

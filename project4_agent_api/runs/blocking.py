@@ -24,7 +24,7 @@ from loguru import logger
 from project4_agent_api.runs import queue
 from project4_agent_api.settings import Settings
 from shared.background import in_background
-from shared.database import plain_address
+from shared.database.engine import plain_address
 
 _BEATS = 6  # of the loop, in one lease
 _SIGNAL = signal.SIGUSR1

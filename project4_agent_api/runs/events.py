@@ -26,7 +26,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from shared.background import in_background
 from shared.errors import RedisUnavailable, ServiceError
-from shared.redis import REDIS_AWAY, Client, Outage, redis_errors
+from shared.redis.client import REDIS_AWAY, Client, Outage, redis_errors
 
 # The last event of a run: never shown. Its data say how the run has ended, and what it gave, unless that is long.
 END = "end"

@@ -21,8 +21,8 @@ from project4_agent_api.runs.events import announce_end
 from project4_agent_api.runs.webhooks import QUEUE, TASKS, Webhooks
 from project4_agent_api.settings import Settings
 from shared.errors import ConfigurationError, NotFound, ServiceError
-from shared.jobs import add_tasks, create_job_app
-from shared.redis import create_redis
+from shared.jobs.queue import add_tasks, create_job_app
+from shared.redis.client import create_redis
 from shared.settings import load_settings
 
 _MOST = 10_000  # lines

@@ -26,8 +26,8 @@ from project4_agent_api.schemas.runs import CancelAction, ProtocolRun, RunCreate
 from project4_agent_api.tracing import Tracing
 from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
-from shared.redis import Client
-from shared.stopping import Stopping
+from shared.redis.client import Client
+from shared.shutdown import Stopping
 
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
 # Written so that PostgreSQL sees the conditions of its indexes of what is not over: in `IN` it does not.

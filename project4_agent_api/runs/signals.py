@@ -15,7 +15,7 @@ from uuid import UUID
 from loguru import logger
 from redis.exceptions import RedisError
 
-from shared.redis import REDIS_AWAY, Client
+from shared.redis.client import REDIS_AWAY, Client
 
 _LINE = "runs:owners"  # a sorted set: users who have a run to be claimed, by their turn
 _TURNS = "runs:turns"  # the last turn that was given

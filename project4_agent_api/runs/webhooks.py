@@ -25,7 +25,7 @@ from project4_agent_api.postgres import Connection, Pool, Row, connected
 from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
 from shared.errors import DatabaseUnavailable
-from shared.jobs import TryAgain, defer
+from shared.jobs.queue import TryAgain, defer
 
 QUEUE = "webhooks"
 CONCURRENCY = 20  # calls at once; nearly all of the time they wait for somebody else's server

@@ -25,7 +25,7 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.wire import dumps
 from shared.background import in_background
 from shared.errors import DatabaseUnavailable
-from shared.redis import REDIS_AWAY, Client
+from shared.redis.client import REDIS_AWAY, Client
 
 _BACK_OFF_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 0.02

@@ -17,9 +17,9 @@ from psycopg.types.json import Jsonb
 from redis import Redis
 from sqlalchemy.engine import make_url
 
-from shared.dev.processes import Child
-from shared.dev.services import postgres, valkey
-from shared.dev.state import StageState
+from local.processes import Child
+from local.services import postgres, valkey
+from local.state import StageState
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
 from tests.support.proxy import Background, Proxy

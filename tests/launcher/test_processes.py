@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.dev.processes import Child, ChildFailed
+from local.processes import Child, ChildFailed
 from tests.support.until import until
 
 

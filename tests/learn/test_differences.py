@@ -88,7 +88,7 @@ def test_colours_are_for_a_terminal_only(facts: list[Facts]) -> None:
     coloured = list(terminal.details(found, terminal.Painter(colours=True)))
 
     assert "\x1b" not in "".join(plain)
-    assert any(line == "\x1b[32m+from shared.database import database\x1b[0m" for line in coloured)
+    assert any(line == "\x1b[32m+from shared.database.engine import database\x1b[0m" for line in coloured)
 
 
 def test_the_side_by_side_pages_need_nothing_from_elsewhere(facts: list[Facts]) -> None:

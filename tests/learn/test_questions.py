@@ -57,7 +57,7 @@ def test_a_question_that_is_missing_is_said(the_map: Map) -> None:
         ("project1_qa_api/routes/ask.py:ask_history", '@router.get("/history")', "recent(owner_id))"),
         ("project1_qa_api/answering.py:Answerer.answer", "async def answer(", ")"),
         ("project1_qa_api/main.py:ROUTERS", "ROUTERS = [", "]"),
-        ("Makefile:run-project1", "run-project1:", "shared.dev project1"),
+        ("Makefile:run-project1", "run-project1:", "local project1"),
     ],
 )
 def test_code_is_found_by_its_name(citation: str, begins: str, ends: str) -> None:

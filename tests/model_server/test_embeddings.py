@@ -12,9 +12,9 @@ import httpx2
 import pytest
 import xllamacpp
 
-from shared.dev.model_server import e5_gguf as repacking
-from shared.dev.model_server.e5_gguf import e5_gguf
-from shared.dev.model_server.embeddings import DIMENSIONS, MODEL, embed, embedding_params, mean, windows
+from local.model_server import e5_gguf as repacking
+from local.model_server.e5_gguf import e5_gguf
+from local.model_server.embeddings import DIMENSIONS, MODEL, embed, embedding_params, mean, windows
 from shared.errors import ConfigurationError
 
 

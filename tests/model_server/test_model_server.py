@@ -15,11 +15,11 @@ import pytest
 import xllamacpp
 from langchain_core.embeddings import Embeddings
 
+from local.model_server.app import create_app
+from local.model_server.llama import SMOLLM, chat_params, weights
 from project1_qa_api.settings import Settings
-from shared.dev.model_server.app import create_app
-from shared.dev.model_server.llama import SMOLLM, chat_params, weights
 from shared.errors import ConfigurationError, ModelTimeout, ModelUnavailable
-from shared.llm import create_embeddings, create_http_client
+from shared.models.chat import create_embeddings, create_http_client
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel, fails, hangs, sends
 from tests.support.sse import ask_stream

@@ -12,13 +12,13 @@ import xllamacpp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.dev.model_server.e5_gguf import e5_gguf
-from shared.dev.model_server.embeddings import embed, embedding_params
-from shared.dev.model_server.rules import Embed, RulesReply, answer_by_rules
-from shared.dev.model_server.rules.arguments import fill
-from shared.dev.model_server.rules.passages import find_passages
-from shared.dev.model_server.rules.schema import parameters_of
-from shared.dev.model_server.rules.text import is_chinese, sentences
+from local.model_server.e5_gguf import e5_gguf
+from local.model_server.embeddings import embed, embedding_params
+from local.model_server.rules import Embed, RulesReply, answer_by_rules
+from local.model_server.rules.arguments import fill
+from local.model_server.rules.passages import find_passages
+from local.model_server.rules.schema import parameters_of
+from local.model_server.rules.text import is_chinese, sentences
 
 TOWER = "The Eiffel Tower was completed in 1889. It is 330 metres tall."
 ARENA = "The Colosseum in Rome could hold 50,000 spectators. Gladiators fought there."

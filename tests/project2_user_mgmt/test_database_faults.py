@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-from shared.database import driver_url, transaction
-from shared.dev.processes import Child
-from shared.dev.services import postgres
-from shared.dev.state import StageState
+from local.processes import Child
+from local.services import postgres
+from local.state import StageState
+from shared.database.engine import driver_url, transaction
+from shared.database.migrate import migrate
 from shared.errors import DatabaseUnavailable
-from shared.migrate import migrate
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow

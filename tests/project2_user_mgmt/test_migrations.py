@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from alembic import command
 
-from shared.migrate import alembic_config, migrate
+from shared.database.migrate import alembic_config, migrate
 from tests.support.databases import differences
 
 PACKAGE, BRANCH = "project2_user_mgmt", "project2"

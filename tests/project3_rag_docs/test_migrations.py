@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from alembic import command
 
-from shared.migrate import alembic_config, migrate
+from shared.database.migrate import alembic_config, migrate
 from tests.project3_rag_docs.test_documents import found, ready
 from tests.support.databases import Databases, differences
 

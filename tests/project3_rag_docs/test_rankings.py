@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from project3_rag_docs.lexical import Language
 from project3_rag_docs.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank
 from project3_rag_docs.settings import Settings
-from shared.database import create_engine, reading
+from shared.database.engine import create_engine, reading
 from shared.owner import LOCAL_OWNER_ID
 from tests.project3_rag_docs.test_documents import ready
 

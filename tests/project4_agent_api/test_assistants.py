@@ -15,7 +15,7 @@ from langgraph_sdk.errors import APIStatusError
 
 from project4_agent_api.assistants import Assistants, built_in_id
 from project4_agent_api.settings import Settings
-from shared.database import create_engine, create_sessions
+from shared.database.engine import create_engine, create_sessions
 from shared.errors import InvalidRequest, NotFound
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.running import running

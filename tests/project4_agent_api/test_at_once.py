@@ -14,7 +14,7 @@ from project4_agent_api.postgres import Connection, Row
 from project4_agent_api.runs.queue import Ending, NewRun, claim_next, create_run, finish_run, give_back, stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
 from shared.errors import Conflict, TooManyRequests
-from shared.jobs import create_job_app
+from shared.jobs.queue import create_job_app
 from tests.project4_agent_api.conftest import SignUp
 from tests.project4_agent_api.test_claims import OWNER, claimed, connect, row, store
 

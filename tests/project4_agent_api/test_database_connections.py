@@ -9,9 +9,9 @@ import pytest
 
 from project4_agent_api.postgres import create_pool
 from project4_agent_api.settings import Settings
-from shared.database import create_engine
-from shared.jobs import create_job_app, opened
-from shared.notifications import Notifications
+from shared.database.engine import create_engine
+from shared.jobs.notifications import Notifications
+from shared.jobs.queue import create_job_app, opened
 from tests.support.until import until
 
 Open = Callable[[Settings], AsyncIterator[None]]

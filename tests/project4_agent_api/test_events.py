@@ -9,7 +9,7 @@ import pytest
 from project4_agent_api.runs.events import END, Listener, Subscriber, pack, stream_of
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
-from shared.redis import Client, create_redis
+from shared.redis.client import Client, create_redis
 
 Make = Callable[..., Settings]
 

@@ -11,7 +11,7 @@ import pytest
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
-from shared.migrate import migrate
+from shared.database.migrate import migrate
 from tests.support.databases import Databases
 from tests.support.proxy import Background, Proxy
 from tests.support.running import running

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from alembic import command as alembic
 
-from shared.migrate import alembic_config, migrate
+from shared.database.migrate import alembic_config, migrate
 from tests.support.databases import Databases, differences
 from tests.support.launched import ROOT
 

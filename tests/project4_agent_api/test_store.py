@@ -23,7 +23,7 @@ from project4_agent_api.store import SharedStore
 from project4_agent_api.store_reindex import reindex_store
 from project4_agent_api.store_vectors import check_store
 from shared.errors import ConfigurationError, InvalidRequest, ModelUnavailable, NotReady
-from shared.llm import create_http_client
+from shared.models.chat import create_http_client
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.running import running
 from tests.support.scripted_model import Connection, ScriptedModel, embeds, fails, until_released

@@ -16,10 +16,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlmodel import SQLModel
 
-from shared.database import driver_url
-from shared.dev.services import postgres
-from shared.dev.state import StageState
-from shared.migrate import alembic_config, migrate, own_tables
+from local.services import postgres
+from local.state import StageState
+from shared.database.engine import driver_url
+from shared.database.migrate import alembic_config, migrate, own_tables
 
 _OWN = os.environ.get("PYTEST_XDIST_WORKER", "")  # of processes that test side by side on one server, each has its own
 # All that a test can leave behind in a database besides rows.

@@ -23,7 +23,7 @@ class Launched:
     def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "shared.dev", *arguments],
+            [sys.executable, "-m", "local", *arguments],
             cwd=folder,
             env=clean_environment() | environment,
             stdout=subprocess.PIPE,

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from redis import Redis
 
-from shared.dev.services import valkey
-from shared.dev.state import StageState
+from local.services import valkey
+from local.state import StageState
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import pytest
 from psycopg import AsyncConnection
 from redis import Redis
 
-from shared.dev.services import valkey
-from shared.dev.state import StageState
+from local.services import valkey
+from local.state import StageState
 from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import bearer, gets_in, register, sign_in
 

@@ -26,8 +26,8 @@ from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.graphs import Graphs
 from project4_agent_api.settings import Settings
-from shared.database import create_engine, create_sessions
-from shared.llm import create_chat_model, create_chat_models, create_http_client
+from shared.database.engine import create_engine, create_sessions
+from shared.models.chat import create_chat_model, create_chat_models, create_http_client
 from shared.owner import LOCAL_OWNER_ID
 from tests.support.scripted_model import ScriptedModel
 

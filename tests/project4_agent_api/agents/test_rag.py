@@ -14,7 +14,7 @@ from project3_rag_docs.main import create_app
 from project3_rag_docs.rankings import Hit
 from project4_agent_api.agents.relevance import Relevance
 from shared.errors import ModelUnavailable
-from shared.llm import create_http_client
+from shared.models.chat import create_http_client
 from tests.project3_rag_docs.test_documents import ready
 from tests.project4_agent_api.agents.conftest import Conversation, MakeSettings, Talk, asked, last
 from tests.support.databases import Databases

@@ -1,4 +1,4 @@
-"""`python -m shared.dev.model_server`: the embedded model server on its own, for any OpenAI client."""
+"""`python -m local.model_server`: the embedded model server on its own, for any OpenAI client."""
 
 import argparse
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import uvicorn
 
-from shared.dev.model_server.app import create_app
-from shared.dev.model_server.llama import weights
+from local.model_server.app import create_app
+from local.model_server.llama import weights
 from shared.errors import ConfigurationError
 from shared.serve import listen
 
-parser = argparse.ArgumentParser(prog="python -m shared.dev.model_server", description=__doc__)
+parser = argparse.ArgumentParser(prog="python -m local.model_server", description=__doc__)
 parser.add_argument("--fd", type=int, help="number of an open listening socket")
 parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
 parser.add_argument("--port", type=int, default=8010)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-from shared.migrate import ONE_AT_A_TIME, database_address, own_tables
+from shared.database.migrate import ONE_AT_A_TIME, database_address, own_tables
 
 config = context.config
 only_own = own_tables(config)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from shared.dev.processes import Child, ChildFailed
-from shared.dev.services import EMBEDDED, answers, python_server, url_of
-from shared.dev.state import RunsAlready, StageState
+from local.processes import Child, ChildFailed
+from local.services import EMBEDDED, answers, python_server, url_of
+from local.state import RunsAlready, StageState
 from shared.errors import ConfigurationError
 from shared.serve import listen
 from shared.settings import Settings, load_settings

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx2
 
-from shared.dev.processes import Child
-from shared.dev.state import StageState
+from local.processes import Child
+from local.state import StageState
 from shared.errors import ConfigurationError
 from shared.serve import listen
 
@@ -28,12 +28,12 @@ Embed = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str, str]]]
 
 
 def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
-    """Embed the model server of `shared.dev.model_server`."""
+    """Embed the model server of `local.model_server`."""
     listening = listen("127.0.0.1", 0)
     address = url_of(listening)
     child = Child(
         name="the embedded model server",
-        command=python_server("shared.dev.model_server", listening=listening),
+        command=python_server("local.model_server", listening=listening),
         environment=environment,
         sockets=[listening],
         log=state.log_file("model-server"),
@@ -105,7 +105,7 @@ def _make_cluster(programs: Path, folder: Path, password_file: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     password_file.touch(mode=0o600)
     password_file.write_text(secrets.token_urlsafe(24))
-    guard = [sys.executable, "-m", "shared.dev.child", str(int(signal.SIGTERM)), str(os.getpid()), "--not-root"]
+    guard = [sys.executable, "-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid()), "--not-root"]
     flags = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
     flags += [f"--username={_POSTGRES_USER}", f"--pwfile={password_file}", f"--pgdata={scratch}"]
     made = subprocess.run([*guard, str(programs / "initdb"), *flags], capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import in_background
-from shared.database import DatabaseSettings, plain_address
+from shared.database.engine import DatabaseSettings, plain_address
 
 _BACK_OFF_SECONDS = 1.0
 

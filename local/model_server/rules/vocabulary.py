@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from shared.dev.model_server.rules.schema import Parameter
+from local.model_server.rules.schema import Parameter
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-. ]+")
 _KINDS: Sequence[tuple[str, str]] = (

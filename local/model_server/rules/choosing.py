@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from shared.dev.model_server.rules import find
-from shared.dev.model_server.rules.quoting import Embed
-from shared.dev.model_server.rules.schema import Parameter, parameters_of
-from shared.dev.model_server.rules.text import is_chinese, terms
+from local.model_server.rules import find
+from local.model_server.rules.quoting import Embed
+from local.model_server.rules.schema import Parameter, parameters_of
+from local.model_server.rules.text import is_chinese, terms
 
 _NEEDED = 0.025
 _SUBJECT, _WORDS, _FITTING, _LOOKS_UP = 0.06, 0.03, 0.07, 0.035

@@ -31,8 +31,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shared.dev.model_server.rules.passages import Passage
-from shared.dev.model_server.rules.text import is_chinese, sentences, terms
+from local.model_server.rules.passages import Passage
+from local.model_server.rules.text import is_chinese, sentences, terms
 
 # Vectors of unit length for texts with e5's prefixes. Asynchronous, because the vectors come over HTTP from llama.cpp,
 # which takes up to a second for them, and the server has others to answer meanwhile.

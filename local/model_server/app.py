@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from shared.dev.model_server import embeddings, rules
-from shared.dev.model_server.e5_gguf import e5_gguf
-from shared.dev.model_server.llama import SMOLLM, Llama, chat_params, threads
-from shared.dev.model_server.replies import completion, completion_events
+from local.model_server import embeddings, rules
+from local.model_server.e5_gguf import e5_gguf
+from local.model_server.llama import SMOLLM, Llama, chat_params, threads
+from local.model_server.replies import completion, completion_events
 from shared.errors import ClientClosedRequest
 from shared.streaming import while_connected
 

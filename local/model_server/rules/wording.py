@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from shared.dev.model_server.rules.quoting import Quote
-from shared.dev.model_server.rules.text import is_chinese
+from local.model_server.rules.quoting import Quote
+from local.model_server.rules.text import is_chinese
 
 
 def quoted_answer(quotes: Sequence[Quote]) -> str:

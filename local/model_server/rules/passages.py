@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from shared.dev.model_server.rules.markers import Marker, Style, find_markers
-from shared.dev.model_server.rules.messages import last_user_text, system_text
-from shared.dev.model_server.rules.question import ask_part, asks, cut_question, has_label
+from local.model_server.rules.markers import Marker, Style, find_markers
+from local.model_server.rules.messages import last_user_text, system_text
+from local.model_server.rules.question import ask_part, asks, cut_question, has_label
 
 _CONTEXT_WORD = re.compile(
     r"\b(?:contexts?|sources?|documents?|passages?|excerpts?|snippets?|references?|articles?|paragraphs?|search results"

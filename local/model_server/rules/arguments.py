@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from shared.dev.model_server.rules import find
-from shared.dev.model_server.rules.schema import Parameter
-from shared.dev.model_server.rules.vocabulary import (
+from local.model_server.rules import find
+from local.model_server.rules.schema import Parameter
+from local.model_server.rules.vocabulary import (
     BEFORE_PLACE,
     CHINESE_PLACE,
     COMMAND,

@@ -1,4 +1,4 @@
-"""`python -m shared.dev.child SIGNAL PARENT [--not-root] COMMAND…`: become COMMAND, and die when PARENT does.
+"""`python -m local.child SIGNAL PARENT [--not-root] COMMAND…`: become COMMAND, and die when PARENT does.
 
 When the process PARENT dies, the kernel sends SIGNAL, so a launcher that is killed leaves nothing behind. (Linux only;
 elsewhere the next start cleans up.) With `--not-root`, root seems to be an ordinary user: PostgreSQL insists on one.

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-from shared.dev.model_server.rules import MODEL, RulesReply
+from local.model_server.rules import MODEL, RulesReply
 
 
 def completion(reply: RulesReply, usage: dict[str, int]) -> dict[str, Any]:

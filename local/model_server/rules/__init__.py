@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dev.model_server.rules.arguments import fill
-from shared.dev.model_server.rules.choosing import Tool, choose, tools_of
-from shared.dev.model_server.rules.messages import Message, last_user_text, text_of
-from shared.dev.model_server.rules.passages import find_passages
-from shared.dev.model_server.rules.quoting import Embed, best_quotes
-from shared.dev.model_server.rules.results import Result, answer_from, results_at_end
-from shared.dev.model_server.rules.text import terms
-from shared.dev.model_server.rules.wording import does_not_say, quoted_answer
+from local.model_server.rules.arguments import fill
+from local.model_server.rules.choosing import Tool, choose, tools_of
+from local.model_server.rules.messages import Message, last_user_text, text_of
+from local.model_server.rules.passages import find_passages
+from local.model_server.rules.quoting import Embed, best_quotes
+from local.model_server.rules.results import Result, answer_from, results_at_end
+from local.model_server.rules.text import terms
+from local.model_server.rules.wording import does_not_say, quoted_answer
 
 __all__ = ["MODEL", "Embed", "RulesReply", "ToolCall", "answer_by_rules"]
 

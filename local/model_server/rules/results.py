@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dev.model_server.rules.messages import Message, text_of
-from shared.dev.model_server.rules.passages import Passage, passages_in
-from shared.dev.model_server.rules.quoting import Embed, best_quotes
-from shared.dev.model_server.rules.text import is_chinese
-from shared.dev.model_server.rules.wording import does_not_say, quoted_answer
+from local.model_server.rules.messages import Message, text_of
+from local.model_server.rules.passages import Passage, passages_in
+from local.model_server.rules.quoting import Embed, best_quotes
+from local.model_server.rules.text import is_chinese
+from local.model_server.rules.wording import does_not_say, quoted_answer
 
 _ERROR = re.compile(
     r"^\W{0,4}(?:error|exception|traceback|failed|failure|\w{0,40}(?:Error|Exception)\b"

@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
-from shared.database import driver_url
+from shared.database.engine import driver_url
 from shared.errors import ConfigurationError
 from shared.settings import secrets_folder
 

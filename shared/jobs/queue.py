@@ -21,8 +21,8 @@ from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import in_background
-from shared.database import DatabaseSettings, plain_address
-from shared.pool import RECONNECT_SECONDS, ConnectionPool
+from shared.database.engine import DatabaseSettings, plain_address
+from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
 
 _HEARTBEAT_SECONDS = 2.0
 _DEAD_AFTER_SECONDS = 10.0  # without a heartbeat; the worker's jobs go to others

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from shared.database import has_ended
+from shared.database.engine import has_ended
 
 C = TypeVar("C", bound=AsyncConnection[Any])
 

@@ -108,7 +108,7 @@ class Child:
             await process.wait()
 
     async def _spawn(self) -> None:
-        guard = [sys.executable, "-m", "shared.dev.child", str(int(self.stop_signal)), str(os.getpid())]
+        guard = [sys.executable, "-m", "local.child", str(int(self.stop_signal)), str(os.getpid())]
         if self.not_root:
             guard.append("--not-root")
         output = self.log.open("ab") if self.log else None

@@ -1,0 +1,1 @@
+"""Background jobs stored in PostgreSQL, and notifications between processes."""

@@ -1,0 +1,1 @@
+"""Language models and embeddings behind one OpenAI-compatible endpoint."""

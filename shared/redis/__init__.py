@@ -1,0 +1,1 @@
+"""Redis: the client, and the circuit breaker in front of it."""
