@@ -24,10 +24,10 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from project3_rag_docs.chunking import sentences
-from project3_rag_docs.index import term_key
-from project3_rag_docs.lexical import Language, analyse
+from project3_rag_docs.ingestion.chunking import sentences
 from project3_rag_docs.models import EMBEDDING_INDEXES
+from project3_rag_docs.search.index import term_key
+from project3_rag_docs.search.lexical import Language, analyse
 from shared.owner import LOCAL_OWNER_ID
 
 DIMENSIONS = 384

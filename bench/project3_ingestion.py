@@ -22,7 +22,7 @@ from bench.rates import Times
 from bench.servers import Server, running
 from local.services import model_server
 from local.state import StageState
-from project3_rag_docs.chunking import chunks_of
+from project3_rag_docs.ingestion.chunking import chunks_of
 from project3_rag_docs.settings import Settings
 
 PACKAGE = "project3_rag_docs"

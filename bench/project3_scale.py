@@ -27,10 +27,10 @@ from bench.corpus import Query
 from bench.databases import migrated_database
 from bench.rates import CONNECTIONS, Rate, Times, ask_for
 from bench.servers import Server, running
-from project3_rag_docs.index import claim_index, term_key
-from project3_rag_docs.lexical import Language, analyse
-from project3_rag_docs.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank, vector_text
-from project3_rag_docs.search import Searcher
+from project3_rag_docs.search.index import claim_index, term_key
+from project3_rag_docs.search.lexical import Language, analyse
+from project3_rag_docs.search.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank, vector_text
+from project3_rag_docs.search.service import Searcher
 from project3_rag_docs.settings import Settings
 from shared.database.engine import create_engine, create_sessions, reading, transaction
 from shared.owner import LOCAL_OWNER_ID

@@ -25,20 +25,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from bench.databases import migrated_database, postgresql
 from bench.project3_ingestion import embedded_model
 from bench.servers import running
-from project3_rag_docs.embedding import embedding_model
-from project3_rag_docs.index import term_key
-from project3_rag_docs.lexical import Language, analyse
-from project3_rag_docs.rankings import (
-    ByMeaning,
-    ByWords,
-    Found,
-    Scope,
-    facts_of,
-    rank,
-    texts_of,
-    vector_text,
-)
-from project3_rag_docs.search import search
+from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.index import term_key
+from project3_rag_docs.search.lexical import Language, analyse
+from project3_rag_docs.search.rankings import ByMeaning, ByWords, Found, Scope, facts_of, rank, texts_of, vector_text
+from project3_rag_docs.search.service import search
 from project3_rag_docs.settings import Settings
 from shared.database.engine import create_engine, reading
 from shared.models.chat import create_http_client

@@ -11,7 +11,7 @@ if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to
     sys.exit(migrate("project3_rag_docs", "project3", sys.argv[2:]))
 
 from project3_rag_docs.main import create_app
-from project3_rag_docs.reindex import check_index, reindex
+from project3_rag_docs.search.reindex import check_index, reindex
 from project3_rag_docs.settings import Settings
 from shared.serve import serve
 

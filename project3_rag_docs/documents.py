@@ -10,10 +10,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from project3_rag_docs import index
-from project3_rag_docs.ingestion import CHANNEL
+from project3_rag_docs.ingestion.job import CHANNEL
+from project3_rag_docs.ingestion.upload import Upload
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
-from project3_rag_docs.uploads import Upload
+from project3_rag_docs.search import index
 from shared.errors import NotFound
 from shared.jobs.notifications import notify
 from shared.jobs.queue import defer

@@ -8,14 +8,14 @@ import httpx2
 from fastapi import FastAPI
 
 from project2_user_mgmt import main as stage2
-from project3_rag_docs import ingestion
-from project3_rag_docs.answering import DocumentAnswerer
-from project3_rag_docs.chain import Steps
-from project3_rag_docs.embedding import embedding_model
-from project3_rag_docs.ingestion import Ingestion
-from project3_rag_docs.rerank import AsFused, EndpointReranker
+from project3_rag_docs.answers.answering import DocumentAnswerer
+from project3_rag_docs.answers.chain import Steps
+from project3_rag_docs.ingestion import job
+from project3_rag_docs.ingestion.job import Ingestion
 from project3_rag_docs.routes import answers, documents
-from project3_rag_docs.search import Searcher
+from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.rerank import AsFused, EndpointReranker
+from project3_rag_docs.search.service import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
 from shared.database.engine import create_engine, create_sessions
@@ -59,8 +59,8 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
 @asynccontextmanager
 async def jobs(app: FastAPI) -> AsyncIterator[None]:
     """Put the job engine on `app.state`, and what tells how far its jobs are."""
-    app.state.jobs = create_job_app(ingestion.TASKS)
-    app.state.notifications = Notifications(app.state.settings, ingestion.CHANNEL)
+    app.state.jobs = create_job_app(job.TASKS)
+    app.state.notifications = Notifications(app.state.settings, job.CHANNEL)
     async with opened(app.state.jobs, app.state.settings), app.state.notifications.listening():
         yield
 

@@ -34,9 +34,9 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
-from project3_rag_docs.lexical import Language
+from project3_rag_docs.search.lexical import Language
 
-# The migration makes the column for this many; `project3_rag_docs.index` changes it to what EMBEDDING_DIMENSIONS says.
+# The migration makes the column for this many; `project3_rag_docs.search.index` changes it to what EMBEDDING_DIMENSIONS says.
 DEFAULT_DIMENSIONS = 384
 
 
@@ -149,7 +149,7 @@ class Chunk(SQLModel, table=True):
 class Posting(SQLModel, table=True):
     """A term in a chunk, how often it stands there, and how many terms the chunk has.
 
-    The term is a hash in which the owner and the language are too (`project3_rag_docs.index.term_key`): so one short
+    The term is a hash in which the owner and the language are too (`project3_rag_docs.search.index.term_key`): so one short
     index serves all, and nobody's search touches a row of somebody else's.
     """
 

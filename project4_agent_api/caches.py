@@ -22,11 +22,11 @@ from pydantic import BaseModel, TypeAdapter
 
 from project1_qa_api.answering import milliseconds_since
 from project1_qa_api.schemas import Token
-from project3_rag_docs.answering import AnswerEvent, DocumentAnswerer
-from project3_rag_docs.chain import SYSTEM_PROMPT
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.answers.answering import AnswerEvent, DocumentAnswerer
+from project3_rag_docs.answers.chain import SYSTEM_PROMPT
 from project3_rag_docs.schemas import AnswerDone, DocumentQuestion, Sources
-from project3_rag_docs.search import Searcher
+from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.service import Searcher
 from project4_agent_api.postgres import Pool, connected
 from project4_agent_api.settings import Settings
 from shared.redis.client import REDIS_FAILS, Client, Outage

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from project3_rag_docs.chain import Steps
+from project3_rag_docs.answers.chain import Steps
 from project4_agent_api.agents.mcp import load_mcp_tools
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages

@@ -13,8 +13,8 @@ from langgraph.store.base import get_text_at_path
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow
 
-from project3_rag_docs import reindex as documents
-from project3_rag_docs.embedding import embedding_model
+from project3_rag_docs.search import reindex as documents
+from project3_rag_docs.search.embedding import embedding_model
 from project4_agent_api.settings import Settings
 from project4_agent_api.store_vectors import (
     as_sql,

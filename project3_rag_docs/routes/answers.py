@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from project1_qa_api.schemas import Token
-from project3_rag_docs.answering import AnswerEvent, DocumentAnswererDep
+from project3_rag_docs.answers.answering import AnswerEvent, DocumentAnswererDep
 from project3_rag_docs.routes.documents import PATH
 from project3_rag_docs.schemas import (
     AnswerDone,

@@ -13,10 +13,10 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from project3_rag_docs import documents
-from project3_rag_docs.ingestion import read_parts
+from project3_rag_docs.ingestion.job import read_parts
+from project3_rag_docs.ingestion.upload import inspect
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import ChunkPage, ChunkRead, DocumentPage, DocumentRead
-from project3_rag_docs.uploads import inspect
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,

@@ -13,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from uuid_utils.compat import uuid7
 
-from project3_rag_docs import documents, index
-from project3_rag_docs.chunking import in_context
-from project3_rag_docs.index import EmbeddedChunk
-from project3_rag_docs.lexical import analyse
+from project3_rag_docs import documents
+from project3_rag_docs.ingestion.chunking import in_context
+from project3_rag_docs.ingestion.parsing.child import ParsedChunk
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
-from project3_rag_docs.parsing.child import ParsedChunk
+from project3_rag_docs.search import index
+from project3_rag_docs.search.index import EmbeddedChunk
+from project3_rag_docs.search.lexical import analyse
 from shared.database.engine import Sessions, transaction
 from shared.jobs.queue import defer
 from shared.owner import LOCAL_OWNER_ID

@@ -23,7 +23,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from project2_user_mgmt import users
 from project2_user_mgmt.passwords import hash_password
-from project3_rag_docs import ingestion
+from project3_rag_docs.ingestion import job
 from project4_agent_api.accounts import accounts
 from project4_agent_api.accounts.adoption import adopt_documents
 from project4_agent_api.accounts.known import LEASE_SECONDS, forget_account
@@ -120,7 +120,7 @@ async def _adopt_documents(sessions: Sessions, arguments: argparse.Namespace) ->
     """Give an account the documents that were uploaded without accounts."""
     async with transaction(sessions) as session:
         user = await accounts.find_by_email(session, arguments.email)
-    adopted, known = await adopt_documents(sessions, create_job_app(ingestion.TASKS), user.id)
+    adopted, known = await adopt_documents(sessions, create_job_app(job.TASKS), user.id)
     return f"{user.email} got {adopted} documents, and had {known} already"
 
 

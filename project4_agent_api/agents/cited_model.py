@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langgraph.constants import TAG_NOSTREAM
 from pydantic import ConfigDict
 
-from project3_rag_docs.citations import CitedAnswer
+from project3_rag_docs.answers.citations import CitedAnswer
 from shared.models.chat import ChatModel
 
 

@@ -20,10 +20,10 @@ from langgraph.graph.state import CompiledStateGraph
 from loguru import logger
 from pydantic import BaseModel, Field
 
-from project3_rag_docs.answering import citation_of
-from project3_rag_docs.chain import passages_text
-from project3_rag_docs.citations import CitedAnswer, do_not_say
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.answers.answering import citation_of
+from project3_rag_docs.answers.chain import passages_text
+from project3_rag_docs.answers.citations import CitedAnswer, do_not_say
+from project3_rag_docs.search.rankings import Hit
 from project4_agent_api.agents.asking import owner_of
 from project4_agent_api.agents.cited_model import CitedModel
 from project4_agent_api.agents.relevance import Relevance

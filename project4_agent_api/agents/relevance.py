@@ -16,7 +16,7 @@ from math import hypot
 
 from langchain_core.embeddings import Embeddings
 
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.search.rankings import Hit
 
 _ANY_TEXT = (
     "The weather in the mountains changes quickly.",

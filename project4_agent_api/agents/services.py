@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
-from project3_rag_docs.chain import Steps
+from project3_rag_docs.answers.chain import Steps
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.settings import Settings
 

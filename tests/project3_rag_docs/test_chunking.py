@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 
-from project3_rag_docs.chunking import Chunk, chunks_of, sentences, spans
+from project3_rag_docs.ingestion.chunking import Chunk, chunks_of, sentences, spans
 
 
 def section(text: str, page: int | None = None, heading: str | None = None) -> Document:

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from project3_rag_docs.citations import CitedAnswer
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.answers.citations import CitedAnswer
+from project3_rag_docs.search.rankings import Hit
 
 PASSAGES = [
     "The library opens at nine. It closes at six. Children enter free of charge.",

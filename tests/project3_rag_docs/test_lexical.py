@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from project3_rag_docs import lexical
-from project3_rag_docs.lexical import Language, analyse, language_of
+from project3_rag_docs.search import lexical
+from project3_rag_docs.search.lexical import Language, analyse, language_of
 
 
 def terms(text: str) -> Mapping[str, int]:

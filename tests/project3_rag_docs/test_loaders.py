@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 
-from project3_rag_docs.parsing import Limits, UnreadableDocument
-from project3_rag_docs.parsing.loaders import loader_for
-from project3_rag_docs.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing.loaders import loader_for
+from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from tests.support import files
 
 SAMPLES = Path(__file__).parents[2] / "examples" / "documents"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from project3_rag_docs.parsing.media_types import MediaType, decide_media_type
+from project3_rag_docs.ingestion.parsing.media_types import MediaType, decide_media_type
 from shared.errors import UnsupportedMediaType
 from tests.support import files
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 import uvloop
 
-from project3_rag_docs.parsing import Limits, UnreadableDocument
-from project3_rag_docs.parsing.child import _End, _number_of_chunks, parse, read_chunks, write_chunks
-from project3_rag_docs.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing.child import _End, _number_of_chunks, parse, read_chunks, write_chunks
+from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from tests.support import files
 from tests.support.launched import assert_gone, clean_environment
 from tests.support.until import until
@@ -29,9 +29,9 @@ DAMAGED = "The Word document cannot be read; it is damaged or incomplete."
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from project3_rag_docs.parsing import Limits, UnreadableDocument
-from project3_rag_docs.parsing.child import parse
-from project3_rag_docs.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing.child import parse
+from project3_rag_docs.ingestion.parsing.media_types import MediaType
 
 print("main", __name__, flush=True)
 async def main():

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from project3_rag_docs.lexical import Language
-from project3_rag_docs.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank
+from project3_rag_docs.search.lexical import Language
+from project3_rag_docs.search.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank
 from project3_rag_docs.settings import Settings
 from shared.database.engine import create_engine, reading
 from shared.owner import LOCAL_OWNER_ID

@@ -142,7 +142,7 @@ async def test_a_document_that_is_half_read_waits_for_a_worker_with_the_new_mode
     monkeypatch: pytest.MonkeyPatch,
     dimensions: int,
 ) -> None:
-    monkeypatch.setattr("project3_rag_docs.ingestion._LONGEST_WAIT", 1.0)
+    monkeypatch.setattr("project3_rag_docs.ingestion.job._LONGEST_WAIT", 1.0)
     new = {"EMBEDDING_MODEL": "other", "EMBEDDING_DIMENSIONS": str(dimensions)}
     with serve3(embedding_batch_size=8) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:

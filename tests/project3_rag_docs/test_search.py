@@ -8,8 +8,8 @@ import httpx2
 import psycopg
 import pytest
 
-from project3_rag_docs.rankings import Found
-from project3_rag_docs.search import fuse, good_ones, interleave
+from project3_rag_docs.search.rankings import Found
+from project3_rag_docs.search.service import fuse, good_ones, interleave
 from shared.owner import LOCAL_OWNER_ID
 from tests.project3_rag_docs.test_documents import found, ready, rows, upload
 from tests.support.scripted_model import (

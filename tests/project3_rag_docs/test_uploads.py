@@ -11,7 +11,7 @@ import httpx2
 import psutil
 import pytest
 
-from project3_rag_docs.uploads import clean_filename
+from project3_rag_docs.ingestion.upload import clean_filename
 from tests.project3_rag_docs.test_documents import finished, found, ready, upload
 from tests.support import files
 from tests.support.files import lying_zip_bomb, zip_bomb

@@ -16,7 +16,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import SearchItemsResponse
 from typing_extensions import TypedDict
 
-from project3_rag_docs.embedding import embedding_model
+from project3_rag_docs.search.embedding import embedding_model
 from project4_agent_api.postgres import create_pool
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import SharedStore

@@ -8,10 +8,10 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from pydantic import Field
 
-from project3_rag_docs.answering import citation_of
-from project3_rag_docs.chain import Steps, passages_text
-from project3_rag_docs.citations import Cited, best_sentence
-from project3_rag_docs.lexical import analyse
+from project3_rag_docs.answers.answering import citation_of
+from project3_rag_docs.answers.chain import Steps, passages_text
+from project3_rag_docs.answers.citations import Cited, best_sentence
+from project3_rag_docs.search.lexical import analyse
 from project4_agent_api.agents.asking import owner_of
 
 NAME = "search_documents"

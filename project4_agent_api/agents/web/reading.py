@@ -4,9 +4,9 @@ import codecs
 
 from lxml.etree import HTMLParser, LxmlError
 
-from project3_rag_docs.parsing.decoding import clean, usable
-from project3_rag_docs.parsing.html import VisibleText, declared_encoding
-from project3_rag_docs.parsing.sections import Section
+from project3_rag_docs.ingestion.parsing.decoding import clean, usable
+from project3_rag_docs.ingestion.parsing.html import VisibleText, declared_encoding
+from project3_rag_docs.ingestion.parsing.sections import Section
 
 _HTML = {"text/html", "application/xhtml+xml"}
 _BLOCK = 64 * 1024

@@ -18,10 +18,10 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
-from project3_rag_docs.chain import Steps
-from project3_rag_docs.embedding import embedding_model
-from project3_rag_docs.rerank import AsFused
-from project3_rag_docs.search import Searcher
+from project3_rag_docs.answers.chain import Steps
+from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.rerank import AsFused
+from project3_rag_docs.search.service import Searcher
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.graphs import Graphs

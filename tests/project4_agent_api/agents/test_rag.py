@@ -9,9 +9,9 @@ import httpx2
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 
-from project3_rag_docs.embedding import embedding_model
 from project3_rag_docs.main import create_app
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.rankings import Hit
 from project4_agent_api.agents.relevance import Relevance
 from shared.errors import ModelUnavailable
 from shared.models.chat import create_http_client

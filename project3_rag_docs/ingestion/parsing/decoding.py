@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from project3_rag_docs.parsing import UnreadableDocument
+from project3_rag_docs.ingestion.parsing import UnreadableDocument
 
 _BLOCK = 256 * 1024
 _SAMPLE = 64 * 1024

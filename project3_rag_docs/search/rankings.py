@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from project3_rag_docs.lexical import Language
+from project3_rag_docs.search.lexical import Language
 
 # BM25's two usual constants (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009, section 3.5).
 _K1, _B = 1.2, 0.75

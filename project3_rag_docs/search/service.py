@@ -16,9 +16,9 @@ from uuid import UUID
 from langchain_core.embeddings import Embeddings
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from project3_rag_docs.index import term_key
-from project3_rag_docs.lexical import analyse
-from project3_rag_docs.rankings import (
+from project3_rag_docs.search.index import term_key
+from project3_rag_docs.search.lexical import analyse
+from project3_rag_docs.search.rankings import (
     ByMeaning,
     ByWords,
     Found,

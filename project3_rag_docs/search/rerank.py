@@ -14,7 +14,7 @@ import httpx2
 from loguru import logger
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.search.rankings import Hit
 
 # How many hits a reranker is shown for each one that is wanted: it can only move up what it sees.
 OVERFETCH = 4

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import BinaryIO
 
-from project3_rag_docs.parsing.media_types import MediaType, decide_media_type
+from project3_rag_docs.ingestion.parsing.media_types import MediaType, decide_media_type
 from project3_rag_docs.settings import MIB
 
 PART_BYTES = MIB

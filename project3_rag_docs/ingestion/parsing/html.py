@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from project3_rag_docs.parsing.sections import MOST_CHARACTERS, Outline, Section
+from project3_rag_docs.ingestion.parsing.sections import MOST_CHARACTERS, Outline, Section
 
 _INVISIBLE = {
     *("head", "script", "style", "noscript", "template", "nav", "svg", "math", "iframe", "object", "canvas"),

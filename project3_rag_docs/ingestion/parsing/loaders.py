@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
-from project3_rag_docs.parsing import Limits, UnreadableDocument
-from project3_rag_docs.parsing.decoding import clean, decoded
-from project3_rag_docs.parsing.media_types import MediaType
-from project3_rag_docs.parsing.sections import Outline, Section, bounded, lines_of, row_line, table_sections
+from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing.decoding import clean, decoded
+from project3_rag_docs.ingestion.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.parsing.sections import Outline, Section, bounded, lines_of, row_line, table_sections
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -308,7 +308,7 @@ class _HtmlLoader(_Loader):
     def _sections(self) -> Iterator[Section]:
         from lxml.etree import HTMLParser  # noqa: PLC0415
 
-        from project3_rag_docs.parsing.html import VisibleText, declared_encoding  # noqa: PLC0415
+        from project3_rag_docs.ingestion.parsing.html import VisibleText, declared_encoding  # noqa: PLC0415
 
         visible = VisibleText()
         parser = HTMLParser(target=visible, no_network=True)

@@ -12,9 +12,8 @@ from langchain_core.messages import AIMessageChunk
 
 from project1_qa_api.answering import milliseconds_since, usage_of
 from project1_qa_api.schemas import Token, Usage
-from project3_rag_docs.chain import State, Steps, stream
-from project3_rag_docs.citations import Cited, CitedAnswer
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.answers.chain import State, Steps, stream
+from project3_rag_docs.answers.citations import Cited, CitedAnswer
 from project3_rag_docs.schemas import (
     AnswerDone,
     Citation,
@@ -24,6 +23,7 @@ from project3_rag_docs.schemas import (
     Source,
     Sources,
 )
+from project3_rag_docs.search.rankings import Hit
 
 AnswerEvent = Sources | Token | AnswerDone
 

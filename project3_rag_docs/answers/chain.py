@@ -14,9 +14,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from project2_user_mgmt.conversation import count_tokens
-from project3_rag_docs.rankings import Hit
-from project3_rag_docs.rerank import Reranker
-from project3_rag_docs.search import Searcher
+from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.rerank import Reranker
+from project3_rag_docs.search.service import Searcher
 from shared.models.chat import ChatModel
 
 SYSTEM_PROMPT = """\

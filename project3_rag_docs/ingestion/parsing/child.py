@@ -28,11 +28,11 @@ from typing import NamedTuple
 from langchain_core.documents import Document
 from loguru import logger
 
-from project3_rag_docs.chunking import chunks_of, in_context
-from project3_rag_docs.lexical import analyse
-from project3_rag_docs.parsing import Limits, UnreadableDocument
-from project3_rag_docs.parsing.loaders import loader_for
-from project3_rag_docs.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.chunking import chunks_of, in_context
+from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing.loaders import loader_for
+from project3_rag_docs.ingestion.parsing.media_types import MediaType
+from project3_rag_docs.search.lexical import analyse
 
 __all__ = ["Limits", "ParsedChunk", "UnreadableDocument", "parse", "read_chunks"]
 

@@ -16,10 +16,10 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from project3_rag_docs.chunking import in_context
-from project3_rag_docs.embedding import embedding_model
-from project3_rag_docs.index import claim_index, made_with
+from project3_rag_docs.ingestion.chunking import in_context
 from project3_rag_docs.models import EMBEDDING_INDEXES, SearchIndex
+from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.index import claim_index, made_with
 from project3_rag_docs.settings import Settings
 from shared.database.engine import Sessions, create_engine, create_sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, ServiceError

@@ -22,13 +22,13 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from project3_rag_docs import index
-from project3_rag_docs.chunking import in_context
-from project3_rag_docs.index import EmbeddedChunk
+from project3_rag_docs.ingestion.chunking import in_context
+from project3_rag_docs.ingestion.parsing import UnreadableDocument
+from project3_rag_docs.ingestion.parsing.child import Limits, ParsedChunk, parse, read_chunks
+from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
-from project3_rag_docs.parsing import UnreadableDocument
-from project3_rag_docs.parsing.child import Limits, ParsedChunk, parse, read_chunks
-from project3_rag_docs.parsing.media_types import MediaType
+from project3_rag_docs.search import index
+from project3_rag_docs.search.index import EmbeddedChunk
 from project3_rag_docs.settings import MIB, Settings
 from shared.database.engine import Sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable

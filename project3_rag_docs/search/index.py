@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from project3_rag_docs.ingestion.parsing.child import ParsedChunk
 from project3_rag_docs.models import Chunk, Document, DocumentLanguage, Posting, SearchIndex, Status
-from project3_rag_docs.parsing.child import ParsedChunk
 from project3_rag_docs.settings import Settings
 from shared.errors import ConfigurationError
 

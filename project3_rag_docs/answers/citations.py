@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from project3_rag_docs.chunking import sentences
-from project3_rag_docs.lexical import Language, analyse, language_of
-from project3_rag_docs.rankings import Hit
+from project3_rag_docs.ingestion.chunking import sentences
+from project3_rag_docs.search.lexical import Language, analyse, language_of
+from project3_rag_docs.search.rankings import Hit
 
 _DO_NOT_SAY = {
     Language.EN: "The documents do not say.",

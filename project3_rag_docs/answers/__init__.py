@@ -1,0 +1,1 @@
+"""Answers to questions about documents, with citations."""

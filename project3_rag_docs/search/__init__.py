@@ -1,0 +1,1 @@
+"""Hybrid search: BM25 and vectors, fused and reranked."""
