@@ -18,6 +18,7 @@ from tests.support.scripted_model import ScriptedModel
 from tests.support.statements import statements
 from tests.support.valkeys import _redis_server, full_redis_url, redis_url
 
+pytest_plugins = ["tests.support.limits"]
 # Fixtures of every test below.
 __all__ = [
     "_redis_server",
