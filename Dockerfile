@@ -45,13 +45,16 @@ COPY requirements/embedded.lock /packages/
 RUN /usr/local/bin/python -m pip --python /packages install --quiet --requirement /packages/embedded.lock
 
 # Bytecode is made here: the file system of a running container may be read-only.
-FROM ${PYTHON} AS code-model
+FROM ${PYTHON} AS code-shared
 WORKDIR /app
 COPY shared shared
 RUN python -m compileall -q .
 
-FROM code-model AS code1
-RUN rm -r local
+FROM code-shared AS code-model
+COPY local local
+RUN python -m compileall -q local
+
+FROM code-shared AS code1
 COPY project1_qa_api project1_qa_api
 RUN python -m compileall -q project1_qa_api
 

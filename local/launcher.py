@@ -23,7 +23,7 @@ from shared.errors import ConfigurationError
 from shared.serve import listen
 from shared.settings import Settings, load_settings
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[1]
 _FAILED = {"migrate": "its database could not be migrated"}
 _KEPT_SECRETS = ("jwt_secret",)  # made once for development
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

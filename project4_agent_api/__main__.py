@@ -12,8 +12,8 @@ from shared.database.migrate import migrate
 if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
     sys.exit(migrate("project4_agent_api", "project4", sys.argv[2:]))
 
-from project4_agent_api.accounts import operators as of_accounts
-from project4_agent_api.runs import operators as of_runs
+from project4_agent_api.accounts import cli as of_accounts
+from project4_agent_api.runs import cli as of_runs
 
 for operators in (of_accounts, of_runs):
     if sys.argv[1:2] and sys.argv[1] in operators.COMMANDS:
@@ -21,7 +21,7 @@ for operators in (of_accounts, of_runs):
 
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
-from project4_agent_api.store_reindex import check_models, reindex
+from project4_agent_api.store.reindex import check_models, reindex
 from project4_agent_api.worker import create_worker
 from shared.serve import serve
 

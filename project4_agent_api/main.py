@@ -13,26 +13,35 @@ from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
-from project4_agent_api import resources
-from project4_agent_api.accounts.admission import admission
-from project4_agent_api.accounts.attempts import attempts
-from project4_agent_api.accounts.belongings import user_changes, with_the_user
-from project4_agent_api.accounts.known import KnownAccounts
-from project4_agent_api.accounts.lock import Locked, Open
+from project4_agent_api import bootstrap
+from project4_agent_api.accounts import api_key_routes
+from project4_agent_api.accounts import routes as auth
+from project4_agent_api.accounts.authenticator import admission
+from project4_agent_api.accounts.deletion import user_changes, with_the_user
+from project4_agent_api.accounts.guards import Locked, Open
+from project4_agent_api.accounts.login_throttle import attempts
+from project4_agent_api.accounts.principal_cache import KnownAccounts
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
-from project4_agent_api.caches import caches
-from project4_agent_api.history import redis_history
-from project4_agent_api.idempotency import describe, idempotency
-from project4_agent_api.metrics.looking import looking
-from project4_agent_api.metrics.names import Metrics
-from project4_agent_api.metrics.requests import CountRequests
+from project4_agent_api.assistants import routes as assistants
+from project4_agent_api.core.caches import caches
+from project4_agent_api.core.history import redis_history
+from project4_agent_api.core.idempotency import describe, idempotency
+from project4_agent_api.core.postgres import pool
+from project4_agent_api.core.rate_limits import rate_limits
+from project4_agent_api.core.telemetry.collector import looking
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.requests import CountRequests
+from project4_agent_api.core.telemetry.tracing import trace, tracing
+from project4_agent_api.crons import routes as crons
 from project4_agent_api.models import AccountRole
-from project4_agent_api.postgres import pool
-from project4_agent_api.rate_limits import rate_limits
-from project4_agent_api.routes import api_keys, assistants, auth, crons, metrics, protocol, runs, store, system, threads
+from project4_agent_api.operations import metrics_routes
+from project4_agent_api.operations import routes as system
+from project4_agent_api.runs import routes as runs
 from project4_agent_api.settings import Settings
-from project4_agent_api.tracing import trace, tracing
+from project4_agent_api.store import routes as store
+from project4_agent_api.streams.protocol import routes as protocol
+from project4_agent_api.threads import routes as threads
 from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
@@ -59,7 +68,7 @@ USER_CHANGES = [Depends(user_changes, scope="function"), Depends(with_the_user)]
 ROUTERS = [
     health.router,
     Open(auth.router),
-    Locked(auth.own_router, api_keys.router),
+    Locked(auth.own_router, api_key_routes.router),
     Locked(ask.router),
     Locked(users.router, messages.router, role=AccountRole.ADMIN, dependencies=USER_CHANGES),
     Locked(documents.router, answers.router),
@@ -71,7 +80,7 @@ ROUTERS = [
     Locked(store.router),
     Locked(crons.router),
     system.router,
-    metrics.router,
+    metrics_routes.router,
 ]
 RESOURCES = [
     tracing,
@@ -85,10 +94,10 @@ RESOURCES = [
     accounts,
     admission,
     idempotency,
-    resources.graphs,
-    resources.channels,
-    resources.webhooks,
-    resources.runs,
+    bootstrap.graphs,
+    bootstrap.channels,
+    bootstrap.webhooks,
+    bootstrap.runs,
     looking,
 ]
 _PAGE = Path(__file__).parent / "page"

@@ -7,17 +7,17 @@ database and one Redis. It serves nothing but `/health`, `/ready` and `/metrics`
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
-from project4_agent_api import resources
-from project4_agent_api.accounts.belongings import removed_later
-from project4_agent_api.caches import caches
-from project4_agent_api.history import redis_history
-from project4_agent_api.metrics.looking import looking_at_worker
-from project4_agent_api.metrics.names import Metrics
-from project4_agent_api.postgres import pool
-from project4_agent_api.retention import retention
-from project4_agent_api.routes import metrics
+from project4_agent_api import bootstrap
+from project4_agent_api.accounts.deletion import removed_later
+from project4_agent_api.core.caches import caches
+from project4_agent_api.core.history import redis_history
+from project4_agent_api.core.postgres import pool
+from project4_agent_api.core.telemetry.collector import looking_at_worker
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.tracing import trace, tracing
+from project4_agent_api.operations import metrics_routes
+from project4_agent_api.operations.retention import retention
 from project4_agent_api.settings import Settings
-from project4_agent_api.tracing import trace, tracing
 from shared import health
 from shared.app import build_app
 from shared.redis.client import redis
@@ -25,7 +25,7 @@ from shared.settings import load_settings
 
 ROUTERS = [
     health.router,
-    metrics.router,
+    metrics_routes.router,
 ]
 RESOURCES = [
     tracing,
@@ -36,14 +36,14 @@ RESOURCES = [
     redis_history,
     pool,
     caches,
-    resources.graphs,
-    resources.channels,
-    resources.webhooks,
-    resources.runs,
+    bootstrap.graphs,
+    bootstrap.channels,
+    bootstrap.webhooks,
+    bootstrap.runs,
     looking_at_worker,
-    resources.webhook_worker,
+    bootstrap.webhook_worker,
     retention,
-    resources.run_worker,
+    bootstrap.run_worker,
 ]
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from project4_agent_api.accounts.schemas import ApiKeyCreate
 from project4_agent_api.models import ApiKey
-from project4_agent_api.schemas.accounts import ApiKeyCreate
 from shared.errors import NotFound
 
 _PREFIX = "key_"  # so that whoever finds one in a file knows what it is

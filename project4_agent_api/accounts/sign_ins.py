@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 
 from project2_user_mgmt.models import now
 from project2_user_mgmt.passwords import verify_password
+from project4_agent_api.accounts.schemas import TokenPair
 from project4_agent_api.accounts.tokens import AccessTokens, RefreshToken
-from project4_agent_api.schemas.accounts import TokenPair
 from shared.database.engine import Sessions, transaction
 from shared.errors import Unauthorized
 

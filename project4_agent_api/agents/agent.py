@@ -12,7 +12,6 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import ModelFallbackMiddleware, ToolCallLimitMiddleware
 from langgraph.graph.state import CompiledStateGraph
 
-from project4_agent_api.agents.context import summaries
 from project4_agent_api.agents.middleware import (
     Approval,
     Middleware,
@@ -22,6 +21,7 @@ from project4_agent_api.agents.middleware import (
     tool_errors,
 )
 from project4_agent_api.agents.services import Services
+from project4_agent_api.agents.summarization import summaries
 from project4_agent_api.agents.tools import tools_of
 from shared.errors import ConfigurationError
 

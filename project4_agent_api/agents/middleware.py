@@ -28,7 +28,7 @@ from loguru import logger
 from pydantic import AfterValidator, ValidationError
 from uuid_utils.compat import uuid7
 
-from project4_agent_api.agents.context import clipped
+from project4_agent_api.agents.summarization import clipped
 from shared.errors import InvalidRequest, ServiceError
 
 Middleware = AgentMiddleware[Any, Any, Any]

@@ -24,8 +24,8 @@ from project3_rag_docs.answers.answering import citation_of
 from project3_rag_docs.answers.chain import passages_text
 from project3_rag_docs.answers.citations import CitedAnswer, do_not_say
 from project3_rag_docs.search.rankings import Hit
-from project4_agent_api.agents.asking import owner_of
 from project4_agent_api.agents.cited_model import CitedModel
+from project4_agent_api.agents.identity import owner_of
 from project4_agent_api.agents.relevance import Relevance
 from project4_agent_api.agents.services import Services
 from shared.models.chat import with_fallbacks

@@ -15,20 +15,20 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Send
 from loguru import logger
 
-from project4_agent_api.checkpoints import Checkpoints, Claim, ClaimLost, RunCheckpoints
-from project4_agent_api.graphs import Graphs
-from project4_agent_api.metrics.calls import Calls, observing_calls
-from project4_agent_api.metrics.names import Metrics
+from project4_agent_api.core.postgres import Row
+from project4_agent_api.core.serialization import dumps, error_of
+from project4_agent_api.core.telemetry.calls import Calls, observing_calls
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.tracing import Tracing
+from project4_agent_api.events.events import Publisher, RunPublisher
+from project4_agent_api.graphs.checkpointer import Checkpoints, Claim, ClaimLost, RunCheckpoints
+from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.models import RunStatus, ThreadStatus
-from project4_agent_api.postgres import Row
-from project4_agent_api.protocol.frames import ProtocolEvents
-from project4_agent_api.runs.events import Publisher, RunPublisher
 from project4_agent_api.runs.graph_events import GraphEvents
-from project4_agent_api.runs.queue import Ending
-from project4_agent_api.store import SharedStore
-from project4_agent_api.thread_states import interrupts_of, reading_states
-from project4_agent_api.tracing import Tracing
-from project4_agent_api.wire import dumps, error_of
+from project4_agent_api.runs.repository import Ending
+from project4_agent_api.store.service import SharedStore
+from project4_agent_api.streams.protocol.frames import ProtocolEvents
+from project4_agent_api.threads.state import interrupts_of, reading_states
 from shared.errors import Conflict, DatabaseUnavailable
 
 _GRACE_SECONDS = 10.0  # for a graph that was told to stop; after it, it is left to itself

@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, convert_to_me
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
-from project4_agent_api.thread_states import checkpoint_of
+from project4_agent_api.threads.state import checkpoint_of
 
 _HIDDEN = "langsmith:hidden"
 

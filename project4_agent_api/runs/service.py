@@ -12,19 +12,29 @@ from uuid import UUID
 from fastapi import Depends, Request
 from uuid_utils.compat import uuid7
 
-from project4_agent_api.assistants import Assistants
-from project4_agent_api.idempotency import Claim
-from project4_agent_api.metrics.names import Metrics
+from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.idempotency import Claim
+from project4_agent_api.core.postgres import Connection, Pool, Row, connected
+from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.tracing import Tracing
+from project4_agent_api.events import wakeups
+from project4_agent_api.events.events import (
+    START,
+    Event,
+    EventId,
+    Listener,
+    Subscriber,
+    announce_end,
+    end_of,
+    stream_of,
+)
 from project4_agent_api.models import RunStatus
-from project4_agent_api.postgres import Connection, Pool, Row, connected
-from project4_agent_api.runs import queue, signals
-from project4_agent_api.runs.events import START, Event, EventId, Listener, Subscriber, announce_end, end_of, stream_of
-from project4_agent_api.runs.limits import Limits
-from project4_agent_api.runs.queue import NO_SUCH_RUN, SHOWN, Created, NewRun
+from project4_agent_api.runs import repository as queue
+from project4_agent_api.runs.queue_limit import Limits
+from project4_agent_api.runs.repository import NO_SUCH_RUN, SHOWN, Created, NewRun
+from project4_agent_api.runs.schemas import CancelAction, ProtocolRun, RunCreate, StatelessRunCreate
 from project4_agent_api.runs.webhooks import Webhooks
-from project4_agent_api.schemas.runs import CancelAction, ProtocolRun, RunCreate, StatelessRunCreate
-from project4_agent_api.tracing import Tracing
-from project4_agent_api.wire import dumps
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 from shared.redis.client import Client
 from shared.shutdown import Stopping
@@ -125,9 +135,9 @@ class Runs:
             await listener.hears()
         await self.announce(asked.body.multitask_strategy or "enqueue", created.stopped)
         if asked.body.after_seconds:
-            await signals.say_due(self.redis)
+            await wakeups.say_due(self.redis)
         else:
-            await signals.wake(self.redis, asked.owner_id)
+            await wakeups.wake(self.redis, asked.owner_id)
         return created.run
 
     async def store(self, connection: Connection, asked: Asked) -> Created:
@@ -167,9 +177,9 @@ class Runs:
                 await claim.made(connection)
             await self.limits.admit(connection, len(wanted))
             rows = [(await self.store(connection, asked)).run for asked in wanted]
-        await signals.wake(self.redis, *{asked.owner_id for asked in wanted})
+        await wakeups.wake(self.redis, *{asked.owner_id for asked in wanted})
         if any(asked.body.after_seconds for asked in wanted):
-            await signals.say_due(self.redis)
+            await wakeups.say_due(self.redis)
         return rows
 
     async def new_run(self, connection: Connection, asked: Asked) -> NewRun:
@@ -229,7 +239,7 @@ class Runs:
         """Say which runs were stopped, or are to be."""
         for run in stopped:
             if run["status"] == RunStatus.RUNNING:
-                await signals.say_stop(self.redis, run["run_id"], action)
+                await wakeups.say_stop(self.redis, run["run_id"], action)
             else:
                 end = f"{action}\n{{}}".encode()
                 await announce_end(

@@ -18,12 +18,12 @@ from loguru import logger
 from procrastinate import App, JobContext
 from psycopg.types.json import Jsonb
 
-from project4_agent_api.agents.web.addresses import NotPublic, PublicAddresses, Unresolvable, resolve
-from project4_agent_api.agents.web.requests import UNREACHABLE, request
-from project4_agent_api.metrics.names import CALLED, CALLED_LATER, GIVEN_UP, Metrics
-from project4_agent_api.postgres import Connection, Pool, Row, connected
+from project4_agent_api.core.outbound.addresses import NotPublic, PublicAddresses, Unresolvable, resolve
+from project4_agent_api.core.outbound.requests import UNREACHABLE, request
+from project4_agent_api.core.postgres import Connection, Pool, Row, connected
+from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.telemetry.metrics import CALLED, CALLED_LATER, GIVEN_UP, Metrics
 from project4_agent_api.settings import Settings
-from project4_agent_api.wire import dumps
 from shared.errors import DatabaseUnavailable
 from shared.jobs.queue import TryAgain, defer
 

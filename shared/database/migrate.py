@@ -22,7 +22,7 @@ from shared.settings import secrets_folder
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 ONE_AT_A_TIME = 7_305_961_118  # any number that no other program takes an advisory lock with
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 def database_address() -> URL:

@@ -13,7 +13,7 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError
 
-from project4_agent_api.assistants import Assistants, built_in_id
+from project4_agent_api.assistants.service import Assistants, built_in_id
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine, create_sessions
 from shared.errors import InvalidRequest, NotFound

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from project4_agent_api.core.postgres import Connection, Row
 from project4_agent_api.models import RunStatus, ThreadStatus
-from project4_agent_api.postgres import Connection, Row
-from project4_agent_api.runs.queue import Ending, NewRun, claim_next, create_run, finish_run, give_back, stop_runs
+from project4_agent_api.runs.repository import Ending, NewRun, claim_next, create_run, finish_run, give_back, stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
 from shared.errors import Conflict, TooManyRequests
 from shared.jobs.queue import create_job_app

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from langchain_core.runnables import RunnableConfig
 
-from project4_agent_api.checkpoints import Checkpoints, Claim, ClaimLost, RunCheckpoints
-from project4_agent_api.postgres import create_pool
-from project4_agent_api.runs import queue
+from project4_agent_api.core.postgres import create_pool
+from project4_agent_api.graphs.checkpointer import Checkpoints, Claim, ClaimLost, RunCheckpoints
+from project4_agent_api.runs import repository as queue
 from project4_agent_api.settings import Settings
 from tests.project4_agent_api.test_at_once import value, waiting
 from tests.project4_agent_api.test_claims import connect, store

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from project4_agent_api.core.postgres import Connection, Row
 from project4_agent_api.models import RunStatus, ThreadStatus
-from project4_agent_api.postgres import Connection, Row
-from project4_agent_api.runs.queue import Ending, claim_next, delete_run, forget_checkpoints, free_expired
+from project4_agent_api.runs.repository import Ending, claim_next, delete_run, forget_checkpoints, free_expired
 
 LEASE = 15
 MOST = 3

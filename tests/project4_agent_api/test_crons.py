@@ -18,10 +18,10 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError
 from psycopg import AsyncConnection
 
-from project4_agent_api.assistants import built_in_id
-from project4_agent_api.crons import CreateRun, DueRun, fire_due
+from project4_agent_api.assistants.service import built_in_id
+from project4_agent_api.crons.schedule import next_time
+from project4_agent_api.crons.service import CreateRun, DueRun, fire_due
 from project4_agent_api.main import create_app
-from project4_agent_api.schedules import next_time
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from shared.errors import NotFound

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from project4_agent_api.postgres import create_pool
+from project4_agent_api.core.postgres import create_pool
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine
 from shared.jobs.notifications import Notifications

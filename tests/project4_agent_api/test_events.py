@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from project4_agent_api.runs.events import END, Listener, Subscriber, pack, stream_of
+from project4_agent_api.events.events import END, Listener, Subscriber, pack, stream_of
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
 from shared.redis.client import Client, create_redis

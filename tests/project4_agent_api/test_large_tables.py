@@ -15,9 +15,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from uuid_utils.compat import uuid7
 
+from project4_agent_api.core.postgres import Pool
 from project4_agent_api.main import create_app
-from project4_agent_api.postgres import Pool
-from project4_agent_api.retention import Retention
+from project4_agent_api.operations.retention import Retention
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.settings import Settings
 from shared.errors import NotFound

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from project4_agent_api.metrics.names import OTHER, Names
+from project4_agent_api.core.telemetry.metrics import OTHER, Names
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from tests.project4_agent_api.conftest import Serve

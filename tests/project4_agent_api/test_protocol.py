@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from project4_agent_api.schemas.protocol import EventStreamRequest
+from project4_agent_api.streams.protocol.schemas import EventStreamRequest
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel

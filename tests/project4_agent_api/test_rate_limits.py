@@ -6,7 +6,7 @@ from collections import Counter
 import httpx2
 import pytest
 
-from project4_agent_api.rate_limits import network
+from project4_agent_api.core.rate_limits import network
 from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import bearer, register, sign_in
 

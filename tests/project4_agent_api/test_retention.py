@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from psycopg import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from project4_agent_api.retention import Retention
+from project4_agent_api.operations.retention import Retention
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from tests.project4_agent_api.conftest import Serve, SignUp

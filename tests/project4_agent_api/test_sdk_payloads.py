@@ -16,11 +16,11 @@ from langgraph_sdk.client import LangGraphClient
 from pydantic import BaseModel
 from starlette.routing import compile_path
 
-from project4_agent_api.schemas.assistants import AssistantField, AssistantRead, AssistantVersionRead
-from project4_agent_api.schemas.common import GraphConfig
-from project4_agent_api.schemas.crons import CronField, CronRead
-from project4_agent_api.schemas.store import FoundItem, ItemRead
+from project4_agent_api.assistants.schemas import AssistantField, AssistantRead, AssistantVersionRead
+from project4_agent_api.core.schemas import GraphConfig
+from project4_agent_api.crons.schemas import CronField, CronRead
 from project4_agent_api.settings import Settings
+from project4_agent_api.store.schemas import FoundItem, ItemRead
 from tests.support.agent_parts import create_parts
 
 # How the client is told and nothing of the API: these go into no body.

@@ -17,11 +17,11 @@ from langgraph_sdk.schema import SearchItemsResponse
 from typing_extensions import TypedDict
 
 from project3_rag_docs.search.embedding import embedding_model
-from project4_agent_api.postgres import create_pool
+from project4_agent_api.core.postgres import create_pool
 from project4_agent_api.settings import Settings
-from project4_agent_api.store import SharedStore
-from project4_agent_api.store_reindex import reindex_store
-from project4_agent_api.store_vectors import check_store
+from project4_agent_api.store.reindex import reindex_store
+from project4_agent_api.store.service import SharedStore
+from project4_agent_api.store.vectors import check_store
 from shared.errors import ConfigurationError, InvalidRequest, ModelUnavailable, NotReady
 from shared.models.chat import create_http_client
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of

@@ -124,7 +124,7 @@ from project4_agent_api.settings import Settings
 given = {"openai_base_url": "http://127.0.0.1:9/v1", "llm_model": "m", "embedding_model": "e", "jwt_secret": "x" * 32}
 settings = Settings(**given, database_url="postgresql://h/d", redis_url="redis://h", _env_file=None)
 create_app(settings), create_worker(settings)
-ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace.export", "project4_agent_api.tracing.")
+ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace.export", "project4_agent_api.core.telemetry.tracing.")
 sys.exit(str([name for name in sys.modules if name.startswith(ours)] or ""))
 """
 

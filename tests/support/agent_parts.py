@@ -16,14 +16,17 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from typing_extensions import TypedDict
 
-from project4_agent_api import main, resources
-from project4_agent_api.assistants import Assistants
-from project4_agent_api.checkpoints import Checkpoints
-from project4_agent_api.metrics.names import Metrics
-from project4_agent_api.routes import assistants, crons, store, system
+from project4_agent_api import bootstrap, main
+from project4_agent_api.assistants import routes as assistants
+from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.tracing import trace
+from project4_agent_api.crons import routes as crons
+from project4_agent_api.graphs.checkpointer import Checkpoints
+from project4_agent_api.operations import routes as system
 from project4_agent_api.settings import Settings
-from project4_agent_api.store import OwnedStore, SharedStore
-from project4_agent_api.tracing import trace
+from project4_agent_api.store import routes as store
+from project4_agent_api.store.service import OwnedStore, SharedStore
 from shared.app import build_app
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
@@ -95,7 +98,7 @@ def create_parts(settings: Settings) -> FastAPI:
         title="Parts",
         description="Parts of stage 4.",
         routers=[system.router, locked],
-        resources=[graphs if resource is resources.graphs else resource for resource in main.RESOURCES],
+        resources=[graphs if resource is bootstrap.graphs else resource for resource in main.RESOURCES],
         panels=[],
     )
     app.state.metrics = Metrics()

@@ -12,7 +12,7 @@ from project3_rag_docs.answers.answering import citation_of
 from project3_rag_docs.answers.chain import Steps, passages_text
 from project3_rag_docs.answers.citations import Cited, best_sentence
 from project3_rag_docs.search.lexical import analyse
-from project4_agent_api.agents.asking import owner_of
+from project4_agent_api.agents.identity import owner_of
 
 NAME = "search_documents"
 _PASSAGES = 6

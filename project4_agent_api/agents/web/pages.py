@@ -8,9 +8,9 @@ from email.message import Message
 import httpcore2
 import httpx2
 
-from project4_agent_api.agents.web.addresses import NotPublic, PublicAddresses, Resolve, Unresolvable, resolve
 from project4_agent_api.agents.web.reading import text_of
-from project4_agent_api.agents.web.requests import PORTS, UNREACHABLE, request
+from project4_agent_api.core.outbound.addresses import NotPublic, PublicAddresses, Resolve, Unresolvable, resolve
+from project4_agent_api.core.outbound.requests import PORTS, UNREACHABLE, request
 
 _MOST_REDIRECTS = 5
 _LONGEST_URL = 2000

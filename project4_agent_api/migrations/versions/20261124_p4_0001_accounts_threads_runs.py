@@ -308,7 +308,7 @@ def _make_langgraph() -> None:
     op.execute("ALTER TABLE store ALTER COLUMN ttl_minutes TYPE double precision")
     for table, versions in ("checkpoint_migrations", _CHECKPOINTS), ("store_migrations", _STORE):
         op.bulk_insert(sa.table(table, sa.column("v")), [{"v": version} for version in range(versions)])
-    # As LangGraph makes it, with the usual number of dimensions: `project4_agent_api.store` changes it where
+    # As LangGraph makes it, with the usual number of dimensions: `project4_agent_api.store.service` changes it where
     # EMBEDDING_DIMENSIONS says so. No index: each user has a few memories, and they are compared one by one.
     op.execute("""
         CREATE TABLE store_vectors (

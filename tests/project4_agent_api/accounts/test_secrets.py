@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from project2_user_mgmt.models import now
+from project4_agent_api.accounts.schemas import ApiKeyCreated, TokenPair
 from project4_agent_api.accounts.tokens import RefreshToken
-from project4_agent_api.schemas.accounts import ApiKeyCreated, TokenPair
 from project4_agent_api.settings import Settings
 from shared.logs import configure_logging
 from tests.project4_agent_api.conftest import Serve

@@ -24,7 +24,7 @@ from project3_rag_docs.search.rerank import AsFused
 from project3_rag_docs.search.service import Searcher
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
-from project4_agent_api.graphs import Graphs
+from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine, create_sessions
 from shared.models.chat import create_chat_model, create_chat_models, create_http_client

@@ -11,7 +11,7 @@ from langchain_core.tools import BaseTool, tool
 from langgraph.types import Command
 
 from project4_agent_api.agents.web.pages import WebPages
-from project4_agent_api.graphs import Graphs
+from project4_agent_api.graphs.registry import Graphs
 from shared.errors import (
     ConfigurationError,
     InputTooLongForModel,

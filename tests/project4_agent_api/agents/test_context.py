@@ -5,7 +5,7 @@ import re
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from project4_agent_api.agents.context import clipped, count_tokens
+from project4_agent_api.agents.summarization import clipped, count_tokens
 from shared.errors import ModelUnavailable
 from tests.project4_agent_api.agents.conftest import Conversation, Talk, asked, last
 from tests.support.scripted_model import Connection, ScriptedModel, calls, fails, says

@@ -12,7 +12,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
-from project4_agent_api.graphs import Graphs
+from project4_agent_api.graphs.registry import Graphs
 from shared.errors import ConfigurationError, NotFound
 from tests.project4_agent_api.agents.conftest import MakeServices, asked
 from tests.support.scripted_model import ScriptedModel, says

@@ -14,7 +14,7 @@ import pytest
 from langchain_core.messages import ToolMessage
 
 from project4_agent_api.agents.mcp import load_mcp_tools
-from project4_agent_api.graphs import Graphs
+from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.settings import Settings
 from shared.errors import ConfigurationError
 from shared.serve import listen

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from project4_agent_api.agents.web.addresses import Unresolvable, is_public, resolve
 from project4_agent_api.agents.web.pages import PageError, WebPages
+from project4_agent_api.core.outbound.addresses import Unresolvable, is_public, resolve
 
 FORBIDDEN = [
     "0.0.0.0",

@@ -1,0 +1,136 @@
+"""Assistants, as they go over the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from project4_agent_api.core.schemas import (
+    Context,
+    GraphConfig,
+    JsonObject,
+    Metadata,
+    Name,
+    Search,
+    SearchLimit,
+    SearchOffset,
+    selection,
+)
+from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
+
+GraphId = Annotated[Name, Field(description="A graph of this service.")]
+Description = Annotated[str, Field(max_length=10_000), WITHOUT_NUL]
+Version = Annotated[int, Field(ge=1, le=2**31 - 1), INTEGRAL]
+
+
+class AssistantCreate(RequestBody):
+    """A new assistant."""
+
+    graph_id: GraphId
+    assistant_id: Annotated[UUID, Field(strict=False)] | None = Field(
+        default=None, description="Its id, where you want to choose it."
+    )
+    config: GraphConfig | None = None
+    context: Context | None = None
+    metadata: Metadata | None = None
+    if_exists: Literal["raise", "do_nothing"] | None = Field(
+        default=None, description="Where there is one with this id: 409, or that one is the answer."
+    )
+    name: Name | None = None
+    description: Description | None = None
+
+
+class AssistantPatch(RequestBody):
+    """What is to change. It makes a new version."""
+
+    graph_id: GraphId | None = None
+    config: GraphConfig | None = None
+    context: Context | None = None
+    metadata: JsonObject | None = Field(default=None, description="Added to what is there, key by key.")
+    name: Name | None = None
+    description: Description | None = None
+
+
+class AssistantFilter(RequestBody):
+    """Which assistants."""
+
+    metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
+    graph_id: GraphId | None = None
+    name: Name | None = Field(default=None, description="What its name must contain, in any case.")
+
+
+AssistantField = Literal[
+    "assistant_id",
+    "graph_id",
+    "name",
+    "description",
+    "config",
+    "context",
+    "created_at",
+    "updated_at",
+    "metadata",
+    "version",
+]
+
+
+class AssistantSearch(Search, AssistantFilter):
+    """Which assistants, and in what order."""
+
+    sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
+    select: list[AssistantField] | None = Field(default=None, description="Only these fields.")
+
+
+class VersionSearch(RequestBody):
+    """Which versions of an assistant."""
+
+    metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
+    limit: SearchLimit | None = None
+    offset: SearchOffset | None = None
+
+
+class VersionChoice(RequestBody):
+    """A version that an assistant is to have again."""
+
+    version: Version
+
+
+class AssistantVersionRead(BaseModel):
+    """An assistant, as it was in one version."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    assistant_id: UUID
+    version: int
+    graph_id: str
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any] = Field(validation_alias=AliasChoices("meta", "metadata"))
+    created_at: datetime
+    name: str
+    description: str | None
+
+
+class AssistantRead(AssistantVersionRead):
+    """An assistant: a graph with its settings."""
+
+    updated_at: datetime
+
+
+AssistantSelection = selection(AssistantRead)
+
+
+class GraphSchemas(BaseModel):
+    """What goes into a graph and what comes out, as JSON schemas; null where its types have none."""
+
+    input_schema: dict[str, Any] | None
+    output_schema: dict[str, Any] | None
+    state_schema: dict[str, Any] | None
+    config_schema: dict[str, Any] | None
+    context_schema: dict[str, Any] | None
+
+
+class AssistantSchemas(GraphSchemas):
+    """What goes into an assistant's graph and what comes out."""
+
+    graph_id: str

@@ -1,0 +1,1 @@
+"""What every feature of stage 4 uses; it imports none of them."""

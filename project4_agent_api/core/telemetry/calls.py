@@ -1,0 +1,121 @@
+"""Counts calls of models and tools, wherever in a request or a run they are made: LangChain tells who listens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.outputs import LLMResult
+from langchain_core.tracers.context import register_configure_hook
+
+from project4_agent_api.core.telemetry.metrics import ERROR, OK, UNMATCHED, Metrics
+
+_listening: ContextVar["Calls | None"] = ContextVar("metrics_of_calls", default=None)
+register_configure_hook(_listening, inheritable=True)
+
+
+class Calls(BaseCallbackHandler):
+    """Hears of the calls of one request or run.
+
+    Args:
+        metrics: Where they are counted.
+    """
+
+    run_inline = True  # in the event loop: another thread would cost more than what is done
+    ignore_chain = True
+    ignore_retriever = True
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.first_token_at: float | None = None
+        self._metrics = metrics
+        self._begun: dict[UUID, tuple[str, float]] = {}
+        self._silent: set[UUID] = set()  # calls that have not given a token yet
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a model was asked."""
+        del serialized, messages
+        given = kwargs.get("invocation_params") or {}
+        name = (metadata or {}).get("ls_model_name") or given.get("model") or given.get("model_name") or UNMATCHED
+        self._begun[run_id] = self._metrics.models.of(str(name)), monotonic()
+        self._silent.add(run_id)
+
+    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
+        """Note when the first one comes."""
+        del kwargs
+        if token and run_id in self._silent:
+            self._silent.discard(run_id)
+            name, began = self._begun[run_id]
+            now = monotonic()
+            self._metrics.model_first_token.labels(name).observe(now - began)
+            self.first_token_at = self.first_token_at or now
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a call, and its tokens."""
+        del kwargs
+        if (name := self._over(run_id, OK)) is None:
+            return
+        for choices in response.generations:
+            for choice in choices:
+                usage = getattr(getattr(choice, "message", None), "usage_metadata", None)
+                if usage:
+                    self._metrics.tokens.labels(name, "input").inc(usage["input_tokens"])
+                    self._metrics.tokens.labels(name, "output").inc(usage["output_tokens"])
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a call that has failed."""
+        del error, kwargs
+        self._over(run_id, ERROR)
+
+    def _over(self, run_id: UUID, outcome: str) -> str | None:
+        self._silent.discard(run_id)
+        begun = self._begun.pop(run_id, None)
+        if begun is None:
+            return None
+        name, began = begun
+        self._metrics.model_calls.labels(name, outcome).observe(monotonic() - began)
+        return name
+
+    def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note that a tool was called."""
+        del input_str
+        name = kwargs.get("name") or (serialized or {}).get("name") or UNMATCHED
+        self._begun[run_id] = self._metrics.tools.of(str(name)), monotonic()
+
+    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a call; what the tool itself says went wrong has failed too."""
+        del kwargs
+        failed = isinstance(output, ToolMessage) and output.status == "error"
+        self._tool_over(run_id, ERROR if failed else OK)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a call that has failed."""
+        del error, kwargs
+        self._tool_over(run_id, ERROR)
+
+    def _tool_over(self, run_id: UUID, outcome: str) -> None:
+        if begun := self._begun.pop(run_id, None):
+            name, began = begun
+            self._metrics.tool_calls.labels(name, outcome).observe(monotonic() - began)
+
+
+@contextmanager
+def observing_calls(metrics: Metrics) -> Iterator[Calls]:
+    """Hear of the calls that are made while the block runs, also in tasks that are started in it."""
+    calls = Calls(metrics)
+    token = _listening.set(calls)
+    try:
+        yield calls
+    finally:
+        _listening.reset(token)

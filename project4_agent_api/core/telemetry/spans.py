@@ -1,0 +1,247 @@
+"""Spans of OpenTelemetry: of requests, of the queue, of runs, and of the calls of models and tools.
+
+What they say: names of routes, graphs, models and tools, ids, numbers. Never what somebody has written, and of an
+exception only its type: its text may quote anything.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.outputs import LLMResult
+from langchain_core.tracers.context import register_configure_hook
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, use_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from project4_agent_api.core.postgres import Row
+from project4_agent_api.core.telemetry.tracing import Ended
+from project4_agent_api.settings import Settings
+from shared.middleware import PROBES
+
+_TRACEPARENT = "traceparent"
+_FAILED = Status(StatusCode.ERROR)
+_propagator = TraceContextTextMapPropagator()
+_listening: ContextVar["CallSpans | None"] = ContextVar("spans_of_calls", default=None)
+register_configure_hook(_listening, inheritable=True)
+
+
+class Spans:
+    """Tells a collector what is done.
+
+    Args:
+        provider: Sends spans.
+    """
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self.tracer = provider.get_tracer("project4_agent_api")
+
+    @classmethod
+    def sent_to(cls, settings: Settings, process: str) -> "Spans":
+        """Make one that sends to the settings' collector."""
+        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: process}), shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(
+            f"{settings.otel_exporter_otlp_endpoint}/v1/traces", headers=settings.otlp_headers()
+        )
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        return cls(provider)
+
+    def close(self) -> None:
+        """Send what was not sent yet. It takes a while."""
+        self._provider.shutdown()
+
+    @contextmanager
+    def storing(self, run_id: UUID, graph_id: str) -> Iterator[str | None]:
+        """Tell that a run is stored while the block runs; give what goes with it to its worker."""
+        with self.of(f"store run {graph_id}", SpanKind.PRODUCER, None) as span:
+            span.set_attributes({"run_id": str(run_id), "graph": graph_id})
+            carried: dict[str, str] = {}
+            _propagator.inject(carried)
+            yield carried.get(_TRACEPARENT)
+
+    @contextmanager
+    def executing(self, run: Row, graph_id: str) -> Iterator[Ended]:
+        """Tell that a run is executed while the block runs, and what it calls; give what says how it ended."""
+        with self.of(f"run {graph_id}", SpanKind.CONSUMER, run["traceparent"]) as span, self.calls():
+            span.set_attributes(
+                {
+                    "run_id": str(run["run_id"]),
+                    "thread_id": str(run["thread_id"]),
+                    "graph": graph_id,
+                    "attempt": run["attempt"],
+                    "request_id": run["request_id"] or "",
+                }
+            )
+
+            def ended(status: str) -> None:
+                span.set_attribute("status", str(status))
+                if status in ("error", "timeout"):
+                    span.set_status(_FAILED)
+
+            yield ended
+
+    @contextmanager
+    def of(self, name: str, kind: SpanKind, parent: str | None) -> Iterator[Span]:
+        """Tell that something is done while the block runs.
+
+        Args:
+            name: What.
+            kind: Of which kind it is.
+            parent: The `traceparent` of what it is a part of, if that is elsewhere.
+        """
+        context = _propagator.extract({_TRACEPARENT: parent}) if parent else None
+        span = self.tracer.start_span(name, context=context, kind=kind)
+        try:
+            with use_span(span, record_exception=False, set_status_on_exception=False):
+                yield span
+        except BaseException as error:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(_FAILED)
+            raise
+        finally:
+            span.end()
+
+    @contextmanager
+    def calls(self) -> Iterator[None]:
+        """Tell of the calls that are made while the block runs, also in tasks that are started in it."""
+        calls = CallSpans(self.tracer)
+        token = _listening.set(calls)
+        try:
+            yield
+        finally:
+            _listening.reset(token)
+            calls.end()
+
+
+class TraceRequests:
+    """Tells of requests.
+
+    Args:
+        app: What answers them.
+        spans: Where to tell it.
+    """
+
+    def __init__(self, app: ASGIApp, spans: Spans) -> None:
+        self.app = app
+        self._spans = spans
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+            return
+        method: str = scope["method"]
+        parent = Headers(scope=scope).get(_TRACEPARENT)
+        with self._spans.of(method, SpanKind.SERVER, parent) as span, self._spans.calls():
+
+            async def send_and_tell(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.set_attribute("http.response.status_code", message["status"])
+                    if message["status"] >= 500:
+                        span.set_status(_FAILED)
+                await send(message)
+
+            try:
+                await self.app(scope, receive, send_and_tell)
+            finally:
+                route = getattr(scope.get("route"), "path", None)
+                if isinstance(route, str):
+                    span.update_name(f"{method} {route}")
+                    span.set_attribute("http.route", route)
+                span.set_attribute("http.request.method", method)
+                span.set_attribute("request_id", scope.get("request_id", ""))
+
+
+class CallSpans(BaseCallbackHandler):
+    """Tells of the calls of one request or run.
+
+    Args:
+        tracer: Makes spans, which belong to the one that is current.
+    """
+
+    run_inline = True
+    ignore_chain = True
+    ignore_retriever = True
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._open: dict[UUID, Span] = {}
+
+    def end(self) -> None:
+        """End what was broken off: nobody tells of its end."""
+        for span in self._open.values():
+            span.set_attribute("error.type", "cancelled")
+            span.end()
+        self._open.clear()
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin the span of a model's call."""
+        del serialized, messages, kwargs
+        model = str((metadata or {}).get("ls_model_name", ""))
+        span = self._tracer.start_span(f"chat {model}".strip(), kind=SpanKind.CLIENT)
+        span.set_attributes({"gen_ai.operation.name": "chat", "gen_ai.request.model": model})
+        self._open[run_id] = span
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """End it, with its tokens."""
+        del kwargs
+        if span := self._open.pop(run_id, None):
+            usages = [
+                usage
+                for choices in response.generations
+                for choice in choices
+                if (usage := getattr(getattr(choice, "message", None), "usage_metadata", None))
+            ]
+            span.set_attribute("gen_ai.usage.input_tokens", sum(usage["input_tokens"] for usage in usages))
+            span.set_attribute("gen_ai.usage.output_tokens", sum(usage["output_tokens"] for usage in usages))
+            span.end()
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """End it as one that has failed."""
+        del kwargs
+        self._failed(run_id, type(error).__name__)
+
+    def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, *, run_id: UUID, **kwargs: Any) -> None:
+        """Begin the span of a tool's call."""
+        del input_str
+        name = str(kwargs.get("name") or (serialized or {}).get("name", ""))
+        span = self._tracer.start_span(f"execute_tool {name}".strip())
+        span.set_attributes({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name})
+        self._open[run_id] = span
+
+    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: Any) -> None:
+        """End it."""
+        del kwargs
+        if isinstance(output, ToolMessage) and output.status == "error":
+            self._failed(run_id, "ToolError")
+        elif span := self._open.pop(run_id, None):
+            span.end()
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """End it as one that has failed."""
+        del kwargs
+        self._failed(run_id, type(error).__name__)
+
+    def _failed(self, run_id: UUID, error: str) -> None:
+        if span := self._open.pop(run_id, None):
+            span.set_attribute("error.type", error)
+            span.set_status(_FAILED)
+            span.end()

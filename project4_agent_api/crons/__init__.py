@@ -1,0 +1,1 @@
+"""Crons: schedules that start runs."""

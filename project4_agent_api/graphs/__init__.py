@@ -1,0 +1,1 @@
+"""Graphs: `langgraph.json`, the registry of what it names, and the checkpointer."""

@@ -1,0 +1,1 @@
+"""Operations: health, metrics, version and the retention of old data."""

@@ -1,1 +1,0 @@
-"""What goes over the wire in stage 4, one module for each kind of thing."""

@@ -1,0 +1,1 @@
+"""Streams that clients read beyond one run: a thread's events, and the newer streaming protocol."""

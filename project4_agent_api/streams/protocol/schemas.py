@@ -1,0 +1,103 @@
+"""The streaming protocol on the wire: what a client subscribes to, and what it commands."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from project4_agent_api.core.schemas import AnyJson, GraphConfig, JsonObject, Metadata, Name
+from project4_agent_api.runs.schemas import AssistantName, MultitaskStrategy, SendTo
+from shared.schemas import INTEGRAL, RequestBody
+
+Channel = Annotated[
+    str,
+    Field(
+        max_length=200,
+        pattern=r"^(values|updates|messages|tools|lifecycle|input|checkpoints|tasks|custom(:.+)?)$",
+        examples=["values", "messages", "custom:progress"],
+    ),
+]
+Namespace = Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=100)]
+_LARGEST = 2**53 - 1  # of the integers that JavaScript has
+
+
+class EventStreamRequest(RequestBody):
+    """Which events of a thread are wanted."""
+
+    channels: list[Channel] = Field(min_length=1, max_length=100)
+    namespaces: Annotated[list[Namespace], Field(max_length=100)] | None = Field(
+        default=None, description="Only of these subgraphs and of what is in them: `[[]]` is the graph itself."
+    )
+    depth: Annotated[int, Field(ge=0, le=1000), INTEGRAL] | None = Field(
+        default=None, description="How many levels below the namespaces, at most."
+    )
+    since: Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL] | None = Field(
+        default=None, description="The last `seq` that was read: only what came after it."
+    )
+
+    def takes(self, channel: str, namespace: list[str]) -> bool:
+        """Say whether an event is wanted. What is named `custom:progress` is taken by `custom` too."""
+        if channel not in self.channels and channel.partition(":")[0] not in self.channels:
+            return False
+        return not self.namespaces or any(self._is_below(namespace, above) for above in self.namespaces)
+
+    def _is_below(self, namespace: list[str], above: list[str]) -> bool:
+        if len(namespace) < len(above) or (self.depth is not None and len(namespace) - len(above) > self.depth):
+            return False
+        # A part is `node:task`; whoever asks for the node alone means all of its tasks.
+        return all(wanted in (part, part.partition(":")[0]) for part, wanted in zip(namespace, above, strict=False))
+
+
+class Command(RequestBody):
+    """Something to be done to a thread."""
+
+    id: Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL] = Field(description="The answer has the same.")
+    method: str = Field(max_length=100, examples=["run.start"])
+    params: dict[str, Any] | None = None
+
+
+class RunStart(RequestBody):
+    """The parameters of `run.start`."""
+
+    assistant_id: AssistantName
+    input: AnyJson = None
+    config: GraphConfig | None = None
+    metadata: Metadata | None = None
+    multitask_strategy: MultitaskStrategy | None = None
+    multitaskStrategy: MultitaskStrategy | None = None  # noqa: N815  the protocol's older name, sent beside the newer
+    langsmith_tracer: Annotated[dict[str, None], Field(max_length=0)] | None = Field(
+        default=None, description="LangSmith's. Not supported here."
+    )
+
+
+class Answer(RequestBody):
+    """An answer to a question that a graph has asked."""
+
+    interrupt_id: Name
+    namespace: Namespace | None = None
+    response: AnyJson = None
+
+
+class InputRespond(RequestBody):
+    """The parameters of `input.respond`: one answer, or several."""
+
+    interrupt_id: Name | None = None
+    namespace: Namespace | None = None
+    response: AnyJson = None
+    responses: Annotated[list[Answer], Field(min_length=1, max_length=1000)] | None = None
+    update: JsonObject | None = None
+    goto: Name | SendTo | Annotated[list[Name | SendTo], Field(max_length=1000)] | None = None
+    config: GraphConfig | None = None
+    metadata: Metadata | None = None
+    strict_resume: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.interrupt_id is None) == (self.responses is None):
+            raise ValueError("give either `interrupt_id` with `response`, or `responses`")
+        return self
+
+    def answers(self) -> dict[str, Any]:
+        """Return the answers by the id of the question."""
+        if self.responses is not None:
+            return {one.interrupt_id: one.response for one in self.responses}
+        return {str(self.interrupt_id): self.response}

@@ -1,0 +1,1 @@
+"""Threads: their rows, their states and their history."""
