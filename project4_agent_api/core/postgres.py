@@ -5,7 +5,7 @@ rows by the ORM 100 runs a second, by SQLAlchemy Core 154, by the driver 180.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ _KNOWN_SECONDS = 10.0  # that the migrations were done
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
 Pool = ConnectionPool[Connection]
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 def create_pool(settings: Settings) -> Pool:
@@ -116,6 +117,43 @@ async def connected(connections: Pool) -> AsyncIterator[Connection]:
     with database_errors():
         async with connections.connection() as connection:
             yield connection
+
+
+async def fetch_all(source: Pool | Connection, statement: str, parameters: Parameters = ()) -> list[Row]:
+    """Execute one statement and return its rows.
+
+    Args:
+        source: A pool, of which a connection is borrowed for this statement; or a connection, inside whose
+            transaction the statement is executed.
+        statement: The whole statement, without values.
+        parameters: Its values, by position or by name.
+
+    Raises:
+        DatabaseUnavailable: if `source` is a pool and the database is unavailable or busy.
+    """
+    if isinstance(source, ConnectionPool):
+        async with connected(source) as connection:
+            return await fetch_all(connection, statement, parameters)
+    cursor = await source.execute(statement, parameters)
+    return await cursor.fetchall()
+
+
+async def fetch_one(source: Pool | Connection, statement: str, parameters: Parameters = ()) -> Row | None:
+    """Execute one statement and return its first row, or None. See `fetch_all`."""
+    if isinstance(source, ConnectionPool):
+        async with connected(source) as connection:
+            return await fetch_one(connection, statement, parameters)
+    cursor = await source.execute(statement, parameters)
+    return await cursor.fetchone()
+
+
+async def execute(source: Pool | Connection, statement: str, parameters: Parameters = ()) -> int:
+    """Execute one statement that returns no rows, and return how many rows it changed. See `fetch_all`."""
+    if isinstance(source, ConnectionPool):
+        async with connected(source) as connection:
+            return await execute(connection, statement, parameters)
+    cursor = await source.execute(statement, parameters)
+    return cursor.rowcount
 
 
 async def get_pool(request: Request) -> Pool:
