@@ -12,8 +12,8 @@ from fastapi import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from project4_agent_api.core.serialization import dumps, error_of
-from project4_agent_api.events.events import Event
-from shared.errors import ServiceError, problem_of
+from project4_agent_api.events.ids import Event
+from shared.errors import ServiceError, problem_for
 
 _PING_SECONDS = 5.0  # proxies close what is silent
 
@@ -117,7 +117,7 @@ def encoded(event: Event) -> bytes:
 
 
 def _error_event(error: ServiceError, request_id: str | None) -> bytes:
-    problem = problem_of(error, request_id).model_dump(exclude_none=True)
+    problem = problem_for(error, request_id).model_dump(exclude_none=True)
     return b"event: error\r\ndata: %b\r\n\r\n" % dumps(
         problem | {"error": type(error).__name__, "message": error.detail}
     )

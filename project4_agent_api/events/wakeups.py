@@ -15,7 +15,7 @@ from uuid import UUID
 from loguru import logger
 from redis.exceptions import RedisError
 
-from shared.redis.client import REDIS_AWAY, Client
+from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
 _LINE = "runs:owners"  # a sorted set: users who have a run to be claimed, by their turn
 _TURNS = "runs:turns"  # the last turn that was given
@@ -31,18 +31,18 @@ _STAND_IN_LINE = """
 """
 
 
-async def wake(redis: Client, *owner_ids: UUID) -> bool:
+async def wake(redis: RedisClient, *owner_ids: UUID) -> bool:
     """Tell a worker that users have runs to be claimed. Returns whether that could be said."""
     keys = redis.key(_LINE), redis.key(_TURNS)
     try:
         await redis.eval(_STAND_IN_LINE, len(keys), *keys, *map(str, owner_ids))
-    except (*REDIS_AWAY, RedisError) as error:  # away, or full: what waits is found in the database
+    except (*REDIS_UNAVAILABLE, RedisError) as error:  # away, or full: what waits is found in the database
         logger.warning("nobody can be woken: {}", type(error).__name__)
         return False
     return True
 
 
-async def woken(redis: Client) -> UUID:
+async def woken(redis: RedisClient) -> UUID:
     """Wait for a user who has runs to be claimed, and take them out of the line.
 
     Args:
@@ -55,15 +55,15 @@ async def woken(redis: Client) -> UUID:
     return UUID(answer[1].decode())
 
 
-async def say_due(redis: Client) -> None:
+async def say_due(redis: RedisClient) -> None:
     """Tell the workers that something falls due at another time than they knew."""
-    with contextlib.suppress(*REDIS_AWAY):
+    with contextlib.suppress(*REDIS_UNAVAILABLE):
         await redis.publish(redis.key(SIGNALS), DUE)
 
 
-async def say_stop(redis: Client, run_id: UUID, action: str) -> None:
+async def say_stop(redis: RedisClient, run_id: UUID, action: str) -> None:
     """Tell the worker of a run to stop it."""
-    with contextlib.suppress(*REDIS_AWAY):
+    with contextlib.suppress(*REDIS_UNAVAILABLE):
         await redis.publish(redis.key(SIGNALS), _STOP + f"{action}:{run_id}".encode())
 
 

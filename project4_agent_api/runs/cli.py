@@ -16,7 +16,7 @@ from psycopg.errors import UndefinedTable
 
 from project4_agent_api.core.postgres import Connection, connected, create_pool
 from project4_agent_api.events import wakeups
-from project4_agent_api.events.events import announce_end
+from project4_agent_api.events.publisher import announce_end
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs import repository as queue
 from project4_agent_api.runs.webhooks import QUEUE, TASKS, Webhooks

@@ -20,8 +20,10 @@ from project4_agent_api.core.serialization import dumps, error_of
 from project4_agent_api.core.telemetry.calls import Calls, observing_calls
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
-from project4_agent_api.events.events import Publisher, RunPublisher
-from project4_agent_api.graphs.checkpointer import Checkpoints, Claim, ClaimLost, RunCheckpoints
+from project4_agent_api.events.publisher import Publisher, RunPublisher
+from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
+from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
+from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.runs.graph_events import GraphEvents
@@ -52,7 +54,7 @@ class Engine:
     """
 
     graphs: Graphs
-    checkpoints: Checkpoints
+    checkpoints: CheckpointSaver
     store: SharedStore
     publisher: Publisher
     timeout_seconds: float
@@ -86,11 +88,11 @@ class Execution:
         self._engine = engine
         self._run = run
         self._kwargs: dict[str, Any] = run["kwargs"]
-        self._saver = RunCheckpoints(
+        self._saver = RunCheckpointSaver(
             engine.checkpoints,
             Claim(run["run_id"], run["claim"]),
             durable=self._kwargs["durability"] == "sync",
-            fresh=not run["has_state"],
+            thread_is_empty=not run["has_state"],
         )
         self._control = RunControl()
         self._stopping = asyncio.Event()

@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 
 from project4_agent_api.core.idempotency import claim_of
 from project4_agent_api.core.serialization import JsonResponse
-from project4_agent_api.events.events import START, EventId, Listener
+from project4_agent_api.events.ids import START, EventId
 from project4_agent_api.events.sse import event_stream, waited_for
+from project4_agent_api.events.subscriber import Listener
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.schemas import (
     CancelAction,
@@ -32,16 +33,16 @@ from shared.errors import (
     QueueFull,
     RedisUnavailable,
     TooManyRequests,
-    documented,
+    error_responses,
 )
 from shared.owner import CurrentOwner
 
-router = APIRouter(tags=["runs"], responses=documented(DatabaseUnavailable))
+router = APIRouter(tags=["runs"], responses=error_responses(DatabaseUnavailable))
 
 THREAD_RUNS = "/threads/{thread_id}/runs"
-FULL = documented(TooManyRequests, DatabaseUnavailable, QueueFull)  # the router's own 503 would be lost
-WAITED = documented(NotFound, Conflict, RedisUnavailable, DatabaseUnavailable)
-MADE = documented(NotFound, Conflict, TooManyRequests, RedisUnavailable, DatabaseUnavailable, QueueFull)
+FULL = error_responses(TooManyRequests, DatabaseUnavailable, QueueFull)  # the router's own 503 would be lost
+WAITED = error_responses(NotFound, Conflict, RedisUnavailable, DatabaseUnavailable)
+MADE = error_responses(NotFound, Conflict, TooManyRequests, RedisUnavailable, DatabaseUnavailable, QueueFull)
 EXAMPLE_STREAM = 'event: values\r\ndata: {"messages":[]}\r\nid: 1-2\r\n\r\n'
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}}
 FOLLOWED = WAITED | STREAMED
@@ -70,19 +71,19 @@ async def _created(asked: Asked, runs: Runs) -> Response:
     return JsonResponse(run, headers={"Content-Location": f"{thread}/runs/{asked.run_id}"})
 
 
-@router.post(THREAD_RUNS, responses=documented(NotFound, Conflict) | FULL, response_model=RunRead)
+@router.post(THREAD_RUNS, responses=error_responses(NotFound, Conflict) | FULL, response_model=RunRead)
 async def create_run(asked: OnThread, runs: RunsDep) -> Response:
     """Make a run on a thread. A worker executes it; the answer comes when it is stored."""
     return await _created(asked, runs)
 
 
-@router.post("/runs", responses=documented(NotFound) | FULL, response_model=RunRead)
+@router.post("/runs", responses=error_responses(NotFound) | FULL, response_model=RunRead)
 async def create_stateless_run(asked: Stateless, runs: RunsDep) -> Response:
     """Make a run on a thread of its own."""
     return await _created(asked, runs)
 
 
-@router.post("/runs/batch", responses=documented(NotFound) | FULL, response_model=list[RunRead])
+@router.post("/runs/batch", responses=error_responses(NotFound) | FULL, response_model=list[RunRead])
 async def create_runs(
     bodies: Annotated[list[StatelessRunCreate], Body(min_length=1, max_length=100)],
     request: Request,
@@ -135,7 +136,7 @@ async def stream_stateless_run(run: Annotated[Followed, made(stateless, Runs.hea
     return event_stream(run.events(), run.headers("stream"))
 
 
-@router.get(THREAD_RUNS, responses=documented(NotFound), response_model=list[RunRead])
+@router.get(THREAD_RUNS, responses=error_responses(NotFound), response_model=list[RunRead])
 async def list_runs(
     thread_id: ThreadId,
     owner_id: CurrentOwner,
@@ -150,13 +151,13 @@ async def list_runs(
     return JsonResponse([{name: row[name] for name in select} for row in rows] if select else rows)
 
 
-@router.get(THREAD_RUNS + "/{run_id}", responses=documented(NotFound), response_model=RunRead)
+@router.get(THREAD_RUNS + "/{run_id}", responses=error_responses(NotFound), response_model=RunRead)
 async def get_run(thread_id: ThreadId, run_id: RunId, owner_id: CurrentOwner, runs: RunsDep) -> Response:
     """Show a run."""
     return JsonResponse(await runs.get(owner_id, thread_id, run_id))
 
 
-@router.delete(THREAD_RUNS + "/{run_id}", status_code=204, responses=documented(NotFound, Conflict))
+@router.delete(THREAD_RUNS + "/{run_id}", status_code=204, responses=error_responses(NotFound, Conflict))
 async def delete_run(
     thread_id: ThreadId, run_id: RunId, owner_id: CurrentOwner, runs: RunsDep, threads: ThreadsDep
 ) -> None:
@@ -256,7 +257,7 @@ async def cancel_run(
     return waited_for(run.nothing(), run.headers("join"))
 
 
-@router.post("/runs/cancel", status_code=204, responses=documented(NotFound))
+@router.post("/runs/cancel", status_code=204, responses=error_responses(NotFound))
 async def cancel_runs(
     body: RunsCancel, owner_id: CurrentOwner, runs: RunsDep, action: CancelAction = "interrupt"
 ) -> None:

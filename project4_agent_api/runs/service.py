@@ -9,26 +9,20 @@ from math import inf
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.idempotency import Claim
 from project4_agent_api.core.postgres import Connection, Pool, Row, connected
 from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.state import from_state
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
 from project4_agent_api.events import wakeups
-from project4_agent_api.events.events import (
-    START,
-    Event,
-    EventId,
-    Listener,
-    Subscriber,
-    announce_end,
-    end_of,
-    stream_of,
-)
+from project4_agent_api.events.ids import START, Event, EventId, end_of, stream_of
+from project4_agent_api.events.publisher import announce_end
+from project4_agent_api.events.subscriber import Listener, Subscriber
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs import repository as queue
 from project4_agent_api.runs.queue_limit import Limits
@@ -36,8 +30,8 @@ from project4_agent_api.runs.repository import NO_SUCH_RUN, SHOWN, Created, NewR
 from project4_agent_api.runs.schemas import CancelAction, ProtocolRun, RunCreate, StatelessRunCreate
 from project4_agent_api.runs.webhooks import Webhooks
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
-from shared.redis.client import Client
-from shared.shutdown import Stopping
+from shared.redis.client import RedisClient
+from shared.shutdown import Shutdown
 
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
 # Written so that PostgreSQL sees the conditions of its indexes of what is not over: in `IN` it does not.
@@ -102,7 +96,7 @@ class Runs:
     """
 
     pool: Pool
-    redis: Client
+    redis: RedisClient
     subscriber: Subscriber
     assistants: Assistants
     kept_seconds: int
@@ -111,7 +105,7 @@ class Runs:
     limits: Limits
     metrics: Metrics
     tracing: Tracing
-    stopping: Stopping
+    stopping: Shutdown
 
     async def create(self, asked: Asked, listener: Listener | None = None) -> Row:
         """Store a run and wake a worker.
@@ -127,7 +121,7 @@ class Runs:
             DatabaseUnavailable: if the database is away.
             NotReady: if this process is stopping.
         """
-        self.stopping.take_nothing_new()
+        self.stopping.ensure_accepting_work()
         async with connected(self.pool) as connection:
             await self.limits.admit(connection)
             created = await self.store(connection, asked)
@@ -171,7 +165,7 @@ class Runs:
         Raises:
             The same as `create`.
         """
-        self.stopping.take_nothing_new()
+        self.stopping.ensure_accepting_work()
         async with connected(self.pool) as connection, connection.transaction():
             if claim is not None:
                 await claim.made(connection)
@@ -509,10 +503,4 @@ class Runs:
             await connection.execute("DELETE FROM runs WHERE run_id = %s", [run_id])
 
 
-async def get_runs(request: Request) -> Runs:
-    """Return the runs of the app."""
-    runs: Runs = request.app.state.runs
-    return runs
-
-
-RunsDep = Annotated[Runs, Depends(get_runs)]
+RunsDep = Annotated[Runs, Depends(from_state(Runs))]

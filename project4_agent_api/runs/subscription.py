@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from project4_agent_api.events.events import END, START, EventId, Listener
+from project4_agent_api.events.ids import END, START, EventId
 from project4_agent_api.events.sse import encoded
+from project4_agent_api.events.subscriber import Listener
 from project4_agent_api.runs.service import Runs
 from shared.errors import NotFound
 
@@ -76,7 +77,7 @@ class Followed:
             await self._leave()
 
     async def _leave(self) -> None:
-        if self.stop_if_left and not self.runs.stopping.hanging_up:
+        if self.stop_if_left and not self.runs.stopping.closing_connections:
             await self.runs.stop_if_there(self.owner_id, self.thread_id, self.run_id)
 
 

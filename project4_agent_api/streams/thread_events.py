@@ -14,8 +14,9 @@ from uuid import UUID
 
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.core.serialization import dumps
-from project4_agent_api.events.events import END, SILENCE, START, EventId, Listener
+from project4_agent_api.events.ids import END, START, EventId
 from project4_agent_api.events.sse import encode
+from project4_agent_api.events.subscriber import SILENCE, Listener
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.threads.service import STATE_CHANGED, Threads
 from shared.errors import Conflict, DatabaseUnavailable, NotFound

@@ -6,21 +6,22 @@ from uuid import uuid4
 
 import pytest
 
-from project4_agent_api.events.events import END, Listener, Subscriber, pack, stream_of
+from project4_agent_api.events.ids import END, pack, stream_of
+from project4_agent_api.events.subscriber import Listener, Subscriber
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
-from shared.redis.client import Client, create_redis
+from shared.redis.client import RedisClient, create_redis
 
 Make = Callable[..., Settings]
 
 
 @pytest.fixture
-async def redis(make_settings4: Make) -> AsyncIterator[Client]:
+async def redis(make_settings4: Make) -> AsyncIterator[RedisClient]:
     async with create_redis(make_settings4()) as client:
         yield client
 
 
-async def test_the_database_is_asked_again(redis: Client) -> None:
+async def test_the_database_is_asked_again(redis: RedisClient) -> None:
     run_id, listener, asked = uuid4(), Listener(), 0
     await redis.xadd(redis.key(stream_of(run_id)), {"e": pack(1, 1, [("values", b"{}"), (END, b"success\n{}")])})
 
@@ -38,7 +39,7 @@ async def test_the_database_is_asked_again(redis: Client) -> None:
     assert asked == 3
 
 
-async def test_redis_is_asked_again(make_settings4: Make, redis: Client) -> None:
+async def test_redis_is_asked_again(make_settings4: Make, redis: RedisClient) -> None:
     run_id, listener, asked = uuid4(), Listener(), 0
     await redis.xadd(redis.key(stream_of(run_id)), {"e": pack(1, 1, [(END, b"success\n{}")])})
     nowhere = make_settings4(redis_url="redis://127.0.0.1:1/0")
@@ -60,7 +61,7 @@ async def test_redis_is_asked_again(make_settings4: Make, redis: Client) -> None
         assert asked == 2
 
 
-async def test_of_a_reader_who_does_not_keep_up_little_waits_and_all_is_read(redis: Client) -> None:
+async def test_of_a_reader_who_does_not_keep_up_little_waits_and_all_is_read(redis: RedisClient) -> None:
     run_id, listener = uuid4(), Listener()
     large = b'"%b"' % (b"a" * 2**20)
     messages = [pack(1, number, [("values", large)]) for number in range(1, 41)] + [pack(1, 41, [(END, b"success")])]

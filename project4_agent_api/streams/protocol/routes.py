@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response, WebSock
 from pydantic import BaseModel, ValidationError
 
 from project4_agent_api.core.serialization import JsonResponse
-from project4_agent_api.events.events import thread_of
+from project4_agent_api.events.ids import thread_of
 from project4_agent_api.events.sse import event_stream
 from project4_agent_api.runs.service import RunsDep
 from project4_agent_api.streams.protocol.commands import Commands, said_of
@@ -19,7 +19,7 @@ from shared.errors import (
     NotSupported,
     RedisUnavailable,
     UnreadableBody,
-    documented,
+    error_responses,
     problem_response,
 )
 from shared.owner import CurrentOwner
@@ -58,7 +58,7 @@ def documented_body(kind: type[BaseModel]) -> dict[str, Any]:
 
 @router.post(
     "/commands",
-    responses=documented(UnreadableBody, DatabaseUnavailable),
+    responses=error_responses(UnreadableBody, DatabaseUnavailable),
     openapi_extra=documented_body(Command),
 )
 async def command_thread(
@@ -96,7 +96,7 @@ async def opened(
 @router.post(
     "/stream/events",
     response_class=Response,
-    responses=documented(UnreadableBody, DatabaseUnavailable, RedisUnavailable)
+    responses=error_responses(UnreadableBody, DatabaseUnavailable, RedisUnavailable)
     | {200: {"content": {"text/event-stream": {"example": _EXAMPLE}}}},
     openapi_extra=documented_body(EventStreamRequest),
 )

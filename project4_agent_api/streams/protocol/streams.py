@@ -16,7 +16,8 @@ import orjson
 
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.core.serialization import dumps
-from project4_agent_api.events.events import END, OMITTED, SILENCE, Event, Listener
+from project4_agent_api.events.ids import END, OMITTED, Event
+from project4_agent_api.events.subscriber import SILENCE, Listener
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.streams.protocol.frames import INPUT, LIFECYCLE, PER_MILLISECOND, Frame, question
