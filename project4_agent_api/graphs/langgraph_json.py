@@ -1,8 +1,8 @@
-"""A team's `langgraph.json`: which graphs there are, and the Python that they stand in.
+"""Read a team's `langgraph.json`, and import the graphs that it names.
 
-The file is that of LangGraph's command line. Here its `graphs`, `dependencies` (folders are put on Python's path;
-packages have to be installed) and `env` count. What tells that command how to build an image says nothing to a server
-that runs already, and is left alone; what asks the server for something that it does not do so is refused.
+The file format is that of LangGraph's command line. This service reads `graphs`, `dependencies` (folders are added to
+Python's path; packages have to be installed) and `env`. Keys for building an image are ignored, since the server runs
+already. Keys that ask for features that this service lacks are refused.
 """
 
 import difflib
@@ -29,22 +29,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from shared.errors import ConfigurationError
 
-_FOR_AN_IMAGE = {
+_IMAGE_KEYS = {
     *("$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "keep_pkg_tools", "pip_config_file"),
     *("pip_installer", "python_version"),
 }
-_NOT_HERE = {
-    "auth": "who may do what is this service's own to decide",
-    "checkpointer": "threads are kept in this service's database",
-    "encryption": "there is none of single fields here",
-    "http": "its routes and headers are this service's own",
+_UNSUPPORTED = {
+    "auth": "this service authenticates and authorizes users itself",
+    "checkpointer": "this service stores threads in its own database",
+    "encryption": "this service does not encrypt individual fields",
+    "http": "this service defines its own routes and headers",
     "node_version": "graphs have to be Python",
-    "priority": "runs have none here",
-    "source": "dependencies have to be installed beside this service",
-    "store": "EMBEDDING_MODEL says how the store is searched",
-    "ui": "no components of a page are served",
-    "ui_config": "no components of a page are served",
-    "webhooks": "they are this service's own to restrict",
+    "priority": "runs have no priority in this service",
+    "source": "dependencies have to be installed alongside this service",
+    "store": "EMBEDDING_MODEL configures the store's search",
+    "ui": "this service serves no UI components",
+    "ui_config": "this service serves no UI components",
+    "webhooks": "this service restricts webhooks with its own settings",
 }
 _NOT_PYTHON = (".js", ".ts", ".mjs", ".mts", ".cjs", ".cts", ".jsx", ".tsx")
 
@@ -54,7 +54,7 @@ def _graph_name(name: str) -> str:
         UUID(name)
     except ValueError:
         return name
-    raise ValueError("is an id, and no name")
+    raise ValueError("is an id, not a name")
 
 
 class _Entry(BaseModel):
@@ -77,34 +77,34 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class NamedGraph:
-    """What a file names: some object of a module, and what people are told of it."""
+    """An object that a file names as a graph, and its description for users."""
 
     value: object
     description: str | None
 
 
 def read(path: Path) -> Mapping[str, NamedGraph]:
-    """Read a `langgraph.json`, and import what it names.
+    """Read a `langgraph.json`, and import the graphs that it names.
 
     Raises:
-        ConfigurationError: of one line that names the graph, or the key, and what is wrong with it.
+        ConfigurationError: with one line that names the graph or the key and its fault.
     """
-    file = _parsed(path)
+    file = _parse(path)
     folder = path.resolve().parent
     _set_environment(file.env, folder, path)
     for dependency in [".", *file.dependencies]:
-        _provide(dependency, folder, path)
-    found = {}
-    for name, given in file.graphs.items():
-        entry = given if isinstance(given, _Entry) else _Entry(path=given)
+        _require(dependency, folder, path)
+    graphs = {}
+    for name, value in file.graphs.items():
+        entry = value if isinstance(value, _Entry) else _Entry(path=value)
         try:
-            found[name] = NamedGraph(_imported(entry.path, folder), entry.description)
+            graphs[name] = NamedGraph(_import_object(entry.path, folder), entry.description)
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: graph {name!r}: {error}") from None
-    return found
+    return graphs
 
 
-def _parsed(path: Path) -> _File:
+def _parse(path: Path) -> _File:
     try:
         content: Any = json.loads(path.read_bytes())
     except OSError as error:
@@ -113,12 +113,12 @@ def _parsed(path: Path) -> _File:
         raise ConfigurationError(f"{path} is not JSON ({error})") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} has to be a JSON object")
-    content = {key: value for key, value in content.items() if value is not None and key not in _FOR_AN_IMAGE}
+    content = {key: value for key, value in content.items() if value is not None and key not in _IMAGE_KEYS}
     for key in content:
-        if key in _NOT_HERE:
-            raise ConfigurationError(f"{path}: {key!r} is not supported: {_NOT_HERE[key]}")
+        if key in _UNSUPPORTED:
+            raise ConfigurationError(f"{path}: {key!r} is not supported: {_UNSUPPORTED[key]}")
         if key not in _File.model_fields:
-            near = difflib.get_close_matches(key, [*_File.model_fields, *_NOT_HERE, *_FOR_AN_IMAGE], n=1)
+            near = difflib.get_close_matches(key, [*_File.model_fields, *_UNSUPPORTED, *_IMAGE_KEYS], n=1)
             raise ConfigurationError(f"{path}: there is no key {key!r}{f'; is it {near[0]!r}?' if near else ''}")
     try:
         return _File.model_validate(content)
@@ -129,7 +129,7 @@ def _parsed(path: Path) -> _File:
 
 
 def _set_environment(env: Mapping[str, str] | str, folder: Path, path: Path) -> None:
-    """Set variables for the team's code. Those that are set already are somebody's decision, and stay."""
+    """Set environment variables for the team's code. Variables that are set already take precedence."""
     if isinstance(env, str):
         file = folder / env
         if not file.is_file():
@@ -139,64 +139,64 @@ def _set_environment(env: Mapping[str, str] | str, folder: Path, path: Path) -> 
         os.environ.setdefault(name, value)
 
 
-def _provide(dependency: str, folder: Path, path: Path) -> None:
-    """Put a folder on Python's path, or make sure that a package is installed."""
+def _require(dependency: str, folder: Path, path: Path) -> None:
+    """Add a folder to Python's path, or check that a package is installed."""
     if dependency.startswith("."):
-        place = (folder / dependency).resolve()
-        if not place.is_dir():
+        directory = (folder / dependency).resolve()
+        if not directory.is_dir():
             raise ConfigurationError(f"{path}: dependencies: there is no folder {dependency}")
-        if str(place) not in sys.path:
-            sys.path.append(str(place))
+        if str(directory) not in sys.path:
+            sys.path.append(str(directory))
         return
     try:
-        wanted = Requirement(dependency)
+        requirement = Requirement(dependency)
     except InvalidRequirement:
         raise ConfigurationError(f"{path}: dependencies: {dependency!r} is neither a ./folder nor a package") from None
-    if wanted.marker and not wanted.marker.evaluate():
+    if requirement.marker and not requirement.marker.evaluate():
         return
     try:
-        installed = importlib.metadata.version(wanted.name)
+        installed = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
         raise ConfigurationError(
-            f"{path}: dependencies: {wanted.name} is not installed, and this service installs nothing"
+            f"{path}: dependencies: {requirement.name} is not installed; install it alongside this service"
         ) from None
-    if not wanted.specifier.contains(installed, prereleases=True):
-        raise ConfigurationError(f"{path}: dependencies: {dependency} is wanted, and {installed} is installed")
+    if not requirement.specifier.contains(installed, prereleases=True):
+        raise ConfigurationError(f"{path}: dependencies: {dependency} is required, and {installed} is installed")
 
 
-def _imported(source: str, folder: Path) -> object:
-    """Return the object that `path.py:variable` or `package.module:variable` names."""
-    place, colon, variable = source.rpartition(":")
-    if not colon or not place or not variable:
+def _import_object(source: str, folder: Path) -> object:
+    """Import the object that `path.py:variable` or `package.module:variable` names."""
+    location, colon, variable = source.rpartition(":")
+    if not colon or not location or not variable:
         raise ConfigurationError(f"{source!r} is neither path.py:variable nor package.module:variable")
-    if place.endswith(_NOT_PYTHON):
-        raise ConfigurationError(f"{place} is JavaScript, and graphs have to be Python")
-    is_file = place.endswith(".py") or "/" in place
-    if is_file and not (folder / place).is_file():
-        raise ConfigurationError(f"there is no file {place}")
+    if location.endswith(_NOT_PYTHON):
+        raise ConfigurationError(f"{location} is JavaScript, and graphs have to be Python")
+    is_file = location.endswith(".py") or "/" in location
+    if is_file and not (folder / location).is_file():
+        raise ConfigurationError(f"there is no file {location}")
     try:
-        module = _module_of_file((folder / place).resolve()) if is_file else importlib.import_module(place)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a module may raise anything, and it is not ours
-        logger.opt(exception=error).debug("importing {} failed", place)
+        module = _module_of_file((folder / location).resolve()) if is_file else importlib.import_module(location)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a team's module may raise anything
+        logger.opt(exception=error).debug("importing {} failed", location)
         line = (str(error).strip().splitlines() or [""])[0][:200]
-        raise ConfigurationError(f"importing {place} failed: {type(error).__name__}: {line}") from None
+        raise ConfigurationError(f"importing {location} failed: {type(error).__name__}: {line}") from None
     if not hasattr(module, variable):
-        there = [name for name, value in vars(module).items() if isinstance(value, Pregel | StateGraph)]
-        hint = f"; there is {', '.join(there)}" if there else ""
-        raise ConfigurationError(f"{place} has no {variable!r}{hint}")
+        candidates = [name for name, value in vars(module).items() if isinstance(value, Pregel | StateGraph)]
+        hint = f"; there is {', '.join(candidates)}" if candidates else ""
+        raise ConfigurationError(f"{location} has no {variable!r}{hint}")
     return getattr(module, variable)
 
 
 def _module_of_file(path: Path) -> ModuleType:
-    # Two graphs of one file share it; two files of one name do not.
+    # Graphs of one file share a module; files with the same name do not.
     name = f"langgraph_json_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError("it is no Python file")
+        raise ImportError("it is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and type hints look themselves up there
+    sys.modules[name] = module  # dataclasses and type hints look up their module there
     try:
         spec.loader.exec_module(module)
     except BaseException:

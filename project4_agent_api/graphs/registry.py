@@ -1,9 +1,9 @@
-"""The graphs that this service runs: the built-in ones, and those that a team's `langgraph.json` names.
+"""The registry of graphs: the built-in ones, and those of a team's `langgraph.json`.
 
-A graph is a compiled graph, a `StateGraph` that is still to be compiled, an `@entrypoint` of the functional API, or a
-factory: a function, `async` or not, or an asynchronous context manager, that gives one of these. A factory may take the
-run's `RunnableConfig`, LangGraph's `ServerRuntime`, and (ours alone) `Services`. One that takes neither of the first
-two is called once, at the start; the others, and all context managers, for each run.
+A graph is a compiled graph, a `StateGraph` that is not compiled yet, an `@entrypoint` of the functional API, or a
+factory: a function, `async` or not, or an asynchronous context manager, that returns one of these. A factory may take
+the run's `RunnableConfig`, LangGraph's `ServerRuntime`, and `Services` (this service's own). A factory that takes
+neither of the first two is called once, at startup; the others, and all context managers, are called for each run.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 from langgraph_sdk.runtime import AccessContext, ServerRuntime
 
-# Nothing public makes one; LangGraph's own server makes them so.
+# There is no public constructor; LangGraph's own server creates them this way.
 from langgraph_sdk.runtime import _ExecutionRuntime as ExecutionRuntime
 from langgraph_sdk.runtime import _ReadRuntime as ReadRuntime
 
@@ -38,11 +38,11 @@ _BUILT_IN: Mapping[str, NamedGraph] = {
     "agent": NamedGraph(agent.make_agent, agent.DESCRIPTION),
     "rag": NamedGraph(rag.make_rag, rag.DESCRIPTION),
 }
-_WHAT_GRAPHS_ARE = "a compiled graph, a StateGraph, an @entrypoint, or a function that returns one of these"
+_GRAPH_KINDS = "a compiled graph, a StateGraph, an @entrypoint, or a function that returns one of these"
 
 
 class Graphs:
-    """Every graph by its name. Made by `load`."""
+    """The graphs by name. Created by `load`."""
 
     def __init__(self, graphs: "Mapping[str, Graph | _Factory]", descriptions: Mapping[str, str | None]) -> None:
         self._graphs = graphs
@@ -50,31 +50,31 @@ class Graphs:
 
     @classmethod
     async def load(cls, path: Path | None, services: Services) -> Self:
-        """Load the built-in graphs, and those of a `langgraph.json`, which may put others in their place.
+        """Load the built-in graphs, and those of a `langgraph.json`, which may replace them.
 
         Args:
-            path: The file; None for the built-in ones only.
-            services: For factories that take it.
+            path: The file; None for the built-in graphs only.
+            services: For factories that take them.
 
         Raises:
-            ConfigurationError: of one line that names the graph and what is wrong with it.
+            ConfigurationError: with one line that names the graph and its fault.
         """
-        # In a thread: what a module does when it is imported may want an event loop of its own.
+        # In a thread: a module may start an event loop of its own when it is imported.
         named = {**_BUILT_IN, **(await asyncio.to_thread(langgraph_json.read, path) if path else {})}
         graphs: dict[str, Graph | _Factory] = {}
         for name, graph in named.items():
             try:
-                graphs[name] = await _loaded(name, graph.value, services)
+                graphs[name] = await _load_graph(name, graph.value, services)
             except ConfigurationError as error:
                 raise ConfigurationError(f"graph {name!r}: {error}") from None
         return cls(graphs, {name: graph.description for name, graph in named.items()})
 
     def names(self) -> list[str]:
-        """Return the names, the built-in ones first."""
+        """Return the names, the built-in graphs first."""
         return list(self._graphs)
 
     def description(self, name: str) -> str | None:
-        """Return what people are told of a graph."""
+        """Return a graph's description for users."""
         return self._descriptions[name]
 
     @asynccontextmanager
@@ -87,141 +87,143 @@ class Graphs:
         store: BaseStore | None,
         access_context: AccessContext = "threads.create_run",
     ) -> AsyncIterator[Graph]:
-        """Give a graph that uses a saver and a store, for as long as the block runs.
+        """Open a graph with a checkpointer and a store, for as long as the block runs.
 
         Args:
-            name: Of the graph.
-            config: Of the run; a factory may be given it.
-            checkpointer: In place of whatever the graph was compiled with.
-            store: Likewise.
-            access_context: Why the graph is wanted; a factory may be told.
+            name: The graph's name.
+            config: The run's config, for factories.
+            checkpointer: Replaces the one that the graph was compiled with.
+            store: Replaces the one that the graph was compiled with.
+            access_context: The operation that opens the graph, for factories.
 
         Raises:
-            NotFound: if there is no such graph.
-            Exception: whatever a factory raises; a TypeError if what it gives is no graph.
+            NotFound: if there is no graph with this name.
+            TypeError: if a factory returns no graph. Its own exceptions pass through.
         """
         graph = self._graphs.get(name)
         if graph is None:
             raise NotFound(f"There is no graph named {name}.")
         if isinstance(graph, Pregel):
-            yield _using(graph, checkpointer, store)
+            yield _with_persistence(graph, checkpointer, store)
             return
         async with AsyncExitStack() as stack:
-            made = await graph.make(stack, config, _runtime(access_context, config, store))
-            yield _using(_compiled(name, made), checkpointer, store)
+            value = await graph.enter(stack, config, _runtime(access_context, config, store))
+            yield _with_persistence(_compile(name, value), checkpointer, store)
 
 
-def _using(graph: Graph, checkpointer: BaseCheckpointSaver[Any] | None, store: BaseStore | None) -> Graph:
-    # `graph.copy()` would validate it again, each time.
-    own = copy.copy(graph)
-    own.checkpointer = checkpointer
-    own.store = store
-    return own
+def _with_persistence(graph: Graph, checkpointer: BaseCheckpointSaver[Any] | None, store: BaseStore | None) -> Graph:
+    clone = copy.copy(graph)  # `graph.copy()` would validate the graph each time
+    clone.checkpointer = checkpointer
+    clone.store = store
+    return clone
 
 
-def _compiled(name: str, value: object) -> Graph:
+def _compile(name: str, value: object) -> Graph:
     graph = value.compile() if isinstance(value, StateGraph) else value
     if not isinstance(graph, Pregel):
-        raise TypeError(f"graph {name!r} is {type(value).__name__}, not {_WHAT_GRAPHS_ARE}")
-    if graph.name == "LangGraph":  # what LangGraph calls one that was given no name
+        raise TypeError(f"graph {name!r} is {type(value).__name__}, not {_GRAPH_KINDS}")
+    if graph.name == "LangGraph":  # LangGraph's default for a graph without a name
         graph = copy.copy(graph)
         graph.name = name
     return graph
 
 
-async def _loaded(name: str, value: object, services: Services) -> "Graph | _Factory":
+async def _load_graph(name: str, value: object, services: Services) -> "Graph | _Factory":
     if not isinstance(value, Pregel | StateGraph) and callable(value):
-        factory = _factory_of(value, services)
-        if factory.every_run:
+        factory = _inspect_factory(value, services)
+        if factory.per_run:
             return factory
-        value = await _tried(factory.call(None, None), "its factory failed")
+        value = await _call_at_startup(factory)
         if isinstance(value, AbstractAsyncContextManager):
             return factory
     try:
-        return _compiled(name, value)
+        return _compile(name, value)
     except TypeError:
-        raise ConfigurationError(f"it is {type(value).__name__}, not {_WHAT_GRAPHS_ARE}") from None
-    except ValueError as error:  # what LangGraph says of a graph with loose ends
+        raise ConfigurationError(f"it is {type(value).__name__}, not {_GRAPH_KINDS}") from None
+    except ValueError as error:  # LangGraph raises it for a graph with dangling edges
         raise ConfigurationError(f"it does not compile: {_first_line(error)}") from None
 
 
-async def _tried(made: Any, what: str) -> object:  # noqa: ANN401
+async def _call_at_startup(factory: "_Factory") -> object:
     try:
-        return await made
+        return await factory.call(None, None)
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"{what}: {type(error).__name__}: {_first_line(error)}") from error
+        raise ConfigurationError(f"its factory failed: {type(error).__name__}: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0][:200]
 
 
-_Given = Literal["config", "runtime", "services"]
+_Argument = Literal["config", "runtime", "services"]
 
 
 @dataclass(frozen=True)
 class _Factory:
-    """A function that makes a graph, and what each of its parameters is to be given."""
+    """A function that creates a graph, with the argument that each of its parameters takes."""
 
     function: Callable[..., Any]
-    parameters: Mapping[str, _Given]
+    parameters: Mapping[str, _Argument]
     services: Services
-    every_run: bool
+    per_run: bool
 
     async def call(self, config: RunnableConfig | None, runtime: "ServerRuntime[Any] | None") -> object:
-        """Call it, and await what it returns where that is to be awaited."""
-        given = {"config": config, "runtime": runtime, "services": self.services}
-        made = self.function(**{name: given[kind] for name, kind in self.parameters.items()})
-        return await made if inspect.isawaitable(made) else made
+        """Call the function, and await its result if it is awaitable."""
+        arguments = {"config": config, "runtime": runtime, "services": self.services}
+        value = self.function(**{name: arguments[kind] for name, kind in self.parameters.items()})
+        return await value if inspect.isawaitable(value) else value
 
-    async def make(self, stack: AsyncExitStack, config: RunnableConfig, runtime: "ServerRuntime[Any]") -> object:
-        """Call it for a run; what it has to clean up afterwards is put on the stack."""
-        made = await self.call(config, runtime)
-        return await stack.enter_async_context(made) if isinstance(made, AbstractAsyncContextManager) else made
+    async def enter(self, stack: AsyncExitStack, config: RunnableConfig, runtime: "ServerRuntime[Any]") -> object:
+        """Call the function for a run; a context manager is entered on the stack."""
+        value = await self.call(config, runtime)
+        return await stack.enter_async_context(value) if isinstance(value, AbstractAsyncContextManager) else value
 
 
-def _factory_of(function: Callable[..., Any], services: Services) -> _Factory:
-    within = inspect.unwrap(function)
-    manages = inspect.isasyncgenfunction(within)
-    if inspect.isgeneratorfunction(within) or (manages and within is function):
-        raise ConfigurationError("its factory is a generator; it has to be an `async` one, and @asynccontextmanager")
+def _inspect_factory(function: Callable[..., Any], services: Services) -> _Factory:
+    unwrapped = inspect.unwrap(function)
+    is_context_manager = inspect.isasyncgenfunction(unwrapped)
+    if inspect.isgeneratorfunction(unwrapped) or (is_context_manager and unwrapped is function):
+        raise ConfigurationError(
+            "its factory is a generator; it has to be an `async` generator with @asynccontextmanager"
+        )
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        raise ConfigurationError(f"it is {type(function).__name__}, not {_WHAT_GRAPHS_ARE}") from None
-    hints = _hints(within)
-    given: dict[str, _Given] = {}
+        raise ConfigurationError(f"it is {type(function).__name__}, not {_GRAPH_KINDS}") from None
+    hints = _type_hints(unwrapped)
+    arguments: dict[str, _Argument] = {}
     for parameter in parameters:
-        kind = _given_to(hints.get(parameter.name, parameter.annotation))
-        if kind and kind not in given.values() and parameter.kind in _BY_NAME:
-            given[parameter.name] = kind
+        kind = _argument_for(hints.get(parameter.name, parameter.annotation))
+        if kind and kind not in arguments.values() and parameter.kind in _BY_NAME:
+            arguments[parameter.name] = kind
         elif parameter.default is inspect.Parameter.empty:
             raise ConfigurationError(
                 f"its factory takes {parameter.name!r}; it may take a RunnableConfig, a ServerRuntime and Services"
             )
-    return _Factory(function, given, services, every_run=manages or bool({"config", "runtime"} & set(given.values())))
+    per_run = is_context_manager or not {"config", "runtime"}.isdisjoint(arguments.values())
+    return _Factory(function, arguments, services, per_run)
 
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    known = {"RunnableConfig": RunnableConfig, "ServerRuntime": ServerRuntime, "Services": Services}
+def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    names = {"RunnableConfig": RunnableConfig, "ServerRuntime": ServerRuntime, "Services": Services}
     target = function if inspect.isroutine(function) else type(function).__call__
     try:
-        return get_type_hints(target, localns=known)
-    except Exception:  # noqa: BLE001  annotations are whatever somebody wrote; those of other names are not needed
+        return get_type_hints(target, localns=names)
+    except Exception:  # noqa: BLE001  evaluating an annotation can raise anything; only the names above matter
         return {}
 
 
-def _given_to(annotation: Any) -> _Given | None:  # noqa: ANN401
+def _argument_for(annotation: Any) -> _Argument | None:  # noqa: ANN401
     if annotation is Services:
         return "services"
     if ServerRuntime in (annotation, get_origin(annotation)) or annotation in get_args(ServerRuntime.__value__):
         return "runtime"
-    # LangGraph's own server gives the config to a parameter that says nothing of its type.
+    # LangGraph's own server passes the config to a parameter without an annotation.
     if annotation in (inspect.Parameter.empty, RunnableConfig, dict, Any) or get_origin(annotation) is dict:
         return "config"
     return None
@@ -230,13 +232,13 @@ def _given_to(annotation: Any) -> _Given | None:  # noqa: ANN401
 def _runtime(access_context: AccessContext, config: RunnableConfig, store: BaseStore | None) -> "ServerRuntime[Any]":
     configurable = config.get("configurable", {})
     user = _User(str(configurable["langgraph_auth_user_id"])) if "langgraph_auth_user_id" in configurable else None
-    given: dict[str, Any] = {"access_context": access_context, "user": user, "store": store}
-    return ExecutionRuntime(**given) if access_context == "threads.create_run" else ReadRuntime(**given)
+    fields: dict[str, Any] = {"access_context": access_context, "user": user, "store": store}
+    return ExecutionRuntime(**fields) if access_context == "threads.create_run" else ReadRuntime(**fields)
 
 
 @dataclass(frozen=True)
 class _User:
-    """Whose run it is, as LangGraph describes users to graphs."""
+    """The owner of a run, with the interface that LangGraph gives users in graphs."""
 
     identity: str
     is_authenticated: bool = True

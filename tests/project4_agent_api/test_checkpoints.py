@@ -10,18 +10,20 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from project4_agent_api.core.postgres import create_pool
-from project4_agent_api.graphs.checkpointer import Checkpoints, Claim, ClaimLost, RunCheckpoints
-from project4_agent_api.runs import repository as queue
+from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
+from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
+from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
+from project4_agent_api.threads.repository import delete_temporary
 from project4_agent_api.settings import Settings
 from tests.project4_agent_api.test_at_once import value, waiting
 from tests.project4_agent_api.test_claims import connect, store
 
 
 @pytest.fixture
-async def checkpoints(make_settings4: Callable[..., Settings]) -> AsyncIterator[Checkpoints]:
+async def checkpoints(make_settings4: Callable[..., Settings]) -> AsyncIterator[CheckpointSaver]:
     pool = create_pool(make_settings4())
     await pool.open()
-    yield Checkpoints(pool)
+    yield CheckpointSaver(pool)
     await pool.close()
 
 
@@ -29,7 +31,7 @@ def place() -> RunnableConfig:
     return {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": "", "checkpoint_id": str(uuid4())}}
 
 
-async def test_what_cannot_be_stored_of_one_thread_harms_no_other(checkpoints: Checkpoints, database_url: str) -> None:
+async def test_what_cannot_be_stored_of_one_thread_harms_no_other(checkpoints: CheckpointSaver, database_url: str) -> None:
     places = [place() for _ in range(3)]
     tasks = ["one", token_hex(5000), "three"]  # the middle one is longer than an index takes
 
@@ -45,14 +47,14 @@ async def test_what_cannot_be_stored_of_one_thread_harms_no_other(checkpoints: C
 
 
 async def test_what_a_graph_has_begun_to_store_is_stored_when_its_run_ends_and_nothing_after_that(
-    checkpoints: Checkpoints, database_url: str
+    checkpoints: CheckpointSaver, database_url: str
 ) -> None:
     config = place()
     thread_id = UUID(config["configurable"]["thread_id"])
     async with await connect(database_url) as connection, await connect(database_url) as other:
         run_id = await store(connection, "running", thread_id=thread_id)
         claim = await value(connection, "SELECT claim FROM runs")
-        saver = RunCheckpoints(checkpoints, Claim(run_id, claim), durable=False, fresh=True)
+        saver = RunCheckpointSaver(checkpoints, Claim(run_id, claim), durable=False, thread_is_empty=True)
         async with other.transaction():
             await other.execute("LOCK TABLE checkpoint_writes IN SHARE MODE")
             await saver.aput_writes(config, [("channel", "value")], "task")
@@ -60,7 +62,7 @@ async def test_what_a_graph_has_begun_to_store_is_stored_when_its_run_ends_and_n
         await closing
 
         assert await value(connection, "SELECT count(*) FROM checkpoint_writes") == 1
-        assert await queue.delete_temporary(connection, thread_id, claim)
+        assert await delete_temporary(connection, thread_id, claim)
         assert await value(connection, "SELECT count(*) FROM checkpoint_writes") == 0
     with pytest.raises(ClaimLost):
         await saver.aput_writes(config, [("channel", "value")], "later")
