@@ -1,112 +1,306 @@
-"""What stage 4's processes open at their start, in the order in which one needs the other."""
+"""The composition root: everything that an API process and a worker open, in order.
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+`open_api` and `open_worker` are the resources of `main.py` and `worker.py`. Each ends with one frozen state, from which
+routes take what they need (`core/state.py`).
+"""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NewType
+
+import httpx2
 from fastapi import FastAPI
+from langchain_core.embeddings import Embeddings
+from procrastinate import App as JobApp
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import QueuePool
 
-from project3_rag_docs.answers.chain import Steps
+from project2_user_mgmt.hooks import UserHooks
+from project3_rag_docs import main as stage3
+from project3_rag_docs.answers.answering import DocumentAnswerer
+from project4_agent_api.accounts import deletion
+from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.deletion import AccountData
+from project4_agent_api.accounts.login_throttle import LoginThrottle
+from project4_agent_api.accounts.principal_cache import PrincipalCache
+from project4_agent_api.accounts.sign_ins import SignIns
+from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.agents.mcp import load_mcp_tools
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.assistants.service import Assistants
-from project4_agent_api.events.events import Publisher, Subscriber
-from project4_agent_api.graphs.checkpointer import Checkpoints
+from project4_agent_api.core.caches import Caches, create_caches
+from project4_agent_api.core.history import RedisHistory
+from project4_agent_api.core.idempotency import Idempotency
+from project4_agent_api.core.postgres import Pool, open_pool
+from project4_agent_api.core.rate_limits import RateLimit, RateLimiter
+from project4_agent_api.core.state import publish
+from project4_agent_api.core.telemetry.collector import MetricsCollector, collecting
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.tracing import Tracing
+from project4_agent_api.events.publisher import Publisher
+from project4_agent_api.events.subscriber import Subscriber
+from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.registry import Graphs
+from project4_agent_api.operations.retention import Retention
+from project4_agent_api.runs import webhooks
 from project4_agent_api.runs.execution import Engine
 from project4_agent_api.runs.queue_limit import Limits
 from project4_agent_api.runs.service import Runs
-from project4_agent_api.runs.webhooks import CONCURRENCY, QUEUE, TASKS, WebhookCaller, Webhooks
+from project4_agent_api.runs.webhooks import WebhookCaller, Webhooks
 from project4_agent_api.runs.worker import RunWorker
 from project4_agent_api.settings import Settings
 from project4_agent_api.store.service import SharedStore
 from project4_agent_api.threads.service import Threads
-from shared.health import Check
-from shared.jobs.queue import add_tasks, working
+from shared.background import background_task
+from shared.database.engine import Sessions
+from shared.health import Check, Checks
+from shared.jobs.queue import add_tasks, run_worker
 from shared.models.chat import create_chat_models
-from shared.redis.client import create_redis
+from shared.redis.client import RedisClient, create_redis, open_redis
+from shared.shutdown import Shutdown
 
-_SILENT_LEASES = 2  # within one it is noticed that a worker died; whoever takes its run over says so
+_SILENT_LEASES = 2  # a dead worker is noticed within one lease; the worker that takes its run over publishes events
+
+
+BlockingRedis = NewType("BlockingRedis", RedisClient)  # its connections wait for messages without a time limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierState:
+    """What the resources of stages 1 to 3 have put on `app.state`."""
+
+    settings: Settings
+    checks: Checks
+    stopping: Shutdown
+    model_http: httpx2.AsyncClient
+    orm_pool: QueuePool
+    sessions: Sessions
+    jobs: JobApp
+    job_pool: AsyncConnectionPool[Any]
+    embeddings: Embeddings
+    document_answerer: DocumentAnswerer
+    user_hooks: UserHooks
+
+    @classmethod
+    def of(cls, app: FastAPI) -> "EarlierState":
+        """Read it, once the resources are open."""
+        state = app.state
+        return cls(
+            settings=state.settings,
+            checks=state.checks,
+            stopping=state.shutdown,
+            model_http=state.model_http,
+            orm_pool=state.engine.pool,
+            sessions=state.sessions,
+            jobs=state.jobs,
+            job_pool=state.jobs.connector.pool,
+            embeddings=state.embeddings,
+            document_answerer=state.document_answerer,
+            user_hooks=state.user_hooks,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppState:
+    """What both processes have opened."""
+
+    settings: Settings
+    metrics: Metrics
+    tracing: Tracing
+    sessions: Sessions
+    jobs: JobApp
+    redis: RedisClient
+    blocking_redis: BlockingRedis
+    pool: Pool
+    caches: Caches
+    graphs: Graphs
+    assistants: Assistants
+    checkpoints: CheckpointSaver
+    store: SharedStore
+    subscriber: Subscriber
+    webhooks: Webhooks
+    threads: Threads
+    runs: Runs
+    history: RedisHistory
+    account_data: AccountData
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiState(AppState):
+    """What an API process has opened in addition: accounts and limits."""
+
+    collector: MetricsCollector
+    access_tokens: AccessTokens
+    principals: PrincipalCache
+    sign_ins: SignIns
+    login_throttle: LoginThrottle
+    authenticator: Authenticator
+    idempotency: Idempotency
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerState(AppState):
+    """What a worker has opened in addition."""
+
+    collector: MetricsCollector
+
+
+LoadGraphs = Callable[[Settings, Services], Awaitable[Graphs]]
+
+
+async def load_graphs(settings: Settings, services: Services) -> Graphs:
+    """Load the built-in graphs and those that `langgraph.json` names."""
+    return await Graphs.load(settings.langgraph_config, services)
 
 
 @asynccontextmanager
-async def graphs(app: FastAPI) -> AsyncIterator[None]:
-    """Load the graphs, and open where they keep what they know."""
-    settings: Settings = app.state.settings
-    state = app.state
-    services = Services(
-        settings=settings,
-        chat_models=create_chat_models(settings, state.model_http),
-        steps=Steps(state.searcher, state.reranker, state.chat_model, settings.context_tokens),
-        web=WebPages(settings.fetch_timeout_seconds, settings.fetch_max_kb * 1024),
-        mcp_tools=await load_mcp_tools(settings.mcp_servers),
-    )
-    state.graphs = await Graphs.load(settings.langgraph_config, services)
-    state.assistants = Assistants({name: state.graphs.description(name) for name in state.graphs.names()})
-    state.checkpoints = Checkpoints(state.pool)
-    state.store = SharedStore(state.pool, settings, state.embeddings)
-    yield
-
-
-@asynccontextmanager
-async def channels(app: FastAPI) -> AsyncIterator[None]:
-    """Hear what is said through Redis."""
-    client = create_redis(app.state.settings, answer_seconds=None)
-    app.state.waiting_redis = client
-    app.state.subscriber = Subscriber(client)
-    try:
-        async with app.state.subscriber.running():
-            yield
-    finally:
-        await client.aclose()
-
-
-@asynccontextmanager
-async def webhooks(app: FastAPI) -> AsyncIterator[None]:
-    """Let others be told that a run is over."""
-    add_tasks(app.state.jobs, TASKS, QUEUE)
-    app.state.webhooks = Webhooks(app.state.jobs)
-    yield
-
-
-@asynccontextmanager
-async def webhook_worker(app: FastAPI) -> AsyncIterator[None]:
-    """Tell them, from this process."""
-    context = {"webhooks": WebhookCaller.of(app.state.settings, app.state.pool, app.state.metrics)}
-    async with working(app.state.jobs, context, CONCURRENCY, QUEUE):
+async def open_api(
+    app: FastAPI, *, metrics: Metrics, tracing: Tracing, graphs: LoadGraphs = load_graphs
+) -> AsyncIterator[None]:
+    """Open what an API process serves with."""
+    earlier = EarlierState.of(app)
+    settings = earlier.settings
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_redis(settings, earlier.checks))
+        rate_limits, principals = RateLimiter(client), PrincipalCache(client)
+        common = await _open_common(earlier, stack, client, metrics, tracing, graphs)
+        collector = MetricsCollector(
+            checks=earlier.checks,
+            pools={"runs": common.pool, "jobs": earlier.job_pool},
+            orm_pool=earlier.orm_pool,
+            caches={**common.caches.counters, "accounts": principals.counters},
+            limits=rate_limits,
+            queue=common.pool,
+        )
+        await stack.enter_async_context(collecting(collector, metrics))
+        tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
+        state = ApiState(
+            **vars(common),
+            collector=collector,
+            access_tokens=tokens,
+            principals=principals,
+            sign_ins=SignIns(earlier.sessions, tokens, settings.refresh_token_days, principals.invalidate),
+            login_throttle=LoginThrottle(
+                rate_limits, failures=settings.sign_in_failures, per_minute=settings.sign_ins_per_minute
+            ),
+            authenticator=Authenticator(
+                auth_required=settings.auth_required,
+                per_user=RateLimit("user", settings.rate_limit_per_minute),
+                per_address=RateLimit("address", settings.rate_limit_per_minute),
+                pool=common.pool,
+                tokens=tokens,
+                principals=principals,
+                rate_limiter=rate_limits,
+            ),
+            idempotency=Idempotency(common.pool, settings.lease_seconds),
+        )
+        publish(app, state)
+        earlier.user_hooks.on_user_changed.append(principals.invalidate)
+        earlier.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)
+        # The routes of stages 1 and 3 find these where their own stage has put its own.
+        app.state.history, app.state.document_answerer = state.history, state.caches.document_answerer
         yield
 
 
 @asynccontextmanager
-async def runs(app: FastAPI) -> AsyncIterator[None]:
-    """Put threads and their runs on `app.state`."""
-    state = app.state
-    kept = state.settings.run_events_seconds
-    state.threads = Threads(state.pool, state.checkpoints, state.graphs, state.store, state.redis, kept)
-    state.runs = Runs(
-        pool=state.pool,
-        redis=state.redis,
-        subscriber=state.subscriber,
-        assistants=state.assistants,
-        kept_seconds=kept,
-        patience=_SILENT_LEASES * state.settings.lease_seconds,
-        webhooks=state.webhooks,
-        stopping=state.stopping,
-        limits=Limits(
-            waiting=state.settings.runs_waiting_max,
-            user_waiting=state.settings.user_runs_waiting_max,
-        ),
-        metrics=state.metrics,
-        tracing=state.tracing,
+async def open_worker(app: FastAPI, *, metrics: Metrics, tracing: Tracing) -> AsyncIterator[None]:
+    """Open what a worker works with, and let it work: on runs, documents, webhooks and the retention of old data."""
+    earlier = EarlierState.of(app)
+    settings = earlier.settings
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_redis(settings, earlier.checks))
+        common = await _open_common(earlier, stack, client, metrics, tracing, load_graphs)
+        collector = MetricsCollector(
+            checks=earlier.checks,
+            pools={"runs": common.pool, "jobs": earlier.job_pool},
+            orm_pool=earlier.orm_pool,
+            caches=common.caches.counters,
+        )
+        await stack.enter_async_context(collecting(collector, metrics))
+        publish(app, WorkerState(**vars(common), collector=collector))
+        add_tasks(earlier.jobs, deletion.TASKS)
+        await stack.enter_async_context(stage3.worker(app, account_data=common.account_data))
+        caller = WebhookCaller.of(settings, common.pool, metrics)
+        await stack.enter_async_context(
+            run_worker(earlier.jobs, {"webhooks": caller}, webhooks.CONCURRENCY, webhooks.QUEUE)
+        )
+        retention = Retention(settings, common.pool, earlier.sessions, earlier.jobs, common.checkpoints)
+        await stack.enter_async_context(background_task(retention.keep_sweeping()))
+        await _work_on_runs(common, stack, earlier.checks)
+        yield
+
+
+async def _open_common(
+    earlier: EarlierState,
+    stack: AsyncExitStack,
+    client: RedisClient,
+    metrics: Metrics,
+    tracing: Tracing,
+    load: LoadGraphs,
+) -> AppState:
+    settings = earlier.settings
+    pool = await stack.enter_async_context(open_pool(settings, earlier.checks))
+    history = RedisHistory(client, settings.history_size)
+    caches = create_caches(settings, client, pool, earlier.embeddings, earlier.document_answerer)
+    services = Services(
+        settings=settings,
+        chat_models=create_chat_models(settings, earlier.model_http),
+        steps=caches.document_answerer.steps,
+        web=WebPages(settings.fetch_timeout_seconds, settings.fetch_max_kb * 1024),
+        mcp_tools=await load_mcp_tools(settings.mcp_servers),
     )
-    yield
+    graphs = await load(settings, services)
+    assistants = Assistants({name: graphs.description(name) for name in graphs.names()})
+    checkpoints = CheckpointSaver(pool)
+    store = SharedStore(pool, settings, caches.embeddings)
+    blocking_client = BlockingRedis(create_redis(settings, response_timeout=None))
+    stack.push_async_callback(blocking_client.aclose)
+    subscriber = Subscriber(blocking_client)
+    await stack.enter_async_context(subscriber.running())
+    add_tasks(earlier.jobs, webhooks.TASKS, webhooks.QUEUE)
+    senders = Webhooks(earlier.jobs)
+    kept = settings.run_events_seconds
+    threads = Threads(pool, checkpoints, graphs, store, client, kept)
+    runs = Runs(
+        pool=pool,
+        redis=client,
+        subscriber=subscriber,
+        assistants=assistants,
+        kept_seconds=kept,
+        patience=_SILENT_LEASES * settings.lease_seconds,
+        webhooks=senders,
+        stopping=earlier.stopping,
+        limits=Limits(waiting=settings.runs_waiting_max, user_waiting=settings.user_runs_waiting_max),
+        metrics=metrics,
+        tracing=tracing,
+    )
+    return AppState(
+        settings=settings,
+        metrics=metrics,
+        tracing=tracing,
+        sessions=earlier.sessions,
+        jobs=earlier.jobs,
+        redis=client,
+        blocking_redis=blocking_client,
+        pool=pool,
+        caches=caches,
+        graphs=graphs,
+        assistants=assistants,
+        checkpoints=checkpoints,
+        store=store,
+        subscriber=subscriber,
+        webhooks=senders,
+        threads=threads,
+        runs=runs,
+        history=history,
+        account_data=AccountData(earlier.sessions, threads, earlier.jobs, history),
+    )
 
 
-@asynccontextmanager
-async def run_worker(app: FastAPI) -> AsyncIterator[None]:
-    """Execute runs in this process."""
-    settings: Settings = app.state.settings
-    state = app.state
+async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) -> None:
+    settings = state.settings
     publisher = Publisher(
         state.redis,
         kept_seconds=settings.run_events_seconds,
@@ -117,11 +311,11 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
         settings,
         pool=state.pool,
         redis=state.redis,
-        waiting_redis=state.waiting_redis,
+        waiting_redis=state.blocking_redis,
         subscriber=state.subscriber,
         engine=Engine(
             state.graphs,
-            Checkpoints(state.pool, patience=settings.lease_seconds),
+            CheckpointSaver(state.pool, patience=settings.lease_seconds),
             state.store,
             publisher,
             settings.run_timeout_seconds,
@@ -133,6 +327,6 @@ async def run_worker(app: FastAPI) -> AsyncIterator[None]:
         webhooks=state.webhooks,
         metrics=state.metrics,
     )
-    state.checks.append(Check("runs", worker.can_claim, failure="idle"))
-    async with publisher.running(), worker.working():
-        yield
+    checks.append(Check("runs", worker.can_claim, failure="idle"))
+    await stack.enter_async_context(publisher.running())
+    await stack.enter_async_context(worker.working())

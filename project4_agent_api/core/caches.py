@@ -7,7 +7,7 @@ change is never given after it. Where Redis is away, or holds what cannot be rea
 
 import asyncio
 from array import array
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from fastapi import FastAPI
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, TypeAdapter
 
@@ -25,11 +24,12 @@ from project1_qa_api.schemas import Token
 from project3_rag_docs.answers.answering import AnswerEvent, DocumentAnswerer
 from project3_rag_docs.answers.chain import SYSTEM_PROMPT
 from project3_rag_docs.schemas import AnswerDone, DocumentQuestion, Sources
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.service import Searcher
 from project4_agent_api.core.postgres import Pool, connected
 from project4_agent_api.settings import Settings
-from shared.redis.client import REDIS_FAILS, Client, Outage
+from shared.redis.circuit_breaker import CircuitBreaker
+from shared.redis.client import REDIS_ERRORS, RedisClient
 
 _PATIENCE_SECONDS = 30.0  # for somebody else who finds out the same; a client that reads slowly may hold up others
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Cache:
         counters: How often that helped.
     """
 
-    def __init__(self, client: Client, kind: str, seconds: int, outage: Outage) -> None:
+    def __init__(self, client: RedisClient, kind: str, seconds: int, outage: CircuitBreaker) -> None:
         self.counters = CacheCounters()
         self._redis = client
         self._kind = kind
@@ -77,13 +77,13 @@ class Cache:
     async def get(self, keys: Sequence[str], read: Callable[[bytes], T]) -> list[T | None]:
         """Return what is remembered; None for what is not, or cannot be read."""
         values: Sequence[bytes | str | None] = [None] * len(keys)
-        if self._outage.ask():
+        if self._outage.allow():
             try:
                 values = await self._redis.mget(keys)
-            except REDIS_FAILS as error:
-                self._outage.goes_on(error)
+            except REDIS_ERRORS as error:
+                self._outage.record_failure(error)
             else:
-                self._outage.is_over()
+                self._outage.record_success()
         found = [_readable(value, read) for value in values]
         self.counters.hits += sum(one is not None for one in found)
         self.counters.misses += sum(one is None for one in found)
@@ -91,21 +91,21 @@ class Cache:
 
     async def put(self, values: dict[str, bytes]) -> None:
         """Remember something, if Redis is there."""
-        if not values or not self._outage.ask():
+        if not values or not self._outage.allow():
             return
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for key, value in values.items():
                     pipeline.set(key, value, ex=self._seconds)
                 await pipeline.execute()
-        except REDIS_FAILS as error:
-            self._outage.goes_on(error)
+        except REDIS_ERRORS as error:
+            self._outage.record_failure(error)
 
     @asynccontextmanager
-    async def one_at_a_time(self, key: str) -> AsyncIterator[None]:
+    async def single_flight(self, key: str) -> AsyncIterator[None]:
         """Let one request of this process find something out while the others wait for what it remembers."""
         flight = self._flights.setdefault(key, _Flight())
-        flight.passengers += 1
+        flight.waiters += 1
         held = False
         try:
             try:
@@ -117,15 +117,15 @@ class Cache:
         finally:
             if held:
                 flight.lock.release()
-            flight.passengers -= 1
-            if not flight.passengers:
+            flight.waiters -= 1
+            if not flight.waiters:
                 self._flights.pop(key, None)
 
 
 class _Flight:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.passengers = 0
+        self.waiters = 0
 
 
 def _readable(value: bytes | str | None, read: Callable[[bytes], T]) -> T | None:
@@ -193,7 +193,7 @@ class CachedEmbeddings(Embeddings):
 
 
 @dataclass(frozen=True)
-class Versions:
+class DocumentVersions:
     """Reads the versions of documents.
 
     Attributes:
@@ -202,7 +202,7 @@ class Versions:
 
     pool: Pool
 
-    async def of(self, owner_id: UUID) -> UUID | None:
+    async def get(self, owner_id: UUID) -> UUID | None:
         """Return the version of all that can be found of an owner's documents; None if none ever could.
 
         Raises:
@@ -228,19 +228,19 @@ class CachedSearcher(Searcher):
         cache: Remembers.
     """
 
-    versions: Versions
+    versions: DocumentVersions
     cache: Cache
 
     async def search(
         self, owner_id: UUID, query: str, *, k: int, document_ids: Sequence[UUID] | None = None
     ) -> list[Hit]:
         """Find the chunks that fit a query best, as `Searcher` does."""
-        version = await self.versions.of(owner_id)
+        version = await self.versions.get(owner_id)
         if version is None:
             return await super().search(owner_id, query, k=k, document_ids=document_ids)
         made_with = (self.model, self.dimensions, self.query_prefix)
         key = self.cache.key(owner_id, version, made_with, query, k, _sorted(document_ids))
-        async with self.cache.one_at_a_time(key):
+        async with self.cache.single_flight(key):
             (found,) = await self.cache.get([key], _HITS.validate_json)
             if found is None:
                 found = await super().search(owner_id, query, k=k, document_ids=document_ids)
@@ -272,21 +272,21 @@ class CachedAnswerer(DocumentAnswerer):
         cache: Remembers.
     """
 
-    versions: Versions
+    versions: DocumentVersions
     made_with: tuple[Any, ...]
     cache: Cache
 
     async def stream(self, owner_id: UUID, request: DocumentQuestion) -> AsyncGenerator[AnswerEvent]:
         """Answer a question, as `DocumentAnswerer` does; one that was answered before in one piece."""
         started = perf_counter()
-        version = await self.versions.of(owner_id)
+        version = await self.versions.get(owner_id)
         if version is None:
             async for event in self._fresh(owner_id, request, None):
                 yield event
             return
         ids = _sorted(request.document_ids)
         key = self.cache.key(owner_id, version, self.made_with, request.question, request.k, ids)
-        async with self.cache.one_at_a_time(key):
+        async with self.cache.single_flight(key):
             (known,) = await self.cache.get([key], _Answer.model_validate_json)
             if known is None:
                 async with aclosing(self._fresh(owner_id, request, key)) as events:
@@ -313,44 +313,47 @@ class CachedAnswerer(DocumentAnswerer):
                 yield event
 
 
-@asynccontextmanager
-async def caches(app: FastAPI) -> AsyncIterator[None]:
-    """Remember what models say, in place of asking them each time; and put the counters on `app.state`."""
-    state = app.state
-    settings: Settings = state.settings
-    state.cache_counters = {}
-    if settings.cache_enabled:
-        outage = Outage("nothing is remembered of what models say")
-        embeddings = Cache(state.redis, "embeddings", settings.cache_embeddings_seconds, outage)
-        searches = Cache(state.redis, "searches", settings.cache_searches_seconds, outage)
-        answers = Cache(state.redis, "answers", settings.cache_answers_seconds, outage)
-        state.cache_counters |= {
-            "embeddings": embeddings.counters,
-            "searches": searches.counters,
-            "answers": answers.counters,
-        }
-        made_with = (settings.embedding_model, settings.embedding_dimensions)
-        state.embeddings = CachedEmbeddings(state.embeddings, made_with, embeddings)
-        versions = Versions(state.pool)
-        plain: Searcher = state.searcher
-        state.searcher = CachedSearcher(
-            sessions=plain.sessions,
-            embeddings=state.embeddings,
-            model=plain.model,
-            dimensions=plain.dimensions,
-            query_prefix=plain.query_prefix,
-            versions=versions,
-            cache=searches,
-        )
-        answerer: DocumentAnswerer = state.document_answerer
-        state.document_answerer = CachedAnswerer(
-            steps=replace(answerer.steps, searcher=state.searcher),
-            model_name=answerer.model_name,
-            versions=versions,
-            made_with=_made_with(settings),
-            cache=answers,
-        )
-    yield
+@dataclass(frozen=True)
+class Caches:
+    """The cached forms of what stage 3 has opened, and the counters of each cache, by its name."""
+
+    embeddings: Embeddings
+    document_answerer: DocumentAnswerer
+    counters: Mapping[str, CacheCounters]
+
+
+def create_caches(
+    settings: Settings, client: RedisClient, pool: Pool, embeddings: Embeddings, answerer: DocumentAnswerer
+) -> Caches:
+    """Put caches in front of an embedding model, a searcher and an answerer; with CACHE_ENABLED=false, leave them."""
+    if not settings.cache_enabled:
+        return Caches(embeddings, answerer, {})
+    outage = CircuitBreaker("caches of model results", fallback="every result is computed again")
+    vectors = Cache(client, "embeddings", settings.cache_embeddings_seconds, outage)
+    searches = Cache(client, "searches", settings.cache_searches_seconds, outage)
+    answers = Cache(client, "answers", settings.cache_answers_seconds, outage)
+    model = (settings.embedding_model, settings.embedding_dimensions)
+    cached_embeddings = CachedEmbeddings(embeddings, model, vectors)
+    versions = DocumentVersions(pool)
+    plain = answerer.steps.searcher
+    searcher = CachedSearcher(
+        sessions=plain.sessions,
+        embeddings=cached_embeddings,
+        model=plain.model,
+        dimensions=plain.dimensions,
+        query_prefix=plain.query_prefix,
+        versions=versions,
+        cache=searches,
+    )
+    cached_answerer = CachedAnswerer(
+        steps=replace(answerer.steps, searcher=searcher),
+        model_name=answerer.model_name,
+        versions=versions,
+        made_with=_made_with(settings),
+        cache=answers,
+    )
+    counters = {"embeddings": vectors.counters, "searches": searches.counters, "answers": answers.counters}
+    return Caches(cached_embeddings, cached_answerer, counters)
 
 
 def _made_with(settings: Settings) -> tuple[Any, ...]:

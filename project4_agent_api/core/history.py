@@ -1,14 +1,11 @@
 """The last exchanges of each owner in Redis: every API process shows its caller the same."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import UUID
 
-from fastapi import FastAPI
 from loguru import logger
 
 from project1_qa_api.schemas import Exchange
-from shared.redis.client import REDIS_FAILS, Client, redis_errors
+from shared.redis.client import REDIS_ERRORS, RedisClient, redis_errors
 
 _KEPT_SECONDS = 90 * 24 * 3600  # after the last question
 
@@ -21,7 +18,7 @@ class RedisHistory:
         size: Exchanges kept for each owner.
     """
 
-    def __init__(self, client: Client, size: int) -> None:
+    def __init__(self, client: RedisClient, size: int) -> None:
         self._client = client
         self._size = size
 
@@ -34,7 +31,7 @@ class RedisHistory:
                 pipeline.ltrim(key, 0, self._size - 1)
                 pipeline.expire(key, _KEPT_SECONDS)
                 await pipeline.execute()
-        except REDIS_FAILS as error:
+        except REDIS_ERRORS as error:
             # The answer is out already, and its client cannot be told any more.
             logger.warning("an exchange is not in the history: {}", type(error).__name__)
 
@@ -48,7 +45,7 @@ class RedisHistory:
             kept = await self._client.lrange(self._key(owner_id), 0, self._size - 1)
         return [Exchange.model_validate_json(one) for one in kept]
 
-    async def forget(self, owner_id: UUID) -> None:
+    async def delete(self, owner_id: UUID) -> None:
         """Keep nothing of an owner's.
 
         Raises:
@@ -59,10 +56,3 @@ class RedisHistory:
 
     def _key(self, owner_id: UUID) -> str:
         return self._client.key(f"history:{owner_id}")
-
-
-@asynccontextmanager
-async def redis_history(app: FastAPI) -> AsyncIterator[None]:
-    """Keep the last exchanges in Redis, in place of stage 1's in memory."""
-    app.state.history = RedisHistory(app.state.redis, app.state.settings.history_size)
-    yield

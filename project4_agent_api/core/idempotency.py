@@ -14,14 +14,13 @@ key: secrets are not kept.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from loguru import logger
 from psycopg.types.json import Jsonb
@@ -34,8 +33,8 @@ from project4_agent_api.core.postgres import Connection, Pool, Row, connected
 from shared.app import add_errors
 from shared.errors import Conflict, IdempotencyKeyReused, NotFound, ServiceError
 
-KEY = "Idempotency-Key"
-REPLAYED = "Idempotency-Replayed"
+HEADER = "Idempotency-Key"
+REPLAYED_HEADER = "Idempotency-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # Operations that make something, and what of a run each answers with.
 _RUN_PATHS: dict[str, Literal["", "/join", "/stream"]] = {
@@ -60,8 +59,8 @@ PATHS = (
 )
 _PATTERNS = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), _RUN_PATHS.get(path)) for path in PATHS]
 _KEPT_HEADERS = ("content-type", "content-location", "location", "etag", "link")
-_GONE = f"The run of this {KEY} is over, and gone with its thread."
-_LOST = f"What this {KEY} asked for was made; the answer was lost. List it to see it."
+_GONE = f"The run of this {HEADER} is over, and gone with its thread."
+_LOST = f"What this {HEADER} asked for was made; the answer was lost. List it to see it."
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,9 @@ class Claim:
 
     row_id: str
     token: UUID
-    made_id: UUID
+    created_id: UUID
 
-    async def made(self, connection: Connection) -> None:
+    async def mark_created(self, connection: Connection) -> None:
         """Say in the transaction of a run, or of some, that it is there: it is not made again, even when it has gone.
 
         Raises:
@@ -88,10 +87,10 @@ class Claim:
             "UPDATE idempotency_keys SET made = true WHERE id = %s AND claim = %s", [self.row_id, self.token]
         )
         if not cursor.rowcount:
-            raise Conflict(f"Another request with this {KEY} is being served.", headers={"Retry-After": "1"})
+            raise Conflict(f"Another request with this {HEADER} is being served.", headers={"Retry-After": "1"})
 
 
-def claim_of(request: Request) -> Claim | None:
+def current_claim(request: Request) -> Claim | None:
     """Return what a request has claimed; None where it came without a key."""
     claim: Claim | None = getattr(request.state, "idempotency", None)
     return claim
@@ -117,14 +116,14 @@ class Idempotency:
             Conflict: if that is being served, and gives nothing that could be waited for.
         """
         headers = Headers(scope=scope)
-        key = headers.get(KEY)
+        key = headers.get(HEADER)
         operation = None if key is None else _operation(scope)
         if key is None or operation is None:
             await app(scope, receive, send)
             return
         if not _KEY.fullmatch(key):
             message = "must be 1 to 255 visible ASCII characters"
-            raise RequestValidationError([{"type": "idempotency_key", "loc": ("header", KEY), "msg": message}])
+            raise RequestValidationError([{"type": "idempotency_key", "loc": ("header", HEADER), "msg": message}])
         body = _Body(receive, headers, scope["query_string"], key)
         fingerprint = None if body.boundary else await body.read()  # a form may hold a large file
         row = await self._claim(_row_id(owner_id, scope, key), owner_id, fingerprint)
@@ -132,12 +131,12 @@ class Idempotency:
             if row["status"] is not None and fingerprint is None:
                 fingerprint = await body.read()
             if fingerprint is not None and row["fingerprint"] not in (None, fingerprint):
-                raise IdempotencyKeyReused(f"This {KEY} came with another request before.")
+                raise IdempotencyKeyReused(f"This {HEADER} came with another request before.")
             if row["body"] is not None:
                 await _replay(row, send)
                 return
-            if operation.then is not None and (thread_id := await self._thread_of(owner_id, row["made_id"])):
-                await _follow(f"/threads/{thread_id}/runs/{row['made_id']}{operation.then}", scope, receive, send)
+            if operation.follow_up is not None and (thread_id := await self._thread_of(owner_id, row["made_id"])):
+                await _answer_with_run(f"/threads/{thread_id}/runs/{row['made_id']}{operation.follow_up}", scope, receive, send)
                 return
             _refuse_unless_claimed(row, operation)
         claim = Claim(row["id"], row["claim"], row["made_id"])
@@ -145,9 +144,9 @@ class Idempotency:
         await self._serve_claimed(app, claim, body, scope, send)
 
     async def _serve_claimed(self, app: ASGIApp, claim: Claim, body: "_Body", scope: Scope, send: Send) -> None:
-        answer = _Answer()
+        answer = _RecordedResponse()
         known = False
-        keeping = asyncio.create_task(self._keep(claim))
+        keeping = asyncio.create_task(self._extend_lease(claim))
 
         async def record(message: Message) -> None:
             nonlocal known
@@ -162,13 +161,13 @@ class Idempotency:
         finally:
             keeping.cancel()
             if not known:  # it was cut short
-                await asyncio.shield(self._give_up(claim))
+                await asyncio.shield(self._expire(claim))
 
-    async def _keep(self, claim: Claim) -> None:
+    async def _extend_lease(self, claim: Claim) -> None:
         """Extend the lease until cancelled."""
         while True:
             await asyncio.sleep(self.lease_seconds / 3)
-            await self._write(
+            await self._update(
                 """
                 UPDATE idempotency_keys SET lease_until = now() + make_interval(secs => %(lease)s)
                 WHERE id = %(id)s AND claim = %(claim)s
@@ -177,13 +176,13 @@ class Idempotency:
                 lease=self.lease_seconds,
             )
 
-    async def _settle(self, claim: Claim, answer: "_Answer", fingerprint: str) -> None:
+    async def _settle(self, claim: Claim, answer: "_RecordedResponse", fingerprint: str) -> None:
         if answer.status >= 500:
-            await self._give_up(claim)
+            await self._expire(claim)
         elif answer.status >= 400:
             await self._release(claim)
         else:
-            await self._write(
+            await self._update(
                 """
                 UPDATE idempotency_keys SET status = %(status)s, headers = %(headers)s, body = %(body)s, made = true,
                     fingerprint = %(fingerprint)s
@@ -224,14 +223,14 @@ class Idempotency:
         return row["thread_id"] if row else None
 
     async def _release(self, claim: Claim) -> None:
-        await self._write("DELETE FROM idempotency_keys WHERE id = %(id)s AND claim = %(claim)s AND NOT made", claim)
+        await self._update("DELETE FROM idempotency_keys WHERE id = %(id)s AND claim = %(claim)s AND NOT made", claim)
 
-    async def _give_up(self, claim: Claim) -> None:
-        await self._write(
+    async def _expire(self, claim: Claim) -> None:
+        await self._update(
             "UPDATE idempotency_keys SET lease_until = now() WHERE id = %(id)s AND claim = %(claim)s", claim
         )
 
-    async def _write(self, statement: Any, claim: Claim, **more: object) -> None:  # noqa: ANN401  a literal
+    async def _update(self, statement: Any, claim: Claim, **more: object) -> None:  # noqa: ANN401  a literal
         """Write something about a claim. What the database cannot take now, it knows of when the lease is over."""
         try:
             async with connected(self.pool) as connection:
@@ -258,16 +257,16 @@ _LOOK = """
 
 @dataclass(frozen=True)
 class _Operation:
-    then: Literal["", "/join", "/stream"] | None
+    follow_up: Literal["", "/join", "/stream"] | None
 
 
 def _refuse_unless_claimed(row: Row, operation: _Operation) -> None:
-    if row["made"] and operation.then is not None:
+    if row["made"] and operation.follow_up is not None:
         raise Conflict(_GONE)
     if row["made"] and not row["held"]:
         raise Conflict(_LOST)
     if not row["claimed"]:
-        raise Conflict(f"The request with this {KEY} is still being served.", headers={"Retry-After": "1"})
+        raise Conflict(f"The request with this {HEADER} is still being served.", headers={"Retry-After": "1"})
 
 
 def _row_id(owner_id: UUID, scope: Scope, key: str) -> str:
@@ -339,7 +338,7 @@ class _Body:
         self._tail = rest[max(0, len(rest) - keep) :]
 
 
-class _Answer:
+class _RecordedResponse:
     """What an answer is made of, as far as it is kept: all of it but the events of a stream."""
 
     def __init__(self) -> None:
@@ -366,18 +365,18 @@ class _Answer:
 
 
 async def _replay(row: Row, send: Send) -> None:
-    headers: Mapping[str, str] = row["headers"] | {REPLAYED.lower(): "true", "content-length": str(len(row["body"]))}
+    headers: Mapping[str, str] = row["headers"] | {REPLAYED_HEADER.lower(): "true", "content-length": str(len(row["body"]))}
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": row["status"], "headers": raw})
     await send({"type": "http.response.body", "body": bytes(row["body"])})
 
 
-async def _follow(path: str, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer_with_run(path: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the run that is there: show it, wait for it, or give its events."""
 
     async def send_marked(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (REPLAYED.lower().encode(), b"true")]
+            message["headers"] = [*message["headers"], (REPLAYED_HEADER.lower().encode(), b"true")]
         await send(message)
 
     full = scope.get("root_path", "") + path
@@ -393,7 +392,7 @@ async def _follow(path: str, scope: Scope, receive: Receive, send: Send) -> None
 def describe(document: dict[str, Any]) -> None:
     """Add the header to the operations of an OpenAPI document that take it."""
     parameter = {
-        "name": KEY,
+        "name": HEADER,
         "in": "header",
         "required": False,
         "description": "Chosen by the client: the same request with the same key is served once, and answered alike.",
@@ -403,11 +402,3 @@ def describe(document: dict[str, Any]) -> None:
         operation = document["paths"][path]["post"]
         operation.setdefault("parameters", []).append(parameter)
         add_errors(operation, Conflict, IdempotencyKeyReused)
-
-
-@asynccontextmanager
-async def idempotency(app: FastAPI) -> AsyncIterator[None]:
-    """Put what does a request once on `app.state`."""
-    settings = app.state.settings
-    app.state.idempotency = Idempotency(app.state.pool, settings.lease_seconds)
-    yield

@@ -14,7 +14,7 @@ from project4_agent_api.core.schemas import Search
 Query = TypeVar("Query", bound=Select[Any])
 
 
-def page_of(query: Query, search: Search, sort_by: str, columns: Mapping[str, Mapped[Any]], tie: Mapped[UUID]) -> Query:
+def paginate(query: Query, search: Search, sort_by: str, columns: Mapping[str, Mapped[Any]], tie: Mapped[UUID]) -> Query:
     """Order a query, and cut it to a page and one row more, which tells whether there is another.
 
     Args:
@@ -31,7 +31,7 @@ def page_of(query: Query, search: Search, sort_by: str, columns: Mapping[str, Ma
     return query.order_by(*order).limit(limit + 1).offset(offset)
 
 
-def cut(rows: Sequence[Any], search: Search, response: Response) -> Sequence[Any]:
+def trim_page(rows: Sequence[Any], search: Search, response: Response) -> Sequence[Any]:
     """Take the one row more off again, and say in the headers whether there are more and from where.
 
     `X-Pagination-Total` is what LangGraph's server makes of it: the rows up to here, and one more where there are more.
@@ -46,7 +46,7 @@ def cut(rows: Sequence[Any], search: Search, response: Response) -> Sequence[Any
     return page
 
 
-def selected(read: type[BaseModel], rows: Sequence[Any], fields: Sequence[str] | None) -> list[BaseModel]:
+def select_fields(read: type[BaseModel], rows: Sequence[Any], fields: Sequence[str] | None) -> list[BaseModel]:
     """Show rows, or of each the wanted fields only. For an operation with `response_model_exclude_unset=True`."""
     shown = [read.model_validate(row) for row in rows]
     if not fields:

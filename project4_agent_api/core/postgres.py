@@ -12,17 +12,18 @@ from typing import Annotated, Any
 
 import orjson
 import psycopg
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.state import from_state
 from project4_agent_api.settings import Settings
-from shared.database.engine import ImpatientConnection, database_errors, plain_address
-from shared.database.migrate import Versions
-from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
-from shared.health import Check
+from shared.database.driver import RECONNECT_SECONDS, ConnectionPool, DeadlineConnection, libpq_url
+from shared.database.errors import database_errors
+from shared.database.migrate import RequiredRevisions
+from shared.health import Check, Checks
 
 _PROBE_SECONDS = 1.0
 _KNOWN_SECONDS = 10.0  # that the migrations were done
@@ -40,12 +41,12 @@ def create_pool(settings: Settings) -> Pool:
     async def configure(connection: Connection) -> None:
         set_json_dumps(dumps, connection)
         set_json_loads(orjson.loads, connection)
-        if isinstance(connection, ImpatientConnection):
-            connection.patience = settings.db_statement_timeout_seconds + 1
+        if isinstance(connection, DeadlineConnection):
+            connection.read_timeout = settings.db_statement_timeout_seconds + 1
 
     return ConnectionPool(
-        plain_address(settings),
-        connection_class=ImpatientConnection,
+        libpq_url(settings),
+        connection_class=DeadlineConnection,
         kwargs={
             "autocommit": True,
             "row_factory": dict_row,
@@ -71,7 +72,7 @@ class Migrations:
         versions: Those it should have.
     """
 
-    def __init__(self, connections: Pool, versions: Versions) -> None:
+    def __init__(self, connections: Pool, versions: RequiredRevisions) -> None:
         self._connections = connections
         self._versions = versions
         self._known_until = 0.0
@@ -83,7 +84,7 @@ class Migrations:
         try:
             async with asyncio.timeout(_PROBE_SECONDS), self._connections.connection() as connection:
                 cursor = await connection.execute("SELECT version_num FROM alembic_version")
-                reached = self._versions.reached([row["version_num"] for row in await cursor.fetchall()])
+                reached = self._versions.satisfied_by([row["version_num"] for row in await cursor.fetchall()])
         except psycopg.errors.UndefinedTable:
             return False
         except (psycopg.Error, OSError, TimeoutError):
@@ -94,15 +95,14 @@ class Migrations:
 
 
 @asynccontextmanager
-async def pool(app: FastAPI) -> AsyncIterator[None]:
-    """Put the pool on `app.state`. A database that is away is waited for in the background."""
-    connections = create_pool(app.state.settings)
+async def open_pool(settings: Settings, checks: Checks) -> AsyncIterator[Pool]:
+    """Open the pool while the block runs, and add the check of the migrations. The database need not be available."""
+    connections = create_pool(settings)
     await connections.open(wait=False)
-    app.state.pool = connections
-    migrations = Migrations(connections, await asyncio.to_thread(Versions, "project4_agent_api", "project4"))
-    app.state.checks.append(Check("migrations", migrations.are_done, failure="outdated"))
+    migrations = Migrations(connections, await asyncio.to_thread(RequiredRevisions, "project4_agent_api", "project4"))
+    checks.append(Check("migrations", migrations.are_done, failure="outdated"))
     try:
-        yield
+        yield connections
     finally:
         await connections.close()
 
@@ -156,10 +156,4 @@ async def execute(source: Pool | Connection, statement: str, parameters: Paramet
     return cursor.rowcount
 
 
-async def get_pool(request: Request) -> Pool:
-    """Return the pool of the app."""
-    connections: Pool = request.app.state.pool
-    return connections
-
-
-PoolDep = Annotated[Pool, Depends(get_pool)]
+PoolDep = Annotated[Pool, Depends(from_state(ConnectionPool))]

@@ -6,27 +6,25 @@ counts for itself, and the limit is as many times wider as there are processes.
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 from time import time
 
-from fastapi import FastAPI
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from loguru import logger
 
 from shared.errors import TooManyRequests
-from shared.redis.client import REDIS_FAILS, Client, Outage
+from shared.redis.circuit_breaker import CircuitBreaker
+from shared.redis.client import REDIS_ERRORS, RedisClient
 
 _IPV6_NETWORK_BITS = 64  # of its own address space everyone has that much: one address more costs nothing
 
 
 @dataclass(frozen=True)
-class Limit:
+class RateLimit:
     """So many in so many seconds.
 
     Attributes:
@@ -41,7 +39,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class RateLimitResult:
     """A request that was counted.
 
     Attributes:
@@ -52,11 +50,11 @@ class Counted:
         stamp: What stands under the name that was asked for beside; None where Redis is away.
     """
 
-    limit: Limit
+    limit: RateLimit
     allowed: bool
     remaining: int
     reset: int
-    stamp: bytes | None = None
+    version: bytes | None = None
 
     def headers(self) -> dict[str, str]:
         """Return the headers that say so, as draft-ietf-httpapi-ratelimit-headers-06 names them."""
@@ -84,7 +82,7 @@ def _span(seconds: int) -> str:
     return "a minute" if seconds == 60 else f"{seconds // 60} minutes"
 
 
-class RateLimits:
+class RateLimiter:
     """Counts requests.
 
     Args:
@@ -96,14 +94,14 @@ class RateLimits:
         counted_alone: How many of both were counted without Redis.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._redis = client
         self._script = client.register_script(_COUNT)
         self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._outage = Outage("each process counts requests for itself")
-        self.let_in = self.refused = self.counted_alone = 0
+        self._outage = CircuitBreaker("shared rate limits", fallback="each process counts its own requests")
+        self.allowed = self.rejected = self.counted_locally = 0
 
-    async def count(self, limit: Limit, key: str, stamp: str = "") -> Counted:
+    async def count(self, limit: RateLimit, key: str, stamp: str = "") -> RateLimitResult:
         """Count a request.
 
         Args:
@@ -111,56 +109,56 @@ class RateLimits:
             key: Whose it is.
             stamp: The name of a stamp that is read in the same call, and made where there is none.
         """
-        counted = await self._together(limit, key, stamp) if self._outage.ask() else None
+        counted = await self._count_in_redis(limit, key, stamp) if self._outage.allow() else None
         if counted is None:
-            self.counted_alone += 1
-            counted = await self._alone(limit, key)
+            self.counted_locally += 1
+            counted = await self._count_locally(limit, key)
         if counted.allowed:
-            self.let_in += 1
+            self.allowed += 1
         else:
-            self.refused += 1
+            self.rejected += 1
         return counted
 
-    async def forget(self, limit: Limit, key: str) -> None:
+    async def reset(self, limit: RateLimit, key: str) -> None:
         """Forget what was counted."""
         await self._own.clear(_item(limit), key)
         try:
             await self._redis.delete(self._redis.key(_name(limit, key)))
-        except REDIS_FAILS as error:
+        except REDIS_ERRORS as error:
             logger.warning("what was counted is remembered for longer: {}", type(error).__name__)
 
-    async def _together(self, limit: Limit, key: str, stamp: str) -> Counted | None:
+    async def _count_in_redis(self, limit: RateLimit, key: str, stamp: str) -> RateLimitResult | None:
         keys = [self._redis.key(name) for name in (_name(limit, key), *([stamp] if stamp else []))]
         try:
             allowed, remaining, reset, stands = await self._script(
-                keys=keys, args=[limit.amount, limit.seconds, new_stamp() if stamp else b"", STAMP_SECONDS]
+                keys=keys, args=[limit.amount, limit.seconds, new_version() if stamp else b"", VERSION_SECONDS]
             )
-        except REDIS_FAILS as error:
-            self._outage.goes_on(error)
+        except REDIS_ERRORS as error:
+            self._outage.record_failure(error)
             return None
-        self._outage.is_over()
-        return Counted(limit, bool(allowed), remaining, max(1, reset), stands or None)
+        self._outage.record_success()
+        return RateLimitResult(limit, bool(allowed), remaining, max(1, reset), stands or None)
 
-    async def _alone(self, limit: Limit, key: str) -> Counted:
+    async def _count_locally(self, limit: RateLimit, key: str) -> RateLimitResult:
         item = _item(limit)
         allowed = await self._own.hit(item, key)
         free_at, remaining = await self._own.get_window_stats(item, key)
-        return Counted(limit, allowed, remaining, max(1, ceil(free_at - time())))
+        return RateLimitResult(limit, allowed, remaining, max(1, ceil(free_at - time())))
 
 
-STAMP_SECONDS = 60
+VERSION_SECONDS = 60
 
 
-def new_stamp() -> bytes:
+def new_version() -> bytes:
     """Return a stamp that there never was."""
     return os.urandom(12)
 
 
-def _item(limit: Limit) -> RateLimitItemPerSecond:
+def _item(limit: RateLimit) -> RateLimitItemPerSecond:
     return RateLimitItemPerSecond(limit.amount, limit.seconds, limit.name)
 
 
-def _name(limit: Limit, key: str) -> str:
+def _name(limit: RateLimit, key: str) -> str:
     return f"limit:{limit.name}:{key}"
 
 
@@ -190,7 +188,7 @@ return {allowed, amount - count, math.ceil((oldest or now) + seconds - now), sta
 """
 
 
-def network(address: str) -> str:
+def client_network(address: str) -> str:
     """Return what an address is counted as: itself, or the network of an IPv6 address.
 
     One of IPv4 is that also where a proxy that listens on both writes it as one of IPv6 (`::ffff:192.0.2.1`).
@@ -202,10 +200,3 @@ def network(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(parsed.ipv4_mapped or int(parsed) >> (128 - _IPV6_NETWORK_BITS))
     return str(parsed)
-
-
-@asynccontextmanager
-async def rate_limits(app: FastAPI) -> AsyncIterator[None]:
-    """Put what counts requests on `app.state`."""
-    app.state.rate_limits = RateLimits(app.state.redis)
-    yield

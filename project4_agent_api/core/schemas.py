@@ -6,10 +6,12 @@ A field that is null, or that says what holds anyway, is taken; what cannot be d
 import math
 import re
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import httpx2
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
+from shared.errors import InvalidRequest
 from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 
 _DEEPEST = 100  # what is nested deeper, PostgreSQL and the serialisers give up on sooner or later
@@ -124,3 +126,33 @@ def _web_address(address: str) -> str:
 
 
 Webhook = Annotated[str, Field(max_length=2000), WITHOUT_NUL, AfterValidator(_web_address)]
+
+
+def _is_id(value: str) -> str:
+    UUID(value)
+    return value
+
+
+Namespace = Annotated[str, Field(max_length=10_000), WITHOUT_NUL]
+CheckpointId = Annotated[str, Field(max_length=100), AfterValidator(_is_id)]
+
+
+class Checkpoint(RequestBody):
+    """A point in a thread's history, as a state names it."""
+
+    thread_id: Annotated[UUID, Field(strict=False)] | None = Field(
+        default=None, description="The thread's own id, where it is given."
+    )
+    checkpoint_ns: Namespace | None = None
+    checkpoint_id: CheckpointId | None = None
+    checkpoint_map: dict[Namespace, CheckpointId] | None = Field(default=None, max_length=1000)
+
+    def configurable(self, thread_id: UUID) -> dict[str, Any]:
+        """Return it as LangGraph's own configuration.
+
+        Raises:
+            InvalidRequest: if it is of another thread than this one.
+        """
+        if self.thread_id not in (None, thread_id):
+            raise InvalidRequest("The checkpoint is of another thread.")
+        return self.model_dump(exclude={"thread_id"}, exclude_none=True)

@@ -45,7 +45,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911  one line for each kind
         case Send():
             return {"node": value.node, "args": value.arg}
         case BaseException():
-            return error_of(value)
+            return public_error(value)
         case set() | frozenset() | deque():
             return list(value)
         case bytes() | bytearray() | memoryview():
@@ -63,7 +63,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911  one line for each kind
 
 # What a graph's author raises to say something to its user, and what LangGraph says of a graph. The text of any other
 # exception is a library's: it may quote an address, a header or a key.
-_SPEAKING = (
+_PUBLIC_ERRORS = (
     ValueError,
     TypeError,
     KeyError,
@@ -77,12 +77,12 @@ _SPEAKING = (
 )
 
 
-def error_of(error: BaseException) -> dict[str, str]:
+def public_error(error: BaseException) -> dict[str, str]:
     """Return what the owner of a run may know of an exception that its graph has raised."""
     if isinstance(error, ServiceError):
         return {"error": type(error).__name__, "message": error.detail}
     message = "An internal error occurred"
-    if isinstance(error, _SPEAKING):
+    if isinstance(error, _PUBLIC_ERRORS):
         with contextlib.suppress(Exception):  # of an exception that cannot even be said
             message = str(error)
     return {"error": type(error).__name__, "message": message}

@@ -5,29 +5,27 @@ locked, and it is looked at again under the lock. Events expire in Redis; jobs a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from time import time
 from typing import Any
 from uuid import UUID
 
-from fastapi import FastAPI
 from loguru import logger
 from procrastinate import App
 
 from project3_rag_docs import documents
 from project4_agent_api.core.postgres import Connection, Pool, connected
-from project4_agent_api.graphs.checkpointer import Checkpoints
-from project4_agent_api.runs import repository as queue
+from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.settings import Settings
-from shared.background import in_background
+from project4_agent_api.threads import repository as threads
 from shared.database.engine import Sessions, transaction
 from shared.errors import DatabaseUnavailable, NotFound
 
-_AT_ONCE = 100
-_LOOKED_AT = 1000
+_BATCH = 100
+_SCAN_BATCH = 1000
 _LOCK = 7_305_961_119  # one more than the one of the migrations
 
 
@@ -47,7 +45,7 @@ class Retention:
     pool: Pool
     sessions: Sessions
     jobs: App
-    checkpoints: Checkpoints
+    checkpoints: CheckpointSaver
 
     async def sweep(self) -> dict[str, int]:
         """Remove all that is over, unless another process is at it.
@@ -69,12 +67,12 @@ class Retention:
             for kind, some in (
                 ("threads", self._expired_threads()),
                 ("threads", self._old_threads()),
-                ("histories", _again(self._history)),
-                ("runs", _again(self._runs)),
-                ("items", _again(self._items)),
-                ("uploads", _again(self._uploads)),
-                ("sign-ins", _again(self._sign_ins)),
-                ("keys", _again(self._keys)),
+                ("histories", _repeat(self._history)),
+                ("runs", _repeat(self._runs)),
+                ("items", _repeat(self._items)),
+                ("uploads", _repeat(self._uploads)),
+                ("sign-ins", _repeat(self._sign_ins)),
+                ("keys", _repeat(self._keys)),
             ):
                 try:
                     async with aclosing(some):
@@ -93,11 +91,11 @@ class Retention:
             delete, found = partial(self._delete_threads, connection, expired), True
             while found:
                 cursor = await connection.execute(
-                    f"SELECT thread_id FROM threads WHERE {_NOT_USED} AND {expired} LIMIT %s",  # noqa: S608
-                    [_AT_ONCE],
+                    f"SELECT thread_id FROM threads WHERE {_IDLE} AND {expired} LIMIT %s",  # noqa: S608
+                    [_BATCH],
                 )
                 thread_ids, found = [row["thread_id"] for row in await cursor.fetchall()], False
-                async for gone in queue.in_small_batches(thread_ids, delete):
+                async for gone in threads.in_small_batches(thread_ids, delete):
                     found = found or gone > 0
                     yield gone
 
@@ -111,7 +109,7 @@ class Retention:
         if days is None:
             return
         old = "ttl_minutes IS NULL AND updated_at < now() - make_interval(days => %(days)s)"
-        ranges = (UUID(int=0), _id_of(-days)), (_id_of(1), UUID(int=2**128 - 1))
+        ranges = (UUID(int=0), _smallest_uuid7(-days)), (_smallest_uuid7(1), UUID(int=2**128 - 1))
         async with connected(self.pool) as connection:
             delete = partial(self._delete_threads, connection, old)
             for after, last in ranges:
@@ -122,13 +120,13 @@ class Retention:
                         SELECT thread_id, {old} AS over FROM threads
                         WHERE thread_id > %(seen)s AND thread_id <= %(last)s ORDER BY thread_id LIMIT %(limit)s
                         """,  # noqa: S608  no value in it
-                        {"seen": seen, "last": last, "days": days, "limit": _LOOKED_AT},
+                        {"seen": seen, "last": last, "days": days, "limit": _SCAN_BATCH},
                     )
                     rows = await cursor.fetchall()
                     seen = rows[-1]["thread_id"] if rows else None
                     yield 0
                     thread_ids = [row["thread_id"] for row in rows if row["over"]]
-                    async for gone in queue.in_small_batches(thread_ids, delete):
+                    async for gone in threads.in_small_batches(thread_ids, delete):
                         yield gone
 
     async def _delete_threads(self, connection: Connection, over: str, thread_ids: Sequence[UUID]) -> int:
@@ -136,12 +134,12 @@ class Retention:
         async with connection.transaction():
             cursor = await connection.execute(
                 f"""
-                SELECT thread_id FROM threads WHERE thread_id = ANY(%(ids)s) AND {_NOT_USED} AND {over}
+                SELECT thread_id FROM threads WHERE thread_id = ANY(%(ids)s) AND {_IDLE} AND {over}
                 FOR UPDATE SKIP LOCKED
                 """,  # noqa: S608  no value in it
                 {"ids": list(thread_ids), "days": self.settings.thread_days},
             )
-            return await queue.delete_threads(connection, [row["thread_id"] for row in await cursor.fetchall()])
+            return await threads.delete_threads(connection, [row["thread_id"] for row in await cursor.fetchall()])
 
     async def _history(self) -> int:
         """Delete all checkpoints of a thread but the newest. It expires again when it was used again."""
@@ -150,7 +148,7 @@ class Retention:
                 f"""
                 UPDATE threads SET expires_at = NULL WHERE thread_id = (
                     SELECT thread_id FROM threads
-                    WHERE {_NOT_USED} AND expires_at < now() AND ttl_strategy = 'keep_latest'
+                    WHERE {_IDLE} AND expires_at < now() AND ttl_strategy = 'keep_latest'
                     LIMIT 1 FOR UPDATE SKIP LOCKED
                 ) RETURNING thread_id
                 """  # noqa: S608  no value in it
@@ -180,7 +178,7 @@ class Retention:
             )
             """,
             days=self.settings.run_days,
-            newer=_id_of(-self.settings.run_days),
+            newer=_smallest_uuid7(-self.settings.run_days),
         )
 
     async def _items(self) -> int:
@@ -214,7 +212,7 @@ class Retention:
 
     async def _delete(self, statement: str, **parameters: Any) -> int:
         async with connected(self.pool) as connection:
-            cursor = await connection.execute(statement.encode(), {"limit": _AT_ONCE, **parameters})
+            cursor = await connection.execute(statement.encode(), {"limit": _BATCH, **parameters})
             return cursor.rowcount
 
     async def _uploads(self) -> int:
@@ -223,7 +221,7 @@ class Retention:
             cursor = await connection.execute(
                 "SELECT id, owner_id FROM documents"
                 " WHERE status = 'failed' AND created_at < now() - make_interval(days => %s) LIMIT %s",
-                [self.settings.failed_upload_days, _AT_ONCE],
+                [self.settings.failed_upload_days, _BATCH],
             )
             failed = await cursor.fetchall()
         for row in failed:
@@ -249,29 +247,20 @@ class Retention:
                 logger.info("what was over is removed: {}", removed)
 
 
-def _id_of(days: int) -> UUID:
+def _smallest_uuid7(days: int) -> UUID:
     """Return the least UUIDv7 of a moment so many days from now."""
     return UUID(int=max(0, int((time() + days * 86_400) * 1000)) << 80)
 
 
-async def _again(some: Callable[[], Awaitable[int]]) -> AsyncGenerator[int]:
+async def _repeat(some: Callable[[], Awaitable[int]]) -> AsyncGenerator[int]:
     """Remove some, again and again, until there are no more."""
     while gone := await some():
         yield gone
 
 
-_NOT_USED = """
+_IDLE = """
     status <> 'busy' AND NOT EXISTS (
         SELECT FROM runs WHERE runs.thread_id = threads.thread_id
             AND (runs.status = 'pending' OR runs.status = 'running')
     )
 """
-
-
-@asynccontextmanager
-async def retention(app: FastAPI) -> AsyncIterator[None]:
-    """Sweep in this process, when it is its turn."""
-    state = app.state
-    sweeper = Retention(state.settings, state.pool, state.sessions, state.jobs, state.checkpoints)
-    async with in_background(sweeper.keep_sweeping()):
-        yield

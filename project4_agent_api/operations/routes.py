@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
-from shared.errors import NotReady, documented
+from shared.errors import NotReady
 from shared.health import Checks, get_checks
+from shared.problems import error_responses
 
 router = APIRouter(tags=["system"])
 
@@ -41,13 +42,13 @@ class Info(BaseModel):
     host: Host = Host()
 
 
-@router.get("/ok", responses=documented(NotReady))
+@router.get("/ok", responses=error_responses(NotReady))
 async def show_ok(
     checks: Annotated[Checks, Depends(get_checks)],
     check_db: Annotated[bool, Query(description="Whether the database must be there too.")] = False,
 ) -> Ok:
     """Say that the service is there."""
-    if check_db and (await checks.results())["database"].status != "ok":
+    if check_db and (await checks.run())["database"].status != "ok":
         raise NotReady("Not reachable: database.")
     return Ok()
 

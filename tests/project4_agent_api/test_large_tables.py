@@ -15,7 +15,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from uuid_utils.compat import uuid7
 
+from project4_agent_api.bootstrap import AppState
 from project4_agent_api.core.postgres import Pool
+from project4_agent_api.core.state import find
 from project4_agent_api.main import create_app
 from project4_agent_api.operations.retention import Retention
 from project4_agent_api.runs.service import Runs
@@ -78,7 +80,7 @@ async def app(make_settings4: Callable[..., Settings]) -> AsyncIterator[FastAPI]
 
 @pytest.fixture
 def runs(app: FastAPI, explained: Explained) -> Runs:
-    every: Runs = app.state.runs
+    every: Runs = find(app, Runs)
     return replace(every, pool=cast("Pool", explained))
 
 
@@ -107,7 +109,7 @@ async def test_a_reader_of_a_thread_with_many_runs_reads_those_that_have_events(
 
 
 async def test_old_runs_are_found_among_many(app: FastAPI, explained: Explained) -> None:
-    state = app.state
+    state = find(app, AppState)
     retention = Retention(state.settings, cast("Pool", explained), state.sessions, state.jobs, state.checkpoints)
     await retention._runs()
     assert "Seq Scan on runs" not in explained.plan

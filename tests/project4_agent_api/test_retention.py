@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from psycopg import AsyncConnection
 from uuid_utils.compat import uuid7
 
+from project4_agent_api.bootstrap import AppState
+from project4_agent_api.core.state import find
 from project4_agent_api.operations.retention import Retention
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
@@ -36,7 +38,7 @@ async def worker(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 def retention(worker: FastAPI, settings: Settings) -> Retention:
-    state = worker.state
+    state = find(worker, AppState)
     return Retention(settings, state.pool, state.sessions, state.jobs, state.checkpoints)
 
 

@@ -6,7 +6,8 @@ Who asks stands in the header `X-Owner`: accounts are tested elsewhere.
 import operator
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 import httpx2
@@ -18,15 +19,14 @@ from typing_extensions import TypedDict
 
 from project4_agent_api import bootstrap, main
 from project4_agent_api.assistants import routes as assistants
-from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.telemetry.metrics import Metrics
-from project4_agent_api.core.telemetry.tracing import trace
+from project4_agent_api.core.telemetry.tracing import NoTracing
 from project4_agent_api.crons import routes as crons
-from project4_agent_api.graphs.checkpointer import Checkpoints
+from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.operations import routes as system
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import routes as store
-from project4_agent_api.store.service import OwnedStore, SharedStore
+from project4_agent_api.store.service import OwnedStore
 from shared.app import build_app
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
@@ -75,14 +75,8 @@ class RealGraphs:
             yield {"echo": echo, "nested": nested.compile(), "coloured": coloured}[name]
 
 
-@asynccontextmanager
-async def graphs(app: FastAPI) -> AsyncIterator[None]:
-    state = app.state
-    state.graphs = RealGraphs()
-    state.assistants = Assistants({name: state.graphs.description(name) for name in state.graphs.names()})
-    state.checkpoints = Checkpoints(state.pool)
-    state.store = SharedStore(state.pool, state.settings, state.embeddings)
-    yield
+async def load_graphs(*_: object) -> Graphs:
+    return cast("Graphs", RealGraphs())
 
 
 async def by_header(request: Request) -> None:
@@ -93,17 +87,17 @@ def create_parts(settings: Settings) -> FastAPI:
     locked = APIRouter(dependencies=[Depends(by_header)])
     for router in (assistants.router, store.router, crons.router):
         locked.include_router(router)
-    app = build_app(
+    return build_app(
         settings,
         title="Parts",
         description="Parts of stage 4.",
         routers=[system.router, locked],
-        resources=[graphs if resource is bootstrap.graphs else resource for resource in main.RESOURCES],
+        resources=[
+            *main.EARLIER_RESOURCES,
+            partial(bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), graphs=load_graphs),
+        ],
         panels=[],
     )
-    app.state.metrics = Metrics()
-    trace(app, settings, "parts")
-    return app
 
 
 def client_of(url: str, owner_id: UUID) -> httpx2.AsyncClient:

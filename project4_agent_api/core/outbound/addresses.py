@@ -55,11 +55,11 @@ _SPECIAL_IPV6 = [
 ]
 
 
-class NotPublic(Exception):
+class NotPublicError(Exception):
     """A name resolves to no public address."""
 
 
-class Unresolvable(Exception):
+class UnresolvableError(Exception):
     """A name resolves to nothing."""
 
 
@@ -80,7 +80,7 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Unresolvable(host) from error
+        raise UnresolvableError(host) from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -112,7 +112,7 @@ class PublicAddresses(httpcore2.AsyncNetworkBackend):
         """
         addresses = [address for address in await self._resolve(host, port) if is_public(address)]
         if not addresses:
-            raise NotPublic(host)
+            raise NotPublicError(host)
         failed: httpcore2.NetworkError | httpcore2.TimeoutException | None = None
         for address in addresses:
             try:

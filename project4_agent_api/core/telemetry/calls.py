@@ -14,11 +14,11 @@ from langchain_core.tracers.context import register_configure_hook
 
 from project4_agent_api.core.telemetry.metrics import ERROR, OK, UNMATCHED, Metrics
 
-_listening: ContextVar["Calls | None"] = ContextVar("metrics_of_calls", default=None)
+_listening: ContextVar["CallMetrics | None"] = ContextVar("metrics_of_calls", default=None)
 register_configure_hook(_listening, inheritable=True)
 
 
-class Calls(BaseCallbackHandler):
+class CallMetrics(BaseCallbackHandler):
     """Hears of the calls of one request or run.
 
     Args:
@@ -32,8 +32,8 @@ class Calls(BaseCallbackHandler):
     def __init__(self, metrics: Metrics) -> None:
         self.first_token_at: float | None = None
         self._metrics = metrics
-        self._begun: dict[UUID, tuple[str, float]] = {}
-        self._silent: set[UUID] = set()  # calls that have not given a token yet
+        self._started: dict[UUID, tuple[str, float]] = {}
+        self._without_token: set[UUID] = set()  # calls that have not given a token yet
 
     def on_chat_model_start(
         self,
@@ -48,15 +48,15 @@ class Calls(BaseCallbackHandler):
         del serialized, messages
         given = kwargs.get("invocation_params") or {}
         name = (metadata or {}).get("ls_model_name") or given.get("model") or given.get("model_name") or UNMATCHED
-        self._begun[run_id] = self._metrics.models.of(str(name)), monotonic()
-        self._silent.add(run_id)
+        self._started[run_id] = self._metrics.model_names.label_for(str(name)), monotonic()
+        self._without_token.add(run_id)
 
     def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
         """Note when the first one comes."""
         del kwargs
-        if token and run_id in self._silent:
-            self._silent.discard(run_id)
-            name, began = self._begun[run_id]
+        if token and run_id in self._without_token:
+            self._without_token.discard(run_id)
+            name, began = self._started[run_id]
             now = monotonic()
             self._metrics.model_first_token.labels(name).observe(now - began)
             self.first_token_at = self.first_token_at or now
@@ -64,7 +64,7 @@ class Calls(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a call, and its tokens."""
         del kwargs
-        if (name := self._over(run_id, OK)) is None:
+        if (name := self._finish_model_call(run_id, OK)) is None:
             return
         for choices in response.generations:
             for choice in choices:
@@ -76,11 +76,11 @@ class Calls(BaseCallbackHandler):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a call that has failed."""
         del error, kwargs
-        self._over(run_id, ERROR)
+        self._finish_model_call(run_id, ERROR)
 
-    def _over(self, run_id: UUID, outcome: str) -> str | None:
-        self._silent.discard(run_id)
-        begun = self._begun.pop(run_id, None)
+    def _finish_model_call(self, run_id: UUID, outcome: str) -> str | None:
+        self._without_token.discard(run_id)
+        begun = self._started.pop(run_id, None)
         if begun is None:
             return None
         name, began = begun
@@ -91,29 +91,29 @@ class Calls(BaseCallbackHandler):
         """Note that a tool was called."""
         del input_str
         name = kwargs.get("name") or (serialized or {}).get("name") or UNMATCHED
-        self._begun[run_id] = self._metrics.tools.of(str(name)), monotonic()
+        self._started[run_id] = self._metrics.tool_names.label_for(str(name)), monotonic()
 
     def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a call; what the tool itself says went wrong has failed too."""
         del kwargs
         failed = isinstance(output, ToolMessage) and output.status == "error"
-        self._tool_over(run_id, ERROR if failed else OK)
+        self._finish_tool_call(run_id, ERROR if failed else OK)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a call that has failed."""
         del error, kwargs
-        self._tool_over(run_id, ERROR)
+        self._finish_tool_call(run_id, ERROR)
 
-    def _tool_over(self, run_id: UUID, outcome: str) -> None:
-        if begun := self._begun.pop(run_id, None):
+    def _finish_tool_call(self, run_id: UUID, outcome: str) -> None:
+        if begun := self._started.pop(run_id, None):
             name, began = begun
             self._metrics.tool_calls.labels(name, outcome).observe(monotonic() - began)
 
 
 @contextmanager
-def observing_calls(metrics: Metrics) -> Iterator[Calls]:
+def observe_calls(metrics: Metrics) -> Iterator[CallMetrics]:
     """Hear of the calls that are made while the block runs, also in tasks that are started in it."""
-    calls = Calls(metrics)
+    calls = CallMetrics(metrics)
     token = _listening.set(calls)
     try:
         yield calls

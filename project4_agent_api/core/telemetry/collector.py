@@ -1,18 +1,21 @@
 """What is not counted when it happens, but looked up when somebody asks: pools, caches, limits, the queue."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
-from fastapi import FastAPI
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import QueuePool
 
-from project4_agent_api.core.postgres import Row, connected
+from project4_agent_api.core.caches import CacheCounters
+from project4_agent_api.core.postgres import Pool, Row, fetch_one
+from project4_agent_api.core.rate_limits import RateLimiter
 from project4_agent_api.core.telemetry.metrics import Metrics
-from shared.background import in_background
+from shared.background import background_task
 from shared.errors import DatabaseUnavailable
 from shared.health import Checks
 
@@ -35,37 +38,51 @@ _QUEUE = """
 """
 
 
-class Looking(Collector):
+class MetricsCollector(Collector):
     """Looks.
 
     Args:
-        app: Whose state is looked at.
-        queue: Whether the queue is looked at too. All processes would say the same of it.
+        checks: The dependencies' checks.
+        pools: The pools of the bare driver, by the name of each.
+        orm_pool: SQLAlchemy's pool.
+        caches: The counters of each cache, by its name.
+        limits: The rate limits, in an API process.
+        queue: The pool to read the queue's length with; None in a worker: every process would report the same.
     """
 
-    def __init__(self, app: FastAPI, *, queue: bool) -> None:
-        self._app = app
+    def __init__(
+        self,
+        *,
+        checks: Checks,
+        pools: Mapping[str, AsyncConnectionPool[Any]],
+        orm_pool: QueuePool,
+        caches: Mapping[str, CacheCounters],
+        limits: RateLimiter | None = None,
+        queue: Pool | None = None,
+    ) -> None:
+        self._checks = checks
+        self._pools = pools
+        self._orm_pool = orm_pool
+        self._caches = caches
+        self._limits = limits
         self._queue = queue
         self._row: Row | None = None
         self._reachable: dict[str, bool] = {}
         self._looked_at = float("-inf")
         self._look = asyncio.Lock()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Ask what has to be asked over a network, at most once a second."""
         async with self._look:
             if monotonic() - self._looked_at < _FRESH_SECONDS:
                 return
-            checks: Checks = self._app.state.checks
-            self._reachable = {name: result.status == "ok" for name, result in (await checks.results()).items()}
-            self._row = await self._ask() if self._queue else None
+            self._reachable = {name: result.status == "ok" for name, result in (await self._checks.run()).items()}
+            self._row = await self._ask(self._queue) if self._queue else None
             self._looked_at = monotonic()
 
-    async def _ask(self) -> Row | None:
+    async def _ask(self, pool: Pool) -> Row | None:
         try:
-            async with connected(self._app.state.pool) as connection:
-                cursor = await connection.execute(_QUEUE)
-                return await cursor.fetchone()
+            return await fetch_one(pool, _QUEUE)
         except DatabaseUnavailable:
             return None
 
@@ -85,7 +102,6 @@ class Looking(Collector):
         yield up
 
     def _of_pools(self) -> Iterable[Metric]:
-        state = self._app.state
         connections = GaugeMetricFamily(
             "agent_database_connections", "Connections of a pool to the database.", labels=["pool", "state"]
         )
@@ -94,7 +110,7 @@ class Looking(Collector):
         failed = CounterMetricFamily(
             "agent_database_pool_errors", "How often somebody who waited was given none.", labels=["pool"]
         )
-        for name, pool in (("runs", state.pool), ("jobs", state.jobs.connector.pool)):
+        for name, pool in self._pools.items():
             stats: dict[str, int] = pool.get_stats()
             idle = stats["pool_available"]
             connections.add_metric([name, "idle"], idle)
@@ -102,7 +118,7 @@ class Looking(Collector):
             most.add_metric([name], stats["pool_max"])
             waiting.add_metric([name], stats["requests_waiting"])
             failed.add_metric([name], stats.get("requests_errors", 0))
-        orm = state.engine.pool  # SQLAlchemy does not say who waits
+        orm = self._orm_pool  # SQLAlchemy does not say who waits
         connections.add_metric(["orm", "idle"], orm.checkedin())
         connections.add_metric(["orm", "used"], orm.checkedout())
         most.add_metric(["orm"], orm.size())
@@ -112,21 +128,21 @@ class Looking(Collector):
         asked = CounterMetricFamily(
             "agent_cache_requests", "How often something was remembered, or not.", labels=["cache", "outcome"]
         )
-        for name, counters in self._app.state.cache_counters.items():
+        for name, counters in self._caches.items():
             asked.add_metric([name, "hit"], counters.hits)
             asked.add_metric([name, "miss"], counters.misses)
         yield asked
 
     def _of_limits(self) -> Iterable[Metric]:
-        limits = getattr(self._app.state, "rate_limits", None)  # a worker has none
-        if limits is None:
+        limits = self._limits
+        if limits is None:  # in a worker
             return
         counted = CounterMetricFamily("agent_rate_limit_requests", "Requests that were counted.", labels=["outcome"])
-        counted.add_metric(["let_in"], limits.let_in)
-        counted.add_metric(["refused"], limits.refused)
+        counted.add_metric(["let_in"], limits.allowed)
+        counted.add_metric(["refused"], limits.rejected)
         yield counted
         yield CounterMetricFamily(
-            "agent_rate_limit_alone", "How many of them without Redis, by this process alone.", limits.counted_alone
+            "agent_rate_limit_alone", "How many of them without Redis, by this process alone.", limits.counted_locally
         )
 
     def _of_queue(self, row: Row | None) -> Iterable[Metric]:
@@ -145,7 +161,7 @@ class Looking(Collector):
         yield from (runs, longest, jobs)
 
 
-async def _watch_loop(metrics: Metrics) -> None:
+async def _measure_loop_lag(metrics: Metrics) -> None:
     """Measure how late the event loop is."""
     while True:
         began = monotonic()
@@ -154,26 +170,11 @@ async def _watch_loop(metrics: Metrics) -> None:
 
 
 @asynccontextmanager
-async def looking(app: FastAPI) -> AsyncIterator[None]:
-    """Look at what the API's process has opened."""
-    async with _watching(app, queue=True):
-        yield
-
-
-@asynccontextmanager
-async def looking_at_worker(app: FastAPI) -> AsyncIterator[None]:
-    """Look at what a worker has opened."""
-    async with _watching(app, queue=False):
-        yield
-
-
-@asynccontextmanager
-async def _watching(app: FastAPI, *, queue: bool) -> AsyncIterator[None]:
-    metrics: Metrics = app.state.metrics
-    app.state.looking = Looking(app, queue=queue)
-    metrics.registry.register(app.state.looking)
+async def collecting(collector: MetricsCollector, metrics: Metrics) -> AsyncIterator[None]:
+    """Register a collector and measure the lag of the event loop while the block runs."""
+    metrics.registry.register(collector)
     try:
-        async with in_background(_watch_loop(metrics)):
+        async with background_task(_measure_loop_lag(metrics)):
             yield
     finally:
-        metrics.registry.unregister(app.state.looking)
+        metrics.registry.unregister(collector)

@@ -19,13 +19,13 @@ _RUNS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 _LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 
 # Why a run is begun again: its worker died or could not reach the database for too long, or it was told to end.
-AGAIN_LOST, AGAIN_DRAINED = "lost", "drained"
+REQUEUED_LOST, REQUEUED_DRAINED = "lost", "drained"
 # What became of a webhook's call.
-CALLED, CALLED_LATER, GIVEN_UP = "called", "later", "given_up"
+WEBHOOK_DELIVERED, WEBHOOK_RETRIED, WEBHOOK_GIVEN_UP = "called", "later", "given_up"
 OK, ERROR = "ok", "error"
 
 
-class Names:
+class LabelValues:
     """Lets so many different values of a label through, and calls the others `other`.
 
     Args:
@@ -37,7 +37,7 @@ class Names:
         self._known = set(known)
         self._most = len(self._known) + most
 
-    def of(self, value: str) -> str:
+    def label_for(self, value: str) -> str:
         """Return what a value is counted as."""
         if value not in self._known:
             if len(self._known) >= self._most:
@@ -57,12 +57,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.models, self.tools = Names(), Names()
+        self.model_names, self.tool_names = LabelValues(), LabelValues()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
         self.requests = self._counter("agent_http_requests", "Requests.", "method", "route", "status")
-        self.answered = self._histogram(
+        self.response_time = self._histogram(
             "agent_http_answer_seconds", "Until an answer began; streams go on after that.", _ANSWERS, "method", "route"
         )
         self.in_flight = self._gauge("agent_http_requests_in_flight", "Requests whose answer is not complete.")
@@ -70,20 +70,20 @@ class Metrics:
             "agent_event_loop_lag_seconds", "How late the event loop was, looked at twice a second.", _LAG
         )
 
-        self.stored = self._counter("agent_runs_stored", "Runs that were asked for.", "graph")
-        self.waited = self._histogram(
+        self.runs_stored = self._counter("agent_runs_stored", "Runs that were asked for.", "graph")
+        self.run_queue_time = self._histogram(
             "agent_run_queue_seconds", "From when a run was due until a worker first took it.", _RUNS, "graph"
         )
-        self.first_token = self._histogram(
+        self.run_first_token = self._histogram(
             "agent_run_first_token_seconds", "From when a run was due until its first token.", _RUNS, "graph"
         )
-        self.ran = self._histogram(
+        self.run_time = self._histogram(
             "agent_run_seconds", "From when a worker took a run until its end was stored.", _RUNS, "graph", "status"
         )
-        self.begun_again = self._counter("agent_runs_begun_again", "Runs that went back to the queue.", "reason")
-        for reason in (AGAIN_LOST, AGAIN_DRAINED):
-            self.begun_again.labels(reason)
-        self.abandoned = self._counter("agent_runs_abandoned", "Runs whose workers died too often.")
+        self.runs_requeued = self._counter("agent_runs_begun_again", "Runs that went back to the queue.", "reason")
+        for reason in (REQUEUED_LOST, REQUEUED_DRAINED):
+            self.runs_requeued.labels(reason)
+        self.runs_abandoned = self._counter("agent_runs_abandoned", "Runs whose workers died too often.")
         self.leases_held = self._gauge("agent_leases_held", "Runs that this worker executes.")
         self.slots = self._gauge("agent_worker_slots", "Runs that this worker executes at once, at most.")
         self.leases_extended = self._counter("agent_leases_extended", "Leases that were extended.")
@@ -101,7 +101,7 @@ class Metrics:
         )
 
         self.webhooks = self._counter("agent_webhook_calls", "Calls of webhooks.", "outcome")
-        for outcome in (CALLED, CALLED_LATER, GIVEN_UP):
+        for outcome in (WEBHOOK_DELIVERED, WEBHOOK_RETRIED, WEBHOOK_GIVEN_UP):
             self.webhooks.labels(outcome)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -5,7 +5,7 @@ from time import perf_counter
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from project4_agent_api.core.telemetry.calls import observing_calls
+from project4_agent_api.core.telemetry.calls import observe_calls
 from project4_agent_api.core.telemetry.metrics import OTHER, REFUSED, UNMATCHED, Metrics
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -44,26 +44,26 @@ class CountRequests:
 
         self._metrics.in_flight.inc()
         try:
-            with observing_calls(self._metrics):
+            with observe_calls(self._metrics):
                 await self.app(scope, receive, send_and_count)
         finally:
             self._metrics.in_flight.dec()
             self._count(scope, status)
 
     def _count(self, scope: Scope, status: int) -> None:
-        key = (*named(scope, status), status)
+        key = (*method_and_route(scope, status), status)
         if (counter := self._requests.get(key)) is None:
             counter = self._requests[key] = self._metrics.requests.labels(*key)
         counter.inc()
 
     def _answers(self, scope: Scope, status: int) -> Histogram:
-        key = named(scope, status)
+        key = method_and_route(scope, status)
         if (histogram := self._answered.get(key)) is None:
-            histogram = self._answered[key] = self._metrics.answered.labels(*key)
+            histogram = self._answered[key] = self._metrics.response_time.labels(*key)
         return histogram
 
 
-def named(scope: Scope, status: int) -> tuple[str, str]:
+def method_and_route(scope: Scope, status: int) -> tuple[str, str]:
     """Return the method of a request, and the template of the route that has answered it."""
     method: str = scope["method"]
     path = getattr(scope.get("route"), "path", None)

@@ -4,12 +4,14 @@ What they say: names of routes, graphs, models and tools, ids, numbers. Never wh
 exception only its type: its text may quote anything.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
+from fastapi import FastAPI
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.outputs import LLMResult
@@ -24,7 +26,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from project4_agent_api.core.postgres import Row
-from project4_agent_api.core.telemetry.tracing import Ended
+from project4_agent_api.core.telemetry.tracing import SetRunStatus
 from project4_agent_api.settings import Settings
 from shared.middleware import PROBES
 
@@ -47,7 +49,7 @@ class Spans:
         self.tracer = provider.get_tracer("project4_agent_api")
 
     @classmethod
-    def sent_to(cls, settings: Settings, process: str) -> "Spans":
+    def exporting(cls, settings: Settings, process: str) -> "Spans":
         """Make one that sends to the settings' collector."""
         provider = TracerProvider(resource=Resource.create({SERVICE_NAME: process}), shutdown_on_exit=False)
         exporter = OTLPSpanExporter(
@@ -56,23 +58,32 @@ class Spans:
         provider.add_span_processor(BatchSpanProcessor(exporter))
         return cls(provider)
 
-    def close(self) -> None:
-        """Send what was not sent yet. It takes a while."""
-        self._provider.shutdown()
+    def trace_requests(self, app: FastAPI) -> None:
+        """Trace every request of an application."""
+        app.add_middleware(TraceRequests, spans=self)
+
+    @asynccontextmanager
+    async def running(self, app: FastAPI) -> AsyncIterator[None]:
+        """Send the remaining spans when the block ends."""
+        del app
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._provider.shutdown)
 
     @contextmanager
-    def storing(self, run_id: UUID, graph_id: str) -> Iterator[str | None]:
+    def storing_run(self, run_id: UUID, graph_id: str) -> Iterator[str | None]:
         """Tell that a run is stored while the block runs; give what goes with it to its worker."""
-        with self.of(f"store run {graph_id}", SpanKind.PRODUCER, None) as span:
+        with self.span(f"store run {graph_id}", SpanKind.PRODUCER, None) as span:
             span.set_attributes({"run_id": str(run_id), "graph": graph_id})
             carried: dict[str, str] = {}
             _propagator.inject(carried)
             yield carried.get(_TRACEPARENT)
 
     @contextmanager
-    def executing(self, run: Row, graph_id: str) -> Iterator[Ended]:
+    def executing_run(self, run: Row, graph_id: str) -> Iterator[SetRunStatus]:
         """Tell that a run is executed while the block runs, and what it calls; give what says how it ended."""
-        with self.of(f"run {graph_id}", SpanKind.CONSUMER, run["traceparent"]) as span, self.calls():
+        with self.span(f"run {graph_id}", SpanKind.CONSUMER, run["traceparent"]) as span, self.call_spans():
             span.set_attributes(
                 {
                     "run_id": str(run["run_id"]),
@@ -91,7 +102,7 @@ class Spans:
             yield ended
 
     @contextmanager
-    def of(self, name: str, kind: SpanKind, parent: str | None) -> Iterator[Span]:
+    def span(self, name: str, kind: SpanKind, parent: str | None) -> Iterator[Span]:
         """Tell that something is done while the block runs.
 
         Args:
@@ -112,7 +123,7 @@ class Spans:
             span.end()
 
     @contextmanager
-    def calls(self) -> Iterator[None]:
+    def call_spans(self) -> Iterator[None]:
         """Tell of the calls that are made while the block runs, also in tasks that are started in it."""
         calls = CallSpans(self.tracer)
         token = _listening.set(calls)
@@ -142,7 +153,7 @@ class TraceRequests:
             return
         method: str = scope["method"]
         parent = Headers(scope=scope).get(_TRACEPARENT)
-        with self._spans.of(method, SpanKind.SERVER, parent) as span, self._spans.calls():
+        with self._spans.span(method, SpanKind.SERVER, parent) as span, self._spans.call_spans():
 
             async def send_and_tell(message: Message) -> None:
                 if message["type"] == "http.response.start":

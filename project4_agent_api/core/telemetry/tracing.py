@@ -3,9 +3,8 @@
 They are off where no collector is named, and then nothing is loaded that makes or sends them.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
 
@@ -14,63 +13,60 @@ from fastapi import FastAPI
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.settings import Settings
 
-Ended = Callable[[str], None]
+SetRunStatus = Callable[[str], None]
 
 
 class Tracing(Protocol):
     """Tells a collector what is done."""
 
-    def storing(self, run_id: UUID, graph_id: str) -> AbstractContextManager[str | None]:
+    def storing_run(self, run_id: UUID, graph_id: str) -> AbstractContextManager[str | None]:
         """Tell that a run is stored while the block runs; give what goes with it to its worker, a `traceparent`."""
 
-    def executing(self, run: Row, graph_id: str) -> AbstractContextManager[Ended]:
+    def executing_run(self, run: Row, graph_id: str) -> AbstractContextManager[SetRunStatus]:
         """Tell that a run is executed while the block runs, and what it calls; give what says how it ended."""
 
-    def close(self) -> None:
-        """Send what was not sent yet. It takes a while."""
+    def trace_requests(self, app: FastAPI) -> None:
+        """Trace every request of an application."""
+
+    def running(self, app: FastAPI) -> AbstractAsyncContextManager[None]:
+        """Send the remaining spans when the block ends. It is a resource of `build_app`."""
 
 
 class NoTracing:
     """Tells nobody."""
 
-    def storing(self, run_id: UUID, graph_id: str) -> AbstractContextManager[str | None]:
+    def storing_run(self, run_id: UUID, graph_id: str) -> AbstractContextManager[str | None]:
         """Do nothing."""
         del run_id, graph_id
         return nullcontext()
 
-    def executing(self, run: Row, graph_id: str) -> AbstractContextManager[Ended]:
+    def executing_run(self, run: Row, graph_id: str) -> AbstractContextManager[SetRunStatus]:
         """Do nothing."""
         del run, graph_id
-        return nullcontext(_no_matter)
+        return nullcontext(_ignore_status)
 
-    def close(self) -> None:
+    def trace_requests(self, app: FastAPI) -> None:
         """Do nothing."""
 
+    def running(self, app: FastAPI) -> AbstractAsyncContextManager[None]:
+        """Do nothing."""
+        del app
+        return nullcontext()
 
-def _no_matter(status: str) -> None:
+
+def _ignore_status(status: str) -> None:
     del status
 
 
-def trace(app: FastAPI, settings: Settings, process: str) -> None:
-    """Put what tells a collector on `app.state`; and around all requests, where there is a collector.
+def create_tracing(settings: Settings, process: str) -> Tracing:
+    """Make what sends traces to the collector that the settings name; without one, nothing is traced.
 
     Args:
-        app: Of this process.
         settings: They name the collector, or none.
-        process: What it is called there.
+        process: The service name in the traces.
     """
     if settings.otel_exporter_otlp_endpoint is None:
-        app.state.tracing = NoTracing()
-        return
-    from project4_agent_api.core.telemetry.spans import Spans, TraceRequests
+        return NoTracing()
+    from project4_agent_api.core.telemetry.spans import Spans  # noqa: PLC0415  its libraries are loaded on demand
 
-    spans = Spans.sent_to(settings, process)
-    app.state.tracing = spans
-    app.add_middleware(TraceRequests, spans=spans)
-
-
-@asynccontextmanager
-async def tracing(app: FastAPI) -> AsyncIterator[None]:
-    """Send at the end what was not sent yet."""
-    yield
-    await asyncio.to_thread(app.state.tracing.close)
+    return Spans.exporting(settings, process)
