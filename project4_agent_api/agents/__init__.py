@@ -1,1 +1,1 @@
-"""The graphs that come with the service: an agent with tools, and answers from documents as an explicit graph."""
+"""The built-in graphs: `agent`, an agent with tools, and `rag`, cited answers from documents."""

@@ -1,9 +1,9 @@
-"""The graph `agent`: LangChain's agent loop, with tools, memory, approval, and an end to every run.
+"""The graph `agent`: LangChain's agent loop with tools, memory, human approval, and limits that end every run.
 
-before the model   the limit of calls, then the summary of what is old
-the model          the first that answers
-after the model    its call is counted, what is unusable mended, too many calls refused, a person asked
-the tools          side by side; what goes wrong in one is told to the model
+before the model   check the limit of model calls; summarize old messages
+the model          with fallback models
+after the model    count the call, repair unusable answers, refuse calls beyond the limit, ask for approval
+the tools          concurrently; a tool's error is reported to the model
 """
 
 from typing import Any
@@ -21,8 +21,8 @@ from project4_agent_api.agents.middleware import (
     tool_errors,
 )
 from project4_agent_api.agents.services import Services
-from project4_agent_api.agents.summarization import summaries
-from project4_agent_api.agents.tools import tools_of
+from project4_agent_api.agents.summarization import summarization_middleware
+from project4_agent_api.agents.tools import agent_tools
 from shared.errors import ConfigurationError
 
 DESCRIPTION = (
@@ -31,22 +31,22 @@ DESCRIPTION = (
 
 
 def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Make the graph.
+    """Create the graph.
 
     Raises:
-        ConfigurationError: if a tool is to be approved that there is not, or two tools have one name.
+        ConfigurationError: if a tool that needs approval does not exist, or two tools have the same name.
     """
     settings = services.settings
-    tools = tools_of(services)
+    tools = agent_tools(services)
     names = [tool.name for tool in tools]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigurationError(f"MCP_SERVERS: there are several tools named {', '.join(sorted(twice))}")
+    if duplicates := {name for name in names if names.count(name) > 1}:
+        raise ConfigurationError(f"MCP_SERVERS: there are several tools named {', '.join(sorted(duplicates))}")
     if unknown := set(settings.agent_approval_tools) - set(names):
         raise ConfigurationError(
             f"AGENT_APPROVAL_TOOLS: there is no tool {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}"
         )
     first, *others = services.chat_models
-    # What is done after the model is done from the end of this list to its beginning.
+    # Hooks after the model run in reverse order.
     middleware: list[Middleware] = [
         tool_errors(),
         ToolBounds(settings.agent_tool_timeout_seconds, tokens=settings.agent_context_tokens // 4),
@@ -54,7 +54,7 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
         ToolCallLimitMiddleware(run_limit=settings.agent_max_tool_calls),
         UnusableAnswers(),
         ModelCallLimit(settings.agent_max_model_calls),
-        summaries(services.chat_models, settings.agent_context_tokens),
+        summarization_middleware(services.chat_models, settings.agent_context_tokens),
         *([ModelFallbackMiddleware(*others)] if others else []),
     ]
     return create_agent(

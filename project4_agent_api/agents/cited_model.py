@@ -1,7 +1,7 @@
-"""A chat model that says only what may be said of passages.
+"""A chat model whose answers contain only what the passages support.
 
-It is a model so that a graph streams it like any other, in every form of streaming that there is: a client reads the
-words as they are checked, and never the ones that are taken back.
+It is a chat model so that LangGraph streams it in every mode: clients receive only words that are checked, and none is
+retracted later.
 """
 
 from collections.abc import AsyncIterator
@@ -21,11 +21,11 @@ from shared.models.chat import ChatModel
 
 
 class CitedModel(BaseChatModel):
-    """Lets another model answer, and gives what `CitedAnswer` lets through. Made for one answer.
+    """Passes another model's answer through `CitedAnswer`. Created for one answer.
 
     Attributes:
         writer: The model that answers.
-        cited: The answer while it is written.
+        cited: The checker of the answer.
     """
 
     writer: ChatModel
@@ -52,7 +52,7 @@ class CitedModel(BaseChatModel):
                 finished = "finish_reason" in chunk.response_metadata
                 if text or finished or chunk.usage_metadata:
                     yield _chunk(text, chunk.usage_metadata, chunk.response_metadata if finished else {})
-        yield _chunk(self.cited.end(), chunk_position="last")
+        yield _chunk(self.cited.finish(), chunk_position="last")
 
     async def _agenerate(
         self,

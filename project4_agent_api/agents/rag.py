@@ -1,10 +1,10 @@
-"""The graph `rag`: answers from the user's documents, each step of it a node.
+"""The graph `rag`: cited answers from the user's documents, with each step as a node.
 
     begin ─ retrieve ─ grade ─┬─ answer ─ end
-               └── rewrite ◀──┘             where the passages have little to do with the question, a few times
+               └── rewrite ◀──┘             a few times, if the passages are not relevant to the question
 
-The steps are stage 3's, and so is what makes an answer one from the documents: whatever the grade was, only what cites
-a passage is said. A grade that is wrong costs a search, and never an answer.
+The steps are stage 3's, and so is the check of the answer: whatever the grade was, only sentences that cite a passage
+are kept. A wrong grade costs another search, never an answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,22 @@ from langgraph.graph.state import CompiledStateGraph
 from loguru import logger
 from pydantic import BaseModel, Field
 
-from project3_rag_docs.answers.answering import citation_of
-from project3_rag_docs.answers.chain import passages_text
-from project3_rag_docs.answers.citations import CitedAnswer, do_not_say
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.answers.answering import to_citation
+from project3_rag_docs.answers.chain import format_passages
+from project3_rag_docs.answers.citations import CitedAnswer, no_answer_text
+from project3_rag_docs.search.hits import Hit
 from project4_agent_api.agents.cited_model import CitedModel
-from project4_agent_api.agents.identity import owner_of
 from project4_agent_api.agents.relevance import Relevance
-from project4_agent_api.agents.services import Services
+from project4_agent_api.agents.services import Services, owner_id_of
 from shared.models.chat import with_fallbacks
 
 DESCRIPTION = "Answers from your documents only, with citations; where they do not say, it says so."
 
 _PASSAGES = 8
-_LONGEST_QUESTION = 4000  # characters, as in stage 3
-_SHOWN_OF_CONVERSATION = 6  # messages, to know what "it" is
+_MAX_QUESTION_LENGTH = 4000  # characters, as in stage 3
+_CONTEXT_MESSAGES = 6  # of the conversation, to resolve pronouns
 _NO_QUESTION = "Ask something that may stand in your documents."
-_QUIET: RunnableConfig = {"tags": [TAG_NOSTREAM]}  # what is said here is no part of the answer
+_NO_STREAM: RunnableConfig = {"tags": [TAG_NOSTREAM]}  # intermediate output is not part of the answer
 
 _REWRITE = """\
 A search in documents found nothing good for the last question of a conversation. Write the question as one that can \
@@ -54,7 +53,7 @@ class Grade(BaseModel):
 
 
 class Passage(TypedDict):
-    """A hit of a search, as JSON has it."""
+    """A search hit as JSON, for the graph's state."""
 
     chunk_id: str
     document_id: str
@@ -66,16 +65,16 @@ class Passage(TypedDict):
 
 
 class RagOutput(MessagesState):
-    """What a run gives: the conversation, and what its last answer rests on (stage 3's citations)."""
+    """The result of a run: the conversation, and stage 3's citations of its last answer."""
 
     citations: list[dict[str, Any]]
 
 
 class RagState(RagOutput):
-    """What the nodes hand on.
+    """The state that the nodes share.
 
-    `question` is the user's; `query` what is searched for, to begin with the same; `found` what that found. `passages`
-    are the best that were found, `asked` for what query, and `relevance` is how near they are to it.
+    `question` is the user's question, `query` the current search query (at first the same), and `found` its hits.
+    `passages` are the best hits so far, `asked` the query that found them, and `relevance` their grade.
     """
 
     question: str
@@ -88,11 +87,7 @@ class RagState(RagOutput):
 
 
 class Rag:
-    """The nodes.
-
-    Args:
-        services: Of the process.
-    """
+    """The nodes and edges of the graph."""
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
@@ -102,72 +97,72 @@ class Rag:
         self._relevance = Relevance(
             services.steps.searcher.embeddings, settings.query_prefix(), settings.passage_prefix()
         )
-        self._judge: Runnable[LanguageModelInput, Any] = with_fallbacks(
+        self._grader: Runnable[LanguageModelInput, Any] = with_fallbacks(
             [model.with_structured_output(Grade, method="json_schema") for model in services.chat_models]
         )
 
     async def begin(self, state: RagState) -> dict[str, Any]:
-        """Take the question, and forget what an earlier one found."""
+        """Read the question, and discard the passages of an earlier one."""
         last = state["messages"][-1] if state["messages"] else None
-        question = last.text.strip()[:_LONGEST_QUESTION] if isinstance(last, HumanMessage) else ""
-        return {"question": question, "query": question, "rewrites": 0, "citations": [], **_NOTHING}
+        question = last.text.strip()[:_MAX_QUESTION_LENGTH] if isinstance(last, HumanMessage) else ""
+        return {"question": question, "query": question, "rewrites": 0, "citations": [], **_EMPTY_STATE}
 
     async def retrieve(self, state: RagState, config: RunnableConfig) -> dict[str, Any]:
-        """Search, and put the best first."""
-        asked = {"owner_id": owner_of(config), "question": state["query"], "k": _PASSAGES, "document_ids": None}
-        hits = await self._steps.retrieve(asked)
-        return {"found": [_passage(hit) for hit in await self._steps.rerank(asked | {"hits": hits})]}
+        """Search the documents, and rerank the hits."""
+        search = {"owner_id": owner_id_of(config), "question": state["query"], "k": _PASSAGES, "document_ids": None}
+        hits = await self._steps.retrieve(search)
+        return {"found": [_to_passage(hit) for hit in await self._steps.rerank(search | {"hits": hits})]}
 
     async def grade(self, state: RagState) -> dict[str, Any]:
-        """Say how near the passages are to the question; keep them if nothing better was found before."""
-        found = [_hit(passage) for passage in state["found"]]
-        relevance = await self._grade(state["query"], found) if found else _NOTHING["relevance"]
+        """Grade the hits, and keep them if they are better than those of earlier searches."""
+        hits = [_to_hit(passage) for passage in state["found"]]
+        relevance = await self._grade(state["query"], hits) if hits else _EMPTY_STATE["relevance"]
         if relevance <= state["relevance"]:
             return {}
         return {"passages": state["found"], "asked": state["query"], "relevance": relevance}
 
-    async def _grade(self, question: str, found: Sequence[Hit]) -> float:
+    async def _grade(self, question: str, hits: Sequence[Hit]) -> float:
         if self._settings.rag_grader == "model":
-            prompt = [SystemMessage(_GRADE), HumanMessage(f"{passages_text(found)}\n\nQuestion: {question}")]
+            prompt = [SystemMessage(_GRADE), HumanMessage(f"{format_passages(hits)}\n\nQuestion: {question}")]
             try:
-                grade: Grade = await self._judge.ainvoke(prompt, _QUIET)
-            except Exception as error:  # noqa: BLE001  it refused, or wrote no JSON, or is away: which the answer shows
-                logger.warning("the model gave no grade ({}); the scores decide", type(error).__name__)
+                grade: Grade = await self._grader.ainvoke(prompt, _NO_STREAM)
+            except Exception as error:  # noqa: BLE001  a refusal, malformed JSON, or an unavailable model, which `answer` reports
+                logger.warning("the model returned no grade ({}); similarity scores decide", type(error).__name__)
             else:
                 return 1.0 if grade.relevant else self._settings.rag_min_relevance - 1
-        return await self._relevance.of(question, found)
+        return await self._relevance.measure(question, hits)
 
     async def rewrite(self, state: RagState) -> dict[str, Any]:
-        """Put the question differently."""
-        spoken = "\n".join(map(_line, state["messages"][-_SHOWN_OF_CONVERSATION:]))
-        answer = await self._model.ainvoke([SystemMessage(_REWRITE), HumanMessage(spoken)], _QUIET)
-        query = " ".join(answer.text.split())[:_LONGEST_QUESTION] or state["question"]
+        """Rewrite the search query."""
+        transcript = "\n".join(map(_transcript_line, state["messages"][-_CONTEXT_MESSAGES:]))
+        answer = await self._model.ainvoke([SystemMessage(_REWRITE), HumanMessage(transcript)], _NO_STREAM)
+        query = " ".join(answer.text.split())[:_MAX_QUESTION_LENGTH] or state["question"]
         return {"query": query, "rewrites": state["rewrites"] + 1}
 
     async def answer(self, state: RagState) -> dict[str, Any]:
-        """Let the model answer; what it writes is streamed as it is checked, and not before."""
+        """Answer from the passages; each part of the answer is streamed once it is checked."""
         if not state["passages"]:
-            text = do_not_say(state["question"]) if state["question"] else _NO_QUESTION
+            text = no_answer_text(state["question"]) if state["question"] else _NO_QUESTION
             return {"messages": [AIMessage(text)], "citations": []}
-        passages = [_hit(passage) for passage in state["passages"]]
+        passages = [_to_hit(passage) for passage in state["passages"]]
         cited = CitedAnswer(state["question"], passages)
         prompt = self._steps.prompt({"question": state["asked"], "passages": passages})
         message = await CitedModel(writer=self._model, cited=cited).ainvoke(prompt)
-        citations = [citation_of(one).model_dump(mode="json") for one in cited.citations()]
+        citations = [to_citation(citation).model_dump(mode="json") for citation in cited.citations()]
         return {"messages": [message], "citations": citations}
 
     def after_begin(self, state: RagState) -> Literal["retrieve", "answer"]:
-        """Where there is no question there is nothing to search for."""
+        """Search if there is a question."""
         return "retrieve" if state["question"] else "answer"
 
     def after_grade(self, state: RagState) -> Literal["answer", "rewrite"]:
-        """Search again while nothing good was found, but not for ever."""
-        good = state["relevance"] >= self._settings.rag_min_relevance
-        return "answer" if good or state["rewrites"] >= self._settings.rag_max_rewrites else "rewrite"
+        """Search again until the passages are relevant, a limited number of times."""
+        relevant = state["relevance"] >= self._settings.rag_min_relevance
+        return "answer" if relevant or state["rewrites"] >= self._settings.rag_max_rewrites else "rewrite"
 
 
 def make_rag(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Make the graph."""
+    """Create the graph."""
     rag = Rag(services)
     graph = StateGraph(RagState, input_schema=MessagesState, output_schema=RagOutput)
     graph.add_node("begin", rag.begin)
@@ -184,14 +179,19 @@ def make_rag(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
     return graph.compile(name="rag")
 
 
-_NOTHING: Mapping[str, Any] = {"found": [], "passages": [], "asked": "", "relevance": -3.0}  # less than any can be
+_EMPTY_STATE: Mapping[str, Any] = {
+    "found": [],
+    "passages": [],
+    "asked": "",
+    "relevance": -3.0,
+}  # below any possible grade
 
 
-def _line(message: AnyMessage) -> str:
-    return f"{'User' if isinstance(message, HumanMessage) else 'Assistant'}: {message.text[:_LONGEST_QUESTION]}"
+def _transcript_line(message: AnyMessage) -> str:
+    return f"{'User' if isinstance(message, HumanMessage) else 'Assistant'}: {message.text[:_MAX_QUESTION_LENGTH]}"
 
 
-def _passage(hit: Hit) -> Passage:
+def _to_passage(hit: Hit) -> Passage:
     return Passage(
         chunk_id=str(hit.chunk_id),
         document_id=str(hit.document_id),
@@ -203,6 +203,6 @@ def _passage(hit: Hit) -> Passage:
     )
 
 
-def _hit(passage: Passage) -> Hit:
+def _to_hit(passage: Passage) -> Hit:
     ids = {"chunk_id": UUID(passage["chunk_id"]), "document_id": UUID(passage["document_id"])}
-    return Hit(**(dict(passage) | ids), score=0.0)  # type: ignore[arg-type]  # the rest is what a hit has
+    return Hit(**(dict(passage) | ids), score=0.0)  # type: ignore[arg-type]  # the other fields are those of a hit

@@ -1,14 +1,13 @@
-"""Whether what a search found has to do with the question: the search always finds something.
+"""Estimate whether the hits of a search are relevant to the question: a search always finds something.
 
-The scores of a search are ranks, and a cosine says little by itself: an embedding model of one kind gives .75 to texts
-that have nothing to do with each other, one of another kind .1. So the cosine of the best passage is measured by those
-of a few sentences about nothing in particular, with the same question:
+A search's scores are ranks, and a cosine similarity alone means little: for unrelated texts one embedding model returns
+.75, another .1. So the similarity of the best passage is compared with that of a few unrelated sentences:
 
-    relevance = (best - usual) / (1 - usual)        0: as any text is; 1: the same text
+    relevance = (best - unrelated) / (1 - unrelated)        0: like an unrelated text; 1: the same text
 
-Measured with multilingual-e5-small on the example documents, eight questions that they answer and eight that they do
-not: by the bare cosine .80 to .88 and .75 to .83, by this .29 to .52 and .13 to .31. The two overlap, so a low value is
-a reason to search again, never one to refuse an answer.
+Measured with multilingual-e5-small on the example documents, with eight questions that they answer and eight that they
+do not: the cosine alone is .80 to .88 and .75 to .83, the relevance .29 to .52 and .13 to .31. The ranges overlap, so a
+low value is a reason to search again, never to refuse an answer.
 """
 
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ from math import hypot
 
 from langchain_core.embeddings import Embeddings
 
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.hits import Hit
 
-_ANY_TEXT = (
+_UNRELATED_SENTENCES = (
     "The weather in the mountains changes quickly.",
     "Bake the bread for forty minutes.",
     "The team won the match in the last minute.",
@@ -31,36 +30,36 @@ _ANY_TEXT = (
 
 
 class Relevance:
-    """Measures hits by what any text would score.
+    """Relevance of hits, calibrated with unrelated sentences.
 
     Args:
-        embeddings: The model of the search.
-        query_prefix: What it wants before a question.
-        passage_prefix: What it wants before a passage.
+        embeddings: The search's embedding model.
+        query_prefix: The model's prefix for questions.
+        passage_prefix: The model's prefix for passages.
     """
 
     def __init__(self, embeddings: Embeddings, query_prefix: str, passage_prefix: str) -> None:
         self._embeddings = embeddings
         self._query_prefix = query_prefix
         self._passage_prefix = passage_prefix
-        self._any_text: list[list[float]] = []
+        self._unrelated: list[list[float]] = []
 
-    async def of(self, question: str, hits: Sequence[Hit]) -> float:
-        """Return how near the best hit is to the question.
+    async def measure(self, question: str, hits: Sequence[Hit]) -> float:
+        """Return the relevance of the best hit to the question.
 
         Raises:
             ModelUnavailable, ModelTimeout: see `shared.errors`.
         """
-        known = [hit.similarity for hit in hits if hit.similarity is not None]
-        if not known:
+        similarities = [hit.similarity for hit in hits if hit.similarity is not None]
+        if not similarities:
             return 0.0
-        if not self._any_text:
-            self._any_text = await self._embeddings.aembed_documents(
-                [self._passage_prefix + text for text in _ANY_TEXT]
+        if not self._unrelated:
+            self._unrelated = await self._embeddings.aembed_documents(
+                [self._passage_prefix + text for text in _UNRELATED_SENTENCES]
             )
-        asked = await self._embeddings.aembed_query(self._query_prefix + question)
-        usual = sum(_cosine(asked, vector) for vector in self._any_text) / len(self._any_text)
-        return (max(known) - usual) / (1 - usual) if usual < 1 else 0.0
+        query = await self._embeddings.aembed_query(self._query_prefix + question)
+        baseline = sum(_cosine(query, vector) for vector in self._unrelated) / len(self._unrelated)
+        return (max(similarities) - baseline) / (1 - baseline) if baseline < 1 else 0.0
 
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:

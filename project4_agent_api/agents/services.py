@@ -1,9 +1,11 @@
-"""What the built-in graphs need of the process that runs them."""
+"""What graphs get from the service: its services, and the owner of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
 from project3_rag_docs.answers.chain import Steps
@@ -13,14 +15,12 @@ from project4_agent_api.settings import Settings
 
 @dataclass(frozen=True)
 class Services:
-    """Made once in a process, and given to every graph factory that has a parameter of this type.
+    """Services of the process, passed to every graph factory that has a parameter of this type.
 
     Attributes:
-        settings: The stage's.
-        chat_models: The first answers; the others stand in for it, in their order.
+        chat_models: The model, then its fallbacks in order.
         steps: Stage 3's search and answers.
-        web: Fetches web pages.
-        mcp_tools: Of the servers that the settings name.
+        mcp_tools: The tools of `MCP_SERVERS`.
     """
 
     settings: Settings
@@ -28,3 +28,8 @@ class Services:
     steps: Steps
     web: WebPages
     mcp_tools: Sequence[BaseTool] = ()
+
+
+def owner_id_of(config: RunnableConfig) -> UUID:
+    """Return the owner of a run. The server sets this field, and discards a client's."""
+    return UUID(config["configurable"]["langgraph_auth_user_id"])

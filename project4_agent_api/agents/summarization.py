@@ -1,4 +1,4 @@
-"""How long a thread is for the model, and how it is kept short: what is old becomes a summary."""
+"""Keep a thread within the model's context: count its tokens, and summarize its older messages."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ Write in the language of the conversation, in short lines, and nothing but the n
 
 
 def count_tokens(messages: Iterable[Any]) -> int:
-    """Estimate the tokens of messages, the calls of tools in them included."""
+    """Estimate the tokens of messages, including their tool calls."""
     messages = cast("Sequence[BaseMessage]", list(messages))
     calls = [
         HumanMessage(f"{call['name']}{json.dumps(call['args'], ensure_ascii=False)}")
@@ -34,57 +34,59 @@ def count_tokens(messages: Iterable[Any]) -> int:
     return conversation.count_tokens([*messages, *calls])
 
 
-def clipped(text: str, tokens: int) -> str:
-    """Return the beginning of a text, and that there was more, if it has more than a number of tokens."""
+def truncate(text: str, tokens: int) -> str:
+    """Truncate a text that has more than a number of tokens, and mark it as truncated."""
     length = conversation.count_tokens([HumanMessage(text)])
     if length <= tokens:
         return text
-    # In proportion, so the estimate is right for texts of one script from end to end.
+    # Proportionally: exact for a text in a single script.
     return text[: len(text) * tokens // length] + " […]"
 
 
-def summaries(chat_models: Sequence[BaseChatModel], context_tokens: int) -> SummarizationMiddleware[Any, Any]:
-    """Make the middleware that replaces what is old in a thread by a summary of it.
+def summarization_middleware(
+    chat_models: Sequence[BaseChatModel], context_tokens: int
+) -> SummarizationMiddleware[Any, Any]:
+    """Create the middleware that replaces a thread's older messages with a summary.
 
-    A summary is written when the thread comes near to what the model may be shown; half of that is kept as it is.
-    Neither the notes nor their tokens are part of what a run streams.
+    It summarizes when the thread reaches three quarters of the context, and keeps the newest half. Neither the summary
+    nor its tokens are streamed.
 
     Args:
-        chat_models: Who writes it: the first, or one that stands in for it.
-        context_tokens: How much of a thread the model may be shown.
+        chat_models: The model that writes the summary, then its fallbacks.
+        context_tokens: Tokens of a thread that the model may read.
     """
-    notes_tokens = max(100, context_tokens // 4)
-    writer = with_fallbacks([model.bind(max_tokens=notes_tokens) for model in chat_models])
+    summary_tokens = max(100, context_tokens // 4)
+    writer = with_fallbacks([model.bind(max_tokens=summary_tokens) for model in chat_models])
 
-    async def summarise(messages: Sequence[AnyMessage]) -> str:
-        transcript = "\n".join(_line(message, context_tokens // 4) for message in messages)
+    async def summarize(messages: Sequence[AnyMessage]) -> str:
+        transcript = "\n".join(_transcript_line(message, context_tokens // 4) for message in messages)
         answer = await writer.ainvoke([SystemMessage(_PROMPT), HumanMessage(transcript)], {"tags": [TAG_NOSTREAM]})
-        # A model that writes no notes must not make the thread forget everything.
-        return clipped(answer.text.strip() or transcript, notes_tokens)
+        # A model that returns nothing must not make the thread lose everything.
+        return truncate(answer.text.strip() or transcript, summary_tokens)
 
     return SummarizationMiddleware(
         chat_models[0],
         trigger=("tokens", context_tokens * 3 // 4),
         keep=("tokens", context_tokens // 2),
         token_counter=count_tokens,
-        trim_tokens_to_summarize=None,  # it would take away the earlier notes first
-        summarizer=summarise,
+        trim_tokens_to_summarize=None,  # trimming would drop the earlier summary first
+        summarizer=summarize,
     )
 
 
-def _line(message: AnyMessage, tokens: int) -> str:
+def _transcript_line(message: AnyMessage, tokens: int) -> str:
     match message:
         case HumanMessage(additional_kwargs={"lc_source": "summarization"}):
             return message.text
         case HumanMessage():
-            who = "User"
+            speaker = "User"
         case ToolMessage():
-            who = f"Result of {message.name}"
+            speaker = f"Result of {message.name}"
         case _:
-            who = "Assistant"
-    calls = [f"{call['name']}({json.dumps(call['args'], ensure_ascii=False)})" for call in _calls(message)]
-    return f"{who}: {clipped(' '.join([message.text, *calls]), tokens)}"
+            speaker = "Assistant"
+    calls = [f"{call['name']}({json.dumps(call['args'], ensure_ascii=False)})" for call in _tool_calls(message)]
+    return f"{speaker}: {truncate(' '.join([message.text, *calls]), tokens)}"
 
 
-def _calls(message: AnyMessage) -> Sequence[Any]:
+def _tool_calls(message: AnyMessage) -> Sequence[Any]:
     return message.tool_calls if isinstance(message, AIMessage) else []

@@ -1,4 +1,4 @@
-"""What the agent can do: one module for each subject."""
+"""The agent's tools, one module for each subject."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ from project4_agent_api.agents.tools.memory import recall, remember
 from project4_agent_api.agents.tools.web_page import fetch_web_page_tool
 
 
-def tools_of(services: Services) -> Sequence[BaseTool]:
-    """Return the agent's tools: its own, then those of MCP servers."""
+def agent_tools(services: Services) -> Sequence[BaseTool]:
+    """Return the agent's tools: the built-in ones, then those of MCP servers."""
     return [
         calculator,
         current_time,

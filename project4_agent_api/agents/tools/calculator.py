@@ -1,7 +1,7 @@
-"""Arithmetic, for models that are bad at it.
+"""Exact arithmetic for models.
 
-An expression is parsed and walked; nothing of it is ever executed. Its numbers are decimals of 60 digits, so 0.1 + 0.2
-is 0.3, and neither a number's size nor the time for one operation grows with what is asked.
+An expression is parsed and evaluated node by node; it is never executed as Python. Numbers are decimals of 60 digits,
+so 0.1 + 0.2 is 0.3, and neither the size of a number nor the time of an operation depends on the input.
 """
 
 import ast
@@ -13,20 +13,20 @@ from decimal import Context, Decimal, DecimalException, Overflow, localcontext
 
 from langchain_core.tools import ToolException, tool
 
-_LONGEST = 500  # characters of an expression
+_MAX_LENGTH = 500  # characters of an expression
 _DIGITS = 60
-_SHOWN = 20  # digits of a result that is no whole number
-_LARGEST_EXPONENT = 10_000
-_LARGEST_FACTORIAL = 1000
-# Python's grammar, with the signs that people write.
+_RESULT_DIGITS = 20  # digits of a result that is not an integer
+_MAX_EXPONENT = 10_000
+_MAX_FACTORIAL = 1000
+# Signs that people write, in Python's grammar.
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "（": "(", "）": ")", "，": ","})
-_PERCENT = re.compile(r"(?<=\d)%(?!\s{0,3}[\w.(])")  # 15%; with a space before, it is a remainder
+_PERCENT = re.compile(r"(?<=\d)%(?!\s{0,3}[\w.(])")  # `15%`; with a space before the sign it is the remainder operator
 
 
 def _remainder(value: Decimal, by: Decimal) -> Decimal:
-    # With the sign of the divisor, as Python's numbers have it and its decimals do not.
-    rest = value % by
-    return rest + by if rest and (rest < 0) != (by < 0) else rest
+    # With the sign of the divisor, like Python's int and float, and unlike its Decimal.
+    remainder = value % by
+    return remainder + by if remainder and (remainder < 0) != (by < 0) else remainder
 
 
 def _quotient(value: Decimal, by: Decimal) -> Decimal:
@@ -47,7 +47,7 @@ _OPERATORS: Mapping[type[ast.AST], Callable[..., Decimal]] = {
 
 
 class NoResult(ToolException):
-    """There is no result, and the message says why."""
+    """The expression has no result. The message explains why, for the model."""
 
 
 @tool(parse_docstring=True)
@@ -63,17 +63,17 @@ def calculator(expression: str) -> str:
 
 
 def calculate(expression: str) -> str:
-    """Return the result of an expression, as a person would write it.
+    """Evaluate an expression, and format the result as a person would write it.
 
     Raises:
-        NoResult: if it is no expression, has no result, or is too large.
+        NoResult: if the expression is malformed, has no result, or has one that is too large.
     """
-    if len(expression) > _LONGEST:
-        raise NoResult(f"The expression is longer than {_LONGEST} characters.")
-    written = _PERCENT.sub("/100", expression.strip().rstrip("=?").translate(_SIGNS).replace("^", "**"))
+    if len(expression) > _MAX_LENGTH:
+        raise NoResult(f"The expression is longer than {_MAX_LENGTH} characters.")
+    normalized = _PERCENT.sub("/100", expression.strip().rstrip("=?").translate(_SIGNS).replace("^", "**"))
     try:
-        with localcontext(Context(prec=_DIGITS, Emax=_LARGEST_EXPONENT, Emin=-_LARGEST_EXPONENT)):
-            return _shown(_Sum(written.strip()).value())
+        with localcontext(Context(prec=_DIGITS, Emax=_MAX_EXPONENT, Emin=-_MAX_EXPONENT)):
+            return _format_number(_Expression(normalized.strip()).value())
     except ZeroDivisionError:
         raise NoResult("Nothing can be divided by zero.") from None
     except Overflow:
@@ -86,7 +86,7 @@ def calculate(expression: str) -> str:
         raise NoResult("This is no arithmetic expression. Write it like 2 * (3 + 4).") from None
 
 
-class _Sum:
+class _Expression:
     def __init__(self, text: str) -> None:
         self._text = text
 
@@ -100,7 +100,7 @@ class _Sum:
             case ast.Constant(value=int() as number):
                 return +Decimal(number)
             case ast.Constant(value=float()):
-                # As it was written: a float of it would have fewer digits, and perhaps be infinite.
+                # From the source text: a float has fewer digits, and may overflow to infinity.
                 return +Decimal((ast.get_source_segment(self._text, node) or "").replace("_", ""))
             case ast.Name(id=name) if name.lower() in _CONSTANTS:
                 return _CONSTANTS[name.lower()]
@@ -133,52 +133,52 @@ def _round(value: Decimal, digits: Decimal = Decimal(0)) -> Decimal:
 
 
 def _factorial(value: Decimal) -> Decimal:
-    if value != value.to_integral_value() or not 0 <= value <= _LARGEST_FACTORIAL:
-        raise NoResult(f"factorial takes a whole number from 0 to {_LARGEST_FACTORIAL}.")
+    if value != value.to_integral_value() or not 0 <= value <= _MAX_FACTORIAL:
+        raise NoResult(f"factorial takes a whole number from 0 to {_MAX_FACTORIAL}.")
     return +Decimal(math.factorial(int(value)))
 
 
-def _whole(rounding: Callable[[Decimal], int]) -> Callable[[Decimal], Decimal]:
+def _to_integer(rounding: Callable[[Decimal], int]) -> Callable[[Decimal], Decimal]:
     def function(value: Decimal) -> Decimal:
         if value.adjusted() > _DIGITS:
-            return value  # it has no fraction, and an int of its size would be a large one
+            return value  # it has no fraction, and would be a huge int
         return Decimal(rounding(value))
 
     return function
 
 
-def _of_floats(function: Callable[[float], float]) -> Callable[[Decimal], Decimal]:
+def _with_floats(function: Callable[[float], float]) -> Callable[[Decimal], Decimal]:
     return lambda value: Decimal(repr(round(function(float(value)), 15)))
 
 
-_MANY = 100
+_MAX_ARGUMENTS = 100
 _CONSTANTS = {"pi": Decimal("3.14159265358979323846264338327950288419716939937510582097494"), "e": Decimal(1).exp()}
 _FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Decimal]]] = {
     "abs": (1, 1, abs),
-    "ceil": (1, 1, _whole(math.ceil)),
-    "cos": (1, 1, _of_floats(math.cos)),
+    "ceil": (1, 1, _to_integer(math.ceil)),
+    "cos": (1, 1, _with_floats(math.cos)),
     "exp": (1, 1, Decimal.exp),
     "factorial": (1, 1, _factorial),
-    "floor": (1, 1, _whole(math.floor)),
+    "floor": (1, 1, _to_integer(math.floor)),
     "ln": (1, 1, Decimal.ln),
     "log": (1, 2, _log),
-    "max": (1, _MANY, lambda *values: max(values)),
-    "min": (1, _MANY, lambda *values: min(values)),
+    "max": (1, _MAX_ARGUMENTS, lambda *values: max(values)),
+    "min": (1, _MAX_ARGUMENTS, lambda *values: min(values)),
     "round": (1, 2, _round),
-    "sin": (1, 1, _of_floats(math.sin)),
+    "sin": (1, 1, _with_floats(math.sin)),
     "sqrt": (1, 1, Decimal.sqrt),
-    "sum": (1, _MANY, lambda *values: sum(values, Decimal(0))),
-    "tan": (1, 1, _of_floats(math.tan)),
+    "sum": (1, _MAX_ARGUMENTS, lambda *values: sum(values, Decimal(0))),
+    "tan": (1, 1, _with_floats(math.tan)),
 }
 
 
-def _shown(value: Decimal) -> str:
+def _format_number(value: Decimal) -> str:
     if not value:
-        return "0"  # which has a sign, and exponents
+        return "0"  # a Decimal zero has a sign and an exponent
     whole = value == value.to_integral_value()
     if not whole:
-        value = value.normalize(Context(prec=_SHOWN))
+        value = value.normalize(Context(prec=_RESULT_DIGITS))
     if abs(value.adjusted()) > _DIGITS:
-        return f"{value.normalize(Context(prec=_SHOWN, Emax=_LARGEST_EXPONENT, Emin=-_LARGEST_EXPONENT)):e}"
+        return f"{value.normalize(Context(prec=_RESULT_DIGITS, Emax=_MAX_EXPONENT, Emin=-_MAX_EXPONENT)):e}"
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

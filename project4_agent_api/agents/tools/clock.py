@@ -1,4 +1,4 @@
-"""The time, which no model knows."""
+"""The current time, in any time zone."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ def current_time(timezone: str = "UTC") -> str:
     Args:
         timezone: Where, as an IANA name such as "Europe/Berlin" or "Asia/Shanghai".
     """
-    name = _names().get(timezone.strip().replace(" ", "_").casefold())
+    name = _timezones().get(timezone.strip().replace(" ", "_").casefold())
     if name is None:
         raise ToolException(
             f"There is no time zone {timezone[:60]!r}. Names are like Europe/Berlin, Asia/Shanghai or UTC."
@@ -25,8 +25,8 @@ def current_time(timezone: str = "UTC") -> str:
 
 
 @cache
-def _names() -> Mapping[str, str]:
-    """Return the zones by their names, and by those of their cities: models leave the continent out."""
+def _timezones() -> Mapping[str, str]:
+    """Return the zones by name, and by city alone: models omit the continent."""
     names = sorted(available_timezones())
     cities = {name.rpartition("/")[2].casefold(): name for name in reversed(names)}
     return cities | {name.casefold(): name for name in names}

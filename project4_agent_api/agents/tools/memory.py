@@ -1,6 +1,6 @@
-"""What the agent remembers of a user, from one thread to another.
+"""Long-term memory of a user, shared by all threads.
 
-The store that a run is given shows the user's own items only, so no namespace here names anybody.
+A run's store contains the user's own items only, so the namespace does not name the user.
 """
 
 from datetime import UTC, datetime
@@ -13,12 +13,12 @@ from langgraph.store.base import BaseStore
 from pydantic import Field
 
 NAMESPACE = ("memories",)
-_LONGEST = 1000  # characters of one memory
-_RECALLED = 5
+_MAX_LENGTH = 1000  # characters
+_RECALL_LIMIT = 5
 
 
 @tool(parse_docstring=True)
-async def remember(fact: Annotated[str, Field(min_length=1, max_length=_LONGEST)], runtime: ToolRuntime) -> str:
+async def remember(fact: Annotated[str, Field(min_length=1, max_length=_MAX_LENGTH)], runtime: ToolRuntime) -> str:
     """Remember a fact about the user for later conversations, when the user asks to, or tells something lasting.
 
     Args:
@@ -26,7 +26,7 @@ async def remember(fact: Annotated[str, Field(min_length=1, max_length=_LONGEST)
         runtime: The run's.
     """
     text = " ".join(fact.split())
-    # The same fact is one memory, however often it is told.
+    # Keyed by content, so that repeating a fact stores it once.
     key = blake2b(text.casefold().encode(), digest_size=16).hexdigest()
     value = {"text": text, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
     await _store(runtime).aput(NAMESPACE, key, value, index=["text"])
@@ -34,14 +34,14 @@ async def remember(fact: Annotated[str, Field(min_length=1, max_length=_LONGEST)
 
 
 @tool(parse_docstring=True)
-async def recall(query: Annotated[str, Field(min_length=1, max_length=_LONGEST)], runtime: ToolRuntime) -> str:
+async def recall(query: Annotated[str, Field(min_length=1, max_length=_MAX_LENGTH)], runtime: ToolRuntime) -> str:
     """Recall what the user said in earlier conversations: what do you remember, what do you know about me.
 
     Args:
         query: What it is about, in words.
         runtime: The run's.
     """
-    items = await _store(runtime).asearch(NAMESPACE, query=query, limit=_RECALLED)
+    items = await _store(runtime).asearch(NAMESPACE, query=query, limit=_RECALL_LIMIT)
     if not items:
         return "Nothing is remembered yet."
     return "\n".join(f"- {item.value['text']} (since {item.value['created_at'][:10]})" for item in items)

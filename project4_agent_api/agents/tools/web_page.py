@@ -1,4 +1,4 @@
-"""Reading a web page that the user or another page names."""
+"""Fetch a web page that the user or another page names."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ NAME = "fetch_web_page"
 
 
 def fetch_web_page_tool(web: WebPages) -> BaseTool:
-    """Make the tool."""
+    """Create the tool."""
 
     @tool(NAME, parse_docstring=True)
     async def fetch_web_page(url: Annotated[str, Field(max_length=2000)]) -> str:

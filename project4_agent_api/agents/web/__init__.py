@@ -1,1 +1,1 @@
-"""Reading web pages that somebody names, from inside a network that they must not see."""
+"""Fetch web pages for users, without exposing the internal network that the service runs in."""

@@ -1,4 +1,4 @@
-"""Fetching one page: where its text comes from is checked, how long it is and how long it takes is bounded."""
+"""Fetch one page from a public address, with limits on its size and duration."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -8,13 +8,19 @@ from email.message import Message
 import httpcore2
 import httpx2
 
-from project4_agent_api.agents.web.reading import text_of
-from project4_agent_api.core.outbound.addresses import NotPublic, PublicAddresses, Resolve, Unresolvable, resolve
+from project4_agent_api.agents.web.reading import page_text
+from project4_agent_api.core.outbound.addresses import (
+    NotPublicError,
+    PublicAddresses,
+    Resolve,
+    UnresolvableError,
+    resolve,
+)
 from project4_agent_api.core.outbound.requests import PORTS, UNREACHABLE, request
 
-_MOST_REDIRECTS = 5
-_LONGEST_URL = 2000
-_TYPES = {
+_MAX_REDIRECTS = 5
+_MAX_URL_LENGTH = 2000
+_MEDIA_TYPES = {
     "application/json",
     "application/xhtml+xml",
     "application/xml",
@@ -26,24 +32,24 @@ _TYPES = {
 }
 _HEADERS = [
     (b"User-Agent", b"Mozilla/5.0 (compatible; agent-api)"),
-    (b"Accept", ", ".join(sorted(_TYPES)).encode()),
-    # What is packed can be a thousand times as long when it is unpacked.
+    (b"Accept", ", ".join(sorted(_MEDIA_TYPES)).encode()),
+    # Compressed content can expand a thousandfold.
     (b"Accept-Encoding", b"identity"),
 ]
 
 
 class PageError(Exception):
-    """The page cannot be had. The message says why, in words for whoever named it."""
+    """The page cannot be fetched. The message explains why, for the model and the user."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page that was read.
+    """A fetched page.
 
     Attributes:
-        url: Where it came from, after redirects.
-        text: What a reader would see of it.
-        complete: Whether that is all of it.
+        url: The final URL, after redirects.
+        text: The visible text.
+        complete: False if the page was cut off at the size limit.
     """
 
     url: str
@@ -56,68 +62,68 @@ class WebPages:
     """Fetches pages from public addresses.
 
     Attributes:
-        seconds: For a whole page, with its redirects.
-        most_bytes: What is read of one; the rest is left.
-        resolve: Gives the addresses of a name.
-        backend: Connects to an address that has been checked.
+        timeout_seconds: Limit for a page, including its redirects.
+        max_bytes: Limit for a page; the rest is not read.
+        resolve: Resolves a host name to addresses.
+        backend: Connects to checked addresses.
     """
 
-    seconds: float
-    most_bytes: int
+    timeout_seconds: float
+    max_bytes: int
     resolve: Resolve = resolve
     backend: httpcore2.AsyncNetworkBackend = field(default_factory=httpcore2.AnyIOBackend)
 
     async def fetch(self, url: str) -> Page:
-        """Fetch a page, by GET and without credentials, and follow its redirects.
+        """Fetch a page with GET, without credentials, following redirects.
 
         Raises:
-            PageError: if it is not to be had, or no text, or is on a network that nobody is to see from here.
+            PageError: if the page cannot be fetched, is not text, or is not on a public address.
         """
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self.timeout_seconds):
                 return await self._follow(url)
         except TimeoutError:
-            raise PageError(f"The page took more than {self.seconds:g} seconds.") from None
-        except NotPublic as error:
+            raise PageError(f"The page took more than {self.timeout_seconds:g} seconds.") from None
+        except NotPublicError as error:
             raise PageError(f"{error} is not a public address, and only public ones are fetched.") from None
-        except Unresolvable as error:
+        except UnresolvableError as error:
             raise PageError(f"There is no server named {error}.") from None
         except UNREACHABLE:
             raise PageError("The server could not be reached, or broke off.") from None
 
     async def _follow(self, url: str) -> Page:
-        target = _checked(url)
-        for _ in range(_MOST_REDIRECTS + 1):
+        target = _parse_url(url)
+        for _ in range(_MAX_REDIRECTS + 1):
             network = PublicAddresses(self.resolve, self.backend)
             async with request("GET", target, _HEADERS, network) as response:
                 headers = _headers(response.headers)
                 if response.status in (301, 302, 303, 307, 308) and (location := headers["location"]):
-                    target = _checked(_joined(target, location))
+                    target = _parse_url(_join_url(target, location))
                     continue
                 if response.status != 200:
                     raise PageError(f"The server answered with status {response.status}.")
-                media_type, charset = _readable(headers)
+                media_type, charset = _require_text(headers)
                 content, complete = await self._read(response.aiter_stream())
-            text = await asyncio.to_thread(text_of, content, media_type, charset)
+            text = await asyncio.to_thread(page_text, content, media_type, charset)
             return Page(str(target), text, complete)
-        raise PageError(f"The page redirects more than {_MOST_REDIRECTS} times.")
+        raise PageError(f"The page redirects more than {_MAX_REDIRECTS} times.")
 
     async def _read(self, stream: AsyncIterator[bytes]) -> tuple[bytes, bool]:
         content = bytearray()
         async for data in stream:
             content += data
-            if len(content) > self.most_bytes:
-                return bytes(content[: self.most_bytes]), False
+            if len(content) > self.max_bytes:
+                return bytes(content[: self.max_bytes]), False
         return bytes(content), True
 
 
-def _checked(url: str) -> httpx2.URL:
-    """Parse an address.
+def _parse_url(url: str) -> httpx2.URL:
+    """Parse a URL.
 
     Raises:
-        PageError: if it is none of a web page, or carries a name or a password.
+        PageError: if it is not the URL of a web page, or contains credentials.
     """
-    if len(url) > _LONGEST_URL:
+    if len(url) > _MAX_URL_LENGTH:
         raise PageError("The address is too long.")
     try:
         parsed = httpx2.URL(url.strip())
@@ -133,7 +139,7 @@ def _checked(url: str) -> httpx2.URL:
     return parsed
 
 
-def _joined(base: httpx2.URL, location: str) -> str:
+def _join_url(base: httpx2.URL, location: str) -> str:
     try:
         return str(base.join(location))
     except (httpx2.InvalidURL, ValueError):
@@ -147,16 +153,16 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> Message:
     return headers
 
 
-def _readable(headers: Message) -> tuple[str, str | None]:
-    """Return what kind of text it is, and the encoding that the server names.
+def _require_text(headers: Message) -> tuple[str, str | None]:
+    """Return the media type and the declared charset.
 
     Raises:
-        PageError: if it is no text, or packed.
+        PageError: if the content is not text, or compressed.
     """
     if "content-type" not in headers:
         raise PageError("The server does not say what kind of page this is.")
     media_type = headers.get_content_type()
-    if media_type not in _TYPES:
+    if media_type not in _MEDIA_TYPES:
         raise PageError(f"This is no text but {media_type[:60]}.")
     if (headers["content-encoding"] or "identity").strip().lower() != "identity":
         raise PageError("The server sends the page packed, although it was asked not to.")

@@ -5,7 +5,7 @@ import re
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from project4_agent_api.agents.summarization import clipped, count_tokens
+from project4_agent_api.agents.summarization import truncate, count_tokens
 from shared.errors import ModelUnavailable
 from tests.project4_agent_api.agents.conftest import Conversation, Talk, asked, last
 from tests.support.scripted_model import Connection, ScriptedModel, calls, fails, says
@@ -147,9 +147,9 @@ def test_tokens_of_calls_are_counted() -> None:
 
 
 def test_a_text_is_clipped_to_its_tokens() -> None:
-    assert clipped("short", 100) == "short"
+    assert truncate("short", 100) == "short"
     for text in ("word " * 1000, "雨" * 1000):
-        cut = clipped(text, 100)
+        cut = truncate(text, 100)
         assert cut.endswith(" […]")
         assert 80 < count_tokens([ToolMessage(cut, tool_call_id="1")]) < 120
 

@@ -10,11 +10,11 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 
 from project3_rag_docs.main import create_app
-from project3_rag_docs.search.embedding import embedding_model
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.embedding import create_embedding_model
+from project3_rag_docs.search.hits import Hit
 from project4_agent_api.agents.relevance import Relevance
 from shared.errors import ModelUnavailable
-from shared.models.chat import create_http_client
+from shared.models.client import create_http_client
 from tests.project3_rag_docs.test_documents import ready
 from tests.project4_agent_api.agents.conftest import Conversation, MakeSettings, Talk, asked, last
 from tests.support.databases import Databases
@@ -285,17 +285,17 @@ async def test_relevance_is_measured_by_what_any_text_would_score(
 ) -> None:
     settings = agent_settings()
     http = create_http_client(settings)
-    relevance = Relevance(embedding_model(settings, http), "query: ", "passage: ")
+    relevance = Relevance(create_embedding_model(settings, http), "query: ", "passage: ")
     question = "When does the library open?"
     hit = Hit(uuid4(), uuid4(), "a.txt", None, None, "text", 1.0, similarity=1.0)
 
-    same = await relevance.of(question, [replace(hit, similarity=0.1), hit])
-    near = await relevance.of(question, [replace(hit, similarity=0.6)])
-    usual = await relevance.of(question, [replace(hit, similarity=0.2)])
+    same = await relevance.measure(question, [replace(hit, similarity=0.1), hit])
+    near = await relevance.measure(question, [replace(hit, similarity=0.6)])
+    usual = await relevance.measure(question, [replace(hit, similarity=0.2)])
     await http.aclose()
 
     assert same == pytest.approx(1)
     assert same > near > usual
-    assert await relevance.of(question, []) == 0
-    assert await relevance.of(question, [replace(hit, similarity=None)]) == 0
+    assert await relevance.measure(question, []) == 0
+    assert await relevance.measure(question, [replace(hit, similarity=None)]) == 0
     assert len([seen for seen in model.embedded if len(seen.body["input"]) > 1]) == 1  # the usual texts, once
