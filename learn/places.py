@@ -1,11 +1,11 @@
-"""Places in the code by name, `FOLDER/FILE.py:Class.method`: what is cited moves without its citation being wrong."""
+"""Find definitions by name (`FOLDER/FILE.py:Class.method`), so that an edit elsewhere breaks no citation."""
 
 import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from learn.citations import NotThere, definition, span
-from learn.stages import CannotDo
+from learn.citations import CitationError, definition, span
+from learn.stages import CommandError
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -15,10 +15,10 @@ class Place:
     """A definition in a file.
 
     Attributes:
-        path: Of the file, under the folder that was asked.
-        name: Qualified, such as `Class.method`.
-        text: The file's.
-        node: The definition; its line numbers are those of `text`.
+        path: The file's path, relative to the folder that was searched.
+        name: The qualified name, such as `Class.method`.
+        text: The whole file.
+        node: The definition; its line numbers refer to `text`.
     """
 
     path: str
@@ -28,31 +28,31 @@ class Place:
 
     @property
     def source(self) -> str:
-        """The definition's text, with its decorators."""
+        """The definition's source, with its decorators."""
         first, last = span(self.node)
         return "".join(self.text.splitlines(keepends=True)[first:last])
 
 
-def find(folder: Path, place: str) -> Place:
-    """Find a place.
+def find_definition(folder: Path, place: str) -> Place:
+    """Find a definition.
 
     Args:
-        folder: The project's, or a copy's.
-        place: Such as `shared/pagination.py:page_of`.
+        folder: The project's folder, or that of a working copy.
+        place: For example `shared/pagination.py:split_page`.
 
     Raises:
-        CannotDo: if there is no such file or no such definition, or it is no Python.
+        CommandError: if the file or the definition does not exist, or the file is not valid Python.
     """
     path, _, name = place.partition(":")
     try:
         text = (folder / path).read_text("utf-8")
         node = definition(place, text, name)
     except OSError:
-        raise CannotDo(f"{place}: there is no file {path}") from None
+        raise CommandError(f"{place}: there is no file {path}") from None
     except SyntaxError as error:
-        raise CannotDo(f"{path}, line {error.lineno}: {error.msg}") from None
-    except NotThere as error:
-        raise CannotDo(str(error)) from None
+        raise CommandError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except CitationError as error:
+        raise CommandError(str(error)) from None
     if not isinstance(node, Definition):
-        raise CannotDo(f"{place}: it is no function and no class")
+        raise CommandError(f"{place}: it is neither a function nor a class")
     return Place(path, name, text, node)

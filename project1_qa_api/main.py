@@ -13,7 +13,8 @@ from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
 from shared.health import Check
-from shared.models.chat import create_chat_model, create_http_client, endpoint_answers
+from shared.models.chat import create_chat_model
+from shared.models.client import create_http_client, endpoint_reachable
 from shared.settings import load_settings
 
 DESCRIPTION = "Ask a language model: a whole answer, a stream, a batch. Errors are `application/problem+json`."
@@ -26,7 +27,7 @@ async def chat_model(app: FastAPI) -> AsyncIterator[None]:
     async with create_http_client(settings) as http:
         app.state.model_http = http
         app.state.chat_model = create_chat_model(settings, http)
-        app.state.checks.append(Check("model", lambda: endpoint_answers(settings, http), required=False))
+        app.state.checks.append(Check("model", lambda: endpoint_reachable(settings, http), required=False))
         yield
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from shared.errors import Problem
+from shared.problems import Problem
 from shared.schemas import INTEGRAL, NOT_BLANK, NOT_BLANK_PATTERN, WITHOUT_NUL, RequestBody
 
 # The validators say what is wrong in words; the patterns say the same to whoever reads the OpenAPI document.

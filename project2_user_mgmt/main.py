@@ -5,6 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from project1_qa_api import main as stage1
+from project2_user_mgmt.hooks import user_hooks
 from project2_user_mgmt.routes import messages, users
 from project2_user_mgmt.settings import Settings
 from shared.app import build_app
@@ -20,6 +21,7 @@ ROUTERS = [
 RESOURCES = [
     *stage1.RESOURCES,
     database,
+    user_hooks,
 ]
 PANEL = Panel(Path(__file__).parent / "page" / "users.js")
 PANELS = [

@@ -17,4 +17,4 @@ from shared.serve import serve
 
 if sys.argv[1:] == ["reindex"]:
     sys.exit(reindex())
-serve(Settings, create_app, check=check_index)
+serve(Settings, create_app, startup_check=check_index)

@@ -32,10 +32,10 @@ match sys.argv[1:]:
         serve(
             Settings,
             create_worker,
-            check=check_models,
+            startup_check=check_models,
             arguments=arguments,
             port_setting="worker_port",
-            balanced=False,
+            behind_load_balancer=False,
         )
     case _:
-        serve(Settings, create_app, check=check_models)
+        serve(Settings, create_app, startup_check=check_models)

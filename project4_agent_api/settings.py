@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 from sqlalchemy import URL
 
 from project3_rag_docs.settings import Settings as Stage3Settings
-from shared.database.engine import driver_url
+from shared.database.driver import sqlalchemy_url
 from shared.settings import CommaSeparated, HttpAddress
 
 _SHORTEST_SECRET = 32  # bytes: what HMAC-SHA256 needs (RFC 7518, section 3.2)
@@ -251,7 +251,7 @@ class Settings(Stage3Settings):
     @property
     def redis_names(self) -> str:
         """What every key and channel in Redis begins with."""
-        return names_in_redis(self.redis_prefix, driver_url(self.database_url))
+        return names_in_redis(self.redis_prefix, sqlalchemy_url(self.database_url))
 
     def otlp_headers(self) -> dict[str, str]:
         """What the collector of traces is sent with each request."""

@@ -9,23 +9,14 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from shared.background import in_background
-from shared.errors import (
-    PROBLEM_JSON,
-    InvalidRequest,
-    Problem,
-    RequestBodyTooLarge,
-    ServiceError,
-    UnreadableBody,
-    ValidationProblem,
-    documented,
-    install_error_handler,
-)
+from shared.background import background_task
+from shared.errors import InvalidRequest, RequestBodyTooLarge, ServiceError, UnreadableBody
 from shared.frontend import Panel, install_docs, install_page
 from shared.health import Checks
 from shared.middleware import BodyGuard, RequestContext
+from shared.problems import PROBLEM_JSON, Problem, ValidationProblem, error_responses, install_error_handlers
 from shared.settings import Settings
-from shared.shutdown import Stopping
+from shared.shutdown import Shutdown
 
 # Puts what it opens on `app.state`, and closes it when the block ends.
 Resource = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -77,7 +68,7 @@ def build_app(
         async with AsyncExitStack() as stack:
             for resource in resources:
                 await stack.enter_async_context(resource(app))
-            await stack.enter_async_context(in_background(app.state.checks.say_when_ready()))
+            await stack.enter_async_context(background_task(app.state.checks.say_when_ready()))
             yield
 
     app = Service(
@@ -98,8 +89,8 @@ def build_app(
     )
     app.state.settings = settings
     app.state.checks = Checks()
-    app.state.stopping = Stopping()
-    install_error_handler(app)
+    app.state.shutdown = Shutdown()
+    install_error_handlers(app)
     for router in routers:
         app.include_router(router)
     install_docs(app)
@@ -164,7 +155,7 @@ def add_errors(operation: dict[str, Any], *kinds: type[ServiceError]) -> None:
     """Add errors to an operation of an OpenAPI document, beside those that it has described of itself."""
     responses = operation["responses"]
     kinds = tuple(kind for kind in kinds if kind.__name__ not in _examples(responses, kind.status))
-    for number, ours in documented(*kinds).items():
+    for number, ours in error_responses(*kinds).items():
         status = str(number)
         own = responses.get(status, {}).get("content", {}).get(PROBLEM_JSON)
         if own:  # the operation has described this status for a reason of its own

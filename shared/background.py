@@ -7,7 +7,7 @@ from typing import Any
 
 
 @asynccontextmanager
-async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
     """Run a coroutine while the block runs; at the block's end it is cancelled, and waited for."""
     task = asyncio.create_task(work)
     try:

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Request
 from loguru import logger
 from pydantic import BaseModel, Field
 
-from shared.errors import NotReady, documented
-from shared.shutdown import Stopping
+from shared.errors import NotReady
+from shared.problems import error_responses
+from shared.shutdown import Shutdown
 
 router = APIRouter(tags=["health"])
 
@@ -66,17 +67,17 @@ class Checks(list[Check]):
         super().__init__()
         self._asking: asyncio.Task[dict[str, CheckResult]] | None = None
 
-    async def results(self) -> dict[str, CheckResult]:
+    async def run(self) -> dict[str, CheckResult]:
         """Ask all, by name. Whoever comes while others wait is given what they are: nobody can ask more often."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(_ask(self))
         return await asyncio.shield(self._asking)
 
-    async def say_when_ready(self) -> None:
+    async def log_until_ready(self) -> None:
         """Say in the log what is waited for before the service can serve, and when all of it is there."""
         required = [check for check in self if check.required]
         said, pause = "", _FIRST_PAUSE_SECONDS
-        while missing := failing(await _ask(required)):
+        while missing := describe_failures(await _ask(required)):
             if missing != said:
                 logger.warning("the service waits. {}", missing)
             said, pause = missing, min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -92,7 +93,7 @@ async def _ask(checks: Sequence[Check]) -> dict[str, CheckResult]:
     }
 
 
-def failing(results: dict[str, CheckResult]) -> str:
+def describe_failures(results: dict[str, CheckResult]) -> str:
     """Say which of the required things are not as they should be; nothing if all are."""
     sentences = [
         (said, [name for name, result in results.items() if result.required and result.status == failure])
@@ -113,12 +114,12 @@ async def health() -> Health:
     return Health()
 
 
-@router.get("/ready", responses=documented(NotReady))
+@router.get("/ready", responses=error_responses(NotReady))
 async def ready(request: Request, checks: Annotated[Checks, Depends(get_checks)]) -> Readiness:
     """Say whether the service can serve, and how each thing is that it depends on."""
-    stopping: Stopping = request.app.state.stopping
-    stopping.take_nothing_new()
-    results = await checks.results()
-    if missing := failing(results):
+    stopping: Shutdown = request.app.state.shutdown
+    stopping.ensure_accepting_work()
+    results = await checks.run()
+    if missing := describe_failures(results):
         raise NotReady(missing)
     return Readiness(checks=results)

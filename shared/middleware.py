@@ -11,7 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import RequestBodyTooLarge, problem_response
+from shared.errors import RequestBodyTooLarge
+from shared.problems import problem_response
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: a line each would drown the rest

@@ -27,7 +27,7 @@ def encode_cursor(last: UUID) -> str:
     return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
 
 
-def page_of(rows: Sequence[Row], limit: int) -> tuple[list[Row], str | None]:
+def split_page(rows: Sequence[Row], limit: int) -> tuple[list[Row], str | None]:
     """Split what a query with `limit + 1` rows has found into a page and the cursor of the next.
 
     Returns:
@@ -37,8 +37,8 @@ def page_of(rows: Sequence[Row], limit: int) -> tuple[list[Row], str | None]:
     return page, encode_cursor(page[-1].id) if len(rows) > limit else None
 
 
-Limit = Annotated[int, Query(ge=1, le=100, description="Items of a page, at most.")]
-Cursor = Annotated[
+PageSize = Annotated[int, Query(ge=1, le=100, description="Items of a page, at most.")]
+PageCursor = Annotated[
     str | None,
     Query(
         pattern="^[A-Za-z0-9_-]{22}$",  # 16 bytes in base64, for URLs

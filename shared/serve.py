@@ -19,7 +19,7 @@ from loguru import logger
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import Settings, SettingsT, load_settings
-from shared.shutdown import Stopping
+from shared.shutdown import Shutdown
 
 _CLEANUP_SECONDS = 3.0  # for what was cut off; after it, it is cancelled
 
@@ -27,11 +27,11 @@ _CLEANUP_SECONDS = 3.0  # for what was cut off; after it, it is cancelled
 def serve(
     settings_class: type[SettingsT],
     create_app: Callable[[SettingsT], FastAPI],
-    check: Callable[[SettingsT], Coroutine[Any, Any, None]] | None = None,
+    startup_check: Callable[[SettingsT], Coroutine[Any, Any, None]] | None = None,
     *,
     arguments: Sequence[str] | None = None,
     port_setting: str = "port",
-    balanced: bool = True,
+    behind_load_balancer: bool = True,
 ) -> None:
     """Read the settings, listen on `HOST` and `PORT`, and serve until a stop signal.
 
@@ -51,14 +51,16 @@ def serve(
     fd: int | None = parser.parse_args(arguments).fd
     try:
         settings = load_settings(settings_class)
-        if check:
-            asyncio.run(check(settings))
+        if startup_check:
+            asyncio.run(startup_check(settings))
         port: int = getattr(settings, port_setting)
         listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, port)
     except ConfigurationError as error:
         sys.exit(_complain(error))
     configure_logging(settings)
-    serve_app(create_app(settings), settings, listening, drain_seconds=settings.drain_seconds if balanced else 0)
+    serve_app(
+        create_app(settings), settings, listening, drain_seconds=settings.drain_seconds if behind_load_balancer else 0
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -97,7 +99,7 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, dra
     # uvicorn raises the signal that stopped it once more at its end. That was asked for, and is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    _Server(config, app.state.stopping, drain_seconds, settings.shutdown_timeout_seconds).run(sockets=[listening])
+    _Server(config, app.state.shutdown, drain_seconds, settings.shutdown_timeout_seconds).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
@@ -110,7 +112,7 @@ class _Server(uvicorn.Server):
         finish_seconds: How long those who are there then may stay.
     """
 
-    def __init__(self, config: uvicorn.Config, stopping: Stopping, drain_seconds: float, finish_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: Shutdown, drain_seconds: float, finish_seconds: float) -> None:
         super().__init__(config)
         self._stopping = stopping
         self._drain_seconds = drain_seconds
@@ -118,7 +120,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""
-        self._stopping.begun = True
+        self._stopping.started = True
         super().handle_exit(sig, frame)
 
     async def main_loop(self) -> None:
@@ -138,7 +140,7 @@ class _Server(uvicorn.Server):
             hanging_up.cancel()
 
     def _hang_up(self) -> None:
-        self._stopping.hanging_up = True
+        self._stopping.closing_connections = True
         connections = list(self.server_state.connections)
         logger.info("{} connections are cut off; their clients go on elsewhere", len(connections))
         for connection in connections:

@@ -13,7 +13,7 @@ from shared.errors import NotReady
 
 
 @dataclass
-class Stopping:
+class Shutdown:
     """What a process knows of its end.
 
     Attributes:
@@ -21,14 +21,14 @@ class Stopping:
         hanging_up: What is still open is being cut off: a client that is gone has not left by itself.
     """
 
-    begun: bool = False
-    hanging_up: bool = False
+    started: bool = False
+    closing_connections: bool = False
 
-    def take_nothing_new(self) -> None:
+    def ensure_accepting_work(self) -> None:
         """Refuse work that another process should begin.
 
         Raises:
             NotReady: if this one was told to stop.
         """
-        if self.begun:
+        if self.started:
             raise NotReady("This process is stopping. Try again: another one takes it.", retry_after=1)

@@ -8,11 +8,12 @@ from fastapi import Request
 from fastapi.sse import ServerSentEvent
 from loguru import logger
 
-from shared.errors import ClientClosedRequest, ServiceError, problem_of
+from shared.errors import ClientClosedRequest, ServiceError
+from shared.problems import problem_for
 
 
 @asynccontextmanager
-async def while_connected(request: Request) -> AsyncIterator[None]:
+async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
     """Cancel the work inside when the client goes away.
 
     A handler that awaits a model would otherwise go on, and be paid for, after a browser tab was closed. Use it
@@ -47,4 +48,4 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
 def error_event(error: ServiceError, request: Request) -> ServerSentEvent:
     """Tell a stream's reader what went wrong after the 200 was sent: an `error` event with a problem body."""
     logger.warning("{} in mid-stream: {}", type(error).__name__, error.detail)
-    return ServerSentEvent(event="error", data=problem_of(error, request.scope.get("request_id")))
+    return ServerSentEvent(event="error", data=problem_for(error, request.scope.get("request_id")))

@@ -25,7 +25,7 @@ from local.model_server.e5_gguf import e5_gguf
 from local.model_server.llama import SMOLLM, Llama, chat_params, threads
 from local.model_server.replies import completion, completion_events
 from shared.errors import ClientClosedRequest
-from shared.streaming import while_connected
+from shared.streaming import cancel_on_disconnect
 
 WHAT_IT_IS = {
     SMOLLM: "An embedded model for trying things out: small, quick to start, English only, often wrong. "
@@ -78,7 +78,7 @@ def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
         )
 
     async def chat_completions(request: Request, body: dict[str, Any]) -> Response:
-        async with while_connected(request):
+        async with cancel_on_disconnect(request):
             reply = await rules.answer_by_rules(body, _embedder(request)) if with_rules else None
             if reply is not None:
                 return await _answer_by_rules(request, body, reply)
@@ -125,7 +125,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Response:
     """Pass a request on to llama.cpp, and its answer back as it comes. llama.cpp stops when we hang up."""
-    async with while_connected(request):
+    async with cancel_on_disconnect(request):
         llama: httpx2.AsyncClient = await request.app.state.chat.client()
         upstream = await llama.send(llama.build_request("POST", path, json=body), stream=True)
 
@@ -186,7 +186,7 @@ async def _embeddings(request: Request, body: dict[str, Any]) -> Response:
     is_question = len(texts) == 1 and len(texts[0]) <= _LONGEST_QUESTION
     e5: Llama = state.e5_questions if is_question else state.e5_batches
     try:
-        async with while_connected(request):
+        async with cancel_on_disconnect(request):
             embedded = await embeddings.embed(await e5.client(), texts)
     except embeddings.TextTooLong as error:
         raise BadRequest(str(error)) from None

@@ -24,20 +24,14 @@ from project1_qa_api.schemas import (
     HistoryResponse,
     Token,
 )
-from shared.errors import (
-    InputTooLongForModel,
-    ModelTimeout,
-    ModelUnavailable,
-    ServiceError,
-    documented,
-    problem_of,
-)
+from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, ServiceError
 from shared.owner import CurrentOwner
-from shared.streaming import error_event, while_connected
+from shared.problems import error_responses, problem_for
+from shared.streaming import cancel_on_disconnect, error_event
 
 router = APIRouter(prefix="/ask", tags=["ask"])
 
-MODEL_ERRORS = documented(InputTooLongForModel, ModelUnavailable, ModelTimeout)
+MODEL_ERRORS = error_responses(InputTooLongForModel, ModelUnavailable, ModelTimeout)
 EXAMPLE_STREAM = """\
 event: token
 data: {"text":"It waits"}
@@ -62,7 +56,7 @@ async def ask(
     background: BackgroundTasks,
 ) -> AskResponse:
     """Ask a question and wait for the whole answer."""
-    async with while_connected(request):
+    async with cancel_on_disconnect(request):
         response = await answerer.answer(body)
     background.add_task(history.add, owner_id, _exchange(body.question, response.answer, response))
     return response
@@ -82,7 +76,7 @@ async def open_stream(body: AskRequest, request: Request, answerer: AnswererDep)
     FastAPI sends a stream's 200 as soon as its handler is entered, so this has to happen in a dependency.
     """
     async with aclosing(answerer.stream(body)) as events:
-        async with while_connected(request):
+        async with cancel_on_disconnect(request):
             first = await anext(events)
 
         async def all_events() -> AsyncIterator[Token | Done]:
@@ -139,11 +133,11 @@ async def ask_batch(
             async with slots:
                 response = await answerer.answer(AskRequest(question=question))
         except ServiceError as error:
-            return Failed(question=question, error=problem_of(error, request.scope["request_id"]))
+            return Failed(question=question, error=problem_for(error, request.scope["request_id"]))
         background.add_task(history.add, owner_id, _exchange(question, response.answer, response))
         return Answered(question=question, answer=response.answer)
 
-    async with while_connected(request), asyncio.TaskGroup() as group:
+    async with cancel_on_disconnect(request), asyncio.TaskGroup() as group:
         tasks = [group.create_task(ask_one(question)) for question in body.questions]
     return BatchResponse(items=[task.result() for task in tasks])
 

@@ -9,16 +9,10 @@ from project2_user_mgmt import conversation
 from project2_user_mgmt.schemas import Exchange, MessageCreate, MessagePage, MessageRead
 from project2_user_mgmt.users import get_user
 from shared.database.engine import ReadSessionDep, SessionsDep, transaction
-from shared.errors import (
-    DatabaseUnavailable,
-    InputTooLongForModel,
-    ModelTimeout,
-    ModelUnavailable,
-    NotFound,
-    documented,
-)
-from shared.pagination import Cursor, Limit, decode_cursor, page_of
-from shared.streaming import while_connected
+from shared.errors import DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable, NotFound
+from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
+from shared.problems import error_responses
+from shared.streaming import cancel_on_disconnect
 
 router = APIRouter(prefix="/users/{user_id}/messages", tags=["messages"])
 
@@ -26,7 +20,7 @@ router = APIRouter(prefix="/users/{user_id}/messages", tags=["messages"])
 @router.post(
     "",
     status_code=201,
-    responses=documented(NotFound, InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, ModelTimeout),
+    responses=error_responses(NotFound, InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, ModelTimeout),
 )
 async def create_message(
     user_id: UUID, body: MessageCreate, request: Request, sessions: SessionsDep, answerer: AnswererDep
@@ -37,20 +31,20 @@ async def create_message(
         history = await conversation.recent_messages(session, user_id)
     # No connection is held while the model is awaited.
     messages = conversation.prompt(settings.system_prompt, history, body.content, settings.context_tokens)
-    async with while_connected(request):
+    async with cancel_on_disconnect(request):
         answer = await answerer.chat_model.ainvoke(messages)
     async with transaction(sessions) as session:
         question, reply = await conversation.store_exchange(session, user_id, body.content, answer.text)
     return Exchange(question=MessageRead.model_validate(question), answer=MessageRead.model_validate(reply))
 
 
-@router.get("", responses=documented(NotFound, DatabaseUnavailable))
+@router.get("", responses=error_responses(NotFound, DatabaseUnavailable))
 async def list_messages(
-    user_id: UUID, session: ReadSessionDep, limit: Limit = 20, cursor: Cursor = None
+    user_id: UUID, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
 ) -> MessagePage:
     """List a user's messages, newest first, page by page."""
     await get_user(session, user_id)
     before = decode_cursor(cursor) if cursor else None
     found = await conversation.list_messages(session, user_id, before=before, limit=limit + 1)
-    page, next_cursor = page_of(found, limit)
+    page, next_cursor = split_page(found, limit)
     return MessagePage(items=[MessageRead.model_validate(message) for message in page], next_cursor=next_cursor)

@@ -7,14 +7,16 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from project2_user_mgmt import users
+from project2_user_mgmt.hooks import UserHooksDep
 from project2_user_mgmt.models import User
 from project2_user_mgmt.passwords import hash_password
 from project2_user_mgmt.schemas import UserCreate, UserPage, UserRead, UserUpdate
-from shared.database.engine import ReadSessionDep, SessionDep
-from shared.errors import Conflict, DatabaseUnavailable, NotFound, PreconditionFailed, documented
-from shared.pagination import Cursor, Limit, decode_cursor, page_of
+from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
+from shared.errors import Conflict, DatabaseUnavailable, NotFound, PreconditionFailed
+from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
+from shared.problems import error_responses
 
-router = APIRouter(prefix="/users", tags=["users"], responses=documented(DatabaseUnavailable))
+router = APIRouter(prefix="/users", tags=["users"], responses=error_responses(DatabaseUnavailable))
 
 _ETAG = re.compile(r'"(\d{1,9})"')
 
@@ -39,7 +41,7 @@ async def hashed_password(body: UserCreate) -> str:
     return await hash_password(body.password)
 
 
-@router.post("", status_code=201, responses=documented(Conflict))
+@router.post("", status_code=201, responses=error_responses(Conflict))
 async def create_user(
     body: UserCreate,
     request: Request,
@@ -56,8 +58,8 @@ async def create_user(
 @router.get("")
 async def list_users(
     session: ReadSessionDep,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    limit: PageSize = 20,
+    cursor: PageCursor = None,
     q: Annotated[
         str | None,
         Query(min_length=1, max_length=254, pattern=r"^[^\x00]*$", description="How the e-mail or the name begins."),
@@ -66,11 +68,11 @@ async def list_users(
     """List users in the order in which they were made, page by page."""
     after = decode_cursor(cursor) if cursor else None
     found = await users.list_users(session, after=after, limit=limit + 1, prefix=q)
-    page, next_cursor = page_of(found, limit)
+    page, next_cursor = split_page(found, limit)
     return UserPage(items=[UserRead.model_validate(user) for user in page], next_cursor=next_cursor)
 
 
-@router.get("/{user_id}", responses=documented(NotFound))
+@router.get("/{user_id}", responses=error_responses(NotFound))
 async def get_user(user_id: UUID, response: Response, session: ReadSessionDep) -> UserRead:
     """Show a user."""
     return _shown(await users.get_user(session, user_id), response)
@@ -81,21 +83,26 @@ async def new_password_hash(body: UserUpdate) -> str | None:
     return await hash_password(body.password) if body.password else None
 
 
-@router.patch("/{user_id}", responses=documented(NotFound, Conflict, PreconditionFailed))
+@router.patch("/{user_id}", responses=error_responses(NotFound, Conflict, PreconditionFailed))
 async def update_user(
     user_id: UUID,
     body: UserUpdate,
     response: Response,
     version: Annotated[int | None, Depends(wanted_version)],
     password_hash: Annotated[str | None, Depends(new_password_hash)],
-    session: SessionDep,
+    sessions: SessionsDep,
+    hooks: UserHooksDep,
 ) -> UserRead:
     """Change what is given. With `If-Match`, only the version that was read is changed."""
-    user = await users.update_user(session, user_id, body, password_hash=password_hash, version=version)
+    async with hooks.change(user_id), transaction(sessions) as session:
+        user = await users.update_user(session, user_id, body, password_hash=password_hash, version=version)
     return _shown(user, response)
 
 
-@router.delete("/{user_id}", status_code=204, responses=documented(NotFound))
-async def delete_user(user_id: UUID, session: SessionDep) -> None:
+@router.delete("/{user_id}", status_code=204, responses=error_responses(NotFound))
+async def delete_user(user_id: UUID, sessions: SessionsDep, hooks: UserHooksDep) -> None:
     """Delete a user and the messages."""
-    await users.delete_user(session, user_id)
+    async with hooks.change(user_id):
+        await hooks.before_deletion(user_id)
+        async with transaction(sessions) as session:
+            await users.delete_user(session, user_id)

@@ -14,7 +14,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow
 
 from project3_rag_docs.search import reindex as documents
-from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.embedding import create_embedding_model
 from project4_agent_api.settings import Settings
 from project4_agent_api.store.vectors import (
     as_sql,
@@ -25,9 +25,10 @@ from project4_agent_api.store.vectors import (
     say_made_with,
     wanted_vectors,
 )
-from shared.database.engine import database_errors, plain_address
+from shared.database.driver import libpq_url
+from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, ServiceError
-from shared.models.chat import create_http_client
+from shared.models.client import create_http_client
 from shared.settings import load_settings
 
 _NEW = "new_embedding"
@@ -145,7 +146,7 @@ async def _reindex(settings: Settings) -> int:
     async with (
         create_http_client(settings) as http,
         await AsyncConnection.connect(
-            plain_address(settings), autocommit=True, connect_timeout=settings.db_connect_timeout_seconds
+            libpq_url(settings), autocommit=True, connect_timeout=settings.db_connect_timeout_seconds
         ) as connection,
     ):
-        return await reindex_store(connection, settings, embedding_model(settings, http))
+        return await reindex_store(connection, settings, create_embedding_model(settings, http))

@@ -38,7 +38,7 @@ from psycopg_pool import AsyncConnectionPool
 from project3_rag_docs.settings import Settings
 from project4_agent_api.store.filters import conditions_of
 from project4_agent_api.store.vectors import FoundBy, as_sql, claim_vectors, embedded, found_by, rows_of
-from shared.database.engine import database_errors
+from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, NotReady
 
 Parameters = list[Any]
@@ -70,7 +70,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         self._settings = settings
         self._loop = asyncio.get_running_loop()
 
-    def of(self, owner_id: UUID) -> "OwnedStore":
+    def for_owner(self, owner_id: UUID) -> "OwnedStore":
         """Return one owner's items."""
         return OwnedStore(self, owner_id)
 

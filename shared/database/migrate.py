@@ -16,12 +16,12 @@ from dotenv import dotenv_values
 from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
-from shared.database.engine import driver_url
+from shared.database.driver import sqlalchemy_url
 from shared.errors import ConfigurationError
 from shared.settings import secrets_folder
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
-ONE_AT_A_TIME = 7_305_961_118  # any number that no other program takes an advisory lock with
+MIGRATION_LOCK = 7_305_961_118  # any number that no other program takes an advisory lock with
 _ROOT = Path(__file__).parents[2]
 
 
@@ -36,7 +36,7 @@ def database_address() -> URL:
         raise ConfigurationError(
             "DATABASE_URL is not set (`make run-project…` starts an embedded PostgreSQL, migrated)"
         )
-    return driver_url(address)
+    return sqlalchemy_url(address)
 
 
 def _secret_address() -> str:
@@ -53,7 +53,7 @@ def alembic_config(package: str) -> Config:
     return config
 
 
-def own_tables(config: Config) -> Callable[..., bool]:
+def include_own_tables(config: Config) -> Callable[..., bool]:
     """Return Alembic's `include_object` for a stage: it leaves the tables of later stages alone.
 
     There may be some in the database, and among the models that this process has imported.
@@ -74,7 +74,7 @@ def _heads(config: Config, branch: str) -> list[str]:
     return [f"{label}@head" for label in sorted(labels) if label <= branch]
 
 
-class Versions:
+class RequiredRevisions:
     """The versions that a stage's database should have.
 
     Args:
@@ -88,7 +88,7 @@ class Versions:
         self._known = {script.revision: script for script in scripts.walk_revisions()}
         self._heads = {script.revision for head in _heads(config, branch) for script in scripts.get_revisions(head)}
 
-    def reached(self, stored: Iterable[str]) -> bool:
+    def satisfied_by(self, stored: Iterable[str]) -> bool:
         """Whether a database is at them, by what its `alembic_version` holds; also one that is beyond them.
 
         A service that is replaced goes on while the next version of it has migrated the database already.

@@ -11,13 +11,13 @@ from psycopg import sql
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.background import in_background
-from shared.database.engine import DatabaseSettings, plain_address
+from shared.background import background_task
+from shared.database.driver import DatabaseSettings, libpq_url
 
 _BACK_OFF_SECONDS = 1.0
 
 
-class Notifications:
+class NotificationListener:
     """Who waits for which key of one channel.
 
     Args:
@@ -31,7 +31,7 @@ class Notifications:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
-    def of(self, key: str) -> Iterator[asyncio.Event]:
+    def subscribe(self, key: str) -> Iterator[asyncio.Event]:
         """Give an event that is set whenever the key was notified, or when that may have been missed.
 
         Clear it, look at the database, then wait for it: in this order nothing is missed.
@@ -46,16 +46,16 @@ class Notifications:
                 del self._waiting[key]
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
+    async def listen(self) -> AsyncIterator[None]:
         """Listen while the block runs; a connection that broke is made again."""
-        async with in_background(self._listen()):
+        async with background_task(self._listen()):
             yield
 
     async def _listen(self) -> None:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    plain_address(self._settings),
+                    libpq_url(self._settings),
                     autocommit=True,
                     connect_timeout=self._settings.db_connect_timeout_seconds,
                 ) as connection:

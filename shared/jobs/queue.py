@@ -20,16 +20,15 @@ from procrastinate.jobs import DEFAULT_QUEUE, DeleteJobCondition, Job
 from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.background import in_background
-from shared.database.engine import DatabaseSettings, plain_address
-from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
+from shared.background import background_task
+from shared.database.driver import RECONNECT_SECONDS, ConnectionPool, DatabaseSettings, libpq_url
 
 _HEARTBEAT_SECONDS = 2.0
 _DEAD_AFTER_SECONDS = 10.0  # without a heartbeat; the worker's jobs go to others
 _BACK_OFF_SECONDS = 1.0
 
 
-class TryAgain(Exception):
+class RetryLater(Exception):
     """A job cannot go on now. It is run again after a while.
 
     Args:
@@ -48,7 +47,7 @@ class RetryStrategy(BaseRetryStrategy):
         """Say when a job that ended with an exception is run again; None for never."""
         del job
         match exception:
-            case TryAgain():
+            case RetryLater():
                 return RetryDecision(retry_in={"seconds": round(exception.seconds)})
             case asyncio.CancelledError():
                 return RetryDecision(retry_in={"seconds": 0})
@@ -73,11 +72,11 @@ def add_tasks(job_app: procrastinate.App, tasks: Mapping[str, Task], queue: str 
 
 
 @asynccontextmanager
-async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> AsyncIterator[None]:
+async def open_job_app(job_app: procrastinate.App, settings: DatabaseSettings) -> AsyncIterator[None]:
     """Connect the engine while the block runs. A database that is away is waited for in the background."""
     # A pool of our own, because the engine's own way of opening one fails without the database.
     pool: ConnectionPool[AsyncConnection[Any]] = ConnectionPool(
-        plain_address(settings),
+        libpq_url(settings),
         min_size=1,
         max_size=4,
         open=False,
@@ -95,11 +94,11 @@ async def opened(job_app: procrastinate.App, settings: DatabaseSettings) -> Asyn
 
 async def defer(
     job_app: procrastinate.App,
-    within: AsyncSession | AsyncConnection[Any],
+    transaction: AsyncSession | AsyncConnection[Any],
     task: str,
     *,
     lock: str,
-    in_seconds: int = 0,
+    delay_seconds: int = 0,
     **arguments: str,
 ) -> None:
     """Store a job in a transaction that is open.
@@ -115,12 +114,12 @@ async def defer(
     Raises:
         What the driver raises: whoever opened the transaction knows what that means.
     """
-    connection: Any = within
-    if isinstance(within, AsyncSession):
-        connection = (await (await within.connection()).get_raw_connection()).driver_connection
+    connection: Any = transaction
+    if isinstance(transaction, AsyncSession):
+        connection = (await (await transaction.connection()).get_raw_connection()).driver_connection
     try:
         deferrer = job_app.configure_task(
-            task, lock=lock, connection=connection, schedule_in={"seconds": in_seconds} if in_seconds else None
+            task, lock=lock, connection=connection, schedule_in={"seconds": delay_seconds} if delay_seconds else None
         )
         await deferrer.defer_async(**arguments)
     except procrastinate.exceptions.ConnectorException as error:
@@ -128,7 +127,7 @@ async def defer(
 
 
 @asynccontextmanager
-async def working(
+async def run_worker(
     job_app: procrastinate.App, context: Mapping[str, Any], concurrency: int, queue: str = DEFAULT_QUEUE
 ) -> AsyncIterator[None]:
     """Run the jobs of a queue while the block runs; at its end those that run are put back.
@@ -160,11 +159,11 @@ async def working(
                     return  # it was told to stop, and could not even say so to the database
             await asyncio.sleep(_BACK_OFF_SECONDS)
 
-    async with in_background(work()), in_background(_take_over(job_app, queue)):
+    async with background_task(work()), background_task(_requeue_stalled_jobs(job_app, queue)):
         yield
 
 
-async def _take_over(job_app: procrastinate.App, queue: str) -> None:
+async def _requeue_stalled_jobs(job_app: procrastinate.App, queue: str) -> None:
     """Put the jobs of workers that died back into the queue, now and whenever one may have died since."""
     manager = job_app.job_manager
     while True:

@@ -19,7 +19,8 @@ from local.model_server.app import create_app
 from local.model_server.llama import SMOLLM, chat_params, weights
 from project1_qa_api.settings import Settings
 from shared.errors import ConfigurationError, ModelTimeout, ModelUnavailable
-from shared.models.chat import create_embeddings, create_http_client
+from shared.models.client import create_http_client
+from shared.models.embeddings import create_embeddings
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel, fails, hangs, sends
 from tests.support.sse import ask_stream
@@ -186,7 +187,7 @@ async def test_another_model_does_everything_itself(tmp_path: Path) -> None:
 
 def embeddings_of(settings: Settings, http: httpx2.AsyncClient, model: str) -> Embeddings:
     base_url, api_key = settings.openai_base_url, settings.openai_api_key
-    return create_embeddings(settings, http, model=model, base_url=base_url, api_key=api_key, length=384)
+    return create_embeddings(settings, http, model=model, base_url=base_url, api_key=api_key, dimensions=384)
 
 
 def cosine(a: list[float], b: list[float]) -> float:

@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from local.processes import Child
 from local.services import postgres
 from local.state import StageState
-from shared.database.engine import driver_url, transaction
+from shared.database.driver import sqlalchemy_url
+from shared.database.engine import transaction
 from shared.database.migrate import migrate
 from shared.errors import DatabaseUnavailable
 from tests.support.until import until
@@ -138,7 +139,7 @@ async def test_a_slow_statement_is_cut_and_a_full_pool_is_said_so(
 
 async def test_a_deadlock_is_503_for_the_one_that_gives_way(cluster: tuple[Child, str], server: Child) -> None:
     assert server.pid
-    engine = create_async_engine(driver_url(cluster[1]))
+    engine = create_async_engine(sqlalchemy_url(cluster[1]))
     both_hold = asyncio.Barrier(2)
 
     async def lock(first: int, second: int) -> int:

@@ -10,8 +10,8 @@ import pytest
 from project4_agent_api.core.postgres import create_pool
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine
-from shared.jobs.notifications import Notifications
-from shared.jobs.queue import create_job_app, opened
+from shared.jobs.notifications import NotificationListener
+from shared.jobs.queue import create_job_app, open_job_app
 from tests.support.until import until
 
 Open = Callable[[Settings], AsyncIterator[None]]
@@ -30,12 +30,12 @@ async def a_pool(settings: Settings) -> AsyncIterator[None]:
 
 
 async def jobs(settings: Settings) -> AsyncIterator[None]:
-    async with opened(create_job_app({}), settings):
+    async with open_job_app(create_job_app({}), settings):
         yield
 
 
 async def notifications(settings: Settings) -> AsyncIterator[None]:
-    async with Notifications(settings, "news").listening():
+    async with NotificationListener(settings, "news").listen():
         yield
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from shared.pagination import decode_cursor, page_of
+from shared.pagination import decode_cursor, split_page
 
 
 @dataclass
@@ -14,9 +14,9 @@ class Row:
 def test_a_page_knows_whether_there_is_another() -> None:
     rows = [Row(), Row(), Row()]
 
-    assert page_of(rows[:2], 2) == (rows[:2], None)
-    assert page_of([], 2) == ([], None)
-    page, cursor = page_of(rows, 2)
+    assert split_page(rows[:2], 2) == (rows[:2], None)
+    assert split_page([], 2) == ([], None)
+    page, cursor = split_page(rows, 2)
     assert page == rows[:2]
     assert cursor is not None
     assert decode_cursor(cursor) == rows[1].id

@@ -18,8 +18,8 @@ from sqlmodel import SQLModel
 
 from local.services import postgres
 from local.state import StageState
-from shared.database.engine import driver_url
-from shared.database.migrate import alembic_config, migrate, own_tables
+from shared.database.driver import sqlalchemy_url
+from shared.database.migrate import alembic_config, include_own_tables, migrate
 
 _OWN = os.environ.get("PYTEST_XDIST_WORKER", "")  # of processes that test side by side on one server, each has its own
 # All that a test can leave behind in a database besides rows.
@@ -120,10 +120,10 @@ def _empty(connection: psycopg.Connection[Any]) -> None:
 
 def differences(address: str, package: str) -> list[Any]:
     """What autogenerate would change in a database to make it what a stage's models say."""
-    engine = create_engine(driver_url(address))
+    engine = create_engine(sqlalchemy_url(address))
     config = alembic_config(package)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"include_object": own_tables(config)})
+        context = MigrationContext.configure(connection, opts={"include_object": include_own_tables(config)})
         found = compare_metadata(context, SQLModel.metadata)
     engine.dispose()
     return list(found)

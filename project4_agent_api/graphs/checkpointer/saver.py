@@ -22,10 +22,10 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
-from shared.database.errors import database_errors
 
 from project4_agent_api.core.postgres import Connection, Pool
 from project4_agent_api.graphs.checkpointer.batch_writer import Batch, BatchWriter, Claim
+from shared.database.errors import database_errors
 
 _INT_LIMIT = 2**63  # JSON does not keep larger integers exactly
 

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-from shared.database.migrate import ONE_AT_A_TIME, database_address, own_tables
+from shared.database.migrate import MIGRATION_LOCK, database_address, include_own_tables
 
 config = context.config
-only_own = own_tables(config)
+only_own = include_own_tables(config)
 
 
 def run(connection: Connection) -> None:
@@ -20,7 +20,7 @@ def run(connection: Connection) -> None:
     context.configure(connection=connection, **options)
     with context.begin_transaction():
         # Two processes that start at once would both create the tables: the second waits, and finds them there.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         context.run_migrations()
 
 

@@ -53,7 +53,7 @@ async def refused(client: httpx2.AsyncClient, token: str) -> bool:
     return (response.status_code, response.headers.get("www-authenticate"), response.json()["title"]) == (
         401,
         "Bearer",
-        "Who is asking?",
+        "Authentication required",
     )
 
 
