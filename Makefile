@@ -129,25 +129,25 @@ test-deploy: setup ## The whole service in containers, and what deployments and 
 ##@ Learn
 
 .PHONY: diff-1-2 diff-2-3 diff-3-4
-diff-1-2: setup ## What stage 2 adds to stage 1
+diff-1-2: setup ## Print what stage 2 adds to stage 1
 	@$(BIN)/python -m learn diff 1 2
 
-diff-2-3: setup ## What stage 3 adds to stage 2
+diff-2-3: setup ## Print what stage 3 adds to stage 2
 	@$(BIN)/python -m learn diff 2 3
 
-diff-3-4: setup ## What stage 4 adds to stage 3
-	@$(BIN)/python -m learn diff 3 4
+diff-3-4: setup ## Print what stage 4 adds to stage 3; `STEP=accounts` (runs, streams, agents, operations) for one step
+	@$(BIN)/python -m learn diff 3 4 $(if $(STEP),--step $(STEP))
 
 .PHONY: diffs
-diffs: setup ## Write the same as pages into docs/differences/
+diffs: setup ## Write the differences as pages into docs/differences/ (ignored by git)
 	@$(BIN)/python -m learn diffs
 
 .PHONY: checklist
-checklist: setup ## Run what shows each item of the plan's check list; `STAGE=3` for one stage of the plan
+checklist: setup ## Run the tests of the plan's check list; `STAGE=3` for one stage of the plan
 	@$(BIN)/python -m learn checklist $(if $(STAGE),--stage $(STAGE)) $(ARGS)
 
 .PHONY: practice-1 practice-2 practice-3 practice-4
-practice-1: setup ## Practise stage 1: a copy under workbench/ in which some functions are blank
+practice-1: setup ## Create a copy of stage 1 under workbench/ with blank functions to write
 	@$(BIN)/python -m learn practice 1
 
 practice-2: setup ## The same for stage 2
@@ -160,20 +160,22 @@ practice-4: setup ## The same for stage 4
 	@$(BIN)/python -m learn practice 4
 
 .PHONY: practice-check
-practice-check: setup ## Judge what was written there, with hints; `STAGE=2` for one stage only
+practice-check: setup ## Test the functions that you wrote, with hints; `STAGE=2` for one stage only
 	@$(BIN)/python -m learn practice-check $(if $(STAGE),--stage $(STAGE)) $(ARGS)
 
 .PHONY: practice-show
-practice-show: setup ## A solution, as a difference to yours: `make practice-show NAME=pages`
+practice-show: setup ## Print a solution as a diff to your code: `make practice-show NAME=pages`
 	@$(BIN)/python -m learn practice-show $(NAME)
 
 .PHONY: docs
 docs: setup ## Build the site into site/, strictly: open site/index.html
+	@$(BIN)/python -m learn diffs > /dev/null
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "The site is in site/: open site/index.html"
 
 .PHONY: docs-serve
-docs-serve: setup ## Serve it on port 8000, and build it again when something changes
+docs-serve: setup ## Serve the site on port 8000, and rebuild it when a file changes
+	@$(BIN)/python -m learn diffs > /dev/null
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 ##@ Set up

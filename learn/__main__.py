@@ -1,4 +1,4 @@
-"""`python -m learn COMMAND`: the tools of the course. `make` names the same commands."""
+"""`python -m learn COMMAND`: the commands of the course. Each has a `make` target."""
 
 import argparse
 import asyncio
@@ -6,25 +6,32 @@ import sys
 from collections.abc import Callable
 
 from learn import checklist, pages, practice_report
-from learn.differences import difference
+from learn.differences import compare
 from learn.facts import read_facts
-from learn.language import of_terminal
-from learn.stages import STAGES, CannotDo, say
-from learn.terminal import Painter, details, summary
+from learn.language import terminal_language
+from learn.stages import ROOT, STAGES, CommandError, echo
+from learn.steps import STEPS, part_of
+from learn.terminal import Painter, details, step_lines, summary
 
 
 def _diff(arguments: argparse.Namespace) -> int:
+    if arguments.step and (arguments.earlier, arguments.later) != (3, 4):
+        raise CommandError("only the difference between stages 3 and 4 has steps")
     earlier, later = asyncio.run(read_facts([arguments.earlier, arguments.later]))
-    found = difference(earlier, later)
+    found = compare(earlier, later)
     painter = Painter()
-    for line in [*summary(found, painter), "", *details(found, painter)]:
-        say(line)
+    if arguments.step:
+        lines = list(step_lines(part_of(found, STEPS[arguments.step]), painter))
+    else:
+        lines = [*summary(found, painter), "", *details(found, painter)]
+    for line in lines:
+        echo(line)
     return 0
 
 
 def _diffs(_arguments: argparse.Namespace) -> int:
     for path in pages.write(asyncio.run(read_facts(list(STAGES)))):
-        say(str(path))
+        echo(str(path.relative_to(ROOT)))
     return 0
 
 
@@ -32,7 +39,7 @@ def main() -> int:
     """Run a command.
 
     Returns:
-        An exit status: 0, 1 where something is not as it should be, 2 after one line that says why it cannot be done.
+        The exit status: 0; 1 if a check failed; 2 after a one-line error message.
     """
     parser = argparse.ArgumentParser(prog="python -m learn", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -42,26 +49,41 @@ def main() -> int:
         added.set_defaults(run=run)
         return added
 
-    diff = command("diff", _diff, "what a stage adds to the one before")
+    diff = command("diff", _diff, "print what a stage adds to the one before")
     diff.add_argument("earlier", type=int, choices=list(STAGES))
     diff.add_argument("later", type=int, choices=list(STAGES))
-    command("diffs", _diffs, "write the same as pages into docs/differences/")
+    diff.add_argument("--step", choices=list(STEPS), help="only one of the steps in which stage 4 is read")
+    command("diffs", _diffs, "write the differences as pages into docs/differences/")
 
-    lay_out = command("practice", lambda given: practice_report.lay_out(given.stage, given.language), "blank functions")
-    lay_out.add_argument("stage", type=int, choices=list(STAGES))
-    check = command("practice-check", lambda given: practice_report.check(given.stage, given.language), "judge them")
-    check.add_argument("--stage", type=int, choices=list(STAGES), help="only this one's working copy")
-    show = command("practice-show", lambda given: practice_report.show(given.name, given.language), "one's solution")
+    copy = command(
+        "practice",
+        lambda args: practice_report.create_working_copy(args.stage, args.language),
+        "create a working copy with blank functions",
+    )
+    copy.add_argument("stage", type=int, choices=list(STAGES))
+    check = command(
+        "practice-check",
+        lambda args: practice_report.check(args.stage, args.language),
+        "test a working copy, with hints",
+    )
+    check.add_argument("--stage", type=int, choices=list(STAGES), help="only the working copy of this stage")
+    show = command(
+        "practice-show",
+        lambda args: practice_report.show(args.name, args.language),
+        "print the solution of an exercise",
+    )
     show.add_argument("name")
-    items = command("checklist", lambda given: checklist.report(given.stage, given.language), "run the check list")
-    items.add_argument("--stage", type=int, help="only this stage of the plan, 1 to 6")
-    for spoken in (lay_out, check, show, items):
-        spoken.add_argument("--language", choices=["en", "zh"], default=of_terminal())
+    items = command(
+        "checklist", lambda args: checklist.report(args.stage, args.language), "run the tests of the check list"
+    )
+    items.add_argument("--stage", type=int, help="only this stage of the study plan, 1 to 6")
+    for localized in (copy, check, show, items):
+        localized.add_argument("--language", choices=["en", "zh"], default=terminal_language())
 
     arguments = parser.parse_args()
     try:
         status: int = arguments.run(arguments)
-    except CannotDo as error:
+    except CommandError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except BrokenPipeError:  # `… | head`

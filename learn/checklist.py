@@ -1,4 +1,4 @@
-"""The check list of the plan, run: for each item what shows it, why it matters, and where to look."""
+"""Run the plan's check list: for each item its tests, why it matters, and the code to read."""
 
 import tomllib
 from collections.abc import Sequence
@@ -8,38 +8,38 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from learn.judging import run_tests
-from learn.language import Language, Said
-from learn.stages import ROOT, CannotDo, say
+from learn.language import Language, Translated
+from learn.pytest_runner import run_tests
+from learn.stages import ROOT, CommandError, echo
 from learn.terminal import Painter
 
 FILE = ROOT / "docs" / "checklist.toml"
 
-_TRIED = Said(en="tried", zh="检查")
-_WHY = Said(en="why", zh="为什么")
-_LOOK = Said(en="look", zh="看代码")
-_RUNNING = Said(en="Running {0} tests …", zh="正在运行 {0} 个测试 …")
-_COUNT = Said(en="{0} of {1} shown", zh="已通过 {0}/{1}")
+_TESTED = Translated(en="tested", zh="检查")
+_WHY = Translated(en="why", zh="为什么")
+_CODE = Translated(en="code", zh="看代码")
+_RUNNING = Translated(en="Running {0} tests …", zh="正在运行 {0} 个测试 …")
+_COUNT = Translated(en="{0} of {1} passed", zh="已通过 {0}/{1}")
 
 
 class Item(BaseModel):
-    """One item.
+    """An item of the check list.
 
     Attributes:
-        id: Of the plan, such as `C1.1`: the digit is the plan's stage of study, 1 to 6.
-        can: What somebody can do.
-        tried: What the tests look at.
+        id: The plan's number, such as `C1.1`; its first digit is the stage of study, 1 to 6.
+        can: The ability that the item stands for.
+        tested: What the tests check.
         why: Why it matters.
-        places: Where it stands: a definition, or a whole file.
-        tests: That show it, by node id.
+        places: Citations of definitions, or paths of whole files.
+        tests: Node ids of the tests that show it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
-    can: Said
-    tried: Said
-    why: Said
+    can: Translated
+    tested: Translated
+    why: Translated
     places: list[str]
     tests: list[str]
 
@@ -56,53 +56,53 @@ def items() -> Sequence[Item]:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What became of an item: the tests that failed, each with what is wrong."""
+class ItemResult:
+    """The result of an item, with a message for each failed test."""
 
     item: Item
-    wrong: Sequence[str]
+    failures: Sequence[str]
 
 
-def run(chosen: Sequence[Item], folder: Path = ROOT) -> list[Shown]:
-    """Run what shows some items, all tests in one go."""
+def run(chosen: Sequence[Item], folder: Path = ROOT) -> list[ItemResult]:
+    """Run the tests of some items, in one pytest process."""
     verdicts = run_tests(folder, [test for item in chosen for test in item.tests]) if chosen else {}
     return [
-        Shown(item, [f"{test}: {verdicts[test].message}" for test in item.tests if not verdicts[test].passed])
+        ItemResult(item, [f"{test}: {verdicts[test].message}" for test in item.tests if not verdicts[test].passed])
         for item in chosen
     ]
 
 
 def report(stage: int | None, language: Language) -> int:
-    """Run the check list, or a stage of it, and print what came out.
+    """Run the check list, or one stage of it, and print the results.
 
     Returns:
-        An exit status: 0 where every item is shown.
+        The exit status: 0 if every item passes.
 
     Raises:
-        CannotDo: if the plan has no such stage.
+        CommandError: if the plan has no such stage.
     """
     chosen = [item for item in items() if stage in {None, item.stage}]
     if not chosen:
-        raise CannotDo(f"the plan has no stage {stage}; it has 1 to {max(item.stage for item in items())}")
+        raise CommandError(f"the plan has no stage {stage}; it has 1 to {max(item.stage for item in items())}")
     painter = Painter()
-    say(_RUNNING.in_language(language).format(sum(len(item.tests) for item in chosen)))
+    echo(_RUNNING.in_language(language).format(sum(len(item.tests) for item in chosen)))
     results = run(chosen)
-    for shown in results:
-        _print(shown, language, painter)
-    done = sum(not shown.wrong for shown in results)
-    say(_COUNT.in_language(language).format(done, len(results)))
+    for result in results:
+        _print(result, language, painter)
+    done = sum(not result.failures for result in results)
+    echo(_COUNT.in_language(language).format(done, len(results)))
     return 0 if done == len(results) else 1
 
 
-def _print(shown: Shown, language: Language, painter: Painter) -> None:
-    item = shown.item
-    mark = painter.paint("✗", "31") if shown.wrong else painter.paint("✓", "32")
-    say(f"{mark} {painter.paint(item.id, '1')} {item.can.in_language(language)}")
+def _print(result: ItemResult, language: Language, painter: Painter) -> None:
+    item = result.item
+    mark = painter.paint("✗", "31") if result.failures else painter.paint("✓", "32")
+    echo(f"{mark} {painter.paint(item.id, '1')} {item.can.in_language(language)}")
     for label, text in (
-        (_TRIED, item.tried.in_language(language)),
+        (_TESTED, item.tested.in_language(language)),
         (_WHY, item.why.in_language(language)),
-        (_LOOK, ", ".join(item.places)),
+        (_CODE, ", ".join(item.places)),
     ):
-        say(f"    {painter.paint(label.in_language(language), '2')}: {text}")
-    for line in shown.wrong:
-        say(f"    {painter.paint(line, '31')}")
+        echo(f"    {painter.paint(label.in_language(language), '2')}: {text}")
+    for line in result.failures:
+        echo(f"    {painter.paint(line, '31')}")

@@ -1,10 +1,10 @@
-"""Citations: a name in the code becomes the code that stands there. Never a line number, which the next edit moves.
+"""Citations of code by name, never by line number, which the next edit moves.
 
-project1_qa_api/routes/ask.py:ask                     a function, with its decorators
+project1_qa_api/routes/ask.py:ask                     a function with its decorators
 project1_qa_api/answering.py:Answerer.stream          a method
 project1_qa_api/main.py:ROUTERS                       an assignment of a module or a class
 Dockerfile:project4                                   a stage of the build
-docker-compose.yml:services.api                       a key, and what is below it
+docker-compose.yml:services.api                       a key and everything below it
 Makefile:run-project1                                 a target
 .env.example:DATABASE_URL                             a variable
 """
@@ -30,19 +30,19 @@ _LANGUAGES = {
 _Named = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-class NotThere(Exception):
-    """What a citation names does not exist. The message says what, and where it was looked for."""
+class CitationError(Exception):
+    """A citation names something that does not exist. The message says what, and in which file."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Code that was cited.
+    """Cited code.
 
     Attributes:
-        path: Its file, from the repository's folder.
-        name: What was cited of it.
-        language: As highlighters call it.
-        text: The code, from the first column on.
+        path: Relative to the repository's folder.
+        name: The cited name.
+        language: The highlighter's name of the language.
+        text: The code, dedented.
     """
 
     path: str
@@ -55,18 +55,18 @@ def resolve(citation: str, root: Path = ROOT) -> Source:
     """Return the code that a citation names.
 
     Args:
-        citation: `path:Qualified.name`, as above.
-        root: What the path is relative to.
+        citation: `path:Qualified.name`, as in the module's docstring.
+        root: The folder to which the path is relative.
 
     Raises:
-        NotThere: if there is no such file, or nothing of that name in it.
+        CitationError: if the file or the name does not exist.
     """
     path, colon, name = citation.rpartition(":")
     if not colon or not path or not name:
-        raise NotThere(f"{citation!r} is no citation: it has to be path:name")
+        raise CitationError(f"{citation!r} is not a citation: it must be path:name")
     file = root / path
     if not file.is_file():
-        raise NotThere(f"{citation}: there is no file {path}")
+        raise CitationError(f"{citation}: there is no file {path}")
     text = file.read_text(encoding="utf-8")
     lines = text.splitlines()
     kind = file.suffix if file.suffix in _LANGUAGES and not file.name.startswith(".") else file.name
@@ -76,39 +76,41 @@ def resolve(citation: str, root: Path = ROOT) -> Source:
         case ".yml" | ".yaml":
             first, last = _key(citation, lines, name)
         case _ if kind in _BLOCKS:
-            begins, goes_on = _BLOCKS[kind]
-            first, last = _block(citation, lines, re.compile(begins.format(re.escape(name))), re.compile(goes_on))
+            first_line, next_lines = _BLOCKS[kind]
+            first, last = _block(
+                citation, lines, re.compile(first_line.format(re.escape(name))), re.compile(next_lines)
+            )
         case _:
-            raise NotThere(f"{citation}: nothing can be cited of a file of this kind")
+            raise CitationError(f"{citation}: files of this kind cannot be cited")
     return Source(path, name, _LANGUAGES[kind], textwrap.dedent("\n".join(lines[first:last])).rstrip())
 
 
 def definition(citation: str, text: str, name: str) -> ast.stmt:
-    """Find what a Python file defines.
+    """Find a definition in a Python file.
 
     Args:
-        citation: For the error.
-        text: The file's.
-        name: Qualified, such as `Class.method`.
+        citation: The citation, for the error message.
+        text: The file's contents.
+        name: The qualified name, such as `Class.method`.
 
     Raises:
-        NotThere: if it defines nothing of that name.
+        CitationError: if the file does not define the name.
     """
     body: Sequence[ast.stmt] = parsed(text).body
     *outer, last = name.split(".")
     for part in outer:
         found = next((node for node in body if isinstance(node, _Named) and node.name == part), None)
         if found is None:
-            raise NotThere(f"{citation}: there is no {part} to look into")
+            raise CitationError(f"{citation}: there is no {part}")
         body = found.body
     for node in _statements(body):
         if last in _names(node):
             return node
-    raise NotThere(f"{citation}: there is no function, class or assignment {last}")
+    raise CitationError(f"{citation}: there is no function, class or assignment {last}")
 
 
 def span(node: ast.stmt) -> tuple[int, int]:
-    """Return the numbers, from 0, of the first line of a definition, its decorators', and of the one after its last."""
+    """Return the line range of a definition with its decorators: first line and end, counted from 0."""
     decorators = node.decorator_list if isinstance(node, _Named) else []
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     return first - 1, node.end_lineno or node.lineno
@@ -116,12 +118,12 @@ def span(node: ast.stmt) -> tuple[int, int]:
 
 @cache
 def parsed(text: str) -> ast.Module:
-    """Parse Python; of a file that is cited several times, once."""
+    """Parse Python source, once for a file that is cited several times."""
     return ast.parse(text)
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Give statements, those inside an `if`, `with` or `try` too."""
+    """Yield statements, including those inside an `if`, `with` or `try`."""
     for node in body:
         yield node
         if not isinstance(node, _Named):
@@ -138,7 +140,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
             yield name
 
 
-# Where something of a name begins in a file of this kind, and what the lines look like that belong to it.
+# For each kind of file: a pattern for the first line of a named block, and one for the lines that follow.
 _BLOCKS = {
     "Dockerfile": (r"FROM .* AS {}", r"(?!FROM ).*"),
     "Makefile": (r"{}:.*", r"\t.*"),
@@ -146,28 +148,30 @@ _BLOCKS = {
 }
 
 
-def _block(citation: str, lines: Sequence[str], begins: re.Pattern[str], goes_on: re.Pattern[str]) -> tuple[int, int]:
-    """Find a line, and those after it that belong to it."""
-    first = next((number for number, line in enumerate(lines) if begins.fullmatch(line)), None)
+def _block(
+    citation: str, lines: Sequence[str], first_line: re.Pattern[str], next_lines: re.Pattern[str]
+) -> tuple[int, int]:
+    """Return the line range of a block."""
+    first = next((number for number, line in enumerate(lines) if first_line.fullmatch(line)), None)
     if first is None:
-        raise NotThere(f"{citation}: no line begins it")
+        raise CitationError(f"{citation}: no line starts it")
     last = first + 1
-    while last < len(lines) and goes_on.fullmatch(lines[last]):
+    while last < len(lines) and next_lines.fullmatch(lines[last]):
         last += 1
     while last > first + 1 and (not lines[last - 1].strip() or lines[last - 1].startswith("#")):
-        last -= 1  # a comment there is about what comes next
+        last -= 1  # a trailing comment belongs to the next block
     return first, last
 
 
 def _key(citation: str, lines: Sequence[str], name: str) -> tuple[int, int]:
-    """Find a key of a YAML file by its path, and what is indented below it."""
+    """Return the line range of a YAML key, found by its path, with everything indented below it."""
     first, last, indent = 0, len(lines), -1
     for part in name.split("."):
         key = re.compile(rf"( *){re.escape(part)}:(?: .*)?")
         inside = [(number, match) for number in range(first, last) if (match := key.fullmatch(lines[number]))]
         deeper = [(number, len(match[1])) for number, match in inside if len(match[1]) > indent]
         if not deeper:
-            raise NotThere(f"{citation}: there is no key {part}")
+            raise CitationError(f"{citation}: there is no key {part}")
         first, indent = min(deeper, key=lambda found: (found[1], found[0]))
         last = next((number for number in range(first + 1, last) if _indent(lines[number]) <= indent), last)
     return first, last

@@ -1,4 +1,4 @@
-"""What a stage adds to the one before, in the order in which one understands it, and what it takes away: nothing."""
+"""Compare a stage with the one before: what it adds, in reading order, and what it removes, which must be nothing."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from learn.facts import Facts, Operation, Setting, Tables, described
+from learn.facts import Facts, Operation, Setting, Tables, file_summary
 
 Value = TypeVar("Value")
 
-_READ_FIRST = ["main.py", "settings.py", "models.py", "schemas.py"]  # what a stage is made of
+_READ_FIRST = ["main.py", "settings.py", "models.py", "schemas.py"]
 
 
 @dataclass(frozen=True)
@@ -18,44 +18,40 @@ class NewFile:
     """A file that only the later stage has.
 
     Attributes:
-        path: In the stage's folder.
-        lines: How many.
-        does: What it says of itself, perhaps nothing.
+        path: Relative to the stage's folder.
+        lines: The number of lines.
+        summary: The first sentence of its docstring or first comment, or an empty string.
     """
 
     path: str
     lines: int
-    does: str
+    summary: str
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two stages, compared. Everything but `changed_…` and `removed` is what only the later one has.
+    """The difference between two stages. All but `changed_…` and `removed` is new in the later stage.
 
     Attributes:
-        earlier: The facts of the stage before.
-        later: The facts of the stage that adds.
-        operations: New ones.
-        newly_locked: Operations that now want a token or a key.
-        settings: New ones.
-        changed_settings: Those with another default: the two stages' defaults.
-        tables: New tables with their columns, and new columns of tables that both have.
-        packages: That the stage asks for besides.
-        processes: New ones, by the modules that put them together.
-        services: Addresses that it has to be given besides.
-        changed_files: Paths of those that both have, where the text differs.
-        new_files: The others.
-        removed: What the earlier stage has and the later one has not, in words.
+        newly_authenticated: Operations of earlier stages that now require a token or an API key.
+        changed_settings: Settings whose default differs, with the earlier and the later default.
+        tables: New tables with their columns, and new columns of tables that both stages have.
+        shared_modules: Modules of `shared` that no earlier stage imports, with their summaries.
+        processes: By the module that assembles the process.
+        services: Addresses that the later stage also needs, with the embedded service for each.
+        changed_files: Paths that both stages have with different contents.
+        removed: Descriptions of what the earlier stage has and the later one lacks.
     """
 
     earlier: Facts
     later: Facts
     operations: Mapping[str, Operation]
-    newly_locked: Sequence[str]
+    newly_authenticated: Sequence[str]
     settings: Mapping[str, Setting]
     changed_settings: Mapping[str, tuple[str | None, str | None]]
     tables: Tables
     packages: Sequence[str]
+    shared_modules: Mapping[str, str]
     processes: Mapping[str, str]
     services: Mapping[str, str]
     changed_files: Sequence[str]
@@ -64,25 +60,27 @@ class Difference:
 
     @property
     def slug(self) -> str:
-        """For example `1-to-2`: what its pages are called."""
+        """The name of its pages, for example `1-to-2`."""
         return f"{self.earlier.stage.number}-to-{self.later.stage.number}"
 
     def adds_table(self, table: str) -> bool:
-        """Say whether a table of `tables` is new as a whole."""
+        """Return whether a table of `tables` is new, rather than extended."""
         return table not in self.earlier.tables
 
 
-def difference(earlier: Facts, later: Facts) -> Difference:
+def compare(earlier: Facts, later: Facts) -> Difference:
     """Compare two stages."""
     common = earlier.files.keys() & later.files.keys()
     return Difference(
         earlier=earlier,
         later=later,
         operations=_only_in(later.operations, earlier.operations),
-        newly_locked=[
+        newly_authenticated=[
             name
             for name, operation in earlier.operations.items()
-            if name in later.operations and later.operations[name].locked and not operation.locked
+            if name in later.operations
+            and later.operations[name].requires_authentication
+            and not operation.requires_authentication
         ],
         settings=_only_in(later.settings, earlier.settings),
         changed_settings={
@@ -96,6 +94,7 @@ def difference(earlier: Facts, later: Facts) -> Difference:
             if (added := _only_in(columns, earlier.tables.get(table, {})))
         },
         packages=[name for name in later.packages if name not in earlier.packages],
+        shared_modules=_only_in(later.shared_modules, earlier.shared_modules),
         processes=_only_in(later.processes, earlier.processes),
         services=_only_in(later.services, earlier.services),
         changed_files=sorted(
@@ -103,7 +102,7 @@ def difference(earlier: Facts, later: Facts) -> Difference:
             key=lambda path: (_READ_FIRST.index(path) if path in _READ_FIRST else len(_READ_FIRST), path),
         ),
         new_files=[
-            NewFile(path, text.count("\n"), described(path, text))
+            NewFile(path, text.count("\n"), file_summary(path, text))
             for path, text in later.files.items()
             if path not in common
         ],
@@ -116,7 +115,7 @@ def _only_in(later: Mapping[str, Value], earlier: Mapping[str, object]) -> dict[
 
 
 def _removed(earlier: Facts, later: Facts) -> list[str]:
-    """Name what the earlier stage has and the later one has not."""
+    """Describe what the earlier stage has and the later one lacks."""
     removed = [f"the operation {name}" for name in earlier.operations if name not in later.operations]
     removed += [f"the setting {name}" for name in earlier.settings if name not in later.settings]
     for table, columns in earlier.tables.items():
@@ -131,19 +130,19 @@ def _removed(earlier: Facts, later: Facts) -> list[str]:
 
 
 def grouped_operations(names: Iterable[str]) -> dict[str, list[str]]:
-    """Group operations by the first part of their path: `/users` has `GET,POST /users`, `GET /users/{user_id}`."""
+    """Group operations by the first segment of their path, and merge the methods of a path: `GET,POST /users`."""
     methods: dict[str, list[str]] = defaultdict(list)
     for name in names:
         method, _, path = name.partition(" ")
         methods[path].append(method)
     groups: dict[str, list[str]] = defaultdict(list)
-    for path, of_path in methods.items():
-        groups[f"/{path.split('/')[1]}"].append(f"{','.join(of_path)} {path}")
+    for path, path_methods in methods.items():
+        groups[f"/{path.split('/')[1]}"].append(f"{','.join(path_methods)} {path}")
     return dict(groups)
 
 
 def grouped_files(files: Sequence[NewFile]) -> dict[str, list[NewFile]]:
-    """Group files by their folder, those of the stage's own folder first."""
+    """Group files by folder, the stage's top level first."""
     groups: dict[str, list[NewFile]] = defaultdict(list)
     for file in files:
         folder = PurePosixPath(file.path).parent.as_posix()

@@ -1,11 +1,12 @@
-"""What a stage is, read from its code: operations, settings, tables, packages, processes, services, files."""
+"""Facts about a stage, read from its code: operations, settings, tables, packages, processes, services, files."""
 
+import ast
 import asyncio
 import inspect
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
@@ -19,7 +20,7 @@ from pydantic_core import PydanticUndefined
 from sqlalchemy.engine import make_url
 
 from bench.databases import postgresql
-from learn.stages import ROOT, STAGES, CannotDo, Stage
+from learn.stages import ROOT, STAGES, CommandError, Stage
 from local.services import EMBEDDED
 from shared.database.migrate import migrate
 
@@ -34,14 +35,14 @@ class Operation:
     """An operation of a stage's API.
 
     Attributes:
-        does: The first sentence of what its documentation says.
-        statuses: That it documents.
-        locked: Whether it wants a token or a key.
+        summary: The first sentence of its description.
+        statuses: The status codes that it documents.
+        requires_authentication: Whether it requires a token or an API key.
     """
 
-    does: str
+    summary: str
     statuses: frozenset[str]
-    locked: bool
+    requires_authentication: bool
 
 
 @dataclass(frozen=True)
@@ -49,27 +50,27 @@ class Setting:
     """A setting.
 
     Attributes:
-        default: As it is written; None where it must be given.
-        does: The first sentence of its description, perhaps none.
+        default: The default as text; None if the setting is required.
+        summary: The first sentence of its description, or an empty string.
     """
 
     default: str | None
-    does: str
+    summary: str
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is compared of a stage.
+    """Everything that is compared between two stages.
 
     Attributes:
-        stage: Which one.
         operations: By method and path, such as `GET /users`.
-        settings: By their names in the environment.
-        tables: Of its database, migrated.
-        packages: That its extra asks for, besides those of the stages before.
-        processes: By the modules that put them together: `main`, perhaps `worker`.
-        services: What the launcher starts, by the setting that holds its address.
-        files: Of code, by their paths in its folder.
+        settings: By environment variable.
+        tables: The tables of the migrated database.
+        packages: The requirements of the stage's extra, without those of earlier stages.
+        shared_modules: Summaries of the modules of `shared` that this stage or an earlier one imports, by path.
+        processes: By the module that assembles the process: `main` and, in stage 4, `worker`.
+        services: Embedded services that the launcher starts, by the setting that holds the address.
+        files: Source files, by path relative to the stage's folder.
     """
 
     stage: Stage
@@ -77,18 +78,19 @@ class Facts:
     settings: Mapping[str, Setting]
     tables: Tables
     packages: Sequence[str]
+    shared_modules: Mapping[str, str]
     processes: Mapping[str, str]
     services: Mapping[str, str]
     files: Mapping[str, str] = field(repr=False)
 
 
 async def read_facts(numbers: Sequence[int]) -> list[Facts]:
-    """Read the facts of stages, whose applications are made for it, and their databases migrated.
+    """Read the facts of some stages: create their applications and migrate an embedded database.
 
     Args:
-        numbers: Of the stages, ascending.
+        numbers: The stages' numbers, ascending.
     """
-    with redirect_stdout(StringIO()):  # what embeds a database says where
+    with redirect_stdout(StringIO()):  # the embedded database prints its address
         schemas = asyncio.create_task(_read_tables(numbers))
         await asyncio.sleep(0)  # the database starts while the stages are imported
         without_tables = await asyncio.to_thread(lambda: [_read(STAGES[number]) for number in numbers])
@@ -102,23 +104,24 @@ def _read(stage: Stage) -> dict[str, Any]:
         "stage": stage,
         "operations": _operations(stage.openapi()),
         "settings": {name.upper(): _setting(info) for name, info in fields.items()},
-        "packages": packages_of(stage),
+        "packages": required_packages(stage),
+        "shared_modules": shared_modules(stage),
         "processes": _processes(stage),
         "services": {
             setting.upper(): first_sentence(inspect.getdoc(embed) or "").removeprefix("Embed ")
             for setting, embed in EMBEDDED.items()
             if setting in fields
         },
-        "files": files_of(stage),
+        "files": source_files(stage),
     }
 
 
 def _operations(document: dict[str, Any]) -> dict[str, Operation]:
     return {
         f"{method.upper()} {path}": Operation(
-            does=first_sentence(operation.get("description", "")),
+            summary=first_sentence(operation.get("description", "")),
             statuses=frozenset(operation["responses"]),
-            locked=bool(operation.get("security")),
+            requires_authentication=bool(operation.get("security")),
         )
         for path, item in document["paths"].items()
         for method, operation in item.items()
@@ -131,8 +134,8 @@ def _setting(info: FieldInfo) -> Setting:
     return Setting(default, first_sentence(info.description or ""))
 
 
-def packages_of(stage: Stage) -> list[str]:
-    """Name the packages that a stage's extra asks for, without the extras of the stages before."""
+def required_packages(stage: Stage) -> list[str]:
+    """Return the packages that a stage's extra requires, without the extras of earlier stages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirements: list[str] = project["optional-dependencies"][stage.name]
     names = {re.split(r"[ <>=!~;\[]", requirement, maxsplit=1)[0] for requirement in requirements}
@@ -144,8 +147,37 @@ def _processes(stage: Stage) -> dict[str, str]:
     return {name: first_sentence(stage.module(name).__doc__ or "") for name in names}
 
 
-def files_of(stage: Stage) -> dict[str, str]:
-    """Return the text of a stage's files of code, by their paths in its folder."""
+def shared_modules(stage: Stage) -> dict[str, str]:
+    """Return the modules of `shared` that a stage or an earlier one imports directly, with their summaries."""
+    folders = [STAGES[number].folder for number in range(1, stage.number + 1)]
+    texts = [path.read_text("utf-8") for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return {path: file_summary(path, (ROOT / path).read_text("utf-8")) for path in shared_imports(texts)}
+
+
+def shared_imports(texts: Iterable[str]) -> list[str]:
+    """Return the paths of the modules of `shared` that some Python sources import, sorted."""
+    found: set[str] = set()
+    for text in texts:
+        for node in ast.walk(ast.parse(text)):
+            match node:
+                case ast.ImportFrom(module=str(module)):
+                    # The name may be a module of the package or something that the module defines.
+                    names = [path for name in node.names if (path := _shared_module(f"{module}.{name.name}"))]
+                    found.update(names or filter(None, [_shared_module(module)]))
+                case ast.Import():
+                    found.update(path for name in node.names if (path := _shared_module(name.name)))
+    return sorted(found)
+
+
+def _shared_module(name: str) -> str | None:
+    if not name.startswith("shared."):
+        return None
+    base = name.replace(".", "/")
+    return next((path for path in (f"{base}.py", f"{base}/__init__.py") if (ROOT / path).is_file()), None)
+
+
+def source_files(stage: Stage) -> dict[str, str]:
+    """Return the text of a stage's source files, by path relative to its folder."""
     return {
         path.relative_to(stage.folder).as_posix(): path.read_text("utf-8")
         for path in sorted(stage.folder.rglob("*"))
@@ -154,13 +186,13 @@ def files_of(stage: Stage) -> dict[str, str]:
 
 
 def first_sentence(text: str) -> str:
-    """Return the first sentence of a text, in one line."""
+    """Return the first sentence of a text, on one line."""
     paragraph = " ".join(text.strip().partition("\n\n")[0].split())
     return re.split(r"(?<=\.)\s(?=[A-Z`])", paragraph, maxsplit=1)[0]
 
 
 async def _read_tables(numbers: Sequence[int]) -> dict[int, Tables]:
-    """Migrate one database through the stages, and look at it after each."""
+    """Migrate one database through the stages, and read its tables after each."""
     stages = [STAGES[number] for number in range(1, max(numbers) + 1)]
     async with postgresql() as server:
         return await asyncio.to_thread(_migrated, server, stages)
@@ -171,7 +203,7 @@ def _migrated(server: str, stages: Sequence[Stage]) -> dict[int, Tables]:
     with _database(server) as address:
         for stage in stages:
             if (stage.folder / "migrations").exists() and migrate(stage.package, stage.name) != 0:
-                raise CannotDo(f"the migrations of {stage.package} failed")
+                raise CommandError(f"the migrations of {stage.package} failed")
             with psycopg.connect(address) as connection:
                 tables[stage.number] = _tables(connection)
     return tables
@@ -179,7 +211,7 @@ def _migrated(server: str, stages: Sequence[Stage]) -> dict[int, Tables]:
 
 @contextmanager
 def _database(server: str) -> Iterator[str]:
-    """A new database, which `migrate` finds while the block runs."""
+    """Create a database, and point `DATABASE_URL` at it while the block runs."""
     address = make_url(server).set(database=_DATABASE).render_as_string(hide_password=False)
     name = sql.Identifier(_DATABASE)
     before = os.environ.get("DATABASE_URL")
@@ -211,11 +243,11 @@ def _tables(connection: psycopg.Connection[Any]) -> Tables:
     return tables
 
 
-def described(path: Path | str, text: str) -> str:
-    """Return what a file says of itself: its docstring's first sentence, or its first comment's."""
+def file_summary(path: Path | str, text: str) -> str:
+    """Return the first sentence of a file's docstring or, in other languages, of its first comment."""
     if str(path).endswith(".py"):
         found = re.match(r'\s*(?:"""|\'\'\')(.*?)(?:"""|\'\'\')', text, re.DOTALL)
     else:
         found = re.match(r"\s*(?:/\*+|<!--|//+)\s*(.*?)(?:\*/|-->|\n)", text, re.DOTALL)
-    said = first_sentence(re.sub(r"\n \* ?", "\n", found[1]).removeprefix("*")) if found else ""
-    return "" if said.startswith("@") else said  # a comment of types only
+    summary = first_sentence(re.sub(r"\n \* ?", "\n", found[1]).removeprefix("*")) if found else ""
+    return "" if summary.startswith("@") else summary  # a JSDoc comment with types only

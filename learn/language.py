@@ -1,4 +1,4 @@
-"""Texts in English and in Chinese."""
+"""Texts in English and Chinese."""
 
 import os
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 Language = Literal["en", "zh"]
 
 
-class Said(BaseModel):
+class Translated(BaseModel):
     """A text in both languages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -17,11 +17,11 @@ class Said(BaseModel):
     zh: str
 
     def in_language(self, language: Language) -> str:
-        """Return it in one of them."""
+        """Return the text in a language."""
         return self.zh if language == "zh" else self.en
 
 
-def of_terminal() -> Language:
-    """Return the language that the environment asks for: Chinese where it does, else English."""
-    asked = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
-    return "zh" if asked.lower().startswith("zh") else "en"
+def terminal_language() -> Language:
+    """Return the language of the terminal: Chinese if the locale is Chinese, otherwise English."""
+    locale = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    return "zh" if locale.lower().startswith("zh") else "en"

@@ -1,61 +1,62 @@
-"""The differences as pages: Markdown for the docs site in both languages, and side by side as HTML for a browser.
+"""Write the differences as pages: Markdown in both languages for the docs site, and side-by-side HTML.
 
-Nothing in them changes but what is compared, so that a page that is committed can be held against the code.
+Git ignores them. `docs/differences/index.md` is written by hand and links to them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from learn.differences import Difference, difference, grouped_files, grouped_operations
+from learn.differences import Difference, NewFile, compare, grouped_files, grouped_operations
 from learn.facts import Facts
 from learn.side_by_side import html_page
-from learn.stages import ROOT
+from learn.stages import ROOT, STAGES
+from learn.steps import STEPS, Step, StepDifference, part_of
 from learn.terminal import unified
 
 FOLDER = ROOT / "docs" / "differences"
+STAGE_4 = "3-to-4"
 
 _ENGLISH = {
     "title": "From stage {0} to stage {1}: {2}",
-    "made": "`make diff-{0}-{1}` prints this page; `make diffs` writes it. Everything on it is read from the code.",
-    "beside": "The files that both stages have, [side by side]({0}).",
+    "made": "Generated from the code by `make diffs`; `make diff-{0}-{1}` prints the same. It adds {2}.",
+    "beside": "See also the files of both stages [side by side]({0}).",
     "operations": "Operations",
-    "locked": "Operations of the stages before that now want a token or a key",
+    "authenticated": "Operations of earlier stages that now require a token or an API key",
     "settings": "Settings",
-    "changed": "Another default",
+    "changed": "Changed defaults",
     "tables": "Tables and columns",
     "packages": "Packages",
     "processes": "Processes and services",
-    "no_process": "It runs in one process, as the stage before.",
+    "no_process": "One process, as in the stage before.",
     "new": "New files",
+    "shared": "Modules of `shared` used for the first time",
+    "steps": "Read it in five steps",
+    "step_made": "One of the five steps of [stage 4](3-to-4.md). Generated from the code by `make diffs`;"
+    " `make diff-3-4 STEP={0}` prints the same.",
+    "step_title": "Stage 4, step {0}: {1}",
     "both": "Files that both stages have",
     "table": "table",
     "columns": "columns",
     "operation": "operation",
-    "does": "what it does",
+    "summary": "description",
     "setting": "setting",
     "default": "default",
-    "required": "must be given",
+    "required": "required",
     "file": "file",
     "lines": "lines",
     "service": "address",
     "module": "process",
     "none": "None.",
-    "more": "more columns",
-    "index": "What each stage adds",
-    "intro": "A later stage imports the earlier ones and copies nothing, so its folder is all that it adds. Read these"
-    " pages after a stage and before the next: first what it can do, then with what, then how its files differ.",
-    "step": "step",
-    "counts": "adds",
+    "more": "new columns",
     "count": "{0} operations, {1} settings, {2} tables, {3} packages, {4} files",
-    "beside_title": "side by side",
 }
 _CHINESE = {
     "title": "从第 {0} 阶段到第 {1} 阶段：{2}",
-    "made": "`make diff-{0}-{1}` 在终端打印本页；`make diffs` 生成本页。所有内容都从代码中读出。",
-    "beside": "两个阶段都有的文件：[并排对照]({0})。",
+    "made": "本页由 `make diffs` 从代码生成；`make diff-{0}-{1}` 在终端打印同样的内容。共新增 {2}。",
+    "beside": "另见两个阶段共有文件的[并排对照]({0})。",
     "operations": "接口",
-    "locked": "前面阶段的接口，现在需要令牌或密钥",
+    "authenticated": "前面阶段的接口，现在需要令牌或 API 密钥",
     "settings": "配置项",
     "changed": "默认值不同",
     "tables": "表与列",
@@ -63,60 +64,62 @@ _CHINESE = {
     "processes": "进程与服务",
     "no_process": "与前一阶段一样，只有一个进程。",
     "new": "新文件",
+    "shared": "首次用到的 `shared` 模块",
+    "steps": "分五步阅读",
+    "step_made": "[第 4 阶段](3-to-4.md)的五步之一。本页由 `make diffs` 从代码生成；"
+    "`make diff-3-4 STEP={0}` 在终端打印同样的内容。",
+    "step_title": "第 4 阶段，第 {0} 步：{1}",
     "both": "两个阶段都有的文件",
     "table": "表",
     "columns": "列",
     "operation": "接口",
-    "does": "作用",
+    "summary": "说明",
     "setting": "配置项",
     "default": "默认值",
-    "required": "必须给出",
+    "required": "必填",
     "file": "文件",
     "lines": "行数",
     "service": "地址",
     "module": "进程",
     "none": "无。",
     "more": "新增的列",
-    "index": "每个阶段增加了什么",
-    "intro": "后面的阶段导入前面的阶段，不复制任何代码，所以一个阶段的文件夹就是它增加的全部内容。"
-    "学完一个阶段、进入下一个之前读这些页面：先看它能做什么，再看它用什么做，最后看文件有何不同。",
-    "step": "步骤",
-    "counts": "增加",
     "count": "{0} 个接口、{1} 个配置项、{2} 个表、{3} 个包、{4} 个文件",
-    "beside_title": "并排对照",
 }
 _LANGUAGES: Mapping[str, Mapping[str, str]] = {"": _ENGLISH, ".zh": _CHINESE}
 
 
-def differences(facts: Sequence[Facts]) -> list[Difference]:
-    """Compare each stage with the next."""
-    return [difference(earlier, later) for earlier, later in pairwise(facts)]
+def compare_neighbours(facts: Sequence[Facts]) -> list[Difference]:
+    """Compare each stage with the one after it."""
+    return [compare(earlier, later) for earlier, later in pairwise(facts)]
 
 
-def made(facts: Sequence[Facts]) -> dict[Path, str]:
-    """Return the text of every page, by its path."""
-    found = differences(facts)
-    pages = {FOLDER / f"{one.slug}-side-by-side.html": html_page(one) for one in found}
+def render(facts: Sequence[Facts]) -> dict[str, str]:
+    """Return the text of every page, by file name."""
+    found = compare_neighbours(facts)
+    pages = {f"{one.slug}-side-by-side.html": html_page(one) for one in found}
+    steps = [part_of(one, step) for one in found if one.slug == STAGE_4 for step in STEPS.values()]
     for suffix, words in _LANGUAGES.items():
-        pages[FOLDER / f"index{suffix}.md"] = "\n".join(_index(found, words)) + "\n"
         for one in found:
-            pages[FOLDER / f"{one.slug}{suffix}.md"] = "\n".join(_page(one, words)) + "\n"
+            pages[f"{one.slug}{suffix}.md"] = "\n".join(_page(one, words)) + "\n"
+        for part in steps:
+            pages[f"{_step_slug(part.step)}{suffix}.md"] = "\n".join(_step_page(part, words)) + "\n"
     return pages
 
 
-def write(facts: Sequence[Facts]) -> list[Path]:
-    """Write every page, and take away those that are none any more.
+def write(facts: Sequence[Facts], folder: Path = FOLDER) -> list[Path]:
+    """Write every page, and delete generated pages that no longer exist.
 
     Returns:
-        The paths, under the project's folder.
+        The paths of the pages.
     """
-    pages = made(facts)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for path in set(FOLDER.iterdir()) - pages.keys():
+    pages = {folder / name: text for name, text in render(facts).items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in set(folder.glob("*-to-*")) - pages.keys():
         path.unlink()
     for path, text in pages.items():
-        path.write_text(text, "utf-8")
-    return [path.relative_to(ROOT) for path in pages]
+        if not path.is_file() or path.read_text("utf-8") != text:  # `make docs-serve` watches them
+            path.write_text(text, "utf-8")
+    return list(pages)
 
 
 def _title(found: Difference, words: Mapping[str, str]) -> str:
@@ -125,23 +128,19 @@ def _title(found: Difference, words: Mapping[str, str]) -> str:
     return words["title"].format(found.earlier.stage.number, later.number, title)
 
 
-def _index(found: Sequence[Difference], words: Mapping[str, str]) -> Iterator[str]:
-    yield f"# {words['index']}\n"
-    yield f"{words['intro']}\n"
-    yield f"| {words['step']} | {words['counts']} | |\n| --- | --- | --- |"
-    for one in found:
-        new_tables = sum(one.adds_table(table) for table in one.tables)
-        counts = [len(one.operations), len(one.settings), new_tables, len(one.packages), len(one.new_files)]
-        yield (
-            f"| [{_title(one, words)}]({one.slug}.md) | {words['count'].format(*counts)} "
-            f"| [{words['beside_title']}]({one.slug}-side-by-side.html) |"
-        )
-
-
 def _page(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
+    new_tables = sum(found.adds_table(table) for table in found.tables)
+    counts = [len(found.operations), len(found.settings), new_tables, len(found.packages), len(found.new_files)]
+    added = words["count"].format(*counts)
     yield f"# {_title(found, words)}\n"
-    yield words["made"].format(found.earlier.stage.number, found.later.stage.number)
+    yield words["made"].format(found.earlier.stage.number, found.later.stage.number, added)
     yield words["beside"].format(f"{found.slug}-side-by-side.html") + "\n"
+    if found.slug == STAGE_4:
+        yield f"## {words['steps']}\n"
+        yield from (
+            f"{_step_number(step)}. [{_step_title(step, words)}]({_step_slug(step)}.md)" for step in STEPS.values()
+        )
+        yield ""
     yield from _operations(found, words)
     yield from _settings(found, words)
     yield f"## {words['tables']}\n"
@@ -152,24 +151,25 @@ def _page(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield from _table([words["table"], words["columns"]], rows, words)
     yield f"## {words['packages']}\n"
     yield ", ".join(f"`{name}`" for name in found.packages) + "\n"
+    yield from _shared_modules(found.shared_modules.items(), words)
     yield f"## {words['processes']}\n"
     if found.processes:
         processes = [(f"`{found.later.stage.package}/{name}.py`", does) for name, does in found.processes.items()]
-        yield from _table([words["module"], words["does"]], processes, words)
+        yield from _table([words["module"], words["summary"]], processes, words)
     else:
         yield words["no_process"] + "\n"
     services = [(f"`{name}`", does) for name, does in found.services.items()]
-    yield from _table([words["service"], words["does"]], services, words)
+    yield from _table([words["service"], words["summary"]], services, words)
     yield from _files(found, words)
 
 
 def _operations(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield f"## {words['operations']}\n"
-    rows = [(f"`{name}`", operation.does) for name, operation in found.operations.items()]
-    yield from _table([words["operation"], words["does"]], rows, words)
-    if found.newly_locked:
-        groups = grouped_operations(found.newly_locked).values()
-        yield f"{words['locked']} ({len(found.newly_locked)}):\n"
+    rows = [(f"`{name}`", operation.summary) for name, operation in found.operations.items()]
+    yield from _table([words["operation"], words["summary"]], rows, words)
+    if found.newly_authenticated:
+        groups = grouped_operations(found.newly_authenticated).values()
+        yield f"{words['authenticated']} ({len(found.newly_authenticated)}):\n"
         yield from (f"- {', '.join(f'`{name}`' for name in names)}" for names in groups)
         yield ""
 
@@ -177,21 +177,53 @@ def _operations(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
 def _settings(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield f"## {words['settings']}\n"
     rows = [
-        (f"`{name}`", words["required"] if setting.default is None else _code(setting.default), setting.does)
+        (f"`{name}`", words["required"] if setting.default is None else _code(setting.default), setting.summary)
         for name, setting in found.settings.items()
     ]
-    yield from _table([words["setting"], words["default"], words["does"]], rows, words)
+    yield from _table([words["setting"], words["default"], words["summary"]], rows, words)
     changed = [f"`{name}`: `{before}` → `{after}`" for name, (before, after) in found.changed_settings.items()]
     yield f"{words['changed']}: {', '.join(changed) or words['none']}\n"
 
 
-def _files(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
-    package = found.later.stage.package
+def _step_title(step: Step, words: Mapping[str, str]) -> str:
+    return step.title if words is _ENGLISH else step.title_zh
+
+
+def _step_number(step: Step) -> int:
+    return list(STEPS.values()).index(step) + 1
+
+
+def _step_slug(step: Step) -> str:
+    return f"{STAGE_4}-{_step_number(step)}-{step.name}"
+
+
+def _step_page(part: StepDifference, words: Mapping[str, str]) -> Iterator[str]:
+    step = part.step
+    yield f"# {words['step_title'].format(part.number, _step_title(step, words))}\n"
+    yield words["step_made"].format(step.name) + "\n"
+    yield f"## {words['operations']}\n"
+    rows = [(f"`{name}`", summary) for name, summary in part.operations]
+    yield from _table([words["operation"], words["summary"]], rows, words)
+    yield from _shared_modules(part.shared_modules, words)
+    yield from _new_files(STAGES[4].package, part.files, words)
+
+
+def _shared_modules(modules: Iterable[tuple[str, str]], words: Mapping[str, str]) -> Iterator[str]:
+    yield f"## {words['shared']}\n"
+    rows = [(f"`{path}`", summary) for path, summary in modules]
+    yield from _table([words["file"], words["summary"]], rows, words)
+
+
+def _new_files(package: str, new_files: Sequence[NewFile], words: Mapping[str, str]) -> Iterator[str]:
     yield f"## {words['new']}\n"
-    for folder, files in grouped_files(found.new_files).items():
+    for folder, files in grouped_files(new_files).items():
         yield f"### `{package}/{folder}`\n"
-        rows = [(f"`{file.path.removeprefix(folder)}`", str(file.lines), file.does) for file in files]
-        yield from _table([words["file"], words["lines"], words["does"]], rows, words)
+        rows = [(f"`{file.path.removeprefix(folder)}`", str(file.lines), file.summary) for file in files]
+        yield from _table([words["file"], words["lines"], words["summary"]], rows, words)
+
+
+def _files(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
+    yield from _new_files(found.later.stage.package, found.new_files, words)
     yield f"## {words['both']}\n"
     for path in found.changed_files:
         yield f"### `{path}`\n"

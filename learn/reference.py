@@ -1,4 +1,4 @@
-"""A stage's API as a page: method, path, summary, parameters, body and answers, from its OpenAPI document."""
+"""Render a stage's API reference from its OpenAPI document."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,15 +9,15 @@ _METHODS = "get", "post", "put", "patch", "delete"
 _WORDS = {
     "en": {
         "title": "API of stage {number}",
-        "lead": "From the OpenAPI document of `{package}`, {count} operations. `/docs` of the running service lets you "
-        "try them; [what the stage teaches](../stages/stage-{number}.md).",
+        "lead": "The {count} operations of `{package}`, from its OpenAPI document. Try them at `/docs` of the running "
+        "service. See also [what the stage teaches](../stages/stage-{number}.md).",
         "name": "name",
         "in": "in",
         "type": "type",
-        "what": "what it is",
+        "description": "description",
         "body": "Body",
         "status": "status",
-        "answer": "answer",
+        "response": "response",
         "required": "required",
     },
     "zh": {
@@ -27,17 +27,17 @@ _WORDS = {
         "name": "名称",
         "in": "位置",
         "type": "类型",
-        "what": "说明",
+        "description": "说明",
         "body": "请求体",
         "status": "状态码",
-        "answer": "响应",
+        "response": "响应",
         "required": "必填",
     },
 }
 
 
 def page(stage: Stage, language: str) -> str:
-    """Return the page of a stage, in Markdown."""
+    """Return the reference of a stage as Markdown."""
     openapi = stage.openapi()
     words = _WORDS[language]
     operations = [
@@ -50,8 +50,8 @@ def page(stage: Stage, language: str) -> str:
     lines += [words["lead"].format(number=stage.number, package=stage.package, count=len(operations)), ""]
     for tag in dict.fromkeys(tag for tag, *_ in operations):
         lines += [f"## {tag}", ""]
-        for own, method, path, operation in operations:
-            if own == tag:
+        for operation_tag, method, path, operation in operations:
+            if operation_tag == tag:
                 lines += _operation(method, path, operation, words)
     return "\n".join(lines)
 
@@ -62,21 +62,21 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], words: Mapp
     yield operation.get("description") or operation.get("summary", "")
     yield ""
     if parameters := operation.get("parameters"):
-        yield f"| {words['name']} | {words['in']} | {words['type']} | {words['what']} |"
+        yield f"| {words['name']} | {words['in']} | {words['type']} | {words['description']} |"
         yield "| --- | --- | --- | --- |"
-        for one in parameters:
-            required = f" ({words['required']})" if one.get("required") else ""
-            kind = _type(one.get("schema", {}))
-            yield f"| `{one['name']}` | {one['in']}{required} | {kind} | {_cell(one.get('description', ''))} |"
+        for parameter in parameters:
+            required = f" ({words['required']})" if parameter.get("required") else ""
+            cells = f"{parameter['in']}{required} | {_type(parameter.get('schema', {}))}"
+            yield f"| `{parameter['name']}` | {cells} | {_cell(parameter.get('description', ''))} |"
         yield ""
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"{words['body']}: {_type(content.get('schema', {}))} (`{media_type}`)"
         yield ""
-    yield f"| {words['status']} | {words['answer']} |"
+    yield f"| {words['status']} | {words['response']} |"
     yield "| --- | --- |"
-    for status, answer in operation["responses"].items():
-        kinds = ", ".join(_type(content.get("schema", {})) for content in answer.get("content", {}).values())
-        yield f"| {status} | {_cell(answer['description'])}{f' – {kinds}' if kinds else ''} |"
+    for status, response in operation["responses"].items():
+        kinds = ", ".join(_type(content.get("schema", {})) for content in response.get("content", {}).values())
+        yield f"| {status} | {_cell(response['description'])}{f' – {kinds}' if kinds else ''} |"
     yield ""
 
 

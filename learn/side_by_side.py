@@ -1,4 +1,4 @@
-"""Two stages' files side by side, as one HTML file that needs nothing else. On a phone they stand below each other."""
+"""Render two stages' files side by side as a self-contained HTML file; on a phone, one below the other."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from html import escape
 
 from learn.differences import Difference
 
-_CONTEXT = 3  # lines around a change that are shown
+_CONTEXT = 3  # unchanged lines around a change
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --left: #f003; --right: #0a03; }
 * { box-sizing: border-box; }
@@ -32,7 +32,7 @@ summary { padding: .2rem .6rem; cursor: pointer; border-top: 1px solid var(--lin
 
 
 def html_page(found: Difference) -> str:
-    """Return the page of a difference: each file that both stages have."""
+    """Return the page of a difference, with each file that both stages have."""
     earlier, later = found.earlier.stage, found.later.stage
     title = f"{earlier.package} → {later.package}"
     contents = ", ".join(f'<a href="#{escape(path)}">{escape(path)}</a>' for path in found.changed_files)

@@ -1,12 +1,12 @@
-"""MkDocs' hook: what the site holds besides the pages under `docs/`, made from the code while it is built.
+"""MkDocs hook: generate pages and expand directives while the site is built.
 
-- `{{ code path:name }}` on a line of its own becomes the code that is cited (`learn.citations`)
-- `{{ try 2.3 }}` becomes the command of a question, what it prints, and the tests that show it (`learn.questions`)
-- `stages/`: each stage's README
-- `reference/`: each stage's API, from its OpenAPI document
+- `{{ code path:name }}` on a line of its own becomes the cited code (`learn.citations`)
+- `{{ try 2.3 }}` becomes a question's command, its output and the tests that show it (`learn.questions`)
+- `{{ decisions }}` becomes the list of decisions
+- `stages/` has each stage's README, `reference/` each stage's API
 
-A citation that leads nowhere is a warning, so the strict build fails on it. Run by `python -m mkdocs`, which finds this
-package.
+A broken citation is a warning, so the strict build fails. Run `python -m mkdocs` in the repository's folder, so that it
+finds this package.
 """
 
 import os
@@ -19,7 +19,7 @@ from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.pages import Page
 
 from learn import questions, reference
-from learn.citations import ROOT, NotThere, resolve
+from learn.citations import ROOT, CitationError, resolve
 from learn.stages import STAGES
 
 log = get_plugin_logger(__name__)
@@ -29,39 +29,34 @@ _DIRECTIVE = re.compile(r"^\{\{ (\w+) (\S+) \}\}$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _WORDS = {
     "en": {
-        "try": "See it for yourself",
-        "needs": "`{command}` runs in another terminal.",
-        "before": "`{command}` runs in another terminal, and this was typed in yours ({once}).",
-        "once": "once",
-        "prints": "It prints, about:",
+        "try": "Try it",
+        "needs": "`{command}` must be running in another terminal.",
+        "before": "`{command}` must be running in another terminal. Run this in yours first, once:",
+        "prints": "Sample output:",
         "not_run": "No test runs this command: {reason}.",
-        "tests": "Tests that show it",
+        "tests": "Tests",
         "run": "Run them",
     },
     "zh": {
         "try": "动手验证",
         "needs": "另一个终端里已运行 `{command}`。",
-        "before": "另一个终端里已运行 `{command}`，并在当前终端{once}执行过下面的准备命令。",
-        "once": "",
+        "before": "另一个终端里已运行 `{command}`，并在当前终端执行过下面的准备命令。",
         "prints": "输出大致如下：",
         "not_run": "这条命令没有测试来执行：{reason}。",
         "tests": "对应的测试",
         "run": "运行它们",
     },
 }
-_the_map: list[questions.Map] = []
+_question_map: list[questions.QuestionMap] = []
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Read the questions, and put the navigation together: some of its pages may be there or not."""
-    _the_map[:] = [questions.load()]
+    """Load the questions, and build the navigation from the pages that exist."""
+    _question_map[:] = [questions.load()]
     docs = Path(config.docs_dir)
 
-    def there(*names: str) -> list[str]:
-        return [name for name in names if (docs / name).is_file()]
-
     def pages(folder: str) -> list[str]:
-        found = sorted((docs / folder).glob("*.md"))
+        found = sorted((docs / folder).glob("*.md"), key=lambda page: page.stem)
         return [f"{folder}/{page.name}" for page in found if page.suffixes[-2:-1] != [".zh"] and page.stem != "index"]
 
     operations = [page.name for page in sorted(docs.glob("*.md")) if page.name not in _PAGES]
@@ -74,10 +69,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Questions": ["questions/index.md", *(f"questions/part-{part}.md" for part in questions.PLAN)]},
         "from-express.md",
         {"Stages": [f"stages/stage-{number}.md" for number in _PACKAGES]},
-    ]
-    if (docs / "differences").is_dir():
-        nav.append({"Differences": [*there("differences/index.md"), *pages("differences")]})
-    nav += [
+        {"Differences": ["differences/index.md", *pages("differences")]},
+        "architecture.md",
         {"API reference": [f"reference/stage-{number}.md" for number in _PACKAGES]},
         {"Operations": ["operations.md", *operations]},
         {"Decisions": ["decisions/index.md", *pages("decisions")]},
@@ -86,11 +79,18 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
-_PAGES = {"index.md", "start.md", "plan.md", "from-express.md", "operations.md"}
+_PAGES = {
+    "index.md",
+    "start.md",
+    "plan.md",
+    "from-express.md",
+    "architecture.md",
+    "operations.md",
+}  # the others are about operations
 
 
 def on_pre_build(config: MkDocsConfig) -> None:
-    """Write the pages that are made, before MkDocs looks what there is."""
+    """Write the generated pages before MkDocs collects the files."""
     docs = Path(config.docs_dir)
     for number, package in _PACKAGES.items():
         for suffix, readme in (("", "README.md"), (".zh", "README.zh-CN.md")):
@@ -107,9 +107,9 @@ def _write(page: Path, text: str) -> None:
 
 
 def _readme(text: str, package: str) -> str:
-    """Make a README a page of the site: its links lead to pages, or are only names where there is none."""
+    """Turn a README into a page of the site: links point to pages, or become plain text if there is no page."""
 
-    def rewritten(match: re.Match[str]) -> str:
+    def rewrite(match: re.Match[str]) -> str:
         picture, label, target = match.groups()
         if picture or "://" in target or target.startswith("#"):
             return match[0]
@@ -121,34 +121,34 @@ def _readme(text: str, package: str) -> str:
             return f"[{label}](../{path.removeprefix('docs/').replace('.zh.md', '.md')})"
         return label if label.startswith("`") else f"`{path}`"
 
-    return _LINK.sub(rewritten, text)
+    return _LINK.sub(rewrite, text)
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Put in what the page includes."""
+    """Expand the directives of a page."""
     language = "zh" if page.file.src_uri.endswith(".zh.md") else "en"
 
-    def included(match: re.Match[str]) -> str:
-        kind, what = match.groups()
+    def expand(match: re.Match[str]) -> str:
+        kind, argument = match.groups()
         try:
             match kind:
                 case "code":
-                    return _code(what)
+                    return _code(argument)
                 case "try":
-                    return _try(_the_map[0], _the_map[0].of(what), _WORDS[language])
+                    return _try(_question_map[0], _question_map[0].question_by_id(argument), _WORDS[language])
                 case "decisions":
                     return _decisions()
-        except NotThere as error:
+        except CitationError as error:
             log.warning("%s: %s", page.file.src_uri, error)
             return ""
-        log.warning("%s: %s is nothing that a page can include", page.file.src_uri, match[0])
+        log.warning("%s: %s is not a directive", page.file.src_uri, match[0])
         return ""
 
-    return _DIRECTIVE.sub(included, markdown)
+    return _DIRECTIVE.sub(expand, markdown)
 
 
 def _decisions() -> str:
-    """List the decisions by their titles."""
+    """Return a list of links to the decisions, by title."""
     pages = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
     titles = {page.name: page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for page in pages}
     return "\n".join(f"- [{title}]({name})" for name, title in titles.items())
@@ -165,11 +165,11 @@ def _fenced(text: str, language: str, title: str = "") -> str:
     return f"{fence}{language}{options}\n{text}\n{fence}\n"
 
 
-def _try(the_map: questions.Map, question: questions.Question, words: dict[str, str]) -> str:
+def _try(the_map: questions.QuestionMap, question: questions.Question, words: dict[str, str]) -> str:
     lines = [f"**{words['try']}**", ""]
     if question.needs:
         kind = "before" if question.needs in the_map.before else "needs"
-        lines += [words[kind].format(command=f"make run-{question.needs}", once=words["once"]), ""]
+        lines += [words[kind].format(command=f"make run-{question.needs}"), ""]
         if kind == "before":
             lines += [_fenced(the_map.before[question.needs].strip(), "sh")]
     lines += [_fenced(question.command.strip(), "sh"), words["prints"], "", _fenced(question.output.strip(), "text")]

@@ -1,4 +1,4 @@
-"""The four stages, as the tools of this folder speak of them."""
+"""The four stages."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 WORKBENCH = ROOT / "workbench"
-# What a stage's settings have to be told. Nothing is connected to: an application is made, and never started.
+# Required settings. The applications are created but never started, so nothing connects to these addresses.
 _ADDRESSES = {
     "openai_base_url": "http://127.0.0.1:9/v1",
     "llm_model": "model",
@@ -21,14 +21,7 @@ _ADDRESSES = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage.
-
-    Attributes:
-        number: 1 to 4.
-        package: Its folder.
-        title: What it is about, in English.
-        title_zh: The same in Chinese.
-    """
+    """A stage of the project, with its subject in English and Chinese."""
 
     number: int
     package: str
@@ -37,23 +30,23 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """For example `project1`: the name of its extra, and of its branch of migrations."""
+        """The name of its extra and of its migration branch, for example `project1`."""
         return self.package.partition("_")[0]
 
     @property
     def folder(self) -> Path:
-        """Where its code is."""
+        """The folder of its code."""
         return ROOT / self.package
 
-    def module(self, name: str) -> Any:  # noqa: ANN401  modules of a name have no common type
+    def module(self, name: str) -> Any:  # noqa: ANN401  modules have no common type
         """Import a module of the stage, for example `settings`."""
         return importlib.import_module(f"{self.package}.{name}")
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of the stage's API."""
         settings_class = self.module("settings").Settings
-        given = {name: value for name, value in _ADDRESSES.items() if name in settings_class.model_fields}
-        document: dict[str, Any] = self.module("main").create_app(settings_class(_env_file=None, **given)).openapi()
+        addresses = {name: value for name, value in _ADDRESSES.items() if name in settings_class.model_fields}
+        document: dict[str, Any] = self.module("main").create_app(settings_class(_env_file=None, **addresses)).openapi()
         return document
 
 
@@ -68,11 +61,11 @@ STAGES = {
 }
 
 
-class CannotDo(Exception):
-    """What was asked for cannot be done. The message is one line for whoever asked."""
+class CommandError(Exception):
+    """A command cannot be carried out. The message is one line for the user."""
 
 
-def say(text: str = "") -> None:
-    """Write a line to the terminal, at once."""
+def echo(text: str = "") -> None:
+    """Print a line and flush it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

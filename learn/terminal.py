@@ -1,4 +1,4 @@
-"""A difference on a terminal: a summary on one screen, everything else below it."""
+"""Print a difference to the terminal: a summary on one screen, followed by the details."""
 
 import difflib
 import sys
@@ -6,70 +6,71 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from learn.differences import Difference, grouped_files, grouped_operations
+from learn.steps import STEPS, StepDifference
 
 WIDTH = 100
 SUMMARY_LINES = 50
 _LABEL = 17  # columns
 _NO_BREAK = "\0"
-_MOST_LINES = 2  # of one group in the summary
+_MAX_GROUP_LINES = 2  # in the summary
 _BOLD, _DIM, _RED, _GREEN, _CYAN = "1", "2", "31", "32", "36"
 
 
 class Painter:
-    """Colours text for a terminal, or leaves it as it is where it goes to a file.
-
-    Args:
-        colours: Whether to; if not said, where the output is a terminal.
-    """
+    """Colours text, by default only if the output is a terminal."""
 
     def __init__(self, *, colours: bool | None = None) -> None:
         self._colours = sys.stdout.isatty() if colours is None else colours
 
     def paint(self, text: str, *codes: str) -> str:
-        """Return a text in colours."""
+        """Return a text with ANSI codes around it."""
         return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if self._colours and text else text
 
     def heading(self, text: str, count: int | None = None) -> str:
-        """Return a heading, with how many things are new."""
+        """Return a heading, with the number of new items."""
         return self.paint(text, _BOLD) + (self.paint(f"  +{count}", _GREEN) if count is not None else "")
 
 
 def summary(found: Difference, painter: Painter) -> list[str]:
-    """Return the lines of a difference's summary: at most `SUMMARY_LINES` of `WIDTH` columns."""
+    """Return the summary of a difference: at most `SUMMARY_LINES` lines of `WIDTH` columns."""
     earlier, later = found.earlier.stage, found.later.stage
     lines = [painter.paint(f"Stage {earlier.number} -> {later.number}: + {later.title} ({later.package})", _BOLD)]
     lines += [painter.heading("Operations", len(found.operations))]
     for path, names in grouped_operations(found.operations).items():
         lines += _group(path, [name.replace(f" {path}/", " …/") for name in names])
-    if found.newly_locked:
-        locked = ", ".join(grouped_operations(found.newly_locked))
-        lines += _group("now locked", [f"{len(found.newly_locked)} operations of the stages before, under {locked}"])
+    if found.newly_authenticated:
+        groups = ", ".join(grouped_operations(found.newly_authenticated))
+        lines += _group(
+            "now authenticated", [f"{len(found.newly_authenticated)} operations of earlier stages: {groups}"]
+        )
     lines += [painter.heading("Settings", len(found.settings))]
     required = [name for name, setting in found.settings.items() if setting.default is None]
-    lines += _group("must be given", required) if required else []
+    lines += _group("required", required) if required else []
     optional = [name for name in found.settings if name not in required]
-    lines += _group("have defaults", optional, most=4)
+    lines += _group("with defaults", optional, max_lines=4)
     lines += [painter.heading("Tables", sum(found.adds_table(table) for table in found.tables))]
-    lines += _group("tables", [f"{table} ({len(columns)})" for table, columns in found.tables.items()], most=3)
+    lines += _group("tables", [f"{table} ({len(columns)})" for table, columns in found.tables.items()], max_lines=3)
     lines += [painter.heading("Packages", len(found.packages))]
-    lines += _group("packages", found.packages, most=3)
+    lines += _group("packages", found.packages, max_lines=3)
+    lines += [painter.heading("Modules of shared used for the first time", len(found.shared_modules))]
+    lines += _group("modules", [path.removeprefix("shared/") for path in found.shared_modules])
     lines += [painter.heading("Processes and services", len(found.processes) + len(found.services))]
-    for name, does in found.processes.items():
-        lines += _group(name, [does])
-    for name, does in found.services.items():
-        lines += _group(name, [does])
+    for name, summary_ in found.processes.items():
+        lines += _group(name, [summary_])
+    for name, service in found.services.items():
+        lines += _group(name, [service])
     lines += [painter.heading("Files", len(found.new_files))]
-    lines += _group("in both, changed", found.changed_files)
+    lines += _group("changed", found.changed_files)
     folders = grouped_files(found.new_files).items()
     sizes = [f"{len(files)} in {folder or './'} ({sum(file.lines for file in files):,})" for folder, files in folders]
-    lines += _group("new (their lines)", sizes, most=4)
+    lines += _group("new (their lines)", sizes, max_lines=4)
     if found.removed:
-        lines += [painter.paint("Taken away", _RED), *_group("", found.removed, most=8)]
+        lines += [painter.paint("Removed", _RED), *_group("", found.removed, max_lines=8)]
     return lines
 
 
-def _group(label: str, items: Sequence[str], most: int = _MOST_LINES) -> list[str]:
-    """Return items beside a label, in a few lines; the last says how many more there are."""
+def _group(label: str, items: Sequence[str], max_lines: int = _MAX_GROUP_LINES) -> list[str]:
+    """Return items beside a label, on a few lines; the last tells how many items were left out."""
     shown = list(items)
     while True:
         more = f", … {len(items) - len(shown)} more" if len(shown) < len(items) else ""
@@ -82,7 +83,7 @@ def _group(label: str, items: Sequence[str], most: int = _MOST_LINES) -> list[st
             break_long_words=False,
             break_on_hyphens=False,
         )
-        if len(lines) <= most or len(shown) <= 1:
+        if len(lines) <= max_lines or len(shown) <= 1:
             return [line.replace(_NO_BREAK, " ") for line in lines]
         shown.pop()
 
@@ -92,29 +93,47 @@ def _in_one_line(item: str) -> str:
 
 
 def details(found: Difference, painter: Painter) -> Iterator[str]:
-    """Yield the lines below the summary: everything with what it says of itself, and the files' differences."""
+    """Yield the lines below the summary: every item with its own summary, and the unified diffs of the files."""
     yield painter.heading("Operations")
-    yield from _table([(name, operation.does) for name, operation in found.operations.items()], painter)
+    yield from _table([(name, operation.summary) for name, operation in found.operations.items()], painter)
     yield painter.heading("Settings")
     yield from _table(
-        [(_assignment(name, setting.default), setting.does) for name, setting in found.settings.items()], painter
+        [(_assignment(name, setting.default), setting.summary) for name, setting in found.settings.items()], painter
     )
     for name, (before, after) in found.changed_settings.items():
         yield f"  {name}: {before} -> {after}"
     yield painter.heading("Tables and columns")
     for table, columns in found.tables.items():
-        yield f"  {table}{'' if found.adds_table(table) else ' (more columns)'}"
+        yield f"  {table}{'' if found.adds_table(table) else ' (new columns)'}"
         yield from _table(list(columns.items()), painter, indent="    ")
+    yield painter.heading("Modules of shared used for the first time")
+    yield from _table(list(found.shared_modules.items()), painter)
     yield painter.heading("New files")
-    yield from _table([(f"{file.path} ({file.lines})", file.does) for file in found.new_files], painter)
+    yield from _table([(f"{file.path} ({file.lines})", file.summary) for file in found.new_files], painter)
     yield painter.heading("Files that both stages have")
     for path in found.changed_files:
         yield ""
         yield from (coloured(line, painter) for line in unified(found, path))
 
 
+def step_lines(part: StepDifference, painter: Painter) -> Iterator[str]:
+    """Yield the lines of one step of stage 4."""
+    step = part.step
+    yield painter.paint(
+        f"Stage 4, step {part.number} of {len(STEPS)}: {step.title} ({', '.join(step.packages)})", _BOLD
+    )
+    yield painter.heading("Operations", len(part.operations))
+    yield from _table(part.operations, painter)
+    yield painter.heading("Modules of shared used for the first time", len(part.shared_modules))
+    yield from _table(part.shared_modules, painter)
+    yield painter.heading("Files", len(part.files))
+    yield from _table([(f"{file.path} ({file.lines})", file.summary) for file in part.files], painter)
+    following = list(STEPS)[part.number : part.number + 1]
+    yield f"Next: `make diff-3-4 STEP={following[0]}`" if following else "Settings and tables: `make diff-3-4`"
+
+
 def unified(found: Difference, path: str) -> Iterator[str]:
-    """Yield the lines of the unified difference of a file that both stages have."""
+    """Yield the unified diff of a file that both stages have."""
     return difflib.unified_diff(
         found.earlier.files[path].splitlines(),
         found.later.files[path].splitlines(),
@@ -125,7 +144,7 @@ def unified(found: Difference, path: str) -> Iterator[str]:
 
 
 def coloured(line: str, painter: Painter) -> str:
-    """Return a line of a unified difference in its colour."""
+    """Return a line of a unified diff in its colour."""
     code = _BOLD if line.startswith(("+++", "---")) else {"+": _GREEN, "-": _RED, "@": _CYAN}.get(line[:1])
     return painter.paint(line, code) if code else line
 
@@ -136,5 +155,5 @@ def _assignment(name: str, default: str | None) -> str:
 
 def _table(rows: Sequence[tuple[str, str]], painter: Painter, indent: str = "  ") -> Iterator[str]:
     width = min(44, max((len(name) for name, _ in rows), default=0))
-    for name, does in rows:
-        yield f"{indent}{name:<{width}}  {painter.paint(does, _DIM)}".rstrip()
+    for name, summary_ in rows:
+        yield f"{indent}{name:<{width}}  {painter.paint(summary_, _DIM)}".rstrip()

@@ -6,8 +6,8 @@ import pytest
 
 from learn import checklist
 from learn.checklist import Item
-from learn.language import Said
-from learn.places import find
+from learn.language import Translated
+from learn.places import find_definition
 from learn.stages import ROOT
 from tests.learn.test_practice import exists
 
@@ -23,13 +23,15 @@ def test_an_item_names_what_there_is(item: Item) -> None:
     assert item.tests, f"{item.id}: nothing shows it"
     assert item.places, f"{item.id}: nowhere to look"
     for place in item.places:
-        assert (ROOT / place).is_file() or find(ROOT, place).source, f"{item.id} names {place}, which is not there"
+        assert (ROOT / place).is_file() or find_definition(ROOT, place).source, (
+            f"{item.id} names {place}, which is not there"
+        )
     assert [test for test in item.tests if not exists(test)] == [], f"{item.id} names tests that there are not"
 
 
 def item(**changes: object) -> Item:
-    said = Said(en="x", zh="x")
-    given = {"id": "C1.1", "can": said, "tried": said, "why": said, "places": ["shared/app.py:build_app"]}
+    said = Translated(en="x", zh="x")
+    given = {"id": "C1.1", "can": said, "tested": said, "why": said, "places": ["shared/app.py:build_app"]}
     return Item.model_validate(given | changes)
 
 
@@ -46,7 +48,7 @@ def test_what_fails_is_said_with_its_reason(tmp_path: Path) -> None:
         tmp_path,
     )
 
-    assert [one.wrong for one in shown] == [
+    assert [one.failures for one in shown] == [
         [],
         ["test_it.py::test_bad: assert 1 == 2"],
         ["test_broken.py::test_it: did not run: ModuleNotFoundError: No module named 'there_is_no_such_module'"],

@@ -1,52 +1,120 @@
-"""What the differences between stages say: held against the code, and against the pages that are committed."""
+"""The differences between stages, compared with the code, and the pages that are generated from them."""
 
-import asyncio
 import itertools
 import re
 from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
 from learn import pages, terminal
-from learn.differences import Difference, difference
-from learn.facts import Facts, Operation, Setting, read_facts
+from learn.differences import Difference, compare
+from learn.facts import Facts, Operation, Setting
 from learn.stages import ROOT, STAGES
+from learn.steps import STEPS, part_of
 
 pytestmark = pytest.mark.slow  # it migrates a database of its own through all stages
 
 
-@pytest.fixture(scope="module")
-def facts() -> list[Facts]:
-    return asyncio.run(read_facts(list(STAGES)))
-
-
 def pair(facts: list[Facts], earlier: int) -> Difference:
-    return difference(facts[earlier - 1], facts[earlier])
+    return compare(facts[earlier - 1], facts[earlier])
 
 
-def test_the_committed_pages_are_what_the_code_says(facts: list[Facts]) -> None:
-    made = pages.made(facts)
+def test_pages_are_generated_from_the_code(facts: list[Facts], tmp_path: Path) -> None:
+    (tmp_path / "index.md").write_text("by hand")
+    (tmp_path / "0-to-1.md").write_text("of a stage that is gone")
 
-    assert set(pages.FOLDER.iterdir()) == set(made), "run `make diffs`"
-    stale = [path.relative_to(ROOT).as_posix() for path, text in made.items() if path.read_text("utf-8") != text]
-    assert stale == [], "run `make diffs`, and commit what it writes"
+    paths = pages.write(facts, tmp_path)
+
+    slugs = ["1-to-2", "2-to-3", "3-to-4"]
+    steps = [f"3-to-4-{number}-{name}" for number, name in enumerate(STEPS, start=1)]
+    names = {f"{slug}{suffix}.md" for slug in [*slugs, *steps] for suffix in ("", ".zh")}
+    names |= {f"{slug}-side-by-side.html" for slug in slugs}
+    assert {path.name for path in paths} == names
+    assert {path.name for path in tmp_path.iterdir()} == names | {"index.md"}
+    for earlier, slug in enumerate(slugs, start=1):
+        found = pair(facts, earlier)
+        for suffix in ("", ".zh"):
+            lines = (tmp_path / f"{slug}{suffix}.md").read_text("utf-8").splitlines()
+            for name, operation in found.operations.items():
+                assert f"| `{name}` | {operation.summary.replace('|', chr(92) + '|')} |" in lines
+            for names_of in (found.settings, found.tables, found.packages, found.shared_modules, found.services):
+                assert [name for name in names_of if f"`{name}`" not in "\n".join(lines)] == []
+            for file in found.new_files:
+                row = f"| `{file.path.rpartition('/')[2]}` | {file.lines} | "
+                assert any(line.startswith(row) for line in lines), file.path
+            for path in found.changed_files:
+                assert f"+++ {found.later.stage.package}/{path}" in lines
+                assert set(terminal.unified(found, path)) <= set(lines)
+        html = (tmp_path / f"{slug}-side-by-side.html").read_text("utf-8")
+        assert [path for path in found.changed_files if f'<h2 id="{path}">' not in html] == []
+
+
+def test_pages_are_ignored_by_git_but_their_index_is_not(facts: list[Facts]) -> None:
+    pattern = "docs/differences/*-to-*"
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+
+    assert [line for line in ignored if "differences" in line] == [pattern]
+    assert all(fnmatch(f"docs/differences/{name}", pattern) for name in pages.render(facts))
+    assert not fnmatch("docs/differences/index.md", pattern)
+    assert not fnmatch("docs/differences/index.zh.md", pattern)
+
+
+@pytest.mark.parametrize("suffix", ["", ".zh"])
+def test_the_index_links_to_every_page(facts: list[Facts], suffix: str) -> None:
+    links = set(re.findall(r"\]\(([^)]+)\)", (pages.FOLDER / f"index{suffix}.md").read_text("utf-8")))
+
+    # Links leave out the language: the site finds the page in the reader's own.
+    assert {name for name in pages.render(facts) if not name.endswith(".zh.md")} <= links
+
+
+def test_every_package_of_stage_4_is_in_one_step() -> None:
+    packages = sorted(path.name for path in STAGES[4].folder.iterdir() if path.is_dir() and path.name != "__pycache__")
+
+    assert sorted(package for step in STEPS.values() for package in step.packages) == packages
+
+
+def test_the_steps_of_stage_4_share_its_files_and_operations(facts: list[Facts]) -> None:
+    found = pair(facts, 3)
+    parts = [part_of(found, step) for step in STEPS.values()]
+
+    assert sorted(file.path for part in parts for file in part.files) == sorted(file.path for file in found.new_files)
+    assert sorted(name for part in parts for name, _ in part.operations) == sorted(found.operations)
+    assert {path for part in parts for path, _ in part.shared_modules} <= set(found.shared_modules)
+    accounts = parts[0]
+    assert ("POST /auth/register", found.operations["POST /auth/register"].summary) in accounts.operations
+    lines = list(terminal.step_lines(accounts, terminal.Painter(colours=False)))
+    assert lines[0] == "Stage 4, step 1 of 5: accounts (accounts)"
+    assert lines[-1] == "Next: `make diff-3-4 STEP=runs`"
+
+
+def test_the_modules_of_shared_that_a_stage_uses_first_are_listed(facts: list[Facts]) -> None:
+    second, third, fourth = (pair(facts, earlier).shared_modules for earlier in (1, 2, 3))
+
+    assert "shared/database/engine.py" in second
+    assert "shared/jobs/queue.py" in third
+    assert "shared/redis/client.py" in fourth
+    assert "shared/app.py" in facts[0].shared_modules
+    assert not {"shared/app.py", *second} & {*third, *fourth}
+    assert all(summary for modules in (second, third, fourth) for summary in modules.values())
 
 
 def test_no_stage_takes_anything_away(facts: list[Facts]) -> None:
     for earlier, later in itertools.pairwise(facts):
-        assert difference(earlier, later).removed == [], later.stage.package
+        assert compare(earlier, later).removed == [], later.stage.package
 
 
 def test_what_is_taken_away_is_named(facts: list[Facts]) -> None:
     stage2 = facts[1]
     more = replace(
         stage2,
-        operations={**stage2.operations, "PUT /gone": Operation("", frozenset({"200"}), locked=False)},
+        operations={**stage2.operations, "PUT /gone": Operation("", frozenset({"200"}), requires_authentication=False)},
         settings={**stage2.settings, "GONE": Setting(None, "")},
         tables={**stage2.tables, "users": stage2.tables["users"] | {"lost": "text"}, "gone": {"id": "uuid"}},
     )
 
-    assert difference(more, facts[2]).removed == [
+    assert compare(more, facts[2]).removed == [
         "the operation PUT /gone",
         "the setting GONE",
         "the column users.lost",
@@ -57,19 +125,19 @@ def test_what_is_taken_away_is_named(facts: list[Facts]) -> None:
 def test_a_difference_is_read_from_the_code(facts: list[Facts]) -> None:
     second, third, fourth = (pair(facts, earlier) for earlier in (1, 2, 3))
 
-    assert second.operations["POST /users"].does == "Create a user."
+    assert second.operations["POST /users"].summary == "Create a user."
     assert second.settings["DATABASE_URL"].default is None
     assert second.tables["users"]["email"] == "character varying(254)"
     assert "sqlmodel" in second.packages
     assert "sqlmodel" not in third.packages
     assert third.tables["chunks"]["embedding"].startswith("halfvec")
-    assert third.newly_locked == []
-    assert "POST /ask" in fourth.newly_locked
+    assert third.newly_authenticated == []
+    assert "POST /ask" in fourth.newly_authenticated
     assert list(fourth.processes) == ["worker"]
     assert list(fourth.services) == ["REDIS_URL"]
     assert fourth.changed_files[0] == "main.py"
-    assert "+    Locked(ask.router)," in terminal.unified(fourth, "main.py")
-    described = {file.path: file.does for file in fourth.new_files}
+    assert "+    Authenticated(ask.router)," in terminal.unified(fourth, "main.py")
+    described = {file.path: file.summary for file in fourth.new_files}
     assert described["worker.py"].startswith("The worker, put together")
 
 
@@ -92,6 +160,6 @@ def test_colours_are_for_a_terminal_only(facts: list[Facts]) -> None:
 
 
 def test_the_side_by_side_pages_need_nothing_from_elsewhere(facts: list[Facts]) -> None:
-    for path, text in pages.made(facts).items():
-        if path.suffix == ".html":
-            assert not re.search(r'(src|href)="(?!#)', text), path.name
+    for name, text in pages.render(facts).items():
+        if name.endswith(".html"):
+            assert not re.search(r'(src|href)="(?!#)', text), name

@@ -11,9 +11,10 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
-from learn import questions
+from learn import pages, questions
 from learn.citations import ROOT
-from learn.questions import Map, Question
+from learn.facts import Facts
+from learn.questions import Question, QuestionMap
 from tests.support.launched import Launched, clean_environment, free_port
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,8 @@ def _links(page: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(facts: list[Facts], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pages.write(facts)  # as `make docs` does first: git has only the index of these pages
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
@@ -99,7 +101,7 @@ def test_a_command_prints_what_it_says(question: Question, stages: dict[str, int
         assert shown in printed, printed
 
 
-def _run(the_map: Map, question: Question, ports: dict[str, int]) -> str:
+def _run(the_map: QuestionMap, question: Question, ports: dict[str, int]) -> str:
     before = the_map.before.get(question.needs, "")
     script = f"{{ {before}\n}} > /dev/null\n{question.command}" if before else question.command
     for documented, real in ports.items():

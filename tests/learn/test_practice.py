@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from learn import practice
-from learn.judging import run_tests
-from learn.places import find
+from learn.places import find_definition
 from learn.practice import Exercise
-from learn.stages import ROOT, STAGES, CannotDo
+from learn.pytest_runner import run_tests
+from learn.stages import ROOT, STAGES, CommandError
 
 
 def exists(test: str) -> bool:
@@ -24,7 +24,7 @@ def exists(test: str) -> bool:
 def test_an_exercise_names_what_there_is(one: Exercise) -> None:
     path, _, _ = one.place.partition(":")
 
-    source = practice.blank(find(ROOT, one.place), one)
+    source = practice.blank(find_definition(ROOT, one.place), one)
 
     assert f'raise NotImplementedError("practice: {one.name}")' in source
     assert path.split("/")[0] in {"shared", *(stage.package for stage in STAGES.values() if stage.number <= one.stage)}
@@ -52,12 +52,12 @@ def test_what_needs_another_comes_after_it() -> None:
 def test_a_working_copy_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
 
-    with pytest.raises(CannotDo, match="is there already"):
-        practice.lay_out(1, tmp_path / "mine")
+    with pytest.raises(CommandError, match="exists already"):
+        practice.create_working_copy(1, tmp_path / "mine")
 
 
 def test_a_solution_is_shown_as_a_difference() -> None:
-    lines = list(practice.difference(practice.exercise("pages"), Path("nowhere")))
+    lines = list(practice.diff_to_solution(practice.find_exercise("pages"), Path("nowhere")))
 
     assert '-    raise NotImplementedError("practice: pages")' in lines
     assert "+    page = list(rows[:limit])" in lines
@@ -66,14 +66,14 @@ def test_a_solution_is_shown_as_a_difference() -> None:
 @pytest.mark.slow
 def test_blanks_fail_and_solutions_pass(tmp_path: Path) -> None:
     folder = tmp_path / "copy"
-    practice.lay_out(max(STAGES), folder)  # which holds the other stages' code too
+    practice.create_working_copy(max(STAGES), folder)  # which holds the other stages' code too
     for one in practice.exercises():
         if one.stage != max(STAGES):
-            practice.put(folder, one, practice.blank(find(folder, one.place), one))
+            practice.replace_function(folder, one, practice.blank(find_definition(folder, one.place), one))
 
     while_blank = run_tests(folder, [one.tests[0] for one in practice.exercises()])
     for one in practice.exercises():
-        practice.put(folder, one, practice.solution(one))
+        practice.replace_function(folder, one, practice.solution(one))
     solved = run_tests(folder, [test for one in practice.exercises() for test in one.tests])
 
     assert [test for test, verdict in while_blank.items() if verdict.passed] == []
@@ -83,15 +83,17 @@ def test_blanks_fail_and_solutions_pass(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_learner_is_told_what_is_solved_and_what_is_not(tmp_path: Path) -> None:
     folder = tmp_path / "copy"
-    practice.lay_out(2, folder)
-    pages, context = practice.exercise("pages"), practice.exercise("context")
-    practice.put(folder, pages, practice.solution(pages))
-    practice.put(folder, context, practice.solution(context).replace('strategy="last"', 'strategy="first"'))
+    practice.create_working_copy(2, folder)
+    pages, context = practice.find_exercise("pages"), practice.find_exercise("context")
+    practice.replace_function(folder, pages, practice.solution(pages))
+    practice.replace_function(
+        folder, context, practice.solution(context).replace('strategy="last"', 'strategy="first"')
+    )
 
     results = {result.exercise.name: result for result in practice.check(2, folder)}
 
     assert results["pages"].solved
     assert not results["context"].solved
     assert results["context"].failed
-    assert not results["exchange"].begun
+    assert not results["exchange"].started
     assert not results["exchange"].failed

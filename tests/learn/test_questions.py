@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 
 from learn import questions
-from learn.citations import ROOT, NotThere, resolve
-from learn.questions import Map, Question
+from learn.citations import ROOT, CitationError, resolve
+from learn.questions import Question, QuestionMap
 
 
 @pytest.fixture(scope="module")
-def the_map() -> Map:
+def the_map() -> QuestionMap:
     return questions.load()
 
 
-def test_the_map_the_answers_the_code_and_the_tests_agree(the_map: Map) -> None:
+def test_the_map_the_answers_the_code_and_the_tests_agree(the_map: QuestionMap) -> None:
     assert list(questions.check(the_map)) == []
 
 
-def test_what_a_command_prints_is_what_it_shows(the_map: Map) -> None:
+def test_what_a_command_prints_is_what_it_shows(the_map: QuestionMap) -> None:
     for question in the_map.question:
         for shown in question.shows:
             assert shown.strip() in question.output, f"question {question.id}: {shown!r} is not in its output"
@@ -27,16 +27,18 @@ def test_what_a_command_prints_is_what_it_shows(the_map: Map) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"code": ("shared/errors.py:NotFoundd",)}, "question 2.3 cites what is not there: shared/errors.py:NotFoundd"),
+        ({"code": ("shared/errors.py:NotFoundd",)}, "question 2.3: broken citation: shared/errors.py:NotFoundd"),
         ({"code": ("shared/gone.py:f",)}, "there is no file shared/gone.py"),
         (
             {"tests": ("tests/shared/test_http.py::test_gone",)},
-            "question 2.3 is shown by tests/shared/test_http.py::test_gone",
+            "question 2.3 names the test tests/shared/test_http.py::test_gone: no such test",
         ),
         ({"en": "Another one?"}, "question 2.3: part-2.md asks"),
     ],
 )
-def test_what_does_not_agree_is_said_with_the_question(the_map: Map, change: dict[str, object], said: str) -> None:
+def test_what_does_not_agree_is_said_with_the_question(
+    the_map: QuestionMap, change: dict[str, object], said: str
+) -> None:
     changed = tuple(_changed(question, change) if question.id == "2.3" else question for question in the_map.question)
     found = list(questions.check(the_map.model_copy(update={"question": changed})))
     assert any(said in sentence for sentence in found)
@@ -46,7 +48,7 @@ def _changed(question: Question, change: dict[str, object]) -> Question:
     return question.model_copy(update=change)
 
 
-def test_a_question_that_is_missing_is_said(the_map: Map) -> None:
+def test_a_question_that_is_missing_is_said(the_map: QuestionMap) -> None:
     fewer = the_map.model_copy(update={"question": the_map.question[:-1]})
     assert any(sentence.startswith("question 6.5") for sentence in questions.check(fewer))
 
@@ -81,7 +83,7 @@ def test_other_files_are_cited_by_what_stands_in_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("citation", ["nothing", "Makefile:none", "shared/errors.py:NotFound.none", "README.md:here"])
 def test_what_is_not_there_is_said(citation: str) -> None:
-    with pytest.raises(NotThere, match=citation):
+    with pytest.raises(CitationError, match=citation):
         resolve(citation)
 
 

@@ -1,4 +1,4 @@
-"""Running tests, and reading what became of each."""
+"""Run tests with pytest, and read the outcome of each."""
 
 import os
 import subprocess
@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-_LONGEST_MESSAGE = 200
-_SAID_OF = {"failure": "", "error": "", "skipped": "skipped: "}
+_MAX_MESSAGE_LENGTH = 200
+_PREFIXES = {"failure": "", "error": "", "skipped": "skipped: "}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a test, over all that it is parametrized with.
+    """The outcome of a test, over all of its parameters.
 
     Attributes:
-        passed: Whether all of it passed.
-        message: What went wrong, in one line.
+        message: The first failure, on one line.
     """
 
     passed: bool
@@ -27,17 +26,17 @@ class Verdict:
 
 
 def run_tests(folder: Path, tests: Iterable[str]) -> Mapping[str, Verdict]:
-    """Run tests in one go.
+    """Run tests in one pytest process.
 
     Args:
-        folder: The project's, or a copy's: its code is imported, whatever else is installed.
+        folder: The project's folder or that of a working copy; its code is imported, whatever else is installed.
         tests: Node ids without parameters, such as `tests/shared/test_http.py::test_cors`.
 
     Returns:
-        A verdict for each. One that did not run has not passed, and says why.
+        A verdict for each test. A test that did not run counts as failed, with the reason.
     """
     wanted = list(dict.fromkeys(tests))
-    # Files and names instead of node ids: of these, one whose file cannot be imported ends the whole run.
+    # Files and `-k` instead of node ids: pytest stops the whole run if the file of a node id cannot be imported.
     files = dict.fromkeys(test.partition("::")[0] for test in wanted)
     names = " or ".join(test.partition("::")[2] for test in wanted)
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,7 +51,7 @@ def run_tests(folder: Path, tests: Iterable[str]) -> Mapping[str, Verdict]:
             f"--junitxml={report}",
         ]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, "-k", names, *files],
+            [sys.executable, "-m", "pytest", *options, *files],
             cwd=folder,
             env=_environment(),
             capture_output=True,
@@ -68,7 +67,7 @@ def run_tests(folder: Path, tests: Iterable[str]) -> Mapping[str, Verdict]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without what would import the project from elsewhere, or measure a copy of it."""
+    """Return the environment without variables that import the project from elsewhere or measure its coverage."""
     return {
         name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("COVERAGE_")
     }
@@ -76,14 +75,12 @@ def _environment() -> dict[str, str]:
 
 def _verdicts(report: Path) -> dict[str, Verdict]:
     verdicts: dict[str, Verdict] = {}
-    for case in ET.parse(report).iter("testcase"):  # noqa: S314  pytest has written it
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314  written by pytest
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '').partition('[')[0]}"
-        wrong = next((one for one in case if one.tag in _SAID_OF), None)
-        if wrong is not None and verdicts.get(name, Verdict(passed=True)).passed:
-            message = " ".join((wrong.get("message") or wrong.text or "").split())
-            verdicts[name] = Verdict(
-                passed=False, message=f"{'skipped: ' * (wrong.tag == 'skipped')}{message}"[:_LONGEST_MESSAGE]
-            )
+        failure = next((child for child in case if child.tag in _PREFIXES), None)
+        if failure is not None and verdicts.get(name, Verdict(passed=True)).passed:
+            message = " ".join((failure.get("message") or failure.text or "").split())
+            verdicts[name] = Verdict(passed=False, message=f"{_PREFIXES[failure.tag]}{message}"[:_MAX_MESSAGE_LENGTH])
         else:
             verdicts.setdefault(name, Verdict(passed=True))
     return verdicts
