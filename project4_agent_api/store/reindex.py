@@ -1,7 +1,7 @@
-"""`python -m project4_agent_api reindex`: another embedding model, for the documents and for what is remembered.
+"""`python -m project4_agent_api reindex`: embed the documents and the store with another model.
 
-The new vectors are made beside the old ones, so what is remembered can be found meanwhile, and a run that was ended
-goes on where it was. The last step takes them into use in one transaction.
+The new vectors are stored in a second column, so searches go on, and an interrupted command resumes. The last step
+replaces the old column in one transaction.
 """
 
 import asyncio
@@ -10,53 +10,45 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import get_text_at_path
-from psycopg import AsyncConnection, sql
-from psycopg.rows import DictRow
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
 
 from project3_rag_docs.search import reindex as documents
 from project3_rag_docs.search.embedding import create_embedding_model
+from project4_agent_api.core.postgres import Row, execute, fetch_all, fetch_one
 from project4_agent_api.settings import Settings
-from project4_agent_api.store.vectors import (
-    as_sql,
-    check_store,
-    embedded,
-    made_with,
-    rows_of,
-    say_made_with,
-    wanted_vectors,
-)
+from project4_agent_api.store.indexing import embed
+from project4_agent_api.store.repository import VectorColumn, load_vector_column, store_vector_model
+from project4_agent_api.store.vectors import check_store, configured_column
 from shared.database.driver import libpq_url
 from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, ServiceError
 from shared.models.client import create_http_client
 from shared.settings import load_settings
 
-_NEW = "new_embedding"
+_NEW_COLUMN = "new_embedding"
 
 
 async def reindex_store(connection: AsyncConnection[Any], settings: Settings, embeddings: Embeddings) -> int:
-    """Embed everything that is remembered with the model that the settings name.
+    """Embed all items with the configured model, and return the number of texts.
 
     Args:
-        connection: To the database, in autocommit mode, and with time for its statements.
-        settings: The stage's.
+        connection: In autocommit mode, with dictionaries as rows, and without a limit on statements.
+        settings: Name the model.
         embeddings: The model.
 
-    Returns:
-        How many texts were embedded.
-
     Raises:
-        ModelUnavailable, ModelTimeout: see `shared.errors`. What was embedded until then is kept for the next run.
+        ModelUnavailable, ModelTimeout: see `shared.errors`. Vectors that are already stored are kept for the next call.
     """
-    wanted = wanted_vectors(settings)
-    if await made_with(connection) == wanted:
+    wanted = configured_column(settings)
+    if await load_vector_column(connection) == wanted:
         return 0
-    await _prepare(connection, wanted)
+    await _prepare_column(connection, wanted)
     done = 0
-    while not await _take_into_use(connection, wanted):
-        while batch := await rows_of(connection, _LEFT, [settings.embedding_batch_size]):
+    while not await _replace_column(connection, settings):
+        while batch := await fetch_all(connection, _NEXT_BATCH, [settings.embedding_batch_size]):
             texts = [_text_of(row) for row in batch]
-            vectors = await embedded(embeddings, settings, settings.passage_prefix(), texts)
+            vectors = await embed(embeddings, settings, settings.passage_prefix(), texts)
             async with connection.cursor() as cursor:
                 await cursor.executemany(
                     _UPDATE,
@@ -69,43 +61,41 @@ async def reindex_store(connection: AsyncConnection[Any], settings: Settings, em
     return done
 
 
-_LEFT = """
+_NEXT_BATCH = """
     SELECT prefix, key, field_name, store_vectors.updated_at, value FROM store_vectors JOIN store USING (prefix, key)
     WHERE new_embedding IS NULL LIMIT %s
 """
-# What was put again meanwhile has another moment, and its turn later.
+# An item that was put again since then has another `updated_at`, and is in a later batch.
 _UPDATE = """
     UPDATE store_vectors SET new_embedding = %s
     WHERE prefix = %s AND key = %s AND field_name = %s AND updated_at = %s
 """
 
 
-async def _prepare(connection: AsyncConnection[Any], wanted: tuple[str, str]) -> None:
-    """Make the column, unless an earlier run has."""
+async def _prepare_column(connection: AsyncConnection[Any], wanted: VectorColumn) -> None:
+    """Add the second column, unless an interrupted command has added it."""
     async with connection.transaction():
-        if await made_with(connection, _NEW) == wanted:
+        if await load_vector_column(connection, _NEW_COLUMN) == wanted:
             return
-        await connection.execute("ALTER TABLE store_vectors DROP COLUMN IF EXISTS new_embedding")
-        await connection.execute(as_sql(f"ALTER TABLE store_vectors ADD COLUMN new_embedding {wanted[0]}"))
-        await say_made_with(connection, wanted[1], _NEW)
+        await execute(connection, "ALTER TABLE store_vectors DROP COLUMN IF EXISTS new_embedding")
+        await execute(connection, f"ALTER TABLE store_vectors ADD COLUMN new_embedding {wanted.type}")
+        await store_vector_model(connection, wanted.model or "", _NEW_COLUMN)
 
 
-async def _take_into_use(connection: AsyncConnection[Any], wanted: tuple[str, str]) -> bool:
-    """Put the new vectors in place of the old ones, if they are all there."""
+async def _replace_column(connection: AsyncConnection[Any], settings: Settings) -> bool:
+    """Replace the old column with the new one if every row has a new vector; otherwise return False."""
     async with connection.transaction():
-        await connection.execute("LOCK TABLE store_vectors IN ACCESS EXCLUSIVE MODE")
-        if await rows_of(connection, "SELECT FROM store_vectors WHERE new_embedding IS NULL LIMIT 1", []):
+        await execute(connection, "LOCK TABLE store_vectors IN ACCESS EXCLUSIVE MODE")
+        if await fetch_one(connection, "SELECT FROM store_vectors WHERE new_embedding IS NULL LIMIT 1") is not None:
             return False
-        await connection.execute("ALTER TABLE store_vectors DROP COLUMN embedding")
-        await connection.execute(
-            sql.SQL("ALTER TABLE store_vectors RENAME COLUMN {} TO embedding").format(sql.Identifier(_NEW))
-        )
-        await say_made_with(connection, wanted[1])
+        await execute(connection, "ALTER TABLE store_vectors DROP COLUMN embedding")
+        await execute(connection, "ALTER TABLE store_vectors RENAME COLUMN new_embedding TO embedding")
+        await store_vector_model(connection, settings.embedding_model)
     return True
 
 
-def _text_of(row: DictRow) -> str:
-    """Return the text that a vector was made from: what is at its path, or of several there the one with its number."""
+def _text_of(row: Row) -> str:
+    """Return the text of a vector: at its path, or the numbered one if the path matches several texts."""
     path: str = row["field_name"]
     texts = get_text_at_path(row["value"], path)
     if len(texts) == 1:
@@ -115,20 +105,20 @@ def _text_of(row: DictRow) -> str:
 
 
 async def check_models(settings: Settings) -> None:
-    """Refuse to start on what another model has embedded. A database that is away is not waited for.
+    """Check at startup that no other model has embedded documents or items. An unavailable database is not waited for.
 
     Raises:
-        ConfigurationError: with one line that says how to go on.
+        ConfigurationError: with one line that names the command to run.
     """
     await documents.check_index(settings)
     await check_store(settings)
 
 
 def reindex() -> int:
-    """Embed every document, and everything that is remembered, with the model that the settings name.
+    """Embed all documents and all items of the store with the configured model.
 
     Returns:
-        An exit status: 0; or 2 after one line that says what is wrong.
+        An exit status: 0; or 2 after one line that names the error.
     """
     if status := documents.reindex():
         return status
@@ -138,7 +128,7 @@ def reindex() -> int:
     except (ConfigurationError, ServiceError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  a command talks to a terminal
         return 2
-    print(f"what is remembered is embedded, {done:,} texts of it anew")  # noqa: T201
+    print(f"the store is embedded with the configured model; {done:,} texts were embedded now")  # noqa: T201
     return 0
 
 
@@ -146,7 +136,10 @@ async def _reindex(settings: Settings) -> int:
     async with (
         create_http_client(settings) as http,
         await AsyncConnection.connect(
-            libpq_url(settings), autocommit=True, connect_timeout=settings.db_connect_timeout_seconds
+            libpq_url(settings),
+            autocommit=True,
+            connect_timeout=settings.db_connect_timeout_seconds,
+            row_factory=dict_row,
         ) as connection,
     ):
         return await reindex_store(connection, settings, create_embedding_model(settings, http))

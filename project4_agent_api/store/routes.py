@@ -1,11 +1,12 @@
-"""What is remembered across threads: put, get, delete, search."""
+"""Items of the store: put, get, delete and search them; list their namespaces."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 
+from project4_agent_api.core.state import from_state
 from project4_agent_api.store.schemas import (
     FoundItem,
     FoundItems,
@@ -19,46 +20,43 @@ from project4_agent_api.store.schemas import (
     NamespaceSearch,
 )
 from project4_agent_api.store.service import OwnedStore, SharedStore
-from shared.errors import (
-    DatabaseUnavailable,
-    InputTooLongForModel,
-    ModelTimeout,
-    ModelUnavailable,
-    NotReady,
-    documented,
-)
+from shared.errors import DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable, NotReady
 from shared.owner import CurrentOwner
+from shared.problems import error_responses
 
-router = APIRouter(prefix="/store", tags=["store"], responses=documented(DatabaseUnavailable))
+router = APIRouter(prefix="/store", tags=["store"], responses=error_responses(DatabaseUnavailable))
 
-_MODEL_ERRORS = documented(InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
+_MODEL_ERRORS = error_responses(InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
 _LABELS = TypeAdapter(Labels)
 
 
-async def get_store(request: Request, owner_id: CurrentOwner) -> OwnedStore:
-    """Return what whoever asks remembers."""
-    store: SharedStore = request.app.state.store
-    return store.of(owner_id)
+async def get_store(
+    store: Annotated[SharedStore, Depends(from_state(SharedStore))], owner_id: CurrentOwner
+) -> OwnedStore:
+    """Return the caller's store."""
+    return store.for_owner(owner_id)
 
 
 StoreDep = Annotated[OwnedStore, Depends(get_store)]
 
 
 async def dotted_namespace(
-    namespace: Annotated[str, Query(description="Its labels, with dots between them.", examples=["memories.cooking"])],
+    namespace: Annotated[
+        str, Query(description="The namespace's labels, separated by dots.", examples=["memories.cooking"])
+    ],
 ) -> tuple[str, ...]:
-    """Return a namespace as the store has it."""
+    """Parse the namespace in the query."""
     try:
         return tuple(_LABELS.validate_python(namespace.split(".")))
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("query", "namespace")} for one in error.errors(include_url=False)]
+            [{**detail, "loc": ("query", "namespace")} for detail in error.errors(include_url=False)]
         ) from None
 
 
 @router.put("/items", status_code=204, responses=_MODEL_ERRORS)
 async def put_item(body: ItemPut, store: StoreDep) -> None:
-    """Remember something, in place of what is there under this key."""
+    """Store an item. It replaces an item with the same namespace and key."""
     await store.aput(tuple(body.namespace), body.key, body.value, index=body.index, ttl=body.ttl)
 
 
@@ -67,22 +65,24 @@ async def get_item(
     namespace: Annotated[tuple[str, ...], Depends(dotted_namespace)],
     key: Annotated[Key, Query()],
     store: StoreDep,
-    refresh_ttl: Annotated[bool | None, Query(description="Whether it lives on as if it were new.")] = None,
+    refresh_ttl: Annotated[
+        bool | None, Query(description="Whether reading the item renews its time to live. Default: true.")
+    ] = None,
 ) -> ItemRead | None:
-    """Show what is remembered under a key; null where there is nothing."""
+    """Return an item, or null if there is none with this key."""
     item = await store.aget(namespace, key, refresh_ttl=refresh_ttl)
     return ItemRead.model_validate(item) if item else None
 
 
 @router.delete("/items", status_code=204)
 async def delete_item(body: ItemDelete, store: StoreDep) -> None:
-    """Forget what is remembered under a key, if there is anything."""
+    """Delete an item, if it exists."""
     await store.adelete(tuple(body.namespace), body.key)
 
 
 @router.post("/items/search", responses=_MODEL_ERRORS)
 async def search_items(body: ItemSearch, store: StoreDep) -> FoundItems:
-    """Find what is remembered, by its place, its fields and its meaning."""
+    """Search items by namespace, by fields and by meaning."""
     found = await store.asearch(
         tuple(body.namespace_prefix or ()),
         query=body.query or None,
@@ -96,7 +96,7 @@ async def search_items(body: ItemSearch, store: StoreDep) -> FoundItems:
 
 @router.post("/namespaces")
 async def list_namespaces(body: NamespaceSearch, store: StoreDep) -> Namespaces:
-    """Show where something is remembered."""
+    """List the namespaces that contain items."""
     found = await store.alist_namespaces(
         prefix=tuple(body.prefix) if body.prefix else None,
         suffix=tuple(body.suffix) if body.suffix else None,

@@ -16,14 +16,14 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import SearchItemsResponse
 from typing_extensions import TypedDict
 
-from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.embedding import create_embedding_model
 from project4_agent_api.core.postgres import create_pool
 from project4_agent_api.settings import Settings
 from project4_agent_api.store.reindex import reindex_store
 from project4_agent_api.store.service import SharedStore
 from project4_agent_api.store.vectors import check_store
 from shared.errors import ConfigurationError, InvalidRequest, ModelUnavailable, NotReady
-from shared.models.chat import create_http_client
+from shared.models.client import create_http_client
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.running import running
 from tests.support.scripted_model import Connection, ScriptedModel, embeds, fails, until_released
@@ -65,7 +65,7 @@ async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
 async def shared(make_settings4: MakeSettings) -> AsyncIterator[SharedStore]:
     settings = make_settings4()
     async with create_http_client(settings) as http, create_pool(settings) as pool:
-        yield SharedStore(pool, settings, embedding_model(settings, http))
+        yield SharedStore(pool, settings, create_embedding_model(settings, http))
 
 
 def keys(found: SearchItemsResponse) -> list[str]:
@@ -135,7 +135,7 @@ ITEMS: dict[str, dict[str, Any]] = {
     ],
 )
 async def test_items_are_filtered(shared: SharedStore, wanted: dict[str, Any], found: set[str]) -> None:
-    store = shared.of(ALICE)
+    store = shared.for_owner(ALICE)
     await store.abatch([PutOp(("items",), key, value, index=False) for key, value in ITEMS.items()])
 
     assert {item.key for item in await store.asearch(("items",), filter=wanted)} == found
@@ -161,7 +161,7 @@ async def test_items_are_found_by_their_meaning(alice: LangGraphClient, model: S
 
 
 async def test_a_page_of_what_was_found_by_meaning_follows_the_one_before(shared: SharedStore) -> None:
-    store = shared.of(ALICE)
+    store = shared.for_owner(ALICE)
     puts = [PutOp(("m",), f"{n:02}", {"t": ["tea " + "x" * n] * 3}, index=["t[*]"]) for n in range(40)]
     await store.abatch(puts)
 
@@ -172,7 +172,7 @@ async def test_a_page_of_what_was_found_by_meaning_follows_the_one_before(shared
 
 
 async def test_what_is_put_again_is_not_found_by_what_it_was(shared: SharedStore) -> None:
-    store = shared.of(ALICE)
+    store = shared.for_owner(ALICE)
     await store.aput(("m",), "k", {"t": ["tea", "coffee"]}, index=["t[*]"])
     assert len(await store.asearch(("m",), query="coffee")) == 1
 
@@ -187,8 +187,8 @@ async def test_what_is_put_again_is_not_found_by_what_it_was(shared: SharedStore
 async def test_the_whole_item_is_what_it_is_found_by_where_nothing_is_said(
     shared: SharedStore, model: ScriptedModel
 ) -> None:
-    await shared.of(ALICE).aput(("m",), "k", {"b": "é", "a": 1})
-    await shared.of(ALICE).aput(("m",), "long", {"a": "x" * 100_000})
+    await shared.for_owner(ALICE).aput(("m",), "k", {"b": "é", "a": 1})
+    await shared.for_owner(ALICE).aput(("m",), "long", {"a": "x" * 100_000})
 
     assert model.embedded[0].body["input"] == ['{"a": 1, "b": "é"}']
     assert len(model.embedded[1].body["input"][0]) == 8000
@@ -280,13 +280,13 @@ async def test_without_the_model_only_what_needs_it_fails(http: httpx2.AsyncClie
 
 
 async def test_a_slow_model_holds_nobody_else_up(shared: SharedStore, model: ScriptedModel) -> None:
-    store = shared.of(ALICE)
+    store = shared.for_owner(ALICE)
     release = threading.Event()
     model.embeds(until_released(release, embeds()))
     slow = [asyncio.create_task(store.aput(("m",), str(n), {"t": "tea"})) for n in range(20)]  # more than connections
     await until(lambda: len(model.embedded) == 20)
 
-    await asyncio.gather(*(shared.of(BOB).aput(("m",), str(n), {}, index=False) for n in range(20)))
+    await asyncio.gather(*(shared.for_owner(BOB).aput(("m",), str(n), {}, index=False) for n in range(20)))
 
     assert not any(task.done() for task in slow)
     release.set()
@@ -295,7 +295,7 @@ async def test_a_slow_model_holds_nobody_else_up(shared: SharedStore, model: Scr
 
 
 async def test_of_many_puts_of_one_item_one_is_left_whole(shared: SharedStore) -> None:
-    store = shared.of(ALICE)
+    store = shared.for_owner(ALICE)
 
     await asyncio.gather(
         *(
@@ -328,7 +328,7 @@ async def test_a_graph_remembers_for_whom_it_runs(shared: SharedStore) -> None:
     graph = StateGraph(Note).add_sequence(sequence).add_edge(START, "remember")
 
     answers = [
-        await graph.compile(store=shared.of(owner)).ainvoke({"text": text})
+        await graph.compile(store=shared.for_owner(owner)).ainvoke({"text": text})
         for owner, text in ((ALICE, "tea"), (BOB, "coffee"), (ALICE, "cake"))
     ]
 
@@ -337,22 +337,22 @@ async def test_a_graph_remembers_for_whom_it_runs(shared: SharedStore) -> None:
 
 async def test_on_the_event_loop_waiting_for_it_is_a_mistake(shared: SharedStore) -> None:
     with pytest.raises(asyncio.InvalidStateError):
-        shared.of(ALICE).get(("m",), "k")
+        shared.for_owner(ALICE).get(("m",), "k")
 
 
 async def test_what_is_read_is_as_it_was_before_what_is_written(shared: SharedStore) -> None:
-    store = shared.of(ALICE)
+    store = shared.for_owner(ALICE)
     results = await store.abatch([PutOp(("m",), "k", {"n": 1}, index=False), GetOp(("m",), "k")])
     assert results == [None, None]
 
 
 async def test_too_much_to_find_an_item_by_is_refused(shared: SharedStore, model: ScriptedModel) -> None:
     with pytest.raises(InvalidRequest):
-        await shared.of(ALICE).aput(("m",), "k", {"t": ["tea"] * 101}, index=["t[*]"])
+        await shared.for_owner(ALICE).aput(("m",), "k", {"t": ["tea"] * 101}, index=["t[*]"])
     with pytest.raises(InvalidRequest):  # each of them would be a text of its own
-        await shared.of(ALICE).aput(("m",), "k", {"t": ["tea"] * 50}, index=["{t,t,t,t,t,t,t}"] * 3)
+        await shared.for_owner(ALICE).aput(("m",), "k", {"t": ["tea"] * 50}, index=["{t,t,t,t,t,t,t}"] * 3)
     with pytest.raises(InvalidRequest):
-        await shared.of(ALICE).asearch(("m",), filter={str(n): n for n in range(101)})
+        await shared.for_owner(ALICE).asearch(("m",), filter={str(n): n for n in range(101)})
     assert model.embedded == []
 
 
@@ -364,7 +364,7 @@ async def test_vectors_of_another_length_need_an_empty_table(
     await check_store(wide)
     model.embeds(embeds(512))
     async with create_http_client(wide) as http, create_pool(wide) as pool:
-        await SharedStore(pool, wide, embedding_model(wide, http)).of(ALICE).aput(("m",), "k", {"t": "tea"})
+        await SharedStore(pool, wide, create_embedding_model(wide, http)).for_owner(ALICE).aput(("m",), "k", {"t": "tea"})
 
     for other in (make_settings4(), make_settings4(embedding_dimensions=512, embedding_model="another's")):
         with pytest.raises(ConfigurationError, match=r"embedded by e \(halfvec\(512\)\)"):
@@ -377,16 +377,16 @@ async def test_what_is_remembered_is_embedded_by_another_model(
 ) -> None:
     old, new = make_settings4(), make_settings4(embedding_dimensions=512, embedding_model="multilingual-e5-new")
     async with create_http_client(old) as http, create_pool(old) as pool, pool.connection() as connection:
-        before = SharedStore(pool, old, embedding_model(old, http))
-        store = before.of(ALICE)
+        before = SharedStore(pool, old, create_embedding_model(old, http))
+        store = before.for_owner(ALICE)
         await store.aput(("m",), "whole", {"text": "green tea"})
         await store.aput(("m",), "two", {"t": ["coffee", "cake"], "n": {"0": "milk"}}, index=["t[*]", "n.0", "t[1]"])
         await store.aput(("m",), "none", {"text": "tea"}, index=False)
         for number in range(40):
-            await before.of(BOB).aput(("m",), str(number), {"text": f"note {number}"})
+            await before.for_owner(BOB).aput(("m",), str(number), {"text": f"note {number}"})
         model.embeds(embeds(512))
         model.embedded.clear()
-        embeddings = embedding_model(new, http)
+        embeddings = create_embedding_model(new, http)
 
         assert await reindex_store(connection, new, embeddings) == 45
         assert await reindex_store(connection, new, embeddings) == 0
@@ -397,16 +397,16 @@ async def test_what_is_remembered_is_embedded_by_another_model(
         await check_store(new)
         model.embeds(embeds())
         with pytest.raises(NotReady):  # one that was not started again
-            await before.of(ALICE).asearch(("m",), query="tea")
+            await before.for_owner(ALICE).asearch(("m",), query="tea")
         model.embeds(embeds(512))
-        found = await SharedStore(pool, new, embeddings).of(ALICE).asearch(("m",), query="cake")
+        found = await SharedStore(pool, new, embeddings).for_owner(ALICE).asearch(("m",), query="cake")
         assert [item.key for item in found] == ["two", "whole"]
 
 
 async def test_a_new_model_that_fails_changes_nothing(make_settings4: MakeSettings, model: ScriptedModel) -> None:
     old, new = make_settings4(), make_settings4(embedding_dimensions=512, embedding_batch_size=1)
     async with create_http_client(old) as http, create_pool(old) as pool, pool.connection() as connection:
-        store = SharedStore(pool, old, embedding_model(old, http)).of(ALICE)
+        store = SharedStore(pool, old, create_embedding_model(old, http)).for_owner(ALICE)
         for number in range(3):
             await store.aput(("m",), str(number), {"text": f"note {number}"})
         calls = iter([embeds(512), fails(500), *[embeds(512)] * 2])
@@ -416,9 +416,9 @@ async def test_a_new_model_that_fails_changes_nothing(make_settings4: MakeSettin
 
         model.embeds(one_after_the_other)
         with pytest.raises(ModelUnavailable):
-            await reindex_store(connection, new, embedding_model(new, http))
+            await reindex_store(connection, new, create_embedding_model(new, http))
         await check_store(old)
-        assert await reindex_store(connection, new, embedding_model(new, http)) == 2  # the first was kept
+        assert await reindex_store(connection, new, create_embedding_model(new, http)) == 2  # the first was kept
 
 
 async def test_a_database_that_is_away_is_not_waited_for_at_the_start(make_settings4: MakeSettings) -> None:
@@ -426,7 +426,7 @@ async def test_a_database_that_is_away_is_not_waited_for_at_the_start(make_setti
 
 
 async def test_a_database_that_is_away_is_said_so(make_settings4: MakeSettings) -> None:
-    settings = make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none")
+    settings = make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none", db_pool_timeout_seconds=1)
     with running(create_parts(settings)) as url:
         async with client_of(url, ALICE) as http:
             answer = await http.get("/store/items?namespace=m&key=k")
