@@ -2,10 +2,8 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import httpx2
 import psycopg
@@ -15,27 +13,19 @@ from project3_rag_docs.settings import Settings
 from tests.project3_rag_docs.test_documents import finished, found, ready, rows, upload
 from tests.project3_rag_docs.test_ingestion_faults import LONG
 from tests.support.databases import differences
+from tests.support.processes import run
 from tests.support.scripted_model import Behaviour, Connection, ScriptedModel, embeds, fails, in_turn
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 Serve = Callable[..., AbstractContextManager[str]]
 NAMES = ("openai_base_url", "llm_model", "llm_max_retries", "database_url")
 
 
 def command(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {name.upper(): str(getattr(settings, name)) for name in NAMES} | more
-    return subprocess.run(
-        [sys.executable, "-m", "project3_rag_docs", *arguments],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run("project3_rag_docs", *arguments, environment=environment)
 
 
 @pytest.fixture
@@ -142,7 +132,7 @@ async def test_a_document_that_is_half_read_waits_for_a_worker_with_the_new_mode
     monkeypatch: pytest.MonkeyPatch,
     dimensions: int,
 ) -> None:
-    monkeypatch.setattr("project3_rag_docs.ingestion.job._LONGEST_WAIT", 1.0)
+    monkeypatch.setattr("project3_rag_docs.ingestion.job._MAX_WAIT_SECONDS", 1.0)
     new = {"EMBEDDING_MODEL": "other", "EMBEDDING_DIMENSIONS": str(dimensions)}
     with serve3(embedding_batch_size=8) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:

@@ -1,8 +1,6 @@
 """Stage 4 on a real PostgreSQL and a real Valkey; embeddings and answers come from the scripted model."""
 
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -15,7 +13,7 @@ from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
 from tests.support.accounts import bearer, register, sign_in
 from tests.support.databases import Databases
-from tests.support.launched import ROOT
+from tests.support.processes import run
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
 
@@ -92,10 +90,7 @@ def operate(database_url: str, redis_url: str) -> Operate:
 
     def operate(*arguments: str, says: str = "", status: int = 0) -> str:
         environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PATH": os.environ["PATH"]}
-        command = [sys.executable, "-m", "project4_agent_api", *arguments]
-        done = subprocess.run(
-            command, env=environment, cwd=ROOT, input=says, capture_output=True, text=True, check=False
-        )
+        done = run("project4_agent_api", *arguments, environment=environment, says=says)
         assert done.returncode == status, done.stderr
         return done.stdout + done.stderr
 

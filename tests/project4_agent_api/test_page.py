@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +14,7 @@ from playwright.sync_api import Browser, FilePayload, Locator, Page, Response, R
 
 from tests.support.agent_service import PASSWORD, AgentService, agent_service
 from tests.support.databases import Databases
-from tests.support.launched import ROOT
+from tests.support.processes import run
 from tests.support.scripted_model import ScriptedModel, calls, says
 
 pytestmark = pytest.mark.slow
@@ -405,8 +403,8 @@ def test_somebody_elses_thread_is_not_there(refused_page: Page, service: AgentSe
 
 
 def test_administrators_see_the_users(page: Page, service: AgentService, email: str) -> None:
-    command = [sys.executable, "-m", "project4_agent_api", "create-admin", email]
-    subprocess.run(command, env=os.environ | service.environment, cwd=ROOT, input=PASSWORD, text=True, check=True)
+    environment = os.environ | service.environment
+    assert run("project4_agent_api", "create-admin", email, environment=environment, says=PASSWORD).returncode == 0
     page.goto(service.url)
 
     sign_in(page, email)

@@ -1,8 +1,6 @@
 """The operators' commands for runs, on real processes: whose they are does not matter, nor which worker has them."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from langgraph_sdk.client import LangGraphClient
 from tests.project4_agent_api.test_runs import GRAPHS
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
+from tests.support.processes import run
 from tests.support.scripted_model import ScriptedModel
 from tests.support.until import until
 
@@ -29,14 +28,7 @@ def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator
 
 def operate(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
     """Run a command; give its exit status and what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "project4_agent_api", *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("project4_agent_api", *arguments, environment={"PATH": os.environ["PATH"], **environment})
     return done.returncode, done.stdout, done.stderr
 
 
@@ -65,7 +57,7 @@ async def test_everybodys_runs_are_listed_and_stopped(service: AgentService, tmp
         assert operate(service.environment, "runs", "--status", "timeout")[1] == "there are no such runs\n"
 
         done = operate(service.environment, "stop-run", taken_back["run_id"], "--rollback")
-        assert done == (0, "its worker was told\n", "")
+        assert done == (0, "its worker was notified\n", "")
         assert operate(service.environment, "stop-run", kept["run_id"])[0] == 0
         await ada.runs.join(kept["thread_id"], kept["run_id"])
         assert (await ada.runs.get(kept["thread_id"], kept["run_id"]))["status"] == "interrupted"

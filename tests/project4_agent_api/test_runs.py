@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -17,12 +16,12 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 
 from tests.support.agent_service import AgentService, agent_service
+from tests.support.processes import run as run_command
 from tests.support.scripted_model import ScriptedModel
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 
@@ -266,9 +265,7 @@ async def test_another_users_threads_and_runs_are_not_there(service: AgentServic
 
 async def test_operators_see_runs_and_stop_them(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
     def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "project4_agent_api", *arguments]
-        environment = os.environ | dict(service.environment)
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return run_command("project4_agent_api", *arguments, environment=os.environ | service.environment)
 
     log = tmp_path / "steps.log"
     thread_id = (await client.threads.create())["thread_id"]
@@ -286,7 +283,7 @@ async def test_operators_see_runs_and_stop_them(service: AgentService, client: L
         await client.runs.join(thread_id, one["run_id"])
         assert (await client.runs.get(thread_id, one["run_id"]))["status"] == "interrupted"
     again = await asyncio.to_thread(operate, "stop-run", run["run_id"])
-    assert (again.returncode, again.stderr) == (2, "error: There is no run with this id that is not over.\n")
+    assert (again.returncode, again.stderr) == (2, "error: There is no unfinished run with this id.\n")
 
 
 async def test_who_waits_for_a_run_of_a_thread_that_is_deleted_is_told(client: LangGraphClient, tmp_path: Path) -> None:

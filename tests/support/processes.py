@@ -3,12 +3,11 @@
 import os
 import socket
 import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
+from tests.support import forkserver
 
 
 @contextmanager
@@ -28,10 +27,23 @@ def serving(
     package: str, environment: Mapping[str, str], listening: socket.socket, *command: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Serve on a socket that stays open when the process ends: whoever connects waits for the next one."""
-    command = (sys.executable, "-m", package, *command, "--fd", str(listening.fileno()))
-    process = subprocess.Popen(command, env=os.environ | environment, cwd=_ROOT, pass_fds=[listening.fileno()])
+    process = forkserver.start(package, command, os.environ | environment, listening=listening)
     try:
         yield process
     finally:
         process.terminate()
         process.wait(120)
+
+
+def run(
+    package: str, *arguments: str, environment: Mapping[str, str], says: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of a stage with exactly this environment and standard input; return its exit status and output."""
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(says.encode())
+        stdin.seek(0)
+        streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+        status = forkserver.start(package, arguments, environment, streams=streams).wait(120)
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(arguments, status, stdout.read().decode(), stderr.read().decode())
