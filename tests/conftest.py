@@ -11,7 +11,7 @@ import pytest
 from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings
 from shared.logs import configure_logging
-from tests.support.browser import browser, page, refused_page
+from tests.support.browser import browser, page, pytest_runtest_teardown, refused_page
 from tests.support.databases import databases, server_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
@@ -19,13 +19,14 @@ from tests.support.statements import statements
 from tests.support.valkeys import _redis_server, full_redis_url, redis_url
 
 pytest_plugins = ["tests.support.limits"]
-# Fixtures of every test below.
+# Fixtures and hooks of every test below.
 __all__ = [
     "_redis_server",
     "browser",
     "databases",
     "full_redis_url",
     "page",
+    "pytest_runtest_teardown",
     "redis_url",
     "refused_page",
     "server_url",
