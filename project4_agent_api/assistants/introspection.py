@@ -1,4 +1,4 @@
-"""What can be told of a graph without running it: its picture, its schemas, its subgraphs."""
+"""Inspect a graph without running it: its nodes and edges, its schemas, its subgraphs."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,69 +18,69 @@ from shared.errors import InvalidRequest, ServiceError
 
 
 @asynccontextmanager
-async def opened(graphs: Graphs, graph_id: str, config: Json, store: OwnedStore) -> AsyncIterator[Graph]:
-    """Give a graph that is only to be looked at.
+async def open_graph(graphs: Graphs, graph_id: str, config: Json, store: OwnedStore) -> AsyncIterator[Graph]:
+    """Open a graph that is inspected and not run.
 
     Args:
-        graphs: Of the service.
-        graph_id: Which one.
-        config: An assistant's, which a factory may want to see.
-        store: What whoever looks remembers: likewise.
+        graphs: The service's graphs.
+        graph_id: The graph.
+        config: The assistant's config, for factories.
+        store: The caller's store, for factories.
 
     Raises:
-        InvalidRequest: if it cannot be made from this configuration.
+        InvalidRequest: if the graph's factory fails with this config.
     """
     configurable = config.get("configurable", {}) | {"langgraph_auth_user_id": store.owner_id}
-    whole = cast("RunnableConfig", config | {"configurable": configurable})
+    run_config = cast("RunnableConfig", config | {"configurable": configurable})
     async with AsyncExitStack() as stack:
-        made = graphs.open(graph_id, whole, checkpointer=None, store=store, access_context="assistants.read")
+        opening = graphs.open(graph_id, run_config, checkpointer=None, store=store, access_context="assistants.read")
         try:
-            graph = await stack.enter_async_context(made)
+            graph = await stack.enter_async_context(opening)
         except ServiceError:
             raise
         except Exception as error:
-            logger.opt(exception=error).warning("graph {} cannot be made", graph_id)
-            raise InvalidRequest("The graph cannot be made from this assistant's configuration.") from error
+            logger.opt(exception=error).warning("the factory of graph {} failed", graph_id)
+            raise InvalidRequest("The graph cannot be created with this assistant's configuration.") from error
         yield graph
 
 
-async def drawn(graph: Graph, depth: int | bool) -> Json:
-    """Return nodes and edges.
+async def draw(graph: Graph, depth: int | bool) -> Json:
+    """Return a graph's nodes and edges.
 
     Args:
-        graph: Which.
-        depth: How deep to look into subgraphs; True for all the way.
+        graph: The graph.
+        depth: How many levels of subgraphs to expand; True for all.
     """
-    picture: Json = (await graph.aget_graph(xray=depth)).to_json()
-    for node in picture["nodes"]:
-        node.get("data", {}).pop("id", None)  # the path of the class that runs it
-    return picture
+    drawing: Json = (await graph.aget_graph(xray=depth)).to_json()
+    for node in drawing["nodes"]:
+        node.get("data", {}).pop("id", None)  # internal: the import path of its class
+    return drawing
 
 
 async def subgraphs(graph: Graph, namespace: str | None, *, recurse: bool) -> AsyncIterator[tuple[str, GraphSchemas]]:
-    """Give the namespace and the schemas of each subgraph.
+    """Yield the namespace and the schemas of each subgraph.
 
     Args:
-        graph: Of which.
-        namespace: Only the one that is there, such as `outer|inner`.
-        recurse: Whether theirs are wanted too.
+        graph: The outer graph.
+        namespace: Only the subgraph with this namespace, such as `outer|inner`.
+        recurse: Whether to include subgraphs of subgraphs.
     """
-    async for where, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse):
-        yield where, schemas(subgraph)
+    async for path, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse):
+        yield path, schemas(subgraph)
 
 
 def schemas(graph: PregelProtocol[Any, Any, Any, Any]) -> GraphSchemas:
-    """Return what goes into a graph and what comes out, as JSON schemas."""
-    if not isinstance(graph, Pregel):  # one that runs elsewhere tells nothing of its types
+    """Return the JSON schemas of a graph."""
+    if not isinstance(graph, Pregel):  # a remote graph does not expose its types
         return GraphSchemas(
             input_schema=None, output_schema=None, state_schema=None, config_schema=None, context_schema=None
         )
-    context = _attempt(graph.get_context_jsonschema)
+    context = _schema_or_none(graph.get_context_jsonschema)
     return GraphSchemas(
-        input_schema=_attempt(graph.get_input_jsonschema),
-        output_schema=_attempt(graph.get_output_jsonschema),
-        state_schema=_attempt(lambda: _state_schema(graph)),
-        # `config.configurable` is the older form of the context, so it takes the same.
+        input_schema=_schema_or_none(graph.get_input_jsonschema),
+        output_schema=_schema_or_none(graph.get_output_jsonschema),
+        state_schema=_schema_or_none(lambda: _state_schema(graph)),
+        # `config.configurable` is the older form of the context, so it has the same schema.
         config_schema=context or {},
         context_schema=context,
     )
@@ -96,13 +96,13 @@ def _state_schema(graph: Graph) -> Json:
 
 
 def _has_schema(kind: Any) -> bool:  # noqa: ANN401  any type
-    return _attempt(lambda: TypeAdapter(kind).json_schema()) is not None
+    return _schema_or_none(lambda: TypeAdapter(kind).json_schema()) is not None
 
 
-def _attempt(make: Callable[[], Json | None]) -> Json | None:
-    """Return a schema, or None where the types of a graph have none: any Python type may be in a state."""
+def _schema_or_none(create: Callable[[], Json | None]) -> Json | None:
+    """Return a schema, or None if the graph's types have none: a state may contain any Python type."""
     try:
-        return make()
-    except Exception as error:  # noqa: BLE001  whatever the types of a team's own graph raise
-        logger.debug("no schema: {}", type(error).__name__)
+        return create()
+    except Exception as error:  # noqa: BLE001  the types of a team's graph may raise anything
+        logger.debug("a type has no JSON schema: {}", type(error).__name__)
         return None

@@ -1,4 +1,4 @@
-"""Assistants, as they go over the wire."""
+"""Request and response bodies of assistants."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ from project4_agent_api.core.schemas import (
 )
 from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 
-GraphId = Annotated[Name, Field(description="A graph of this service.")]
+GraphId = Annotated[Name, Field(description="The name of a graph of this service.")]
 Description = Annotated[str, Field(max_length=10_000), WITHOUT_NUL]
 Version = Annotated[int, Field(ge=1, le=2**31 - 1), INTEGRAL]
 
@@ -29,35 +29,36 @@ class AssistantCreate(RequestBody):
 
     graph_id: GraphId
     assistant_id: Annotated[UUID, Field(strict=False)] | None = Field(
-        default=None, description="Its id, where you want to choose it."
+        default=None, description="An id of your choice. Default: a new one."
     )
     config: GraphConfig | None = None
     context: Context | None = None
     metadata: Metadata | None = None
     if_exists: Literal["raise", "do_nothing"] | None = Field(
-        default=None, description="Where there is one with this id: 409, or that one is the answer."
+        default=None,
+        description="If the id is taken: `raise` (default) answers 409, `do_nothing` returns the existing one.",
     )
     name: Name | None = None
     description: Description | None = None
 
 
 class AssistantPatch(RequestBody):
-    """What is to change. It makes a new version."""
+    """Changes to an assistant. They create a new version."""
 
     graph_id: GraphId | None = None
     config: GraphConfig | None = None
     context: Context | None = None
-    metadata: JsonObject | None = Field(default=None, description="Added to what is there, key by key.")
+    metadata: JsonObject | None = Field(default=None, description="Merged into the metadata, key by key.")
     name: Name | None = None
     description: Description | None = None
 
 
 class AssistantFilter(RequestBody):
-    """Which assistants."""
+    """A filter of assistants."""
 
-    metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
+    metadata: JsonObject | None = Field(default=None, description="Key-value pairs that the metadata must contain.")
     graph_id: GraphId | None = None
-    name: Name | None = Field(default=None, description="What its name must contain, in any case.")
+    name: Name | None = Field(default=None, description="Text that the name must contain, case-insensitive.")
 
 
 AssistantField = Literal[
@@ -75,28 +76,28 @@ AssistantField = Literal[
 
 
 class AssistantSearch(Search, AssistantFilter):
-    """Which assistants, and in what order."""
+    """A search for assistants."""
 
     sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
-    select: list[AssistantField] | None = Field(default=None, description="Only these fields.")
+    select: list[AssistantField] | None = Field(default=None, description="Return only these fields.")
 
 
 class VersionSearch(RequestBody):
-    """Which versions of an assistant."""
+    """A search for versions of an assistant."""
 
-    metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
+    metadata: JsonObject | None = Field(default=None, description="Key-value pairs that the metadata must contain.")
     limit: SearchLimit | None = None
     offset: SearchOffset | None = None
 
 
 class VersionChoice(RequestBody):
-    """A version that an assistant is to have again."""
+    """The version to restore."""
 
     version: Version
 
 
 class AssistantVersionRead(BaseModel):
-    """An assistant, as it was in one version."""
+    """An assistant as it was in one version."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -121,7 +122,7 @@ AssistantSelection = selection(AssistantRead)
 
 
 class GraphSchemas(BaseModel):
-    """What goes into a graph and what comes out, as JSON schemas; null where its types have none."""
+    """The JSON schemas of a graph; null for types without a schema."""
 
     input_schema: dict[str, Any] | None
     output_schema: dict[str, Any] | None
@@ -131,6 +132,6 @@ class GraphSchemas(BaseModel):
 
 
 class AssistantSchemas(GraphSchemas):
-    """What goes into an assistant's graph and what comes out."""
+    """The JSON schemas of an assistant's graph."""
 
     graph_id: str

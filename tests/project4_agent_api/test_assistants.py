@@ -13,9 +13,10 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError
 
-from project4_agent_api.assistants.service import Assistants, built_in_id
+from project4_agent_api.assistants.resolution import built_in_assistant_id
+from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.settings import Settings
-from shared.database.engine import create_engine, create_sessions
+from shared.database.engine import create_engine, create_session_factory
 from shared.errors import InvalidRequest, NotFound
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.running import running
@@ -278,7 +279,7 @@ async def test_an_assistants_threads_go_with_it_where_that_is_wished(alice: Lang
 
 
 async def test_what_came_with_the_service_is_nobodys_to_change(alice: LangGraphClient) -> None:
-    of = str(built_in_id("echo"))
+    of = str(built_in_assistant_id("echo"))
 
     assert await status_of(alice.assistants.update(of, name="mine")) == 403
     assert await status_of(alice.assistants.delete(of)) == 403
@@ -319,7 +320,7 @@ async def test_anothers_assistant_is_as_one_that_is_not_there(alice: LangGraphCl
 
 
 async def test_a_graph_is_drawn(alice: LangGraphClient) -> None:
-    of = str(built_in_id("nested"))
+    of = str(built_in_assistant_id("nested"))
 
     plain = await alice.assistants.get_graph(of)
     assert [node["id"] for node in plain["nodes"]] == ["__start__", "begin", "middle", "__end__"]
@@ -332,7 +333,7 @@ async def test_a_graph_is_drawn(alice: LangGraphClient) -> None:
 
 
 async def test_schemas_are_shown(alice: LangGraphClient) -> None:
-    shown = await alice.assistants.get_schemas(str(built_in_id("coloured")))
+    shown = await alice.assistants.get_schemas(str(built_in_assistant_id("coloured")))
 
     assert shown["graph_id"] == "coloured"
     for name in ("input_schema", "output_schema", "state_schema"):
@@ -340,13 +341,13 @@ async def test_schemas_are_shown(alice: LangGraphClient) -> None:
         assert schema["properties"]["trail"]["items"] == {"type": "string"}
     assert shown["context_schema"] == shown["config_schema"]
     assert shown["context_schema"]["properties"]["colour"]["type"] == "string"  # type: ignore[index]
-    messages = await alice.assistants.get_schemas(str(built_in_id("echo")))
+    messages = await alice.assistants.get_schemas(str(built_in_assistant_id("echo")))
     assert "messages" in messages["input_schema"]["properties"]  # type: ignore[index]
     assert (messages["config_schema"], messages["context_schema"]) == ({}, None)
 
 
 async def test_subgraphs_are_shown(alice: LangGraphClient) -> None:
-    of = str(built_in_id("nested"))
+    of = str(built_in_assistant_id("nested"))
 
     assert set(await alice.assistants.get_subgraphs(of)) == {"middle"}
     assert set(await alice.assistants.get_subgraphs(of, recurse=True)) == {"middle", "middle|inner"}
@@ -375,7 +376,7 @@ async def test_a_graphs_description_is_its_assistants(
     make_settings4: Callable[..., Settings], database_url: str
 ) -> None:
     engine = create_engine(make_settings4())
-    sessions = create_sessions(engine)
+    sessions = create_session_factory(engine)
     for text in ("old", "new"):
         await Assistants({"echo": text}).ensure_built_in(sessions)
     await engine.dispose()
@@ -387,11 +388,11 @@ async def test_a_graphs_description_is_its_assistants(
 async def test_an_id_that_a_graph_has_is_the_services_whoever_took_it_before(
     alice: LangGraphClient, make_settings4: Callable[..., Settings]
 ) -> None:
-    of = str(built_in_id("later"))
+    of = str(built_in_assistant_id("later"))
     await alice.assistants.create("echo", assistant_id=of, name="squatter")
     engine = create_engine(make_settings4())
 
-    await Assistants({"later": None}).ensure_built_in(create_sessions(engine))
+    await Assistants({"later": None}).ensure_built_in(create_session_factory(engine))
 
     await engine.dispose()
     assert await alice.assistants.search(name="squatter") == []
@@ -403,7 +404,7 @@ async def test_a_run_names_an_assistant_by_its_id_or_by_its_graph(alice: LangGra
     gone = await alice.assistants.create("echo")
     known = Assistants({"coloured": None})
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        for wanted in ("coloured", str(built_in_id("coloured")), built_in_id("coloured")):
+        for wanted in ("coloured", str(built_in_assistant_id("coloured")), built_in_assistant_id("coloured")):
             assert (await known.resolve(connection, ALICE, wanted)).graph_id == "coloured"
         row = await known.resolve(connection, ALICE, mine["assistant_id"])
         assert (row.assistant_id, row.graph_id) == (UUID(mine["assistant_id"]), "coloured")

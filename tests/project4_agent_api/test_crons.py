@@ -17,10 +17,11 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import APIStatusError
 from psycopg import AsyncConnection
+from psycopg.rows import dict_row
 
-from project4_agent_api.assistants.service import built_in_id
+from project4_agent_api.assistants.resolution import built_in_assistant_id
+from project4_agent_api.crons.firing import CreateRun, DueRun, fire_due
 from project4_agent_api.crons.schedule import next_time
-from project4_agent_api.crons.service import CreateRun, DueRun, fire_due
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
@@ -84,7 +85,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-ECHO = str(built_in_id("echo"))
+ECHO = str(built_in_assistant_id("echo"))
 
 
 async def test_a_cron_is_created(alice: LangGraphClient) -> None:
@@ -320,7 +321,9 @@ class Runs:
         self.made.append(run)
 
     async def fire(self) -> float | None:
-        async with await AsyncConnection.connect(self._database_url, autocommit=True) as connection:
+        async with await AsyncConnection.connect(
+            self._database_url, autocommit=True, row_factory=dict_row
+        ) as connection:
             return await fire_due(connection, self.create)
 
     def stored(self) -> list[UUID]:
@@ -422,7 +425,7 @@ async def test_a_worker_that_dies_leaves_them_to_another(alice: LangGraphClient,
         holding.set()
         await asyncio.Event().wait()
 
-    connection = await AsyncConnection.connect(database_url, autocommit=True)
+    connection = await AsyncConnection.connect(database_url, autocommit=True, row_factory=dict_row)
     dying = asyncio.create_task(fire_due(connection, hold))
     await holding.wait()
     look = await runs.fire()
