@@ -1,12 +1,13 @@
-"""Crons: runs to come, again and again, on a thread or each on its own."""
+"""Crons: create, find, change and delete schedules that start runs."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 
 from project4_agent_api.assistants.routes import AssistantsDep
-from project4_agent_api.core.offset_pagination import cut, selected
+from project4_agent_api.core.offset_pagination import select_fields, trim_page
+from project4_agent_api.core.state import from_state
 from project4_agent_api.crons import service as crons
 from project4_agent_api.crons.schemas import (
     CronCreate,
@@ -17,40 +18,43 @@ from project4_agent_api.crons.schemas import (
     CronSelection,
     ThreadCronCreate,
 )
-from project4_agent_api.events.wakeups import say_due
+from project4_agent_api.events.wakeups import publish_due_time
+from project4_agent_api.settings import Settings
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
-from shared.errors import DatabaseUnavailable, NotFound, TooManyRequests, documented
+from shared.errors import DatabaseUnavailable, NotFound, TooManyRequests
 from shared.owner import CurrentOwner
-from shared.redis.client import RedisDep
+from shared.problems import error_responses
+from shared.redis.client import RedisClient
 
 
-async def _most(request: Request) -> int:
-    most: int = request.app.state.settings.user_crons_max
-    return most
+async def max_crons(settings: Annotated[Settings, Depends(from_state(Settings))]) -> int:
+    """Return how many crons one user may have."""
+    return settings.user_crons_max
 
 
-MostCrons = Annotated[int, Depends(_most)]
+RedisDep = Annotated[RedisClient, Depends(from_state(RedisClient))]
+MaxCrons = Annotated[int, Depends(max_crons)]
 
-router = APIRouter(tags=["crons"], responses=documented(DatabaseUnavailable, NotFound))
+router = APIRouter(tags=["crons"], responses=error_responses(DatabaseUnavailable, NotFound))
 
 
-@router.post("/runs/crons", responses=documented(TooManyRequests))
+@router.post("/runs/crons", responses=error_responses(TooManyRequests))
 async def create_cron(
     body: CronCreate,
     owner_id: CurrentOwner,
     assistants: AssistantsDep,
     sessions: SessionsDep,
     redis: RedisDep,
-    most: MostCrons,
+    limit: MaxCrons,
 ) -> CronRead:
-    """Have an assistant run again and again, each time on a thread of its own."""
+    """Create a cron that runs an assistant, each time on a new thread."""
     async with transaction(sessions) as session:
-        cron = await crons.create_cron(session, owner_id, assistants, body, most=most)
-    await say_due(redis)
+        cron = await crons.create_cron(session, owner_id, assistants, body, limit=limit)
+    await publish_due_time(redis)
     return CronRead.model_validate(cron)
 
 
-@router.post("/threads/{thread_id}/runs/crons", responses=documented(TooManyRequests))
+@router.post("/threads/{thread_id}/runs/crons", responses=error_responses(TooManyRequests))
 async def create_thread_cron(
     thread_id: UUID,
     body: ThreadCronCreate,
@@ -58,12 +62,12 @@ async def create_thread_cron(
     assistants: AssistantsDep,
     sessions: SessionsDep,
     redis: RedisDep,
-    most: MostCrons,
+    limit: MaxCrons,
 ) -> CronRead:
-    """Have an assistant run on a thread again and again."""
+    """Create a cron that runs an assistant on a thread."""
     async with transaction(sessions) as session:
-        cron = await crons.create_cron(session, owner_id, assistants, body, thread_id, most=most)
-    await say_due(redis)
+        cron = await crons.create_cron(session, owner_id, assistants, body, thread_id, limit=limit)
+    await publish_due_time(redis)
     return CronRead.model_validate(cron)
 
 
@@ -71,22 +75,22 @@ async def create_thread_cron(
 async def search_crons(
     body: CronSearch, response: Response, owner_id: CurrentOwner, assistants: AssistantsDep, session: ReadSessionDep
 ) -> Any:  # noqa: ANN401  the fields that were asked for
-    """Find schedules, the newest first."""
+    """Find crons, newest first."""
     found = await crons.search_crons(session, owner_id, assistants, body)
-    return selected(CronRead, cut(found, body, response), body.select)
+    return select_fields(CronRead, trim_page(found, body, response), body.select)
 
 
 @router.post("/runs/crons/count")
 async def count_crons(
     body: CronFilter, owner_id: CurrentOwner, assistants: AssistantsDep, session: ReadSessionDep
 ) -> int:
-    """Count schedules."""
+    """Count crons."""
     return await crons.count_crons(session, owner_id, assistants, body)
 
 
 @router.get("/runs/crons/{cron_id}")
 async def get_cron(cron_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> CronRead:
-    """Show a schedule."""
+    """Return a cron."""
     return CronRead.model_validate(await crons.get_cron(session, owner_id, cron_id))
 
 
@@ -94,14 +98,14 @@ async def get_cron(cron_id: UUID, owner_id: CurrentOwner, session: ReadSessionDe
 async def update_cron(
     cron_id: UUID, body: CronPatch, owner_id: CurrentOwner, sessions: SessionsDep, redis: RedisDep
 ) -> CronRead:
-    """Change what is given."""
+    """Change the given fields of a cron."""
     async with transaction(sessions) as session:
         cron = await crons.update_cron(session, owner_id, cron_id, body)
-    await say_due(redis)
+    await publish_due_time(redis)
     return CronRead.model_validate(cron)
 
 
 @router.delete("/runs/crons/{cron_id}", status_code=204)
 async def delete_cron(cron_id: UUID, owner_id: CurrentOwner, session: SessionDep) -> None:
-    """Delete a schedule. Runs that it has made go on."""
+    """Delete a cron. Its runs continue."""
     await crons.delete_cron(session, owner_id, cron_id)

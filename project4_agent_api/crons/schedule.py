@@ -1,4 +1,4 @@
-"""When something is due again: the five fields of cron, and seconds as a sixth at the end, read in a time zone."""
+"""Cron schedules: five fields, or six with the seconds last, in a time zone."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,11 +17,11 @@ _NICKNAMES = {
 }
 
 
-def checked_schedule(schedule: str) -> str:
-    """Return a schedule that makes sense.
+def validate_schedule(schedule: str) -> str:
+    """Return a valid schedule unchanged.
 
     Raises:
-        ValueError: if it does not, or names a day that there never is.
+        ValueError: if it is invalid, or only matches days that do not exist.
     """
     if len(_fields(schedule)) not in {5, 6}:
         raise ValueError(
@@ -33,11 +33,11 @@ def checked_schedule(schedule: str) -> str:
     return schedule
 
 
-def checked_timezone(name: str) -> str:
-    """Return the name of a time zone.
+def validate_timezone(name: str) -> str:
+    """Return the name of a time zone unchanged.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such time zone.
     """
     if name not in _timezones():
         raise ValueError("must be a time zone of the IANA's, such as America/New_York")
@@ -49,24 +49,30 @@ def _timezones() -> set[str]:
     return available_timezones()
 
 
+def next_due(schedule: str, timezone: str | None, after: datetime, end_time: datetime | None) -> datetime | None:
+    """Return when a cron is due next; None if never, or not before its end."""
+    due = next_time(schedule, timezone, after)
+    return None if due is None or (end_time is not None and due > end_time) else due
+
+
 def next_time(schedule: str, timezone: str | None, after: datetime) -> datetime | None:
     """Return when a schedule is due next; None if never.
 
-    Where clocks are put forward, a time of day that is left out is due right after; where they are put back, one that
-    comes twice is due once. What is due every hour or oftener goes by what has passed.
+    When clocks are put forward, a skipped time of day is due right after the change; when they are put back, a repeated
+    one is due once. Schedules with a shorter period than a day follow the elapsed time.
 
     Args:
         schedule: Five or six fields, or a nickname.
-        timezone: Where its hours are meant; None for UTC.
-        after: The answer is later than this, in UTC.
+        timezone: The time zone of its hours; None for UTC.
+        after: The result is later than this, in UTC.
 
     Raises:
-        ValueError: if it is no schedule.
+        ValueError: if the schedule is invalid.
     """
     try:
         times = CronSim(" ".join(_fields(schedule)), after.astimezone(ZoneInfo(timezone or "UTC")))
         for time in times:
-            # Of an hour that comes twice the first is meant: when it has passed, the day after is next.
+            # A repeated hour means its first occurrence: when that has passed, the next day is due.
             if (due := time.astimezone(UTC)) > after:
                 return due
     except CronSimError as error:
@@ -77,8 +83,8 @@ def next_time(schedule: str, timezone: str | None, after: datetime) -> datetime 
 
 
 def _fields(schedule: str) -> list[str]:
-    """Return the fields as the library wants them: where there is one of seconds, at the beginning."""
+    """Return the fields in the order of the library, which expects the seconds first."""
     fields = _NICKNAMES.get(schedule.strip().lower(), schedule).split()
-    # Some write ? for the day that does not matter.
+    # Some dialects write ? for a day that is not restricted.
     fields = ["*" if place in {2, 4} and field == "?" else field for place, field in enumerate(fields)]
     return [fields[5], *fields[:5]] if len(fields) == 6 else fields

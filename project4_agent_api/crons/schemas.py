@@ -1,4 +1,4 @@
-"""Runs to come, again and again, as they go over the wire."""
+"""Request and response bodies of crons."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
@@ -7,38 +7,38 @@ from uuid import UUID
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from project4_agent_api.core.schemas import JsonObject, Search, selection
-from project4_agent_api.crons.schedule import checked_schedule, checked_timezone
+from project4_agent_api.crons.schedule import validate_schedule, validate_timezone
 from project4_agent_api.runs.schemas import AssistantName, MultitaskStrategy, RunOptions
 from shared.schemas import RequestBody
 
 
-def _with_zone(moment: datetime) -> datetime:
+def _utc_if_naive(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-Moment = Annotated[datetime, Field(strict=False), AfterValidator(_with_zone)]
+Moment = Annotated[datetime, Field(strict=False), AfterValidator(_utc_if_naive)]
 Schedule = Annotated[
     str,
     Field(
         max_length=200,
-        description="Minute, hour, day of the month, month, day of the week; and second, if there is a sixth field.",
+        description="Minute, hour, day of the month, month, day of the week, and optionally second.",
         examples=["0 9 * * 1"],
     ),
-    AfterValidator(checked_schedule),
+    AfterValidator(validate_schedule),
 ]
 Timezone = Annotated[
     str,
-    Field(max_length=100, description="Where its hours are meant; UTC where it is null.", examples=["Europe/Berlin"]),
-    AfterValidator(checked_timezone),
+    Field(max_length=100, description="The time zone of its hours; default UTC.", examples=["Europe/Berlin"]),
+    AfterValidator(validate_timezone),
 ]
-WhatBecomes = Literal["delete", "keep"]
+OnRunCompleted = Literal["delete", "keep"]
 
 
 class CronOptions(RunOptions):
-    """How its runs are made, and until when."""
+    """How a cron's runs are executed, and until when."""
 
     timezone: Timezone | None = None
-    end_time: Moment | None = Field(default=None, description="After which it is not due any more.")
+    end_time: Moment | None = Field(default=None, description="After this time it is not due.")
     enabled: bool | None = None
 
 
@@ -49,22 +49,22 @@ class _NewCron(CronOptions):
 
 
 class ThreadCronCreate(_NewCron):
-    """Runs to come on a thread."""
+    """A cron to be created that runs on a thread."""
 
 
 class CronCreate(_NewCron):
-    """Runs to come, each on a thread of its own."""
+    """A cron to be created that runs on a new thread each time."""
 
-    on_run_completed: WhatBecomes | None = Field(
-        default=None, description="What becomes of a run's thread when it has ended; `delete` where it is null."
+    on_run_completed: OnRunCompleted | None = Field(
+        default=None, description="What happens to a run's thread when the run has ended; default `delete`."
     )
 
 
 class CronPatch(CronOptions):
-    """What is to change."""
+    """Changes of a cron."""
 
     schedule: Schedule | None = None
-    on_run_completed: WhatBecomes | None = None
+    on_run_completed: OnRunCompleted | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -74,11 +74,11 @@ class CronPatch(CronOptions):
 
 
 class CronFilter(RequestBody):
-    """Which schedules."""
+    """A filter for crons."""
 
     assistant_id: AssistantName | None = None
     thread_id: Annotated[UUID, Field(strict=False)] | None = None
-    metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
+    metadata: JsonObject | None = Field(default=None, description="Metadata that it must contain.")
 
 
 CronField = Literal[
@@ -100,7 +100,7 @@ CronField = Literal[
 
 
 class CronSearch(Search, CronFilter):
-    """Which schedules, and in what order."""
+    """A search for crons."""
 
     enabled: bool | None = None
     sort_by: (
@@ -110,7 +110,7 @@ class CronSearch(Search, CronFilter):
 
 
 class CronRead(BaseModel):
-    """Runs to come, again and again."""
+    """A cron in a response."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -120,12 +120,12 @@ class CronRead(BaseModel):
     user_id: str = Field(validation_alias=AliasChoices("owner_id", "user_id"))
     schedule: str
     timezone: str | None
-    payload: dict[str, Any] = Field(description="What its runs are made of.")
+    payload: dict[str, Any] = Field(description="The fields of its runs.")
     metadata: dict[str, Any] = Field(validation_alias=AliasChoices("meta", "metadata"))
-    on_run_completed: WhatBecomes | None
+    on_run_completed: OnRunCompleted | None
     enabled: bool
     end_time: datetime | None
-    next_run_date: datetime | None = Field(description="Null where it is not due again before its `end_time`.")
+    next_run_date: datetime | None = Field(description="Null if it is not due again before its `end_time`.")
     created_at: datetime
     updated_at: datetime
 

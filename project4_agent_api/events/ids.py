@@ -1,4 +1,4 @@
-"""Events of runs: their ids, how a stream holds them, and the names of streams and channels."""
+"""Ids and encoding of run events, and the names of the Redis streams and channels that carry them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,66 +6,66 @@ from uuid import UUID
 
 import ormsgpack
 
-# The last event of a run: never shown. Its data say how the run has ended, and what it gave, unless that is long.
+# The last event of a run, never sent to clients. Its data are the run's status and, unless it is long, its result.
 END = "end"
-OMITTED = "omitted"  # stands for an event that was too large: its name and size
+OMITTED = "omitted"  # replaces an event that was too large; its data are the event's name and size
 
 
 class EventId(NamedTuple):
-    """Which event of a run: of which attempt, and the how many-th."""
+    """Position of an event in its run: the attempt, and the sequence number within the attempt."""
 
     attempt: int
     number: int
 
     def __str__(self) -> str:
-        """Return it as it is sent, and as Redis orders it."""
+        """Return the id as clients and Redis know it."""
         return f"{self.attempt}-{self.number}"
 
     @classmethod
     def parse(cls, text: str) -> "EventId":
-        """Read what `str` has written.
+        """Parse what `str` returns.
 
         Raises:
-            ValueError: if it is nothing of the kind.
+            ValueError: if the text is not an event id.
         """
         attempt, _, number = text.partition("-")
         return cls(int(attempt), int(number))
 
 
 START = EventId(0, 0)
-LAST_ATTEMPT = 32_767  # no run comes so far: an end with it is after everything
+LAST_ATTEMPT = 32_767  # no run has as many attempts: an end with this number follows every other event
 
 
 class Event(NamedTuple):
-    """Something that happened in a run: its name, and JSON."""
+    """An event of a run; its data are JSON."""
 
     id: EventId
     name: str
     data: bytes
 
 
-def stream_of(run_id: UUID) -> str:
-    """Return the key of a run's stream, which is the name of its channel too."""
+def run_stream(run_id: UUID) -> str:
+    """Return the name of a run's stream, which is also the name of the channel of its events."""
     return f"run:{run_id}"
 
 
-def end_of(run_id: UUID) -> str:
-    """Return the channel on which only the end of a run is said."""
+def run_end_channel(run_id: UUID) -> str:
+    """Return the name of the channel on which only the end of a run is published."""
     return f"run:{run_id}:end"
 
 
-def thread_of(thread_id: UUID) -> str:
-    """Return the channel on which it is said that a run of a thread has begun, or has ended without a beginning."""
+def thread_channel(thread_id: UUID) -> str:
+    """Return the name of a thread's channel: the ids of runs that started, or ended without having started."""
     return f"thread:{thread_id}"
 
 
 def pack(attempt: int, first: int, events: list[tuple[str, bytes]]) -> bytes:
-    """Make an entry of events that follow each other."""
+    """Encode consecutive events as one entry of a stream."""
     return ormsgpack.packb((attempt, first, events))
 
 
 def unpack(entry: bytes) -> Iterator[Event]:
-    """Give the events of an entry."""
+    """Decode the events of an entry."""
     attempt, first, events = ormsgpack.unpackb(entry)
     for number, (name, data) in enumerate(events, start=first):
         yield Event(EventId(attempt, number), name, data)

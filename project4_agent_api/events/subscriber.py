@@ -1,12 +1,7 @@
-"""The events of runs, on their way through Redis: written by workers, read by any API process, from any point.
+"""Receive run events and other messages from Redis: one connection for all subscriptions of a process.
 
-    worker ── Publisher ──> stream of the run (kept, bounded) ──┐
-                       └──> channel of the run ─────────────────┴── Subscriber ── reader, reader, …
-
-What happens within one turn of a worker's event loop goes out as one pipeline, each run's events as one entry; one
-pipeline at a time, so that they cannot overtake each other. An event's id is `attempt-number`: every id of a run's
-second attempt is higher than those of its first, and Redis refuses what a worker writes that was presumed dead. A
-reader listens, then reads what was kept, and notices by the numbers if something is missing between.
+A client of a run's events subscribes to its channel, then reads the stored stream, and recognises by the sequence
+numbers whether events are missing between the two.
 """
 
 import asyncio
@@ -21,23 +16,24 @@ from uuid import UUID
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from project4_agent_api.events.ids import END, START, Event, EventId, stream_of, unpack
-from project4_agent_api.events.publisher import MOST_BYTES
+from project4_agent_api.events.ids import END, START, Event, EventId, run_stream, unpack
+from project4_agent_api.events.publisher import MAX_PENDING_BYTES
 from shared.background import background_task
 from shared.errors import RedisUnavailable, ServiceError
-from shared.redis.client import REDIS_UNAVAILABLE, CircuitBreaker, RedisClient, redis_errors
+from shared.redis.circuit_breaker import CircuitBreaker
+from shared.redis.client import REDIS_UNAVAILABLE, RedisClient, redis_errors
 
-SILENCE = b""  # heard where nothing was said for so long that whoever had something to say may have died before
-_MOST_MESSAGES = 1000  # that wait for one reader; of one that is slower, the stream is read again
-_MOST_MESSAGE_BYTES = MOST_BYTES  # that wait for one reader, unless it is one message; likewise
-_LAST_WORDS_SECONDS = 3.0
-_CONFIRM_SECONDS = 2.0
-_LEAVE_SECONDS = 1.0  # after which a channel is left at the latest that nobody listens to
+IDLE = b""  # a message of our own: the channel was silent for so long that its publisher may have died
+_MAX_MESSAGES = 1000  # that wait for one subscriber; a slower one reads the stream again
+_MAX_MESSAGE_BYTES = MAX_PENDING_BYTES  # that wait for one subscriber, unless they are one message
+_LATE_EVENTS_SECONDS = 3.0  # after a run's end, for events that waited while Redis was unavailable
+_SUBSCRIBE_SECONDS = 2.0
+_UNSUBSCRIBE_SECONDS = 1.0  # after which an unused channel is left, at the latest
 _BACK_OFF_SECONDS = 0.5
 
 
-class Messages(asyncio.Queue[bytes | None]):
-    """What was said to somebody, and how many bytes that is."""
+class _MessageQueue(asyncio.Queue[bytes | None]):
+    """A queue that knows the total size of its messages."""
 
     size = 0
 
@@ -52,218 +48,216 @@ class Messages(asyncio.Queue[bytes | None]):
 
 
 @dataclass(eq=False)
-class Listener:
-    """Somebody who listens to a channel.
+class Subscription:
+    """A subscription to one channel.
 
     Attributes:
-        messages: What was said. None stands for what may have been missed.
-        heard: Set as soon as what is said is heard.
+        messages: Received messages. None stands for messages that may have been missed.
+        active: Set while Redis delivers the channel's messages.
     """
 
-    messages: Messages = field(default_factory=Messages)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    messages: _MessageQueue = field(default_factory=_MessageQueue)
+    active: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def hears(self) -> None:
-        """Wait until what is said is heard. Where that cannot be had in time, something may be missed."""
+    async def wait_active(self) -> None:
+        """Wait until messages are delivered. If that takes too long, note that some may have been missed."""
         try:
-            async with asyncio.timeout(_CONFIRM_SECONDS):
-                await self.heard.wait()
+            async with asyncio.timeout(_SUBSCRIBE_SECONDS):
+                await self.active.wait()
         except TimeoutError:
-            self.hear(None)
+            self.receive(None)
 
-    async def next(self, patience: float) -> bytes | None:
-        """Wait for what is said next; hear `SILENCE` after so many seconds without a word, unless Redis is away."""
+    async def next(self, idle_timeout: float) -> bytes | None:
+        """Return the next message, or `IDLE` after so many seconds without one, unless Redis is unavailable."""
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(idle_timeout):
                 return await self.messages.get()
         except TimeoutError:
-            await self.heard.wait()
-            return SILENCE
+            await self.active.wait()
+            return IDLE
 
-    def hear(self, message: bytes | None) -> None:
-        """Take a message. Of somebody who does not keep up, all that waits is dropped: it is kept in the stream."""
-        waiting = self.messages
-        too_large = not waiting.empty() and waiting.size + len(message or b"") > _MOST_MESSAGE_BYTES
-        if too_large or waiting.qsize() >= _MOST_MESSAGES:
-            while not waiting.empty():
-                waiting.get_nowait()
+    def receive(self, message: bytes | None) -> None:
+        """Queue a message. If the subscriber is too slow, drop the queue: the events are in the stream."""
+        queue = self.messages
+        too_large = not queue.empty() and queue.size + len(message or b"") > _MAX_MESSAGE_BYTES
+        if too_large or queue.qsize() >= _MAX_MESSAGES:
+            while not queue.empty():
+                queue.get_nowait()
             message = None
-        waiting.put_nowait(message)
+        queue.put_nowait(message)
 
-    async def hear_again(self, message: bytes | None = None) -> None:
-        """Take a message a moment later: one that nothing can be done about as long as a server is away."""
+    async def receive_later(self, message: bytes | None = None) -> None:
+        """Queue a message again after a pause, because it cannot be handled while a server is unavailable."""
         await asyncio.sleep(_BACK_OFF_SECONDS)
-        self.hear(message)
+        self.receive(message)
 
 
 class Subscriber:
-    """One connection of a process, on which it hears the channels that anyone in it listens to.
+    """The connection on which a process receives the messages of all its subscriptions.
 
     Args:
-        redis: A client whose answers may take for ever.
+        redis: A client without a response timeout.
     """
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
         self._connection: AbstractConnection | None = None
-        self._listeners: dict[bytes, set[Listener]] = {}
-        self._confirmed: dict[bytes, asyncio.Event] = {}
-        self._missed: set[bytes] = set()  # channels that were not heard for a while
-        self._left: set[bytes] = set()  # channels that are still heard, though nobody listens
-        self._leaving = asyncio.Event()
-        self._outage = CircuitBreaker("its channels are not heard")
+        self._subscriptions: dict[bytes, set[Subscription]] = {}
+        self._active: dict[bytes, asyncio.Event] = {}
+        self._interrupted: set[bytes] = set()  # channels whose messages were not received for a while
+        self._unused: set[bytes] = set()  # channels that Redis still delivers, without a subscription
+        self._has_unused = asyncio.Event()
+        self._circuit_breaker = CircuitBreaker("event channels", fallback="subscribers check the database")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Listen while the block runs; a connection that broke is made again."""
-        async with background_task(self._run()), background_task(self._leave()):
+        """Receive messages while the block runs, and reconnect when the connection breaks."""
+        async with background_task(self._run()), background_task(self._unsubscribe_unused()):
             yield
 
     @asynccontextmanager
-    async def listen(self, channel: str, *, soon: bool = False) -> AsyncIterator[Listener]:
-        """Listen to a channel while the block runs: what is said from now on is heard.
+    async def subscribe(self, channel: str, *, eager: bool = False) -> AsyncIterator[Subscription]:
+        """Subscribe to a channel while the block runs.
 
         Args:
             channel: Its name.
-            soon: Whether the block may begin when that is asked for, to wait for `Listener.hears` when it needs it.
+            eager: Enter the block as soon as the subscription is requested; the block then calls
+                `Subscription.wait_active` before it relies on it.
 
         Raises:
-            RedisUnavailable: if Redis is away now. What is lost later is told to the listener.
+            RedisUnavailable: if Redis is unavailable now. A later interruption is reported in the subscription.
         """
         name = self._redis.key(channel).encode()
-        if name not in self._listeners:
-            self._listeners[name] = set()
-            self._confirmed[name] = asyncio.Event()
-            await self._subscribe(name)
-        listener = Listener(heard=self._confirmed[name])
-        self._listeners[name].add(listener)
+        if name not in self._subscriptions:
+            self._subscriptions[name] = set()
+            self._active[name] = asyncio.Event()
+            await self._send(name)
+        subscription = Subscription(active=self._active[name])
+        self._subscriptions[name].add(subscription)
         try:
-            if not soon or self._connection is None:
+            if not eager or self._connection is None:
                 try:
-                    async with asyncio.timeout(_CONFIRM_SECONDS):
-                        await listener.heard.wait()
+                    async with asyncio.timeout(_SUBSCRIBE_SECONDS):
+                        await subscription.active.wait()
                 except TimeoutError:
                     raise RedisUnavailable("Redis cannot be reached. Try again shortly.") from None
-            yield listener
+            yield subscription
         finally:
-            listeners = self._listeners[name]
-            listeners.discard(listener)
-            if not listeners:
-                del self._listeners[name], self._confirmed[name]
-                self._missed.discard(name)
-                self._left.add(name)
-                self._leaving.set()
+            subscriptions = self._subscriptions[name]
+            subscriptions.discard(subscription)
+            if not subscriptions:
+                del self._subscriptions[name], self._active[name]
+                self._interrupted.discard(name)
+                self._unused.add(name)
+                self._has_unused.set()
 
     async def follow(
         self,
         run_id: UUID,
-        listener: Listener,
+        subscription: Subscription,
         after: EventId = START,
         *,
-        patience: float,
-        over_for: Callable[[], Awaitable[float | None]],
+        idle_timeout: float,
+        seconds_since_end: Callable[[], Awaitable[float | None]],
     ) -> AsyncGenerator[Event]:
-        """Give the events of a run until its end, which is the last.
+        """Yield the events of a run up to its end.
 
         Args:
-            run_id: Which run.
-            listener: To its channel. What it has heard is taken as it comes; to read what was said before it listened,
-                let it hear None first.
-            after: Only events after this one.
-            patience: After how many seconds of silence the end may have been missed.
-            over_for: Asks the database, where the end may have been missed for good: for how many seconds the run has
-                been over; None if it is not.
+            run_id: The run.
+            subscription: To its channel. Let it receive None first to read the events published before it was active.
+            after: Yield only later events.
+            idle_timeout: Seconds without a message after which the end may have been missed.
+            seconds_since_end: Query the database, when the end may have been missed: how many seconds ago the run
+                ended; None if it has not.
         """
         last = after
-        waits = patience
+        timeout = idle_timeout
         while True:
-            message = await listener.next(waits)
+            message = await subscription.next(timeout)
             events = list(unpack(message)) if message else []
-            if not events or _is_gap(last, events[0].id):
+            if not events or _may_miss_events(last, events[0].id):
                 try:
-                    over = await over_for()  # before reading: what was written until then is all there
-                    events = await self._kept(run_id, last)
+                    since_end = await seconds_since_end()  # before reading: an ended run's events are then all there
+                    events = await self._read_stream(run_id, last)
                 except ServiceError:
-                    waits = patience
-                    if message != SILENCE:
-                        await listener.hear_again()  # who is away comes back, and this can wait
+                    timeout = idle_timeout
+                    if message != IDLE:
+                        await subscription.receive_later()
                     continue
-                # What its worker could not write yet, because Redis was away, comes within some seconds.
-                waits = patience if over is None else max(0.0, _LAST_WORDS_SECONDS - over)
+                timeout = idle_timeout if since_end is None else max(0.0, _LATE_EVENTS_SECONDS - since_end)
             for event in events:
                 if event.id > last:
                     yield event
                     last = event.id
                     if event.name == END:
                         return
-            if waits == 0:
+            if timeout == 0:
                 return
 
-    async def _kept(self, run_id: UUID, last: EventId) -> list[Event]:
+    async def _read_stream(self, run_id: UUID, after: EventId) -> list[Event]:
         with redis_errors():
-            entries: Any = await self._redis.xrange(self._redis.key(stream_of(run_id)), min=f"({last}", max="+")
+            entries: Any = await self._redis.xrange(self._redis.key(run_stream(run_id)), min=f"({after}", max="+")
         return [event for _, fields in entries for event in unpack(fields[b"e"])]
 
-    async def _subscribe(self, *names: bytes) -> None:
-        """Subscribe to channels, and leave those that nobody listens to any more: both is one message."""
+    async def _send(self, *names: bytes) -> None:
+        """Subscribe to channels and unsubscribe from unused ones, in one message."""
         connection = self._connection
         if connection is None:
-            return  # whoever connects subscribes to all that is listened to
-        left = self._left - self._listeners.keys()
-        self._left.clear()
-        commands: list[tuple[str | bytes, ...]] = [("UNSUBSCRIBE", *left)] if left else []
+            return  # after connecting, `_run` subscribes to all channels in use
+        unused = self._unused - self._subscriptions.keys()
+        self._unused.clear()
+        commands: list[tuple[str | bytes, ...]] = [("UNSUBSCRIBE", *unused)] if unused else []
         if names:
             commands.append(("SUBSCRIBE", *names))
         if commands:
-            # Where it is away the reader notices too.
+            # If the connection is lost, `_run` notices too.
             with contextlib.suppress(*REDIS_UNAVAILABLE):
                 await connection.send_packed_command(connection.pack_commands(commands))
 
-    async def _leave(self) -> None:
-        """Leave channels that nobody listens to, though no other is listened to instead."""
+    async def _unsubscribe_unused(self) -> None:
         while True:
-            await self._leaving.wait()
-            await asyncio.sleep(_LEAVE_SECONDS)
-            self._leaving.clear()
-            await self._subscribe()
+            await self._has_unused.wait()
+            await asyncio.sleep(_UNSUBSCRIBE_SECONDS)
+            self._has_unused.clear()
+            await self._send()
 
     async def _run(self) -> None:
         while True:
             connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
-                self._outage.record_success()
+                self._circuit_breaker.record_success()
                 self._connection = connection
-                self._left.clear()
-                await self._subscribe(*self._listeners)
+                self._unused.clear()
+                await self._send(*self._subscriptions)
                 while True:
-                    self._take(await connection.read_response(timeout=inf))
+                    self._dispatch(await connection.read_response(timeout=inf))
             except (*REDIS_UNAVAILABLE, RedisError) as error:
-                self._outage.record_failure(error)
+                self._circuit_breaker.record_failure(error)
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
-            for channel, confirmed in self._confirmed.items():
-                if confirmed.is_set():
-                    confirmed.clear()
-                    self._missed.add(channel)
+            for channel, active in self._active.items():
+                if active.is_set():
+                    active.clear()
+                    self._interrupted.add(channel)
             await asyncio.sleep(_BACK_OFF_SECONDS)
 
-    def _take(self, answer: list[Any]) -> None:
+    def _dispatch(self, answer: list[Any]) -> None:
         kind, channel, data = answer
         if kind == b"message":
-            for listener in self._listeners.get(channel, ()):
-                listener.hear(data)
-        elif kind == b"subscribe" and channel in self._confirmed:
-            self._confirmed[channel].set()
-            if channel in self._missed:
-                self._missed.discard(channel)
-                for listener in self._listeners[channel]:
-                    listener.hear(None)
+            for subscription in self._subscriptions.get(channel, ()):
+                subscription.receive(data)
+        elif kind == b"subscribe" and channel in self._active:
+            self._active[channel].set()
+            if channel in self._interrupted:
+                self._interrupted.discard(channel)
+                for subscription in self._subscriptions[channel]:
+                    subscription.receive(None)
 
 
-def _is_gap(last: EventId, first: EventId) -> bool:
-    """Say whether there may be events between one that was read and the first of an entry."""
+def _may_miss_events(last: EventId, first: EventId) -> bool:
+    """Return whether there may be events between the last one read and the first of an entry."""
     if first.attempt == last.attempt:
         return first.number > last.number + 1
     return first.attempt > last.attempt and first.number > 1

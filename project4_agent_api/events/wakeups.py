@@ -1,11 +1,11 @@
-"""How processes wake each other: words on their way through Redis. What they are about stands in PostgreSQL.
+"""Wake workers through Redis. Every message is only a hint: PostgreSQL holds the facts.
 
-Who has runs to be claimed stands in a line: a user once, however many runs wait. A worker takes the first, claims one
-run of theirs, and puts them at the end of the line again if they have more. So a thousand runs of one user do not keep
-another's one run waiting longer than one turn.
+Owners with claimable runs stand in a queue, each once, however many of their runs wait. A worker takes the first owner,
+claims one of their runs, and puts them at the end of the queue if they have more. So a thousand runs of one user delay
+another user's run by one turn.
 
-A word that is lost delays and loses nothing: workers look into the database when they start, when they have not heard
-Redis for a while, when something falls due, and whenever they extend their leases.
+A lost message delays runs and loses none: workers query the database when they start, after Redis was unavailable, when
+a run or cron falls due, and whenever they renew their leases.
 """
 
 import contextlib
@@ -17,59 +17,59 @@ from redis.exceptions import RedisError
 
 from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
-_LINE = "runs:owners"  # a sorted set: users who have a run to be claimed, by their turn
-_TURNS = "runs:turns"  # the last turn that was given
-SIGNALS = "runs:signals"  # a channel: what every worker hears
-DUE = b"due"  # something falls due at another time than was known
+_OWNER_QUEUE = "runs:owners"  # a sorted set: owners with claimable runs, by their turn
+_LAST_TURN = "runs:turns"
+WORKER_CHANNEL = "runs:signals"  # received by every worker
+DUE_TIME_CHANGED = b"due"
 _STOP = b"stop:"
 
-# Whoever stands in the line already keeps their place. The turns are Redis' own count: clocks differ.
-_STAND_IN_LINE = """
+# An owner in the queue keeps their place. Redis counts the turns, because clocks differ.
+_ENQUEUE_OWNERS = """
     for _, owner in ipairs(ARGV) do
         redis.call('ZADD', KEYS[1], 'NX', redis.call('INCR', KEYS[2]), owner)
     end
 """
 
 
-async def wake(redis: RedisClient, *owner_ids: UUID) -> bool:
-    """Tell a worker that users have runs to be claimed. Returns whether that could be said."""
-    keys = redis.key(_LINE), redis.key(_TURNS)
+async def wake_worker(redis: RedisClient, *owner_ids: UUID) -> bool:
+    """Put owners with claimable runs into the queue. Return whether Redis took them."""
+    keys = redis.key(_OWNER_QUEUE), redis.key(_LAST_TURN)
     try:
-        await redis.eval(_STAND_IN_LINE, len(keys), *keys, *map(str, owner_ids))
-    except (*REDIS_UNAVAILABLE, RedisError) as error:  # away, or full: what waits is found in the database
-        logger.warning("nobody can be woken: {}", type(error).__name__)
+        await redis.eval(_ENQUEUE_OWNERS, len(keys), *keys, *map(str, owner_ids))
+    except (*REDIS_UNAVAILABLE, RedisError) as error:  # unavailable, or out of memory
+        logger.warning("no worker could be woken ({}); workers find the runs in the database", type(error).__name__)
         return False
     return True
 
 
-async def woken(redis: RedisClient) -> UUID:
-    """Wait for a user who has runs to be claimed, and take them out of the line.
+async def next_owner(redis: RedisClient) -> UUID:
+    """Wait for an owner with claimable runs, and take them from the queue.
 
     Args:
-        redis: A client whose answers may take for ever.
+        redis: A client without a response timeout.
 
     Raises:
-        RedisError, OSError: if Redis is away, or cannot be used.
+        RedisError, OSError: if Redis is unavailable or unusable.
     """
-    answer: Any = await redis.bzpopmin([redis.key(_LINE)])
+    answer: Any = await redis.bzpopmin([redis.key(_OWNER_QUEUE)])
     return UUID(answer[1].decode())
 
 
-async def say_due(redis: RedisClient) -> None:
-    """Tell the workers that something falls due at another time than they knew."""
+async def publish_due_time(redis: RedisClient) -> None:
+    """Tell the workers that a run or cron may fall due earlier than they expect."""
     with contextlib.suppress(*REDIS_UNAVAILABLE):
-        await redis.publish(redis.key(SIGNALS), DUE)
+        await redis.publish(redis.key(WORKER_CHANNEL), DUE_TIME_CHANGED)
 
 
-async def say_stop(redis: RedisClient, run_id: UUID, action: str) -> None:
+async def publish_stop(redis: RedisClient, run_id: UUID, action: str) -> None:
     """Tell the worker of a run to stop it."""
     with contextlib.suppress(*REDIS_UNAVAILABLE):
-        await redis.publish(redis.key(SIGNALS), _STOP + f"{action}:{run_id}".encode())
+        await redis.publish(redis.key(WORKER_CHANNEL), _STOP + f"{action}:{run_id}".encode())
 
 
-def stop_in(signal: bytes) -> tuple[str, UUID] | None:
-    """Return what a signal says to stop, and how; None if it says something else."""
-    if not signal.startswith(_STOP):
+def parse_stop(message: bytes) -> tuple[str, UUID] | None:
+    """Return the action and the run of a message to stop one; None for any other message."""
+    if not message.startswith(_STOP):
         return None
-    action, _, run_id = signal.removeprefix(_STOP).decode().partition(":")
+    action, _, run_id = message.removeprefix(_STOP).decode().partition(":")
     return action, UUID(run_id)

@@ -1,4 +1,4 @@
-"""Commands to a graph: what a client sends instead of an input."""
+"""Commands to a graph: what a client may send instead of an input."""
 
 from typing import Annotated, Any
 
@@ -10,29 +10,29 @@ from shared.schemas import RequestBody
 
 
 class SendTo(RequestBody):
-    """A node, and what it is given."""
+    """A node, and its input."""
 
     node: Name
     input: AnyJson = None
 
 
 class CommandBody(RequestBody):
-    """What a graph is told, in place of an input."""
+    """A command to a graph, instead of an input."""
 
     goto: Name | SendTo | Annotated[list[Name | SendTo], Field(max_length=1000)] | None = None
     update: JsonObject | list[Annotated[tuple[Name, AnyJson], Field(strict=False)]] | None = None
     resume: AnyJson = None
 
 
-def command_of(command: dict[str, Any]) -> Command[Any]:
-    """Return what a client asks of a graph, as LangGraph knows it."""
-    goto = command.get("goto")
-    update = command.get("update")
+def to_command(body: dict[str, Any]) -> Command[Any]:
+    """Convert a client's command, as JSON, to LangGraph's."""
+    goto = body.get("goto")
+    update = body.get("update")
     if isinstance(update, list):
         update = [tuple(pair) for pair in update]
-    places = goto if isinstance(goto, list) else [] if goto is None else [goto]
+    targets = goto if isinstance(goto, list) else [] if goto is None else [goto]
     return Command(
         update=update,
-        resume=command.get("resume"),
-        goto=[place if isinstance(place, str) else Send(place["node"], place.get("input")) for place in places],
+        resume=body.get("resume"),
+        goto=[target if isinstance(target, str) else Send(target["node"], target.get("input")) for target in targets],
     )

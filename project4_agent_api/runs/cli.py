@@ -1,4 +1,4 @@
-"""Commands for operators: see the runs of all users, and stop one, wherever it is executed.
+"""Commands for operators: list the runs of all users, and stop one.
 
 python -m project4_agent_api runs [--status STATUS] [--owner EMAIL] [--limit N]     the newest first
 python -m project4_agent_api stop-run RUN_ID [--rollback]                           as its owner could
@@ -14,11 +14,9 @@ from uuid import UUID
 from loguru import logger
 from psycopg.errors import UndefinedTable
 
-from project4_agent_api.core.postgres import Connection, connected, create_pool
-from project4_agent_api.events import wakeups
-from project4_agent_api.events.publisher import announce_end
+from project4_agent_api.core.postgres import Connection, connected, create_pool, fetch_all, fetch_one
 from project4_agent_api.models import RunStatus
-from project4_agent_api.runs import repository as queue
+from project4_agent_api.runs.stopping import publish_stopped, stop_runs
 from project4_agent_api.runs.webhooks import QUEUE, TASKS, Webhooks
 from project4_agent_api.settings import Settings
 from shared.errors import ConfigurationError, NotFound, ServiceError
@@ -26,52 +24,46 @@ from shared.jobs.queue import add_tasks, create_job_app
 from shared.redis.client import create_redis
 from shared.settings import load_settings
 
-_MOST = 10_000  # lines
+_MAX_LINES = 10_000
+
+_FIND_OWNER = "SELECT FROM users WHERE lower(email) = lower(%s)"
+_LIST = """
+    SELECT run_id, runs.created_at, runs.status, attempt, runs.metadata ->> 'graph_id' AS graph_id, email
+    FROM runs LEFT JOIN users ON users.id = owner_id
+    WHERE (%(status)s::text IS NULL OR runs.status = %(status)s)
+        AND (%(owner)s::text IS NULL OR lower(email) = lower(%(owner)s))
+    ORDER BY runs.created_at DESC, run_id DESC LIMIT %(limit)s
+"""
 
 
 async def _list_runs(connection: Connection, _settings: Settings, arguments: argparse.Namespace) -> str:
-    """List runs: when each was made, how it is, its graph, whose it is."""
-    if arguments.owner is not None:
-        owners = await connection.execute("SELECT FROM users WHERE lower(email) = lower(%s)", [arguments.owner])
-        if await owners.fetchone() is None:
-            raise NotFound("There is no account with this e-mail.")
-    cursor = await connection.execute(
-        """
-        SELECT run_id, runs.created_at, runs.status, attempt, runs.metadata ->> 'graph_id' AS graph_id, email
-        FROM runs LEFT JOIN users ON users.id = owner_id
-        WHERE (%(status)s::text IS NULL OR runs.status = %(status)s)
-            AND (%(owner)s::text IS NULL OR lower(email) = lower(%(owner)s))
-        ORDER BY runs.created_at DESC, run_id DESC LIMIT %(limit)s
-        """,
-        {"status": arguments.status, "owner": arguments.owner, "limit": arguments.limit},
-    )
+    """List runs with their creation time, status, attempt, graph and owner."""
+    if arguments.owner is not None and await fetch_one(connection, _FIND_OWNER, [arguments.owner]) is None:
+        raise NotFound("There is no account with this e-mail.")
+    parameters = {"status": arguments.status, "owner": arguments.owner, "limit": arguments.limit}
     lines = [
         f"{row['run_id']}  {row['created_at']:%Y-%m-%d %H:%M:%S}  {row['status']:<11}  attempt {row['attempt']}"
         f"  {row['graph_id']}  {row['email'] or 'nobody'}"
-        for row in await cursor.fetchall()
+        for row in await fetch_all(connection, _LIST, parameters)
     ]
     return "\n".join(lines) or "there are no such runs"
 
 
 async def _stop_run(connection: Connection, settings: Settings, arguments: argparse.Namespace) -> str:
-    """Stop a run. What it has done so far is kept, or with `--rollback` taken back."""
+    """Stop a run. What it has done is kept, or deleted with `--rollback`."""
     action = "rollback" if arguments.rollback else "interrupt"
     async with connection.transaction():
-        stopped = await queue.stop_runs(connection, [arguments.run_id], action, _webhooks())
+        stopped = await stop_runs(connection, [arguments.run_id], action, _webhooks())
     if not stopped:
-        raise NotFound("There is no run with this id that is not over.")
+        raise NotFound("There is no unfinished run with this id.")
     redis = create_redis(settings)
     try:
-        for run in stopped:
-            if run["status"] == RunStatus.RUNNING:
-                await wakeups.say_stop(redis, run["run_id"], action)
-            else:
-                end = f"{action}\n{{}}".encode()
-                kept = settings.run_events_seconds
-                await announce_end(redis, run["thread_id"], run["run_id"], run["attempt"] + 1, end, kept)
+        await publish_stopped(redis, action, stopped, settings.run_events_seconds)
     finally:
         await redis.aclose()
-    return f"{arguments.run_id} is stopped" if stopped[0]["status"] != RunStatus.RUNNING else "its worker was told"
+    if stopped[0]["status"] == RunStatus.RUNNING:
+        return "its worker was notified"
+    return f"{arguments.run_id} is stopped"
 
 
 def _webhooks() -> Webhooks:
@@ -88,13 +80,13 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command.
 
     Returns:
-        An exit status: 0, or 2 after one line that says what is wrong.
+        The exit status: 0, or 2 after one line with the error.
     """
     parsed = _parser().parse_args(arguments)
-    logger.remove()  # a command says one line
-    logging.disable()  # the driver, too
+    logger.remove()  # a command prints one line
+    logging.disable()  # the driver's, too
     try:
-        print(asyncio.run(_run(load_settings(Settings), parsed)))  # noqa: T201  a command talks to a terminal
+        print(asyncio.run(_run(load_settings(Settings), parsed)))  # noqa: T201  a command's output
     except (ConfigurationError, ServiceError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  likewise
         return 2
@@ -115,8 +107,8 @@ async def _run(settings: Settings, parsed: argparse.Namespace) -> str:
 
 def _limit(text: str) -> int:
     limit = int(text)
-    if not 1 <= limit <= _MOST:
-        raise argparse.ArgumentTypeError(f"must be from 1 to {_MOST}")
+    if not 1 <= limit <= _MAX_LINES:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {_MAX_LINES}")
     return limit
 
 
@@ -126,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     runs = commands.add_parser("runs", help=_list_runs.__doc__, description=_list_runs.__doc__)
     runs.add_argument("--status", choices=[str(status) for status in RunStatus])
     runs.add_argument("--owner", metavar="EMAIL")
-    runs.add_argument("--limit", type=_limit, default=20, metavar="N", help=f"1 to {_MOST}; 20 if not given")
+    runs.add_argument("--limit", type=_limit, default=20, metavar="N", help=f"1 to {_MAX_LINES}, default 20")
     stop = commands.add_parser("stop-run", help=_stop_run.__doc__, description=_stop_run.__doc__)
     stop.add_argument("run_id", type=UUID, metavar="RUN_ID")
-    stop.add_argument("--rollback", action="store_true", help="take back what it has done")
+    stop.add_argument("--rollback", action="store_true", help="delete the run and what it has done")
     return parser

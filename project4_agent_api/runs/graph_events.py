@@ -1,83 +1,81 @@
-"""What a graph streams, as the events that LangGraph's clients expect.
+"""The events of a run in the form that LangGraph's clients expect.
 
-The names and forms are those of LangGraph's own server: `values`, `updates`, `custom`, `tasks`, `checkpoints`, `debug`
-and `events` as the graph gives them; `messages` with each message so far (`messages/partial`) or whole
-(`messages/complete`); `messages-tuple` as an event `messages` with a chunk and its metadata. Of a subgraph, the name
-ends with its namespace: `values|agent:1`.
+Names and data are those of LangGraph's own server: `values`, `updates`, `custom`, `tasks`, `checkpoints`, `debug` and
+`events` as the graph streams them; `messages` with each message so far (`messages/partial`) or complete
+(`messages/complete`); `messages-tuple` as an event `messages` with a chunk and its metadata. The name of a subgraph's
+event ends with its namespace: `values|agent:1`.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, convert_to_messages, message_chunk_to_message
 from langchain_core.runnables import RunnableConfig
-from langgraph.pregel import Pregel
 
+from project4_agent_api.graphs.registry import Graph
+from project4_agent_api.runs.spec import ClaimedRun
 from project4_agent_api.threads.state import checkpoint_of
 
 _HIDDEN = "langsmith:hidden"
 
 
 class GraphEvents:
-    """The events of one execution.
+    """The encoder of a run's events in their default form; see `execution.EventEncoder`."""
 
-    Args:
-        modes: The stream modes that were asked for.
-        subgraphs: Whether those of subgraphs were.
-
-    Attributes:
-        values: The state after the last step, as the graph shows it; None if it has shown nothing.
-    """
-
-    def __init__(self, modes: Sequence[str], *, subgraphs: bool) -> None:
+    def __init__(self, run: ClaimedRun) -> None:
         self.values: Any = None
-        self._modes = set(modes)
-        self._subgraphs = subgraphs
+        self._modes = set(run.spec.stream_mode)
+        self._subgraphs = run.spec.subgraphs
         self._messages: dict[str | None, BaseMessage] = {}
 
-    async def of(
-        self, graph: Pregel[Any, Any, Any, Any], input_: object, config: RunnableConfig, **options: Any
+    async def stream(
+        self, graph: Graph, input_: object, config: RunnableConfig, **options: Any
     ) -> AsyncGenerator[tuple[str, object]]:
-        """Execute a graph, and give its events: names and data."""
+        """Execute a graph, and yield the name and the data of each event."""
         native = (self._modes - {"events", "messages-tuple"}) | {"values"}
         if "messages-tuple" in self._modes:
             native.add("messages")
         options |= {"stream_mode": sorted(native), "output_keys": graph.output_channels, "subgraphs": self._subgraphs}
         if "events" in self._modes:
-            async for event in self._with_events(graph, input_, config, options):
+            async for event in self._stream_with_events(graph, input_, config, options):
                 yield event
             return
         stream = cast("AsyncGenerator[Any]", graph.astream(cast("Any", input_), config, **options))
         async with aclosing(stream):
-            async for piece in stream:
-                for event in self._of_piece(piece):
+            async for chunk in stream:
+                for event in self._encode(chunk):
                     yield event
 
-    async def _with_events(
-        self, graph: Pregel[Any, Any, Any, Any], input_: object, config: RunnableConfig, options: dict[str, Any]
+    def questions(self, interrupts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterable[tuple[str, object]]:
+        """Return no events: the graph streamed the questions as `updates` or `values`."""
+        del interrupts
+        return ()
+
+    async def _stream_with_events(
+        self, graph: Graph, input_: object, config: RunnableConfig, options: dict[str, Any]
     ) -> AsyncGenerator[tuple[str, object]]:
-        """Give LangChain's events of all that the graph calls, and between them what the graph itself streams."""
+        """Yield LangChain's events of everything that the graph calls, together with what the graph itself streams."""
         run_id: str | None = None
         stream = cast("AsyncGenerator[Any]", graph.astream_events(cast("Any", input_), config, version="v2", **options))
         async with aclosing(stream):
             async for event in stream:
                 if _HIDDEN in event.get("tags", ()):
                     continue
-                run_id = run_id or event["run_id"]  # the graph's own is the first to begin
+                run_id = run_id or event["run_id"]  # the first event is the graph's own
                 if event["event"] == "on_chain_stream" and event["run_id"] == run_id:
-                    for own in self._of_piece(event["data"]["chunk"]):
+                    for own in self._encode(event["data"]["chunk"]):
                         yield own
                 else:
                     yield "events", event
 
-    def _of_piece(self, piece: tuple[Any, ...]) -> list[tuple[str, object]]:
-        namespace, mode, data = piece if self._subgraphs else ((), *piece)
+    def _encode(self, chunk: tuple[Any, ...]) -> list[tuple[str, object]]:
+        namespace, mode, data = chunk if self._subgraphs else ((), *chunk)
         suffix = "".join(f"|{part}" for part in namespace)
         if mode == "messages":
             if "messages-tuple" in self._modes:
                 return [(f"messages{suffix}", data)]
-            return self._of_message(*data)
+            return self._encode_message(*data)
         if mode == "values" and not namespace:
             self.values = data
         if mode == "debug" and data["type"] == "checkpoint":
@@ -89,14 +87,16 @@ class GraphEvents:
             return [(f"{mode}{suffix}", data)]
         return []
 
-    def _of_message(self, given: BaseMessage | dict[str, Any], metadata: dict[str, Any]) -> list[tuple[str, object]]:
-        message = given if isinstance(given, BaseMessage) else convert_to_messages([given])[0]
+    def _encode_message(
+        self, streamed: BaseMessage | dict[str, Any], metadata: dict[str, Any]
+    ) -> list[tuple[str, object]]:
+        message = streamed if isinstance(streamed, BaseMessage) else convert_to_messages([streamed])[0]
         events: list[tuple[str, object]] = []
-        known = self._messages.get(message.id)
-        if known is None:
+        so_far = self._messages.get(message.id)
+        if so_far is None:
             events.append(("messages/metadata", {message.id: {"metadata": metadata}}))
-        if isinstance(known, BaseMessageChunk) and isinstance(message, BaseMessageChunk):
-            message = cast("BaseMessage", known + message)
+        if isinstance(so_far, BaseMessageChunk) and isinstance(message, BaseMessageChunk):
+            message = cast("BaseMessage", so_far + message)
         self._messages[message.id] = message
         if isinstance(message, BaseMessageChunk):
             events.append(("messages/partial", [message_chunk_to_message(message)]))
@@ -106,7 +106,7 @@ class GraphEvents:
 
 
 def _with_checkpoints(payload: dict[str, Any]) -> dict[str, Any]:
-    """Add what clients know checkpoints by to the configurations that LangGraph knows them by."""
+    """Add the checkpoints in the form that clients know to the configurations in LangGraph's form."""
     tasks = []
     for task in payload["tasks"]:
         state = task.get("state")

@@ -1,52 +1,51 @@
-"""How many runs may wait. Beyond it one more is refused at once: what would wait for an hour helps nobody."""
+"""The limits on pending runs. A run beyond them is refused at once rather than left waiting for an hour."""
 
 from time import monotonic
 
 from project4_agent_api.core.postgres import Connection
-from project4_agent_api.runs import repository as queue
+from project4_agent_api.runs.repository import RETRY_SECONDS, count_pending
 from shared.errors import QueueFull
 
-_GOOD_SECONDS = 1.0  # for which a look into the database is taken for the present
+_COUNT_SECONDS = 1.0  # for which a count is used
 _FULL_SECONDS = 0.25
-_SHARE = 16  # of what was free at the last look, this part is given away without another
+_SHARE = 16  # the part of the counted capacity that a process hands out before it counts again
 
 
-class Limits:
-    """The limits on what waits, as one process keeps them.
+class QueueLimit:
+    """The limits on pending runs, as one process applies them.
 
-    Counting what waits takes the longer the more there is, so it is done once in a while: until the next time a process
-    gives away a sixteenth of what was free. So with up to sixteen API processes no more runs wait than may, but for
-    those that are being stored at the moment.
+    Counting takes longer the more runs wait, so a process hands out a sixteenth of the free capacity before it counts
+    again. With up to sixteen API processes the limit is exceeded only by the runs that are being stored at that moment.
 
     Args:
-        waiting: Runs of the service that may wait.
-        user_waiting: Runs of one user that may.
+        total: Pending runs of the service.
+        per_user: Pending runs of one user.
     """
 
-    def __init__(self, *, waiting: int, user_waiting: int) -> None:
-        self.user_waiting = user_waiting
-        self._waiting = waiting
+    def __init__(self, *, total: int, per_user: int) -> None:
+        self.per_user = per_user
+        self._total = total
         self._free = 0
-        self._looked = self._full = float("-inf")
+        self._counted_at = self._full_at = float("-inf")
 
-    async def admit(self, connection: Connection, runs: int = 1) -> None:
-        """Make sure that there is room for more runs.
+    async def reserve(self, connection: Connection, runs: int = 1) -> None:
+        """Reserve capacity for more runs.
 
         Raises:
-            QueueFull: if there is not.
+            QueueFull: if there is none.
         """
         now = monotonic()
-        if self._free < runs or now - self._looked > _GOOD_SECONDS:
-            if now - self._full < _FULL_SECONDS:
+        if self._free < runs or now - self._counted_at > _COUNT_SECONDS:
+            if now - self._full_at < _FULL_SECONDS:
                 raise _full()
-            free = self._waiting - await queue.waiting_runs(connection, self._waiting)
+            free = self._total - await count_pending(connection, self._total)
             if free < runs:
-                self._full = now
+                self._full_at = now
                 raise _full()
             self._free = max(runs, free // _SHARE)
-            self._looked = now
+            self._counted_at = now
         self._free -= runs
 
 
 def _full() -> QueueFull:
-    return QueueFull(QueueFull.usual_detail, retry_after=queue.RETRY_SECONDS)
+    return QueueFull(QueueFull.example_detail, retry_after=RETRY_SECONDS)

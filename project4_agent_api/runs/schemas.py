@@ -1,15 +1,24 @@
-"""Runs on the wire: LangGraph's own forms."""
+"""Request and response bodies of runs, in LangGraph's form."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from project4_agent_api.core.schemas import AnyJson, Context, GraphConfig, JsonObject, Metadata, Name, Webhook
+from project4_agent_api.core.schemas import (
+    AnyJson,
+    Checkpoint,
+    CheckpointId,
+    Context,
+    GraphConfig,
+    Metadata,
+    Name,
+    Webhook,
+)
+from project4_agent_api.graphs.commands import CommandBody
 from project4_agent_api.models import RunStatus
-from shared.errors import InvalidRequest
-from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
+from shared.schemas import INTEGRAL, RequestBody
 
 StreamMode = Literal[
     "values", "messages", "messages-tuple", "updates", "events", "tasks", "checkpoints", "debug", "custom"
@@ -30,56 +39,11 @@ RunField = Literal[
 CancelAction = Literal["interrupt", "rollback"]
 AssistantName = Annotated[str, Field(min_length=1, max_length=200, description="An assistant's id, or a graph's name.")]
 _YEAR = 366 * 24 * 3600
-
-
-def _is_id(value: str) -> str:
-    UUID(value)
-    return value
-
-
-Namespace = Annotated[str, Field(max_length=10_000), WITHOUT_NUL]
-CheckpointId = Annotated[str, Field(max_length=100), AfterValidator(_is_id)]
 Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=1000)]
 
 
-class Checkpoint(RequestBody):
-    """A point in a thread's history, as a state names it."""
-
-    thread_id: Annotated[UUID, Field(strict=False)] | None = Field(
-        default=None, description="The thread's own id, where it is given."
-    )
-    checkpoint_ns: Namespace | None = None
-    checkpoint_id: CheckpointId | None = None
-    checkpoint_map: dict[Namespace, CheckpointId] | None = Field(default=None, max_length=1000)
-
-    def configurable(self, thread_id: UUID) -> dict[str, Any]:
-        """Return it as LangGraph's own configuration.
-
-        Raises:
-            InvalidRequest: if it is of another thread than this one.
-        """
-        if self.thread_id not in (None, thread_id):
-            raise InvalidRequest("The checkpoint is of another thread.")
-        return self.model_dump(exclude={"thread_id"}, exclude_none=True)
-
-
-class SendTo(RequestBody):
-    """A node, and what it is given."""
-
-    node: Name
-    input: AnyJson = None
-
-
-class CommandBody(RequestBody):
-    """What a graph is told, in place of an input."""
-
-    goto: Name | SendTo | Annotated[list[Name | SendTo], Field(max_length=1000)] | None = None
-    update: JsonObject | list[Annotated[tuple[Name, AnyJson], Field(strict=False)]] | None = None
-    resume: AnyJson = None
-
-
 class RunOptions(RequestBody):
-    """How a graph is to be executed: what runs and schedules have in common."""
+    """How a graph is executed: the fields that runs and crons have in common."""
 
     input: AnyJson = None
     config: GraphConfig | None = None
@@ -87,13 +51,11 @@ class RunOptions(RequestBody):
     metadata: Metadata | None = None
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
-    webhook: Webhook | None = Field(default=None, description="Told when the run is over.")
+    webhook: Webhook | None = Field(default=None, description="Called when the run has ended.")
     stream_mode: StreamMode | Annotated[list[StreamMode], Field(max_length=20)] | None = None
     stream_subgraphs: bool | None = None
-    stream_resumable: bool | None = Field(default=None, description="Every stream is.")
-    durability: Durability | None = Field(
-        default=None, description="When checkpoints are stored: `async` if not given."
-    )
+    stream_resumable: bool | None = Field(default=None, description="Accepted; every stream can be resumed.")
+    durability: Durability | None = Field(default=None, description="When checkpoints are stored; default `async`.")
     checkpoint_during: bool | None = Field(default=None, description="The older form of `durability`.")
 
     @model_validator(mode="after")
@@ -102,33 +64,33 @@ class RunOptions(RequestBody):
             raise ValueError("give either `context` or `config.configurable`, not both")
         return self
 
-    def modes(self) -> list[str]:
-        """Return the stream modes."""
-        given = self.stream_mode or ["values"]
-        return list(dict.fromkeys([given] if isinstance(given, str) else given))
+    def stream_modes(self) -> list[str]:
+        """Return the stream modes, each once."""
+        modes = self.stream_mode or ["values"]
+        return list(dict.fromkeys([modes] if isinstance(modes, str) else modes))
 
-    def how_durable(self) -> str:
-        """Return when checkpoints are stored."""
+    def effective_durability(self) -> str:
+        """Return when checkpoints are stored, from the newer or the older field."""
         return self.durability or ("exit" if self.checkpoint_during is False else "async")
 
 
 class RunCreate(RunOptions):
-    """A run to be made."""
+    """A run to be created."""
 
     assistant_id: AssistantName
     command: CommandBody | None = None
-    checkpoint: Checkpoint | None = Field(default=None, description="Where in the thread's history it begins.")
-    checkpoint_id: CheckpointId | None = Field(default=None, description="The same, of the thread's own graph.")
+    checkpoint: Checkpoint | None = Field(default=None, description="Where in the thread's history it starts.")
+    checkpoint_id: CheckpointId | None = Field(default=None, description="The same point, in the thread's own graph.")
     multitask_strategy: MultitaskStrategy | None = Field(
-        default=None, description="What becomes of runs of the thread that are not over: `enqueue` if not given."
+        default=None, description="What happens to unfinished runs of the thread; default `enqueue`."
     )
     after_seconds: Annotated[int, Field(ge=0, le=_YEAR), INTEGRAL] | None = None
     if_not_exists: Literal["create", "reject"] | None = Field(
-        default=None, description="Whether a thread that is not there is made: `reject` if not given."
+        default=None, description="Whether a missing thread is created; default `reject`."
     )
     on_disconnect: Literal["cancel", "continue"] | None = None
     strict_resume: bool | None = Field(
-        default=None, description="Whether an answer to a question that does not wait for one is refused."
+        default=None, description="Whether to refuse an answer to a question that is no longer open."
     )
     feedback_keys: Annotated[list[str], Field(max_length=0)] | None = Field(
         default=None, description="LangSmith's. Not supported here."
@@ -140,12 +102,12 @@ class RunCreate(RunOptions):
 
 
 class StatelessRunCreate(RunCreate):
-    """A run to be made on a thread of its own."""
+    """A run to be created on a thread of its own."""
 
     checkpoint: None = None
     checkpoint_id: None = None
-    on_completion: Literal["keep", "delete"] | None = Field(  # type: ignore[assignment]  # here there is a choice
-        default=None, description="What becomes of its thread: `delete` if not given."
+    on_completion: Literal["keep", "delete"] | None = Field(  # type: ignore[assignment]  # wider than the base
+        default=None, description="What happens to its thread; default `delete`."
     )
 
     @model_validator(mode="after")
@@ -156,15 +118,15 @@ class StatelessRunCreate(RunCreate):
 
 
 class ProtocolRun(RunCreate):
-    """A run that a command of the streaming protocol asks for. It is streamed in all of the protocol's kinds."""
+    """A run that a command of the streaming protocol starts. All event types of the protocol are published."""
 
-    def modes(self) -> list[str]:
-        """Return what the protocol streams."""
+    def stream_modes(self) -> list[str]:
+        """Return the event types of the protocol."""
         return ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
 
 
 class RunRead(BaseModel):
-    """A run, as shown."""
+    """A run in a response."""
 
     run_id: UUID
     thread_id: UUID
@@ -173,7 +135,7 @@ class RunRead(BaseModel):
     updated_at: datetime
     status: RunStatus
     metadata: dict[str, Any]
-    arguments: dict[str, Any] = Field(serialization_alias="kwargs", description="How the graph was called.")
+    arguments: dict[str, Any] = Field(serialization_alias="kwargs", description="How the graph is executed.")
     multitask_strategy: MultitaskStrategy
 
 

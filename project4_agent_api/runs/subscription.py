@@ -1,86 +1,151 @@
-"""A run that somebody listens to: what it gives in the end, or its events, until the listener has gone."""
+"""Follow a run: wait for its result or stream its events, until it ends or its client disconnects."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from uuid import UUID
 
-from project4_agent_api.events.ids import END, START, EventId
-from project4_agent_api.events.sse import encoded
-from project4_agent_api.events.subscriber import Listener
-from project4_agent_api.runs.service import Runs
-from shared.errors import NotFound
+from project4_agent_api.events.ids import END, START, Event, EventId
+from project4_agent_api.events.sse import encode_event
+from project4_agent_api.events.subscriber import Subscription
+from project4_agent_api.runs import repository
+from project4_agent_api.runs.request import RunRequest
+from project4_agent_api.runs.service import UNFINISHED, Runs
+from project4_agent_api.runs.spec import RunKey
+from shared.errors import DatabaseUnavailable, NotFound
+
+RunChannel = Callable[[UUID], str]  # `ids.run_stream` for all events, or `ids.run_end_channel`
 
 
 @dataclass
-class Followed:
-    """A run with its listener.
+class RunSubscription:
+    """A run, and a subscription to its events or to its end.
 
     Attributes:
         runs: All runs.
-        owner_id: Whose it is.
-        thread_id: Its thread.
-        run_id: Which one.
-        listener: Hears its end, or its events.
-        stop_if_left: Whether the run is stopped when whoever follows it goes away before its end.
-        own_thread: Whether its thread was made for it, and goes with it.
+        key: The run.
+        subscription: To one of the run's channels.
+        stop_if_abandoned: Whether the run is stopped when its client disconnects before its end.
+        own_thread: Whether its thread was created for it, and is deleted with it.
     """
 
     runs: Runs
-    owner_id: UUID
-    thread_id: UUID
-    run_id: UUID
-    listener: Listener
-    stop_if_left: bool
+    key: RunKey
+    subscription: Subscription
+    stop_if_abandoned: bool = False
     own_thread: bool = False
 
-    def headers(self, then: str) -> dict[str, str]:
-        """Say where the run is, and where it can be waited for or followed again."""
-        run = f"/threads/{self.thread_id}/runs/{self.run_id}"
-        return {"Content-Location": run, "Location": f"{run}/{then}"}
+    @classmethod
+    @asynccontextmanager
+    async def create(cls, runs: Runs, request: RunRequest, channel: RunChannel) -> AsyncIterator["RunSubscription"]:
+        """Create a run and subscribe to it, from its first event on.
+
+        Raises:
+            RedisUnavailable: if Redis is unavailable.
+            ServiceError: see `Runs.create`.
+        """
+        async with runs.subscriber.subscribe(channel(request.key.run_id), eager=True) as subscription:
+            await runs.create(request, subscription)
+            stop_if_abandoned = request.body.on_disconnect == "cancel"
+            yield cls(runs, request.key, subscription, stop_if_abandoned, request.stateless)
+
+    @classmethod
+    @asynccontextmanager
+    async def join(
+        cls, runs: Runs, key: RunKey, channel: RunChannel, *, stop_if_abandoned: bool
+    ) -> AsyncIterator["RunSubscription"]:
+        """Subscribe to an existing run, which may have published events or ended already.
+
+        Raises:
+            NotFound: if there is no such run.
+            RedisUnavailable: if Redis is unavailable.
+        """
+        async with runs.subscriber.subscribe(channel(key.run_id)) as subscription:
+            await runs.get(key)
+            subscription.receive(None)
+            yield cls(runs, key, subscription, stop_if_abandoned)
+
+    def headers(self, action: str) -> dict[str, str]:
+        """Return the headers with the run's address, and the one at which it can be followed again."""
+        run = f"/threads/{self.key.thread_id}/runs/{self.key.run_id}"
+        return {"Content-Location": run, "Location": f"{run}/{action}"}
 
     async def result(self) -> AsyncGenerator[bytes]:
-        """Wait for the end; give what the run gives, as JSON."""
+        """Wait for the end, and yield the result as JSON."""
         try:
             try:
-                result = await self.runs.result(self.owner_id, self.thread_id, self.run_id, self.listener)
+                result = await self._wait_for_result()
             except NotFound:
                 if self.own_thread:
                     raise
-                result = b"{}"  # it was deleted with its thread: whoever listened at that moment is told the same
-            self.stop_if_left = False
+                result = b"{}"  # deleted with its thread; a client that received the end got the same
+            self.stop_if_abandoned = False
             yield result
         finally:
-            await self._leave()
+            await self._close()
 
-    async def nothing(self) -> AsyncGenerator[bytes]:
-        """Wait for the end; give an empty object."""
-        with contextlib.suppress(NotFound):  # it was on a thread that has gone with it
+    async def _wait_for_result(self) -> bytes:
+        while True:
+            end = await self.subscription.next(self.runs.idle_timeout)
+            if end and b"\n" in end:
+                return end.partition(b"\n")[2]
+            try:
+                result = await self.runs.result_if_finished(self.key)
+            except DatabaseUnavailable:  # it will recover, and this client can wait
+                await self.subscription.receive_later()
+                continue
+            if result is not None:
+                return result
+
+    async def end(self) -> AsyncGenerator[bytes]:
+        """Wait for the end, and yield an empty object."""
+        with contextlib.suppress(NotFound):  # deleted with its thread
             async for _ in self.result():
                 pass
         yield b"{}"
 
     async def events(self, after: EventId = START, modes: Collection[str] | None = None) -> AsyncGenerator[bytes]:
-        """Give the run's events as they are sent.
+        """Yield the run's events, encoded for the client.
 
         Args:
-            after: Only events after this one.
+            after: Only later events.
             modes: Only events of these stream modes.
         """
         try:
-            async for event in self.runs.follow(self.owner_id, self.thread_id, self.run_id, self.listener, after):
+            async for event in self.follow(after):
                 if event.name == END:
-                    self.stop_if_left = False
+                    self.stop_if_abandoned = False
                 elif modes is None or _mode_of(event.name) in modes:
-                    yield encoded(event)
+                    yield encode_event(event)
         finally:
-            await self._leave()
+            await self._close()
 
-    async def _leave(self) -> None:
-        if self.stop_if_left and not self.runs.stopping.closing_connections:
-            await self.runs.stop_if_there(self.owner_id, self.thread_id, self.run_id)
+    async def follow(self, after: EventId = START) -> AsyncGenerator[Event]:
+        """Yield the run's events up to its end. See `Subscriber.follow`."""
+
+        async def seconds_since_end() -> float | None:
+            try:
+                run = await repository.get_age(self.runs.pool, self.key)
+            except NotFound:  # rolled back, or deleted with its thread
+                return inf
+            return None if run["status"] in UNFINISHED else run["seconds"]
+
+        async for event in self.runs.subscriber.follow(
+            self.key.run_id,
+            self.subscription,
+            after,
+            idle_timeout=self.runs.idle_timeout,
+            seconds_since_end=seconds_since_end,
+        ):
+            yield event
+
+    async def _close(self) -> None:
+        if self.stop_if_abandoned and not self.runs.shutdown.closing_connections:
+            await self.runs.stop_abandoned(self.key)
 
 
 def _mode_of(name: str) -> str:
-    """Return the mode of an event: `messages` of `messages/partial`, `values` of `values|agent:1`."""
+    """Return the stream mode of an event: `messages` of `messages/partial`, `values` of `values|agent:1`."""
     return name.partition("|")[0].partition("/")[0]

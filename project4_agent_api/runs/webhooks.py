@@ -1,10 +1,10 @@
-"""Telling others that a run is over: by POST, to the address that the run names.
+"""Webhooks: when a run has ended, POST it to the address that the run names.
 
-What is to be told is stored in the transaction in which the run ends, so it survives the worker, the run and the
-thread. A job of any worker tells it, again after a while where that fails. It may be told twice: where a worker dies
-between telling it and noting that.
+A call is stored in the transaction in which the run ends, so it survives the worker, the run and the thread. A job of
+any worker makes the call, and retries it with growing pauses. If a worker dies between making a call and recording it,
+the address is called twice.
 
-The address may carry a secret, and what is told is the owner's: neither is ever logged.
+The address may contain a secret, and the body belongs to the run's owner: neither is logged.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from loguru import logger
 from procrastinate import App, JobContext
 from psycopg.types.json import Jsonb
 
-from project4_agent_api.core.outbound.addresses import NotPublic, PublicAddresses, Unresolvable, resolve
+from project4_agent_api.core.outbound.addresses import NotPublicError, PublicAddresses, UnresolvableError, resolve
 from project4_agent_api.core.outbound.requests import UNREACHABLE, request
-from project4_agent_api.core.postgres import Connection, Pool, Row, connected
+from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
 from project4_agent_api.core.serialization import dumps
-from project4_agent_api.core.telemetry.metrics import CALLED, CALLED_LATER, GIVEN_UP, Metrics
+from project4_agent_api.core.telemetry.metrics import WEBHOOK_DELIVERED, WEBHOOK_GIVEN_UP, WEBHOOK_RETRIED, Metrics
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
-from shared.jobs.queue import TryAgain, defer
+from shared.jobs.queue import RetryLater, defer
 
 QUEUE = "webhooks"
-CONCURRENCY = 20  # calls at once; nearly all of the time they wait for somebody else's server
+CONCURRENCY = 20  # calls at once; nearly all of their time is waiting for other servers
 _BACK_OFF = 5  # seconds to this power: 1 s, 5 s, 25 s, about 2 min, 10 min, 52 min
 _DATABASE_SECONDS = 10.0
 _HEADERS = [
@@ -40,53 +40,49 @@ _HEADERS = [
 
 @dataclass(frozen=True)
 class Webhooks:
-    """Stores what is to be told.
-
-    Attributes:
-        jobs: The engine that has it told.
-    """
+    """Stores the calls of ended runs, and defers a job for each."""
 
     jobs: App
 
     async def store(self, connection: Connection, run_ids: Sequence[UUID]) -> None:
-        """Have it told that runs are over, where they want that.
+        """Store the calls for runs that have ended and have a webhook.
 
         Args:
-            connection: In the transaction in which they end.
-            run_ids: Which ones; their rows and those of their threads say how they ended.
+            connection: In the transaction in which the runs end.
+            run_ids: The runs; their rows and their threads' already show how they ended.
         """
-        cursor = await connection.execute(
-            """
-            SELECT runs.run_id, runs.thread_id, runs.assistant_id, runs.created_at, runs.updated_at, runs.status,
-                runs.metadata, runs.kwargs, runs.multitask_strategy, runs.started_at AS run_started_at,
-                runs.updated_at AS run_ended_at, threads.values, runs.error, runs.owner_id
-            FROM runs JOIN threads USING (thread_id)
-            WHERE run_id = ANY(%s) AND jsonb_typeof(kwargs -> 'webhook') = 'string'
-            """,
-            [list(run_ids)],
-        )
-        for row in await cursor.fetchall():
+        for row in await fetch_all(connection, _ENDED_RUNS, [list(run_ids)]):
             owner_id = row.pop("owner_id")
             if row["error"] is None:
                 del row["error"]
-            await connection.execute(
-                "INSERT INTO webhooks (run_id, owner_id, url, body, created_at) VALUES (%s, %s, %s, %s, now())",
-                [row["run_id"], owner_id, row["kwargs"]["webhook"], Jsonb(row)],
-            )
+            parameters = [row["run_id"], owner_id, row["kwargs"]["webhook"], Jsonb(row)]
+            await execute(connection, _STORE_CALL, parameters)
             run_id = str(row["run_id"])
             await defer(self.jobs, connection, "call_webhook", lock=f"webhook {run_id}", run_id=run_id)
 
 
+_ENDED_RUNS = """
+    SELECT runs.run_id, runs.thread_id, runs.assistant_id, runs.created_at, runs.updated_at, runs.status,
+        runs.metadata, runs.kwargs, runs.multitask_strategy, runs.started_at AS run_started_at,
+        runs.updated_at AS run_ended_at, threads.values, runs.error, runs.owner_id
+    FROM runs JOIN threads USING (thread_id)
+    WHERE run_id = ANY(%s) AND jsonb_typeof(kwargs -> 'webhook') = 'string'
+"""
+_STORE_CALL = "INSERT INTO webhooks (run_id, owner_id, url, body, created_at) VALUES (%s, %s, %s, %s, now())"
+_GET_CALL = "SELECT url, body, now() AS sent_at FROM webhooks WHERE run_id = %s"
+_DELETE_CALL = "DELETE FROM webhooks WHERE run_id = %s"
+
+
 @dataclass(frozen=True)
 class WebhookCaller:
-    """Tells what is stored.
+    """Makes the stored calls.
 
     Attributes:
-        pool: Of the database.
-        network: Opens connections, to where they may go.
+        pool: The database.
+        network: Opens connections to the permitted addresses.
         seconds: How long one call may take.
-        attempts: How often it is tried.
-        metrics: Where calls are counted.
+        attempts: How often a call is tried.
+        metrics: Counts calls.
     """
 
     pool: Pool
@@ -96,68 +92,63 @@ class WebhookCaller:
     metrics: Metrics
 
     @classmethod
-    def of(cls, settings: Settings, pool: Pool, metrics: Metrics) -> "WebhookCaller":
-        """Make one that goes where the settings allow."""
+    def from_settings(cls, settings: Settings, pool: Pool, metrics: Metrics) -> "WebhookCaller":
+        """Create a caller that connects to public addresses only, unless the settings permit others."""
         network: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()
         if not settings.webhook_allow_private:
             network = PublicAddresses(resolve, network)
         return cls(pool, network, settings.webhook_timeout_seconds, settings.webhook_attempts, metrics)
 
     async def call(self, run_id: UUID, earlier: int) -> None:
-        """Tell that a run is over.
+        """Call the webhook of a run.
 
         Args:
-            run_id: Which one.
-            earlier: How often that was tried before.
+            run_id: The run.
+            earlier: How many attempts were made before.
 
         Raises:
-            TryAgain: if it could not be told, and there are attempts left.
+            RetryLater: if the call failed and there are attempts left.
         """
         try:
-            async with connected(self.pool) as connection:
-                cursor = await connection.execute(
-                    "SELECT url, body, now() AS sent_at FROM webhooks WHERE run_id = %s", [run_id]
-                )
-                row = await cursor.fetchone()
+            row = await fetch_one(self.pool, _GET_CALL, [run_id])
             if row is None:
                 return
             try:
                 failure = await self._post(row)
-            except NotPublic:
-                failure, earlier = "its address is not a public one", self.attempts
+            except NotPublicError:
+                failure, earlier = "its address is not public", self.attempts
             if failure and earlier + 1 < self.attempts:
                 logger.warning("the webhook of run {} is called again later: {}", run_id, failure)
-                self.metrics.webhooks.labels(CALLED_LATER).inc()
-                raise TryAgain(_BACK_OFF**earlier)
-            async with connected(self.pool) as connection:
-                await connection.execute("DELETE FROM webhooks WHERE run_id = %s", [run_id])
+                self.metrics.webhooks.labels(WEBHOOK_RETRIED).inc()
+                raise RetryLater(_BACK_OFF**earlier)
+            await execute(self.pool, _DELETE_CALL, [run_id])
         except DatabaseUnavailable:
-            raise TryAgain(_DATABASE_SECONDS) from None
-        self.metrics.webhooks.labels(GIVEN_UP if failure else CALLED).inc()
+            raise RetryLater(_DATABASE_SECONDS) from None
+        self.metrics.webhooks.labels(WEBHOOK_GIVEN_UP if failure else WEBHOOK_DELIVERED).inc()
         if failure:
-            logger.error("the webhook of run {} is given up: {}", run_id, failure)
+            logger.error("the webhook of run {} is not called again: {}", run_id, failure)
         else:
             logger.info("the webhook of run {} was called", run_id)
 
     async def _post(self, row: Row) -> str | None:
-        """Post to a webhook; return what is wrong with it."""
+        """Make a call. Return why it failed; None if it succeeded."""
         body = dumps(row["body"] | {"webhook_sent_at": row["sent_at"]})
         try:
             async with (
                 asyncio.timeout(self.seconds),
                 request("POST", httpx2.URL(row["url"]), _HEADERS, self.network, body) as response,
             ):
-                return None if 200 <= response.status < 300 else f"it answers with status {response.status}"
+                return None if 200 <= response.status < 300 else f"it responded with status {response.status}"
         except TimeoutError:
-            return f"it takes more than {self.seconds:g} s"
-        except Unresolvable:
-            return "there is no server of its name"
+            return f"it took more than {self.seconds:g} s"
+        except UnresolvableError:
+            return "its host name cannot be resolved"
         except UNREACHABLE as error:
             return f"it cannot be reached ({type(error).__name__})"
 
 
 async def call_webhook(context: JobContext, run_id: str) -> None:
-    """Tell that a run is over."""
+    """Call the webhook of a run that has ended."""
     caller: WebhookCaller = context.additional_context["webhooks"]
     await caller.call(UUID(run_id), context.job.attempts)
 

@@ -1,1 +1,1 @@
-"""Streams that clients read beyond one run: a thread's events, and the newer streaming protocol."""
+"""Streams of threads: in the form of LangGraph's API, and in that of its streaming protocol."""

@@ -1,8 +1,8 @@
-"""What happens on a thread, for one reader: run after run as they come, and changes of its state from outside a run.
+"""The events of a thread for one client: run after run as they start, and changes of its state outside runs.
 
-A thread's runs are executed one at a time, so the moment at which a run was begun says which one it is, and which ones
-came later. The ids of these events begin with it: a reader that comes back goes on there, also where that run was taken
-back or deleted meanwhile.
+A thread's runs are executed one at a time, so the time at which a run started identifies it and tells which runs came
+later. The ids of these events begin with that time: a client that reconnects continues there, even if the run was
+rolled back or deleted meanwhile.
 """
 
 from collections.abc import AsyncGenerator, Collection
@@ -14,113 +14,119 @@ from uuid import UUID
 
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.core.serialization import dumps
-from project4_agent_api.events.ids import END, START, EventId
+from project4_agent_api.events.ids import END, START, EventId, run_stream
 from project4_agent_api.events.sse import encode
-from project4_agent_api.events.subscriber import SILENCE, Listener
+from project4_agent_api.events.subscriber import IDLE, Subscription
+from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import Runs
+from project4_agent_api.runs.spec import RunKey
+from project4_agent_api.runs.subscription import RunSubscription
 from project4_agent_api.threads.service import STATE_CHANGED, Threads
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 
 RUN_MODES, LIFECYCLE, STATE_UPDATE = "run_modes", "lifecycle", "state_update"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_ANY = UUID(int=2**128 - 1)  # after every run's id
+_MAX_ID = UUID(int=2**128 - 1)  # after every run's id
 
 
-class Place(NamedTuple):
-    """Where in a thread's events somebody has read to: `MICROSECONDS:ATTEMPT-NUMBER`, or `MICROSECONDS:end`.
+class Position(NamedTuple):
+    """How far a client has read a thread's events: `MICROSECONDS:ATTEMPT-NUMBER`, or `MICROSECONDS:end`.
 
     Attributes:
-        begun_at: When the run was begun that was read last.
+        started_at: When the last run that was read started.
         last: The last event of it; None for its end.
     """
 
-    begun_at: datetime
+    started_at: datetime
     last: EventId | None
 
     def __str__(self) -> str:
-        """Return it as it is sent."""
-        return f"{(self.begun_at - _EPOCH) // _MICROSECOND}:{self.last or END}"
+        """Return the position as clients send it."""
+        return f"{(self.started_at - _EPOCH) // _MICROSECOND}:{self.last or END}"
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
-        """Read what `str` has written.
+    def parse(cls, text: str) -> "Position":
+        """Parse what `str` returns.
 
         Raises:
-            ValueError: if it is nothing of the kind.
+            ValueError: if the text is not a position.
         """
-        begun_at, _, last = text.partition(":")
-        return cls(_EPOCH + int(begun_at) * _MICROSECOND, None if last == END else EventId.parse(last))
+        started_at, _, last = text.partition(":")
+        return cls(_EPOCH + int(started_at) * _MICROSECOND, None if last == END else EventId.parse(last))
 
 
-BEGINNING = Place(_EPOCH, None)
+BEGINNING = Position(_EPOCH, None)
 
 
 @dataclass
 class ThreadEvents:
-    """The events of a thread.
+    """The events of a thread for one client.
 
     Attributes:
         runs: All runs.
         threads: All threads.
-        owner_id: Whose it is.
-        thread_id: Which thread.
-        listener: Hears that runs begin, and that the state was changed. Let it hear None first, for what has begun.
-        modes: What of it is wanted.
-        place: How far it has been read.
+        replay: The runs of the thread.
+        subscription: To the thread's channel. Let it receive None first to read the runs that have started.
+        modes: The requested kinds of events.
+        position: How far the client has read.
     """
 
     runs: Runs
     threads: Threads
-    owner_id: UUID
-    thread_id: UUID
-    listener: Listener
+    replay: ThreadReplay
+    subscription: Subscription
     modes: Collection[str]
-    place: Place
-    _read: UUID = field(default=_ANY, init=False)  # the run that the place is the end of
+    position: Position
+    _ended: UUID = field(default=_MAX_ID, init=False)  # the run whose end is the position
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """Give the events as they are sent. It ends when it is closed."""
+        """Yield the events, encoded for the client, until the generator is closed."""
         while True:
-            news = await self.listener.next(self.runs.patience)
-            if news == STATE_CHANGED:
+            message = await self.subscription.next(self.runs.idle_timeout)
+            if message == STATE_CHANGED:
                 if STATE_UPDATE in self.modes and (state := await self._state()):
                     yield encode(STATE_UPDATE, state, None)
             elif RUN_MODES in self.modes or LIFECYCLE in self.modes:
-                while run := await self._next(silent=news == SILENCE):
-                    async with aclosing(self._of_run(run)) as events:
+                while run := await self._next_run(idle=message == IDLE):
+                    async with aclosing(self._follow(run)) as events:
                         async for event in events:
                             yield event
 
     async def _state(self) -> bytes | None:
+        thread_id = self.replay.thread_id
         try:
-            state = await self.threads.state(self.owner_id, self.thread_id)
-        except (NotFound, Conflict):  # the thread was deleted, or its graph cannot read it
+            state = await self.threads.state(self.replay.owner_id, thread_id)
+        except (NotFound, Conflict):  # the thread was deleted, or its graph cannot read the state
             return None
         except DatabaseUnavailable:
-            await self.listener.hear_again(STATE_CHANGED)
+            await self.subscription.receive_later(STATE_CHANGED)
             return None
-        return dumps({"state": state, "thread_id": self.thread_id})
+        return dumps({"state": state, "thread_id": thread_id})
 
-    async def _next(self, *, silent: bool) -> Row | None:
-        begun_at, last = self.place
+    async def _next_run(self, *, idle: bool) -> Row | None:
+        started_at, last = self.position
         try:
-            return await self.runs.next_begun(self.owner_id, self.thread_id, begun_at, None if last else self._read)
+            return await self.replay.next_started(started_at, None if last else self._ended)
         except DatabaseUnavailable:
-            if not silent:
-                await self.listener.hear_again()
+            if not idle:
+                await self.subscription.receive_later()
             return None
 
-    async def _of_run(self, run: Row) -> AsyncGenerator[bytes]:
-        """Give the events of a run until its end, after the place if that is in it, and say that it is over."""
-        run_id, begun_at = run["run_id"], run["begun_at"]
-        after = (self.place.last if begun_at == self.place.begun_at else None) or START
-        async with self.runs.hearing_events(run_id) as listener:
-            listener.hear(None)  # it has begun already
-            async with aclosing(self.runs.follow(self.owner_id, self.thread_id, run_id, listener, after)) as events:
+    async def _follow(self, row: Row) -> AsyncGenerator[bytes]:
+        """Yield the events of a run up to its end, and one that says that it has ended.
+
+        If the position is in this run, only the events after it are sent.
+        """
+        run_id, started_at = row["run_id"], row["started_at"]
+        after = (self.position.last if started_at == self.position.started_at else None) or START
+        key = RunKey(self.replay.owner_id, self.replay.thread_id, run_id)
+        async with self.runs.subscriber.subscribe(run_stream(run_id)) as subscription:
+            subscription.receive(None)  # it has already started
+            async with aclosing(RunSubscription(self.runs, key, subscription).follow(after)) as events:
                 async for event in events:
                     if event.name != END and (RUN_MODES in self.modes or event.name == "metadata"):
-                        self.place = Place(begun_at, event.id)
-                        yield encode(event.name, event.data, str(self.place))
-        self.place, self._read = Place(begun_at, None), run_id
-        yield encode("metadata", dumps({"status": "run_done", "run_id": run_id}), str(self.place))
+                        self.position = Position(started_at, event.id)
+                        yield encode(event.name, event.data, str(self.position))
+        self.position, self._ended = Position(started_at, None), run_id
+        yield encode("metadata", dumps({"status": "run_done", "run_id": run_id}), str(self.position))

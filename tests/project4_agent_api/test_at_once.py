@@ -11,7 +11,10 @@ import pytest
 
 from project4_agent_api.core.postgres import Connection, Row
 from project4_agent_api.models import RunStatus, ThreadStatus
-from project4_agent_api.runs.repository import Ending, NewRun, claim_next, create_run, finish_run, give_back, stop_runs
+from project4_agent_api.runs.claims import Ending, claim_next, finish_run, requeue
+from project4_agent_api.runs.repository import NewRun, create_run
+from project4_agent_api.runs.spec import RunKey, RunSpec
+from project4_agent_api.runs.stopping import stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
 from shared.errors import Conflict, TooManyRequests
 from shared.jobs.queue import create_job_app
@@ -61,14 +64,11 @@ async def waiting(first: Connection, second: Coroutine[Any, Any, T]) -> asyncio.
 
 def new_run(thread_id: UUID, **changes: Any) -> NewRun:
     given: dict[str, Any] = {
-        "run_id": uuid4(),
-        "thread_id": thread_id,
-        "owner_id": OWNER,
+        "key": RunKey(OWNER, thread_id, uuid4()),
         "assistant_id": uuid4(),
-        "graph_id": "talk",
         "base_metadata": {},
         "metadata": {},
-        "arguments": {},
+        "spec": RunSpec(config={"configurable": {"graph_id": "talk"}}),
         "multitask_strategy": "enqueue",
         "request_id": None,
     }
@@ -77,7 +77,7 @@ def new_run(thread_id: UUID, **changes: Any) -> NewRun:
 
 async def create(connection: Connection, new: NewRun) -> UUID:
     made = await create_run(connection, new, 100, WEBHOOKS)
-    return made.run["run_id"]  # type: ignore[no-any-return]
+    return made.row["run_id"]  # type: ignore[no-any-return]
 
 
 async def stop(connection: Connection, *run_ids: UUID, action: str = "interrupt") -> list[Row]:
@@ -146,14 +146,14 @@ async def test_a_run_that_waits_for_another_attempt_is_taken_back_by_its_worker(
     run_id, new = await store(connection, "pending"), await store(connection, "pending", due=60)
     begun = await claim_next(connection, OWNER, 60, 10)
     assert begun is not None
-    await give_back(connection, run_id, begun["claim"])
+    await requeue(connection, run_id, begun.claim)
 
     stopped = await stop(connection, run_id, new, action="rollback")
 
     assert {one["run_id"]: one["status"] for one in stopped} == {run_id: "running", new: "interrupted"}
     again = await claim_next(connection, OWNER, 60, 10)  # what it has stored is forgotten by whoever has it now
     assert again is not None
-    assert (again["run_id"], again["cancel"]) == (run_id, "rollback")
+    assert (again.key.run_id, again.stop_reason) == (run_id, "rollback")
 
 
 async def test_a_thread_is_deleted_while_a_run_of_it_ends(
@@ -206,13 +206,13 @@ async def test_a_thread_stays_busy_where_a_run_is_stored_while_another_is_stoppe
 async def test_of_two_runs_that_wait_for_no_other_one_is_refused(
     connection: Connection, other: Connection, *, there: bool
 ) -> None:
-    new = new_run(uuid4(), multitask_strategy="reject", make_thread=True)
+    new = new_run(uuid4(), multitask_strategy="reject", create_thread=True)
     if there:
-        await stop(connection, await store(connection, "pending", thread_id=new.thread_id))
+        await stop(connection, await store(connection, "pending", thread_id=new.key.thread_id))
 
     async with other.transaction():
         first = await create(other, new)
-        refused = await waiting(other, create(connection, replace(new, run_id=uuid4())))
+        refused = await waiting(other, create(connection, replace(new, key=replace(new.key, run_id=uuid4()))))
 
     with pytest.raises(Conflict):
         await refused
@@ -221,7 +221,7 @@ async def test_of_two_runs_that_wait_for_no_other_one_is_refused(
 
 async def test_who_may_not_have_one_more_leaves_no_thread(connection: Connection) -> None:
     await store(connection, "pending")
-    new = new_run(uuid4(), multitask_strategy="reject", make_thread=True)
+    new = new_run(uuid4(), multitask_strategy="reject", create_thread=True)
 
     with pytest.raises(TooManyRequests):
         await create_run(connection, new, 1, WEBHOOKS)
@@ -266,7 +266,7 @@ async def test_a_run_that_ends_while_it_is_to_give_way_has_ended(connection: Con
         await other.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [thread])
 
     assert (await creating).stopped == []
-    assert (await row(connection, new.run_id))["thread"] == "busy"
+    assert (await row(connection, new.key.run_id))["thread"] == "busy"
 
 
 async def test_who_was_not_the_first_of_a_thread_claims_what_else_is_due(

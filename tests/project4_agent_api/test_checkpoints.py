@@ -13,7 +13,7 @@ from project4_agent_api.core.postgres import create_pool
 from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
 from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
-from project4_agent_api.threads.repository import delete_temporary
+from project4_agent_api.threads.repository import delete_temporary_thread
 from project4_agent_api.settings import Settings
 from tests.project4_agent_api.test_at_once import value, waiting
 from tests.project4_agent_api.test_claims import connect, store
@@ -62,7 +62,7 @@ async def test_what_a_graph_has_begun_to_store_is_stored_when_its_run_ends_and_n
         await closing
 
         assert await value(connection, "SELECT count(*) FROM checkpoint_writes") == 1
-        assert await delete_temporary(connection, thread_id, claim)
+        assert await delete_temporary_thread(connection, thread_id, claim)
         assert await value(connection, "SELECT count(*) FROM checkpoint_writes") == 0
     with pytest.raises(ClaimLost):
         await saver.aput_writes(config, [("channel", "value")], "later")

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from project4_agent_api.core.postgres import Connection, Row
 from project4_agent_api.models import RunStatus, ThreadStatus
-from project4_agent_api.runs.repository import Ending, claim_next, delete_run, forget_checkpoints, free_expired
+from project4_agent_api.runs.claims import Ending, claim_next, delete_checkpoints, delete_run, requeue_expired
 
 LEASE = 15
 MOST = 3
@@ -70,7 +70,7 @@ async def row(connection: Connection, run_id: UUID) -> Row:
 
 async def claimed(connection: Connection, most: int = 10) -> UUID | None:
     run = await claim_next(connection, OWNER, LEASE, most)
-    return run["run_id"] if run else None
+    return run.key.run_id if run else None
 
 
 async def test_the_run_that_waits_longest_is_claimed_for_a_while(connection: Connection) -> None:
@@ -82,9 +82,9 @@ async def test_the_run_that_waits_longest_is_claimed_for_a_while(connection: Con
     run = await claim_next(connection, OWNER, LEASE, 10)
 
     assert run is not None
-    assert (run["run_id"], run["attempt"], run["more"]) == (first, 1, True)
+    assert (run.key.run_id, run.attempt, run.more_due) == (first, 1, True)
     stored = await row(connection, first)
-    assert (stored["status"], stored["claim"], stored["leased"]) == ("running", run["claim"], True)
+    assert (stored["status"], stored["claim"], stored["leased"]) == ("running", run.claim, True)
     assert await claimed(connection) == second
     assert await claimed(connection) is None
 
@@ -122,7 +122,7 @@ async def test_a_run_whose_lease_is_over_waits_again(connection: Connection) -> 
     dead = await store(connection, "running", lease=-1)
     alive = await store(connection, "running")
 
-    freed = await free_expired(connection, MOST)
+    freed = await requeue_expired(connection, MOST)
 
     assert [(one["run_id"], one["status"]) for one in freed] == [(dead, "pending")]
     stored = await row(connection, dead)
@@ -133,7 +133,7 @@ async def test_a_run_whose_lease_is_over_waits_again(connection: Connection) -> 
 async def test_after_too_many_workers_it_has_failed_and_its_thread_says_so(connection: Connection) -> None:
     unlucky = await store(connection, "running", lease=-1, failures=MOST - 1)
 
-    freed = await free_expired(connection, MOST)
+    freed = await requeue_expired(connection, MOST)
 
     assert [(one["run_id"], one["status"]) for one in freed] == [(unlucky, "error")]
     stored = await row(connection, unlucky)
@@ -144,7 +144,7 @@ async def test_workers_that_look_at_once_take_each_run_back_once(connection: Con
     dead = {await store(connection, "running", lease=-1) for _ in range(20)}
     workers = [await connect(database_url) for _ in range(4)]
 
-    freed = await asyncio.gather(*(free_expired(worker, MOST) for worker in workers))
+    freed = await asyncio.gather(*(requeue_expired(worker, MOST) for worker in workers))
 
     for worker in workers:
         await worker.close()
@@ -157,13 +157,13 @@ async def test_a_run_whose_worker_dies_while_it_takes_it_back_is_taken_back_by_t
     run_id = await store(connection, "running", lease=-1)
     await connection.execute("UPDATE runs SET cancel = 'rollback'")
     dead, before = (await row(connection, run_id))["claim"], Ending(RunStatus.INTERRUPTED, ThreadStatus.IDLE)
-    assert await forget_checkpoints(connection, run_id, dead)
+    assert await delete_checkpoints(connection, run_id, dead)
 
-    await free_expired(connection, MOST)
+    await requeue_expired(connection, MOST)
     again = await claim_next(connection, OWNER, LEASE, 10)
 
     assert again is not None
-    assert (again["run_id"], again["cancel"]) == (run_id, "rollback")
+    assert (again.key.run_id, again.stop_reason) == (run_id, "rollback")
     assert not await delete_run(connection, run_id, dead, before)
-    assert await forget_checkpoints(connection, run_id, again["claim"])
-    assert await delete_run(connection, run_id, again["claim"], before)
+    assert await delete_checkpoints(connection, run_id, again.claim)
+    assert await delete_run(connection, run_id, again.claim, before)

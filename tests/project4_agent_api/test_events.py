@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from project4_agent_api.events.ids import END, pack, stream_of
-from project4_agent_api.events.subscriber import Listener, Subscriber
+from project4_agent_api.events.ids import END, pack, run_stream
+from project4_agent_api.events.subscriber import Subscriber, Subscription
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
 from shared.redis.client import RedisClient, create_redis
@@ -22,8 +22,8 @@ async def redis(make_settings4: Make) -> AsyncIterator[RedisClient]:
 
 
 async def test_the_database_is_asked_again(redis: RedisClient) -> None:
-    run_id, listener, asked = uuid4(), Listener(), 0
-    await redis.xadd(redis.key(stream_of(run_id)), {"e": pack(1, 1, [("values", b"{}"), (END, b"success\n{}")])})
+    run_id, subscription, asked = uuid4(), Subscription(), 0
+    await redis.xadd(redis.key(run_stream(run_id)), {"e": pack(1, 1, [("values", b"{}"), (END, b"success\n{}")])})
 
     async def back_the_third_time() -> None:
         nonlocal asked
@@ -31,8 +31,8 @@ async def test_the_database_is_asked_again(redis: RedisClient) -> None:
         if asked < 3:
             raise DatabaseUnavailable("The database cannot be reached.")
 
-    listener.hear(None)
-    events = Subscriber(redis).follow(run_id, listener, patience=60, over_for=back_the_third_time)
+    subscription.receive(None)
+    events = Subscriber(redis).follow(run_id, subscription, idle_timeout=60, seconds_since_end=back_the_third_time)
 
     async with aclosing(events):
         assert [event.name async for event in events] == ["values", END]
@@ -40,21 +40,21 @@ async def test_the_database_is_asked_again(redis: RedisClient) -> None:
 
 
 async def test_redis_is_asked_again(make_settings4: Make, redis: RedisClient) -> None:
-    run_id, listener, asked = uuid4(), Listener(), 0
-    await redis.xadd(redis.key(stream_of(run_id)), {"e": pack(1, 1, [(END, b"success\n{}")])})
+    run_id, subscription, asked = uuid4(), Subscription(), 0
+    await redis.xadd(redis.key(run_stream(run_id)), {"e": pack(1, 1, [(END, b"success\n{}")])})
     nowhere = make_settings4(redis_url="redis://127.0.0.1:1/0")
     async with create_redis(nowhere) as away:
         there = redis.connection_pool
         redis.connection_pool = away.connection_pool
 
-        async def is_back_the_second_time() -> None:
+        async def back_the_second_time() -> None:
             nonlocal asked
             asked += 1
             if asked > 1:
                 redis.connection_pool = there
 
-        listener.hear(None)
-        events = Subscriber(redis).follow(run_id, listener, patience=60, over_for=is_back_the_second_time)
+        subscription.receive(None)
+        events = Subscriber(redis).follow(run_id, subscription, idle_timeout=60, seconds_since_end=back_the_second_time)
 
         async with aclosing(events):
             assert [event.name async for event in events] == [END]
@@ -62,26 +62,26 @@ async def test_redis_is_asked_again(make_settings4: Make, redis: RedisClient) ->
 
 
 async def test_of_a_reader_who_does_not_keep_up_little_waits_and_all_is_read(redis: RedisClient) -> None:
-    run_id, listener = uuid4(), Listener()
+    run_id, subscription = uuid4(), Subscription()
     large = b'"%b"' % (b"a" * 2**20)
     messages = [pack(1, number, [("values", large)]) for number in range(1, 41)] + [pack(1, 41, [(END, b"success")])]
     for number, message in enumerate(messages, start=1):
-        await redis.xadd(redis.key(stream_of(run_id)), {"e": message}, id=f"1-{number}")
-        listener.hear(message)
-    waiting = listener.messages.qsize()
+        await redis.xadd(redis.key(run_stream(run_id)), {"e": message}, id=f"1-{number}")
+        subscription.receive(message)
+    waiting = subscription.messages.qsize()
     assert waiting < 16
 
     async def unfinished() -> None:
         return None
 
-    events = Subscriber(redis).follow(run_id, listener, patience=60, over_for=unfinished)
+    events = Subscriber(redis).follow(run_id, subscription, idle_timeout=60, seconds_since_end=unfinished)
     async with aclosing(events):
         assert [event.id.number async for event in events] == list(range(1, 42))
 
 
 def test_what_is_larger_than_may_wait_is_heard_where_nothing_else_waits() -> None:
-    listener, message = Listener(), b"a" * 2**25
-    listener.hear(message)
-    assert listener.messages.get_nowait() == message
-    listener.hear(b"b")
-    assert listener.messages.get_nowait() == b"b"
+    subscription, message = Subscription(), b"a" * 2**25
+    subscription.receive(message)
+    assert subscription.messages.get_nowait() == message
+    subscription.receive(b"b")
+    assert subscription.messages.get_nowait() == b"b"

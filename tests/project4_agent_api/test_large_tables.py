@@ -20,6 +20,7 @@ from project4_agent_api.core.postgres import Pool
 from project4_agent_api.core.state import find
 from project4_agent_api.main import create_app
 from project4_agent_api.operations.retention import Retention
+from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.settings import Settings
 from shared.errors import NotFound
@@ -93,7 +94,7 @@ async def test_runs_that_are_not_over_are_found_among_many(runs: Runs, explained
 
 
 async def test_the_runs_of_an_assistant_are_found_among_many(runs: Runs, explained: Explained) -> None:
-    await runs.stop_of(OWNER, OWNER)
+    await runs.stop_runs_of_assistant(OWNER, OWNER)
     assert "on runs" in explained.plan
     assert "Seq Scan" not in explained.plan
 
@@ -101,9 +102,10 @@ async def test_the_runs_of_an_assistant_are_found_among_many(runs: Runs, explain
 async def test_a_reader_of_a_thread_with_many_runs_reads_those_that_have_events(
     runs: Runs, explained: Explained
 ) -> None:
-    assert await runs.moment_to_begin(OWNER, THREAD) is None
-    assert await runs.next_begun(OWNER, THREAD, datetime.fromtimestamp(0, UTC), None) is None
-    assert len(await runs.begun(OWNER, THREAD)) == 1
+    replay = ThreadReplay(runs.pool, OWNER, THREAD, runs.kept_seconds)
+    assert await replay.start() is None
+    assert await replay.next_started(datetime.fromtimestamp(0, UTC), None) is None
+    assert len(await replay.list_started()) == 1
     assert explained.plan.count("ix_runs_over") >= 3
     assert "Seq Scan" not in explained.plan
 

@@ -398,7 +398,7 @@ class TestCommands:
         params = {"assistant_id": "steps", "input": {}, "multitask_strategy": "reject"}
         frame = await command(http, thread_id, "run.start", **params)
         assert (frame["type"], frame["error"]) == ("error", "unknown_error")
-        assert "not over" in frame["message"]
+        assert "unfinished run" in frame["message"]
         await http.post(f"/threads/{thread_id}/runs/{run_id}/cancel")
 
     @pytest.mark.parametrize(
@@ -526,4 +526,4 @@ class TestWhatIsWanted:
     def test_by_channel_and_namespace(
         self, wanted: dict[str, Any], channel: str, namespace: list[str], takes: bool
     ) -> None:
-        assert EventStreamRequest(**wanted).takes(channel, namespace) == takes
+        assert EventStreamRequest(**wanted).includes(channel, namespace) == takes

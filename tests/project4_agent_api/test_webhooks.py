@@ -157,7 +157,7 @@ async def test_it_is_given_up_at_last_and_never_logged(
             await until(lambda: left(database_url) == 0)
             assert receiver.calls == 2  # no redirect was followed
     logged = capfd.readouterr().err
-    assert "is given up: it answers with status 307" in logged
+    assert "is not called again: it responded with status 307" in logged
     assert "s3cret" not in logged
 
 
@@ -170,7 +170,7 @@ async def test_what_is_not_public_is_not_called(
                 await client.runs.wait(None, "talk", input=said("one"), webhook=url)
             await until(lambda: left(database_url) == 0)
         assert receiver.calls == 0
-    assert capfd.readouterr().err.count("is given up: its address is not a public one") == 2
+    assert capfd.readouterr().err.count("is not called again: its address is not public") == 2
 
 
 async def test_what_cannot_be_called_is_refused(client: LangGraphClient) -> None:

@@ -1,1 +1,1 @@
-"""LangGraph's streaming protocol: commands to a thread, and one stream of all that happens on it."""
+"""LangGraph's streaming protocol: commands to a thread, and one stream of its events."""

@@ -1,4 +1,4 @@
-"""The commands of the streaming protocol. An answer says in the protocol's own form what was done, or why not."""
+"""The commands of the streaming protocol. Their results and errors have the protocol's own form."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -6,14 +6,16 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from project4_agent_api.core.postgres import Row, connected
-from project4_agent_api.runs.schemas import CommandBody, ProtocolRun
-from project4_agent_api.runs.service import Runs, ask_for
+from project4_agent_api.core.postgres import Row, fetch_one
+from project4_agent_api.graphs.commands import CommandBody
+from project4_agent_api.runs.request import RunRequest
+from project4_agent_api.runs.schemas import ProtocolRun
+from project4_agent_api.runs.service import Runs
 from project4_agent_api.streams.protocol.schemas import Command, InputRespond, RunStart
 from shared.errors import Conflict, ServiceError
 
-# What needs a connection that stays: over HTTP a subscription is a request for the stream.
-_OF_A_CONNECTION = {
+# Commands of a persistent connection. Over HTTP, a subscription is a request for the stream.
+_CONNECTION_COMMANDS = {
     "agent.getTree",
     "subscription.subscribe",
     "subscription.unsubscribe",
@@ -21,15 +23,17 @@ _OF_A_CONNECTION = {
 }
 _SERVER_ERROR = 500
 
+_GET_THREAD = "SELECT status, interrupts, metadata FROM threads WHERE thread_id = %s AND owner_id = %s"
+
 Params = TypeVar("Params", bound=BaseModel)
 
 
 class RefusedCommand(Exception):
-    """A command that is not obeyed.
+    """A command that is refused.
 
     Attributes:
         code: One of the protocol's error codes.
-        message: Why, for a person.
+        message: For people.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -40,53 +44,46 @@ class RefusedCommand(Exception):
 
 @dataclass(frozen=True)
 class Commands:
-    """Obeys the commands to one thread.
-
-    Attributes:
-        runs: All runs.
-        owner_id: Who commands.
-        thread_id: Which thread.
-        request_id: Of the request.
-    """
+    """Executes commands to one thread."""
 
     runs: Runs
     owner_id: UUID
     thread_id: UUID
     request_id: str | None
 
-    async def obey(self, command: Command) -> dict[str, Any]:
-        """Do what a command says, and return the answer.
+    async def execute(self, command: Command) -> dict[str, Any]:
+        """Execute a command, and return its response.
 
         Raises:
-            ServiceError: if something that it takes is away. What the client can do otherwise stands in the answer.
+            ServiceError: if a server is unavailable. Errors of the client are part of the response.
         """
         try:
-            result = await self._do(command.method, command.params or {})
+            result = await self._execute(command.method, command.params or {})
         except RefusedCommand as refused:
-            return _error(command.id, refused.code, refused.message)
+            return _error_response(command.id, refused.code, refused.message)
         except ServiceError as error:
             if error.status >= _SERVER_ERROR:
                 raise
-            return _error(command.id, "unknown_error", error.detail)
-        # Nothing of the stream was read for it, so it can say of no event that it comes after it.
+            return _error_response(command.id, "unknown_error", error.detail)
+        # The command read no events, so it cannot tell which of them came before it.
         return {"type": "success", "id": command.id, "result": result, "meta": {"applied_through_seq": 0}}
 
-    async def _do(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def _execute(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if method == "run.start":
             return await self._start(params)
         if method == "input.respond":
             return await self._respond(params)
-        if method in _OF_A_CONNECTION:
-            message = f"`{method}` needs a connection that stays. Subscribe with POST /threads/{{id}}/stream/events."
+        if method in _CONNECTION_COMMANDS:
+            message = f"`{method}` needs a persistent connection. Subscribe with POST /threads/{{id}}/stream/events."
             raise RefusedCommand("not_supported", message)
         raise RefusedCommand("unknown_command", f"There is no command `{method}`.")
 
     async def _start(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Start a run; where the graph waits for an answer, the input is the answer."""
-        params, checkpoint_id = self._split(params)
-        start = _read(RunStart, params)
-        answers = start.input is not None and checkpoint_id is None and await self._asks()
-        run = _read(
+        """Start a run. If the graph waits for an answer, the input is the answer."""
+        params, checkpoint_id = self._split_checkpoint(params)
+        start = _validate(RunStart, params)
+        answers = start.input is not None and checkpoint_id is None and bool(_open_questions(await self._thread()))
+        run = _validate(
             ProtocolRun,
             {
                 "assistant_id": start.assistant_id,
@@ -100,21 +97,21 @@ class Commands:
                 "stream_subgraphs": True,
             },
         )
-        return {"run_id": str(await self._run(run))}
+        return {"run_id": str(await self._create_run(run))}
 
     async def _respond(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Start the run that goes on with answers."""
-        params, checkpoint_id = self._split(params)
-        respond = _read(InputRespond, params)
+        """Start a run that continues with the answers to questions."""
+        params, checkpoint_id = self._split_checkpoint(params)
+        respond = _validate(InputRespond, params)
         thread = await self._thread()
         assistant_id = thread["metadata"].get("assistant_id") if thread else None
-        asked = _asked(thread)
+        questions = _open_questions(thread)
         for interrupt_id in respond.answers():
-            if thread and interrupt_id not in asked:
-                raise RefusedCommand("no_such_interrupt", f"No question `{interrupt_id}` waits for an answer.")
+            if thread and interrupt_id not in questions:
+                raise RefusedCommand("no_such_interrupt", f"No question `{interrupt_id}` is open.")
         if assistant_id is None:
-            raise RefusedCommand("no_such_run", "No run of this thread waits for an answer.")
-        run = _read(
+            raise RefusedCommand("no_such_run", "No run of this thread has an open question.")
+        run = _validate(
             ProtocolRun,
             {
                 "assistant_id": assistant_id,
@@ -128,29 +125,21 @@ class Commands:
             },
         )
         try:
-            await self._run(run)
+            await self._create_run(run)
         except Conflict:
             raise RefusedCommand("no_such_interrupt", "The question has been answered already.") from None
         return {}
 
-    async def _run(self, run: ProtocolRun) -> UUID:
-        asked = ask_for(run, self.owner_id, self.thread_id, self.request_id)
-        await self.runs.create(asked)
-        return asked.run_id
-
-    async def _asks(self) -> bool:
-        return bool(_asked(await self._thread()))
+    async def _create_run(self, run: ProtocolRun) -> UUID:
+        request = RunRequest.new(run, self.owner_id, self.thread_id, self.request_id)
+        await self.runs.create(request)
+        return request.key.run_id
 
     async def _thread(self) -> Row | None:
-        async with connected(self.runs.pool) as connection:
-            cursor = await connection.execute(
-                "SELECT status, interrupts, metadata FROM threads WHERE thread_id = %s AND owner_id = %s",
-                [self.thread_id, self.owner_id],
-            )
-            return await cursor.fetchone()
+        return await fetch_one(self.runs.pool, _GET_THREAD, [self.thread_id, self.owner_id])
 
-    def _split(self, params: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Take out of the configuration what says where in which thread's history a run begins."""
+    def _split_checkpoint(self, params: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Take the thread and the checkpoint out of the configuration."""
         config = params.get("config")
         configurable = config.get("configurable") if isinstance(config, dict) else None
         if not isinstance(config, dict) or not isinstance(configurable, dict):
@@ -162,26 +151,26 @@ class Commands:
         return params | {"config": config | {"configurable": rest}}, checkpoint_id
 
 
-def _asked(thread: Row | None) -> set[str]:
-    """Return the ids of the questions that wait for an answer. While a run goes on, none does."""
+def _open_questions(thread: Row | None) -> set[str]:
+    """Return the ids of the questions that wait for an answer. There are none during a run."""
     if thread is None or thread["status"] != "interrupted":
         return set()
-    return {one["id"] for asked in thread["interrupts"].values() for one in asked}
+    return {interrupt["id"] for of_task in thread["interrupts"].values() for interrupt in of_task}
 
 
-def _read(kind: type[Params], params: dict[str, Any]) -> Params:
+def _validate(model: type[Params], params: dict[str, Any]) -> Params:
     try:
-        return kind.model_validate(params)
+        return model.model_validate(params)
     except ValidationError as error:
-        raise RefusedCommand("invalid_argument", said_of(error)) from None
+        raise RefusedCommand("invalid_argument", describe_error(error)) from None
 
 
-def said_of(error: ValidationError) -> str:
-    """Return what is wrong first, in words, and where."""
+def describe_error(error: ValidationError) -> str:
+    """Return the first error of a validation, with its location."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"]))
     return f"{place}: {first['msg']}" if place else first["msg"]
 
 
-def _error(command_id: int, code: str, message: str) -> dict[str, Any]:
+def _error_response(command_id: int, code: str, message: str) -> dict[str, Any]:
     return {"type": "error", "id": command_id, "error": code, "message": message}

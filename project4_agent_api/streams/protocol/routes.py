@@ -1,4 +1,4 @@
-"""The streaming protocol of LangGraph's newer clients: commands to a thread, and the stream of what happens on it."""
+"""The streaming protocol of LangGraph's newer clients: commands to a thread, and the stream of its events."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, TypeVar
@@ -8,21 +8,16 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response, WebSock
 from pydantic import BaseModel, ValidationError
 
 from project4_agent_api.core.serialization import JsonResponse
-from project4_agent_api.events.ids import thread_of
+from project4_agent_api.events.ids import thread_channel
 from project4_agent_api.events.sse import event_stream
+from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import RunsDep
-from project4_agent_api.streams.protocol.commands import Commands, said_of
+from project4_agent_api.streams.protocol.commands import Commands, describe_error
 from project4_agent_api.streams.protocol.schemas import Command, EventStreamRequest
 from project4_agent_api.streams.protocol.streams import ThreadStream
-from shared.errors import (
-    DatabaseUnavailable,
-    NotSupported,
-    RedisUnavailable,
-    UnreadableBody,
-    error_responses,
-    problem_response,
-)
+from shared.errors import DatabaseUnavailable, NotSupported, RedisUnavailable, UnreadableBody
 from shared.owner import CurrentOwner
+from shared.problems import error_responses, problem_response
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["protocol"])
 sockets = APIRouter()
@@ -35,24 +30,24 @@ _EXAMPLE = (
 )
 
 
-def body_of(kind: type[Body]) -> Callable[[Request], Awaitable[Body]]:
-    """Read a body whose form the protocol answers for: what is wrong with it is a 400, not a 422."""
+def protocol_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
+    """Read a body whose errors have the protocol's status: 400, not 422."""
 
     async def read(request: Request) -> Body:
-        # Of what a page of another origin sends, a browser asks leave for JSON only.
+        # A browser sends JSON from another origin only after a preflight request.
         if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise UnreadableBody("Send it as application/json.")
         try:
-            return kind.model_validate_json(await request.body())
+            return model.model_validate_json(await request.body())
         except ValidationError as error:
-            raise UnreadableBody(said_of(error)) from None
+            raise UnreadableBody(describe_error(error)) from None
 
     return read
 
 
-def documented_body(kind: type[BaseModel]) -> dict[str, Any]:
-    """Describe a body that FastAPI does not read."""
-    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+def documented_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe a body that is not a FastAPI parameter, for OpenAPI."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -63,34 +58,35 @@ def documented_body(kind: type[BaseModel]) -> dict[str, Any]:
 )
 async def command_thread(
     thread_id: ThreadId,
-    command: Annotated[Command, Depends(body_of(Command))],
+    command: Annotated[Command, Depends(protocol_body(Command))],
     request: Request,
     owner_id: CurrentOwner,
     runs: RunsDep,
 ) -> Response:
-    """Start a run (`run.start`), or answer what a graph asks (`input.respond`).
+    """Start a run (`run.start`), or answer a graph's question (`input.respond`).
 
-    The answer has the form of the protocol, and the status 200 where the command was refused too.
+    The response has the protocol's form; its status is 200 even if the command was refused.
     """
     commands = Commands(runs, owner_id, thread_id, request.scope.get("request_id"))
-    return JsonResponse(await commands.obey(command))
+    return JsonResponse(await commands.execute(command))
 
 
-async def opened(
+async def thread_stream(
     thread_id: ThreadId,
-    wanted: Annotated[EventStreamRequest, Depends(body_of(EventStreamRequest))],
+    subscribe: Annotated[EventStreamRequest, Depends(protocol_body(EventStreamRequest))],
     owner_id: CurrentOwner,
     runs: RunsDep,
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,16}$", description="The same as `since`.")
     ] = None,
 ) -> AsyncIterator[ThreadStream]:
-    """Listen to a thread before anything of it is read, so that nothing is missed."""
-    if wanted.since is None and last_event_id:
-        wanted.since = int(last_event_id)
-    async with runs.subscriber.listen(thread_of(thread_id)) as listener:
-        begun = await runs.begun(owner_id, thread_id)
-        yield ThreadStream(runs, owner_id, thread_id, wanted, listener, begun)
+    """Subscribe to a thread before its runs are read, so that no event is missed."""
+    if subscribe.since is None and last_event_id:
+        subscribe.since = int(last_event_id)
+    replay = ThreadReplay(runs.pool, owner_id, thread_id, runs.kept_seconds)
+    async with runs.subscriber.subscribe(thread_channel(thread_id)) as subscription:
+        started = await replay.list_started()
+        yield ThreadStream(runs, replay, subscribe, subscription, started)
 
 
 @router.post(
@@ -100,13 +96,13 @@ async def opened(
     | {200: {"content": {"text/event-stream": {"example": _EXAMPLE}}}},
     openapi_extra=documented_body(EventStreamRequest),
 )
-async def stream_thread(stream: Annotated[ThreadStream, Depends(opened)]) -> Response:
-    """Read all that happens on a thread, from its beginning or from where it was left, run after run."""
+async def stream_thread(stream: Annotated[ThreadStream, Depends(thread_stream)]) -> Response:
+    """Stream all events of a thread, run after run, from the beginning or from the last one received."""
     return event_stream(stream.events(), {})
 
 
 @sockets.websocket("/threads/{thread_id}/stream/events")
 async def refuse_socket(socket: WebSocket) -> None:
-    """Say that there are no web sockets here, to whoever asks."""
+    """Refuse web sockets."""
     refused = NotSupported("There are no web sockets here. Use the transport `sse`: POST to the same path.")
     await socket.send_denial_response(problem_response(refused, None))

@@ -1,11 +1,12 @@
-"""The streaming protocol on the wire: what a client subscribes to, and what it commands."""
+"""Request bodies of the streaming protocol: subscriptions and commands."""
 
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from project4_agent_api.core.schemas import AnyJson, GraphConfig, JsonObject, Metadata, Name
-from project4_agent_api.runs.schemas import AssistantName, MultitaskStrategy, SendTo
+from project4_agent_api.graphs.commands import SendTo
+from project4_agent_api.runs.schemas import AssistantName, MultitaskStrategy
 from shared.schemas import INTEGRAL, RequestBody
 
 Channel = Annotated[
@@ -17,25 +18,25 @@ Channel = Annotated[
     ),
 ]
 Namespace = Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=100)]
-_LARGEST = 2**53 - 1  # of the integers that JavaScript has
+_LARGEST = 2**53 - 1  # the largest safe integer of JavaScript
 
 
 class EventStreamRequest(RequestBody):
-    """Which events of a thread are wanted."""
+    """The events of a thread that a client subscribes to."""
 
     channels: list[Channel] = Field(min_length=1, max_length=100)
     namespaces: Annotated[list[Namespace], Field(max_length=100)] | None = Field(
-        default=None, description="Only of these subgraphs and of what is in them: `[[]]` is the graph itself."
+        default=None, description="Only these subgraphs and what they contain; `[[]]` is the graph itself."
     )
     depth: Annotated[int, Field(ge=0, le=1000), INTEGRAL] | None = Field(
-        default=None, description="How many levels below the namespaces, at most."
+        default=None, description="Maximum number of levels below the namespaces."
     )
     since: Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL] | None = Field(
-        default=None, description="The last `seq` that was read: only what came after it."
+        default=None, description="The last `seq` that was received: only later events."
     )
 
-    def takes(self, channel: str, namespace: list[str]) -> bool:
-        """Say whether an event is wanted. What is named `custom:progress` is taken by `custom` too."""
+    def includes(self, channel: str, namespace: list[str]) -> bool:
+        """Return whether an event was requested. `custom` includes `custom:progress`."""
         if channel not in self.channels and channel.partition(":")[0] not in self.channels:
             return False
         return not self.namespaces or any(self._is_below(namespace, above) for above in self.namespaces)
@@ -43,14 +44,14 @@ class EventStreamRequest(RequestBody):
     def _is_below(self, namespace: list[str], above: list[str]) -> bool:
         if len(namespace) < len(above) or (self.depth is not None and len(namespace) - len(above) > self.depth):
             return False
-        # A part is `node:task`; whoever asks for the node alone means all of its tasks.
-        return all(wanted in (part, part.partition(":")[0]) for part, wanted in zip(namespace, above, strict=False))
+        # A part is `node:task`; the node alone includes all of its tasks.
+        return all(name in (part, part.partition(":")[0]) for part, name in zip(namespace, above, strict=False))
 
 
 class Command(RequestBody):
-    """Something to be done to a thread."""
+    """A command to a thread."""
 
-    id: Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL] = Field(description="The answer has the same.")
+    id: Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL] = Field(description="The response has the same id.")
     method: str = Field(max_length=100, examples=["run.start"])
     params: dict[str, Any] | None = None
 
@@ -63,14 +64,14 @@ class RunStart(RequestBody):
     config: GraphConfig | None = None
     metadata: Metadata | None = None
     multitask_strategy: MultitaskStrategy | None = None
-    multitaskStrategy: MultitaskStrategy | None = None  # noqa: N815  the protocol's older name, sent beside the newer
+    multitaskStrategy: MultitaskStrategy | None = None  # noqa: N815  the protocol's older name; clients send both
     langsmith_tracer: Annotated[dict[str, None], Field(max_length=0)] | None = Field(
         default=None, description="LangSmith's. Not supported here."
     )
 
 
 class Answer(RequestBody):
-    """An answer to a question that a graph has asked."""
+    """An answer to a question of a graph."""
 
     interrupt_id: Name
     namespace: Namespace | None = None
@@ -78,7 +79,7 @@ class Answer(RequestBody):
 
 
 class InputRespond(RequestBody):
-    """The parameters of `input.respond`: one answer, or several."""
+    """The parameters of `input.respond`: one or several answers."""
 
     interrupt_id: Name | None = None
     namespace: Namespace | None = None
@@ -97,7 +98,7 @@ class InputRespond(RequestBody):
         return self
 
     def answers(self) -> dict[str, Any]:
-        """Return the answers by the id of the question."""
+        """Return the answers by question id."""
         if self.responses is not None:
-            return {one.interrupt_id: one.response for one in self.responses}
+            return {answer.interrupt_id: answer.response for answer in self.responses}
         return {str(self.interrupt_id): self.response}

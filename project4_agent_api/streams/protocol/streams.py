@@ -1,8 +1,8 @@
-"""One stream of all that happens on a thread: run after run, from any point, for as long as the reader stays.
+"""The stream of a thread in the streaming protocol: run after run, from any point, until the client disconnects.
 
-What was kept is read again, then what comes is heard; the next run is waited for, not looked for. A run that was not
-started by the protocol is in it while it happens: its life, and what of its events has the same form. It does not come
-again later: clients take the first end that they read for that of the run that they have started.
+Stored events are replayed, then new ones follow; the next run is announced by a message, not polled for. A run that was
+not started through the protocol appears while it is executed: its lifecycle, and those of its events that have the same
+form. It is not replayed later: clients take the first end that they read for the end of the run that they started.
 """
 
 import asyncio
@@ -10,147 +10,151 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 import orjson
 
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.core.serialization import dumps
-from project4_agent_api.events.ids import END, OMITTED, Event
-from project4_agent_api.events.subscriber import SILENCE, Listener
+from project4_agent_api.events.ids import END, OMITTED, Event, run_stream
+from project4_agent_api.events.subscriber import IDLE, Subscription
 from project4_agent_api.models import RunStatus
+from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import Runs
+from project4_agent_api.runs.spec import RunKey
+from project4_agent_api.runs.subscription import RunSubscription
 from project4_agent_api.streams.protocol.frames import INPUT, LIFECYCLE, PER_MILLISECOND, Frame, question
 from project4_agent_api.streams.protocol.schemas import EventStreamRequest
 from shared.errors import DatabaseUnavailable, NotFound
 
 _BACK_OFF_SECONDS = 0.5
-# Events that every run may have and that are no frames: the protocol says the same otherwise, or not at all.
-_OF_THE_RUN_PATH = ("metadata", "error", OMITTED)
+# Events of every run that are not frames: the protocol expresses them differently, or not at all.
+_NOT_FRAMES = ("metadata", "error", OMITTED)
 
 
 @dataclass
 class ThreadStream:
-    """The stream of a thread, for one reader.
+    """The stream of a thread for one client.
 
     Attributes:
         runs: All runs.
-        owner_id: Who reads.
-        thread_id: Which thread: it need not be there yet.
-        wanted: What of it.
-        listener: Hears that runs begin.
-        begun: The runs that have begun when it is opened.
+        replay: The runs of the thread, which need not exist yet.
+        request: The requested events.
+        subscription: To the thread's channel.
+        started: The runs that have started when the stream is opened.
     """
 
     runs: Runs
-    owner_id: UUID
-    thread_id: UUID
-    wanted: EventStreamRequest
-    listener: Listener
-    begun: list[Row]
-    _last: int = field(default=0, init=False)  # the number of the last frame, also of one that is not wanted
+    replay: ThreadReplay
+    request: EventStreamRequest
+    subscription: Subscription
+    started: list[Row]
+    _last: int = field(default=0, init=False)  # the number of the last frame, whether it was requested or not
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """Give the events as they are sent. It ends when it is closed."""
-        seen = [run["run_id"] for run in self.begun if _is_past(run)]
-        begun = [run for run in self.begun if not _is_past(run)]
+        """Yield the events, encoded for the client, until the generator is closed."""
+        seen = [run["run_id"] for run in self.started if _is_past(run)]
+        started = [run for run in self.started if not _is_past(run)]
         while True:
-            for run in begun:
+            for run in started:
                 seen.append(run["run_id"])
-                async with aclosing(self._of_run(run)) as frames:
+                async with aclosing(self._follow(run)) as frames:
                     async for data in frames:
-                        if event := self._sent(data):
+                        if event := self._encode(data):
                             yield event
-            news = None if begun else await self.listener.next(self.runs.patience)
+            message = None if started else await self.subscription.next(self.runs.idle_timeout)
             try:
-                begun = await self.runs.begun(self.owner_id, self.thread_id, seen)
+                started = await self.replay.list_started(seen)
             except DatabaseUnavailable:
-                begun = []
-                if news != SILENCE:
-                    await self.listener.hear_again()
+                started = []
+                if message != IDLE:
+                    await self.subscription.receive_later()
 
-    def _sent(self, data: bytes) -> bytes | None:
+    def _encode(self, data: bytes) -> bytes | None:
         frame = orjson.loads(data)
-        if frame["seq"] <= (self.wanted.since or 0):
+        if frame["seq"] <= (self.request.since or 0):
             return None
         return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (frame["method"].encode(), data, frame["seq"])
 
-    async def _of_run(self, run: Row) -> AsyncGenerator[bytes]:
-        """Give the frames of a run that are wanted, to its end."""
+    async def _follow(self, run: Row) -> AsyncGenerator[bytes]:
+        """Yield the requested frames of a run, up to its end."""
         newest: bytes | None = None
         end: bytes | None = None
-        async with self._listening(run) as listener:
-            async for event in self.runs.follow(self.owner_id, self.thread_id, run["run_id"], listener):
+        key = self._key(run)
+        async with self._subscribe(run) as subscription:
+            async for event in RunSubscription(self.runs, key, subscription).follow():
                 if event.name == END:
-                    end = event.data if b"\n" in event.data else None  # a large one is only stored
+                    end = event.data if b"\n" in event.data else None  # a long result is only in the database
                 elif not run["protocol"]:
-                    for data in self._numbered(run, _of_other_run(event, run["graph_id"]), run["created_at"]):
+                    for data in self._number(run, _frames_of_other_run(event, run["graph_id"]), run["created_at"]):
                         yield data
-                elif event.name not in _OF_THE_RUN_PATH:
+                elif event.name not in _NOT_FRAMES:
                     newest = event.data
                     channel, *namespace = event.name.split("|")
-                    if self.wanted.takes(channel, namespace):
+                    if self.request.includes(channel, namespace):
                         yield event.data
         at = run["updated_at"]
         if newest:
             frame = orjson.loads(newest)
             self._last = frame["seq"]
             at = datetime.fromtimestamp(frame["params"]["timestamp"] / 1000, UTC)
-        # Where its events are gone, how it has ended and what it asks is told from what is stored.
-        ending = _ending(end or await self._stored_end(run), run["graph_id"])
-        if end and run["protocol"]:  # its worker has sent the questions
+        # If the events have expired, the end and the questions come from the database.
+        ending = _frames_of_end(end or await self._stored_end(key), run["graph_id"])
+        if end and run["protocol"]:  # its worker has published the questions
             ending = (frame for frame in ending if frame.channel != INPUT)
-        for data in self._numbered(run, ending, at):
+        for data in self._number(run, ending, at):
             yield data
 
-    @asynccontextmanager
-    async def _listening(self, run: Row) -> AsyncIterator[Listener]:
-        """Listen to a run from its beginning. Of one that is over, all that there will be is kept."""
-        if run["status"] == RunStatus.RUNNING:
-            async with self.runs.hearing_events(run["run_id"]) as listener:
-                listener.hear(None)
-                yield listener
-        else:
-            listener = Listener()
-            listener.heard.set()
-            listener.hear(None)
-            yield listener
+    def _key(self, run: Row) -> RunKey:
+        return RunKey(self.replay.owner_id, self.replay.thread_id, run["run_id"])
 
-    async def _stored_end(self, run: Row) -> bytes:
+    @asynccontextmanager
+    async def _subscribe(self, run: Row) -> AsyncIterator[Subscription]:
+        """Subscribe to a run from its first event. The events of a finished run are all in its stream."""
+        if run["status"] == RunStatus.RUNNING:
+            async with self.runs.subscriber.subscribe(run_stream(run["run_id"])) as subscription:
+                subscription.receive(None)
+                yield subscription
+        else:
+            subscription = Subscription()
+            subscription.active.set()
+            subscription.receive(None)
+            yield subscription
+
+    async def _stored_end(self, key: RunKey) -> bytes:
         while True:
             try:
-                now = await self.runs.get(self.owner_id, self.thread_id, run["run_id"])
-                result = await self.runs.result_now(self.owner_id, self.thread_id, run["run_id"])
+                run = await self.runs.get(key)
+                result = await self.runs.result_if_finished(key)
             except NotFound:
                 return b"rollback\n{}"
             except DatabaseUnavailable:
                 await asyncio.sleep(_BACK_OFF_SECONDS)
             else:
-                return f"{now['status']}\n".encode() + (result or b"{}")
+                return f"{run['status']}\n".encode() + (result or b"{}")
 
-    def _numbered(self, run: Row, frames: Iterator[Frame], at: datetime) -> Iterator[bytes]:
-        """Number frames that no worker has numbered; give those that are wanted.
+    def _number(self, run: Row, frames: Iterator[Frame], at: datetime) -> Iterator[bytes]:
+        """Number frames that no worker has numbered, and yield those that were requested.
 
         Args:
-            run: Whose frames they are.
+            run: Their run.
             frames: The frames.
-            at: When they were, about: it must be the same for whoever reads them.
+            at: Their approximate time, which must be the same for every client.
         """
         milliseconds = int(at.timestamp() * 1000)
         for frame in frames:
-            # A worker's frames of that time come before, and whoever has read them must get these.
+            # A worker's frames of that time come before, and a client that has read them must receive these.
             self._last = max(self._last, milliseconds * PER_MILLISECOND) + 1
-            if self.wanted.takes(frame.channel, list(frame.namespace)):
-                yield dumps(frame._replace(timestamp=milliseconds).sent(run["run_id"], self._last))
+            if self.request.includes(frame.channel, list(frame.namespace)):
+                yield dumps(frame._replace(timestamp=milliseconds).encode(run["run_id"], self._last))
 
 
 def _is_past(run: Row) -> bool:
-    """Say whether a run belongs to no stream that is opened now."""
+    """Return whether a run is left out of streams that are opened now."""
     return not run["protocol"] and run["status"] != RunStatus.RUNNING
 
 
-def _of_other_run(event: Event, graph_id: str) -> Iterator[Frame]:
-    """Give the frames of an event of a run that was not started by the protocol."""
+def _frames_of_other_run(event: Event, graph_id: str) -> Iterator[Frame]:
+    """Yield the frames for an event of a run that was not started through the protocol."""
     channel, *namespace = event.name.split("|")
     if channel == "metadata":
         yield Frame(LIFECYCLE, [], {"event": "running", "graph_name": graph_id}, id=f"running:{event.id.attempt}")
@@ -162,15 +166,15 @@ def _of_other_run(event: Event, graph_id: str) -> Iterator[Frame]:
             yield Frame(channel, namespace, data, id=str(event.id))
 
 
-def _ending(end: bytes, graph_id: str) -> Iterator[Frame]:
-    """Give the frames of a run's end: what it asks, then how it has ended."""
-    status, _, result = end.decode().partition("\n")
-    given = orjson.loads(result)
+def _frames_of_end(end: bytes, graph_id: str) -> Iterator[Frame]:
+    """Yield the frames of a run's end: its questions, then how it ended."""
+    status, _, text = end.decode().partition("\n")
+    result = orjson.loads(text)
     data = {"event": "interrupted", "graph_name": graph_id}
-    if isinstance(given, dict) and "__error__" in given:
-        data |= {"event": "failed", "error": given["__error__"]["message"]}
-    elif isinstance(given, dict) and "__interrupt__" in given:
-        yield from map(question, given["__interrupt__"])
+    if isinstance(result, dict) and "__error__" in result:
+        data |= {"event": "failed", "error": result["__error__"]["message"]}
+    elif isinstance(result, dict) and "__interrupt__" in result:
+        yield from map(question, result["__interrupt__"])
     elif status == RunStatus.SUCCESS:
         data["event"] = "completed"
     yield Frame(LIFECYCLE, [], data, id="end")

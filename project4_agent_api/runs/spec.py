@@ -1,0 +1,140 @@
+"""The values that carry a run from its route through the database to the worker that executes it."""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from project4_agent_api.core.postgres import Row
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """The identity of a run: a run is only ever found together with its owner and its thread."""
+
+    owner_id: UUID
+    thread_id: UUID
+    run_id: UUID
+
+
+class StopReason(StrEnum):
+    """Why an execution stops before its graph has finished.
+
+    `INTERRUPT` keeps what the run has done, `ROLLBACK` deletes it; clients request these. With `DRAIN` the worker shuts
+    down and another one continues the run. `LOST` means that another worker has the claim. `DATABASE_UNAVAILABLE` means
+    that the checkpoints could not be written; the run continues when the database has recovered.
+    """
+
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+    DRAIN = "drain"
+    LOST = "lost"
+    DATABASE_UNAVAILABLE = "away"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """How a graph is executed: the column `runs.kwargs`, which clients see as `kwargs`.
+
+    Attributes:
+        input: The graph's input.
+        command: Replaces the input; see `graphs/commands.py`.
+        config: LangGraph's configuration; its `configurable` names the graph, the thread and the run.
+        context: The graph's context.
+        stream_mode: The kinds of events that are published.
+        subgraphs: Whether the events of subgraphs are published.
+        protocol: Whether the events are frames of the streaming protocol.
+        interrupt_before: Nodes before which the graph stops, or `*`.
+        interrupt_after: Nodes after which it stops, or `*`.
+        durability: When checkpoints are stored: `sync`, `async` or `exit`.
+        webhook: The address that is called when the run has ended.
+        temporary: Whether the thread was created for this run and is deleted with it.
+    """
+
+    input: Any = None
+    command: dict[str, Any] | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    stream_mode: list[str] = field(default_factory=lambda: ["values"])
+    subgraphs: bool = False
+    protocol: bool = False
+    interrupt_before: str | list[str] | None = None
+    interrupt_after: str | list[str] | None = None
+    durability: str = "async"
+    webhook: str | None = None
+    temporary: bool = False
+
+    @property
+    def graph_id(self) -> str:
+        """The name of the graph."""
+        name: str = self.config["configurable"]["graph_id"]
+        return name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is stored: the fields, and those that LangGraph's server adds."""
+        stored = {name: getattr(self, name) for name in _FIELDS}
+        return stored | {
+            "feedback_keys": None,
+            "resumable": True,
+            "checkpoint_during": self.durability != "exit",
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "RunSpec":
+        """Read what `to_json` returned, now or in an earlier version of the service."""
+        return cls(**{name: stored[name] for name in _FIELDS if name in stored})
+
+
+_FIELDS = [each.name for each in fields(RunSpec)]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run that a worker has claimed.
+
+    Attributes:
+        key: Its identity.
+        claim: The token of this claim: a statement with an older one changes nothing.
+        spec: How its graph is executed.
+        metadata: Its metadata.
+        request_id: The id of the request that created it.
+        traceparent: The trace of that request.
+        attempt: The number of this claim, from 1.
+        claimed_at: The time of this claim, by the database's clock.
+        stop_reason: `INTERRUPT` or `ROLLBACK` if that was requested before.
+        seconds_queued: For how long it was due.
+        more_due: Whether other runs of the owner are due.
+        has_state: Whether the thread has a checkpoint.
+    """
+
+    key: RunKey
+    claim: UUID
+    spec: RunSpec
+    metadata: dict[str, Any]
+    request_id: str | None
+    traceparent: str | None
+    attempt: int
+    claimed_at: datetime
+    stop_reason: StopReason | None
+    seconds_queued: float
+    more_due: bool
+    has_state: bool
+
+    @classmethod
+    def from_row(cls, row: Row) -> "ClaimedRun":
+        """Read a row of `claims.claim_next`."""
+        return cls(
+            key=RunKey(row["owner_id"], row["thread_id"], row["run_id"]),
+            claim=row["claim"],
+            spec=RunSpec.from_json(row["kwargs"]),
+            metadata=row["metadata"],
+            request_id=row["request_id"],
+            traceparent=row["traceparent"],
+            attempt=row["attempt"],
+            claimed_at=row["updated_at"],
+            stop_reason=StopReason(row["cancel"]) if row["cancel"] else None,
+            seconds_queued=row["seconds_queued"],
+            more_due=row["more_due"],
+            has_state=row["has_state"],
+        )
