@@ -7,6 +7,7 @@ routes take what they need (`core/state.py`).
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NewType
 
 import httpx2
@@ -39,19 +40,22 @@ from project4_agent_api.core.state import publish
 from project4_agent_api.core.telemetry.collector import MetricsCollector, collecting
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
+from project4_agent_api.crons.firing import fire_crons
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.events.subscriber import Subscriber
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.operations.retention import Retention
 from project4_agent_api.runs import webhooks
-from project4_agent_api.runs.execution import Engine
-from project4_agent_api.runs.queue_limit import Limits
+from project4_agent_api.runs.execution import ExecutionContext
+from project4_agent_api.runs.graph_events import GraphEvents
+from project4_agent_api.runs.queue_limit import QueueLimit
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.webhooks import WebhookCaller, Webhooks
 from project4_agent_api.runs.worker import RunWorker
 from project4_agent_api.settings import Settings
 from project4_agent_api.store.service import SharedStore
+from project4_agent_api.streams.protocol.frames import ProtocolEvents
 from project4_agent_api.threads.service import Threads
 from shared.background import background_task
 from shared.database.engine import Sessions
@@ -61,6 +65,8 @@ from shared.models.chat import create_chat_models
 from shared.redis.client import RedisClient, create_redis, open_redis
 from shared.shutdown import Shutdown
 
+# Documents are read by a worker, which is a process of its own in this stage.
+EARLIER_RESOURCES = [resource for resource in stage3.RESOURCES if resource is not stage3.worker]
 _SILENT_LEASES = 2  # a dead worker is noticed within one lease; the worker that takes its run over publishes events
 
 
@@ -222,7 +228,7 @@ async def open_worker(app: FastAPI, *, metrics: Metrics, tracing: Tracing) -> As
         publish(app, WorkerState(**vars(common), collector=collector))
         add_tasks(earlier.jobs, deletion.TASKS)
         await stack.enter_async_context(stage3.worker(app, account_data=common.account_data))
-        caller = WebhookCaller.of(settings, common.pool, metrics)
+        caller = WebhookCaller.from_settings(settings, common.pool, metrics)
         await stack.enter_async_context(
             run_worker(earlier.jobs, {"webhooks": caller}, webhooks.CONCURRENCY, webhooks.QUEUE)
         )
@@ -269,13 +275,14 @@ async def _open_common(
         subscriber=subscriber,
         assistants=assistants,
         kept_seconds=kept,
-        patience=_SILENT_LEASES * settings.lease_seconds,
+        idle_timeout=_SILENT_LEASES * settings.lease_seconds,
         webhooks=senders,
-        stopping=earlier.stopping,
-        limits=Limits(waiting=settings.runs_waiting_max, user_waiting=settings.user_runs_waiting_max),
+        shutdown=earlier.stopping,
+        limit=QueueLimit(total=settings.runs_waiting_max, per_user=settings.user_runs_waiting_max),
         metrics=metrics,
         tracing=tracing,
     )
+    assistants.delete_threads, assistants.on_deleted = threads.delete_of, runs.stop_runs_of_assistant
     return AppState(
         settings=settings,
         metrics=metrics,
@@ -304,29 +311,30 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
     publisher = Publisher(
         state.redis,
         kept_seconds=settings.run_events_seconds,
-        longest_seconds=int(settings.run_timeout_seconds) + settings.run_events_seconds,
-        most_bytes=settings.run_events_kb * 1024,
+        idle_kept_seconds=int(settings.run_timeout_seconds) + settings.run_events_seconds,
+        max_stream_bytes=settings.run_events_kb * 1024,
     )
     worker = RunWorker(
         settings,
         pool=state.pool,
         redis=state.redis,
-        waiting_redis=state.blocking_redis,
+        blocking_redis=state.blocking_redis,
         subscriber=state.subscriber,
-        engine=Engine(
-            state.graphs,
-            CheckpointSaver(state.pool, patience=settings.lease_seconds),
-            state.store,
-            publisher,
-            settings.run_timeout_seconds,
-            settings.shutdown_timeout_seconds,
-            state.metrics,
-            state.tracing,
+        context=ExecutionContext(
+            graphs=state.graphs,
+            checkpoints=CheckpointSaver(state.pool, retry_seconds=settings.lease_seconds),
+            store=state.store,
+            publisher=publisher,
+            encoders={"default": GraphEvents, "protocol": ProtocolEvents},
+            timeout_seconds=settings.run_timeout_seconds,
+            drain_seconds=settings.shutdown_timeout_seconds,
+            metrics=state.metrics,
+            tracing=state.tracing,
         ),
-        runs=state.runs,
+        fire_crons=partial(fire_crons, state.runs),
         webhooks=state.webhooks,
         metrics=state.metrics,
     )
     checks.append(Check("runs", worker.can_claim, failure="idle"))
     await stack.enter_async_context(publisher.running())
-    await stack.enter_async_context(worker.working())
+    await stack.enter_async_context(worker.running())

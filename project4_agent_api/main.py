@@ -13,8 +13,7 @@ from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
 from project4_agent_api import bootstrap
-from project4_agent_api.accounts import api_key_routes
-from project4_agent_api.accounts import routes as auth
+from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts.guards import Authenticated, Public
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.bootstrap import LoadGraphs
@@ -29,6 +28,7 @@ from project4_agent_api.operations import routes as system
 from project4_agent_api.runs import routes as runs
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import routes as store
+from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
 from project4_agent_api.threads import routes as threads
 from shared import health
@@ -38,14 +38,15 @@ from shared.settings import load_settings
 
 ROUTERS = [
     health.router,
-    Public(auth.router),
-    Authenticated(auth.own_router, api_key_routes.router),
+    Public(accounts.router),
+    Authenticated(accounts.own_router, accounts.api_key_router),
     Authenticated(ask.router),
     Authenticated(users.router, messages.router, role=AccountRole.ADMIN),
     Authenticated(documents.router, answers.router),
     Authenticated(assistants.router),
     Authenticated(threads.router),
     Authenticated(runs.router),
+    Authenticated(streams.router),
     Authenticated(protocol.router),
     protocol.sockets,
     Authenticated(store.router),
@@ -53,8 +54,6 @@ ROUTERS = [
     system.router,
     metrics_routes.router,
 ]
-# Documents are read, and runs executed, by a worker: a process of its own here.
-EARLIER_RESOURCES = [resource for resource in stage3.RESOURCES if resource is not stage3.worker]
 _PAGE = Path(__file__).parent / "page"
 ACCOUNT_PANEL = Panel(_PAGE / "account.js")
 # Behind the account's panel, as the routers are behind the lock. It admits audiences by these names.
@@ -80,12 +79,12 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs = boots
         routers=ROUTERS,
         resources=[
             tracing.running,
-            *EARLIER_RESOURCES,
+            *bootstrap.EARLIER_RESOURCES,
             partial(bootstrap.open_api, metrics=metrics, tracing=tracing, graphs=load_graphs),
         ],
         panels=[ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
-        describe=describe,
+        extend_openapi=describe,
     )
     app.add_middleware(CountRequests, metrics=metrics)
     tracing.trace_requests(app)

@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from project4_agent_api import bootstrap
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import create_tracing
-from project4_agent_api.main import EARLIER_RESOURCES
 from project4_agent_api.operations import metrics_routes
 from project4_agent_api.settings import Settings
 from shared import health
@@ -36,7 +35,7 @@ def create_worker(settings: Settings | None = None) -> FastAPI:
         routers=ROUTERS,
         resources=[
             tracing.running,
-            *EARLIER_RESOURCES,
+            *bootstrap.EARLIER_RESOURCES,
             partial(bootstrap.open_worker, metrics=metrics, tracing=tracing),
         ],
         panels=[],

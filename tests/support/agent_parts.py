@@ -17,7 +17,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from typing_extensions import TypedDict
 
-from project4_agent_api import bootstrap, main
+from project4_agent_api import bootstrap
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import NoTracing
@@ -93,7 +93,7 @@ def create_parts(settings: Settings) -> FastAPI:
         description="Parts of stage 4.",
         routers=[system.router, locked],
         resources=[
-            *main.EARLIER_RESOURCES,
+            *bootstrap.EARLIER_RESOURCES,
             partial(bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), graphs=load_graphs),
         ],
         panels=[],
