@@ -80,12 +80,12 @@ def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path
     headers = service.sign_up()
     reader = Reader()
     with (
-        served(PACKAGE, {**service.environment, "DRAIN_SECONDS": "10"}) as (url, ending),
+        served(PACKAGE, {**service.environment, "DRAIN_SECONDS": "5"}) as (url, ending),
         httpx2.Client(base_url=url, timeout=120, trust_env=False, headers=headers) as http,
         httpx2.Client(base_url=service.url, timeout=120, trust_env=False, headers=headers) as elsewhere,
     ):
         thread = http.post("/threads", json={}).raise_for_status().json()["thread_id"]
-        asked = steps(tmp_path, 25, 0.7)
+        asked = steps(tmp_path, 15, 0.7)  # longer than it takes the API to end
         with http.stream("POST", f"/threads/{thread}/runs/stream", json=asked) as response:
             lines, location = response.iter_lines(), response.headers["location"]
             reader.read(lines, until=0)
@@ -98,13 +98,13 @@ def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path
             assert http.get("/health").status_code == 200
             assert http.get(f"/threads/{thread}").status_code == 200
             with pytest.raises(httpx2.RemoteProtocolError):  # it is not over: a client must not take it for that
-                reader.read(lines, until=24)
+                reader.read(lines, until=14)
         assert ending.wait(120) == 0
         with elsewhere.stream("GET", location, headers={"Last-Event-ID": reader.last}) as response:
-            reader.read(response.iter_lines(), until=24)
-        assert reader.said == list(range(25))
+            reader.read(response.iter_lines(), until=14)
+        assert reader.said == list(range(15))
         run = elsewhere.get(f"/threads/{thread}/runs").json()[0]["run_id"]
-        assert len(elsewhere.get(f"/threads/{thread}/runs/{run}/join").json()["done"]) == 25
+        assert len(elsewhere.get(f"/threads/{thread}/runs/{run}/join").json()["done"]) == 15
 
 
 async def test_a_worker_that_ends_gives_its_runs_back(

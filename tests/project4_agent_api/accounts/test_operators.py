@@ -16,6 +16,8 @@ from tests.project3_rag_docs.test_documents import found, ready, rows
 from tests.project4_agent_api.conftest import Operate
 from tests.support.accounts import PASSWORD, bearer, register, sign_in
 from tests.support.databases import Databases
+from tests.support.launched import ROOT
+from tests.support.processes import run
 from tests.support.running import running
 
 
@@ -52,21 +54,27 @@ async def test_what_is_wrong_is_said_in_one_line(
 
     assert "invalid choice: 'owner'" in operate("set-role", "ada@example.com", "owner", status=2)
     with databases.empty() as url:
-        assert run(url) == "error: the database is not migrated: `python -m project4_agent_api migrate`\n"
-    assert run("postgresql://nobody@127.0.0.1:1/x") == ("error: The database cannot be reached. Try again shortly.\n")
-    assert run("").startswith("error: DATABASE_URL is not set")
+        assert activate(url) == "error: the database is not migrated: `python -m project4_agent_api migrate`\n"
+    away = "postgresql://nobody@127.0.0.1:1/x"
+    assert activate(away) == ("error: The database cannot be reached. Try again shortly.\n")
+    assert activate("").startswith("error: DATABASE_URL is not set")
 
 
-def run(database_url: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "project4_agent_api", "activate", "ada@example.com"],
-        env={"DATABASE_URL": database_url, "LOG_LEVEL": "ERROR"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def activate(database_url: str) -> str:
+    environment = {"DATABASE_URL": database_url, "LOG_LEVEL": "ERROR"}
+    done = run("project4_agent_api", "activate", "ada@example.com", environment=environment)
     assert (done.returncode, done.stdout) == (2, "")
     return done.stderr
+
+
+@pytest.mark.slow
+def test_a_command_is_a_program_of_its_own() -> None:
+    command = [sys.executable, "-m", "project4_agent_api", "activate", "ada@example.com"]
+    environment = {"DATABASE_URL": "", "LOG_LEVEL": "ERROR"}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: DATABASE_URL is not set")
 
 
 async def test_roles_are_set(client4: httpx2.AsyncClient, operate: Operate) -> None:
