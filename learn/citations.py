@@ -109,6 +109,19 @@ def definition(citation: str, text: str, name: str) -> ast.stmt:
     raise CitationError(f"{citation}: there is no function, class or assignment {last}")
 
 
+def is_test(node_id: str, root: Path = ROOT) -> bool:
+    """Return whether there is a test with a node id, `path::name` or `path::Class::name`, without parameters."""
+    path, _, name = node_id.partition("::")
+    file = root / path
+    if not file.is_file() or not name:
+        return False
+    try:
+        node = definition(node_id, file.read_text(encoding="utf-8"), name.replace("::", "."))
+    except CitationError:
+        return False
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
 def span(node: ast.stmt) -> tuple[int, int]:
     """Return the line range of a definition with its decorators: first line and end, counted from 0."""
     decorators = node.decorator_list if isinstance(node, _Named) else []

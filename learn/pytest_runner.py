@@ -38,7 +38,7 @@ def run_tests(folder: Path, tests: Iterable[str]) -> Mapping[str, Verdict]:
     wanted = list(dict.fromkeys(tests))
     # Files and `-k` instead of node ids: pytest stops the whole run if the file of a node id cannot be imported.
     files = dict.fromkeys(test.partition("::")[0] for test in wanted)
-    names = " or ".join(test.partition("::")[2] for test in wanted)
+    names = " or ".join(dict.fromkeys(test.rpartition("::")[2] for test in wanted))
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         options = [
@@ -73,10 +73,17 @@ def _environment() -> dict[str, str]:
     }
 
 
+def _node_id(class_name: str, name: str) -> str:
+    """Return the node id of a test case, whose class name is that of its module and perhaps of a class in it."""
+    parts = class_name.split(".")
+    module = next((place for place, part in enumerate(parts) if part.startswith("Test")), len(parts))
+    return "::".join([f"{'/'.join(parts[:module])}.py", *parts[module:], name.partition("[")[0]])
+
+
 def _verdicts(report: Path) -> dict[str, Verdict]:
     verdicts: dict[str, Verdict] = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314  written by pytest
-        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '').partition('[')[0]}"
+        name = _node_id(case.get("classname", ""), case.get("name", ""))
         failure = next((child for child in case if child.tag in _PREFIXES), None)
         if failure is not None and verdicts.get(name, Verdict(passed=True)).passed:
             message = " ".join((failure.get("message") or failure.text or "").split())

@@ -4,7 +4,6 @@
 plan in English and in Chinese. `check` compares map, answers, code and tests.
 """
 
-import ast
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from learn.citations import ROOT, CitationError, parsed, resolve
+from learn.citations import ROOT, CitationError, is_test, resolve
 
 MAP = ROOT / "docs" / "questions.toml"
 LANGUAGES = "en", "zh"
@@ -139,16 +138,8 @@ def _check_code(question: Question, root: Path) -> Iterator[str]:
 
 
 def _check_tests(question: Question, root: Path) -> Iterator[str]:
-    for test in question.tests:
-        path, _, name = test.partition("::")
-        file = root / path
-        if not file.is_file() or not name:
-            yield f"question {question.id} names the test {test}: no such file"
-            continue
-        nodes = ast.walk(parsed(file.read_text(encoding="utf-8")))
-        names = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-        if name not in names:
-            yield f"question {question.id} names the test {test}: no such test"
+    missing = [test for test in question.tests if not is_test(test, root)]
+    yield from (f"question {question.id} names the test {test}: no such test" for test in missing)
 
 
 def _check_answers(questions: Sequence[Question], page: Path, language: str) -> Iterator[str]:

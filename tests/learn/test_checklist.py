@@ -6,10 +6,10 @@ import pytest
 
 from learn import checklist
 from learn.checklist import Item
+from learn.citations import is_test
 from learn.language import Translated
 from learn.places import find_definition
 from learn.stages import ROOT
-from tests.learn.test_practice import exists
 
 PLAN = [f"C{stage}.{number}" for stage in range(1, 7) for number in range(1, 4)]
 
@@ -26,7 +26,7 @@ def test_an_item_names_what_there_is(item: Item) -> None:
         assert (ROOT / place).is_file() or find_definition(ROOT, place).source, (
             f"{item.id} names {place}, which is not there"
         )
-    assert [test for test in item.tests if not exists(test)] == [], f"{item.id} names tests that there are not"
+    assert [test for test in item.tests if not is_test(test)] == [], f"{item.id} names tests that there are not"
 
 
 def item(**changes: object) -> Item:
@@ -37,6 +37,9 @@ def item(**changes: object) -> Item:
 
 def test_what_fails_is_said_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_good(): pass\ndef test_bad(): assert 1 == 2\n")
+    (tmp_path / "test_grouped.py").write_text(
+        "class TestIt:\n    def test_good(self): pass\n    def test_bad(self): assert 1 == 2\n"
+    )
     (tmp_path / "test_broken.py").write_text("import there_is_no_such_module\n")
 
     shown = checklist.run(
@@ -44,6 +47,8 @@ def test_what_fails_is_said_with_its_reason(tmp_path: Path) -> None:
             item(tests=["test_it.py::test_good"]),
             item(tests=["test_it.py::test_bad"]),
             item(tests=["test_broken.py::test_it"]),
+            item(tests=["test_grouped.py::TestIt::test_good"]),
+            item(tests=["test_grouped.py::TestIt::test_bad"]),
         ],
         tmp_path,
     )
@@ -52,4 +57,6 @@ def test_what_fails_is_said_with_its_reason(tmp_path: Path) -> None:
         [],
         ["test_it.py::test_bad: assert 1 == 2"],
         ["test_broken.py::test_it: did not run: ModuleNotFoundError: No module named 'there_is_no_such_module'"],
+        [],
+        ["test_grouped.py::TestIt::test_bad: assert 1 == 2"],
     ]

@@ -1,23 +1,15 @@
 """The exercises: each is blank in a working copy, fails there, and passes once its solution is in its place."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
 from learn import practice
+from learn.citations import is_test
 from learn.places import find_definition
 from learn.practice import Exercise
 from learn.pytest_runner import run_tests
 from learn.stages import ROOT, STAGES, CommandError
-
-
-def exists(test: str) -> bool:
-    """Say whether there is a test with a node id, without parameters."""
-    path, _, name = test.partition("::")
-    file = ROOT / path
-    functions = ast.parse(file.read_text("utf-8")).body if file.exists() else []
-    return name in {one.name for one in functions if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 @pytest.mark.parametrize("one", practice.exercises(), ids=lambda one: one.name)
@@ -29,7 +21,7 @@ def test_an_exercise_names_what_there_is(one: Exercise) -> None:
     assert f'raise NotImplementedError("practice: {one.name}")' in source
     assert path.split("/")[0] in {"shared", *(stage.package for stage in STAGES.values() if stage.number <= one.stage)}
     assert one.tests
-    assert [test for test in one.tests if not exists(test)] == []
+    assert [test for test in one.tests if not is_test(test)] == []
     assert [each.name for each in practice.exercises(one.stage) if each.name in one.needs] == one.needs
 
 
