@@ -57,6 +57,7 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.store.service import SharedStore
 from project4_agent_api.streams.protocol.frames import ProtocolEvents
 from project4_agent_api.threads.service import Threads
+from project4_agent_api.threads.state import ThreadStates
 from shared.background import background_task
 from shared.database.engine import Sessions
 from shared.health import Check, Checks
@@ -268,7 +269,7 @@ async def _open_common(
     add_tasks(earlier.jobs, webhooks.TASKS, webhooks.QUEUE)
     senders = Webhooks(earlier.jobs)
     kept = settings.run_events_seconds
-    threads = Threads(pool, checkpoints, graphs, store, client, kept)
+    threads = Threads(pool, ThreadStates(pool, checkpoints, graphs, store, client), client, kept)
     runs = Runs(
         pool=pool,
         redis=client,
@@ -282,7 +283,7 @@ async def _open_common(
         metrics=metrics,
         tracing=tracing,
     )
-    assistants.delete_threads, assistants.on_deleted = threads.delete_of, runs.stop_runs_of_assistant
+    assistants.delete_threads, assistants.on_deleted = threads.delete_of_assistant, runs.stop_runs_of_assistant
     return AppState(
         settings=settings,
         metrics=metrics,

@@ -28,7 +28,7 @@ from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.runs.claims import Ending
 from project4_agent_api.runs.spec import ClaimedRun, StopReason
 from project4_agent_api.store.service import SharedStore
-from project4_agent_api.threads.state import interrupts_of, reading_states
+from project4_agent_api.threads.snapshots import pending_interrupts, state_errors
 from shared.errors import Conflict, DatabaseUnavailable
 
 _CANCEL_SECONDS = 10.0  # for a cancelled graph to end; after that it is left running
@@ -300,7 +300,7 @@ class Execution:
 async def _ending_if_readable(graph: Graph, thread_id: UUID, status: RunStatus) -> Ending:
     """Read the state of a thread; if its graph cannot, leave the thread's stored state as it is."""
     try:
-        with reading_states():
+        with state_errors():
             return await _ending(graph, thread_id, status)
     except Conflict:
         return Ending(status, ThreadStatus.IDLE)
@@ -313,5 +313,5 @@ async def _ending(graph: Graph, thread_id: UUID, status: RunStatus) -> Ending:
         status,
         ThreadStatus.INTERRUPTED if state.next else ThreadStatus.IDLE,
         values=dumps(state.values),
-        interrupts=interrupts_of(state),
+        interrupts=pending_interrupts(state),
     )

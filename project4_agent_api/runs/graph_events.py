@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from project4_agent_api.graphs.registry import Graph
 from project4_agent_api.runs.spec import ClaimedRun
-from project4_agent_api.threads.state import checkpoint_of
+from project4_agent_api.threads.snapshots import to_checkpoint
 
 _HIDDEN = "langsmith:hidden"
 
@@ -116,7 +116,7 @@ def _with_checkpoints(payload: dict[str, Any]) -> dict[str, Any]:
         else:
             tasks.append(task)
     return payload | {
-        "checkpoint": checkpoint_of(payload["config"]),
-        "parent_checkpoint": checkpoint_of(payload.get("parent_config")),
+        "checkpoint": to_checkpoint(payload["config"]),
+        "parent_checkpoint": to_checkpoint(payload.get("parent_config")),
         "tasks": tasks,
     }

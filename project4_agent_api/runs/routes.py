@@ -162,7 +162,7 @@ async def get_run(key: RunKeyDep, runs: RunsDep) -> Response:
 async def delete_run(key: RunKeyDep, runs: RunsDep, threads: ThreadsDep) -> None:
     """Delete a finished run, and what it has done to its thread."""
     await runs.delete(key)
-    await threads.refresh(key.owner_id, key.thread_id)
+    await threads.states.refresh(key.owner_id, key.thread_id)
 
 
 def existing_run(channel: RunChannel) -> Any:  # noqa: ANN401  what FastAPI's `Depends` returns

@@ -21,7 +21,8 @@ from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.runs.subscription import RunSubscription
-from project4_agent_api.threads.service import STATE_CHANGED, Threads
+from project4_agent_api.threads.service import Threads
+from project4_agent_api.threads.state import STATE_CHANGED
 from shared.errors import Conflict, DatabaseUnavailable, NotFound
 
 RUN_MODES, LIFECYCLE, STATE_UPDATE = "run_modes", "lifecycle", "state_update"
@@ -96,7 +97,7 @@ class ThreadEvents:
     async def _state(self) -> bytes | None:
         thread_id = self.replay.thread_id
         try:
-            state = await self.threads.state(self.replay.owner_id, thread_id)
+            state = await self.threads.states.get(self.replay.owner_id, thread_id)
         except (NotFound, Conflict):  # the thread was deleted, or its graph cannot read the state
             return None
         except DatabaseUnavailable:

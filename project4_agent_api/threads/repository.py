@@ -1,18 +1,83 @@
-"""Statements that delete threads together with their runs and checkpoints."""
+"""The statements on threads, and on the rows that are copied and deleted with them."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any
 from uuid import UUID
 
+from langgraph.types import StateSnapshot
 from psycopg.errors import QueryCanceled
+from psycopg.types.json import Jsonb
 
-from project4_agent_api.core.postgres import Connection, execute, fetch_all, fetch_one
-from shared.errors import NotFound
+from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
+from project4_agent_api.core.serialization import dumps
+from project4_agent_api.models import ThreadStatus
+from project4_agent_api.threads.schemas import ThreadCreate, ThreadFilter, ThreadPatch, ThreadSearch, Ttl
+from project4_agent_api.threads.snapshots import pending_interrupts
+from shared.errors import Conflict, NotFound
 
 NO_SUCH_THREAD = "There is no thread with this id."
 
+_COLUMNS = (
+    "thread_id, created_at, updated_at, state_updated_at, metadata, config, status, values, interrupts, error,"
+    " ttl_strategy, ttl_minutes, expires_at"
+)
+_INSERT = f"""
+    INSERT INTO threads (
+        thread_id, owner_id, status, metadata, config, interrupts, ttl_strategy, ttl_minutes, expires_at,
+        created_at, updated_at, state_updated_at
+    ) VALUES (
+        %(thread_id)s, %(owner_id)s, 'idle', %(metadata)s, '{{}}', '{{}}', %(strategy)s, %(minutes)s,
+        now() + make_interval(secs => %(minutes)s::float8 * 60), now(), now(), now()
+    )
+    ON CONFLICT DO NOTHING RETURNING {_COLUMNS}
+"""  # noqa: S608  constants
+_SELECT = f"SELECT {_COLUMNS} FROM threads WHERE thread_id = %s AND owner_id = %s"  # noqa: S608  constants
+_EXISTS = "SELECT FROM threads WHERE thread_id = %s AND owner_id = %s"
+_LOCK = "SELECT status FROM threads WHERE thread_id = %s FOR NO KEY UPDATE"
+_UPDATE = f"""
+    UPDATE threads SET metadata = metadata || %(metadata)s, updated_at = now(),
+        ttl_strategy = coalesce(%(strategy)s, ttl_strategy),
+        ttl_minutes = coalesce(%(minutes)s, ttl_minutes),
+        expires_at = now() + make_interval(secs => coalesce(%(minutes)s, ttl_minutes) * 60)
+    WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s RETURNING {_COLUMNS}
+"""  # noqa: S608  constants
+_STORE_STATE = """
+    UPDATE threads SET values = %(values)s::jsonb, interrupts = %(interrupts)s, updated_at = now(),
+        state_updated_at = now(), error = NULL,
+        status = CASE WHEN status = 'busy' THEN 'busy' WHEN %(has_next)s THEN 'interrupted' ELSE 'idle' END
+    WHERE thread_id = %(thread_id)s
+"""
+_COPY = f"""
+    INSERT INTO threads (
+        thread_id, owner_id, status, metadata, config, values, interrupts, error, ttl_strategy, ttl_minutes,
+        expires_at, created_at, updated_at, state_updated_at
+    )
+    SELECT %(new_id)s, owner_id, CASE WHEN status = 'busy' THEN 'idle' ELSE status END, metadata, config,
+        values, interrupts, error, ttl_strategy, ttl_minutes,
+        now() + make_interval(secs => ttl_minutes * 60), now(), now(), now()
+    FROM threads WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s
+    RETURNING {_COLUMNS}
+"""  # noqa: S608  constants
+_COPY_CHECKPOINTS = [
+    f"INSERT INTO {table} (thread_id, {columns})"  # noqa: S608  constants
+    f" SELECT %(new_id)s::uuid::text, {columns} FROM {table} WHERE thread_id = %(thread_id)s::uuid::text"
+    for table, columns in (
+        ("checkpoints", "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"),
+        ("checkpoint_blobs", "checkpoint_ns, channel, version, type, blob"),
+        ("checkpoint_writes", "checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, task_path"),
+    )
+]
+_FIND_OF_ASSISTANT = "SELECT thread_id FROM threads WHERE owner_id = %s AND metadata @> %s"
+_FIND_OF_OWNER = "SELECT thread_id FROM threads WHERE owner_id = %s LIMIT %s"
+_FILTER_OWN = "SELECT thread_id FROM threads WHERE owner_id = %s AND thread_id = ANY(%s)"
+
 _BATCH_SIZE = 5  # threads that one statement deletes
 
-# The rows of `runs` go with the threads: a foreign key says so.
+_LOCK_UNFINISHED_RUNS = """
+    SELECT run_id, thread_id FROM runs WHERE thread_id = ANY(%s) AND status IN ('pending', 'running')
+    ORDER BY run_id FOR UPDATE
+"""
+# A foreign key deletes the runs with their threads.
 _DELETE_THREADS = "DELETE FROM threads WHERE thread_id = ANY(%s) RETURNING thread_id::text"
 _DELETE_CHECKPOINTS = """
     WITH states AS (DELETE FROM checkpoints WHERE thread_id = ANY(%(thread_ids)s)),
@@ -29,17 +94,159 @@ _DELETE_TEMPORARY_THREAD = """
     writes AS (DELETE FROM checkpoint_writes USING deleted WHERE checkpoint_writes.thread_id = deleted.thread_id)
     SELECT FROM deleted
 """
-_THREAD_EXISTS = "SELECT FROM threads WHERE thread_id = %s AND owner_id = %s"
+
+
+async def insert_thread(pool: Pool, owner_id: UUID, thread_id: UUID, body: ThreadCreate) -> Row | None:
+    """Insert a thread, or return None if its id is taken."""
+    return await fetch_one(pool, _INSERT, _parameters(owner_id, thread_id, body))
+
+
+async def get_thread(pool: Pool, owner_id: UUID, thread_id: UUID) -> Row:
+    """Return a thread.
+
+    Raises:
+        NotFound: if it does not exist, or belongs to another user.
+    """
+    row = await fetch_one(pool, _SELECT, [thread_id, owner_id])
+    if row is None:
+        raise NotFound(NO_SUCH_THREAD)
+    return row
 
 
 async def require_thread(connection: Connection, owner_id: UUID, thread_id: UUID) -> None:
-    """Make sure that a thread exists and belongs to its owner.
+    """Check that a thread exists.
 
     Raises:
-        NotFound: if it does not.
+        NotFound: if it does not, or belongs to another user.
     """
-    if await fetch_one(connection, _THREAD_EXISTS, [thread_id, owner_id]) is None:
+    if await fetch_one(connection, _EXISTS, [thread_id, owner_id]) is None:
         raise NotFound(NO_SUCH_THREAD)
+
+
+async def lock_idle_thread(connection: Connection, thread_id: UUID) -> None:
+    """Lock a thread until the end of the transaction: deleting it, or storing a run on it, waits until then.
+
+    Raises:
+        NotFound: if it does not exist.
+        Conflict: if it has an unfinished run.
+    """
+    row = await fetch_one(connection, _LOCK, [thread_id])
+    if row is None:
+        raise NotFound(NO_SUCH_THREAD)
+    if row["status"] == ThreadStatus.BUSY:
+        raise Conflict("The thread has an unfinished run.")
+
+
+async def update_thread(pool: Pool, owner_id: UUID, thread_id: UUID, body: ThreadPatch) -> Row:
+    """Change a thread's metadata and time to live, and return the thread.
+
+    Raises:
+        NotFound: if it does not exist, or belongs to another user.
+    """
+    row = await fetch_one(pool, _UPDATE, _parameters(owner_id, thread_id, body))
+    if row is None:
+        raise NotFound(NO_SUCH_THREAD)
+    return row
+
+
+def _parameters(owner_id: UUID, thread_id: UUID, body: ThreadCreate | ThreadPatch) -> dict[str, Any]:
+    ttl: Ttl | None = body.ttl
+    return {
+        "thread_id": thread_id,
+        "owner_id": owner_id,
+        "metadata": Jsonb(body.metadata or {}),
+        "strategy": ttl.strategy if ttl else None,
+        "minutes": ttl.ttl if ttl else None,
+    }
+
+
+async def store_state(pool: Pool, thread_id: UUID, snapshot: StateSnapshot | None) -> None:
+    """Store a state in the thread's row, where searches find it."""
+    parameters = {
+        "thread_id": thread_id,
+        "values": dumps(snapshot.values).decode() if snapshot else None,
+        "interrupts": Jsonb(pending_interrupts(snapshot) if snapshot else {}),
+        "has_next": bool(snapshot and snapshot.next),
+    }
+    await execute(pool, _STORE_STATE, parameters)
+
+
+async def search_threads(pool: Pool, owner_id: UUID, search: ThreadSearch) -> list[Row]:
+    """Return a page of threads, and one more if there is a next page."""
+    conditions, parameters = _conditions(owner_id, search)
+    if search.ids is not None:
+        conditions += " AND thread_id = ANY(%(ids)s)"
+        parameters["ids"] = search.ids
+    limit, offset = search.page()
+    direction = "ASC" if search.sort_order == "asc" else "DESC"
+    return await fetch_all(
+        pool,
+        f"""
+        SELECT {_COLUMNS} FROM threads WHERE {conditions}
+        ORDER BY {search.sort_by or "created_at"} {direction}, thread_id {direction}
+        LIMIT %(limit)s OFFSET %(offset)s
+        """,  # noqa: S608  constants; the schema restricts `sort_by` to names of columns
+        parameters | {"limit": limit + 1, "offset": offset},
+    )
+
+
+async def count_threads(pool: Pool, owner_id: UUID, filter_: ThreadFilter) -> int:
+    """Count the threads that a search would return."""
+    conditions, parameters = _conditions(owner_id, filter_)
+    row = await fetch_one(pool, f"SELECT count(*) FROM threads WHERE {conditions}", parameters)  # noqa: S608
+    return row["count"] if row else 0
+
+
+def _conditions(owner_id: UUID, filter_: ThreadFilter) -> tuple[str, dict[str, Any]]:
+    conditions = "owner_id = %(owner_id)s"
+    parameters: dict[str, Any] = {"owner_id": owner_id}
+    for column in ("metadata", "values"):
+        if contained := getattr(filter_, column):
+            conditions += f" AND {column} @> %({column})s"
+            parameters[column] = Jsonb(contained)
+    if filter_.status is not None:
+        conditions += " AND status = %(status)s"
+        parameters["status"] = filter_.status
+    return conditions, parameters
+
+
+async def copy_thread(connection: Connection, owner_id: UUID, thread_id: UUID, *, new_id: UUID) -> Row:
+    """Copy a thread with its checkpoints, within a transaction, and return the copy.
+
+    Raises:
+        NotFound: if the thread does not exist, or belongs to another user.
+    """
+    parameters = {"thread_id": thread_id, "new_id": new_id, "owner_id": owner_id}
+    row = await fetch_one(connection, _COPY, parameters)
+    if row is None:
+        raise NotFound(NO_SUCH_THREAD)
+    for statement in _COPY_CHECKPOINTS:
+        await execute(connection, statement, parameters)
+    return row
+
+
+async def find_of_assistant(connection: Connection, owner_id: UUID, assistant_id: UUID) -> list[UUID]:
+    """Return the ids of the threads on which an assistant ran last."""
+    return await _ids(connection, _FIND_OF_ASSISTANT, [owner_id, Jsonb({"assistant_id": str(assistant_id)})])
+
+
+async def find_of_owner(connection: Connection, owner_id: UUID, limit: int) -> list[UUID]:
+    """Return the ids of at most `limit` of an owner's threads."""
+    return await _ids(connection, _FIND_OF_OWNER, [owner_id, limit])
+
+
+async def filter_own(connection: Connection, owner_id: UUID, thread_ids: Sequence[UUID]) -> list[UUID]:
+    """Return those ids whose threads belong to the owner."""
+    return await _ids(connection, _FILTER_OWN, [owner_id, list(thread_ids)])
+
+
+async def _ids(connection: Connection, statement: str, parameters: Sequence[Any]) -> list[UUID]:
+    return [row["thread_id"] for row in await fetch_all(connection, statement, parameters)]
+
+
+async def lock_unfinished_runs(connection: Connection, thread_ids: Sequence[UUID]) -> list[Row]:
+    """Lock the pending and running runs of threads, and return their ids and threads."""
+    return await fetch_all(connection, _LOCK_UNFINISHED_RUNS, [list(thread_ids)])
 
 
 async def delete_threads(connection: Connection, thread_ids: Sequence[UUID]) -> int:

@@ -1,84 +1,203 @@
-"""The state of a thread as LangGraph's clients know it: made from what LangGraph says of a checkpoint."""
+"""The states of threads: read one or their history, update them, and copy the newest to the thread's row."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Interrupt, StateSnapshot
+from langgraph.errors import InvalidUpdateError
+from langgraph.types import StateSnapshot, StateUpdate
 from loguru import logger
 
-from shared.errors import Conflict, ServiceError
+from project4_agent_api.core.postgres import Pool, Row, connected
+from project4_agent_api.core.schemas import Checkpoint
+from project4_agent_api.events.ids import thread_channel
+from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
+from project4_agent_api.graphs.commands import to_command
+from project4_agent_api.graphs.registry import Graph, Graphs
+from project4_agent_api.store.service import SharedStore
+from project4_agent_api.threads import repository, schemas
+from project4_agent_api.threads.schemas import HistoryQuery, StateChange, Superstep
+from project4_agent_api.threads.snapshots import EMPTY_STATE, state_errors, to_thread_state
+from shared.errors import Conflict, InvalidRequest, ServiceError
+from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
-_UNREADABLE = (
-    "The stored state does not fit its graph. Delete the run that left it, or go on from an earlier checkpoint."
-)
+STATE_CHANGED = b"state"  # published on a thread's channel after an update that is not a run's
 
 
-@contextmanager
-def reading_states() -> Iterator[None]:
-    """Say in our words that a graph cannot read a state: LangGraph stores one before the graph's schema looks at it.
+@dataclass(frozen=True)
+class ThreadStates:
+    """The states of threads, read and updated through their graphs.
 
-    Raises:
-        Conflict: in place of whatever the graph raises. What the database says stays what it is.
+    Attributes:
+        store: Passed to graphs.
+        redis: Publishes updates.
     """
-    try:
-        yield
-    except (ServiceError, psycopg.Error):
-        raise
-    except Exception as error:
-        logger.opt(exception=error).info("a state cannot be read: {}", type(error).__name__)
-        raise Conflict(_UNREADABLE) from error
+
+    pool: Pool
+    checkpoints: CheckpointSaver
+    graphs: Graphs
+    store: SharedStore
+    redis: RedisClient
+
+    async def get(
+        self, owner_id: UUID, thread_id: UUID, checkpoint: Checkpoint | None = None, *, subgraphs: bool = False
+    ) -> dict[str, Any]:
+        """Return a thread's newest state, or its state at a checkpoint.
+
+        Raises:
+            NotFound: if the thread or its graph does not exist.
+            Conflict: if the graph cannot read the state.
+        """
+        row = await repository.get_thread(self.pool, owner_id, thread_id)
+        if "graph_id" not in row["metadata"]:
+            return EMPTY_STATE
+        async with self._open_graph(owner_id, row) as graph:
+            with state_errors():
+                snapshot = await graph.aget_state(_config(thread_id, checkpoint), subgraphs=subgraphs)
+        return to_thread_state(snapshot)
+
+    async def list_history(self, owner_id: UUID, thread_id: UUID, query: HistoryQuery) -> list[dict[str, Any]]:
+        """Return a thread's states, newest first.
+
+        Raises:
+            NotFound: if the thread or its graph does not exist.
+            Conflict: if the graph cannot read one of the states.
+        """
+        row = await repository.get_thread(self.pool, owner_id, thread_id)
+        if "graph_id" not in row["metadata"]:
+            return []
+        before = Checkpoint(checkpoint_id=query.before) if isinstance(query.before, str) else query.before
+        async with self._open_graph(owner_id, row) as graph:
+            history = graph.aget_state_history(
+                _config(thread_id, query.checkpoint),
+                filter=query.metadata,
+                before=_config(thread_id, before) if before else None,
+                limit=query.limit or 10,
+            )
+            with state_errors():
+                snapshots = [snapshot async for snapshot in history]
+        return [to_thread_state(snapshot) for snapshot in snapshots]
+
+    async def update(self, owner_id: UUID, thread_id: UUID, change: StateChange) -> RunnableConfig:
+        """Update a thread's state as if a node had written it. An update that the graph could not read is not stored.
+
+        Returns:
+            LangGraph's config of the new checkpoint.
+
+        Raises:
+            NotFound: if the thread or its graph does not exist.
+            Conflict: if the thread has an unfinished run.
+            InvalidRequest: if the thread has no graph yet, or the graph does not accept the values.
+        """
+        row = await repository.get_thread(self.pool, owner_id, thread_id)
+        if "graph_id" not in row["metadata"]:
+            raise InvalidRequest("The thread has no graph yet: start a run on it, or create it with `graph_id`.")
+        checkpoint = change.checkpoint or Checkpoint(checkpoint_id=change.checkpoint_id)
+        async with (
+            self._open_graph(owner_id, row) as graph,
+            connected(self.pool) as connection,
+            connection.transaction(),
+        ):
+            await repository.lock_idle_thread(connection, thread_id)
+            graph.checkpointer = self.checkpoints.in_transaction(connection)
+            with _update_errors():
+                updated = await graph.aupdate_state(
+                    _config(thread_id, checkpoint, row["metadata"]), change.values, as_node=change.as_node
+                )
+                await graph.aget_state(updated)
+        await self.refresh(owner_id, thread_id)
+        with contextlib.suppress(*REDIS_UNAVAILABLE):
+            await self.redis.publish(self.redis.key(thread_channel(thread_id)), STATE_CHANGED)
+        return updated
+
+    async def store_history(self, owner_id: UUID, row: Row, supersteps: Sequence[Superstep]) -> None:
+        """Store the history of a new thread, one checkpoint for each step.
+
+        Raises:
+            NotFound: if the thread's graph does not exist.
+            InvalidRequest: if the graph does not accept the values.
+        """
+        steps = [[_to_state_update(update) for update in step.updates] for step in supersteps]
+        async with self._open_graph(owner_id, row) as graph:
+            with _update_errors():
+                updated = await graph.abulk_update_state(_config(row["thread_id"]), steps)
+                await graph.aget_state(updated)
+
+    async def refresh(self, owner_id: UUID, thread_id: UUID) -> None:
+        """Copy the newest state to the thread's row; an empty one if the graph cannot read it."""
+        row = await repository.get_thread(self.pool, owner_id, thread_id)
+        snapshot: StateSnapshot | None = None
+        async with self._open_graph(owner_id, row) as graph:
+            with contextlib.suppress(Conflict), state_errors():
+                snapshot = await graph.aget_state(_config(thread_id))
+        await repository.store_state(self.pool, thread_id, snapshot)
+
+    async def prune(self, thread_ids: Sequence[UUID]) -> None:
+        """Delete all checkpoints of threads but the newest.
+
+        Raises:
+            InvalidRequest: if the states of one of them build on earlier ones.
+        """
+        try:
+            await self.checkpoints.aprune([str(thread_id) for thread_id in thread_ids], strategy="keep_latest")
+        except NotImplementedError:
+            raise InvalidRequest("The graph of one of these threads needs the earlier checkpoints.") from None
+
+    def _open_graph(self, owner_id: UUID, row: Row) -> AbstractAsyncContextManager[Graph]:
+        value = row["metadata"].get("graph_id")
+        graph_id = value if isinstance(value, str) else ""  # a client may store any JSON there
+        return self.graphs.open(
+            graph_id,
+            {"configurable": {"graph_id": graph_id}},
+            checkpointer=self.checkpoints,
+            store=self.store.for_owner(owner_id),
+            access_context="threads.read",
+        )
 
 
-def checkpoint_of(config: RunnableConfig | Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return by what a client names the checkpoint of a configuration; None if it has none."""
-    configurable = (config or {}).get("configurable") or {}
-    if not configurable.get("thread_id") or not configurable.get("checkpoint_id"):
-        return None
-    names = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
-    return {name: configurable[name] or "" for name in names if name in configurable}
-
-
-def interrupt_of(interrupt: Interrupt) -> dict[str, Any]:
-    """Return a question that a graph asks its user."""
-    shown = {"id": interrupt.id, "value": interrupt.value}
-    schema = getattr(interrupt, "response_schema", None)
-    return shown if schema is None else shown | {"response_schema": schema}
-
-
-def thread_state_of(state: StateSnapshot) -> dict[str, Any]:
-    """Return a thread's state at a checkpoint."""
-    checkpoint, parent = checkpoint_of(state.config), checkpoint_of(state.parent_config)
+def _config(
+    thread_id: UUID, checkpoint: Checkpoint | None = None, metadata: dict[str, Any] | None = None
+) -> RunnableConfig:
+    location = {"thread_id": str(thread_id), "checkpoint_ns": ""}
     return {
-        "values": state.values,
-        "next": state.next,
-        "tasks": [
-            {
-                "id": task.id,
-                "name": task.name,
-                "path": task.path,
-                "error": repr(task.error) if isinstance(task.error, BaseException) else task.error,
-                "interrupts": [interrupt_of(one) for one in task.interrupts],
-                "checkpoint": None
-                if task.state is None or isinstance(task.state, StateSnapshot)
-                else task.state["configurable"],
-                "state": thread_state_of(task.state) if isinstance(task.state, StateSnapshot) else None,
-                "result": task.result,
-            }
-            for task in state.tasks
-        ],
-        "metadata": state.metadata,
-        "created_at": state.created_at,
-        "checkpoint": checkpoint,
-        "parent_checkpoint": parent,
-        "interrupts": [interrupt_of(one) for one in state.interrupts],
-        "checkpoint_id": checkpoint and checkpoint["checkpoint_id"],
-        "parent_checkpoint_id": parent and parent["checkpoint_id"],
+        "configurable": location | (checkpoint.configurable(thread_id) if checkpoint else {}),
+        "metadata": metadata or {},
     }
 
 
-def interrupts_of(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
-    """Return the questions that wait for an answer, by the task that asks."""
-    return {task.id: [interrupt_of(one) for one in task.interrupts] for task in state.tasks if task.interrupts}
+# The database's errors that an update's values cause.
+_VALUE_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+
+
+@contextmanager
+def _update_errors() -> Iterator[None]:
+    """Translate a graph's error on an update.
+
+    Raises:
+        InvalidRequest: instead of any exception of the graph, which the values caused. Errors of the service pass
+            through, and those of the database unless the values caused them.
+    """
+    try:
+        yield
+    except ServiceError:
+        raise
+    except InvalidUpdateError as error:
+        raise InvalidRequest(f"The graph does not accept this update: {str(error).splitlines()[0][:300]}") from error
+    except Exception as error:
+        if isinstance(error, psycopg.Error) and not isinstance(error, _VALUE_ERRORS):
+            raise
+        logger.opt(exception=error).info("a graph refused an update of its state: {}", type(error).__name__)
+        raise InvalidRequest("The graph does not accept these values.") from error
+
+
+def _to_state_update(update: schemas.StateUpdate) -> StateUpdate:
+    if update.command:
+        values: object = to_command(update.command.model_dump(exclude_none=True))
+    else:
+        values = update.values
+    return StateUpdate(cast("Any", values), update.as_node)  # LangGraph accepts more than its types say

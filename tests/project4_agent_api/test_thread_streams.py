@@ -17,7 +17,7 @@ from langgraph_sdk.schema import StreamPart
 from redis import Redis
 from sqlalchemy.engine import make_url
 
-from project4_agent_api.threads.service import STATE_CHANGED
+from project4_agent_api.threads.state import STATE_CHANGED
 from tests.project4_agent_api.test_runs import GRAPHS, said
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
