@@ -24,7 +24,7 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from project3_rag_docs.ingestion.chunking import sentences
+from project3_rag_docs.ingestion.chunking import split_sentences
 from project3_rag_docs.models import EMBEDDING_INDEXES
 from project3_rag_docs.search.index import term_key
 from project3_rag_docs.search.lexical import Language, analyse
@@ -225,7 +225,7 @@ def prose(seed: int, characters: int) -> str:
     known = [
         " ".join(sentence.split())
         for path in sorted((_ROOT / "docs" / "decisions").glob("*.md"))
-        for sentence in sentences(path.read_text(encoding="utf-8"))
+        for sentence in split_sentences(path.read_text(encoding="utf-8"))
         if len(sentence) > 40
     ]
     rng = np.random.default_rng([9, seed])

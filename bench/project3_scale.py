@@ -27,12 +27,15 @@ from bench.corpus import Query
 from bench.databases import migrated_database
 from bench.rates import CONNECTIONS, Rate, Times, ask_for
 from bench.servers import Server, running
+from project3_rag_docs.search.bm25 import BM25Query
 from project3_rag_docs.search.index import claim_index, term_key
 from project3_rag_docs.search.lexical import Language, analyse
-from project3_rag_docs.search.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank, vector_text
+from project3_rag_docs.search.rankings import run_queries
 from project3_rag_docs.search.service import Searcher
+from project3_rag_docs.search.statistics import Corpus, Scope, load_statistics
+from project3_rag_docs.search.vectors import VectorQuery, vector_literal
 from project3_rag_docs.settings import Settings
-from shared.database.engine import create_engine, create_sessions, reading, transaction
+from shared.database.engine import create_engine, create_session_factory, read_session, transaction
 from shared.owner import LOCAL_OWNER_ID
 
 PACKAGE = "project3_rag_docs"
@@ -248,8 +251,8 @@ async def filled(plan: ScalePlan, server: str) -> AsyncIterator[tuple[str, Index
         made = corpus.Corpus(plan.documents, plan.chunks_per_document)
         started = perf_counter()
         settings = Settings.model_validate({name.lower(): value for name, value in environment(address, 9).items()})
-        engine = create_engine(settings, statement_seconds=60)
-        async with transaction(create_sessions(engine)) as session:
+        engine = create_engine(settings, statement_timeout=60)
+        async with transaction(create_session_factory(engine)) as session:
             await claim_index(session, settings)
         ids = corpus.fill(address, made)
         corpus.publish_all(address)
@@ -402,13 +405,13 @@ async def _ranked(
 
     By comparing, if `exactly`, or by walking; as the service's rule chooses if that is None.
     """
-    async with reading(index.sessions) as session:
-        sizes = (await facts_of(session, scope, [], LIMIT)).corpora[language]
-        by_meaning = ByMeaning(sizes, exactly=sizes.exactly(LIMIT) if exactly is None else exactly)
-        vector = vector_text(question.vector.tolist())
+    async with read_session(index.sessions) as session:
+        sizes = (await load_statistics(session, scope, [], LIMIT)).corpora[language]
+        by_meaning = VectorQuery(sizes, exact=sizes.prefers_exact_scan(LIMIT) if exactly is None else exactly)
+        vector = vector_literal(question.vector.tolist())
         with index.recorded() as statements:
             started = perf_counter()
-            [found] = await rank(session, scope, [by_meaning], vector, LIMIT)
+            [found] = await run_queries(session, scope, [by_meaning], vector, LIMIT)
             ms = (perf_counter() - started) * 1000
         # Documents are numbered in their order, from 1.
         return {(one.document - 1, one.chunk) for one in found[:K]}, ms, statements, sizes
@@ -454,7 +457,7 @@ async def by_filter(index: Index, address: str, share: float, samples: int) -> F
         scope = Scope(LOCAL_OWNER_ID, index.of(documents))
         for exactly in (True, False):
             found, ms, statements, sizes = await _ranked(index, scope, question, Language.EN, exactly)
-            compares, size = sizes.exactly(LIMIT), sizes.wanted
+            compares, size = sizes.prefers_exact_scan(LIMIT), sizes.in_scope_count
             hit = len(found & right) / len(right)
             (compared if exactly else walked).append(ms)
             if not exactly:
@@ -506,14 +509,14 @@ async def by_words(index: Index, address: str) -> list[Words]:
     found = []
     for what, choose in groups.items():
         times, statements = [], []
-        async with reading(index.sessions) as session:
+        async with read_session(index.sessions) as session:
             for number in range(5):
                 terms = [term_key(LOCAL_OWNER_ID, "en", term) for term in analyse(" ".join(choose(number))).terms]
-                facts = await facts_of(session, EVERYTHING, terms, LIMIT)
-                by_words = ByWords.of(facts.corpora[Language.EN], facts.frequencies, LIMIT)
+                facts = await load_statistics(session, EVERYTHING, terms, LIMIT)
+                by_words = BM25Query.for_terms(facts.corpora[Language.EN], facts.frequencies, LIMIT)
                 with index.recorded() as sent:
                     started = perf_counter()
-                    await rank(session, EVERYTHING, [by_words], "[]", LIMIT)
+                    await run_queries(session, EVERYTHING, [by_words], "[]", LIMIT)
                     times.append((perf_counter() - started) * 1000)
                 statements += sent
         async with await psycopg.AsyncConnection.connect(address) as connection:

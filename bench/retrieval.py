@@ -25,14 +25,18 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from bench.databases import migrated_database, postgresql
 from bench.project3_ingestion import embedded_model
 from bench.servers import running
-from project3_rag_docs.search.embedding import embedding_model
+from project3_rag_docs.search.bm25 import BM25Query
+from project3_rag_docs.search.embedding import create_embedding_model
+from project3_rag_docs.search.hits import load_hits
 from project3_rag_docs.search.index import term_key
 from project3_rag_docs.search.lexical import Language, analyse
-from project3_rag_docs.search.rankings import ByMeaning, ByWords, Found, Scope, facts_of, rank, texts_of, vector_text
+from project3_rag_docs.search.rankings import RankedChunk, run_queries
 from project3_rag_docs.search.service import search
+from project3_rag_docs.search.statistics import Scope, load_statistics
+from project3_rag_docs.search.vectors import VectorQuery, vector_literal
 from project3_rag_docs.settings import Settings
-from shared.database.engine import create_engine, reading
-from shared.models.chat import create_http_client
+from shared.database.engine import create_engine, read_session
+from shared.models.client import create_http_client
 from shared.owner import LOCAL_OWNER_ID
 
 _AT = 10
@@ -109,22 +113,22 @@ async def _ingest(port: int, collections: Sequence[Collection]) -> dict[UUID, Pa
     return known
 
 
-async def _by_words(session: AsyncSession, query: str, embedding: Sequence[float]) -> list[Found]:
-    vector = vector_text(embedding)
-    found: list[Found] = []
+async def _by_words(session: AsyncSession, query: str, embedding: Sequence[float]) -> list[RankedChunk]:
+    vector = vector_literal(embedding)
+    found: list[RankedChunk] = []
     for language in Language:
         terms = [term_key(LOCAL_OWNER_ID, language, term) for term in analyse(query).terms]
-        facts = await facts_of(session, _EVERYTHING, terms, _HITS)
+        facts = await load_statistics(session, _EVERYTHING, terms, _HITS)
         if corpus := facts.corpora.get(language):
-            words = ByWords.of(corpus, facts.frequencies, _HITS)
-            found += (await rank(session, _EVERYTHING, [words], vector, _HITS))[0]
+            words = BM25Query.for_terms(corpus, facts.frequencies, _HITS)
+            found += (await run_queries(session, _EVERYTHING, [words], vector, _HITS))[0]
     return sorted(found, key=lambda hit: -hit.score)
 
 
-async def _by_meaning(session: AsyncSession, _: str, embedding: Sequence[float]) -> list[Found]:
-    corpora = (await facts_of(session, _EVERYTHING, [], _HITS)).corpora.values()
-    rankings = [ByMeaning(corpus, exactly=corpus.exactly(_HITS)) for corpus in corpora]
-    found = await rank(session, _EVERYTHING, rankings, vector_text(embedding), _HITS)
+async def _by_meaning(session: AsyncSession, _: str, embedding: Sequence[float]) -> list[RankedChunk]:
+    corpora = (await load_statistics(session, _EVERYTHING, [], _HITS)).corpora.values()
+    rankings = [VectorQuery(corpus, exact=corpus.prefers_exact_scan(_HITS)) for corpus in corpora]
+    found = await run_queries(session, _EVERYTHING, rankings, vector_literal(embedding), _HITS)
     return sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
 
 
@@ -146,12 +150,12 @@ class Index:
         try:
             for query in queries:
                 embedding = await self._embeddings.aembed_query(self._settings.query_prefix() + query)
-                async with reading(sessions) as session:
-                    hits = await search(session, _EVERYTHING, query, embedding, k=_HITS, made_with=made_with)
+                async with read_session(sessions) as session:
+                    hits = await search(session, _EVERYTHING, query, embedding, k=_HITS, index_model=made_with)
                     rankings["search"].append(self._passages(hit.document_id for hit in hits))
                     for name, ranker in (("BM25 alone", _by_words), ("vectors alone", _by_meaning)):
                         found = await ranker(session, query, embedding)
-                        ids = await texts_of(session, [hit.key for hit in found], len(found), {})
+                        ids = await load_hits(session, [hit.key for hit in found], len(found), {})
                         rankings[name].append(self._passages(hit.document_id for hit in ids))
         finally:
             await engine.dispose()
@@ -197,7 +201,7 @@ async def measure(collections: Sequence[Collection], most_queries: int | None) -
                 with running(_PACKAGE, environment=environment) as service:
                     known = await _ingest(service.port, group[0].collections)
                 async with create_http_client(settings) as http:
-                    index = Index(settings, embedding_model(settings, http), known)
+                    index = Index(settings, create_embedding_model(settings, http), known)
                     for run in group:
                         await _print_run(index, run, most_queries)
     print(f"\nnDCG@{_AT} / Recall@{_AT}; {perf_counter() - started:.0f} s")

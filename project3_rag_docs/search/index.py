@@ -1,6 +1,6 @@
-"""Writing the search index: chunks with their embeddings, postings, and the counts that BM25 needs.
+"""Write the search index: chunks with their embeddings, postings, and the counts that BM25 needs.
 
-The reading side is `rankings.py`. Every function here works in the transaction of the session that it is given.
+`statistics.py`, `bm25.py` and `vectors.py` read it. Every function here works in the transaction of its session.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, insert, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -18,12 +18,12 @@ from project3_rag_docs.models import Chunk, Document, DocumentLanguage, Posting,
 from project3_rag_docs.settings import Settings
 from shared.errors import ConfigurationError
 
-_MOST_FREQUENT = 32_767  # what a smallint holds; BM25 cannot tell it from more
+_MAX_FREQUENCY = 32_767  # the maximum of smallint; a higher frequency would not change the BM25 score noticeably
 
 
 @dataclass(frozen=True)
 class EmbeddedChunk:
-    """A chunk, its place in the document, and its embedding."""
+    """A chunk with its index in the document and its embedding."""
 
     index: int
     parsed: ParsedChunk
@@ -31,7 +31,7 @@ class EmbeddedChunk:
 
 
 def term_key(owner_id: UUID, language: str, term: str) -> int:
-    """Return what a term is in the index: 64 bits, different for each owner and language.
+    """Return the key of a term in the index: 64 bits, different for each owner and language.
 
     Two terms of one text collide once in about 10^16 pairs.
     """
@@ -40,7 +40,7 @@ def term_key(owner_id: UUID, language: str, term: str) -> int:
 
 
 async def store_chunks(session: AsyncSession, document: Document, chunks: Sequence[EmbeddedChunk]) -> None:
-    """Store chunks with their postings. Nothing of them is found before the document is published."""
+    """Store chunks with their postings. Searches ignore them until the document is published."""
     await session.execute(
         insert(Chunk),
         [
@@ -62,7 +62,7 @@ async def store_chunks(session: AsyncSession, document: Document, chunks: Sequen
         (
             term_key(document.owner_id, chunk.parsed.language, term),
             chunk.index,
-            min(frequency, _MOST_FREQUENT),
+            min(frequency, _MAX_FREQUENCY),
             sum(chunk.parsed.terms.values()),
         )
         for chunk in chunks
@@ -72,7 +72,7 @@ async def store_chunks(session: AsyncSession, document: Document, chunks: Sequen
         await session.execute(_INSERT_POSTINGS, _columns(document.number, postings))
 
 
-# One statement for hundreds of rows: four arrays instead of a parameter for each value.
+# One statement for hundreds of rows: four arrays instead of one parameter per value.
 _INSERT_POSTINGS = text("""
     INSERT INTO postings (document, term, chunk, frequency, length)
     SELECT :document, * FROM unnest(
@@ -86,14 +86,14 @@ def _columns(document: int | None, postings: Sequence[tuple[int, int, int, int]]
     return {"document": document, "terms": terms, "chunks": chunks, "frequencies": frequencies, "lengths": lengths}
 
 
-async def remove_chunks(session: AsyncSession, document: Document) -> None:
-    """Remove what is stored of a document that was never published."""
+async def delete_chunks(session: AsyncSession, document: Document) -> None:
+    """Delete the stored chunks of a document that was never published."""
     await session.execute(delete(Chunk).where(col(Chunk.document_id) == document.id))
     await session.execute(delete(Posting).where(col(Posting.document) == document.number))
 
 
 async def publish(session: AsyncSession, document: Document) -> None:
-    """Let a document whose chunks are stored be found. The document's row must be locked."""
+    """Make a document searchable once its chunks are stored. The document's row must be locked."""
     document.status = Status.READY
     document.claim = None
     document.error = None
@@ -102,8 +102,8 @@ async def publish(session: AsyncSession, document: Document) -> None:
     await session.execute(_ADD_TO_TERMS, {"number": document.number, "sign": 1})
 
 
-async def hide(session: AsyncSession, document: Document) -> None:
-    """Let nothing of a document be found any more. The document's row must be locked."""
+async def mark_deleted(session: AsyncSession, document: Document) -> None:
+    """Hide a document from all searches. The document's row must be locked."""
     published = document.status == Status.READY
     document.status = Status.DELETED
     document.claim = None
@@ -111,20 +111,17 @@ async def hide(session: AsyncSession, document: Document) -> None:
         await session.execute(_ADD_TO_CORPORA, {"id": document.id, "owner": document.owner_id, "sign": -1})
 
 
-async def remove(session: AsyncSession, document_id: UUID) -> None:
-    """Remove all rows of a document that is hidden; nothing where there is none."""
+async def delete_rows(session: AsyncSession, document_id: UUID) -> None:
+    """Delete all rows of a document that is marked as deleted, if it still exists."""
     wanted = (col(Document.id) == document_id, col(Document.status) == Status.DELETED)
     document = await session.scalar(select(Document).where(*wanted).with_for_update())
     if document is None:
         return
-    if await session.scalar(select(select(DocumentLanguage).where(_of(document)).exists())):  # it was published
+    published = select(DocumentLanguage).where(col(DocumentLanguage.document_id) == document.id).exists()
+    if await session.scalar(select(published)):
         await session.execute(_ADD_TO_TERMS, {"number": document.number, "sign": -1})
         await session.execute(_REMOVE_UNUSED_TERMS, {"number": document.number})
     await session.delete(document)
-
-
-def _of(document: Document) -> ColumnElement[bool]:
-    return col(DocumentLanguage.document_id) == document.id
 
 
 _COUNT_LANGUAGES = text("""
@@ -132,7 +129,7 @@ _COUNT_LANGUAGES = text("""
     SELECT document_id, language, count(*), sum(term_count) FROM chunks WHERE document_id = :id
     GROUP BY document_id, language
 """)
-# Two transactions that change the same rows do so in the same order, here and below, or they could wait for each other.
+# ORDER BY, here and below: transactions that change the same rows in the same order cannot deadlock.
 _ADD_TO_CORPORA = text("""
     INSERT INTO corpora (owner_id, language, chunk_count, term_count)
     SELECT :owner, language, :sign * chunk_count, :sign * term_count FROM document_languages
@@ -152,21 +149,21 @@ _REMOVE_UNUSED_TERMS = text("""
 
 
 HOW_TO_REINDEX = (
-    "the command `reindex` embeds all documents again (`make reindex-project3` or `make reindex-project4` where the "
+    "run the command `reindex` to embed all documents again (`make reindex-project3` or `make reindex-project4` if the "
     "database is embedded)"
 )
 
 
 async def claim_index(session: AsyncSession, settings: Settings) -> None:
-    """Make sure that the stored embeddings are of the model that the settings name; an index without any becomes its.
+    """Claim an empty index for the model in the settings, or check that the stored embeddings come from it.
 
     Raises:
-        ConfigurationError: if they are of another model.
+        ConfigurationError: if they come from another model.
     """
     wanted = (settings.embedding_model, settings.embedding_dimensions)
-    if await made_with(session) == wanted:
+    if await load_index_model(session) == wanted:
         return
-    # Who comes second waits here for the first, and finds the row.
+    # A concurrent transaction waits here for the first one, and then finds its row.
     await session.execute(
         upsert(SearchIndex).values(id=1, model="", dimensions=0).on_conflict_do_nothing(index_elements=["id"])
     )
@@ -175,29 +172,29 @@ async def claim_index(session: AsyncSession, settings: Settings) -> None:
         return
     if await session.scalar(select(select(col(Chunk.id)).exists())):
         raise ConfigurationError(
-            f"the documents were embedded by {row.model} ({row.dimensions} dimensions), and EMBEDDING_MODEL is now "
+            f"the documents were embedded by {row.model} ({row.dimensions} dimensions), but EMBEDDING_MODEL is now "
             f"{settings.embedding_model} ({settings.embedding_dimensions}); {HOW_TO_REINDEX}"
         )
     await session.execute(text(f"ALTER TABLE chunks ALTER COLUMN embedding TYPE halfvec({wanted[1]:d})"))
     row.model, row.dimensions = wanted
 
 
-async def hold_index(session: AsyncSession, settings: Settings) -> None:
-    """Keep the index one of the model that the settings name until the transaction is over.
+async def lock_index(session: AsyncSession, settings: Settings) -> None:
+    """Prevent a reindexing from switching the model until the transaction ends.
 
     Raises:
-        ConfigurationError: if it has become another model's.
+        ConfigurationError: if the stored embeddings come from another model than the one in the settings.
     """
-    await session.execute(_HOLD)
-    if await made_with(session) != (settings.embedding_model, settings.embedding_dimensions):
-        raise ConfigurationError("the documents are embedded by another model now")
+    await session.execute(_LOCK_CHUNKS)
+    if await load_index_model(session) != (settings.embedding_model, settings.embedding_dimensions):
+        raise ConfigurationError("the documents were embedded again by another model")
 
 
-# What takes other embeddings into use waits for whoever writes some, or the other way round.
-_HOLD = text("LOCK TABLE chunks IN ROW EXCLUSIVE MODE")
+# Conflicts with the lock that `reindex` takes to switch to the new embeddings.
+_LOCK_CHUNKS = text("LOCK TABLE chunks IN ROW EXCLUSIVE MODE")
 
 
-async def made_with(session: AsyncSession) -> tuple[str, int] | None:
-    """Return the model whose embeddings are stored, and their dimensions; None before the first start."""
+async def load_index_model(session: AsyncSession) -> tuple[str, int] | None:
+    """Return the model whose embeddings are stored, and their dimensions; None if the index was never claimed."""
     row = (await session.execute(select(col(SearchIndex.model), col(SearchIndex.dimensions)))).one_or_none()
     return (row.model, row.dimensions) if row else None

@@ -1,4 +1,4 @@
-"""What a text's terms are, for searching by words: English stems, and pairs of characters where no spaces stand."""
+"""Lexical analysis for BM25: stems for English, character bigrams for scripts without spaces."""
 
 import re
 import unicodedata
@@ -11,11 +11,11 @@ from operator import add
 
 from snowballstemmer.english_stemmer import EnglishStemmer  # type: ignore[import-untyped]
 
-_LONGEST_TERM = 64  # characters; what is longer is a key or a picture in Base64, and nobody types it whole
-_NORMALISED_AT_ONCE = 2000  # characters; the marks on one letter are sorted in quadratic time
+_MAX_TERM_LENGTH = 64  # characters; longer words are keys or Base64, which no query contains in full
+_NORMALIZATION_BLOCK = 2000  # characters; sorting the combining marks on one letter takes quadratic time
 
-# Han, Kana, Hangul, Thai, Lao, Tibetan, Burmese and Khmer, without their punctuation. Korean has spaces, but what
-# stands between them are phrases.
+# Han, Kana, Hangul, Thai, Lao, Tibetan, Burmese and Khmer, without their punctuation. Korean has spaces, but between
+# phrases.
 _UNSPACED = (
     "\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0edf\u0f40-\u0fbc\u1000-\u1049\u1050-\u109f\u1100-\u11ff\u1780-\u17d3"
     "\u17e0-\u17e9\u2e80-\u2fdf\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u318f\u31a0-\u31bf\u31f0-\u31ff"
@@ -23,9 +23,9 @@ _UNSPACED = (
 )
 _ACCENTS = "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670"  # Hebrew and Arabic vowels too
 _LETTER = f"[^\\W_{_UNSPACED}]"
-# `\w` leaves out the vowel signs of the Indian scripts and every accent that has no precomposed letter.
+# `\w` does not match the vowel signs of Indic scripts, nor accents without a precomposed letter.
 _WORD_PART = f"(?:{_LETTER}|[{_ACCENTS}\u0900-\u0963\u0966-\u0dff])"
-_HYPHEN = "[-\u2010]\n?"  # with a line break: a word that was divided at the end of a line
+_HYPHEN = "[-\u2010]\n?"  # with a line break: a word hyphenated at the end of a line
 
 _ACCENT = re.compile(f"[{_ACCENTS}]+")
 _UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
@@ -41,9 +41,9 @@ _CONTRACTION = re.compile("['’](?:s|ll|re|ve|d|m)(?![^\\W_])")
 _NEGATION = re.compile("n['’]t$")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
-# The closed classes: articles, pronouns, auxiliaries, conjunctions, question words, and the prepositions that only
-# join. Not those that say where or when, nor what counts: "before", "under", "most" narrow a question down. And not
-# `us`, `may` and `will`: a country, a month and a document.
+# The closed classes: articles, pronouns, auxiliaries, conjunctions, question words, and prepositions with little
+# meaning. Words of place, time and quantity are kept, because "before", "under" and "most" narrow a question down. So
+# are `us`, `may` and `will`: a country, a month and a document.
 _CLOSED_CLASSES = """
     a an the this that these those
     i me my mine we our ours you your yours he him his she her hers it its they them their theirs
@@ -55,64 +55,57 @@ _CLOSED_CLASSES = """
     what which who whom whose when where why how there here e.g i.e
 """
 _STOP_WORDS = frozenset(_CLOSED_CLASSES.split())
-# What makes a Chinese sentence one, whatever names stand in it.
+# Function words that mark a sentence as Chinese even if it consists mostly of names.
 _CHINESE_PARTICLE = re.compile("[的了是吗呢在有么怎和与为]")
 
 
 class Language(StrEnum):
-    """How a text is cut into terms."""
+    """The way a text is split into terms."""
 
     EN = "en"
-    """Everything that is written with spaces, stemmed as English."""
+    """All scripts with spaces between words, stemmed as English."""
     ZH = "zh"
-    """Scripts without spaces between words, as pairs of characters: Han, Kana, Hangul, Thai and their like."""
+    """Scripts without spaces between words, as character bigrams: Han, Kana, Hangul, Thai and others."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What of a text can be searched for."""
+    """The language of a text, and the frequency of each term in it."""
 
     language: Language
     terms: Mapping[str, int]
-    """Each term, and how often it stands in the text."""
 
 
 def analyse(text: str) -> Analysis:
-    """Return a text's language and its terms, the same for a document and for a question.
+    """Return the language and the terms of a text, in time proportional to its length; documents and queries alike.
 
-    Words are folded (case, width, accents) and stemmed, wherever they stand, and the closed-class words of English
-    are dropped, unless the text has nothing else. A run of a script without spaces becomes its pairs of neighbouring
-    characters, which find about as well as the words of a segmenter (Nie and others, "On the use of words and n-grams
-    for Chinese information retrieval", 2000), and need no dictionary.
-
-    Args:
-        text: Any text; the time is proportional to its length.
+    Words are folded (case, width, accents) and stemmed, in texts of either language, and English stop words are
+    dropped unless the text has no other words. A run of a script without spaces becomes its bigrams, which retrieve
+    about as well as the words of a segmenter (Nie and others, "On the use of words and n-grams for Chinese information
+    retrieval", 2000) and need no dictionary.
     """
     tokens = _tokens(text)
     return Analysis(_language(tokens), _terms(tokens))
 
 
 def language_of(text: str) -> Language:
-    """Say how a text is written, for the most part.
+    """Return the predominant language of a text; `Language.EN` if it has no letters.
 
-    A character of a script without spaces counts about as much as a word, doubled, because a short question names
-    more foreign things than it has room for words of its own. Names are borrowed and small words are not, so each
-    of those counts three more: "Who is 习近平" is English, "Let It Be 的歌词是什么" is Chinese.
-
-    Args:
-        text: Any text. One without a letter is `Language.EN`.
+    A character of a script without spaces counts as two words, because a short question may consist mostly of foreign
+    names. Names are borrowed between languages and function words are not, so each function word counts three more:
+    "Who is 习近平" is English, "Let It Be 的歌词是什么" is Chinese.
     """
     return _language(_tokens(text))
 
 
 def _tokens(text: str) -> list[str]:
-    """Return the words of a text, and its runs of characters without spaces, folded."""
+    """Return the folded words of a text, and its runs of scripts without spaces."""
     if text.isascii():
         return _TOKEN.findall(text.casefold())
     text = _INVISIBLE.sub("", text)
-    slices = (text[at : at + _NORMALISED_AT_ONCE] for at in range(0, len(text), _NORMALISED_AT_ONCE))
+    slices = (text[at : at + _NORMALIZATION_BLOCK] for at in range(0, len(text), _NORMALIZATION_BLOCK))
     text = "".join(unicodedata.normalize("NFKC", part) for part in slices)
-    # A second line break ends a paragraph; a single one only the line, and Chinese has no hyphen to say so.
+    # A single line break in Chinese text may divide a word, as there are no hyphens; two end a paragraph.
     return _TOKEN.findall(_LINE_BREAK_INSIDE.sub("", text.casefold()))
 
 
@@ -134,9 +127,9 @@ def _terms(tokens: list[str]) -> Mapping[str, int]:
             dropped.append(token)
         elif _UNSPACED_CHARACTER.match(token):
             found += map(add, token, token[1:]) if len(token) > 1 else token
-        elif len(token) > _LONGEST_TERM:
-            found += _forms(token)
-        elif forms := _of_word(token):
+        elif len(token) > _MAX_TERM_LENGTH:
+            found += _word_terms(token)
+        elif forms := _cached_word_terms(token):
             found += forms
         else:
             dropped.append(token)
@@ -144,16 +137,16 @@ def _terms(tokens: list[str]) -> Mapping[str, int]:
 
 
 @lru_cache(maxsize=1 << 15)
-def _of_word(token: str) -> tuple[str, ...]:
-    # A stem takes some 20 microseconds, and a text repeats its words.
-    return tuple(_forms(token))
+def _cached_word_terms(token: str) -> tuple[str, ...]:
+    # Stemming a word takes about 20 microseconds, and texts repeat their words.
+    return tuple(_word_terms(token))
 
 
-def _forms(token: str) -> Iterator[str]:
-    """Yield the terms of one word as it stands in the text, with its apostrophes, hyphens and full stops.
+def _word_terms(token: str) -> Iterator[str]:
+    """Yield the terms of one word, which may contain apostrophes, hyphens and full stops.
 
-    A word with one hyphen is its parts and the whole, so that "e-mail" and "email" find each other, as do "GPT-4" and
-    "GPT4", or the halves of a word that was divided at the end of a line. Of a chain there are only the parts.
+    A word with one hyphen yields its parts and the whole, so that "e-mail" matches "email", "GPT-4" matches "GPT4", and
+    a word hyphenated at the end of a line matches itself. A word with more hyphens yields only its parts.
     """
     if token.isalnum():
         yield _stem(token)
@@ -179,10 +172,10 @@ def _forms(token: str) -> Iterator[str]:
 
 
 def _stem(word: str) -> str:
-    word = word[:_LONGEST_TERM]
+    word = word[:_MAX_TERM_LENGTH]
     if not word.isascii():
         bare = _ACCENT.sub("", unicodedata.normalize("NFD", word))
         word = unicodedata.normalize("NFC", bare) or word
-    # A stemmer keeps the word it is at in itself, so threads cannot share one; making one costs next to nothing.
+    # A stemmer stores the current word, so threads cannot share one; creating one costs next to nothing.
     stem: str = EnglishStemmer().stemWord(word)
     return stem

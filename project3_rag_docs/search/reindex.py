@@ -1,7 +1,7 @@
-"""`python -m project3_rag_docs reindex`: another embedding model for the documents that are there.
+"""`python -m project3_rag_docs reindex`: embed the stored documents with another model.
 
-The new embeddings are made beside the old ones, so the documents can be searched meanwhile, and a run that was ended
-goes on where it was. The last step takes them into use in one transaction.
+The new embeddings go into a separate table, so searches continue in the meantime, and an interrupted run resumes where
+it stopped. The last step switches to the new embeddings in one transaction.
 """
 
 import asyncio
@@ -16,39 +16,35 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from project3_rag_docs.ingestion.chunking import in_context
+from project3_rag_docs.ingestion.chunking import indexed_text
 from project3_rag_docs.models import EMBEDDING_INDEXES, SearchIndex
-from project3_rag_docs.search.embedding import embedding_model
-from project3_rag_docs.search.index import claim_index, made_with
+from project3_rag_docs.search.embedding import create_embedding_model
+from project3_rag_docs.search.index import claim_index, load_index_model
 from project3_rag_docs.settings import Settings
-from shared.database.engine import Sessions, create_engine, create_sessions, transaction
+from shared.database.engine import Sessions, create_engine, create_session_factory, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, ServiceError
-from shared.models.chat import create_http_client
+from shared.models.client import create_http_client
 from shared.settings import load_settings
 
-_BUILD_SECONDS = 24 * 3600  # for one statement: building the index over millions of vectors takes hours
+_STATEMENT_SECONDS = 24 * 3600  # building the index over millions of vectors takes hours
 
 
 async def check_index(settings: Settings) -> None:
-    """Refuse to start on an index of another model. A database that is away is not waited for.
+    """Refuse to start if the index belongs to another model. An unavailable database does not delay the start.
 
     Raises:
-        ConfigurationError: with one line that says how to go on.
+        ConfigurationError: with one line that explains what to do.
     """
     async with _sessions(settings) as sessions:
         try:
             async with transaction(sessions) as session:
                 await claim_index(session, settings)
         except DatabaseUnavailable:
-            return  # looked at again before anything is searched or stored
+            return  # every search and every write checks again
 
 
 def reindex() -> int:
-    """Embed every chunk with the model that the settings name.
-
-    Returns:
-        An exit status: 0; or 2 after one line that says what is wrong.
-    """
+    """Embed every chunk with the model in the settings; return the exit status: 0, or 2 after a line with the error."""
     try:
         asyncio.run(_reindex(load_settings(Settings)))
     except (ConfigurationError, ServiceError) as error:
@@ -61,38 +57,38 @@ async def _reindex(settings: Settings) -> None:
     wanted = (settings.embedding_model, settings.embedding_dimensions)
     async with _sessions(settings) as sessions, create_http_client(settings) as http:
         async with transaction(sessions) as session:
-            if await made_with(session) == wanted:
-                _say(f"nothing to do: the documents were embedded by {wanted[0]}")
+            if await load_index_model(session) == wanted:
+                _print(f"nothing to do: the documents are already embedded by {wanted[0]}")
                 return
-        work = _Work(sessions, embedding_model(settings, http), settings)
-        await work.prepare()
-        while not await work.take_into_use():
-            await work.embed_the_rest()
-    _say(f"the documents are embedded by {wanted[0]} now")
+        work = _Reindexing(sessions, create_embedding_model(settings, http), settings)
+        await work.create_table()
+        while not await work.switch_over():
+            await work.embed_remaining()
+    _print(f"the documents are now embedded by {wanted[0]}")
 
 
 @asynccontextmanager
 async def _sessions(settings: Settings) -> AsyncIterator[Sessions]:
-    engine = create_engine(settings, statement_seconds=_BUILD_SECONDS)
+    engine = create_engine(settings, statement_timeout=_STATEMENT_SECONDS)
     try:
-        yield create_sessions(engine)
+        yield create_session_factory(engine)
     finally:
         await engine.dispose()
 
 
-class _Work:
-    """The embeddings of one model, in a table of its own until they are all there."""
+class _Reindexing:
+    """The embeddings of the new model, in a separate table until they are complete."""
 
     def __init__(self, sessions: Sessions, embeddings: Embeddings, settings: Settings) -> None:
         self._sessions = sessions
         self._embeddings = embeddings
         self._settings = settings
         self._model, self._dimensions = settings.embedding_model, settings.embedding_dimensions
-        of = f"{self._model} {self._dimensions}"
-        self._table = f"reembedded_{sha256(of.encode()).hexdigest()[:12]}"
+        model = f"{self._model} {self._dimensions}"
+        self._table = f"reembedded_{sha256(model.encode()).hexdigest()[:12]}"
 
-    async def prepare(self) -> None:
-        """Make the table, unless an earlier run has."""
+    async def create_table(self) -> None:
+        """Create the table, unless an earlier run did."""
         async with transaction(self._sessions) as session:
             await session.execute(
                 text(
@@ -102,13 +98,13 @@ class _Work:
                 )
             )
 
-    async def embed_the_rest(self) -> None:
-        """Embed the chunks that are not in the table."""
+    async def embed_remaining(self) -> None:
+        """Embed the chunks that are not in the table yet."""
         prefix = self._settings.passage_prefix()
-        left = await self._left()
+        left = await self._count_remaining()
         done, after = 0, UUID(int=0)
-        while batch := await self._missing(after):
-            texts = [prefix + in_context(heading, content) for _, heading, content in batch]
+        while batch := await self._next_batch(after):
+            texts = [prefix + indexed_text(heading, content) for _, heading, content in batch]
             vectors = await self._embeddings.aembed_documents(texts)
             after = batch[-1][0]
             rows = [
@@ -124,13 +120,13 @@ class _Work:
                     rows,
                 )
             done += len(batch)
-            _say(f"{done:,} of {max(left, done):,} chunks")
+            _print(f"{done:,} of {max(left, done):,} chunks")
 
-    async def take_into_use(self) -> bool:
-        """Put the new embeddings in place of the old ones, if they are all there. The search waits meanwhile."""
+    async def switch_over(self) -> bool:
+        """Replace the old embeddings by the new ones if these are complete; searches are blocked in the meantime."""
         async with transaction(self._sessions) as session:
             await session.execute(text("LOCK TABLE chunks IN SHARE ROW EXCLUSIVE MODE"))
-            if await session.scalar(text(f"SELECT EXISTS ({self._without_embedding()})")):
+            if await session.scalar(text(f"SELECT EXISTS ({self._remaining_query()})")):
                 return False
             for statement in (
                 f"ALTER TABLE chunks ADD COLUMN new_embedding halfvec({self._dimensions})",
@@ -142,29 +138,29 @@ class _Work:
             ):
                 await session.execute(text(statement))
             connection = await session.connection()
-            for index in EMBEDDING_INDEXES:  # which went with the column
+            for index in EMBEDDING_INDEXES:  # they were dropped with the column
                 await connection.run_sync(index.create)
             made = upsert(SearchIndex).values(id=1, model=self._model, dimensions=self._dimensions)
             values = {"model": self._model, "dimensions": self._dimensions}
             await session.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))
         return True
 
-    async def _left(self) -> int:
+    async def _count_remaining(self) -> int:
         async with transaction(self._sessions) as session:
-            return await session.scalar(text(f"SELECT count(*) FROM ({self._without_embedding()}) AS missing")) or 0  # noqa: S608  the name is a hash
+            return await session.scalar(text(f"SELECT count(*) FROM ({self._remaining_query()}) AS missing")) or 0  # noqa: S608  the name is a hash
 
-    async def _missing(self, after: UUID) -> list[tuple[UUID, str | None, str]]:
-        statement = text(f"{self._without_embedding()} AND id > :after ORDER BY id LIMIT :limit")
+    async def _next_batch(self, after: UUID) -> list[tuple[UUID, str | None, str]]:
+        statement = text(f"{self._remaining_query()} AND id > :after ORDER BY id LIMIT :limit")
         async with transaction(self._sessions) as session:
             parameters = {"after": after, "limit": self._settings.embedding_batch_size}
             return [(row.id, row.heading, row.text) for row in await session.execute(statement, parameters)]
 
-    def _without_embedding(self) -> str:
+    def _remaining_query(self) -> str:
         return (
             f"SELECT id, heading, text FROM chunks WHERE NOT EXISTS"  # noqa: S608  the name is a hash
             f" (SELECT FROM {self._table} WHERE chunk_id = id)"
         )
 
 
-def _say(what: str) -> None:
+def _print(what: str) -> None:
     print(what, flush=True)  # noqa: T201  a command talks to a terminal

@@ -1,8 +1,8 @@
-"""Putting hits into a better order: the second of the chain's three steps.
+"""Rerank hits: the second of the chain's three steps.
 
-A reranker is a model that reads the question and a passage together, and so sees more than two vectors can. No such
-model is embedded; where `RERANK_BASE_URL` names an endpoint that has one, the fused ranking is its input. Without it
-the fused ranking is taken as it is, and is not called anything else.
+A reranker is a model that reads the question and a passage together, so it judges relevance better than two separate
+vectors can. The embedded model server has none; if `RERANK_BASE_URL` names an endpoint with one, it reorders the fused
+ranking. Otherwise the fused ranking stays as it is.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ import httpx2
 from loguru import logger
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.hits import Hit
 
-# How many hits a reranker is shown for each one that is wanted: it can only move up what it sees.
+# Candidates per requested hit: a reranker can only move up a hit that it receives.
 OVERFETCH = 4
 
 
 class Reranker(Protocol):
-    """Orders hits."""
+    """Orders hits by relevance."""
 
     overfetch: int
 
@@ -29,8 +29,8 @@ class Reranker(Protocol):
         """Return the best `k`, the best first."""
 
 
-class AsFused:
-    """Leaves the order as rank fusion has made it."""
+class PassthroughReranker:
+    """Keeps the order of rank fusion."""
 
     overfetch = 1
 
@@ -54,17 +54,16 @@ _RESULTS = TypeAdapter(_Results)
 
 @dataclass(frozen=True)
 class EndpointReranker:
-    """Asks an endpoint with `POST /rerank` in the form of Jina and Cohere, as llama.cpp, vLLM and TEI have it too.
+    """Calls an endpoint's `POST /rerank`, in the format of Jina and Cohere that llama.cpp, vLLM and TEI share.
 
-    A ranking is worth having without it, so an endpoint that is away or too slow costs quality, not the answer: the
-    fused order is kept, and the log says so.
+    If the endpoint fails or is too slow, the fused order is kept and a warning is logged: the answer loses quality, but
+    is not lost.
 
     Attributes:
-        http: Of the process.
-        url: Of the endpoint, without `/rerank`.
-        model: Which of its models; empty where it has one.
-        api_key: Empty where it asks for none.
-        seconds: How long it may take.
+        url: The base URL, without `/rerank`.
+        model: Empty if the endpoint serves only one model.
+        api_key: Empty if the endpoint requires none.
+        seconds: Timeout of a call.
     """
 
     http: httpx2.AsyncClient
@@ -89,7 +88,7 @@ class EndpointReranker:
             results = _RESULTS.validate_json(answer.content).results
             scored = {result.index: result.relevance_score for result in results if 0 <= result.index < len(hits)}
         except (httpx2.HTTPError, TimeoutError, ValidationError, OSError) as error:
-            logger.warning("the reranker did not answer ({}); the fused order is kept", type(error).__name__)
+            logger.warning("reranking failed ({}); the fused order is kept", type(error).__name__)
             return list(hits[:k])
-        best = sorted(scored, key=lambda place: -scored[place])
-        return [replace(hits[place], score=scored[place]) for place in best[:k]]
+        best = sorted(scored, key=lambda number: -scored[number])
+        return [replace(hits[number], score=scored[number]) for number in best[:k]]

@@ -133,7 +133,7 @@ def test_a_command_runs_with_what_it_needs(launch: Callable[..., Launched], mode
     first.close()
     refused = launch("project3", PORT=str(port), **given | {"EMBEDDING_MODEL": "other"})
     assert refused.ends() == 1
-    assert "the command `reindex` embeds all documents again (`make reindex-project3`" in refused.output
+    assert "run the command `reindex` to embed all documents again (`make reindex-project3`" in refused.output
 
     command = launch("project3", "reindex", PORT=str(port), **given | {"EMBEDDING_MODEL": "other"})
 

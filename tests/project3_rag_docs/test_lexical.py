@@ -147,11 +147,11 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 def _stem_in_threads() -> None:
     words = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}relationalization{'s' * (i % 2)}" for i in range(600)]
-    lexical._of_word.cache_clear()
+    lexical._cached_word_terms.cache_clear()
     alone = [terms(word) for word in words]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
-            lexical._of_word.cache_clear()
+            lexical._cached_word_terms.cache_clear()
             assert list(pool.map(terms, words)) == alone
 
 

@@ -8,10 +8,13 @@ import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from project3_rag_docs.search.bm25 import BM25Query
 from project3_rag_docs.search.lexical import Language
-from project3_rag_docs.search.rankings import ByMeaning, ByWords, Corpus, Scope, facts_of, rank
+from project3_rag_docs.search.rankings import run_queries
+from project3_rag_docs.search.statistics import Corpus, Scope, load_statistics
+from project3_rag_docs.search.vectors import VectorQuery
 from project3_rag_docs.settings import Settings
-from shared.database.engine import create_engine, reading
+from shared.database.engine import create_engine, read_session
 from shared.owner import LOCAL_OWNER_ID
 from tests.project3_rag_docs.test_documents import ready
 
@@ -21,27 +24,27 @@ SCOPE = Scope(LOCAL_OWNER_ID)
 @pytest.fixture
 async def session(make_settings3: Callable[..., Settings]) -> AsyncIterator[AsyncSession]:
     engine = create_engine(make_settings3())
-    async with reading(async_sessionmaker(engine)) as opened:
+    async with read_session(async_sessionmaker(engine)) as opened:
         yield opened
     await engine.dispose()
 
 
 def corpus_of(chunks: int) -> Corpus:
-    return Corpus(Language.EN, chunk_count=chunks, average_length=1.0, wanted=chunks, indexed=chunks)
+    return Corpus(Language.EN, chunk_count=chunks, average_length=1.0, in_scope_count=chunks, indexed_count=chunks)
 
 
 def test_chunks_are_looked_for_by_the_rarer_words() -> None:
-    few = ByWords.of(corpus_of(100_000), {1: 9_000, 2: 300, 3: 10_000}, 50)
-    many = ByWords.of(corpus_of(100_000), {1: 40_000, 2: 300, 3: 10_000}, 50)
-    one = ByWords.of(corpus_of(100_000), {1: 40_000}, 50)
-    two = ByWords.of(corpus_of(100_000), {1: 40_000, 2: 60, 3: 50_000}, 50)
+    few = BM25Query.for_terms(corpus_of(100_000), {1: 9_000, 2: 300, 3: 10_000}, 50)
+    many = BM25Query.for_terms(corpus_of(100_000), {1: 40_000, 2: 300, 3: 10_000}, 50)
+    one = BM25Query.for_terms(corpus_of(100_000), {1: 40_000}, 50)
+    two = BM25Query.for_terms(corpus_of(100_000), {1: 40_000, 2: 60, 3: 50_000}, 50)
 
     assert (list(few.rare), list(few.common)) == ([2, 1, 3], [])  # these are not too many, all together
     assert (list(many.rare), list(many.common)) == ([2, 3], [1])
     assert (list(one.rare), list(one.common)) == ([1], [])
     assert (list(two.rare), list(two.common)) == ([2, 1], [3])  # sixty chunks leave too little to choose from
     assert few.rare[2] > few.rare[1] > few.rare[3] > many.common[1] > 0
-    assert many.exhausted().rare == {**many.rare, **many.common}
+    assert many.exhaustive().rare == {**many.rare, **many.common}
 
 
 async def test_common_words_count_where_a_rare_one_is_found(session: AsyncSession, database_url: str) -> None:
@@ -56,10 +59,10 @@ async def test_common_words_count_where_a_rare_one_is_found(session: AsyncSessio
         number = row[0]
         for term, chunk, frequency in ((1, 0, 1), (1, 1, 1), (2, 1, 1), (2, 2, 3)):
             connection.execute("INSERT INTO postings VALUES (%s, %s, %s, %s, 1)", [term, number, chunk, frequency])
-    by_words = ByWords(corpus_of(3), rare={1: 2.0}, common={2: 1.0})
+    by_words = BM25Query(corpus_of(3), rare={1: 2.0}, common={2: 1.0})
 
-    [first] = await rank(session, SCOPE, [by_words], "[]", 2)
-    [every] = await rank(session, SCOPE, [by_words], "[]", 3)
+    [first] = await run_queries(session, SCOPE, [by_words], "[]", 2)
+    [every] = await run_queries(session, SCOPE, [by_words], "[]", 3)
 
     # BM25 by hand: a chunk as long as the average has weight * frequency / (frequency + 1.2).
     assert [(found.key, round(found.score, 6)) for found in first] == [
@@ -75,22 +78,24 @@ async def test_what_there_is_is_counted_by_language(client3: httpx2.AsyncClient,
     english = await ready(client3, "# A\n\nThe heron nests.\n\n# B\n\nBy the river.", "en.md")
     await ready(client3, "图书馆早上九点开门。", "zh.txt")
 
-    everything = await facts_of(session, SCOPE, [], 50)
-    some = await facts_of(session, Scope(LOCAL_OWNER_ID, [UUID(english["id"])]), [], 50)
-    strangers = await facts_of(session, Scope(UUID(int=1), [UUID(english["id"])]), [], 50)
+    everything = await load_statistics(session, SCOPE, [], 50)
+    some = await load_statistics(session, Scope(LOCAL_OWNER_ID, [UUID(english["id"])]), [], 50)
+    strangers = await load_statistics(session, Scope(UUID(int=1), [UUID(english["id"])]), [], 50)
 
-    assert everything.made_with == ("e", 384)
-    assert {one.language: one.wanted for one in everything.corpora.values()} == {Language.EN: 2, Language.ZH: 1}
-    assert {one.language: (one.chunk_count, one.wanted) for one in some.corpora.values()} == {Language.EN: (2, 2)}
+    assert everything.index_model == ("e", 384)
+    assert {one.language: one.in_scope_count for one in everything.corpora.values()} == {Language.EN: 2, Language.ZH: 1}
+    assert {one.language: (one.chunk_count, one.in_scope_count) for one in some.corpora.values()} == {
+        Language.EN: (2, 2)
+    }
     assert strangers.corpora == {}
 
 
 def test_small_parts_of_a_large_index_are_compared() -> None:
     def exactly(wanted: int, indexed: int) -> bool:
-        return Corpus(Language.EN, indexed, 1.0, wanted, indexed).exactly(50)
+        return Corpus(Language.EN, indexed, 1.0, wanted, indexed).prefers_exact_scan(50)
 
     assert exactly(300, 300)
     assert exactly(1_000, 100_000)
     assert not exactly(20_000, 100_000)
     assert not exactly(100_000, 100_000)
-    assert ByMeaning(corpus_of(1), exactly=False).exhausted() == ByMeaning(corpus_of(1), exactly=True)
+    assert VectorQuery(corpus_of(1), exact=False).exhaustive() == VectorQuery(corpus_of(1), exact=True)

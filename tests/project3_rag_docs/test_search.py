@@ -8,8 +8,8 @@ import httpx2
 import psycopg
 import pytest
 
-from project3_rag_docs.search.rankings import Found
-from project3_rag_docs.search.service import fuse, good_ones, interleave
+from project3_rag_docs.search.fusion import fuse, interleave, select_outstanding
+from project3_rag_docs.search.rankings import RankedChunk
 from shared.owner import LOCAL_OWNER_ID
 from tests.project3_rag_docs.test_documents import found, ready, rows, upload
 from tests.support.scripted_model import (
@@ -240,21 +240,21 @@ async def test_what_is_no_search_is_refused(client3: httpx2.AsyncClient, body: d
 
 
 def test_rankings_are_fused_by_ranks() -> None:
-    a, b, c = (Found(1, i, 0) for i in range(3))
+    a, b, c = (RankedChunk(1, i, 0) for i in range(3))
 
     assert fuse([[a, b], [c, b]]) == [b.key, a.key, c.key]
     assert fuse([[], []]) == []
 
 
 def test_the_other_language_comes_in_between_where_it_stands_out() -> None:
-    own = [Found(1, i, 0.9 - i / 100) for i in range(3)]
-    usual = [Found(2, i, 0.5) for i in range(3, 50)]
-    foreign = [Found(2, 0, 0.60), Found(2, 1, 0.56), Found(2, 2, 0.54), *usual]
+    own = [RankedChunk(1, i, 0.9 - i / 100) for i in range(3)]
+    usual = [RankedChunk(2, i, 0.5) for i in range(3, 50)]
+    foreign = [RankedChunk(2, 0, 0.60), RankedChunk(2, 1, 0.56), RankedChunk(2, 2, 0.54), *usual]
 
-    good = good_ones(foreign)
+    good = select_outstanding(foreign)
 
     assert good == foreign[:2]
     mixed = interleave([one.key for one in own], good)
     assert mixed == [own[0].key, foreign[0].key, own[1].key, foreign[1].key, own[2].key]
-    assert good_ones([]) == []
-    assert good_ones(foreign[:1]) == foreign[:1]
+    assert select_outstanding([]) == []
+    assert select_outstanding(foreign[:1]) == foreign[:1]
