@@ -22,7 +22,7 @@ from bench.rates import Times
 from bench.servers import Server, running
 from local.services import model_server
 from local.state import StageState
-from project3_rag_docs.ingestion.chunking import chunks_of
+from project3_rag_docs.ingestion.chunking import split_sections
 from project3_rag_docs.settings import Settings
 
 PACKAGE = "project3_rag_docs"
@@ -141,7 +141,7 @@ async def _compare(
     http: httpx2.AsyncClient, embeddings: httpx2.AsyncClient, url: str, text: str, found: Ingestion
 ) -> None:
     """Take a text in, and embed its chunks without the service; who is first changes from round to round."""
-    texts = [f"passage: {chunk.text}" for chunk in chunks_of([Document(page_content=text)])]
+    texts = [f"passage: {chunk.text}" for chunk in split_sections([Document(page_content=text)])]
 
     async def through_service() -> None:
         started = perf_counter()

@@ -1,1 +1,1 @@
-"""From an uploaded file to chunks in the index."""
+"""Ingestion: from an uploaded file to chunks in the search index."""

@@ -1,4 +1,4 @@
-"""Cutting a document into passages of the size that an embedding model reads, at the places where a reader would."""
+"""Split documents into chunks that fit an embedding model, at paragraph, sentence and clause boundaries."""
 
 import re
 import unicodedata
@@ -9,15 +9,15 @@ from itertools import accumulate
 
 from langchain_core.documents import Document
 
-# Alphabets count one; Thai, Ethiopic and what has a syllable or a word in one character count three, as do emoji.
+# A character weighs one in alphabets, and three in scripts whose characters are syllables or words; emoji, too.
 _HEAVY = "\u0e00-\u1dff\u2e80-\U0010ffff"
 _HEAVY_CHARACTER = re.compile(f"[{_HEAVY}]")
 _HEAVY_WEIGHT = 3
 
-_CLOSERS = "[\"'”’»)\\]」』）】》〉］]{0,3}"
+_CLOSING_MARKS = "[\"'”’»)\\]」』）】》〉］]{0,3}"
 _STRONG_END = re.compile(
-    f"(?<![.!?…])[.!?…؟۔।]{{1,4}}{_CLOSERS}(?=\\s)"  # more than four are the dots of a table of contents
-    f"|(?:[。！？；｡]|……|[!?](?=[{_HEAVY}])){{1,9}}{_CLOSERS}"
+    f"(?<![.!?…])[.!?…؟۔।]{{1,4}}{_CLOSING_MARKS}(?=\\s)"  # more than four are the leader of a table of contents
+    f"|(?:[。！？；｡]|……|[!?](?=[{_HEAVY}])){{1,9}}{_CLOSING_MARKS}"
 )
 _STRONG_END_OR_LINE = re.compile(f"{_STRONG_END.pattern}|\n")
 _PARAGRAPH_END = re.compile(r"(?=\r?\n[^\S\n]{0,40}\n)")
@@ -31,75 +31,70 @@ _NEVER_LAST = """
     mr mrs ms dr prof rev gen col lt sgt capt st mt nos fig figs eq eqs sec ch vol vols pp ed eds cf vs viz approx
     dept est resp incl
 """
-# These may well end a sentence; the capital letter of the next one says so.
+# These may end a sentence; a capital letter after them is the sign.
 _OFTEN_LAST = "etc al inc ltd co corp jr sr jan feb mar apr jun jul aug sep sept oct nov dec"
 _ABBREVIATIONS = frozenset(_NEVER_LAST.split())
 _CLOSING_ABBREVIATIONS = frozenset(_OFTEN_LAST.split())
-_LONGEST_ABBREVIATION = 12
+_MAX_ABBREVIATION_LENGTH = 12
 
 _BLANK_LINE = "\n\n"
 _ZERO_WIDTH_JOINER = "\u200d"
-_LONGEST_SEQUENCE = 16  # characters that are shown as one
+_MAX_SEQUENCE_LENGTH = 16  # code points that are displayed as one character
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A passage of a document, verbatim."""
+    """A verbatim passage of a document."""
 
     text: str
     page: int | None
     heading: str | None
 
 
-def in_context(heading: str | None, text: str) -> str:
-    """Return what stands for a chunk in the index: a paragraph often says only under its heading what it is about."""
+def indexed_text(heading: str | None, text: str) -> str:
+    """Return the text under which a chunk is indexed: a paragraph often names its subject only in the heading."""
     return f"{heading}\n{text}" if heading else text
 
 
-def chunks_of(sections: Iterable[Document], size: int = 1200, overlap: int = 150) -> Iterator[Chunk]:
-    """Cut sections into chunks, lazily: one section is held at a time.
+def split_sections(sections: Iterable[Document], size: int = 1200, overlap: int = 150) -> Iterator[Chunk]:
+    """Split sections into chunks, lazily: one section is in memory at a time.
 
-    Sections that follow each other on the same page and under the same heading are put together, with a blank line
-    between them, as long as they fit into one chunk.
+    Consecutive sections with the same page and heading are merged, with a blank line between them, as long as they fit
+    into one chunk. No chunk is blank, and none crosses a change of page or heading.
 
     Args:
-        sections: Each with a `page` and a `heading` in its metadata; both may be None or missing.
-        size: The most that a chunk may weigh. A character of an alphabet weighs one and of Chinese three: an
-            embedding model reads some 512 tokens, and 1,200 letters of English are about 300 tokens, as are 400
-            Chinese characters.
-        overlap: The most that the end of a chunk may weigh that is repeated at the beginning of the next.
-
-    Yields:
-        The chunks, in order; none is blank, and none reaches over a change of page or heading.
+        sections: With `page` and `heading` in their metadata; both may be None or missing.
+        size: Maximum weight of a chunk. A character of an alphabet weighs one, a Chinese one three: an embedding model
+            reads about 512 tokens, and 1,200 letters of English are about 300 tokens, as are 400 Chinese characters.
+        overlap: Maximum weight of the end of a chunk that is repeated at the start of the next one.
 
     Raises:
-        ValueError: if the size is too small to cut, or the overlap is more than half of it.
+        ValueError: if the size is too small, or the overlap is more than half of it.
     """
-    for page, heading, text in _merged(sections, size):
-        for start, end in spans(text, size, overlap):
+    for page, heading, text in _merge_sections(sections, size):
+        for start, end in chunk_spans(text, size, overlap):
             yield Chunk(text[start:end], page, heading)
 
 
-def spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Yield where the chunks of one text start and end, in time proportional to its length.
+def chunk_spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each chunk of a text, in time proportional to its length.
 
-    Between them they hold everything but white space. A chunk is cut at the last good place that fits: before a blank
-    line, after a sentence, a line, a clause, a word, and only then anywhere. It begins with the last sentences of the
-    one before, if they weigh little enough.
+    Together the chunks contain everything but white space. A chunk ends at the last boundary that fits: before a blank
+    line, after a sentence, a line, a clause or a word, and otherwise anywhere. It starts with the last sentences of the
+    previous chunk, if these fit into the overlap.
 
     Args:
-        text: Any text.
-        size: The most that a chunk may weigh.
-        overlap: The most that two chunks may share.
+        size: Maximum weight of a chunk.
+        overlap: Maximum weight that two chunks share.
 
     Raises:
-        ValueError: if the size is too small to cut, or the overlap is more than half of it.
+        ValueError: if the size is too small, or the overlap is more than half of it.
     """
     if size < 2 * _HEAVY_WEIGHT or not 0 <= 2 * overlap <= size:
-        msg = f"cannot cut into {size} with an overlap of {overlap}"
+        msg = f"cannot split into chunks of {size} with an overlap of {overlap}"
         raise ValueError(msg)
     end = len(text.rstrip())
-    start = new = _next_word(text, 0)  # a chunk starts with what is repeated; from `new` on, nothing was seen before
+    start = new = _next_word(text, 0)  # from `start` to `new`, a chunk repeats the one before
     while new < end:
         cut = _cut(text, start, new, end, size)
         stop = start + len(text[start:cut].rstrip())
@@ -108,8 +103,8 @@ def spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
         start = _overlap_start(text, start, stop, new, overlap)
 
 
-def sentences(text: str) -> list[str]:
-    """Cut a text into its sentences and lines, each with the white space after it: joined, they are the text again."""
+def split_sentences(text: str) -> list[str]:
+    """Split a text into sentences and lines, each with the white space after it; joined, they equal the text."""
     found: list[str] = []
     start = 0
     for end, _ in _sentence_starts(text, _next_word(text, 0), len(text)):
@@ -120,8 +115,8 @@ def sentences(text: str) -> list[str]:
     return found
 
 
-def _merged(sections: Iterable[Document], size: int) -> Iterator[tuple[int | None, str | None, str]]:
-    """Yield page, heading and text of sections, with small neighbours that agree in both put together."""
+def _merge_sections(sections: Iterable[Document], size: int) -> Iterator[tuple[int | None, str | None, str]]:
+    """Yield page, heading and text of sections, merging small neighbours with the same page and heading."""
     page: int | None = None
     heading: str | None = None
     held = ""
@@ -130,7 +125,7 @@ def _merged(sections: Iterable[Document], size: int) -> Iterator[tuple[int | Non
         if not text.strip():
             continue
         here = section.metadata.get("page"), section.metadata.get("heading")
-        if held and here == (page, heading) and _fit_together(held, text, size):
+        if held and here == (page, heading) and _fit_in_one_chunk(held, text, size):
             held += _BLANK_LINE + text
             continue
         if held:
@@ -142,8 +137,8 @@ def _merged(sections: Iterable[Document], size: int) -> Iterator[tuple[int | Non
 
 
 def _cut(text: str, start: int, new: int, end: int, size: int) -> int:
-    """Return where the chunk that starts at `start` ends, after `new` and with no more than `size` before it."""
-    # A quarter more than a chunk is seen, so that the last two can share instead of leaving a scrap.
+    """Return the end of the chunk that starts at `start`: after `new`, and at most `size` from the start."""
+    # Look a quarter beyond the chunk: the last two chunks then share the rest instead of leaving a tiny one.
     sums = _weights(text[start : min(end, start + size + size // 4 + 1)])
     limit = start + bisect_right(sums, size)
     if limit >= end:
@@ -153,32 +148,32 @@ def _cut(text: str, start: int, new: int, end: int, size: int) -> int:
         floor, goal, limit = (start + bisect_right(sums, sums[-1] * quarters // 4) for quarters in (1, 2, 3))
     floor, goal, limit = max(floor, new), max(goal, new + 1), max(limit, new + 1)
     for ends in (_PARAGRAPH_END, _STRONG_END, _LINE_END, _CLAUSE_END):
-        found = _ends(text, ends, floor, limit)
+        found = _cut_positions(text, ends, floor, limit)
         if found:
             return min(found, key=lambda at: abs(at - goal))
     for cut in range(goal, new, -1):
         if _is_between_words(text, cut):
             return cut
-    for cut in range(goal, max(new, goal - _LONGEST_SEQUENCE), -1):
+    for cut in range(goal, max(new, goal - _MAX_SEQUENCE_LENGTH), -1):
         if not _is_inside_character(text, cut):
             return cut
     return goal
 
 
-def _ends(text: str, ends: re.Pattern[str], floor: int, limit: int) -> list[int]:
+def _cut_positions(text: str, ends: re.Pattern[str], floor: int, limit: int) -> list[int]:
     found = ends.finditer(text, floor, limit + 1)  # one more, to see the space after the last character
     return [match.end() for match in found if floor < match.end() <= limit and not _is_abbreviation(text, match)]
 
 
 def _overlap_start(text: str, start: int, stop: int, new: int, overlap: int) -> int:
-    """Return where the next chunk starts: at the first sentence that is near enough to what is new, or there.
+    """Return the start of the next chunk: the first sentence within the overlap, or `new` if there is none.
 
-    A sentence that begins with its line's beginning only may be the rest of one, so others go before it.
+    A sentence start that is known only from a line break may be in the middle of a sentence, so others are preferred.
     """
     backwards = _weights(text[max(start + 1, new - overlap) : new][::-1])
     earliest = new - bisect_right(backwards, overlap)
     line = new
-    for at, strong in _sentence_starts(text, max(start, earliest - 2 * _LONGEST_SEQUENCE), stop):
+    for at, strong in _sentence_starts(text, max(start, earliest - 2 * _MAX_SEQUENCE_LENGTH), stop):
         if at >= earliest and strong:
             return at
         if at >= earliest:
@@ -187,7 +182,7 @@ def _overlap_start(text: str, start: int, stop: int, new: int, overlap: int) -> 
 
 
 def _sentence_starts(text: str, start: int, end: int) -> Iterator[tuple[int, bool]]:
-    """Yield where sentences and lines begin after `start` and before `end`, and whether a sentence ended before."""
+    """Yield the start of each sentence and line between `start` and `end`, and whether a sentence ended before it."""
     at = start
     while (match := _STRONG_END_OR_LINE.search(text, at, end)) is not None:
         at = match.end()
@@ -202,10 +197,10 @@ def _sentence_starts(text: str, start: int, end: int) -> Iterator[tuple[int, boo
 
 
 def _is_abbreviation(text: str, match: re.Match[str]) -> bool:
-    """Say whether the full stop of a match belongs to the word before it, as in "e.g. this", or to a list's number."""
+    """Return whether a matched full stop belongs to an abbreviation, as in "e.g. this", or to the number of a list."""
     if not match.group().startswith(".") or match.group().startswith(".."):
         return False
-    lead = text[max(0, match.start() - _LONGEST_ABBREVIATION) : match.start()]
+    lead = text[max(0, match.start() - _MAX_ABBREVIATION_LENGTH) : match.start()]
     before = _BEFORE_FULL_STOP.search(lead)
     if before is None:
         return False
@@ -224,13 +219,13 @@ def _is_between_words(text: str, at: int) -> bool:
     after = text[at]
     if after.isspace() or text[at - 1].isspace():
         return True
-    # In scripts without spaces between letters, never before what closes a sentence or belongs to the letter.
+    # In scripts without spaces: between two letters only, and never before a closing or combining mark.
     between_letters = after.isalnum() and text[at - 1].isalnum()
     return between_letters and _HEAVY_CHARACTER.search(text, at - 1, at + 1) is not None
 
 
 def _is_inside_character(text: str, at: int) -> bool:
-    """Say whether what is before and after belongs to one character on the screen: an accent, an emoji's colour."""
+    """Return whether a position is inside one displayed character, such as before an accent or an emoji's colour."""
     after = text[at]
     return (
         _ZERO_WIDTH_JOINER in text[at - 1 : at + 1]
@@ -244,13 +239,13 @@ def _next_word(text: str, at: int) -> int:
     return len(text) if found is None else found.start()
 
 
-def _fit_together(held: str, text: str, size: int) -> bool:
+def _fit_in_one_chunk(held: str, text: str, size: int) -> bool:
     return len(held) + len(text) < size and _weights(held + _BLANK_LINE + text)[-1] <= size
 
 
 def _weights(text: str) -> Sequence[int]:
-    """Return how much a text weighs up to and with each of its characters."""
+    """Return the cumulative weight of a text, including each of its characters in turn."""
     if text.isascii() or _HEAVY_CHARACTER.search(text) is None:
         return range(1, len(text) + 1)
-    heavy = _HEAVY_WEIGHT  # in line, as a pattern would take ten times as long here
+    heavy = _HEAVY_WEIGHT  # comparisons instead of a pattern, which would be ten times as slow here
     return list(accumulate([heavy if c >= "\u2e80" or "\u0e00" <= c < "\u1e00" else 1 for c in text]))

@@ -1,8 +1,8 @@
-"""From a file to chunks that can be found: the jobs that the worker runs.
+"""The worker's jobs: ingest a document, and purge a deleted one.
 
-Read the file in a child process, embed its chunks batch by batch, store each batch, publish. Whatever ends it in
-between (a worker that is killed, an embedding model that is away), the next attempt goes on after the last batch
-stored.
+Ingestion parses the file in a child process, embeds its chunks in batches, stores each batch, and publishes the
+document. When an attempt fails (the worker is killed, the embedding model is unavailable), the next one resumes after
+the last stored batch.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from project3_rag_docs.ingestion.chunking import in_context
-from project3_rag_docs.ingestion.parsing import UnreadableDocument
-from project3_rag_docs.ingestion.parsing.child import Limits, ParsedChunk, parse, read_chunks
+from project3_rag_docs.ingestion.chunking import indexed_text
+from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing.child import ParsedChunk, parse, read_chunks
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.search import index
@@ -33,26 +33,20 @@ from project3_rag_docs.settings import MIB, Settings
 from shared.database.engine import Sessions, transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable
 from shared.jobs.notifications import notify
-from shared.jobs.queue import TryAgain
+from shared.jobs.queue import RetryLater
 
-CHANNEL = "documents"  # notified with a document's id whenever that is further
-_LONGEST_WAIT = 30.0
-_BATCHES_AT_ONCE = 2  # of one document, at the embedding model
+CHANNEL = "documents"  # notified with a document's id whenever its progress or status changes
+_MAX_WAIT_SECONDS = 30.0
+_CONCURRENT_BATCHES = 2  # per document
 
 
 class Superseded(Exception):
-    """The document was deleted, or another worker has it: there is nothing left to do here."""
+    """The document was deleted, or another worker has claimed it, so this attempt ends."""
 
 
 @dataclass(frozen=True)
-class Ingestion:
-    """What a worker needs for its jobs.
-
-    Attributes:
-        sessions: Of the database.
-        embeddings: Of the model with which the index is made.
-        settings: The stage's.
-    """
+class IngestionContext:
+    """The dependencies of the jobs."""
 
     sessions: Sessions
     embeddings: Embeddings
@@ -60,81 +54,81 @@ class Ingestion:
 
 
 async def ingest(context: JobContext, document_id: str) -> None:
-    """Read, embed and publish a document."""
-    ingestion: Ingestion = context.additional_context["ingestion"]
-    run = _Run(ingestion, UUID(document_id))
+    """Parse, embed and publish a document."""
+    ingestion: IngestionContext = context.additional_context["ingestion"]
+    attempt = _Attempt(ingestion, UUID(document_id))
     try:
-        await run.to_the_end()
+        await attempt.run()
     except Superseded:
-        logger.info("document {}: deleted, or taken over", document_id)
+        logger.info("document {}: deleted, or claimed by another worker", document_id)
     except UnreadableDocument as error:
-        await run.fail(str(error))
+        await attempt.fail(str(error))
     except (ModelUnavailable, ModelTimeout, InputTooLongForModel) as error:
-        await run.fail(f"It could not be embedded: {error.detail} Upload the file again to go on.")
+        await attempt.fail(f"The document could not be embedded: {error.detail} Upload the file again to resume.")
     except (DatabaseUnavailable, ConfigurationError) as error:
-        logger.warning("document {} has to wait: {}", document_id, error)
-        raise TryAgain(_LONGEST_WAIT) from None
-    except Exception as error:  # noqa: BLE001  whatever it was, the document must not stay `processing` for ever
+        logger.warning("document {}: ingestion is postponed: {}", document_id, error)
+        raise RetryLater(_MAX_WAIT_SECONDS) from None
+    except Exception as error:  # noqa: BLE001  the document must not stay `processing` for ever
         logger.opt(exception=error).error("document {}: unexpected {}", document_id, type(error).__name__)
-        await run.fail("Something went wrong on our side while the document was read.")
+        await attempt.fail("An internal error occurred while the document was read.")
 
 
 async def purge(context: JobContext, document_id: str) -> None:
-    """Remove the rows of a document that was deleted."""
-    ingestion: Ingestion = context.additional_context["ingestion"]
+    """Delete the rows of a document that is marked as deleted."""
+    ingestion: IngestionContext = context.additional_context["ingestion"]
     try:
         async with transaction(ingestion.sessions) as session:
-            await index.remove(session, UUID(document_id))
+            await index.delete_rows(session, UUID(document_id))
     except DatabaseUnavailable:
-        raise TryAgain(_LONGEST_WAIT) from None
+        raise RetryLater(_MAX_WAIT_SECONDS) from None
 
 
 TASKS = {"ingest": ingest, "purge": purge}
 
 
-class _Run:
-    """One attempt at one document."""
+class _Attempt:
+    """One attempt to ingest a document."""
 
-    def __init__(self, ingestion: Ingestion, document_id: UUID) -> None:
+    def __init__(self, ingestion: IngestionContext, document_id: UUID) -> None:
         self._sessions = ingestion.sessions
         self._embeddings = ingestion.embeddings
         self._settings = ingestion.settings
         self._id = document_id
         self._claim = uuid4()
 
-    async def to_the_end(self) -> None:
-        """Do all that is left to do.
+    async def run(self) -> None:
+        """Ingest the document, resuming after the last stored batch.
 
         Raises:
-            Superseded: if the document is not this attempt's any more.
-            UnreadableDocument: if there is no text to be had from the file.
-            ModelUnavailable, ModelTimeout, InputTooLongForModel: if the embedding model was away for too long.
-            DatabaseUnavailable: if the database is away.
-            ConfigurationError: if the index is another model's.
+            Superseded: if the document was deleted or claimed by another worker.
+            UnreadableDocument: if no text can be extracted from the file.
+            ModelUnavailable, ModelTimeout, InputTooLongForModel: if the embedding model failed for too long.
+            DatabaseUnavailable: if the database is unavailable.
+            ConfigurationError: if the index belongs to another model.
         """
-        media_type = await self._take()
+        media_type = await self._claim_document()
         with tempfile.TemporaryDirectory(prefix="ingestion-") as folder:
             file, chunks = Path(folder, "file"), Path(folder, "chunks.jsonl")
-            await self._fetch(file)
+            await self._write_file(file)
             total = await parse(file, media_type, self._limits(), into=chunks)
             start = await self._resume(chunks, total)
             await self._embed_and_store(chunks, start)
-        async with self._mine() as (session, document):
+        async with self._claimed_document() as (session, document):
             await index.publish(session, document)
         logger.info("document {}: ready, {} chunks", self._id, total)
 
     async def fail(self, reason: str) -> None:
-        """Say why the document cannot be had."""
+        """Mark the document as failed."""
         try:
-            async with self._mine() as (_, document):
+            async with self._claimed_document() as (_, document):
                 document.status, document.error, document.claim = Status.FAILED, reason, None
         except Superseded:
             return
         except DatabaseUnavailable:
-            raise TryAgain(_LONGEST_WAIT) from None
+            raise RetryLater(_MAX_WAIT_SECONDS) from None
         logger.warning("document {}: failed: {}", self._id, reason)
 
-    async def _take(self) -> MediaType:
+    async def _claim_document(self) -> MediaType:
         async with transaction(self._sessions) as session:
             await index.claim_index(session, self._settings)
             wanted = (col(Document.id) == self._id, col(Document.status) == Status.PROCESSING)
@@ -146,8 +140,8 @@ class _Run:
         return MediaType(media_type)
 
     @asynccontextmanager
-    async def _mine(self) -> AsyncIterator[tuple[AsyncSession, Document]]:
-        """Give a transaction that writes to the document, as long as it is this attempt's."""
+    async def _claimed_document(self) -> AsyncIterator[tuple[AsyncSession, Document]]:
+        """Open a transaction that locks the document, if this attempt still holds the claim; notify at its end."""
         async with transaction(self._sessions) as session:
             query = select(Document).where(
                 col(Document.id) == self._id,
@@ -160,22 +154,22 @@ class _Run:
             yield session, document
             await notify(session, CHANNEL, str(self._id))
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> ParseLimits:
         settings = self._settings
-        return Limits(
+        return ParseLimits(
             seconds=settings.parse_timeout_seconds,
             memory_bytes=settings.parse_memory_mb * MIB,
             characters=settings.max_document_characters,
         )
 
-    async def _fetch(self, file: Path) -> None:
+    async def _write_file(self, file: Path) -> None:
         with file.open("wb") as copy:
             async for part in read_parts(self._sessions, self._id):
                 await asyncio.to_thread(copy.write, part)
 
     async def _resume(self, chunks: Path, total: int) -> int:
-        """Say how many chunks are stored already, after making sure that they are the same ones."""
-        async with self._mine() as (session, document):
+        """Return the number of chunks that are stored already; 0 after discarding those that were cut differently."""
+        async with self._claimed_document() as (session, document):
             stored = document.chunk_count
             document.chunk_total = total
             if stored:
@@ -183,45 +177,45 @@ class _Run:
                     select(col(Chunk.text)).where(col(Chunk.document_id) == self._id, col(Chunk.index) == stored - 1)
                 )
                 parsed = next(read_chunks(chunks, stored - 1), None)
-                if parsed is None or parsed.text != last:  # stored by a version that cut otherwise
-                    await index.remove_chunks(session, document)
+                if parsed is None or parsed.text != last:  # stored by a version with another chunking
+                    await index.delete_chunks(session, document)
                     stored = document.chunk_count = 0
         return stored
 
     async def _embed_and_store(self, chunks: Path, start: int) -> None:
-        """Embed, and store in order. The model is given the next batch before it has done the one that it is at."""
+        """Embed the chunks and store them in order. The next batch is sent while the model embeds the current one."""
         batches = _batches(read_chunks(chunks, start), self._settings.embedding_batch_size)
-        under_way: deque[asyncio.Task[list[EmbeddedChunk]]] = deque()
+        tasks: deque[asyncio.Task[list[EmbeddedChunk]]] = deque()
         try:
             while True:
-                while len(under_way) < _BATCHES_AT_ONCE and (batch := await asyncio.to_thread(next, batches, None)):
-                    under_way.append(asyncio.create_task(self._embedded(start, batch)))
+                while len(tasks) < _CONCURRENT_BATCHES and (batch := await asyncio.to_thread(next, batches, None)):
+                    tasks.append(asyncio.create_task(self._embed_batch(start, batch)))
                     start += len(batch)
-                if not under_way:
+                if not tasks:
                     return
-                await self._store(await under_way.popleft())
+                await self._store(await tasks.popleft())
         finally:
-            for task in under_way:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _store(self, chunks: Sequence[EmbeddedChunk]) -> None:
-        async with self._mine() as (session, document):
-            await index.hold_index(session, self._settings)
+        async with self._claimed_document() as (session, document):
+            await index.lock_index(session, self._settings)
             await index.store_chunks(session, document, chunks)
             document.chunk_count += len(chunks)
 
-    async def _embedded(self, start: int, batch: Sequence[ParsedChunk]) -> list[EmbeddedChunk]:
-        vectors = await self._embed(batch)
+    async def _embed_batch(self, start: int, batch: Sequence[ParsedChunk]) -> list[EmbeddedChunk]:
+        vectors = await self._embed_texts(batch)
         return [
-            EmbeddedChunk(start + place, chunk, vector)
-            for place, (chunk, vector) in enumerate(zip(batch, vectors, strict=True))
+            EmbeddedChunk(index_in_document, chunk, vector)
+            for index_in_document, (chunk, vector) in enumerate(zip(batch, vectors, strict=True), start)
         ]
 
-    async def _embed(self, batch: Sequence[ParsedChunk]) -> list[list[float]]:
-        """Embed a batch; a model that is away is waited for."""
+    async def _embed_texts(self, batch: Sequence[ParsedChunk]) -> list[list[float]]:
+        """Embed a batch, retrying with a growing delay while the model is unavailable."""
         prefix = self._settings.passage_prefix()
-        texts = [prefix + in_context(chunk.heading, chunk.text) for chunk in batch]
+        texts = [prefix + indexed_text(chunk.heading, chunk.text) for chunk in batch]
         wait, waited = 1.0, 0.0
         while True:
             try:
@@ -229,12 +223,12 @@ class _Run:
             except (ModelUnavailable, ModelTimeout) as error:
                 if waited >= self._settings.ingestion_patience_seconds:
                     raise
-                logger.warning("document {} waits for the embedding model: {}", self._id, error.detail)
-            async with self._mine():  # a document that was deleted meanwhile waits for nothing
+                logger.warning("document {}: waiting for the embedding model: {}", self._id, error.detail)
+            async with self._claimed_document():  # stops waiting if the document was deleted
                 pass
             await asyncio.sleep(wait)
             waited += wait
-            wait = min(2 * wait, _LONGEST_WAIT)
+            wait = min(2 * wait, _MAX_WAIT_SECONDS)
 
 
 def _batches(chunks: Iterator[ParsedChunk], size: int) -> Iterator[list[ParsedChunk]]:
@@ -243,7 +237,7 @@ def _batches(chunks: Iterator[ParsedChunk], size: int) -> Iterator[list[ParsedCh
 
 
 async def read_parts(sessions: Sessions, document_id: UUID) -> AsyncIterator[bytes]:
-    """Give a document's file piece by piece; no connection is held in between."""
+    """Yield a document's file in parts, without holding a database connection between them."""
     number = 0
     while True:
         async with transaction(sessions) as session:

@@ -1,4 +1,4 @@
-"""An uploaded file: read once for its hash and its kind, then stored in the database in pieces."""
+"""Uploaded files: read once for the hash and the media type, then stored in the database in parts."""
 
 import re
 import unicodedata
@@ -11,20 +11,20 @@ from project3_rag_docs.ingestion.parsing.media_types import MediaType, decide_me
 from project3_rag_docs.settings import MIB
 
 PART_BYTES = MIB
-_LOOKED_AT = 64 * 1024  # bytes at either end that say what a file is
-_LONGEST_NAME = 255
+_SIGNATURE_BYTES = 64 * 1024  # at either end of a file, to detect its media type
+_MAX_NAME_LENGTH = 255
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that may be stored.
+    """A file that was accepted.
 
     Attributes:
         filename: Without folders and control characters.
-        media_type: By its content, and by its name where the content is plain text.
+        media_type: Detected by content, and by name if the content is plain text.
         size: In bytes.
-        sha256: In hexadecimal digits.
-        file: Where it is on this machine's disk, or in memory if it is small.
+        sha256: In hexadecimal.
+        file: A file on disk, or in memory if it is small.
     """
 
     filename: str
@@ -34,36 +34,36 @@ class Upload:
     file: BinaryIO
 
     def parts(self) -> Iterator[bytes]:
-        """Give its content in pieces of a mebibyte."""
+        """Yield the content in parts of one mebibyte."""
         self.file.seek(0)
         while part := self.file.read(PART_BYTES):
             yield part
 
 
-def inspect(filename: str, file: BinaryIO) -> Upload:
-    """Read a file through. It blocks: call it in a thread.
+def read_upload(filename: str, file: BinaryIO) -> Upload:
+    """Read a file to detect its media type and compute its hash. This blocks: call it in a thread.
 
     Raises:
-        UnsupportedMediaType: if it is of no kind that is taken.
+        UnsupportedMediaType: if its media type is not supported.
     """
     file.seek(0)
     digest, size, head, tail = sha256(), 0, b"", b""
     while part := file.read(PART_BYTES):
         digest.update(part)
         size += len(part)
-        head = head or part[:_LOOKED_AT]
-        tail = (tail + part)[-_LOOKED_AT:]
+        head = head or part[:_SIGNATURE_BYTES]
+        tail = (tail + part)[-_SIGNATURE_BYTES:]
     name = clean_filename(filename)
     return Upload(name, decide_media_type(name, head, tail), size, digest.hexdigest(), file)
 
 
 def clean_filename(given: str) -> str:
-    """Return the last part of a path, in one normal form, without what cannot be shown or stored."""
+    """Return the last component of a path, Unicode-normalized and without control characters."""
     readable = given.encode("utf-8", "replace").decode()
     name = unicodedata.normalize("NFC", re.split(r"[/\\]", readable)[-1])
     name = "".join(character for character in name if unicodedata.category(character)[0] != "C").strip()
-    if len(name) > _LONGEST_NAME:
+    if len(name) > _MAX_NAME_LENGTH:
         stem, dot, suffix = name.rpartition(".")
-        short = len(suffix) < 10 and stem  # the end of the name says what it is
-        name = stem[: _LONGEST_NAME - len(suffix) - 1] + dot + suffix if short else name[:_LONGEST_NAME]
+        short = len(suffix) < 10 and stem  # then keep the suffix, which tells the format
+        name = stem[: _MAX_NAME_LENGTH - len(suffix) - 1] + dot + suffix if short else name[:_MAX_NAME_LENGTH]
     return name or "unnamed"

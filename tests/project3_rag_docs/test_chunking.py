@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 
-from project3_rag_docs.ingestion.chunking import Chunk, chunks_of, sentences, spans
+from project3_rag_docs.ingestion.chunking import Chunk, chunk_spans, split_sections, split_sentences
 
 
 def section(text: str, page: int | None = None, heading: str | None = None) -> Document:
@@ -21,7 +21,7 @@ def weight(text: str) -> int:
 
 
 def cut(text: str, size: int, overlap: int = 0) -> list[str]:
-    return [text[start:end] for start, end in spans(text, size, overlap)]
+    return [text[start:end] for start, end in chunk_spans(text, size, overlap)]
 
 
 _PIECES = st.sampled_from(
@@ -61,7 +61,7 @@ _SIZES = st.integers(6, 150).flatmap(lambda size: st.tuples(st.just(size), st.in
 @example("中" * 5, (7, 3))
 def test_whatever_the_text_nothing_is_lost_and_nothing_too_long(text: str, limits: tuple[int, int]) -> None:
     size, overlap = limits
-    found = list(spans(text, size, overlap))
+    found = list(chunk_spans(text, size, overlap))
     for start, end in found:
         assert text[start:end]
         assert text[start:end] == text[start:end].strip()
@@ -86,13 +86,13 @@ def test_chunks_are_the_sections_pieces_in_order(
     sections: list[tuple[str, int | None, str | None]], limits: tuple[int, int]
 ) -> None:
     rest = [(page, heading, text) for text, page, heading in sections]
-    for chunk in chunks_of((section(*given_section) for given_section in sections), *limits):
+    for chunk in split_sections((section(*given_section) for given_section in sections), *limits):
         place = (chunk.page, chunk.heading)
         while rest and (rest[0][:2] != place or not _overlaps(rest[0][2], chunk.text)):
             rest.pop(0)
         assert rest, chunk
     written = "".join("".join(text.split()) for text, _, _ in sections)
-    chunks = chunks_of((section(*given_section) for given_section in sections), limits[0], 0)
+    chunks = split_sections((section(*given_section) for given_section in sections), limits[0], 0)
     assert "".join("".join(chunk.text.split()) for chunk in chunks) == written
 
 
@@ -102,9 +102,9 @@ def _overlaps(text: str, chunk: str) -> bool:
 
 def test_a_passage_that_fits_is_one_chunk_unchanged() -> None:
     text = "First.\n\nSecond, and more.  " * 44
-    assert list(chunks_of([section(f"\n{text}", 3, "Intro")])) == [Chunk(text.strip(), 3, "Intro")]
-    assert [chunk.text for chunk in chunks_of([section("中" * 400)])] == ["中" * 400]
-    assert len(list(chunks_of([section("中" * 401)]))) == 2
+    assert list(split_sections([section(f"\n{text}", 3, "Intro")])) == [Chunk(text.strip(), 3, "Intro")]
+    assert [chunk.text for chunk in split_sections([section("中" * 400)])] == ["中" * 400]
+    assert len(list(split_sections([section("中" * 401)]))) == 2
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_small_neighbours_are_put_together_and_others_never() -> None:
         section("文文", 4),
         section("字字", 4),
     ]
-    assert list(chunks_of(sections, 20, 0)) == [
+    assert list(split_sections(sections, 20, 0)) == [
         Chunk("one\n\ntwo", 1, "A"),
         Chunk("x" * 20, 1, "A"),
         Chunk("three", 2, "A"),
@@ -205,7 +205,7 @@ def test_small_neighbours_are_put_together_and_others_never() -> None:
 
 
 def test_nothing_is_repeated_across_pages() -> None:
-    assert [chunk.text for chunk in chunks_of([section("One. Two.", 1), section("Three.", 2)], 30, 15)] == [
+    assert [chunk.text for chunk in split_sections([section("One. Two.", 1), section("Three.", 2)], 30, 15)] == [
         "One. Two.",
         "Three.",
     ]
@@ -220,14 +220,14 @@ def test_sections_are_taken_one_by_one() -> None:
             taken += 1
             yield section("A sentence. " * 300, page)
 
-    assert [chunk.page for chunk in islice(chunks_of(endless()), 5)] == [0, 0, 0, 0, 1]
+    assert [chunk.page for chunk in islice(split_sections(endless()), 5)] == [0, 0, 0, 0, 1]
     assert taken <= 3
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(5, 0), (100, 51), (100, -1)])
 def test_limits_that_cannot_be_kept_are_refused(size: int, overlap: int) -> None:
-    with pytest.raises(ValueError, match="cannot cut"):
-        list(spans("text", size, overlap))
+    with pytest.raises(ValueError, match="cannot split"):
+        list(chunk_spans("text", size, overlap))
 
 
 @pytest.mark.parametrize(
@@ -252,13 +252,13 @@ def test_limits_that_cannot_be_kept_are_refused(size: int, overlap: int) -> None
     ],
 )
 def test_the_sentences_of_a_text(pieces: list[str]) -> None:
-    assert sentences("".join(pieces)) == pieces
+    assert split_sentences("".join(pieces)) == pieces
 
 
 @settings(derandomize=True, max_examples=500, deadline=None)
 @given(_TEXTS)
 def test_sentences_are_the_text_again(text: str) -> None:
-    found = sentences(text)
+    found = split_sentences(text)
     assert "".join(found) == text
     assert all(piece.strip() for piece in found) or not text.strip()
     assert not any(piece[0].isspace() for piece in found[1:])
@@ -286,6 +286,6 @@ def test_sentences_are_the_text_again(text: str) -> None:
 def test_the_time_is_proportional_to_the_length(unit: str) -> None:
     text = unit * (400_000 // len(unit))
     started = time.process_time()
-    list(spans(text, 1200, 150))
-    sentences(text)
+    list(chunk_spans(text, 1200, 150))
+    split_sentences(text)
     assert time.process_time() - started < 8  # under a second here; what is quadratic takes minutes

@@ -72,7 +72,7 @@ async def test_a_model_that_stays_away_fails_the_document(
             done = await finished(client, again)
 
     assert failed["status"] == "failed"
-    assert failed["error"].startswith("It could not be embedded: The model endpoint")
+    assert failed["error"].startswith("The document could not be embedded: The model endpoint")
     assert nothing == []
     assert (again["id"], done["status"], done["chunk_count"]) == (document["id"], "ready", 60)
     embedded_again = sum(len(seen.body["input"]) for seen in model.embedded[seen:])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 
-from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.loaders import loader_for
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from tests.support import files
@@ -15,7 +15,7 @@ from tests.support import files
 SAMPLES = Path(__file__).parents[2] / "examples" / "documents"
 
 
-def load(media_type: MediaType, path: Path, limits: Limits | None = None) -> list[Document]:
+def load(media_type: MediaType, path: Path, limits: ParseLimits | None = None) -> list[Document]:
     documents = list(loader_for(media_type, path, limits).lazy_load())
     for document in documents:
         assert document.metadata.keys() == {"page", "heading"}
@@ -36,7 +36,7 @@ def found_in(media_type: MediaType, path: Path, content: str | bytes) -> list[tu
     return [(heading, text) for _, heading, text in found(media_type, path)]
 
 
-def reason(media_type: MediaType, path: Path, limits: Limits | None = None) -> str:
+def reason(media_type: MediaType, path: Path, limits: ParseLimits | None = None) -> str:
     with pytest.raises(UnreadableDocument) as refused:
         load(media_type, path, limits)
     return refused.value.reason
@@ -77,8 +77,8 @@ class TestPdf:
     def test_too_many_pages(self, tmp_path: Path) -> None:
         path = files.pdf(tmp_path / "a", ["Text"] * 3)
 
-        assert len(load(MediaType.PDF, path, Limits(pages=3))) == 3
-        assert reason(MediaType.PDF, path, Limits(pages=2)) == "The PDF has more than 2 pages."
+        assert len(load(MediaType.PDF, path, ParseLimits(pages=3))) == 3
+        assert reason(MediaType.PDF, path, ParseLimits(pages=2)) == "The PDF has more than 2 pages."
 
 
 class TestDocx:
@@ -144,7 +144,7 @@ class TestDocx:
         path = files.zip_bomb(tmp_path / "a", 3 * 2**20)
 
         assert load(MediaType.DOCX, path)
-        assert reason(MediaType.DOCX, path, Limits(expanded_bytes=2 * 2**20)) == (
+        assert reason(MediaType.DOCX, path, ParseLimits(unpacked_bytes=2 * 2**20)) == (
             "The Word document is larger than 2 MiB when it is unpacked."
         )
 
@@ -411,14 +411,14 @@ class TestText:
 
     def test_mixed_encodings(self, tmp_path: Path) -> None:
         assert reason(MediaType.TEXT, files.mixed_encodings(tmp_path / "a")) == (
-            "The text is in no encoding that is known here, or in several. Save it as UTF-8."
+            "The text encoding is unknown, or the file mixes several. Save it as UTF-8."
         )
 
     def test_what_is_binary_after_its_beginning(self, tmp_path: Path) -> None:
         path = tmp_path / "a"
         path.write_bytes(b"Text.\n" * 20_000 + bytes(range(256)) * 2000)
         assert reason(MediaType.TEXT, path) == (
-            "The text is in no encoding that is known here, or in several. Save it as UTF-8."
+            "The text encoding is unknown, or the file mixes several. Save it as UTF-8."
         )
 
     def test_nul_and_other_controls_are_taken_out(self, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ SAMPLES = {
     "prices.csv": MediaType.CSV,
     "release-notes.html": MediaType.HTML,
 }
-TAKEN = "Taken are pdf, docx, pptx, xlsx, csv, html, md and txt."
+SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, csv, html, md, txt."
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00" + bytes(range(256))
 
 
@@ -91,23 +91,23 @@ def test_an_empty_file_is_what_its_name_says() -> None:
 
 
 def test_what_is_no_text_is_refused() -> None:
-    reason = f"The name says that it is text, and the content is not. {TAKEN}"
+    reason = f"The file is named like a text file, but its content is not text. {SUPPORTED}"
     assert refusal("a.txt", PNG) == reason
     assert refusal("a.csv", b"some text\0and more") == reason
     assert refusal("a.md", bytes(range(1, 9)) * 20 + b"text" * 100) == reason
 
 
 def test_names_that_lie_are_refused() -> None:
-    assert refusal("a.pdf", b"Only text.") == "The name says pdf, and the content is something else."
-    assert refusal("a.docx", PNG) == "The name says docx, and the content is something else."
+    assert refusal("a.pdf", b"Only text.") == "The file is named .pdf, but its content has another format."
+    assert refusal("a.docx", PNG) == "The file is named .docx, but its content has another format."
 
 
 def test_other_kinds_are_refused() -> None:
-    assert refusal("a.exe", b"MZ\x90\0") == f"Files with the ending .exe are not taken. {TAKEN}"
-    assert refusal("a.rtf", b"{\\rtf1 Text}") == f"Files with the ending .rtf are not taken. {TAKEN}"
-    assert refusal("a.png", PNG) == f"Files with the ending .png are not taken. {TAKEN}"
+    assert refusal("a.exe", b"MZ\x90\0") == f"Files with the suffix .exe are not supported. {SUPPORTED}"
+    assert refusal("a.rtf", b"{\\rtf1 Text}") == f"Files with the suffix .rtf are not supported. {SUPPORTED}"
+    assert refusal("a.png", PNG) == f"Files with the suffix .png are not supported. {SUPPORTED}"
     assert refusal("a.docx", b"PK\x03\x04 word/other.xml") == (
-        f"The file is a ZIP archive, and no docx, pptx or xlsx. {TAKEN}"
+        f"The file is a ZIP archive, but not a docx, pptx or xlsx. {SUPPORTED}"
     )
 
 
@@ -115,13 +115,13 @@ def test_office_files_from_before_2007_are_refused_with_what_to_do(tmp_path: Pat
     old = files.old_office(tmp_path / "a", encrypted=False).read_bytes()
 
     assert refusal("a.doc", old) == (
-        "The file has Office's format from before 2007 (doc, ppt, xls). Save it as docx, pptx or xlsx."
+        "The file has the Office format of before 2007 (doc, ppt, xls). Save it as docx, pptx or xlsx."
     )
 
 
 def test_office_files_with_a_password_are_refused_with_what_to_do(tmp_path: Path) -> None:
     encrypted = files.old_office(tmp_path / "a", encrypted=True).read_bytes()
-    reason = "The office file is protected by a password. Save it without one."
+    reason = "The Office file is protected by a password. Save it without one."
 
     assert refusal("a", encrypted) == reason
     assert refusal("a.xlsx", files.old_office(tmp_path / "b", encrypted=False).read_bytes()) == reason

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import uvloop
 
-from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
-from project3_rag_docs.ingestion.parsing.child import _End, _number_of_chunks, parse, read_chunks, write_chunks
+from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing.child import _ChildResult, _chunk_count, parse, read_chunks, write_chunks
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from tests.support import files
 from tests.support.launched import assert_gone, clean_environment
@@ -22,8 +22,8 @@ from tests.support.until import until
 SAMPLES = Path(__file__).parents[2] / "examples" / "documents"
 MIB = 2**20
 TOO_LONG = "Reading the document takes too long. Split it, or save it in a simpler format."
-TOO_MUCH_MEMORY = "Reading the document takes more memory than it may have. Split it."
-CRASHED = "The document makes the program that reads it fail."
+TOO_MUCH_MEMORY = "Reading the document takes too much memory. Split it."
+CRASHED = "The document crashes the program that reads it."
 DAMAGED = "The Word document cannot be read; it is damaged or incomplete."
 
 PROGRAM = """
@@ -58,10 +58,10 @@ def endless(path: Path) -> Path:
     return path
 
 
-async def reason(path: Path, media_type: MediaType, limits: Limits | None = None) -> str:
+async def reason(path: Path, media_type: MediaType, limits: ParseLimits | None = None) -> str:
     into = path.with_name("chunks")
     with pytest.raises(UnreadableDocument) as refused:
-        await parse(path, media_type, limits or Limits(), into)
+        await parse(path, media_type, limits or ParseLimits(), into)
     assert not into.exists()
     assert children() == []
     return refused.value.reason
@@ -83,7 +83,7 @@ async def test_the_samples(
 ) -> None:
     into = tmp_path / "chunks"
 
-    count = await parse(SAMPLES / name, media_type, Limits(), into)
+    count = await parse(SAMPLES / name, media_type, ParseLimits(), into)
 
     chunks = list(read_chunks(into))
     assert len(chunks) == count > 0
@@ -97,9 +97,9 @@ async def test_the_samples(
 async def test_it_writes_what_it_would_write_in_this_process(tmp_path: Path) -> None:
     path = SAMPLES / "refund-policy.pdf"
 
-    count = await parse(path, MediaType.PDF, Limits(), tmp_path / "there")
+    count = await parse(path, MediaType.PDF, ParseLimits(), tmp_path / "there")
 
-    assert write_chunks(path, MediaType.PDF, Limits(), tmp_path / "here") == count
+    assert write_chunks(path, MediaType.PDF, ParseLimits(), tmp_path / "here") == count
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
 
 
@@ -108,7 +108,7 @@ async def test_many_at_once(tmp_path: Path) -> None:
     for number, path in enumerate(paths):
         path.write_text(f"The number is {number}.")
 
-    await asyncio.gather(*(parse(path, MediaType.TEXT, Limits(), path.with_suffix(".chunks")) for path in paths))
+    await asyncio.gather(*(parse(path, MediaType.TEXT, ParseLimits(), path.with_suffix(".chunks")) for path in paths))
 
     texts = [chunk.text for path in paths for chunk in read_chunks(path.with_suffix(".chunks"))]
     assert texts == [f"The number is {number}." for number in range(12)]
@@ -117,7 +117,7 @@ async def test_many_at_once(tmp_path: Path) -> None:
 def test_on_the_event_loop_that_serves(tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         into = tmp_path / "chunks"
-        assert runner.run(parse(SAMPLES / "prices.csv", MediaType.CSV, Limits(), into)) == 1
+        assert runner.run(parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into)) == 1
 
 
 async def test_no_text(tmp_path: Path) -> None:
@@ -132,13 +132,13 @@ async def test_the_loaders_reasons_arrive(tmp_path: Path) -> None:
     path = files.pdf(path, ["Secret"], password="open sesame")
     assert await reason(path, MediaType.PDF) == "The PDF is protected by a password. Save it without one."
     path = files.pdf(path, ["Text"] * 3)
-    assert await reason(path, MediaType.PDF, Limits(pages=2)) == "The PDF has more than 2 pages."
+    assert await reason(path, MediaType.PDF, ParseLimits(pages=2)) == "The PDF has more than 2 pages."
     assert await reason(files.truncated(path), MediaType.PDF) == "The PDF cannot be read; it is damaged or incomplete."
 
 
 async def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(UnreadableDocument, match=f"^{CRASHED}$"):
-        await parse(SAMPLES / "prices.csv", MediaType.CSV, Limits(), tmp_path / "gone" / "chunks")
+        await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), tmp_path / "gone" / "chunks")
 
 
 async def test_entities(tmp_path: Path) -> None:
@@ -147,26 +147,26 @@ async def test_entities(tmp_path: Path) -> None:
     secret, into = tmp_path / "secret", tmp_path / "chunks"
     secret.write_text("the key of the house")
     path = files.external_entity(tmp_path / "b", secret, text="Seen.")
-    await parse(path, MediaType.DOCX, Limits(), into)
+    await parse(path, MediaType.DOCX, ParseLimits(), into)
     assert [chunk.text for chunk in read_chunks(into)] == ["Seen."]
 
 
 async def test_too_much_text(tmp_path: Path) -> None:
     path = files.one_line(tmp_path / "a", 3 * MIB)
-    assert await reason(path, MediaType.TEXT, Limits(characters=1_500_000)) == (
+    assert await reason(path, MediaType.TEXT, ParseLimits(characters=1_500_000)) == (
         "The document has more than 1,500,000 characters of text. Split it."
     )
 
 
 async def test_too_much_time(tmp_path: Path) -> None:
-    assert await reason(endless(tmp_path / "a"), MediaType.TEXT, Limits(seconds=0.2)) == TOO_LONG
+    assert await reason(endless(tmp_path / "a"), MediaType.TEXT, ParseLimits(seconds=0.2)) == TOO_LONG
     busy = files.one_line(tmp_path / "b", 4 * MIB)
-    assert await reason(busy, MediaType.TEXT, Limits(seconds=0.2)) == TOO_LONG
+    assert await reason(busy, MediaType.TEXT, ParseLimits(seconds=0.2)) == TOO_LONG
 
 
 async def test_too_much_memory(tmp_path: Path) -> None:
     path = files.zip_bomb(tmp_path / "a", 60 * MIB)
-    assert await reason(path, MediaType.DOCX, Limits(memory_bytes=100 * MIB)) == TOO_MUCH_MEMORY
+    assert await reason(path, MediaType.DOCX, ParseLimits(memory_bytes=100 * MIB)) == TOO_MUCH_MEMORY
 
 
 @pytest.mark.parametrize("media_type", [MediaType.TEXT, MediaType.MARKDOWN, MediaType.HTML])
@@ -182,7 +182,7 @@ async def test_zip_bombs_cost_the_service_nothing(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     assert await reason(honest, MediaType.DOCX) == "The Word document is larger than 100 MiB when it is unpacked."
-    assert await reason(honest, MediaType.DOCX, Limits(expanded_bytes=1024 * MIB)) == TOO_MUCH_MEMORY
+    assert await reason(honest, MediaType.DOCX, ParseLimits(unpacked_bytes=1024 * MIB)) == TOO_MUCH_MEMORY
     assert await reason(lying, MediaType.DOCX) == TOO_MUCH_MEMORY
 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
@@ -199,11 +199,11 @@ async def test_zip_bombs_cost_the_service_nothing(tmp_path: Path) -> None:
 )
 def test_how_an_end_is_explained(report: bytes, exitcode: int | None, timed_out: bool, expected: str) -> None:
     with pytest.raises(UnreadableDocument, match=f"^{expected}$"):
-        _number_of_chunks(_End(report, exitcode, timed_out))
+        _chunk_count(_ChildResult(report, exitcode, timed_out))
 
 
 async def test_processor_time_is_limited_too(tmp_path: Path) -> None:
-    reading = asyncio.create_task(reason(endless(tmp_path / "a"), MediaType.TEXT, Limits(seconds=30)))
+    reading = asyncio.create_task(reason(endless(tmp_path / "a"), MediaType.TEXT, ParseLimits(seconds=30)))
     await until(lambda: bool(children()))
     (child,) = children()
     await until(lambda: child.rlimit(psutil.RLIMIT_DATA)[0] == 256 * MIB)
@@ -225,7 +225,7 @@ async def test_a_child_that_crashes(tmp_path: Path) -> None:
 
 async def test_nobody_waits_any_more(tmp_path: Path) -> None:
     into = tmp_path / "chunks"
-    reading = asyncio.create_task(parse(endless(tmp_path / "a"), MediaType.TEXT, Limits(), into))
+    reading = asyncio.create_task(parse(endless(tmp_path / "a"), MediaType.TEXT, ParseLimits(), into))
     await until(into.exists)
 
     reading.cancel()
@@ -238,20 +238,20 @@ async def test_nobody_waits_any_more(tmp_path: Path) -> None:
 
 async def test_nobody_waits_even_for_the_start(tmp_path: Path) -> None:
     path = endless(tmp_path / "a")
-    reading = asyncio.create_task(parse(path, MediaType.TEXT, Limits(), tmp_path / "chunks"))
+    reading = asyncio.create_task(parse(path, MediaType.TEXT, ParseLimits(), tmp_path / "chunks"))
     await asyncio.sleep(0)
 
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, Limits(), tmp_path / "other") == 1
+    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), tmp_path / "other") == 1
 
     await until(lambda: children() == [])
 
 
 async def test_a_server_that_was_killed_is_started_again(tmp_path: Path) -> None:
     into = tmp_path / "chunks"
-    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, Limits(), into) == 1
+    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into) == 1
     (server,) = servers()
     reading = asyncio.create_task(reason(endless(tmp_path / "a"), MediaType.TEXT))
     await until(lambda: bool(children()))
@@ -260,7 +260,7 @@ async def test_a_server_that_was_killed_is_started_again(tmp_path: Path) -> None
     server.kill()
     assert await reading == CRASHED
     assert_gone(orphans)
-    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, Limits(), into) == 1
+    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into) == 1
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""From a file that somebody uploaded to chunks of text: what kind it is, its text, and the process that reads it."""
+"""From an uploaded file to chunks of text: its media type, its text, and the child process that parses it."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ class UnreadableDocument(Exception):
     """The file cannot be read.
 
     Args:
-        reason: One or two English sentences for whoever uploaded it; nothing of the document or of a library.
+        reason: One or two English sentences for the user; they quote neither the document nor a library's error.
     """
 
     def __init__(self, reason: str) -> None:
@@ -18,19 +18,19 @@ class UnreadableDocument(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one document may cost.
+class ParseLimits:
+    """Limits for parsing one document.
 
     Attributes:
-        seconds: Until it must have been read; of processor time as of any other.
-        memory_bytes: What the process that reads it may allocate, including some 40 MiB of Python and libraries.
-        expanded_bytes: What the parts of an office file, which is a ZIP archive, may have together when unpacked.
-        pages: Of a PDF.
-        characters: Of the text in it.
+        seconds: Maximum wall-clock time, and maximum CPU time.
+        memory_bytes: Maximum memory of the child process, including about 40 MiB for Python and the libraries.
+        unpacked_bytes: Maximum total size of the parts of an Office file, which is a ZIP archive.
+        pages: Maximum pages of a PDF.
+        characters: Maximum length of the extracted text.
     """
 
     seconds: float = 60
     memory_bytes: int = 256 * _MEBIBYTE
-    expanded_bytes: int = 100 * _MEBIBYTE
+    unpacked_bytes: int = 100 * _MEBIBYTE
     pages: int = 5_000
     characters: int = 5_000_000

@@ -1,8 +1,8 @@
-"""Reads a file in a process of its own, so that no file can take the service's time, memory or life.
+"""Parse each file in a child process, so that no file can exhaust or crash the service.
 
-A server process that has imported what is needed forks one child for each document: some milliseconds, where a new
-interpreter would take half a second. The child limits itself before it looks at the file, and is killed when its time
-is over, when nobody waits for it any more, and when the service ends in whatever way.
+A fork server that has imported the loaders forks one child per document, which takes some milliseconds; a new
+interpreter would take half a second. The child sets its own resource limits before it opens the file. It is killed when
+its time is up, when its caller is cancelled, and when the service exits for any reason.
 """
 
 import asyncio
@@ -28,34 +28,32 @@ from typing import NamedTuple
 from langchain_core.documents import Document
 from loguru import logger
 
-from project3_rag_docs.ingestion.chunking import chunks_of, in_context
-from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.chunking import indexed_text, split_sections
+from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.loaders import loader_for
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from project3_rag_docs.search.lexical import analyse
 
-__all__ = ["Limits", "ParsedChunk", "UnreadableDocument", "parse", "read_chunks"]
-
 _CONTEXT = multiprocessing.get_context("forkserver")
-_ONE_AT_A_TIME = threading.Lock()  # starting a process, and asking how one ended, both look at all of them
-_REPORT_BYTES = 4096  # less than a pipe takes without anybody reading it
+_PROCESS_LOCK = threading.Lock()  # multiprocessing polls all children when one starts and when one is joined
+_REPORT_BYTES = 4096  # fits into a pipe's buffer, so that writing does not block
 
 _TOO_LONG = "Reading the document takes too long. Split it, or save it in a simpler format."
-_TOO_MUCH_MEMORY = "Reading the document takes more memory than it may have. Split it."
-_CRASHED = "The document makes the program that reads it fail."
+_TOO_MUCH_MEMORY = "Reading the document takes too much memory. Split it."
+_CRASHED = "The document crashes the program that reads it."
 _NO_TEXT = "There is no text in the document."
 
 
 @dataclass(frozen=True)
 class ParsedChunk:
-    """A passage of a document, with what is needed to find it by its words.
+    """A chunk of a document, and its terms for BM25.
 
     Attributes:
-        text: As it stands in the document.
-        page: From 1, where the document has pages.
-        heading: The path to it, such as "Guide > Install".
-        language: That of the text and its heading, as `Language` names it.
-        terms: How often each term occurs in these.
+        text: Verbatim from the document.
+        page: From 1; None if the format has no pages.
+        heading: The path of headings, such as "Guide > Install".
+        language: A value of `Language`, for the heading and the text together.
+        terms: The frequency of each term in the heading and the text.
     """
 
     text: str
@@ -65,39 +63,28 @@ class ParsedChunk:
     terms: dict[str, int]
 
 
-async def parse(path: Path, media_type: MediaType, limits: Limits, into: Path) -> int:
-    """Read a file into chunks, in a process of its own.
+async def parse(path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> int:
+    """Parse a file into chunks in a child process, and return their number.
 
     Args:
-        path: The file.
-        media_type: What it is.
-        limits: What it may cost.
-        into: Where the chunks are written, one JSON object a line, for `read_chunks`. Removed again on failure.
-
-    Returns:
-        How many chunks there are.
+        into: The file to which the chunks are written for `read_chunks`, one JSON object per line. Deleted on failure.
 
     Raises:
-        UnreadableDocument: if the file cannot be read, within these limits.
+        UnreadableDocument: if the file cannot be read within the limits.
     """
-    with _removed_on_failure(into):
-        return _number_of_chunks(await _run(path, media_type, limits, into))
+    with _remove_on_failure(into):
+        return _chunk_count(await _run_child(path, media_type, limits, into))
 
 
 def read_chunks(path: Path, start: int = 0) -> Iterator[ParsedChunk]:
-    """Yield what `parse` has written, one after the other.
-
-    Args:
-        path: `parse`'s `into`.
-        start: How many to leave out.
-    """
+    """Yield the chunks that `parse` wrote to a file, from number `start` on."""
     with path.open(encoding="utf-8") as lines:
         for line in islice(lines, start, None):
             yield ParsedChunk(**json.loads(line))
 
 
 @contextmanager
-def _removed_on_failure(path: Path) -> Iterator[None]:
+def _remove_on_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
@@ -105,13 +92,13 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
         raise
 
 
-class _End(NamedTuple):
-    """How a child ended.
+class _ChildResult(NamedTuple):
+    """The result of a child.
 
     Attributes:
-        report: What it said last: the number of chunks, or why there are none. Nothing if it was ended.
-        exitcode: Its exit status, or the number of the signal that ended it, negative.
-        timed_out: Whether it was this process that ended it, for its time was over.
+        report: The number of chunks or the reason of the failure, as JSON; empty if the child was killed.
+        exitcode: The exit status, or the negative number of the signal that killed it.
+        timed_out: Whether this process killed it because its time was up.
     """
 
     report: bytes
@@ -119,34 +106,34 @@ class _End(NamedTuple):
     timed_out: bool
 
 
-def _number_of_chunks(end: _End) -> int:
-    """Return what a child has counted.
+def _chunk_count(result: _ChildResult) -> int:
+    """Return the number of chunks in a child's report.
 
     Raises:
-        UnreadableDocument: with the reason that it said, or that its end suggests.
+        UnreadableDocument: with the reason in the report, or the one that the exit status suggests.
     """
-    if end.report and not end.timed_out:
-        report = json.loads(end.report)
+    if result.report and not result.timed_out:
+        report = json.loads(result.report)
         if "chunks" in report:
             return int(report["chunks"])
         reason, cause = str(report["reason"]), report["cause"]
-    elif end.timed_out or end.exitcode == -signal.SIGXCPU:
+    elif result.timed_out or result.exitcode == -signal.SIGXCPU:
         reason, cause = _TOO_LONG, "time"
     else:
-        reason, cause = _CRASHED, f"exit status {end.exitcode}"
+        reason, cause = _CRASHED, f"exit status {result.exitcode}"
     logger.info("a document cannot be read: {} ({})", reason, cause)
     raise UnreadableDocument(reason)
 
 
-async def _run(path: Path, media_type: MediaType, limits: Limits, into: Path) -> _End:
+async def _run_child(path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> _ChildResult:
     receiving, sending = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_child, args=(sending, path, media_type, limits, into), daemon=True)
+    process = _CONTEXT.Process(target=_child_main, args=(sending, path, media_type, limits, into), daemon=True)
     with receiving:
-        await _started(process, sending)
+        await _start_child(process, sending)
         ended = timed_out = False
         try:
             async with asyncio.timeout(limits.seconds):
-                await _ended(process)
+                await _wait_for_exit(process)
             ended = True
         except TimeoutError:
             timed_out = True
@@ -154,14 +141,14 @@ async def _run(path: Path, media_type: MediaType, limits: Limits, into: Path) ->
             if not ended:
                 process.kill()
             exitcode = await asyncio.shield(asyncio.to_thread(_reap, process))
-        # No process has the other end any more, so this waits for nobody.
-        return _End(os.read(receiving.fileno(), _REPORT_BYTES), exitcode, timed_out)
+        # The other end of the pipe is closed in all processes, so this does not block.
+        return _ChildResult(os.read(receiving.fileno(), _REPORT_BYTES), exitcode, timed_out)
 
 
-async def _started(process: ForkServerProcess, sending: Connection) -> None:
-    """Start a child, in a thread: the first one has to wait for the server's imports.
+async def _start_child(process: ForkServerProcess, sending: Connection) -> None:
+    """Start a child, in a thread because the first one waits for the fork server's imports.
 
-    Where nobody waits for it any more, it is killed as soon as it is there.
+    If the caller is cancelled, the child is killed as soon as it has started.
     """
     starting = asyncio.ensure_future(asyncio.to_thread(_start, process, sending))
     try:
@@ -172,12 +159,12 @@ async def _started(process: ForkServerProcess, sending: Connection) -> None:
 
 
 def _start(process: ForkServerProcess, sending: Connection) -> None:
-    with sending, _ONE_AT_A_TIME:
+    with sending, _PROCESS_LOCK:
         _CONTEXT.set_forkserver_preload([__name__])
         process.start()
 
 
-async def _ended(process: ForkServerProcess) -> None:
+async def _wait_for_exit(process: ForkServerProcess) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(process.sentinel, ended.set)
@@ -188,40 +175,40 @@ async def _ended(process: ForkServerProcess) -> None:
 
 
 def _reap(process: ForkServerProcess) -> int | None:
-    with _ONE_AT_A_TIME:
+    with _PROCESS_LOCK:
         process.join()
         exitcode = process.exitcode
         process.close()
     return exitcode
 
 
-def _child(sending: Connection, path: Path, media_type: MediaType, limits: Limits, into: Path) -> None:
-    """Be the child: read the file and report."""
-    _limit_oneself(limits)
-    _be_quiet()
-    sys.modules["numpy"] = None  # type: ignore[assignment]  # openpyxl would import it: 85 MB and threads for nothing
+def _child_main(sending: Connection, path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> None:
+    """Parse the file and report; the entry point of the child."""
+    _apply_limits(limits)
+    _silence_output()
+    sys.modules["numpy"] = None  # type: ignore[assignment]  # openpyxl would import it: 85 MB and threads, unused
     try:
         report: dict[str, object] = {"chunks": write_chunks(path, media_type, limits, into)}
     except UnreadableDocument as error:
         report = {"reason": error.reason, "cause": type(error.__cause__ or error).__name__}
     except MemoryError:
         report = {"reason": _TOO_MUCH_MEMORY, "cause": "MemoryError"}
-    except Exception as error:  # noqa: BLE001  whatever it is, its traceback may hold the document's text
+    except Exception as error:  # noqa: BLE001  any traceback may contain text of the document
         report = {"reason": _CRASHED, "cause": type(error).__name__}
     os.write(sending.fileno(), json.dumps(report).encode()[:_REPORT_BYTES])
 
 
-def write_chunks(path: Path, media_type: MediaType, limits: Limits, into: Path) -> int:
-    """Do what `parse` does, in this process: no limit but those of pages, unpacked bytes and characters.
+def write_chunks(path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> int:
+    """Parse a file in this process, without the limits on time and memory, and return the number of chunks.
 
     Raises:
         UnreadableDocument: if the file cannot be read.
     """
     count = 0
     with into.open("w", encoding="utf-8") as lines:
-        documents = _counted(loader_for(media_type, path, limits).lazy_load(), limits.characters)
-        for chunk in chunks_of(documents):
-            analysis = analyse(in_context(chunk.heading, chunk.text))
+        documents = _within_character_limit(loader_for(media_type, path, limits).lazy_load(), limits.characters)
+        for chunk in split_sections(documents):
+            analysis = analyse(indexed_text(chunk.heading, chunk.text))
             parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, dict(analysis.terms))
             lines.write(json.dumps(asdict(parsed), ensure_ascii=False) + "\n")
             count += 1
@@ -230,19 +217,19 @@ def write_chunks(path: Path, media_type: MediaType, limits: Limits, into: Path) 
     return count
 
 
-def _counted(documents: Iterable[Document], most: int) -> Iterator[Document]:
+def _within_character_limit(documents: Iterable[Document], limit: int) -> Iterator[Document]:
     total = 0
     for document in documents:
         total += len(document.page_content)
-        if total > most:
-            raise UnreadableDocument(f"The document has more than {most:,} characters of text. Split it.")
+        if total > limit:
+            raise UnreadableDocument(f"The document has more than {limit:,} characters of text. Split it.")
         yield document
 
 
-def _limit_oneself(limits: Limits) -> None:
-    """See to it that this process ends in time, takes no more than its share, and does not outlive the service."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the service ends this process
-    threading.Thread(target=_die_with_the_service, daemon=True).start()
+def _apply_limits(limits: ParseLimits) -> None:
+    """Limit this process's time, memory and files, and tie its life to that of the service."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the service kills this one itself
+    threading.Thread(target=_exit_with_service, daemon=True).start()
     seconds = math.ceil(limits.seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (written := 32 * limits.characters + 2**20, written))
@@ -250,18 +237,15 @@ def _limit_oneself(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
 
 
-def _die_with_the_service() -> None:
-    """Wait for the end of the service, or of its interest in this process.
-
-    The server process is of no help there: it lives as long as its children do.
-    """
+def _exit_with_service() -> None:
+    """Kill this process when the service exits. The fork server does not do so: it lives as long as its children."""
     if service := multiprocessing.parent_process():
         service.join()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _be_quiet() -> None:
-    """Write nothing where the service's log is: libraries quote what they stumble over."""
+def _silence_output() -> None:
+    """Discard all output: warnings of the libraries quote the document, and would end up in the service's log."""
     logging.disable()
     warnings.simplefilter("ignore")
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:

@@ -1,9 +1,11 @@
-"""The text of an HTML page that a reader would see, collected while it is parsed; there is never a tree of it."""
+"""The HTML loader: the visible text of a page, collected by a streaming parser that builds no tree."""
 
 import re
 from collections.abc import Iterator
 
-from project3_rag_docs.ingestion.parsing.sections import MOST_CHARACTERS, Outline, Section
+from project3_rag_docs.ingestion.parsing.base import Loader
+from project3_rag_docs.ingestion.parsing.decoding import decode_file
+from project3_rag_docs.ingestion.parsing.sections import MAX_CHARACTERS, Outline, Section
 
 _INVISIBLE = {
     *("head", "script", "style", "noscript", "template", "nav", "svg", "math", "iframe", "object", "canvas"),
@@ -19,14 +21,33 @@ _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGN
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
 
 
+class HtmlLoader(Loader):
+    """Reads HTML with lxml: a section per heading."""
+
+    kind = "HTML page"
+
+    def _sections(self) -> Iterator[Section]:
+        from lxml.etree import HTMLParser  # noqa: PLC0415
+
+        visible = VisibleText()
+        parser = HTMLParser(target=visible, no_network=True)
+        with self._path.open("rb") as file:
+            encoding = declared_encoding(file.read(4096))
+        for block in decode_file(self._path, declared=encoding):
+            parser.feed(block)
+            yield from visible.pop_sections()
+        parser.close()
+        yield from visible.pop_sections()
+
+
 def declared_encoding(head: bytes) -> str | None:
-    """Return the encoding that a page names in its first bytes, if it does."""
+    """Return the encoding that the first bytes of a page declare, if any."""
     found = _CHARSET.search(head)
     return found[1].decode("ascii") if found else None
 
 
 class VisibleText:
-    """A target for lxml's parser that keeps the sections of a page."""
+    """A parser target for lxml that collects the sections of a page."""
 
     def __init__(self) -> None:
         self._outline = Outline()
@@ -34,17 +55,17 @@ class VisibleText:
         self._line: list[str] = []
         self._length = 0
         self._after_cell = False
-        self._hidden = 0  # how many elements are open, from the outermost hidden one on
+        self._hidden = 0  # depth of open elements, counted from the outermost hidden one
         self._preformatted = 0
         self._heading: str | None = None
 
-    def take(self) -> Iterator[Section]:
-        """Yield the sections that are complete by now."""
+    def pop_sections(self) -> Iterator[Section]:
+        """Yield the sections that are complete, and forget them."""
         yield from self._complete
         self._complete.clear()
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
+        """Handle a start tag."""
         if self._hidden or tag in _INVISIBLE or _is_hidden(attributes):
             self._hidden += 1
             return
@@ -59,12 +80,12 @@ class VisibleText:
             self._heading = tag
 
     def end(self, tag: str) -> None:
-        """An element ends; void ones, and those without an end tag, too."""
+        """Handle an end tag. The parser calls this for void elements and for missing end tags, too."""
         if self._hidden:
             self._hidden -= 1
             return
         if tag == self._heading:
-            self._complete.extend(self._outline.heading(_level(tag), "".join(self._line)))
+            self._complete.extend(self._outline.start_section(_level(tag), "".join(self._line)))
             self._line.clear()
             self._length = 0
             self._heading = None
@@ -74,21 +95,21 @@ class VisibleText:
             self._preformatted = max(0, self._preformatted - 1)
 
     def data(self, text: str) -> None:
-        """Text comes."""
+        """Handle text between tags."""
         if self._hidden:
             return
         self._line.append(text)
         self._length += len(text)
-        if self._length > MOST_CHARACTERS:
+        if self._length > MAX_CHARACTERS:
             self._end_line()
 
     def close(self) -> None:
-        """The page ends."""
+        """Handle the end of the page."""
         self._end_line()
-        self._complete.extend(self._outline.end())
+        self._complete.extend(self._outline.finish())
 
     def _end_line(self) -> None:
-        if self._heading is not None and self._length <= MOST_CHARACTERS:
+        if self._heading is not None and self._length <= MAX_CHARACTERS:
             self._line.append(" ")  # a line break in a heading is a space
             return
         text = "".join(self._line)
@@ -97,7 +118,7 @@ class VisibleText:
         self._after_cell = False
         text = text.strip("\n") if self._preformatted else " ".join(text.split())
         if text.strip():
-            self._complete.extend(self._outline.add(text))
+            self._complete.extend(self._outline.add_line(text))
 
 
 def _is_hidden(attributes: dict[str, str]) -> bool:

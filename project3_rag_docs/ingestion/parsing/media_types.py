@@ -1,4 +1,4 @@
-"""Which kind of document a file is, decided by its content as well as by its name."""
+"""Detect the media type of a file by its content and its name."""
 
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -7,7 +7,7 @@ from shared.errors import UnsupportedMediaType
 
 
 class MediaType(StrEnum):
-    """The kinds that are read, by their IANA names."""
+    """The supported media types, by their IANA names."""
 
     PDF = "application/pdf"
     DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -33,13 +33,13 @@ _BY_SUFFIX = {
     ".text": MediaType.TEXT,
     "": MediaType.TEXT,
 }
-_TEXTS = {MediaType.CSV, MediaType.HTML, MediaType.MARKDOWN, MediaType.TEXT}
+_TEXT_TYPES = {MediaType.CSV, MediaType.HTML, MediaType.MARKDOWN, MediaType.TEXT}
 _OFFICE_PARTS = {
     b"word/document.xml": MediaType.DOCX,
     b"ppt/presentation.xml": MediaType.PPTX,
     b"xl/workbook.xml": MediaType.XLSX,
 }
-_TAKEN = "Taken are pdf, docx, pptx, xlsx, csv, html, md and txt."
+_SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, csv, html, md, txt."
 
 _PDF_MAGIC = b"%PDF-"
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -50,17 +50,17 @@ _CONTROLS = bytes(code for code in range(32) if code not in b"\a\b\t\n\v\f\r\x1b
 
 
 def decide_media_type(filename: str, head: bytes, tail: bytes) -> MediaType:
-    """Say what kind of document a file is.
+    """Return the media type of a file.
 
-    A ZIP archive is not opened for that: what its directory claims is not to be trusted by this process.
+    A ZIP archive is not opened: this process must not trust its directory.
 
     Args:
-        filename: As the client calls it; only its suffix counts.
+        filename: The name that the client sent; only its suffix counts.
         head: The first 64 KiB.
         tail: The last 64 KiB.
 
     Raises:
-        UnsupportedMediaType: if it is of no kind that is read, or not what its name says.
+        UnsupportedMediaType: if the type is not supported, or the content contradicts the name.
     """
     suffix = PurePosixPath(filename.replace("\\", "/")).suffix.lower()
     named = _BY_SUFFIX.get(suffix)
@@ -69,35 +69,35 @@ def decide_media_type(filename: str, head: bytes, tail: bytes) -> MediaType:
     if head.startswith(_ZIP_MAGIC):
         return _office_type(head, tail)
     if head.startswith(_OLE2_MAGIC):
-        raise UnsupportedMediaType(_why_not_ole2(named, head, tail))
+        raise UnsupportedMediaType(_ole2_refusal(named, head, tail))
     if named is None:
-        raise UnsupportedMediaType(f"Files with the ending {suffix[:20]} are not taken. {_TAKEN}")
-    if named in _TEXTS and not _is_text(head):
-        raise UnsupportedMediaType(f"The name says that it is text, and the content is not. {_TAKEN}")
-    if named not in _TEXTS and head:
-        raise UnsupportedMediaType(f"The name says {suffix.removeprefix('.')}, and the content is something else.")
+        raise UnsupportedMediaType(f"Files with the suffix {suffix[:20]} are not supported. {_SUPPORTED}")
+    if named in _TEXT_TYPES and not _is_text(head):
+        raise UnsupportedMediaType(f"The file is named like a text file, but its content is not text. {_SUPPORTED}")
+    if named not in _TEXT_TYPES and head:
+        raise UnsupportedMediaType(f"The file is named {suffix}, but its content has another format.")
     return named
 
 
 def _is_pdf(head: bytes, named: MediaType | None) -> bool:
     if head.startswith(_PDF_MAGIC):
         return True
-    # Readers accept some rubbish in front. A text about PDF may have these letters in it too.
-    return _PDF_MAGIC in head[:1024] and not (named in _TEXTS and _is_text(head))
+    # PDF readers accept some garbage before the signature. A text about PDF may contain the signature, too.
+    return _PDF_MAGIC in head[:1024] and not (named in _TEXT_TYPES and _is_text(head))
 
 
 def _office_type(head: bytes, tail: bytes) -> MediaType:
     for part, media_type in _OFFICE_PARTS.items():
         if part in head or part in tail:
             return media_type
-    raise UnsupportedMediaType(f"The file is a ZIP archive, and no docx, pptx or xlsx. {_TAKEN}")
+    raise UnsupportedMediaType(f"The file is a ZIP archive, but not a docx, pptx or xlsx. {_SUPPORTED}")
 
 
-def _why_not_ole2(named: MediaType | None, head: bytes, tail: bytes) -> str:
+def _ole2_refusal(named: MediaType | None, head: bytes, tail: bytes) -> str:
     new = {MediaType.DOCX, MediaType.PPTX, MediaType.XLSX}
     if named in new or _ENCRYPTED_OFFICE in head or _ENCRYPTED_OFFICE in tail:
-        return "The office file is protected by a password. Save it without one."
-    return "The file has Office's format from before 2007 (doc, ppt, xls). Save it as docx, pptx or xlsx."
+        return "The Office file is protected by a password. Save it without one."
+    return "The file has the Office format of before 2007 (doc, ppt, xls). Save it as docx, pptx or xlsx."
 
 
 def _is_text(head: bytes) -> bool:

@@ -1,14 +1,14 @@
-"""What the loaders have in common: sections under headings, lines, tables, and nothing without bounds."""
+"""Helpers of the loaders: sections under headings, lines and tables, all of limited size."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-MOST_CHARACTERS = 1_000_000  # of one section, and of one line
-_ROWS = 200  # of a table in one section
+MAX_CHARACTERS = 1_000_000  # in a section, and in a line
+_ROWS_PER_SECTION = 200
 
 
 class Section(NamedTuple):
-    """A part of a document, as a reader would cite it."""
+    """A part of a document that a reader could cite: a page, or the text under a heading."""
 
     text: str
     page: int | None = None
@@ -16,9 +16,9 @@ class Section(NamedTuple):
 
 
 class Outline:
-    """Collects lines of text under a path of headings, and yields what is complete.
+    """Collects lines under a path of headings, and yields complete sections.
 
-    The headings themselves are not repeated in the text, except where one has nothing below it at all.
+    A heading is not repeated in the text of its section, unless the section has no other text.
     """
 
     def __init__(self) -> None:
@@ -27,26 +27,26 @@ class Outline:
         self._size = 0
         self._empty = False
 
-    def heading(self, level: int, title: str) -> Iterator[Section]:
-        """Begin a section below the nearest heading of a smaller level; the one before is complete."""
+    def start_section(self, level: int, title: str) -> Iterator[Section]:
+        """Start a section below the nearest heading of a smaller level, and yield the section before it."""
         title = " ".join(title.split())[:500]
         if not title:
             return
-        yield from self.end(next_level=level)
+        yield from self.finish(next_level=level)
         while self._path and self._path[-1][0] >= level:
             self._path.pop()
         self._path.append((level, title))
         self._empty = True
 
-    def add(self, line: str) -> Iterator[Section]:
-        """Add a line to the section. Yields only where the section has become too long."""
+    def add_line(self, line: str) -> Iterator[Section]:
+        """Add a line to the section, and yield the section if it has become too long."""
         self._lines.append(line)
         self._size += len(line)
-        if self._size > MOST_CHARACTERS:
-            yield from self.end()
+        if self._size > MAX_CHARACTERS:
+            yield from self.finish()
 
-    def end(self, next_level: int = 0) -> Iterator[Section]:
-        """Yield what was collected."""
+    def finish(self, next_level: int = 0) -> Iterator[Section]:
+        """Yield the current section."""
         text = "\n".join(self._lines)
         self._lines.clear()
         self._size = 0
@@ -58,38 +58,38 @@ class Outline:
         yield Section(text, heading=path)
 
 
-def bounded(blocks: Iterable[str]) -> Iterator[str]:
-    """Join blocks of text and cut them again, none longer than a section may be, at the end of a line if possible."""
+def split_long(blocks: Iterable[str]) -> Iterator[str]:
+    """Rearrange blocks of text so that none exceeds the maximum length, cutting at the end of a line if possible."""
     rest = ""
     for block in blocks:
         rest += block
-        while len(rest) > MOST_CHARACTERS:
-            cut = rest.rfind("\n", MOST_CHARACTERS // 2, MOST_CHARACTERS) + 1 or MOST_CHARACTERS
+        while len(rest) > MAX_CHARACTERS:
+            cut = rest.rfind("\n", MAX_CHARACTERS // 2, MAX_CHARACTERS) + 1 or MAX_CHARACTERS
             yield rest[:cut]
             rest = rest[cut:]
     yield rest
 
 
-def lines_of(blocks: Iterable[str]) -> Iterator[str]:
-    r"""Yield the lines of blocks of text without their ends; one that is too long is several."""
+def split_lines(blocks: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of some blocks of text without their line ends; a line that is too long is cut."""
     rest = ""
     for block in blocks:
         *lines, rest = (rest + block).split("\n")
         yield from lines
-        if len(rest) > MOST_CHARACTERS:
+        if len(rest) > MAX_CHARACTERS:
             yield rest
             rest = ""
     yield rest
 
 
 def table_sections(rows: Iterable[Sequence[str]], heading: str | None = None) -> Iterator[Section]:
-    """Yield a table with each cell named after its column, some hundred rows at a time."""
+    """Yield a table in sections of 200 rows, each cell with the name of its column."""
     lines: list[str] = []
     size = 0
     for line in _table_lines(rows):
         lines.append(line)
         size += len(line)
-        if len(lines) == _ROWS or size > MOST_CHARACTERS:
+        if len(lines) == _ROWS_PER_SECTION or size > MAX_CHARACTERS:
             yield Section("\n".join(lines), heading=heading)
             lines.clear()
             size = 0
@@ -97,9 +97,9 @@ def table_sections(rows: Iterable[Sequence[str]], heading: str | None = None) ->
 
 
 def _table_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Name the cells after the first row that has more than one, unless there is nothing below it."""
+    """Yield the rows as lines; the first row with more than one cell is the header, unless no row follows it."""
     header: Sequence[str] | None = None
-    header_is_said = False
+    header_is_used = False
     for row in rows:
         cells = [" ".join(cell.split()) for cell in row]
         filled = sum(bool(cell) for cell in cells)
@@ -108,13 +108,13 @@ def _table_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
         elif header is None and filled:
             yield next(filter(None, cells))
         elif header is not None and filled:
-            header_is_said = True
-            yield "; ".join(_named(header, cells))
-    if header is not None and not header_is_said:
+            header_is_used = True
+            yield "; ".join(_with_column_names(header, cells))
+    if header is not None and not header_is_used:
         yield row_line(header)
 
 
-def _named(header: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
+def _with_column_names(header: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
     for number, cell in enumerate(cells):
         name = header[number] if number < len(header) else ""
         if cell:
@@ -122,6 +122,6 @@ def _named(header: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
 
 
 def row_line(cells: Iterable[str]) -> str:
-    """Return a table's row as a line, or nothing if all of its cells are blank."""
+    """Return a table row as a line, or an empty string if all cells are blank."""
     cells = [" ".join(cell.split()) for cell in cells]
     return " | ".join(cells) if any(cells) else ""
