@@ -1,13 +1,13 @@
-"""`python -m project3_rag_docs` serves stage 3 where the addresses are set; `… migrate` migrates its database.
+"""`python -m project3_rag_docs` serves stage 3, given the addresses of its services in the environment.
 
-`… reindex` embeds all documents again with the model that the settings name.
+`… migrate` migrates its database; `… reindex` embeds all documents again with the model in the settings.
 """
 
 import sys
 
 from shared.database.migrate import migrate
 
-if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
+if sys.argv[1:2] == ["migrate"]:  # before the imports below, which take seconds
     sys.exit(migrate("project3_rag_docs", "project3", sys.argv[2:]))
 
 from project3_rag_docs.main import create_app

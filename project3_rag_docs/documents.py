@@ -1,4 +1,4 @@
-"""Documents in the database: the statements behind the routes, without HTTP."""
+"""The repository of documents: the statements behind the routes, without HTTP."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from shared.errors import NotFound
 from shared.jobs.notifications import notify
 from shared.jobs.queue import defer
 
-_NO_SUCH_DOCUMENT = "There is no document with this id."
+_NOT_FOUND = "There is no document with this id."
 
 
 async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload) -> tuple[Document, bool]:
-    """Store a file and the job that reads it; or find the document that has this content already.
+    """Store a file and the job that ingests it, unless the owner has a document with the same content.
 
     Returns:
-        The document; and whether there is work to do, because it is new or had failed.
+        The document, and whether its ingestion was started: because it is new, or because it had failed.
     """
     while True:
         new = Document(
@@ -40,16 +40,16 @@ async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload:
             .values(new.model_dump(exclude={"number"}))
             .on_conflict_do_nothing(
                 index_elements=["owner_id", "sha256"],
-                # As a literal: a prepared statement's parameter would not be known to be the index's own condition.
+                # A literal: with a parameter, PostgreSQL could not match the condition of the partial index.
                 index_where=text("status <> 'deleted'"),
             )
             .returning(Document)
         )
         if stored is not None:
             await _store_parts(session, stored.id, upload)
-            await _start(jobs, session, stored)
+            await _defer_ingestion(jobs, session, stored)
             return stored, True
-        there = await session.scalar(
+        existing = await session.scalar(
             select(Document)
             .where(
                 col(Document.owner_id) == owner_id,
@@ -58,13 +58,13 @@ async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload:
             )
             .with_for_update()
         )
-        if there is None:
+        if existing is None:
             continue  # it was deleted between the two statements
-        if there.status != Status.FAILED:
-            return there, False
-        there.status, there.error = Status.PROCESSING, None
-        await _start(jobs, session, there)
-        return there, True
+        if existing.status != Status.FAILED:
+            return existing, False
+        existing.status, existing.error = Status.PROCESSING, None
+        await _defer_ingestion(jobs, session, existing)
+        return existing, True
 
 
 async def _store_parts(session: AsyncSession, document_id: UUID, upload: Upload) -> None:
@@ -75,21 +75,15 @@ async def _store_parts(session: AsyncSession, document_id: UUID, upload: Upload)
         number += 1
 
 
-async def _start(jobs: App, session: AsyncSession, document: Document) -> None:
+async def _defer_ingestion(jobs: App, session: AsyncSession, document: Document) -> None:
     await defer(jobs, session, "ingest", lock=str(document.id), document_id=str(document.id))
 
 
 async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID, *, lock: bool = False) -> Document:
-    """Return a document.
-
-    Args:
-        session: For the query.
-        owner_id: Whose it must be.
-        document_id: Which.
-        lock: Whether it is going to be changed.
+    """Return a document; with `lock`, lock its row.
 
     Raises:
-        NotFound: if there is none, or it is somebody else's.
+        NotFound: if there is none, or it belongs to another owner.
     """
     query = select(Document).where(
         col(Document.id) == document_id,
@@ -98,21 +92,14 @@ async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID,
     )
     document: Document | None = await session.scalar(query.with_for_update() if lock else query)
     if document is None:
-        raise NotFound(_NO_SUCH_DOCUMENT)
+        raise NotFound(_NOT_FOUND)
     return document
 
 
 async def list_documents(
     session: AsyncSession, owner_id: UUID, *, before: UUID | None, limit: int
 ) -> Sequence[Document]:
-    """Return documents, newest first.
-
-    Args:
-        session: For the query.
-        owner_id: Whose.
-        before: Only documents before this id.
-        limit: At most so many.
-    """
+    """Return documents older than the one with the id `before`, newest first."""
     query = (
         select(Document)
         .where(col(Document.owner_id) == owner_id, col(Document.status) != Status.DELETED)
@@ -125,14 +112,7 @@ async def list_documents(
 
 
 async def list_chunks(session: AsyncSession, document_id: UUID, *, after: UUID | None, limit: int) -> Sequence[Chunk]:
-    """Return a document's chunks in their order.
-
-    Args:
-        session: For the query.
-        document_id: Whose.
-        after: Only chunks after the one with this id.
-        limit: At most so many.
-    """
+    """Return the chunks of a document that follow the one with the id `after`, in document order."""
     query = select(Chunk).where(col(Chunk.document_id) == document_id).order_by(col(Chunk.index)).limit(limit)
     if after is not None:
         position = select(col(Chunk.index)).where(col(Chunk.id) == after, col(Chunk.document_id) == document_id)
@@ -141,13 +121,13 @@ async def list_chunks(session: AsyncSession, document_id: UUID, *, after: UUID |
 
 
 async def delete_document(jobs: App, session: AsyncSession, owner_id: UUID, document_id: UUID) -> None:
-    """Delete a document: nothing of it is found any more from the commit on, and a worker removes the rows.
+    """Mark a document as deleted, which hides it from searches, and start the job that deletes its rows.
 
     Raises:
         NotFound: if there is none.
     """
     document = await get_document(session, owner_id, document_id, lock=True)
-    await index.hide(session, document)
-    # A lock of its own: an attempt that reads the document now must not keep its rows from going.
+    await index.mark_deleted(session, document)
+    # Another lock than that of the ingestion, so that a running attempt does not delay the deletion.
     await defer(jobs, session, "purge", lock=f"purge {document_id}", document_id=str(document_id))
     await notify(session, CHANNEL, str(document_id))

@@ -1,8 +1,9 @@
-"""Stage 3, put together: stage 2, and documents with search and cited answers. `make run-project3` runs it."""
+"""The application of stage 3: stage 2, plus documents with search and cited answers. `make run-project3` starts it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from fastapi import FastAPI
@@ -11,28 +12,28 @@ from project2_user_mgmt import main as stage2
 from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.ingestion import job
-from project3_rag_docs.ingestion.job import Ingestion
+from project3_rag_docs.ingestion.job import IngestionContext
 from project3_rag_docs.routes import answers, documents
-from project3_rag_docs.search.embedding import embedding_model
-from project3_rag_docs.search.rerank import AsFused, EndpointReranker
+from project3_rag_docs.search.embedding import create_embedding_model
+from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranker
 from project3_rag_docs.search.service import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
-from shared.database.engine import create_engine, create_sessions
+from shared.database.engine import create_engine, create_session_factory
 from shared.frontend import Panel
-from shared.jobs.notifications import Notifications
-from shared.jobs.queue import create_job_app, opened, working
+from shared.jobs.notifications import NotificationListener
+from shared.jobs.queue import create_job_app, open_job_app, run_worker
 from shared.settings import load_settings
 
-FORM_BYTES = MIB // 16  # what stands around the file in a multipart body
-_WORKER_STATEMENT_SECONDS = 300  # removing a book takes more than a request may
+FORM_OVERHEAD_BYTES = MIB // 16  # the rest of a multipart body
+_WORKER_STATEMENT_SECONDS = 300  # deleting a book takes longer than a request may
 
 
 @asynccontextmanager
 async def search(app: FastAPI) -> AsyncIterator[None]:
-    """Put the embedding model, the searcher, the reranker and what answers on `app.state`."""
+    """Put the embedding model, the searcher, the reranker and the answerer on `app.state`."""
     settings: Settings = app.state.settings
-    app.state.embeddings = embedding_model(settings, app.state.model_http)
+    app.state.embeddings = create_embedding_model(settings, app.state.model_http)
     app.state.searcher = Searcher(
         sessions=app.state.reading,
         embeddings=app.state.embeddings,
@@ -41,7 +42,7 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
         query_prefix=settings.query_prefix(),
     )
     async with AsyncExitStack() as stack:
-        app.state.reranker = AsFused()
+        app.state.reranker = PassthroughReranker()
         if settings.rerank_base_url:
             http = await stack.enter_async_context(httpx2.AsyncClient(timeout=settings.rerank_timeout_seconds))
             app.state.reranker = EndpointReranker(
@@ -58,22 +59,22 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def jobs(app: FastAPI) -> AsyncIterator[None]:
-    """Put the job engine on `app.state`, and what tells how far its jobs are."""
+    """Put the job engine and the listener for progress notifications on `app.state`."""
     app.state.jobs = create_job_app(job.TASKS)
-    app.state.notifications = Notifications(app.state.settings, job.CHANNEL)
-    async with opened(app.state.jobs, app.state.settings), app.state.notifications.listening():
+    app.state.notifications = NotificationListener(app.state.settings, job.CHANNEL)
+    async with open_job_app(app.state.jobs, app.state.settings), app.state.notifications.listen():
         yield
 
 
 @asynccontextmanager
-async def worker(app: FastAPI) -> AsyncIterator[None]:
-    """Work on documents in this process. A later stage does so in processes of its own."""
+async def worker(app: FastAPI, **context: Any) -> AsyncIterator[None]:
+    """Ingest documents in this process. Stage 4 does so in separate worker processes."""
     settings: Settings = app.state.settings
-    engine = create_engine(settings, statement_seconds=_WORKER_STATEMENT_SECONDS)
-    sessions = create_sessions(engine)
-    context = {"ingestion": Ingestion(sessions, app.state.embeddings, settings)}
+    engine = create_engine(settings, statement_timeout=_WORKER_STATEMENT_SECONDS)
+    sessions = create_session_factory(engine)
+    context["ingestion"] = IngestionContext(sessions, app.state.embeddings, settings)
     try:
-        async with working(app.state.jobs, context, settings.ingestion_concurrency):
+        async with run_worker(app.state.jobs, context, settings.ingestion_concurrency):
             yield
     finally:
         await engine.dispose()
@@ -98,14 +99,14 @@ PANELS = [
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application of stage 3."""
+    """Create the application of stage 3."""
     settings = settings or load_settings(Settings)
     return build_app(
         settings,
         title="Project 3: document question answering",
-        description="Stages 1 and 2, and documents that are searched and answered from, with citations.",
+        description="Stages 1 and 2, plus document search and answers with citations.",
         routers=ROUTERS,
         resources=RESOURCES,
         panels=PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + FORM_BYTES},
+        body_limits={documents.PATH: settings.max_upload_bytes + FORM_OVERHEAD_BYTES},
     )

@@ -1,14 +1,14 @@
-"""What is stored in stage 3: documents with their files, the chunks that are searched, and the lexical index.
+"""The tables of stage 3: documents with their files, chunks with their embeddings, and the inverted index.
 
-    documents ─┬─ document_parts       the file as it was uploaded, in pieces
-               ├─ chunks               what is found: text, and its embedding for the search by meaning
-               ├─ postings             which terms stand in which chunk, for the search by words
-               └─ document_languages   how many chunks and terms it has in each language, once it is published
-    corpora                            the same per owner, over all documents that are ready (BM25 needs it)
-    terms                              in how many chunks each term stands (likewise)
-    search_index                       one row: the model whose embeddings these are
+    documents ─┬─ document_parts       the uploaded file, in parts
+               ├─ chunks               text and embedding, for the vector search
+               ├─ postings             which chunk contains which term, for BM25
+               └─ document_languages   number of chunks and terms by language, once the document is published
+    corpora                            the same per owner, over all ready documents, for BM25
+    terms                              number of chunks that contain each term, for BM25
+    search_index                       one row: the embedding model
 
-A document is searched when its status is `ready`, so its chunks can be stored bit by bit and appear at once.
+A document is searchable once its status is `ready`: its chunks are stored one batch at a time, and all appear at once.
 """
 
 from datetime import UTC, datetime
@@ -36,12 +36,12 @@ from uuid_utils.compat import uuid7
 
 from project3_rag_docs.search.lexical import Language
 
-# The migration makes the column for this many; `project3_rag_docs.search.index` changes it to what EMBEDDING_DIMENSIONS says.
+# The migration creates the column with these dimensions; `search.index.claim_index` changes it to EMBEDDING_DIMENSIONS.
 DEFAULT_DIMENSIONS = 384
 
 
 class Status(StrEnum):
-    """How far a document is. `deleted` is shown to nobody: its rows go when a worker has the time."""
+    """The status of a document. A `deleted` one is hidden until a worker deletes its rows."""
 
     PROCESSING = "processing"
     READY = "ready"
@@ -53,17 +53,17 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _document(column: str = "id") -> list[Any]:
+def _document_key(column: str = "id") -> list[Any]:
     return [ForeignKey(f"documents.{column}", ondelete="CASCADE")]
 
 
 class Document(SQLModel, table=True):
-    """A file that somebody uploaded."""
+    """An uploaded file, and the state of its ingestion."""
 
     __tablename__: ClassVar[str] = "documents"
     __table_args__: ClassVar = (
         CheckConstraint("status IN ('processing', 'ready', 'failed', 'deleted')", name="status"),
-        # The same content is one document, also when two uploads of it race.
+        # The same content is stored once, even if two uploads race.
         Index(
             "uq_documents_owner_id_sha256",
             "owner_id",
@@ -72,12 +72,12 @@ class Document(SQLModel, table=True):
             postgresql_where=text("status <> 'deleted'"),
         ),
         Index("ix_documents_owner_id_id", "owner_id", "id"),
-        # What the search leaves out: the few that are not ready.
+        # The few documents that a search has to exclude.
         Index("ix_documents_hidden", "owner_id", postgresql_where=text("status <> 'ready'")),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    # What the postings refer to: four bytes there instead of sixteen, millions of times.
+    # The key in the postings: four bytes instead of sixteen, millions of times.
     number: int | None = Field(default=None, sa_column_args=[Identity(always=True)], unique=True)
     owner_id: UUID
     filename: str = Field(sa_type=String(255))
@@ -85,33 +85,33 @@ class Document(SQLModel, table=True):
     size_bytes: int = Field(sa_type=BigInteger)
     sha256: str = Field(sa_type=String(64))
     status: Status = Field(default=Status.PROCESSING, sa_type=String(20))
-    chunk_count: int = 0  # those that are stored
-    chunk_total: int | None = None  # known when the file was read
+    chunk_count: int = 0  # stored so far
+    chunk_total: int | None = None  # known once the file was parsed
     error: str | None = Field(default=None, sa_type=Text)
-    claim: UUID | None = None  # of the worker that is at it; another one that wakes up late writes nothing any more
+    claim: UUID | None = None  # of the current attempt; one that lost its claim can no longer write
     created_at: datetime = Field(default_factory=_now, sa_type=DateTime(timezone=True))
 
     @property
     def progress(self) -> float:
-        """How much is done, from 0 to 1."""
+        """The share of chunks that are stored, from 0 to 1."""
         if self.status == Status.READY:
             return 1.0
         return self.chunk_count / self.chunk_total if self.chunk_total else 0.0
 
 
 class DocumentPart(SQLModel, table=True):
-    """A piece of an uploaded file, as it came: every process that shares the database can read it."""
+    """A part of an uploaded file. In the database, every process can read it without a shared disk."""
 
     __tablename__: ClassVar[str] = "document_parts"
 
-    document_id: UUID = Field(sa_column_args=_document(), primary_key=True)
+    document_id: UUID = Field(sa_column_args=_document_key(), primary_key=True)
     index: int = Field(primary_key=True)
     data: bytes = Field(sa_type=LargeBinary, repr=False)
 
 
-# A graph for each language: a search for what is nearest in one of them would have to walk through all that is near in
-# the other. Measured on 100,000 chunks, a tenth of them Chinese, with English questions: recall .85 to .92 of the
-# Chinese ones in one graph, .98 in their own, which is walked 30 times as fast.
+# One HNSW graph per language: in a common graph, a search in one language would visit all near neighbours in the other.
+# Measured on 100,000 chunks, a tenth of them Chinese, with English questions: the recall of Chinese chunks is .85 to
+# .92 in a common graph, and .98 in their own, which is searched 30 times as fast.
 EMBEDDING_INDEXES = tuple(
     Index(
         f"ix_chunks_embedding_{language}",
@@ -125,7 +125,7 @@ EMBEDDING_INDEXES = tuple(
 
 
 class Chunk(SQLModel, table=True):
-    """A piece of a document's text, with its embedding."""
+    """A passage of a document, with its embedding."""
 
     __tablename__: ClassVar[str] = "chunks"
     __table_args__: ClassVar = (
@@ -135,7 +135,7 @@ class Chunk(SQLModel, table=True):
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    document_id: UUID = Field(sa_column_args=_document())
+    document_id: UUID = Field(sa_column_args=_document_key())
     owner_id: UUID
     index: int
     page: int | None = None
@@ -147,37 +147,37 @@ class Chunk(SQLModel, table=True):
 
 
 class Posting(SQLModel, table=True):
-    """A term in a chunk, how often it stands there, and how many terms the chunk has.
+    """A term's frequency in a chunk, and the length of the chunk in terms.
 
-    The term is a hash in which the owner and the language are too (`project3_rag_docs.search.index.term_key`): so one short
-    index serves all, and nobody's search touches a row of somebody else's.
+    The term is a hash of owner, language and word (`search.index.term_key`), so one short index serves all owners, and
+    a search reads only the rows of its owner.
     """
 
     __tablename__: ClassVar[str] = "postings"
     __table_args__: ClassVar = (Index("ix_postings_document", "document"),)
 
     term: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    document: int = Field(sa_type=Integer, sa_column_args=_document("number"), primary_key=True)
-    chunk: int = Field(primary_key=True, description="Its index in the document.")
+    document: int = Field(sa_type=Integer, sa_column_args=_document_key("number"), primary_key=True)
+    chunk: int = Field(primary_key=True, description="The index of the chunk in the document.")
     frequency: int = Field(sa_type=SmallInteger)
     length: int
 
 
 class DocumentLanguage(SQLModel, table=True):
-    """What a document has in a language. The row is there from publishing on, until the document's rows are removed."""
+    """The size of a document in one language. The row exists from publication until the document's rows are deleted."""
 
     __tablename__: ClassVar[str] = "document_languages"
 
-    document_id: UUID = Field(sa_column_args=_document(), primary_key=True)
+    document_id: UUID = Field(sa_column_args=_document_key(), primary_key=True)
     language: str = Field(sa_type=String(2), primary_key=True)
     chunk_count: int
     term_count: int = Field(sa_type=BigInteger)
 
 
 class Term(SQLModel, table=True):
-    """In how many chunks a term stands, of documents that were published and whose rows are not removed yet.
+    """The number of chunks that contain a term, in all documents that were published and whose rows still exist.
 
-    So a search knows how long a list of postings is before it reads it.
+    It tells a search the length of a list of postings in advance.
     """
 
     __tablename__: ClassVar[str] = "terms"
@@ -187,7 +187,7 @@ class Term(SQLModel, table=True):
 
 
 class Corpus(SQLModel, table=True):
-    """What an owner has in a language, over all documents that are ready."""
+    """The size of an owner's ready documents in one language."""
 
     __tablename__: ClassVar[str] = "corpora"
 
@@ -198,7 +198,7 @@ class Corpus(SQLModel, table=True):
 
 
 class SearchIndex(SQLModel, table=True):
-    """The model whose embeddings are stored: those of two models cannot be compared."""
+    """The model of the stored embeddings. Embeddings of different models cannot be compared."""
 
     __tablename__: ClassVar[str] = "search_index"
     __table_args__: ClassVar = (CheckConstraint("id = 1", name="one_row"),)

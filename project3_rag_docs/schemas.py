@@ -1,4 +1,4 @@
-"""What goes over the wire in stage 3."""
+"""Requests and responses of stage 3."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -11,58 +11,58 @@ from shared.schemas import INTEGRAL, RequestBody
 
 
 class DocumentRead(BaseModel):
-    """A document, as shown."""
+    """A document and the state of its ingestion."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
     filename: str
-    media_type: str = Field(description="By its content, and by its name where the content is plain text.")
+    media_type: str = Field(description="Detected by content, and by name if the content is plain text.")
     size_bytes: int
     status: Literal["processing", "ready", "failed"]
     progress: float = Field(ge=0, le=1, description="The share of its chunks that are embedded.")
-    chunk_count: int = Field(description="Chunks that are embedded. They are found when the document is `ready`.")
-    error: str | None = Field(description="Why it `failed`, in words for a person.")
+    chunk_count: int = Field(description="Number of embedded chunks. They are searchable once the document is `ready`.")
+    error: str | None = Field(description="Why it `failed`, in a sentence for the user.")
     created_at: datetime
 
 
 class DocumentPage(BaseModel):
-    """Some documents, newest first."""
+    """A page of documents, newest first."""
 
     items: list[DocumentRead]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 class ChunkRead(BaseModel):
-    """A piece of a document's text, as it is searched and quoted."""
+    """A chunk of a document: the unit of search and citation."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    index: int = Field(description="Its place in the document, from 0.")
-    page: int | None = Field(description="The page, sheet or slide, from 1, where the format has any.")
-    heading: str | None = Field(description="The headings above it.", examples=["Guide > Install"])
+    index: int = Field(description="Position in the document, from 0.")
+    page: int | None = Field(description="Page or slide, from 1; null if the format has none.")
+    heading: str | None = Field(description="Path of the headings above it.", examples=["Guide > Install"])
     text: str
 
 
 class ChunkPage(BaseModel):
-    """Some chunks, in the order of the document."""
+    """A page of chunks, in document order."""
 
     items: list[ChunkRead]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 DocumentIds = Annotated[
     list[Annotated[UUID, Field(strict=False)]],
-    Field(min_length=1, max_length=1000, description="Only in these documents. Not given: in all."),
+    Field(min_length=1, max_length=1000, description="Search only these documents. Default: all documents."),
 ]
 
 
 class SearchRequest(RequestBody):
-    """What to look for."""
+    """A search query."""
 
     query: Question
-    k: Annotated[int, Field(ge=1, le=50), INTEGRAL] = Field(default=10, description="Hits, at most.")
+    k: Annotated[int, Field(ge=1, le=50), INTEGRAL] = Field(default=10, description="Maximum number of hits.")
     document_ids: DocumentIds | None = None
 
 
@@ -78,12 +78,12 @@ class HitRead(BaseModel):
     heading: str | None
     text: str
     score: float = Field(
-        description="Higher is better, within one answer: the reranker's relevance, or without one 1/rank."
+        description="Higher is better, within one response: the reranker's relevance, or 1/rank without a reranker."
     )
 
 
 class SearchResponse(BaseModel):
-    """The best hits first."""
+    """Search hits, best first."""
 
     hits: list[HitRead]
 
@@ -93,35 +93,36 @@ class DocumentQuestion(RequestBody):
 
     question: Question
     k: Annotated[int, Field(ge=1, le=50), INTEGRAL] = Field(
-        default=8, description="Passages that the model is shown, at most; fewer if they are too long together."
+        default=8,
+        description="Maximum number of passages in the prompt; fewer if they exceed its size.",
     )
     document_ids: DocumentIds | None = None
 
 
 class Citation(BaseModel):
-    """What a part of the answer rests on."""
+    """A passage that the answer cites."""
 
-    marker: int = Field(description="As it stands in the answer: `[1]`.")
+    marker: int = Field(description="Number of the marker in the answer, such as `[1]`.")
     document_id: UUID
     filename: str
     page: int | None
     chunk_id: UUID
-    quote: str = Field(description="Word for word from the chunk.")
+    quote: str = Field(description="Verbatim from the chunk.")
 
 
 class DocumentAnswer(BaseModel):
-    """An answer from the documents, or the statement that they do not say."""
+    """An answer from the documents, or the statement that they contain no answer."""
 
     id: UUID
     answer: str
-    citations: list[Citation] = Field(description="Empty where the documents do not say.")
-    model: str | None = Field(description="The model that answered; null where nothing was found to ask it about.")
+    citations: list[Citation] = Field(description="Empty if the documents contain no answer.")
+    model: str | None = Field(description="The model that answered; null if the search found no passages.")
     usage: Usage | None
     latency_ms: float
 
 
 class Source(BaseModel):
-    """A passage that the model is shown."""
+    """A passage in the prompt."""
 
     marker: int
     document_id: UUID
@@ -133,7 +134,7 @@ class Source(BaseModel):
 
 
 class Sources(BaseModel):
-    """`event: sources`: what the answer will be made from. Which of them it used, `done` says."""
+    """`event: sources`: the passages in the prompt. `done` tells which of them the answer cites."""
 
     sources: list[Source]
 

@@ -9,57 +9,59 @@ MIB = 1024 * 1024
 
 
 class Settings(Stage2Settings):
-    """What stage 3 can be told besides what stage 2 can be told."""
+    """The settings of stage 2, plus those for documents."""
 
     port: int = Field(default=8003, ge=0, le=65535)
 
-    embedding_model: str = Field(min_length=1, description="A change needs `make reindex-project3`.")
-    embedding_dimensions: int = Field(default=384, ge=1, le=4000, description="Numbers in one of its vectors.")
+    embedding_model: str = Field(min_length=1, description="Changing it requires `make reindex-project3`.")
+    embedding_dimensions: int = Field(default=384, ge=1, le=4000, description="Dimensions of its vectors.")
     embedding_base_url: HttpAddress | None = Field(
-        default=None, description="Where another endpoint than OPENAI_BASE_URL has the embedding model."
+        default=None, description="Endpoint of the embedding model, if it is not OPENAI_BASE_URL."
     )
     embedding_api_key: SecretStr = SecretStr("")
     embedding_query_prefix: str | None = Field(
         default=None,
-        description='What the model wants before a question; not given: "query: " for models of the E5 family.',
+        description='Prefix that the model expects before a question. Default: "query: " for models of the E5 family.',
     )
-    embedding_passage_prefix: str | None = Field(default=None, description='Likewise before a passage: "passage: ".')
-    embedding_batch_size: int = Field(default=16, ge=1, le=2048, description="Passages of one call.")
+    embedding_passage_prefix: str | None = Field(
+        default=None, description='Likewise before a passage. Default: "passage: " for models of the E5 family.'
+    )
+    embedding_batch_size: int = Field(default=16, ge=1, le=2048, description="Passages per embedding call.")
 
     rerank_base_url: HttpAddress | None = Field(
-        default=None, description="An endpoint with `/rerank` in the form of Jina and Cohere; without it, rank fusion."
+        default=None, description="Endpoint with `/rerank` in the format of Jina and Cohere. Default: no reranking."
     )
     rerank_model: str = ""
     rerank_api_key: SecretStr = SecretStr("")
     rerank_timeout_seconds: float = Field(
-        default=5, gt=0, description="After it the fused ranks are taken as they are."
+        default=5, gt=0, description="Timeout of reranking, after which the fused order is kept."
     )
 
-    max_upload_mb: int = Field(default=50, ge=1, le=1024, description="Largest file, in MiB; beyond it is 413.")
-    max_document_characters: int = Field(default=5_000_000, ge=1000, description="Largest text of one document.")
-    parse_timeout_seconds: float = Field(default=60, gt=0, description="How long reading one file may take.")
-    parse_memory_mb: int = Field(default=256, ge=64, description="How much memory reading one file may take, in MiB.")
-    ingestion_concurrency: int = Field(default=2, ge=1, le=64, description="Documents that a process works on at once.")
+    max_upload_mb: int = Field(default=50, ge=1, le=1024, description="Maximum file size in MiB; beyond it is 413.")
+    max_document_characters: int = Field(default=5_000_000, ge=1000, description="Maximum text length of one document.")
+    parse_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to parse one file.")
+    parse_memory_mb: int = Field(default=256, ge=64, description="Maximum memory to parse one file, in MiB.")
+    ingestion_concurrency: int = Field(default=2, ge=1, le=64, description="Documents ingested at once per process.")
     ingestion_patience_seconds: float = Field(
-        default=600, gt=0, description="How long a document waits for an embedding model that is away."
+        default=600, gt=0, description="Seconds to retry an unavailable embedding model before a document fails."
     )
 
     @property
     def max_upload_bytes(self) -> int:
-        """The largest file."""
+        """The maximum size of a file in bytes."""
         return self.max_upload_mb * MIB
 
     def query_prefix(self) -> str:
-        """What stands before a question that is embedded."""
-        given = self.embedding_query_prefix
-        return given if given is not None else "query: " if self._is_e5() else ""
+        """Return the prefix for questions."""
+        prefix = self.embedding_query_prefix
+        return prefix if prefix is not None else "query: " if self._is_e5() else ""
 
     def passage_prefix(self) -> str:
-        """What stands before a passage that is embedded."""
-        given = self.embedding_passage_prefix
-        return given if given is not None else "passage: " if self._is_e5() else ""
+        """Return the prefix for passages."""
+        prefix = self.embedding_passage_prefix
+        return prefix if prefix is not None else "passage: " if self._is_e5() else ""
 
     def _is_e5(self) -> bool:
-        # https://huggingface.co/intfloat/multilingual-e5-small#faq; the instruct models want something else.
+        # https://huggingface.co/intfloat/multilingual-e5-small#faq; the instruct models expect another format.
         name = self.embedding_model.lower()
         return "e5-" in name and "instruct" not in name

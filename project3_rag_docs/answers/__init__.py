@@ -1,1 +1,1 @@
-"""Answers to questions about documents, with citations."""
+"""Answers from documents, with citations."""

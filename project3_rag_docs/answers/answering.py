@@ -1,4 +1,4 @@
-"""Searching and answering: the work behind the routes, without HTTP."""
+"""Search documents and answer questions about them: the service behind the routes, without HTTP."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 from fastapi import Depends, Request
 from langchain_core.messages import AIMessageChunk
 
-from project1_qa_api.answering import milliseconds_since, usage_of
+from project1_qa_api.answering import milliseconds_since, token_usage
 from project1_qa_api.schemas import Token, Usage
-from project3_rag_docs.answers.chain import State, Steps, stream
-from project3_rag_docs.answers.citations import Cited, CitedAnswer
+from project3_rag_docs.answers.chain import State, Steps, stream_chain
+from project3_rag_docs.answers.citations import CitedAnswer, CitedPassage
 from project3_rag_docs.schemas import (
     AnswerDone,
     Citation,
@@ -23,35 +23,34 @@ from project3_rag_docs.schemas import (
     Source,
     Sources,
 )
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.hits import Hit
 
 AnswerEvent = Sources | Token | AnswerDone
 
 
 @dataclass(frozen=True)
 class DocumentAnswerer:
-    """Searches and answers for one owner at a time.
+    """Searches, and answers questions, for one owner at a time.
 
     Attributes:
-        steps: The chain's.
-        model_name: Named in answers of an endpoint that does not say which model it was.
+        model_name: Reported if the endpoint's response does not name the model.
     """
 
     steps: Steps
     model_name: str
 
     async def search(self, owner_id: UUID, request: SearchRequest) -> list[Hit]:
-        """Return the best hits, the best first.
+        """Return the best hits, best first.
 
         Raises:
             NotReady, ModelUnavailable, ModelTimeout, DatabaseUnavailable: see `shared.errors`.
         """
-        state = _question(owner_id, request.query, request)
+        state = _initial_state(owner_id, request.query, request)
         hits = await self.steps.retrieve(state)
         return await self.steps.reranker.rerank(request.query, hits, request.k)
 
     async def answer(self, owner_id: UUID, request: DocumentQuestion) -> DocumentAnswer:
-        """Answer a question, and wait for the whole answer.
+        """Answer a question, and return the complete answer.
 
         Raises:
             NotReady, ModelUnavailable, ModelTimeout, InputTooLongForModel, DatabaseUnavailable: see `shared.errors`.
@@ -63,41 +62,40 @@ class DocumentAnswerer:
                     text += event.text
                 case AnswerDone():
                     return DocumentAnswer(answer=text, **event.model_dump())
-        raise AssertionError("a stream ends with `done`")
+        raise AssertionError("the stream ended without `AnswerDone`")
 
     async def stream(self, owner_id: UUID, request: DocumentQuestion) -> AsyncGenerator[AnswerEvent]:
-        """Answer a question, and give the answer as it is written: the sources, its tokens, then one `AnswerDone`.
+        """Answer a question, and yield the sources, the tokens as they arrive, and one `AnswerDone`.
 
-        Raises:
-            The same as `answer`: before the first event, or between two.
+        Raises the same errors as `answer`, before the first event or between two events.
         """
         started = perf_counter()
-        question = _question(owner_id, request.question, request)
+        question = _initial_state(owner_id, request.question, request)
         cited = CitedAnswer(request.question, [])
         usage: Usage | None = None
         model: str | None = None
-        async with aclosing(cast("AsyncGenerator[Any]", stream(self.steps, question))) as pieces:
+        async with aclosing(cast("AsyncGenerator[Any]", stream_chain(self.steps, question))) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, AIMessageChunk):
                     cited = CitedAnswer(request.question, piece)
                     yield Sources(sources=_sources(piece))
                     continue
-                usage = usage_of(piece) or usage
+                usage = token_usage(piece) or usage
                 model = piece.response_metadata.get("model_name") or model or self.model_name
                 if text := cited.add(piece.text):
                     yield Token(text=text)
-        if text := cited.end():
+        if text := cited.finish():
             yield Token(text=text)
         yield AnswerDone(
             id=uuid4(),
-            citations=[citation_of(one) for one in cited.citations()],
+            citations=[to_citation(passage) for passage in cited.citations()],
             model=model,
             usage=usage,
             latency_ms=milliseconds_since(started),
         )
 
 
-def _question(owner_id: UUID, question: str, request: SearchRequest | DocumentQuestion) -> State:
+def _initial_state(owner_id: UUID, question: str, request: SearchRequest | DocumentQuestion) -> State:
     return {"owner_id": owner_id, "question": question, "k": request.k, "document_ids": request.document_ids}
 
 
@@ -116,8 +114,8 @@ def _sources(passages: Sequence[Hit]) -> list[Source]:
     ]
 
 
-def citation_of(cited: Cited) -> Citation:
-    """Write down what a part of an answer rests on."""
+def to_citation(cited: CitedPassage) -> Citation:
+    """Convert a cited passage to its API model."""
     passage = cited.passage
     return Citation(
         marker=cited.marker,
@@ -130,7 +128,7 @@ def citation_of(cited: Cited) -> Citation:
 
 
 async def get_document_answerer(request: Request) -> DocumentAnswerer:
-    """Return the answerer of the app."""
+    """Return the app's answerer."""
     answerer: DocumentAnswerer = request.app.state.document_answerer
     return answerer
 

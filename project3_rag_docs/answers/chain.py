@@ -1,8 +1,8 @@
-"""From a question to an answer that rests on documents: retrieve → rerank → generate, as LangChain's LCEL.
+"""The RAG chain: retrieve → rerank → generate, in LangChain's LCEL.
 
     question ─ retrieve ─ hits ─ rerank ─ passages ─ prompt ─ model ─ answer with [1]
 
-What the model writes is checked in `citations.py` before anybody reads it.
+`citations.py` checks the model's output before it is shown.
 """
 
 import re
@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from project2_user_mgmt.conversation import count_tokens
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.rerank import Reranker
 from project3_rag_docs.search.service import Searcher
 from shared.models.chat import ChatModel
@@ -30,20 +30,16 @@ If the passages do not answer the question, write only: The documents do not say
 _TAG = re.compile(r"<(?=/?\s*passages?\b)", re.IGNORECASE)
 
 
-# What the steps hand on, each adding its own to what was there: `owner_id`, `question`, `k`, `document_ids` to begin
-# with (the arguments of a search), then `hits` and `passages`.
+# The state of the chain: `owner_id`, `question`, `k` and `document_ids` at first; the steps add `hits` and `passages`.
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The three steps, and the two halves of the chain that they make.
+    """The three steps, and the two halves of the chain that they form.
 
     Attributes:
-        searcher: Finds hits.
-        reranker: Orders them.
-        chat_model: Writes the answer.
-        context_tokens: How much of the passages it is shown.
+        context_tokens: Maximum total length of the passages in the prompt.
     """
 
     searcher: Searcher
@@ -52,17 +48,17 @@ class Steps:
     context_tokens: int
 
     def retrieval(self) -> Runnable[State, State]:
-        """Return retrieve → rerank: what comes out has `hits` and `passages` too."""
+        """Return retrieve → rerank, which adds `hits` and `passages` to the state."""
         return RunnablePassthrough.assign(hits=RunnableLambda(self.retrieve)) | RunnablePassthrough.assign(
             passages=RunnableLambda(self.rerank)
         )
 
     def generation(self) -> Runnable[State, AIMessage]:
-        """Return prompt → model, for a state with `passages`. Streamed, it gives the message as `AIMessageChunk`s."""
+        """Return prompt → model, for a state with `passages`. When streamed, it yields `AIMessageChunk`s."""
         return RunnableLambda(self.prompt) | self.chat_model
 
     async def retrieve(self, state: State) -> list[Hit]:
-        """Find more hits than are wanted, where there is a reranker to choose from them."""
+        """Search; return more hits than requested if a reranker will select from them."""
         return await self.searcher.search(
             state["owner_id"],
             state["question"],
@@ -71,20 +67,20 @@ class Steps:
         )
 
     async def rerank(self, state: State) -> list[Hit]:
-        """Take the best hits, as many as the model may be shown."""
+        """Rerank the hits, and return as many as fit into the prompt."""
         best = await self.reranker.rerank(state["question"], state["hits"], state["k"])
-        return within(best, self.context_tokens)
+        return fit_into_tokens(best, self.context_tokens)
 
     def prompt(self, state: State) -> list[BaseMessage]:
-        """Write down what the model is shown."""
+        """Return the messages for the model."""
         return [
             SystemMessage(SYSTEM_PROMPT),
-            HumanMessage(f"{passages_text(state['passages'])}\n\nQuestion: {state['question']}"),
+            HumanMessage(f"{format_passages(state['passages'])}\n\nQuestion: {state['question']}"),
         ]
 
 
-def within(hits: Sequence[Hit], tokens: int) -> list[Hit]:
-    """Return the first hits that fit into a number of tokens together; the very first one in any case."""
+def fit_into_tokens(hits: Sequence[Hit], tokens: int) -> list[Hit]:
+    """Return the first hits that together fit into a number of tokens; always at least one."""
     kept: list[Hit] = []
     for hit in hits:
         tokens -= count_tokens([HumanMessage(hit.text)])
@@ -94,24 +90,24 @@ def within(hits: Sequence[Hit], tokens: int) -> list[Hit]:
     return kept
 
 
-def passages_text(passages: Sequence[Hit], first: int = 1) -> str:
-    """Write passages down as quoted material, numbered from `first` on."""
-    written = "\n".join(_passage(number, hit) for number, hit in enumerate(passages, start=first))
-    return f"<passages>\n{written}\n</passages>"
+def format_passages(passages: Sequence[Hit], first: int = 1) -> str:
+    """Format passages as quoted material, numbered from `first` on."""
+    formatted = "\n".join(_format_passage(number, hit) for number, hit in enumerate(passages, start=first))
+    return f"<passages>\n{formatted}\n</passages>"
 
 
-def _passage(number: int, hit: Hit) -> str:
+def _format_passage(number: int, hit: Hit) -> str:
     where = hit.filename + (f", page {hit.page}" if hit.page else "") + (f", {hit.heading}" if hit.heading else "")
     where = re.sub(r'[<>"\n]', " ", where)
-    text = _TAG.sub("‹", hit.text)  # a passage cannot end itself, or begin another one
+    text = _TAG.sub("‹", hit.text)  # a passage cannot close itself or open another one
     return f'<passage number="{number}" source="{where}">\n{text}\n</passage>'
 
 
-async def stream(steps: Steps, question: State) -> AsyncIterator[list[Hit] | AIMessageChunk]:
-    """Run the chain; give the passages, then what the model writes. Where nothing was found, no model is asked.
+async def stream_chain(steps: Steps, question: State) -> AsyncIterator[list[Hit] | AIMessageChunk]:
+    """Run the chain; yield the passages, then the model's output. Without passages, the model is not called.
 
-    Of the two halves only the second one streams. `assign` starts tasks to stream, which nothing ends when their
-    reader leaves: the model would write on for nobody.
+    Only the second half is streamed. When `assign` streams, it starts tasks that nothing cancels after the client has
+    disconnected: the model would keep generating.
 
     Raises:
         NotReady, ModelUnavailable, ModelTimeout, InputTooLongForModel, DatabaseUnavailable: see `shared.errors`.

@@ -1,37 +1,38 @@
-"""What makes an answer one from the documents: each citation points at a passage that the model was shown.
+"""Check citations: an answer is shown only if it cites a passage from the prompt.
 
-A model's text is shown once it has cited a passage. One that cites nothing to the end is not shown, unless its
-sentences can be found in the passages: it says that the documents do not say, or it says what they do not.
+The model's output is held back until it cites a passage. If it ends without a citation, markers are added to sentences
+that clearly come from a passage. If there are none, the output is replaced by the statement that the documents contain
+no answer: either the model said the same, or it made something up.
 """
 
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from project3_rag_docs.ingestion.chunking import sentences
+from project3_rag_docs.ingestion.chunking import split_sentences
+from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.lexical import Language, analyse, language_of
-from project3_rag_docs.search.rankings import Hit
 
-_DO_NOT_SAY = {
+_NO_ANSWER = {
     Language.EN: "The documents do not say.",
     Language.ZH: "文档中没有提到。",
 }
-# [1], [1, 2], 【1】; models write all of them.
+# [1], [1, 2], 【1】: models write all of these.
 _MARKER = re.compile(r"[\[【]\s{0,2}(\d{1,3}(?:\s{0,2}[,，、]\s{0,2}\d{1,3}){0,20})\s{0,2}[\]】]")
-_MAYBE_MARKER = re.compile(r"[\[【][\d\s,，、]{0,60}$")
-_LONGEST_QUOTE = 400
-# The share of a sentence's terms that must stand in a passage before it counts as taken from there.
-_TAKEN_FROM = 0.8
+_PARTIAL_MARKER = re.compile(r"[\[【][\d\s,，、]{0,60}$")
+_MAX_QUOTE_LENGTH = 400
+# The share of a sentence's terms that a passage must contain for the sentence to be attributed to it.
+_ATTRIBUTION_SHARE = 0.8
 
 
-def do_not_say(question: str) -> str:
-    """Say in the question's language that the documents do not answer it."""
-    return _DO_NOT_SAY[language_of(question)]
+def no_answer_text(question: str) -> str:
+    """Return the statement, in the question's language, that the documents contain no answer."""
+    return _NO_ANSWER[language_of(question)]
 
 
 @dataclass(frozen=True)
-class Cited:
-    """A passage that an answer rests on: its number, the passage, and a part of its text word for word."""
+class CitedPassage:
+    """A passage that an answer cites, its marker, and a verbatim quote from it."""
 
     marker: int
     passage: Hit
@@ -39,91 +40,91 @@ class Cited:
 
 
 class CitedAnswer:
-    """An answer while it is written: takes what the model writes, gives what may be shown.
+    """An answer in progress: takes the model's output, and returns the text that may be shown.
 
     Args:
-        question: Says in which language to say that the documents do not say.
-        passages: What the model was shown; the first is number 1.
+        question: Its language is that of the statement that there is no answer.
+        passages: The passages in the prompt; the first has number 1.
     """
 
     def __init__(self, question: str, passages: Sequence[Hit]) -> None:
         self._question = question
         self._passages = passages
-        self._held = ""
-        self._used: list[int] = []
-        self.text = ""  # all that was given
+        self._pending = ""
+        self._cited_numbers: list[int] = []
+        self.text = ""  # all text that was returned
 
     def add(self, written: str) -> str:
-        """Take more of what the model writes; return what may be shown now."""
-        self._held += written
-        cut = match.start() if (match := _MAYBE_MARKER.search(self._held)) else len(self._held)
-        ready, rest = self._canonical(self._held[:cut]), self._held[cut:]
-        if not self._used:
-            self._held = ready + rest
+        """Add a piece of the model's output; return the text that may be shown now."""
+        self._pending += written
+        cut = match.start() if (match := _PARTIAL_MARKER.search(self._pending)) else len(self._pending)
+        ready, rest = self._normalize_markers(self._pending[:cut]), self._pending[cut:]
+        if not self._cited_numbers:
+            self._pending = ready + rest
             return ""
-        self._held = rest
+        self._pending = rest
         return self._show(ready)
 
-    def end(self) -> str:
-        """Return the rest of what may be shown; where nothing was cited, that the documents do not say."""
-        rest, self._held = self._canonical(self._held), ""
-        if not self._used:
-            rest = self._attributed(rest)
-        return self._show(rest if self._used else do_not_say(self._question))
+    def finish(self) -> str:
+        """Return the rest of the text; without any citation, the statement that there is no answer."""
+        rest, self._pending = self._normalize_markers(self._pending), ""
+        if not self._cited_numbers:
+            rest = self._add_missing_markers(rest)
+        return self._show(rest if self._cited_numbers else no_answer_text(self._question))
 
-    def citations(self) -> list[Cited]:
-        """Return what the text rests on, in the order of its markers."""
-        return [Cited(number, self._passages[number - 1], self._quote(number)) for number in self._used]
+    def citations(self) -> list[CitedPassage]:
+        """Return the cited passages, in the order of their first markers."""
+        return [CitedPassage(number, self._passages[number - 1], self._quote(number)) for number in self._cited_numbers]
 
     def _show(self, text: str) -> str:
         self.text += text
         return text
 
-    def _canonical(self, text: str) -> str:
-        """Write markers as `[1][2]`, and leave those out that point nowhere."""
+    def _normalize_markers(self, text: str) -> str:
+        """Rewrite markers as `[1][2]`, and drop numbers without a passage."""
 
         def replace(match: re.Match[str]) -> str:
             numbers = [int(number) for number in re.findall(r"\d+", match[1])]
             known = [number for number in numbers if 1 <= number <= len(self._passages)]
-            self._used += [number for number in dict.fromkeys(known) if number not in self._used]
+            self._cited_numbers += [number for number in dict.fromkeys(known) if number not in self._cited_numbers]
             return "".join(f"[{number}]" for number in known)
 
         return _MARKER.sub(replace, text)
 
-    def _attributed(self, text: str) -> str:
-        """Put in the markers that a model has left out, where its sentences plainly are a passage's."""
+    def _add_missing_markers(self, text: str) -> str:
+        """Add a marker to each sentence that clearly comes from a passage."""
         shown = [frozenset(analyse(passage.text).terms) for passage in self._passages]
         pieces = []
-        for sentence in sentences(text):
+        for sentence in split_sentences(text):
             terms = frozenset(analyse(sentence).terms)
             number = max(range(1, len(shown) + 1), key=lambda place: len(terms & shown[place - 1]), default=0)
-            if number and len(terms) > 2 and len(terms & shown[number - 1]) >= _TAKEN_FROM * len(terms):
+            if number and len(terms) > 2 and len(terms & shown[number - 1]) >= _ATTRIBUTION_SHARE * len(terms):
                 body = sentence.rstrip()
                 pieces.append(f"{body} [{number}]{sentence[len(body) :]}")
-                self._used += [number] if number not in self._used else []
+                self._cited_numbers += [number] if number not in self._cited_numbers else []
             else:
                 pieces.append(sentence)
         return "".join(pieces)
 
     def _quote(self, number: int) -> str:
-        """Return the sentence of a passage that says most of what it is cited for."""
+        """Return the sentence of a passage that best matches the statements citing it."""
         cited = [part for part in _statements(self.text) if f"[{number}]" in part]
         terms = frozenset(analyse(" ".join(_MARKER.sub("", part) for part in cited)).terms)
         return best_sentence(self._passages[number - 1].text, terms)
 
 
 def best_sentence(text: str, terms: Collection[str]) -> str:
-    """Return the sentence of a text that has most of some terms in it, and the fewest others among equals; verbatim."""
+    """Return, verbatim, the sentence that contains most of the terms; among equals, the one with the fewest others."""
 
     def fit(sentence: str) -> tuple[int, int]:
         own = analyse(sentence).terms.keys()
         return len(own & set(terms)), -len(own)
 
-    candidates = [sentence.strip() for sentence in sentences(text) if sentence.strip()]
+    candidates = [sentence.strip() for sentence in split_sentences(text) if sentence.strip()]
     best = max(candidates, key=fit, default=text)
-    return best[:_LONGEST_QUOTE].rstrip()
+    return best[:_MAX_QUOTE_LENGTH].rstrip()
 
 
 def _statements(text: str) -> list[str]:
-    """Cut an answer after each run of markers: what stands before one is what it is cited for."""
+    """Split an answer after each run of markers; a statement ends with the markers that support it."""
     return re.findall(r".*?(?:(?:\[\d+\])+[.。]?|$)", text, re.DOTALL)

@@ -170,5 +170,5 @@ export function uploadArea(page, { onStored, announce }) {
 /** @type {Record<number, Text>} */
 const REFUSED = {
   413: { en: "Not uploaded: the file is too large.", zh: "没有上传：文件太大。" },
-  415: { en: "Not uploaded: this kind of file is not taken.", zh: "没有上传：不支持这种文件。" },
+  415: { en: "Not uploaded: this file type is not supported.", zh: "没有上传：不支持这种文件。" },
 };

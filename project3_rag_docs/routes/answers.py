@@ -1,7 +1,6 @@
-"""Search the documents, and ask about them."""
+"""Routes for searching documents and asking questions about them."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -26,15 +25,15 @@ from shared.errors import (
     ModelUnavailable,
     NotReady,
     ServiceError,
-    documented,
 )
 from shared.owner import CurrentOwner
-from shared.streaming import error_event, while_connected
+from shared.problems import error_responses
+from shared.streaming import cancel_on_disconnect, error_event, primed_stream
 
 router = APIRouter(prefix=PATH, tags=["answers"])
 
-SEARCH_ERRORS = documented(ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
-ANSWER_ERRORS = documented(InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
+SEARCH_ERRORS = error_responses(ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
+ANSWER_ERRORS = error_responses(InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
 EXAMPLE_STREAM = """\
 event: sources
 data: {"sources":[{"marker":1,"filename":"handbook.md","page":null,"heading":"Leave","text":"Everyone has 25 days."}]}
@@ -53,8 +52,8 @@ data: {"id":"5c7a2a0e-6d8c-4b0a-9e39-7d1c1f2f5a63","citations":[{"marker":1,"fil
 async def search_documents(
     body: SearchRequest, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
 ) -> SearchResponse:
-    """Find passages by their words and by their meaning, in either language."""
-    async with while_connected(request):
+    """Find passages by keywords and by meaning, in either language."""
+    async with cancel_on_disconnect(request):
         hits = await answerer.search(owner_id, body)
     return SearchResponse(hits=[HitRead.model_validate(hit) for hit in hits])
 
@@ -63,26 +62,17 @@ async def search_documents(
 async def ask_documents(
     body: DocumentQuestion, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
 ) -> DocumentAnswer:
-    """Answer a question from the documents, with citations; or say that they do not say."""
-    async with while_connected(request):
+    """Answer a question from the documents with citations, or state that they contain no answer."""
+    async with cancel_on_disconnect(request):
         return await answerer.answer(owner_id, body)
 
 
 async def open_answer(
     body: DocumentQuestion, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
 ) -> AsyncIterator[AsyncIterator[AnswerEvent]]:
-    """Wait for the sources and for what comes after them: a failure until then has a status of its own."""
-    async with aclosing(answerer.stream(owner_id, body)) as events:
-        async with while_connected(request):
-            first = [await anext(events), await anext(events)]
-
-        async def all_events() -> AsyncIterator[AnswerEvent]:
-            for event in first:
-                yield event
-            async for event in events:
-                yield event
-
-        yield all_events()
+    """Start the answer, and wait for the sources and the first event after them."""
+    async with primed_stream(answerer.stream(owner_id, body), request, count=2) as events:
+        yield events
 
 
 @router.post(
@@ -95,7 +85,7 @@ async def open_answer(
 async def ask_documents_stream(
     events: Annotated[AsyncIterator[AnswerEvent], Depends(open_answer)], request: Request
 ) -> AsyncIterator[ServerSentEvent]:
-    """Answer a question from the documents while the model writes, as server-sent events."""
+    """Answer a question from the documents, streamed as server-sent events."""
     try:
         async for event in events:
             name = {Sources: "sources", Token: "token", AnswerDone: "done"}[type(event)]

@@ -1,4 +1,4 @@
-"""Documents: upload, list, follow, read, delete."""
+"""Routes for documents: upload, list, show, follow and delete."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -14,7 +14,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from project3_rag_docs import documents
 from project3_rag_docs.ingestion.job import read_parts
-from project3_rag_docs.ingestion.upload import inspect
+from project3_rag_docs.ingestion.upload import read_upload
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import ChunkPage, ChunkRead, DocumentPage, DocumentRead
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
@@ -25,16 +25,16 @@ from shared.errors import (
     ServiceError,
     StorageFull,
     UnsupportedMediaType,
-    documented,
 )
-from shared.jobs.notifications import Notifications
+from shared.jobs.notifications import NotificationListener
 from shared.jobs.queue import JobsDep
 from shared.owner import CurrentOwner
-from shared.pagination import Cursor, Limit, decode_cursor, page_of
+from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
+from shared.problems import error_responses
 from shared.streaming import error_event
 
 PATH = "/documents"
-router = APIRouter(prefix=PATH, tags=["documents"], responses=documented(DatabaseUnavailable))
+router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
 
 EXAMPLE_EVENTS = """\
 event: processing
@@ -46,8 +46,8 @@ data: {"id":"019ab3c1-7a60-7b0e-9f6a-0d9b8c7e6f55","filename":"handbook.pdf","st
 """
 
 
-async def only_a_file(request: Request) -> None:
-    """Refuse a form with anything else in it, so that a mistake is noticed.
+async def forbid_other_fields(request: Request) -> None:
+    """Reject a form with other fields than `file`, or with several files, instead of ignoring them.
 
     Raises:
         RequestValidationError: if there is another field, or a second file.
@@ -55,18 +55,18 @@ async def only_a_file(request: Request) -> None:
     names = [name for name, _ in (await request.form()).multi_items()]
     unknown = [name for name in names if name != "file"]
     if "file" in names and len(names) > 1:
-        what = {"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": "only one field is taken: file"}
-        raise RequestValidationError([what])
+        error = {"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": "only one field is allowed: file"}
+        raise RequestValidationError([error])
 
 
 @router.post(
     "",
     status_code=202,
-    dependencies=[Depends(only_a_file)],
-    responses=documented(UnsupportedMediaType, RequestBodyTooLarge, DatabaseUnavailable, StorageFull)
+    dependencies=[Depends(forbid_other_fields)],
+    responses=error_responses(UnsupportedMediaType, RequestBodyTooLarge, DatabaseUnavailable, StorageFull)
     | {
-        200: {"model": DocumentRead, "description": "This content was uploaded before; here is its document."},
-        202: {"description": "Stored. A worker reads it now; `Location` says where to look."},
+        200: {"model": DocumentRead, "description": "The same content was uploaded before; the existing document."},
+        202: {"description": "Stored. A worker ingests it; `Location` is the address of the document."},
     },
 )
 async def upload_document(
@@ -77,11 +77,11 @@ async def upload_document(
     sessions: SessionsDep,
     jobs: JobsDep,
 ) -> DocumentRead:
-    """Upload a document. The answer comes when it is stored; `GET /documents/{id}/events` tells how far it is read."""
+    """Upload a document. The response is sent once it is stored; `GET /documents/{id}/events` reports the progress."""
     limit = request.app.state.settings.max_upload_bytes
     if file.size is not None and file.size > limit:
         raise RequestBodyTooLarge(limit)
-    upload = await run_in_threadpool(inspect, file.filename or "", file.file)
+    upload = await run_in_threadpool(read_upload, file.filename or "", file.file)
     async with transaction(sessions) as session:
         document, accepted = await documents.add_document(jobs, session, owner_id, upload)
     response.status_code = 202 if accepted else 200
@@ -91,44 +91,44 @@ async def upload_document(
 
 @router.get("")
 async def list_documents(
-    owner_id: CurrentOwner, session: ReadSessionDep, limit: Limit = 20, cursor: Cursor = None
+    owner_id: CurrentOwner, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
 ) -> DocumentPage:
     """List documents, newest first, page by page."""
     before = decode_cursor(cursor) if cursor else None
     found = await documents.list_documents(session, owner_id, before=before, limit=limit + 1)
-    page, next_cursor = page_of(found, limit)
-    return DocumentPage(items=[DocumentRead.model_validate(one) for one in page], next_cursor=next_cursor)
+    page, next_cursor = split_page(found, limit)
+    return DocumentPage(items=[DocumentRead.model_validate(document) for document in page], next_cursor=next_cursor)
 
 
-@router.get("/{document_id}", responses=documented(NotFound))
+@router.get("/{document_id}", responses=error_responses(NotFound))
 async def get_document(document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> DocumentRead:
-    """Show a document, and how far it is."""
+    """Show a document and its progress."""
     return DocumentRead.model_validate(await documents.get_document(session, owner_id, document_id))
 
 
-@router.get("/{document_id}/chunks", responses=documented(NotFound))
+@router.get("/{document_id}/chunks", responses=error_responses(NotFound))
 async def list_chunks(
-    document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep, limit: Limit = 20, cursor: Cursor = None
+    document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
 ) -> ChunkPage:
-    """List the pieces in which a document is searched, in its order, page by page."""
+    """List the chunks of a document in document order, page by page."""
     await documents.get_document(session, owner_id, document_id)
     after = decode_cursor(cursor) if cursor else None
     found = await documents.list_chunks(session, document_id, after=after, limit=limit + 1)
-    page, next_cursor = page_of(found, limit)
-    return ChunkPage(items=[ChunkRead.model_validate(one) for one in page], next_cursor=next_cursor)
+    page, next_cursor = split_page(found, limit)
+    return ChunkPage(items=[ChunkRead.model_validate(chunk) for chunk in page], next_cursor=next_cursor)
 
 
 @router.get(
     "/{document_id}/file",
     response_class=Response,
-    responses=documented(NotFound) | {200: {"content": {"application/octet-stream": {}}}},
+    responses=error_responses(NotFound) | {200: {"content": {"application/octet-stream": {}}}},
 )
 async def get_file(document_id: UUID, owner_id: CurrentOwner, sessions: SessionsDep) -> StreamingResponse:
-    """Download a document's file, as it was uploaded."""
+    """Download the uploaded file of a document."""
     async with transaction(sessions) as session:
         document = await documents.get_document(session, owner_id, document_id)
     headers = {
-        # Never shown in place: an HTML file of somebody's would be a page of this site's.
+        # Never displayed in the browser: an uploaded HTML file would run as a page of this site.
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.filename, safe='')}",
         "Content-Length": str(document.size_bytes),
         "X-Content-Type-Options": "nosniff",
@@ -136,19 +136,19 @@ async def get_file(document_id: UUID, owner_id: CurrentOwner, sessions: Sessions
     return StreamingResponse(read_parts(sessions, document_id), media_type=document.media_type, headers=headers)
 
 
-@router.delete("/{document_id}", status_code=204, responses=documented(NotFound))
+@router.delete("/{document_id}", status_code=204, responses=error_responses(NotFound))
 async def delete_document(document_id: UUID, owner_id: CurrentOwner, session: SessionDep, jobs: JobsDep) -> None:
-    """Delete a document, also one that is being read. Nothing of it is found any more."""
+    """Delete a document, even while it is being ingested. Searches no longer find it."""
     await documents.delete_document(jobs, session, owner_id, document_id)
 
 
-async def watched(
+async def watch_document(
     document_id: UUID, request: Request, owner_id: CurrentOwner, sessions: SessionsDep
 ) -> AsyncIterator[AsyncIterator[Document]]:
-    """Look once before the answer begins: a document that is not there is 404, not a stream."""
-    notifications: Notifications = request.app.state.notifications
+    """Load the document before the stream starts, so that a missing one is a 404; then follow its changes."""
+    notifications: NotificationListener = request.app.state.notifications
 
-    async def look() -> Document:
+    async def load() -> Document:
         async with transaction(sessions) as session:
             return await documents.get_document(session, owner_id, document_id)
 
@@ -158,28 +158,28 @@ async def watched(
             yield document
             if document.status != Status.PROCESSING:
                 return
-            while True:
-                await news.wait()
-                news.clear()
-                before, document = document, await look()
+            while True:  # a notification may announce no visible change
+                await changed.wait()
+                changed.clear()
+                before, document = document, await load()
                 if (before.status, before.progress) != (document.status, document.progress):
                     break
 
-    with notifications.of(str(document_id)) as news:
-        first = await look()
-        async with aclosing(states()) as documents_over_time:
-            yield documents_over_time
+    with notifications.subscribe(str(document_id)) as changed:
+        first = await load()
+        async with aclosing(states()) as document_states:
+            yield document_states
 
 
 @router.get(
     "/{document_id}/events",
     response_class=EventSourceResponse,
     response_description="Events: `processing` …, then `ready` or `failed`, each with the document; or `error` with a "
-    "problem, also when it was deleted meanwhile.",
-    responses=documented(NotFound) | {200: {"content": {"text/event-stream": {"example": EXAMPLE_EVENTS}}}},
+    "problem, for example if the document was deleted in the meantime.",
+    responses=error_responses(NotFound) | {200: {"content": {"text/event-stream": {"example": EXAMPLE_EVENTS}}}},
 )
 async def document_events(
-    states: Annotated[AsyncIterator[Document], Depends(watched)], request: Request
+    states: Annotated[AsyncIterator[Document], Depends(watch_document)], request: Request
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow a document until it is ready or has failed."""
     try:

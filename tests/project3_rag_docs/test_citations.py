@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from project3_rag_docs.answers.citations import CitedAnswer
-from project3_rag_docs.search.rankings import Hit
+from project3_rag_docs.search.hits import Hit
 
 PASSAGES = [
     "The library opens at nine. It closes at six. Children enter free of charge.",
@@ -21,7 +21,7 @@ def answered(*written: str, question: str = "When?") -> tuple[str, list[tuple[in
     """Return the text that is shown, the citations as (marker, quote), and what was shown after each piece."""
     answer = CitedAnswer(question, hits())
     shown = [answer.add(piece) for piece in written]
-    shown.append(answer.end())
+    shown.append(answer.finish())
     assert answer.text == "".join(shown)
     return answer.text, [(cited.marker, cited.quote) for cited in answer.citations()], shown
 
@@ -83,7 +83,7 @@ def test_a_quote_is_verbatim_and_short() -> None:
     long = Hit(uuid4(), uuid4(), "x", None, None, "word " * 500 + "end.", 1.0)
     answer = CitedAnswer("?", [long])
     answer.add("A word [1].")
-    answer.end()
+    answer.finish()
 
     (cited,) = answer.citations()
     assert cited.quote in long.text

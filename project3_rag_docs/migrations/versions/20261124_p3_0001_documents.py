@@ -33,8 +33,8 @@ END $$
 
 
 def upgrade() -> None:
-    """Bring the database forward."""
-    # Here, and not above: an earlier stage reads this file too, and has no pgvector.
+    """Create the tables of stage 3 and of the job engine."""
+    # Imported here, because an earlier stage loads this file, too, and does not have pgvector.
     from pgvector.sqlalchemy import HALFVEC  # noqa: PLC0415
 
     op.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -76,7 +76,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("document_id", "index", name="pk_document_parts"),
     )
-    op.execute("ALTER TABLE document_parts ALTER COLUMN data SET STORAGE EXTERNAL")  # most formats are compressed
+    op.execute("ALTER TABLE document_parts ALTER COLUMN data SET STORAGE EXTERNAL")  # mostly compressed already
     op.create_table(
         "chunks",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -113,7 +113,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["document"], ["documents.number"], name="fk_postings_document_documents", ondelete="CASCADE"
         ),
-        # The search reads this index only, never the table.
+        # A covering index: searches never read the table itself.
         sa.PrimaryKeyConstraint(
             "term", "document", "chunk", name="pk_postings", postgresql_include=["frequency", "length"]
         ),
@@ -139,13 +139,13 @@ def upgrade() -> None:
 
 
 def _create_procrastinate() -> None:
-    """Run the job engine's own migrations, which never change once they are published."""
+    """Run procrastinate's migrations, which never change once they are published."""
     folder = files("procrastinate.sql").joinpath("migrations")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     scripts = [
         folder.joinpath(name).read_text(encoding="utf-8") for name in names if _FIRST <= name[: len(_LAST)] <= _LAST
     ]
-    # The driver's own cursor: the texts have many statements each, colons and percent signs.
+    # The driver's cursor, because the scripts contain several statements, colons and percent signs.
     cursor = op.get_bind().connection.cursor()
     cursor.execute(_with_all_values("\n".join(scripts)))
     cursor.close()
@@ -155,9 +155,9 @@ _ADDED_VALUE = re.compile(r"ALTER TYPE (\w+) ADD VALUE ('\w+')(?: (BEFORE|AFTER)
 
 
 def _with_all_values(script: str) -> str:
-    """Let the enumerations have from the beginning the values that are added to them later.
+    """Create the enumerations with the values that later scripts add.
 
-    PostgreSQL before 17 does not let a value be used in the transaction that has added it.
+    Before version 17, PostgreSQL cannot use a value in the transaction that added it.
     """
     for added in _ADDED_VALUE.finditer(script):
         name, value, where, neighbour = added.groups()
@@ -174,7 +174,7 @@ def _with_all_values(script: str) -> str:
 
 
 def downgrade() -> None:
-    """Take it back. The extension stays: others may use it."""
+    """Drop the tables. The extension stays, because others may use it."""
     op.execute(_DROP_PROCRASTINATE)
     for table in ("search_index", "corpora", "postings", "chunks", "document_parts", "documents"):
         op.drop_table(table)

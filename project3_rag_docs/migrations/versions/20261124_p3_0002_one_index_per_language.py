@@ -18,7 +18,7 @@ _GRAPH: dict[str, Any] = {"postgresql_using": "hnsw", "postgresql_ops": {"embedd
 
 
 def upgrade() -> None:
-    """Bring the database forward. The indexes are built again: that takes minutes for some hundred thousand chunks."""
+    """Create an index per language and the counts. Building takes minutes for some hundred thousand chunks."""
     op.drop_index("ix_chunks_embedding", "chunks")
     for language in _LANGUAGES:
         where = sa.text(f"language = '{language}'")
@@ -52,7 +52,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Restore the common index, and drop the counts."""
     op.drop_table("terms")
     op.drop_table("document_languages")
     for language in _LANGUAGES:
