@@ -41,9 +41,6 @@ class DueRun:
     """A run that a cron creates now.
 
     Attributes:
-        cron_id: The cron.
-        owner_id: Its owner.
-        assistant_id: The assistant to run.
         thread_id: The thread; None for a new one.
         fields: Of the run's request: `input`, `config`, `context`, `webhook`, …
         metadata: Of the run, with the cron's id.

@@ -41,9 +41,6 @@ async def create_cron(
 
     Args:
         session: In a transaction.
-        owner_id: The owner.
-        assistants: The assistants.
-        body: The cron.
         thread_id: The thread of its runs; None for a new one each time.
         limit: How many crons one user may have. Those that are created at the same moment do not see each other.
 

@@ -38,9 +38,6 @@ async def publish_end(
     While Redis is unavailable nothing is published: subscribers check the database when it has recovered.
 
     Args:
-        redis: The client.
-        thread_id: The run's thread.
-        run_id: The run.
         attempt: A number under which no worker has published events.
         data: The status, a line break, and the result as JSON.
         kept_seconds: How long the stream is kept.
@@ -97,10 +94,9 @@ class Publisher:
     """Publisher of the events of all runs of a process.
 
     Args:
-        redis: The client.
         kept_seconds: How long a stream is kept after the run's end.
         idle_kept_seconds: How long it is kept without an event: a run may be silent for as long as it may last.
-        max_stream_bytes: Approximate size of an attempt's events in its stream; what is written at once is one entry.
+        max_stream_bytes: Approximate size of a stream; the newest entry is kept even if it alone is larger.
     """
 
     def __init__(self, redis: RedisClient, *, kept_seconds: int, idle_kept_seconds: int, max_stream_bytes: int) -> None:

@@ -26,8 +26,6 @@ class KeepAliveResponse(Response):
         body: Closed at the end of the response.
         ping: Bytes that a client ignores.
         encode_error: Returns the last bytes of a body that a `ServiceError` ends after the status was sent.
-        media_type: Of the body.
-        headers: Of the response.
         single: Whether the body is one piece. Then the headers are sent with the first ping or the body; otherwise at
             once.
     """

@@ -23,7 +23,7 @@ from shared.errors import RedisUnavailable, ServiceError
 from shared.redis.circuit_breaker import CircuitBreaker
 from shared.redis.client import REDIS_UNAVAILABLE, RedisClient, redis_errors
 
-IDLE = b""  # a message of our own: the channel was silent for so long that its publisher may have died
+IDLE = b""  # returned by `Subscription.next` when the channel was silent and its publisher may have died
 _MAX_MESSAGES = 1000  # that wait for one subscriber; a slower one reads the stream again
 _MAX_MESSAGE_BYTES = MAX_PENDING_BYTES  # that wait for one subscriber, unless they are one message
 _LATE_EVENTS_SECONDS = 3.0  # after a run's end, for events that waited while Redis was unavailable
@@ -120,7 +120,6 @@ class Subscriber:
         """Subscribe to a channel while the block runs.
 
         Args:
-            channel: Its name.
             eager: Enter the block as soon as the subscription is requested; the block then calls
                 `Subscription.wait_active` before it relies on it.
 
@@ -163,7 +162,6 @@ class Subscriber:
         """Yield the events of a run up to its end.
 
         Args:
-            run_id: The run.
             subscription: To its channel. Let it receive None first to read the events published before it was active.
             after: Yield only later events.
             idle_timeout: Seconds without a message after which the end may have been missed.

@@ -23,8 +23,6 @@ async def claim_next(
     """Claim the run of a user that is due next, on a thread without a running one.
 
     Args:
-        connection: The connection.
-        owner_id: The user.
         lease_seconds: How long the claim lasts unless it is renewed.
         max_running: How many runs of one user may be executed at once. Workers that claim at the same moment do not
             see each other, so there may be one more for each of them.
@@ -168,7 +166,6 @@ async def renew_leases(
     """Renew the leases of runs.
 
     Args:
-        connection: The connection.
         claims: The claim of each run, by run id.
         lease_seconds: How long the claims last from now on.
 
@@ -290,12 +287,10 @@ async def delete_checkpoints(connection: Connection, run_id: UUID, claim: UUID |
     """Delete the checkpoints that a run has made, so that its thread is as it was before.
 
     Args:
-        connection: The connection.
-        run_id: The run.
-        claim: Delete only if the run still has this claim; None: only if it is finished.
+        claim: Delete only if the run still has this claim; with None, only if it is finished.
 
     Returns:
-        Whether that was so.
+        Whether the run was in that state.
     """
     statement = _DELETE_CHECKPOINTS_IF_CLAIMED if claim else _DELETE_CHECKPOINTS_IF_FINISHED
     return await fetch_one(connection, statement, {"run_id": run_id, "claim": claim}) is not None

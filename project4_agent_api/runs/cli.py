@@ -50,7 +50,7 @@ async def _list_runs(connection: Connection, _settings: Settings, arguments: arg
 
 
 async def _stop_run(connection: Connection, settings: Settings, arguments: argparse.Namespace) -> str:
-    """Stop a run. What it has done is kept, or deleted with `--rollback`."""
+    """Stop a run. Its checkpoints are kept, or deleted with `--rollback`."""
     action = "rollback" if arguments.rollback else "interrupt"
     async with connection.transaction():
         stopped = await stop_runs(connection, [arguments.run_id], action, _webhooks())
@@ -121,5 +121,5 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--limit", type=_limit, default=20, metavar="N", help=f"1 to {_MAX_LINES}, default 20")
     stop = commands.add_parser("stop-run", help=_stop_run.__doc__, description=_stop_run.__doc__)
     stop.add_argument("run_id", type=UUID, metavar="RUN_ID")
-    stop.add_argument("--rollback", action="store_true", help="delete the run and what it has done")
+    stop.add_argument("--rollback", action="store_true", help="delete the run and its checkpoints")
     return parser

@@ -37,7 +37,7 @@ EncoderName = Literal["default", "protocol"]
 
 
 class EventEncoder(Protocol):
-    """Executes a graph, and encodes what it streams as events of a run.
+    """Executes a graph, and encodes its stream as events of a run.
 
     Attributes:
         values: The state after the last step, as the graph streamed it; None before that.
@@ -56,18 +56,17 @@ class EventEncoder(Protocol):
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """What an execution needs besides its run.
+    """The parts of a worker that an execution uses.
 
     Attributes:
-        graphs: The graphs.
         checkpoints: The checkpoints of all threads.
         store: The store of all owners.
         publisher: Publishes events.
         encoders: Create the encoder of a run.
         timeout_seconds: How long a run may take.
         drain_seconds: How long the current step of a run may take when the worker shuts down.
-        metrics: Counts what runs do.
-        tracing: Traces it.
+        metrics: Counts model calls, tool calls and waiting times.
+        tracing: Traces executions.
     """
 
     graphs: Graphs

@@ -34,7 +34,6 @@ class RunFinisher:
 
     Args:
         settings: The length of a lease, attempts, limits of events.
-        pool: The database.
         redis: Publishes the end of runs that are not executed.
         webhooks: Stores the calls for runs that ended.
         metrics: Counts ends.

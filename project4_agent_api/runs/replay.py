@@ -59,9 +59,6 @@ class ThreadReplay:
     """The runs of a thread, as a subscriber of the thread receives them.
 
     Attributes:
-        pool: The pool.
-        owner_id: The owner.
-        thread_id: The thread.
         kept_seconds: How long events are kept after a run's end.
     """
 

@@ -25,7 +25,6 @@ class NewRun:
 
     Attributes:
         key: Chosen by the caller, which may subscribe to the run before it is stored.
-        assistant_id: The assistant.
         base_metadata: The first part of its metadata, before the thread's: the assistant's.
         metadata: The last part: its own.
         spec: How the graph is executed.
@@ -112,8 +111,6 @@ async def create_run(connection: Connection, new: NewRun, max_pending: int, webh
     """Store a run, and treat the unfinished runs of its thread as its strategy says.
 
     Args:
-        connection: The connection.
-        new: The run.
         max_pending: How many runs of one user may wait.
         webhooks: Stores the calls for runs that give way.
 

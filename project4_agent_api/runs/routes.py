@@ -160,7 +160,7 @@ async def get_run(key: RunKeyDep, runs: RunsDep) -> Response:
 
 @router.delete(THREAD_RUNS + "/{run_id}", status_code=204, responses=error_responses(NotFound, Conflict))
 async def delete_run(key: RunKeyDep, runs: RunsDep, threads: ThreadsDep) -> None:
-    """Delete a finished run, and what it has done to its thread."""
+    """Delete a finished run, and undo its effects on its thread."""
     await runs.delete(key)
     await threads.states.refresh(key.owner_id, key.thread_id)
 
@@ -242,7 +242,8 @@ async def cancel_run(
     runs: RunsDep,
     wait: Annotated[bool, Query(description="Respond when the run has stopped.")] = False,
     action: Annotated[
-        CancelAction, Query(description="`interrupt` keeps what was done; `rollback` deletes the run and what it did.")
+        CancelAction,
+        Query(description="`interrupt` keeps the run's checkpoints; `rollback` deletes the run and its checkpoints."),
     ] = "interrupt",
 ) -> Response:
     """Stop a run."""

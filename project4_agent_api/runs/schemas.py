@@ -79,8 +79,8 @@ class RunCreate(RunOptions):
 
     assistant_id: AssistantName
     command: CommandBody | None = None
-    checkpoint: Checkpoint | None = Field(default=None, description="Where in the thread's history it starts.")
-    checkpoint_id: CheckpointId | None = Field(default=None, description="The same point, in the thread's own graph.")
+    checkpoint: Checkpoint | None = Field(default=None, description="The checkpoint from which it starts.")
+    checkpoint_id: CheckpointId | None = Field(default=None, description="The same, in the thread's own graph.")
     multitask_strategy: MultitaskStrategy | None = Field(
         default=None, description="What happens to unfinished runs of the thread; default `enqueue`."
     )

@@ -37,7 +37,6 @@ class Runs:
     """The runs of a service.
 
     Attributes:
-        pool: The database.
         redis: Publishes wake-ups and ends.
         subscriber: Receives events.
         assistants: The assistants that can be run.
@@ -66,7 +65,6 @@ class Runs:
         """Store a run and wake a worker.
 
         Args:
-            request: The run.
             subscription: Must receive the run's first event, so no worker is woken before it is active.
 
         Raises:
@@ -90,7 +88,6 @@ class Runs:
         """Store some runs, all or none, and wake workers.
 
         Args:
-            requests: The runs.
             claim: On their `Idempotency-Key`.
 
         Raises:

@@ -21,9 +21,9 @@ class RunKey:
 class StopReason(StrEnum):
     """Why an execution stops before its graph has finished.
 
-    `INTERRUPT` keeps what the run has done, `ROLLBACK` deletes it; clients request these. With `DRAIN` the worker shuts
-    down and another one continues the run. `LOST` means that another worker has the claim. `DATABASE_UNAVAILABLE` means
-    that the checkpoints could not be written; the run continues when the database has recovered.
+    Clients request `INTERRUPT`, which keeps the run's checkpoints, and `ROLLBACK`, which deletes them. With `DRAIN` the
+    worker shuts down, and another one continues the run. `LOST` means that another worker has the claim, and
+    `DATABASE_UNAVAILABLE` that checkpoints could not be written: the run continues when the database has recovered.
     """
 
     INTERRUPT = "interrupt"
@@ -38,10 +38,8 @@ class RunSpec:
     """How a graph is executed: the column `runs.kwargs`, which clients see as `kwargs`.
 
     Attributes:
-        input: The graph's input.
         command: Replaces the input; see `graphs/commands.py`.
         config: LangGraph's configuration; its `configurable` names the graph, the thread and the run.
-        context: The graph's context.
         stream_mode: The kinds of events that are published.
         subgraphs: Whether the events of subgraphs are published.
         protocol: Whether the events are frames of the streaming protocol.
@@ -72,7 +70,7 @@ class RunSpec:
         return name
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is stored: the fields, and those that LangGraph's server adds."""
+        """Return the stored form: the fields, and those that LangGraph's server adds."""
         stored = {name: getattr(self, name) for name in _FIELDS}
         return stored | {
             "feedback_keys": None,
@@ -82,7 +80,7 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "RunSpec":
-        """Read what `to_json` returned, now or in an earlier version of the service."""
+        """Read the stored form, which an earlier version of the service may have written."""
         return cls(**{name: stored[name] for name in _FIELDS if name in stored})
 
 
@@ -94,10 +92,8 @@ class ClaimedRun:
     """A run that a worker has claimed.
 
     Attributes:
-        key: Its identity.
         claim: The token of this claim: a statement with an older one changes nothing.
         spec: How its graph is executed.
-        metadata: Its metadata.
         request_id: The id of the request that created it.
         traceparent: The trace of that request.
         attempt: The number of this claim, from 1.

@@ -65,8 +65,7 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
 
     Args:
         connection: In a transaction.
-        run_ids: The runs.
-        action: `interrupt` keeps what a run has done; `rollback` deletes the run and what it has done.
+        action: `interrupt` keeps the runs' checkpoints; `rollback` deletes the runs and their checkpoints.
         webhooks: Stores the calls for the runs that ended.
 
     Returns:
@@ -88,7 +87,7 @@ async def stop_runs(connection: Connection, run_ids: Sequence[UUID], action: str
 
 
 async def publish_stopped(redis: RedisClient, action: str, stopped: Sequence[Row], kept_seconds: int) -> None:
-    """Publish what `stop_runs` returned: to the workers of running runs, and to the subscribers of those that ended."""
+    """Publish the result of `stop_runs`: to the workers of running runs, and to the subscribers of ended ones."""
     for run in stopped:
         if run["status"] == RunStatus.RUNNING:
             await publish_stop(redis, run["run_id"], action)

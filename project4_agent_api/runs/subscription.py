@@ -24,8 +24,6 @@ class RunSubscription:
     """A run, and a subscription to its events or to its end.
 
     Attributes:
-        runs: All runs.
-        key: The run.
         subscription: To one of the run's channels.
         stop_if_abandoned: Whether the run is stopped when its client disconnects before its end.
         own_thread: Whether its thread was created for it, and is deleted with it.

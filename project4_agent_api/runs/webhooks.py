@@ -78,7 +78,6 @@ class WebhookCaller:
     """Makes the stored calls.
 
     Attributes:
-        pool: The database.
         network: Opens connections to the permitted addresses.
         seconds: How long one call may take.
         attempts: How often a call is tried.
@@ -103,7 +102,6 @@ class WebhookCaller:
         """Call the webhook of a run.
 
         Args:
-            run_id: The run.
             earlier: How many attempts were made before.
 
         Raises:

@@ -35,7 +35,6 @@ class RunWorker:
 
     Args:
         settings: Slots, leases, limits.
-        pool: The database.
         redis: Publishes wake-ups.
         blocking_redis: A client without a response timeout.
         subscriber: Receives the messages to all workers.
@@ -180,7 +179,7 @@ class RunWorker:
             self._scan.set()
 
     async def _execute(self, run: ClaimedRun) -> bool:
-        """Execute a run. Whatever fails, the run either ends or is claimed again.
+        """Execute a run. After any failure it either ends or is claimed again.
 
         Returns:
             Whether other runs of its owner may be due.

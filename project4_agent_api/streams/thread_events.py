@@ -65,9 +65,6 @@ class ThreadEvents:
     """The events of a thread for one client.
 
     Attributes:
-        runs: All runs.
-        threads: All threads.
-        replay: The runs of the thread.
         subscription: To the thread's channel. Let it receive None first to read the runs that have started.
         modes: The requested kinds of events.
         position: How far the client has read.

@@ -254,7 +254,6 @@ async def delete_threads(connection: Connection, thread_ids: Sequence[UUID]) -> 
 
     Args:
         connection: In a transaction.
-        thread_ids: The threads.
     """
     deleted = [row["thread_id"] for row in await fetch_all(connection, _DELETE_THREADS, [list(thread_ids)])]
     # A second statement, because the first one waited for what workers were writing and could not see it. Workers
@@ -278,7 +277,6 @@ async def delete_in_batches(
     """Delete threads a few at a time, because all of them may exceed the statement timeout.
 
     Args:
-        thread_ids: The threads.
         delete: Deletes a batch in one transaction, on a connection that stays borrowed, and returns how many there
             were.
 

@@ -26,7 +26,7 @@ class EventStreamRequest(RequestBody):
 
     channels: list[Channel] = Field(min_length=1, max_length=100)
     namespaces: Annotated[list[Namespace], Field(max_length=100)] | None = Field(
-        default=None, description="Only these subgraphs and what they contain; `[[]]` is the graph itself."
+        default=None, description="Only these subgraphs and those inside them; `[[]]` is the graph itself."
     )
     depth: Annotated[int, Field(ge=0, le=1000), INTEGRAL] | None = Field(
         default=None, description="Maximum number of levels below the namespaces."

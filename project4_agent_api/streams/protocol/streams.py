@@ -36,7 +36,6 @@ class ThreadStream:
     """The stream of a thread for one client.
 
     Attributes:
-        runs: All runs.
         replay: The runs of the thread, which need not exist yet.
         request: The requested events.
         subscription: To the thread's channel.
@@ -136,8 +135,6 @@ class ThreadStream:
         """Number frames that no worker has numbered, and yield those that were requested.
 
         Args:
-            run: Their run.
-            frames: The frames.
             at: Their approximate time, which must be the same for every client.
         """
         milliseconds = int(at.timestamp() * 1000)
