@@ -3,7 +3,7 @@
     begin ─ retrieve ─ grade ─┬─ answer ─ end
                └── rewrite ◀──┘             a few times, if the passages are not relevant to the question
 
-The steps are stage 3's, and so is the check of the answer: whatever the grade was, only sentences that cite a passage
+The steps are stage 3's, and so is the check of the answer: regardless of the grade, only sentences that cite a passage
 are kept. A wrong grade costs another search, never an answer.
 """
 

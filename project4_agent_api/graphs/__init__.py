@@ -1,1 +1,1 @@
-"""Graphs: `langgraph.json`, the registry of what it names, and the checkpointer."""
+"""Graphs: `langgraph.json`, the registry of graphs, and the checkpointer."""
