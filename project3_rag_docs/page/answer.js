@@ -7,13 +7,13 @@ import { passageView } from "./passage.js";
  * @typedef {import("./passage.js").Source} Source
  *
  * @typedef {object} Done The last event of `POST documents/ask/stream`.
- * @property {{marker: number, quote: string}[]} citations Empty where the documents do not say.
+ * @property {{marker: number, quote: string}[]} citations Empty if the documents contain no answer.
  * @property {string | null} model
  * @property {number} latency_ms
  */
 
 /**
- * The answer, as it is written; its markers lead to the passages below it.
+ * The streamed answer; its markers link to the passages below it.
  *
  * @param {Page} page
  */
@@ -21,7 +21,7 @@ export function answerView(page) {
   const { element, say, problemNotice } = page;
   const heading = element("h3");
   const body = element("div", { className: "answer" });
-  // A screen reader that read out every token would drown its user. So the status is announced, the answer is not.
+  // Announcing every token would overwhelm users of screen readers, so only the status is announced.
   const status = element("p", { className: "hint", role: "status" });
   const passagesHeading = say(element("h4", { className: "passages-heading", hidden: true }), {
     en: "Cited passages",
@@ -33,9 +33,9 @@ export function answerView(page) {
 
   /** @type {Map<number, Source>} */
   let sources = new Map();
-  /** @type {Map<number, ReturnType<typeof passageView>>} Those that are cited, in the order in which they are. */
+  /** @type {Map<number, ReturnType<typeof passageView>>} The cited passages, in the order of their first markers. */
   let passages = new Map();
-  let held = ""; // the beginning of a marker, whose rest is not there yet
+  let held = ""; // an incomplete marker
 
   function start() {
     node.hidden = false;
@@ -73,9 +73,9 @@ export function answerView(page) {
 
   /** @param {string} text */
   function write(text) {
-    // `split` gives text and numbers in turn.
-    text.split(/\[(\d+)\]/).forEach((part, place) => {
-      if (place % 2 === 0) body.append(part);
+    // `split` returns text and numbers alternately.
+    text.split(/\[(\d+)\]/).forEach((part, index) => {
+      if (index % 2 === 0) body.append(part);
       else body.append(markerOf(Number(part)) ?? `[${part}]`);
     });
   }
@@ -89,14 +89,14 @@ export function answerView(page) {
     const link = element("a", { href: `#${passage.id}`, className: "marker" }, `[${marker}]`);
     link.setAttribute("aria-describedby", passage.titleId);
     link.addEventListener("click", (event) => {
-      event.preventDefault(); // it would be a step in the browser's history
+      event.preventDefault(); // the link would add an entry to the browser's history
       show(passage);
       passage.open(link);
     });
     return link;
   }
 
-  /** @param {ReturnType<typeof passageView>} passage It may be opened while the answer is still being written. */
+  /** @param {ReturnType<typeof passageView>} passage It can be opened while the answer is still streaming. */
   function show(passage) {
     if (passage.node.isConnected) return;
     passagesHeading.hidden = false;
@@ -107,7 +107,7 @@ export function answerView(page) {
 
   /**
    * @param {Done} done
-   * @param {{narrowed: boolean}} asked Whether only some documents were.
+   * @param {{narrowed: boolean}} scope Whether only some documents were searched.
    */
   function finish({ citations, model, latency_ms }, { narrowed }) {
     flush();
@@ -142,7 +142,7 @@ export function answerView(page) {
    */
   function fail(error, retry) {
     flush();
-    end(SILENCE); // the notice says it
+    end(SILENCE); // the notice is announced instead
     after.append(problemNotice(error, retry));
   }
 

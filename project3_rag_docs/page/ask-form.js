@@ -43,7 +43,7 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
     else question.control.focus();
   });
 
-  /** @param {number} count Of the documents to which the question is narrowed down; 0: it is not. */
+  /** @param {number} count Number of ticked documents; 0 if all are searched. */
   function showScope(count) {
     const documents = count === 1 ? "document" : "documents";
     const narrowed = { en: `Only the ${count} ticked ${documents} will be searched.`, zh: `只检索勾选的 ${count} 个文档。` };
@@ -52,9 +52,9 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
 
   /** @param {boolean} busy */
   function setBusy(busy) {
-    // A button that goes away loses the focus of whoever pressed it: Ask or Stop here, "Try again" of a notice before.
-    const losers = busy ? [askButton, document.body] : [stopButton];
-    const focusIsLost = losers.some((element) => element === document.activeElement);
+    // A button that disappears loses the focus: Ask and Stop here, "Try again" in a notice that was just removed.
+    const disappearing = busy ? [askButton, document.body] : [stopButton];
+    const focusIsLost = disappearing.some((element) => element === document.activeElement);
     askButton.disabled = busy;
     stopButton.hidden = !busy;
     if (focusIsLost) (busy ? stopButton : askButton).focus({ preventScroll: true });

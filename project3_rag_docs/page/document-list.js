@@ -16,22 +16,22 @@ import { follower } from "./follow.js";
  * @property {string} created_at
  */
 
-const PAGE_SIZE = 10; // the question's form is below them
+const PAGE_SIZE = 10; // few, because the question form is below the list
 
 /**
- * The documents, newest first. Those that are being read are followed.
+ * The list of documents, newest first. Documents that are being ingested are followed.
  *
  * @param {Page} page
  * @param {object} listeners
  * @param {(count: number) => void} listeners.onTicked
- * @param {() => void} listeners.onLastRemoved Nothing is left in the list that could take the focus.
+ * @param {() => void} listeners.onLastRemoved Called when the list has no element left that could take the focus.
  * @param {(text: Text) => void} listeners.announce
  */
 export function documentList(page, { onTicked, onLastRemoved, announce }) {
   const { element, say, request, problemNotice } = page;
   const heading = say(element("h3"), { en: "Documents", zh: "文档" });
   const hint = say(element("p", { className: "hint", id: "documents-tick-hint", hidden: true }), {
-    en: "Tick some to ask only these.",
+    en: "Tick documents to ask only about these.",
     zh: "勾选后只针对所选文档提问。",
   });
   const empty = say(element("p", { className: "hint", hidden: true }), {
@@ -52,7 +52,7 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
   /** @type {string | null} */
   let cursor = null;
 
-  /** @param {string | null} [after] The cursor of a page that is added. */
+  /** @param {string | null} [after] The cursor of the next page. */
   async function load(after = null) {
     more.disabled = true;
     try {
@@ -60,12 +60,12 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
       const { items, next_cursor } = await (await request(`documents?${query}`)).json();
       trouble.replaceChildren();
       items.forEach(put);
-      // The oldest first, which is the order in which they are read.
+      // The oldest first: the order of their ingestion.
       for (const { id, status } of [...items].reverse()) if (status === "processing") following.follow(id);
       cursor = next_cursor;
       more.hidden = cursor === null;
       showWhetherEmpty();
-      if (after) rows.get(items[0]?.id)?.focus(); // the button may be gone, and the new rows are what was wanted
+      if (after) rows.get(items[0]?.id)?.focus(); // the button may have disappeared
     } catch (error) {
       trouble.replaceChildren(problemNotice(error, () => load(after)));
     } finally {
@@ -73,7 +73,7 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     }
   }
 
-  /** @param {Document} document Just uploaded, or found to be there. */
+  /** @param {Document} document Just uploaded, or uploaded before with the same content. */
   function add(document) {
     put(document);
     showWhetherEmpty();
@@ -90,7 +90,7 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
       onTicked: () => onTicked(ticked().length),
       onDeleted: () => remove(id),
     });
-    // Ids grow with time. The others stay where they are, and with them the focus and what is open.
+    // Ids grow with time. The other rows are not moved, so that they keep the focus and open dialogs.
     const older = [...rows.keys()].filter((other) => other < id).sort();
     list.insertBefore(row.node, rows.get(older.at(-1) ?? "")?.node ?? null);
     rows.set(id, row);
@@ -127,7 +127,7 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     empty.hidden = rows.size > 0 || cursor !== null;
   }
 
-  /** Ids of the documents to which a question is narrowed down. */
+  /** Ids of the ticked documents. */
   function ticked() {
     return [...rows].filter(([, row]) => row.isTicked()).map(([id]) => id);
   }

@@ -7,7 +7,7 @@ import { percent, sizeText } from "./format.js";
  */
 
 /**
- * A document in the list, with what can be done to it.
+ * A document in the list, with its actions.
  *
  * @param {Page} page
  * @param {Document} shown
@@ -98,7 +98,7 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
       await request(path, { method: "DELETE" });
       onDeleted();
     } catch (error) {
-      // Somebody else was faster, and what was wanted is the case.
+      // 404: it was deleted elsewhere, which is the desired result.
       if (error instanceof Problem && error.status === 404) onDeleted();
       else trouble.replaceChildren(problemNotice(error, remove));
     }

@@ -1,4 +1,4 @@
-/** Stage 3's panel: upload documents, see how far they are read, and ask about them. */
+/** The panel of stage 3: upload documents, follow their ingestion, and ask questions about them. */
 
 import { answerView } from "./answer.js";
 import { questionForm } from "./ask-form.js";
@@ -15,13 +15,13 @@ export const title = { en: "Ask your documents", zh: "向文档提问" };
  */
 export function mount(root, page) {
   const { element, say } = page;
-  const style = new URL("documents.css", import.meta.url).href; // the policy allows no style but that of files
+  const style = new URL("documents.css", import.meta.url).href; // the Content-Security-Policy forbids inline styles
   document.head.append(element("link", { rel: "stylesheet", href: style }));
 
   /** @type {AbortController | null} */
   let asking = null;
 
-  // One place that is read out, for what happens to files without anybody's doing.
+  // The live region for changes that the user did not trigger.
   const news = element("p", { className: "hint", role: "status" });
   /** @param {import("../../shared/page/language.js").Text} text */
   const announce = (text) => void say(news, text);
@@ -82,7 +82,7 @@ export function mount(root, page) {
 }
 
 /**
- * Take files that are dropped anywhere on the panel. One that misses it would make the browser leave the page.
+ * Accept files dropped anywhere on the panel. Elsewhere, the drop is cancelled: the browser would leave the page.
  *
  * @param {HTMLElement} root
  * @param {(files: File[], folders: number) => void} onFiles
@@ -92,7 +92,7 @@ function takeDrops(root, onFiles) {
   for (const type of /** @type {const} */ (["dragover", "drop"])) {
     document.addEventListener(type, (event) => {
       const { dataTransfer } = event;
-      if (!dataTransfer?.types.includes("Files")) return; // text may be dragged as ever
+      if (!dataTransfer?.types.includes("Files")) return; // dragged text keeps its usual behaviour
       event.preventDefault();
       dataTransfer.dropEffect = isOver(event) ? "copy" : "none";
       root.classList.toggle("dropping", type === "dragover" && isOver(event));
@@ -105,7 +105,7 @@ function takeDrops(root, onFiles) {
 }
 
 /**
- * The files of a drop, and how many folders were among them: a folder is given as a file that cannot be read.
+ * Return the dropped files and the number of dropped folders, which appear as files that cannot be read.
  *
  * @param {DataTransfer} dropped
  * @returns {[File[], number]}

@@ -7,7 +7,7 @@ const AT_ONCE = 2; // a browser opens six connections to a server, and the rest 
 const PAUSE_MILLISECONDS = 2000;
 
 /**
- * Follows documents until they are read: some at a time, in the order in which they were given.
+ * Follow documents until their ingestion ends: a few at a time, in the order of the calls.
  *
  * @param {Page} page
  * @param {{onState: (document: Document) => void, onGone: (id: string) => void}} listeners
@@ -37,10 +37,10 @@ export function follower({ streamEvents, Problem }, { onState, onGone }) {
 
   /** @param {string} id */
   async function start(id) {
-    const leaving = new AbortController();
-    followed.set(id, leaving);
+    const abort = new AbortController();
+    followed.set(id, abort);
     try {
-      await toTheEnd(id, leaving.signal);
+      await followToEnd(id, abort.signal);
     } finally {
       followed.delete(id);
       next();
@@ -51,7 +51,7 @@ export function follower({ streamEvents, Problem }, { onState, onGone }) {
    * @param {string} id
    * @param {AbortSignal} signal
    */
-  async function toTheEnd(id, signal) {
+  async function followToEnd(id, signal) {
     while (!signal.aborted) {
       try {
         for await (const { event, data } of streamEvents(`documents/${id}/events`, { signal })) {
@@ -64,7 +64,7 @@ export function follower({ streamEvents, Problem }, { onState, onGone }) {
         if (!(error instanceof Problem)) throw error;
         if (error.status === 404) return onGone(id);
       }
-      // The connection broke, or the server is away. The document is read on all the same, so look again.
+      // The connection was lost or the server is unavailable. Ingestion continues regardless, so reconnect.
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS));
     }
   }

@@ -1,7 +1,7 @@
 /** @typedef {import("../../shared/page/language.js").Text} Text */
 
 /**
- * A size, as people write it.
+ * Format a size with a unit.
  *
  * @param {number} bytes
  * @returns {Text}
@@ -21,7 +21,7 @@ export function sizeText(bytes) {
 }
 
 /**
- * A share of 1 in percent, rounded down: 100 % is when it is done.
+ * Format a share as a percentage, rounded down so that 100 % means finished.
  *
  * @param {number} share
  */

@@ -1,16 +1,16 @@
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  *
- * @typedef {object} Source A passage that the model was shown.
+ * @typedef {object} Source A passage in the model's prompt.
  * @property {number} marker
  * @property {string} filename
- * @property {number | null} page From 1, where the format has any.
+ * @property {number | null} page From 1; null if the format has no pages.
  * @property {string | null} heading
  * @property {string} text
  */
 
 /**
- * A passage that is cited, folded away.
+ * A cited passage, collapsed.
  *
  * @param {Page} page
  * @param {Source} source
@@ -28,7 +28,7 @@ export function passageView({ element, say }, { marker, filename, page: number, 
   const details = element("details", {}, summary, body, back);
   const node = element("li", { id }, details);
 
-  /** @param {HTMLElement} from Where the reader was, and can go back to. */
+  /** @param {HTMLElement} from The element to which "Back to the answer" returns the focus. */
   function open(from) {
     details.open = true;
     back.hidden = false;
@@ -37,7 +37,7 @@ export function passageView({ element, say }, { marker, filename, page: number, 
     (body.querySelector("mark") ?? node).scrollIntoView({ block: "nearest" });
   }
 
-  /** @param {string} quote Word for word from the text. */
+  /** @param {string} quote Verbatim from the text. */
   function mark(quote) {
     preview.textContent = quote;
     const start = text.indexOf(quote);

@@ -4,13 +4,13 @@
  */
 
 /**
- * Upload a file. With an XMLHttpRequest, because `fetch` does not tell how much of it is sent.
+ * Upload a file. Uses XMLHttpRequest, because `fetch` does not report the progress of an upload.
  *
  * @param {Page} page
  * @param {File} file
  * @param {{signal: AbortSignal, onProgress: (share: number) => void}} options
- * @returns {Promise<{document: Document, isNew: boolean}>} Not new: its content was uploaded before.
- * @throws {import("../../shared/page/problem.js").Problem} As `request` does; an abort too.
+ * @returns {Promise<{document: Document, isNew: boolean}>} `isNew` is false if the content was uploaded before.
+ * @throws {import("../../shared/page/problem.js").Problem} Like `request`; rejects on abort, too.
  */
 export async function sendFile({ Problem, identified }, file, options) {
   const form = new FormData();
@@ -42,7 +42,7 @@ function send(form, { Problem, headers, signal, onProgress }) {
 }
 
 /**
- * What `fetch` would have given.
+ * Convert a finished request to the response of `fetch`.
  *
  * @param {XMLHttpRequest} finished
  */

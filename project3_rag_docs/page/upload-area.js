@@ -7,19 +7,19 @@ import { sendFile } from "./send-file.js";
  * @typedef {import("./document-list.js").Document} Document
  */
 
-const TAKEN = [".pdf", ".docx", ".pptx", ".xlsx", ".csv", ".html", ".htm", ".md", ".markdown", ".txt", ".text"];
+const ACCEPTED = [".pdf", ".docx", ".pptx", ".xlsx", ".csv", ".html", ".htm", ".md", ".markdown", ".txt", ".text"];
 
 /**
- * Where files are chosen or dropped, and those that are on their way. They are sent one after another: a browser opens
- * six connections to a server, and the rest of the page needs some of them.
+ * The area to choose or drop files, with the list of uploads. Files are sent one after another: a browser opens six
+ * connections to a server, and the rest of the page needs some of them.
  *
  * @param {Page} page
  * @param {{onStored: (document: Document) => void, announce: (text: Text) => void}} listeners
  */
 export function uploadArea(page, { onStored, announce }) {
   const { element, say } = page;
-  const chooser = element("input", { type: "file", multiple: true, accept: TAKEN.join(), hidden: true });
-  // The browser's own control would speak the browser's language, not the page's.
+  const chooser = element("input", { type: "file", multiple: true, accept: ACCEPTED.join(), hidden: true });
+  // The native file control would use the browser's language instead of the page's.
   const button = say(element("button", { type: "button", className: "primary", onclick: () => chooser.click() }), {
     en: "Add documents",
     zh: "添加文档",
@@ -33,7 +33,7 @@ export function uploadArea(page, { onStored, announce }) {
     add([...(chooser.files ?? [])]);
     chooser.value = ""; // the same file may be chosen again
   });
-  const list = element("ul", { className: "uploads", role: "list" }); // Safari drops the role of one without markers
+  const list = element("ul", { className: "uploads", role: "list" }); // Safari drops the role without markers
   const zone = element("div", { className: "dropzone" }, button, chooser, hint);
   const node = element("div", { className: "documents" }, zone, list);
 
@@ -44,7 +44,7 @@ export function uploadArea(page, { onStored, announce }) {
 
   /**
    * @param {File[]} files
-   * @param {number} [folders] How many were dropped with them.
+   * @param {number} [folders] Number of folders dropped with them.
    */
   function add(files, folders = 0) {
     announce(
@@ -88,7 +88,7 @@ export function uploadArea(page, { onStored, announce }) {
       trouble.replaceChildren();
       bar.value = 0;
       bar.hidden = false;
-      say(state, { en: "Waiting to be sent…", zh: "等待上传……" });
+      say(state, { en: "Waiting to upload…", zh: "等待上传……" });
       say(cancelButton, { en: "Cancel", zh: "取消" });
       waiting.push(send);
     }
@@ -99,7 +99,7 @@ export function uploadArea(page, { onStored, announce }) {
         const { document, isNew } = await sendFile(page, file, { signal, onProgress });
         if (!isNew) return showDuplicate(document);
         leave();
-        announce({ en: `${file.name} is stored, and is read now.`, zh: `${file.name} 已保存，正在读取。` });
+        announce({ en: `${file.name} is stored and being read.`, zh: `${file.name} 已保存，正在读取。` });
         onStored(document);
       } catch (error) {
         if (!signal.aborted) showTrouble(error);
@@ -110,15 +110,15 @@ export function uploadArea(page, { onStored, announce }) {
     function onProgress(share) {
       bar.value = share;
       const { en, zh } = sizeText(file.size);
-      const sending = { en: `Being sent: ${percent(share)} of ${en}`, zh: `正在上传：${zh} 的 ${percent(share)}` };
-      say(state, share < 1 ? sending : { en: "Sent. It is being stored…", zh: "上传完毕，正在保存……" });
+      const sending = { en: `Uploading: ${percent(share)} of ${en}`, zh: `正在上传：${zh} 的 ${percent(share)}` };
+      say(state, share < 1 ? sending : { en: "Uploaded. Saving…", zh: "上传完毕，正在保存……" });
     }
 
     /** @param {Document} document */
     function showDuplicate(document) {
       const { filename } = document;
       end({
-        en: `Nothing new: this content was uploaded before, as ${filename}.`,
+        en: `Already uploaded: this content exists as ${filename}.`,
         zh: `无需重复上传：相同的内容已作为 ${filename} 上传过。`,
       });
       announce({
@@ -150,13 +150,13 @@ export function uploadArea(page, { onStored, announce }) {
     }
 
     function cancel() {
-      const wasOnItsWay = !bar.hidden;
+      const wasUploading = !bar.hidden;
       cancelling.abort();
       leave();
-      if (wasOnItsWay) announce({ en: `${file.name} is not uploaded.`, zh: `已取消上传 ${file.name}。` });
+      if (wasUploading) announce({ en: `Upload of ${file.name} cancelled.`, zh: `已取消上传 ${file.name}。` });
     }
 
-    /** Take the row away; the focus, if it was there, goes to the button with which one adds the next. */
+    /** Remove the row; if it had the focus, move that to the button that adds documents. */
     function leave() {
       const hadFocus = row.contains(document.activeElement);
       row.remove();

@@ -125,11 +125,11 @@ def test_an_upload_can_be_watched_and_cancelled(page: Page, url: str) -> None:
     choose(panel, file("slow.txt", b"slowly " * 200_000), file("next.txt", "This one is quick."))
 
     slow, quick = row(panel, "slow.txt"), row(panel, "next.txt")
-    expect(slow).to_contain_text(re.compile(r"Being sent: [1-9]\d? % of 1.4 MB"))
+    expect(slow).to_contain_text(re.compile(r"Uploading: [1-9]\d? % of 1.4 MB"))
     assert 0 < slow.get_by_role("progressbar").evaluate("bar => bar.value") < 1
-    expect(quick).to_contain_text("Waiting to be sent…")
+    expect(quick).to_contain_text("Waiting to upload…")
     slow.get_by_role("button", name="Cancel").click()
-    expect(panel.get_by_text("slow.txt is not uploaded.")).to_be_visible()
+    expect(panel.get_by_text("Upload of slow.txt cancelled.")).to_be_visible()
     expect(panel.get_by_role("button", name="Add documents")).to_be_focused()
     expect(quick).to_contain_text("Ready")
     expect(panel.get_by_role("listitem")).to_have_count(1)
@@ -165,7 +165,7 @@ def test_the_same_content_again(page: Page, url: str) -> None:
 
     choose(panel, file("copy.md", HANDBOOK))
 
-    expect(row(panel, "copy.md")).to_contain_text("this content was uploaded before, as handbook.md")
+    expect(row(panel, "copy.md")).to_contain_text("this content exists as handbook.md")
     row(panel, "copy.md").get_by_role("button", name="Dismiss").click()
     expect(panel.get_by_role("listitem")).to_contain_text(["handbook.md"])
     assert len(documents(url)) == 1
