@@ -86,7 +86,7 @@ async def test_vectors_of_another_length_fail_the_document(serve3: Serve, model:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             failed = await finished(client, await upload(client))
 
-    assert "vectors of 768 numbers, and 384 are expected" in failed["error"]
+    assert "vectors of length 768; 384 expected" in failed["error"]
 
 
 def process(settings: Settings) -> AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]:
