@@ -1,12 +1,15 @@
-"""Accounts: who somebody is, how they show it, and what that locks.
+"""Accounts: authentication of requests, signing in, and deletion of an account with its data.
 
-tokens           access tokens (JWT) and refresh tokens (random)
-sign_ins         signing in, refreshing, signing out
-api_keys         keys for programs
-authentication   who sends a request, in one statement
-lock             puts routers behind it
-attempts         guessing is slow
-accounts         what an account is and may do
-belongings       what an account takes along when it goes, or takes over
-operators        the commands of `python -m project4_agent_api`
+routes, schemas   the API: `/auth`
+service           roles, password changes, deactivation
+sign_ins          signing in, refreshing, signing out
+tokens            access tokens (JWT) and refresh tokens (random)
+api_keys          keys for programs
+guards            routers that need authentication, and routers that do not
+authenticator     credentials and rate limit of a request
+principals        the queries that resolve a credential to an account
+principal_cache   their results, invalidated in all processes at once
+login_throttle    limits on guessing passwords
+deletion          deletion of an account's data
+adoption, cli     the commands of `python -m project4_agent_api`
 """

@@ -1,8 +1,8 @@
-"""`adopt-documents`: the local user's documents become an account's.
+"""`adopt-documents`: move the local user's documents to an account.
 
-What stage 3 keeps of a document has its owner in it, in the hashed terms of the postings too. So the account gets
-copies, made by stage 3's own functions from the chunks and embeddings that are there, and the originals are deleted:
-no model is asked, and each document moves in one transaction.
+Stage 3 stores the owner in every part of a document, even in the hashed terms of the postings. The account therefore
+gets copies, which stage 3's own functions make from the stored chunks and embeddings, and the originals are deleted.
+No model is called, and each document moves in one transaction.
 """
 
 from uuid import UUID
@@ -14,7 +14,7 @@ from sqlmodel import col
 from uuid_utils.compat import uuid7
 
 from project3_rag_docs import documents
-from project3_rag_docs.ingestion.chunking import in_context
+from project3_rag_docs.ingestion.chunking import indexed_text
 from project3_rag_docs.ingestion.parsing.child import ParsedChunk
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.search import index
@@ -24,26 +24,26 @@ from shared.database.engine import Sessions, transaction
 from shared.jobs.queue import defer
 from shared.owner import LOCAL_OWNER_ID
 
-_KEPT = ("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "created_at")
-_CHUNKS_AT_ONCE = 200
+_COPIED_COLUMNS = ("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "created_at")
+_CHUNK_BATCH = 200
 
 
 async def adopt_documents(sessions: Sessions, jobs: App, account_id: UUID) -> tuple[int, int]:
-    """Give the local user's documents to an account.
+    """Move the local user's documents to an account.
 
     Returns:
-        How many it got; and how many it had already, by their content.
+        The number of documents that were moved, and of those that the account already had with the same content.
     """
-    adopted = known = 0
+    adopted = duplicates = 0
     while True:
         async with transaction(sessions) as session:
-            some = await documents.list_documents(session, LOCAL_OWNER_ID, before=None, limit=1)
-            if not some:
-                return adopted, known
-            if await _adopt(session, jobs, some[0].id, account_id):
+            batch = await documents.list_documents(session, LOCAL_OWNER_ID, before=None, limit=1)
+            if not batch:
+                return adopted, duplicates
+            if await _adopt(session, jobs, batch[0].id, account_id):
                 adopted += 1
             else:
-                known += 1
+                duplicates += 1
 
 
 async def _adopt(session: AsyncSession, jobs: App, document_id: UUID, account_id: UUID) -> bool:
@@ -55,20 +55,20 @@ async def _adopt(session: AsyncSession, jobs: App, document_id: UUID, account_id
             col(Document.status) != Status.DELETED,
         )
     )
-    wanted = same_content is None or same_content.status == Status.FAILED
-    if wanted:
+    is_new = same_content is None or same_content.status == Status.FAILED
+    if is_new:
         if same_content is not None:
             await documents.delete_document(jobs, session, account_id, same_content.id)
         await _copy(session, jobs, original, account_id)
     await documents.delete_document(jobs, session, LOCAL_OWNER_ID, document_id)
-    return wanted
+    return is_new
 
 
 async def _copy(session: AsyncSession, jobs: App, original: Document, account_id: UUID) -> None:
-    values = {name: getattr(original, name) for name in _KEPT} | {"id": uuid7(), "owner_id": account_id}
+    values = {name: getattr(original, name) for name in _COPIED_COLUMNS} | {"id": uuid7(), "owner_id": account_id}
     values["chunk_count"] = 0
     if original.status == Status.READY:
-        values["status"] = Status.PROCESSING  # until its chunks are there
+        values["status"] = Status.PROCESSING  # until its chunks are copied
     copy = (await session.scalars(insert(Document).values(values).returning(Document))).one()
     parts = select(literal(copy.id), col(DocumentPart.index), col(DocumentPart.data)).where(
         col(DocumentPart.document_id) == original.id
@@ -84,14 +84,14 @@ async def _copy(session: AsyncSession, jobs: App, original: Document, account_id
 
 async def _copy_chunks(session: AsyncSession, original: Document, copy: Document) -> None:
     query = select(Chunk).where(col(Chunk.document_id) == original.id).order_by(col(Chunk.index))
-    while chunks := (await session.scalars(query.offset(copy.chunk_count).limit(_CHUNKS_AT_ONCE))).all():
-        await index.store_chunks(session, copy, [_as_embedded(chunk) for chunk in chunks])
+    while chunks := (await session.scalars(query.offset(copy.chunk_count).limit(_CHUNK_BATCH))).all():
+        await index.store_chunks(session, copy, [_embedded_chunk(chunk) for chunk in chunks])
         copy.chunk_count += len(chunks)
         for chunk in chunks:
             session.expunge(chunk)
 
 
-def _as_embedded(chunk: Chunk) -> EmbeddedChunk:
-    analysis = analyse(in_context(chunk.heading, chunk.text))
+def _embedded_chunk(chunk: Chunk) -> EmbeddedChunk:
+    analysis = analyse(indexed_text(chunk.heading, chunk.text))
     parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, dict(analysis.terms))
     return EmbeddedChunk(chunk.index, parsed, chunk.embedding)

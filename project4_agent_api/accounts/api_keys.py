@@ -1,4 +1,4 @@
-"""API keys in the database: the statements behind the routes, without HTTP."""
+"""API keys: create, list and delete."""
 
 import secrets
 from collections.abc import Sequence
@@ -13,24 +13,20 @@ from project4_agent_api.accounts.schemas import ApiKeyCreate
 from project4_agent_api.models import ApiKey
 from shared.errors import NotFound
 
-_PREFIX = "key_"  # so that whoever finds one in a file knows what it is
-_SHOWN = 12
+_PREFIX = "key_"  # makes a leaked key recognizable
+_SHOWN_LENGTH = 12
 
 
 def key_hash(key: str) -> str:
-    """Return what is stored of a key."""
+    """Return the hash that is stored instead of a key."""
     return sha256(key.encode()).hexdigest()
 
 
 async def create_api_key(session: AsyncSession, user_id: UUID, new: ApiKeyCreate) -> tuple[ApiKey, str]:
-    """Make a key.
-
-    Returns:
-        Its row, and the key itself, which is not stored.
-    """
+    """Create a key, and return its row and the key itself, which is not stored."""
     key = _PREFIX + secrets.token_urlsafe(32)
     row = ApiKey(
-        user_id=user_id, name=new.name, beginning=key[:_SHOWN], key_hash=key_hash(key), expires_at=new.expires_at
+        user_id=user_id, name=new.name, beginning=key[:_SHOWN_LENGTH], key_hash=key_hash(key), expires_at=new.expires_at
     )
     session.add(row)
     await session.flush()
@@ -38,14 +34,7 @@ async def create_api_key(session: AsyncSession, user_id: UUID, new: ApiKeyCreate
 
 
 async def list_api_keys(session: AsyncSession, user_id: UUID, *, before: UUID | None, limit: int) -> Sequence[ApiKey]:
-    """Return keys, newest first.
-
-    Args:
-        session: For the query.
-        user_id: Whose.
-        before: Only keys before this id.
-        limit: At most so many.
-    """
+    """Return a user's keys with ids lower than `before`, newest first."""
     query = select(ApiKey).where(col(ApiKey.user_id) == user_id).order_by(col(ApiKey.id).desc()).limit(limit)
     if before is not None:
         query = query.where(col(ApiKey.id) < before)
@@ -53,10 +42,10 @@ async def list_api_keys(session: AsyncSession, user_id: UUID, *, before: UUID | 
 
 
 async def delete_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> None:
-    """Delete a key: it is good for nothing from the commit on.
+    """Delete a key. It is invalid from the commit on.
 
     Raises:
-        NotFound: if there is none, or it is somebody else's.
+        NotFound: if it does not exist, or belongs to another user.
     """
     query = delete(ApiKey).where(col(ApiKey.id) == key_id, col(ApiKey.user_id) == user_id)
     if await session.scalar(query.returning(col(ApiKey.id))) is None:

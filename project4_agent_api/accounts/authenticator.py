@@ -1,104 +1,78 @@
-"""Who sends a request, and whether it is one too many. It is asked for every one: both are one call of Redis."""
+"""Authentication and rate limiting of a request. Both need Redis, and share one call to it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from fastapi import FastAPI
-
 from project4_agent_api.accounts.api_keys import key_hash
-from project4_agent_api.accounts.principal_cache import KnownAccounts, stamp_of
-from project4_agent_api.accounts.principals import LOCAL_USER, Principal, by_api_key, by_token
+from project4_agent_api.accounts.principal_cache import PrincipalCache, version_key
+from project4_agent_api.accounts.principals import LOCAL_USER, Principal, load_by_api_key, load_by_token
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.core.postgres import Pool
-from project4_agent_api.core.rate_limits import Counted, Limit, RateLimits, network
-from project4_agent_api.settings import Settings
+from project4_agent_api.core.rate_limits import RateLimit, RateLimiter, RateLimitResult, client_network
 from shared.errors import Unauthorized
 
-_NOBODY = "Send a token as `Authorization: Bearer …`, or an API key as `X-Api-Key`."
+_NO_CREDENTIAL = "Send a token as `Authorization: Bearer …`, or an API key as `X-Api-Key`."
 
 
 @dataclass(frozen=True)
-class Admission:
-    """Lets requests in.
+class Authenticator:
+    """Finds the principal of a request, and counts the request against its rate limit.
 
     Attributes:
-        auth_required: Whether somebody has to show who they are; everyone is the local user, if not.
-        per_user: How often a user may ask.
-        per_address: How often an address may ask where there is no user.
-        pool: Of the database's connections.
-        tokens: Reads access tokens.
-        known: What is remembered of accounts.
-        limits: Counts.
+        auth_required: If false, every request comes from the local user.
+        per_user: Limit of an authenticated user.
+        per_address: Limit of an address without valid credentials.
     """
 
     auth_required: bool
-    per_user: Limit
-    per_address: Limit
+    per_user: RateLimit
+    per_address: RateLimit
     pool: Pool
     tokens: AccessTokens
-    known: KnownAccounts[Principal]
-    limits: RateLimits
+    principals: PrincipalCache
+    rate_limiter: RateLimiter
 
-    async def admit(self, token: str | None, api_key: str | None) -> tuple[Principal, Counted]:
-        """Say who sends a request, and count it as theirs. Where there is a token, the key is not looked at.
+    async def authenticate(self, token: str | None, api_key: str | None) -> tuple[Principal, RateLimitResult]:
+        """Return the principal of a request, and count the request. If there is a token, the API key is ignored.
 
         Raises:
-            Unauthorized: if neither shows it.
-            DatabaseUnavailable: if the database is away.
+            Unauthorized: if there is no credential, or it is not valid.
+            DatabaseUnavailable: if the principal is not cached and the database is unavailable.
         """
         if not self.auth_required:
             return LOCAL_USER, await self._count(LOCAL_USER.account_id)
         if token is None and api_key is None:
-            raise Unauthorized(_NOBODY)
+            raise Unauthorized(_NO_CREDENTIAL)
         credential = f"token {token}" if token is not None else f"key {key_hash(api_key or '')}"
-        known = self.known.get(credential)
-        counted = await self._count(known.what.account_id) if known else None
-        if known and counted and known.holds(counted.stamp):
-            self.known.counters.hits += 1
-            return known.what, counted
-        self.known.counters.misses += 1
-        principal = await self._look(credential, token, api_key, counted)
-        # Only who has shown who they are is counted as that: nobody's requests are used up by somebody else.
+        cached = self.principals.get(credential)
+        counted = await self._count(cached.principal.account_id) if cached else None
+        if cached and counted and cached.is_valid(counted.version):
+            self.principals.counters.hits += 1
+            return cached.principal, counted
+        self.principals.counters.misses += 1
+        principal = await self._load(credential, token, api_key, counted)
+        # Counted only after the credential was verified, so that nobody else can use up an account's limit.
         return principal, counted or await self._count(principal.account_id)
 
-    async def admit_stranger(self, address: str) -> Counted:
-        """Count a request of which nobody knows whose it is."""
-        return await self.limits.count(self.per_address, network(address))
+    async def count_anonymous(self, address: str) -> RateLimitResult:
+        """Count a request that has no valid credential."""
+        return await self.rate_limiter.count(self.per_address, client_network(address))
 
-    async def _look(
-        self, credential: str, token: str | None, api_key: str | None, counted: Counted | None
+    async def _load(
+        self, credential: str, token: str | None, api_key: str | None, counted: RateLimitResult | None
     ) -> Principal:
-        """Ask PostgreSQL, and remember what it says under the stamp that was there before."""
-        stamp = counted.stamp if counted else None
-        if token is None:  # whose a key is that was never seen nobody knows: it is trusted from the second time on
-            return await self.known.learn(credential, stamp, lambda: by_api_key(self.pool, api_key or ""))
+        """Query PostgreSQL for the principal, and cache it with the version read before the query."""
+        version = counted.version if counted else None
+        if token is None:  # the account of an unseen key is unknown, so its principal is cached from the second request
+            return await self.principals.load(credential, version, lambda: load_by_api_key(self.pool, api_key or ""))
         try:
-            says = self.tokens.read(token)
+            claims = self.tokens.read(token)
         except Unauthorized:
-            self.known.drop(credential)
+            self.principals.discard(credential)
             raise
         if counted is None:
-            stamp = await self.known.stamp(says.account_id)
-        return await self.known.learn(credential, stamp, lambda: by_token(self.pool, says))
+            version = await self.principals.current_version(claims.account_id)
+        return await self.principals.load(credential, version, lambda: load_by_token(self.pool, claims))
 
-    async def _count(self, account_id: UUID) -> Counted:
-        return await self.limits.count(self.per_user, str(account_id), stamp_of(account_id))
-
-
-@asynccontextmanager
-async def admission(app: FastAPI) -> AsyncIterator[None]:
-    """Put what lets requests in on `app.state`."""
-    state = app.state
-    settings: Settings = state.settings
-    state.admission = Admission(
-        auth_required=settings.auth_required,
-        per_user=Limit("user", settings.rate_limit_per_minute),
-        per_address=Limit("address", settings.rate_limit_per_minute),
-        pool=state.pool,
-        tokens=state.access_tokens,
-        known=state.known_accounts,
-        limits=state.rate_limits,
-    )
-    yield
+    async def _count(self, account_id: UUID) -> RateLimitResult:
+        return await self.rate_limiter.count(self.per_user, str(account_id), version_key(account_id))

@@ -1,79 +1,62 @@
-"""What belongs to an account besides the account: it goes with it.
+"""Deletion of an account's data: documents, threads, schedules, assistants, memories and history.
 
-It is removed piece by piece, each in a transaction of its own, because all of it may be more than one statement has
-time for. The account goes last: so whatever ends it in between, it can be asked for again. Before it go the memories:
-a run that is still executed may write one until its worker hears that it is stopped.
+The data is deleted in pieces, each in its own transaction, because all of it may exceed the time limit of a statement.
+The user's row goes last, so that an interrupted deletion can be requested again. The memories go last of the data: a
+run that is still executing may write one until its worker learns that it was cancelled.
 
-What was asked for before may come meanwhile: an upload that was let in, a thread that an API key makes. So a job looks
-once more when nothing can come any more.
+A request that was accepted earlier may still add data: an upload, or a thread created with an API key. A job therefore
+deletes once more when no such request can be in progress.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends
 from loguru import logger
 from procrastinate import App, JobContext
 from sqlalchemy import delete, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from starlette.datastructures import State
 
 from project2_user_mgmt.models import User
 from project3_rag_docs import documents
 from project4_agent_api.core.history import RedisHistory
+from project4_agent_api.core.state import from_state
 from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey, Webhook
 from project4_agent_api.threads.service import Threads
 from shared.database.engine import Sessions, transaction
 from shared.errors import DatabaseUnavailable, NotFound, RedisUnavailable
-from shared.jobs.queue import TryAgain, add_tasks, defer
+from shared.jobs.queue import RetryLater, defer
 
-_AT_ONCE = 50
-_LATER_SECONDS = 15 * 60  # longer than any request that was let in before takes
-_AGAIN_SECONDS = 30.0
+_BATCH = 50
+_CLEANUP_SECONDS = 15 * 60  # longer than any request that was accepted before the deletion
+_RETRY_SECONDS = 30.0
+_TASK = "remove_belongings"
 
 
 @dataclass(frozen=True)
-class Belongings:
-    """Removes what belongs to an account.
-
-    Attributes:
-        sessions: Of the database.
-        threads: All threads.
-        jobs: Removes the rows of documents, later.
-        history: The last exchanges.
-    """
+class AccountData:
+    """The data that stages 3 and 4 store for accounts, and how to delete it."""
 
     sessions: Sessions
     threads: Threads
     jobs: App
     history: RedisHistory
 
-    @classmethod
-    def of(cls, state: State) -> "Belongings":
-        """Make one of what a process has opened."""
-        return cls(state.sessions, state.threads, state.jobs, state.history)
-
-    async def is_there(self, owner_id: UUID) -> bool:
-        """Say whether there is such an account."""
+    async def account_exists(self, owner_id: UUID) -> bool:
+        """Return whether the account exists."""
         async with transaction(self.sessions) as session:
             return await session.get(User, owner_id) is not None
 
-    async def remove_later(self, session: AsyncSession, owner_id: UUID) -> None:
-        """Let a job remove what is there in a while, if the account is gone then."""
-        name = str(owner_id)
-        await defer(self.jobs, session, _TASK, lock=f"account {name}", in_seconds=_LATER_SECONDS, owner_id=name)
-
-    async def remove(self, owner_id: UUID) -> None:
-        """Remove documents, threads with their runs and webhooks, schedules, assistants, the history and memories.
+    async def delete(self, owner_id: UUID) -> None:
+        """Delete documents, threads with their runs and webhooks, schedules, assistants, history and memories.
 
         Raises:
-            RedisUnavailable: if Redis is away.
+            RedisUnavailable: if Redis is unavailable.
         """
-        while await self._remove_some_documents(owner_id) or await self.threads.delete_some(owner_id, _AT_ONCE):
+        while await self._delete_some_documents(owner_id) or await self.threads.delete_batch(owner_id, _BATCH):
             pass
         async with transaction(self.sessions) as session:
             await session.execute(delete(Webhook).where(col(Webhook.owner_id) == owner_id))
@@ -81,75 +64,48 @@ class Belongings:
             await session.execute(delete(Assistant).where(col(Assistant.owner_id) == owner_id))
             await session.execute(delete(DocumentVersion).where(col(DocumentVersion.owner_id) == owner_id))
             await session.execute(delete(IdempotencyKey).where(col(IdempotencyKey.owner_id) == owner_id))
-        await self.history.forget(owner_id)
+        await self.history.delete(owner_id)
         async with transaction(self.sessions) as session:
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
 
-    async def _remove_some_documents(self, owner_id: UUID) -> bool:
+    async def delete_later(self, session: AsyncSession, owner_id: UUID) -> None:
+        """Defer a job that deletes what is added in the meantime, if the account is gone by then."""
+        owner = str(owner_id)
+        await defer(self.jobs, session, _TASK, lock=f"account {owner}", delay_seconds=_CLEANUP_SECONDS, owner_id=owner)
+
+    async def before_user_deletion(self, user_id: UUID) -> None:
+        """Delete the data of a user whom stage 2 is about to delete. It subscribes to `UserHooks.on_user_deleted`."""
+        if not await self.account_exists(user_id):
+            return  # stage 2 answers 404
+        await self.delete(user_id)
         async with transaction(self.sessions) as session:
-            some = await documents.list_documents(session, owner_id, before=None, limit=_AT_ONCE)
-            for document in some:
-                with suppress(NotFound):  # somebody else was faster
+            await self.delete_later(session, user_id)
+
+    async def _delete_some_documents(self, owner_id: UUID) -> bool:
+        async with transaction(self.sessions) as session:
+            batch = await documents.list_documents(session, owner_id, before=None, limit=_BATCH)
+            for document in batch:
+                with suppress(NotFound):  # deleted by a concurrent request
                     await documents.delete_document(self.jobs, session, owner_id, document.id)
-        return bool(some)
+        return bool(batch)
 
 
-# A namespace of the store begins with its owner, and LangGraph writes one as `owner.and.so.on`.
+# A namespace of the store begins with its owner, and LangGraph writes it as `owner.and.so.on`.
 _DELETE_MEMORIES = text("DELETE FROM store WHERE prefix = :owner OR starts_with(prefix, :owner || '.')")
 
-
-async def get_belongings(request: Request) -> Belongings:
-    """Return what removes belongings."""
-    return Belongings.of(request.app.state)
+AccountDataDep = Annotated[AccountData, Depends(from_state(AccountData))]
 
 
-BelongingsDep = Annotated[Belongings, Depends(get_belongings)]
-
-
-async def user_changes(request: Request) -> AsyncIterator[None]:
-    """Where stage 2's routes change or delete a user, let no process trust what it remembers of the account."""
+async def remove_belongings(context: JobContext, owner_id: str) -> None:
+    """Delete data that was added while its account was being deleted."""
+    account_data: AccountData = context.additional_context["account_data"]
     try:
-        yield
-    finally:
-        user_id = request.path_params.get("user_id")
-        if request.method in ("PATCH", "DELETE") and user_id is not None:
-            with suppress(ValueError):
-                await request.app.state.known_accounts.changed(UUID(user_id))
+        if await account_data.account_exists(UUID(owner_id)):
+            logger.warning("account {} still exists after its deletion was requested; its data is kept", owner_id)
+            return
+        await account_data.delete(UUID(owner_id))
+    except (DatabaseUnavailable, RedisUnavailable):
+        raise RetryLater(_RETRY_SECONDS) from None
 
 
-async def with_the_user(request: Request, belongings: BelongingsDep) -> None:
-    """Where a user is deleted by stage 2's routes, remove what stages 3 and 4 keep of theirs."""
-    user_id = request.path_params.get("user_id")
-    if request.method == "DELETE" and user_id is not None:
-        with suppress(ValueError):  # the route will say that it is no id
-            owner_id = UUID(user_id)
-            if not await belongings.is_there(owner_id):
-                return  # the route will say so too
-            await belongings.remove(owner_id)
-            async with transaction(belongings.sessions) as session:
-                await belongings.remove_later(session, owner_id)
-
-
-_TASK = "remove_belongings"
-
-
-@asynccontextmanager
-async def removed_later(app: FastAPI) -> AsyncIterator[None]:
-    """Remove in this process what came while an account was deleted."""
-
-    async def remove_belongings(context: JobContext, owner_id: str) -> None:
-        """Remove what belongs to an account that is gone."""
-        del context
-        if not hasattr(app.state, "threads"):  # the process is starting
-            raise TryAgain(_AGAIN_SECONDS)
-        belongings = Belongings.of(app.state)
-        try:
-            if await belongings.is_there(UUID(owner_id)):
-                logger.warning("account {} was to be deleted, and is there: it keeps what it has", owner_id)
-                return
-            await belongings.remove(UUID(owner_id))
-        except (DatabaseUnavailable, RedisUnavailable):
-            raise TryAgain(_AGAIN_SECONDS) from None
-
-    add_tasks(app.state.jobs, {_TASK: remove_belongings})
-    yield
+TASKS = {_TASK: remove_belongings}

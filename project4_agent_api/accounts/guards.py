@@ -1,185 +1,167 @@
-"""The lock: what is behind it is reached by whoever has shown who they are, and by nobody else."""
+"""Guards of routers: `Authenticated` requires a valid token or API key, `Public` does not. Both limit request rates."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, params
+from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
-from project4_agent_api.accounts.authenticator import Admission
-from project4_agent_api.accounts.principal_cache import KnownAccounts
+from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal
 from project4_agent_api.core.idempotency import Idempotency
-from project4_agent_api.core.rate_limits import Counted
+from project4_agent_api.core.rate_limits import RateLimitResult
+from project4_agent_api.core.state import find
 from project4_agent_api.models import AccountRole
-from shared.errors import (
-    DatabaseUnavailable,
-    Forbidden,
-    NotFound,
-    ServiceError,
-    TooManyRequests,
-    Unauthorized,
-    documented,
-)
+from shared.errors import DatabaseUnavailable, Forbidden, NotFound, ServiceError, TooManyRequests, Unauthorized
+from shared.problems import error_responses
 
-# Relative, as everything in /docs: a proxy may serve the app under a prefix.
+# A relative URL, like every URL in /docs: a proxy may serve the app under a prefix.
 _token = OAuth2PasswordBearer(tokenUrl="auth/token", auto_error=False, scheme_name="Token")
 _api_key = APIKeyHeader(name="X-Api-Key", auto_error=False, scheme_name="ApiKey")
 
 
-async def authenticated(
+async def current_principal(
     request: Request,
     _: Annotated[str | None, Depends(_token)],  # for the OpenAPI document
     __: Annotated[str | None, Depends(_api_key)],
 ) -> Principal:
-    """Return who is asking, as `Locked` has found out."""
+    """Return the principal that `Authenticated` has stored in the request."""
     principal: Principal = request.state.principal
     return principal
 
 
-CurrentPrincipal = Annotated[Principal, Depends(authenticated)]
+CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
 
 
-async def account(principal: CurrentPrincipal) -> UUID:
-    """Return the account of whoever asks.
+async def current_account(principal: CurrentPrincipal) -> UUID:
+    """Return the id of the caller's account.
 
     Raises:
-        NotFound: if there are no accounts.
+        NotFound: if AUTH_REQUIRED is false.
     """
     if principal is LOCAL_USER:
         raise NotFound("There are no accounts: AUTH_REQUIRED is false, and everyone is one local user.")
     return principal.account_id
 
 
-CurrentAccount = Annotated[UUID, Depends(account)]
+CurrentAccount = Annotated[UUID, Depends(current_account)]
 
 
-async def administrator(principal: CurrentPrincipal) -> None:
-    """Let administrators pass.
+async def require_administrator(principal: CurrentPrincipal) -> None:
+    """Reject callers who are not administrators.
 
     Raises:
-        Forbidden: if it is somebody else.
+        Forbidden: if the caller has another role.
     """
     if principal.role != AccountRole.ADMIN:
         raise Forbidden("This is for administrators.")
 
 
-async def signed_in(principal: CurrentPrincipal) -> None:
-    """Let pass who signed in with a password: a key that got into wrong hands must not be good for more keys.
+async def require_sign_in(principal: CurrentPrincipal) -> None:
+    """Reject API keys: a leaked key must not be enough to create further keys.
 
     Raises:
-        Forbidden: if it was an API key.
+        Forbidden: if the caller sent an API key.
     """
-    if principal.by == "api_key":
-        raise Forbidden("An API key is not enough for this. Sign in.")
+    if principal.authenticated_by == "api_key":
+        raise Forbidden("An API key is not sufficient for this operation. Sign in.")
 
 
-async def account_changes(request: Request, principal: CurrentPrincipal) -> AsyncIterator[None]:
-    """Let no process trust what it remembers of the account, after what was done and before the answer."""
-    known: KnownAccounts[Principal] = request.app.state.known_accounts
+async def invalidate_principals(request: Request, principal: CurrentPrincipal) -> AsyncIterator[None]:
+    """Invalidate the caller's cached principals in all processes when the route has finished."""
+    cache = find(request.app, PrincipalCache)
     try:
         yield
     finally:
-        await known.changed(principal.account_id)
+        await cache.invalidate(principal.account_id)
 
 
-# Whatever is done after it has been committed when it ends.
-AccountChanges = Depends(account_changes, scope="function")
+# "function": after the commit of the route's session, and before the response is sent.
+InvalidatePrincipals = Depends(invalidate_principals, scope="function")
 
 
-class Open(APIRouter):
-    """Routers that strangers reach, each address so many times a minute.
-
-    Args:
-        routers: What is so.
-    """
+class Public(APIRouter):
+    """Routers that need no authentication. Requests are limited by client address."""
 
     def __init__(self, *routers: APIRouter) -> None:
-        super().__init__(responses=documented(TooManyRequests))
+        super().__init__(responses=error_responses(TooManyRequests))
         for router in routers:
             self.include_router(router)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         request = Request(scope)
-        counted = await _admission(request).admit_stranger(_address(request))
+        counted = await find(request.app, Authenticator).count_anonymous(_client_address(request))
         counted.check()
         await super().handle(scope, receive, _with_headers(send, counted))
 
 
-class Locked(APIRouter):
-    """Routers behind the lock.
+class Authenticated(APIRouter):
+    """Routers that need authentication. Requests are limited by account.
 
     Args:
-        routers: What is put behind it.
-        role: Who may pass; anyone with an account, if not given.
-        dependencies: Of those who pass.
+        routers: The guarded routers.
+        role: Role that callers must have. An administrator has every role.
     """
 
-    def __init__(
-        self, *routers: APIRouter, role: AccountRole = AccountRole.USER, dependencies: Sequence[params.Depends] = ()
-    ) -> None:
+    def __init__(self, *routers: APIRouter, role: AccountRole = AccountRole.USER) -> None:
         self._for_administrators = role == AccountRole.ADMIN
         errors = [Unauthorized, Forbidden] if self._for_administrators else [Unauthorized]
         super().__init__(
-            dependencies=[Depends(administrator if self._for_administrators else authenticated), *dependencies],
-            responses=documented(*errors, TooManyRequests, DatabaseUnavailable),
+            dependencies=[Depends(require_administrator if self._for_administrators else current_principal)],
+            responses=error_responses(*errors, TooManyRequests, DatabaseUnavailable),
         )
         for router in routers:
             self.include_router(router)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request. FastAPI reads its body before it asks any dependency; a stranger's is not even read."""
+        """Serve a request. It is authenticated here because FastAPI reads the body before it runs dependencies."""
         request = Request(scope)
-        if hasattr(request.state, "principal"):  # it was let in, and asks for the answer of another operation
+        if hasattr(request.state, "principal"):  # authenticated already, and redirected by `Idempotency` to its run
             await super().handle(scope, receive, send)
             return
-        admission = _admission(request)
+        authenticator = find(request.app, Authenticator)
         try:
-            principal, counted = await admission.admit(await _token(request), await _api_key(request))
+            principal, counted = await authenticator.authenticate(await _token(request), await _api_key(request))
         except Unauthorized as error:
-            counted = await admission.admit_stranger(_address(request))
+            counted = await authenticator.count_anonymous(_client_address(request))
             counted.check()
-            raise _told(error, counted) from error
+            raise _add_headers(error, counted) from error
         counted.check()
         request.state.principal = principal
         request.state.owner_id = principal.account_id
         try:
             if self._for_administrators:
-                await administrator(principal)
-            once: Idempotency = request.app.state.idempotency
-            await once.serve(super().handle, principal.account_id, scope, receive, _with_headers(send, counted))
+                await require_administrator(principal)
+            idempotency = find(request.app, Idempotency)
+            await idempotency.serve(super().handle, principal.account_id, scope, receive, _with_headers(send, counted))
         except (ServiceError, RequestValidationError) as error:
-            raise _told(error, counted) from error
+            raise _add_headers(error, counted) from error
 
 
-def _admission(request: Request) -> Admission:
-    admission: Admission = request.app.state.admission
-    return admission
-
-
-def _address(request: Request) -> str:
+def _client_address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _told(error: Exception, counted: Counted) -> Exception:
-    """Let an error that is raised before there is an answer say what the limit is."""
+def _add_headers(error: Exception, counted: RateLimitResult) -> Exception:
+    """Add the rate limit's headers to an error that is raised before the response starts."""
     vars(error)["headers"] = counted.headers() | dict(getattr(error, "headers", None) or {})
     return error
 
 
-def _with_headers(send: Send, counted: Counted) -> Send:
-    """Let an answer say what the limit is, if it does not speak of another one."""
-    ours = counted.headers()
+def _with_headers(send: Send, counted: RateLimitResult) -> Send:
+    """Add the rate limit's headers to a response, unless it has those of another limit."""
+    rate_limit_headers = counted.headers()
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in ours.items():
+            for name, value in rate_limit_headers.items():
                 headers.setdefault(name, value)
         await send(message)
 

@@ -1,80 +1,58 @@
-"""Guessing is slow: how often a password may be tried, for one account and from one address."""
+"""Limits on guessing passwords: attempts per account, and attempts per client address."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends
 
-from project4_agent_api.core.rate_limits import Limit, RateLimits, network
+from project4_agent_api.core.rate_limits import RateLimit, RateLimiter, client_network
+from project4_agent_api.core.state import from_state
 
-_FAILURES_SECONDS = 15 * 60  # until a failure is forgotten
+_FAILURE_WINDOW_SECONDS = 15 * 60
 
 
-class Attempts:
-    """Counts attempts.
+class LoginThrottle:
+    """Counts attempts to sign in or to register.
 
     Args:
-        limits: Counts.
-        failures: Wrong passwords of an account in a quarter of an hour, before it takes no more for a while.
+        rate_limiter: Counts them.
+        failures: Wrong passwords for one account within 15 minutes.
         per_minute: Attempts from one address.
     """
 
-    def __init__(self, limits: RateLimits, *, failures: int, per_minute: int) -> None:
-        self._limits = limits
-        self._of_account = Limit("failures", failures, _FAILURES_SECONDS)
-        self._from_address = Limit("attempts", per_minute)
+    def __init__(self, rate_limiter: RateLimiter, *, failures: int, per_minute: int) -> None:
+        self._rate_limiter = rate_limiter
+        self._per_account = RateLimit("failures", failures, _FAILURE_WINDOW_SECONDS)
+        self._per_address = RateLimit("attempts", per_minute)
 
-    async def from_address(self, address: str, what: str) -> None:
-        """Count an attempt.
-
-        Args:
-            address: Where it comes from.
-            what: Attempts at different things are counted apart.
+    async def count_address(self, address: str, path: str) -> None:
+        """Count an attempt from an address. Each path has its own count.
 
         Raises:
-            TooManyRequests: if there were too many.
+            TooManyRequests: if the limit is exceeded.
         """
-        (await self._limits.count(self._from_address, f"{what}:{network(address)}")).check()
+        (await self._rate_limiter.count(self._per_address, f"{path}:{client_network(address)}")).check()
 
-    async def at_account(self, target: UUID | str) -> None:
-        """Count an attempt at a password, before it is looked at: a hundred at once are a hundred.
+    async def count_account(self, target: UUID | str) -> None:
+        """Count an attempt on an account before its password is verified, so that parallel attempts count too.
 
         Args:
-            target: The account, whose e-mail can be changed and be written in several ways; the e-mail where nobody
-                has it.
+            target: Id of the account, which does not change with its e-mail; the e-mail if no account has it.
 
         Raises:
-            TooManyRequests: if too many have failed.
+            TooManyRequests: if too many attempts have failed.
         """
-        (await self._limits.count(self._of_account, _name(target))).check()
+        (await self._rate_limiter.count(self._per_account, _key(target))).check()
 
-    async def succeeded(self, target: UUID | str) -> None:
-        """Forget the failures: the last attempt was right."""
-        await self._limits.forget(self._of_account, _name(target))
+    async def reset_account(self, target: UUID | str) -> None:
+        """Reset the count of an account after a correct password."""
+        await self._rate_limiter.reset(self._per_account, _key(target))
 
 
-def _name(target: UUID | str) -> str:
-    """Return a place in Redis, which is to know no e-mails."""
+def _key(target: UUID | str) -> str:
+    """Return a key for Redis. An e-mail is hashed, so that Redis stores none."""
     return str(target) if isinstance(target, UUID) else sha256(target.lower().encode()).hexdigest()
 
 
-async def get_attempts(request: Request) -> Attempts:
-    """Return what counts attempts."""
-    attempts: Attempts = request.app.state.attempts
-    return attempts
-
-
-AttemptsDep = Annotated[Attempts, Depends(get_attempts)]
-
-
-@asynccontextmanager
-async def attempts(app: FastAPI) -> AsyncIterator[None]:
-    """Put what counts attempts on `app.state`."""
-    settings = app.state.settings
-    app.state.attempts = Attempts(
-        app.state.rate_limits, failures=settings.sign_in_failures, per_minute=settings.sign_ins_per_minute
-    )
-    yield
+LoginThrottleDep = Annotated[LoginThrottle, Depends(from_state(LoginThrottle))]

@@ -1,9 +1,9 @@
-"""What this process remembers of the accounts behind tokens and keys, and how all processes forget it at once.
+"""The principals behind tokens and API keys, cached in each process and invalidated in all of them at once.
 
-Redis holds a stamp for each account, which is read in the call that counts a request. What PostgreSQL said is trusted
-as long as the stamp is the one that was there before PostgreSQL was asked, and for `LEASE_SECONDS` at the most. Whoever
-changes an account removes the stamp after the commit and before the answer: from then on nobody trusts what was
-remembered. Where Redis cannot be told, the answer waits until nobody can remember it any more.
+Redis holds a random version for each account, which is read in the same call that counts a request. A cached principal
+is valid while that version is the one read before PostgreSQL was queried, and for at most `TTL_SECONDS`. A change of an
+account deletes the version after its commit and before its response, which invalidates the principal in every process.
+If Redis is unavailable, the response waits until every cached copy has expired.
 """
 
 import asyncio
@@ -12,146 +12,145 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 from loguru import logger
 
-from project4_agent_api.core.caches import CacheCounters
-from project4_agent_api.core.rate_limits import STAMP_SECONDS, new_stamp
+from project4_agent_api.accounts.principals import Principal
+from project4_agent_api.core.rate_limits import VERSION_SECONDS, new_version
+from project4_agent_api.core.redis_cache import CacheCounters
 from shared.errors import Unauthorized
-from shared.redis.client import REDIS_FAILS, Client, Outage
+from shared.redis.circuit_breaker import CircuitBreaker
+from shared.redis.client import REDIS_ERRORS, RedisClient
 
-LEASE_SECONDS = 5.0
-_MOST = 10_000  # tokens and keys of one process; an entry takes about 1 kB
-T = TypeVar("T")
+TTL_SECONDS = 5.0
+_MAX_ENTRIES = 10_000  # tokens and keys in one process; an entry takes about 1 kB
 
-
-@dataclass(frozen=True, slots=True)
-class Known(Generic[T]):
-    """What is remembered of a token or a key.
-
-    Attributes:
-        what: That.
-        stamp: Of the account, before PostgreSQL was asked; None where Redis was away.
-        until: When it is not to be trusted any more, by the monotonic clock.
-    """
-
-    what: T
-    stamp: bytes | None
-    until: float
-
-    def holds(self, stamp: bytes | None) -> bool:
-        """Whether it is still to be trusted, given the stamp that there is now."""
-        return stamp is not None and stamp == self.stamp and monotonic() < self.until
+# Queries PostgreSQL for a principal, and for how many seconds it is valid.
+Query = Callable[[], Coroutine[Any, Any, tuple[Principal, float]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking(Generic[T]):
-    task: "asyncio.Task[T]"
-    until: float
-
-
-class KnownAccounts(Generic[T]):
-    """Remembers accounts, and makes others forget them.
-
-    Args:
-        client: Of Redis.
+class CachedPrincipal:
+    """The principal behind a token or a key.
 
     Attributes:
-        counters: How often what was remembered could be trusted.
+        principal: As PostgreSQL returned it.
+        version: Version of the account before the query; None if Redis was unavailable.
+        expires_at: On the monotonic clock.
     """
 
-    def __init__(self, client: Client) -> None:
+    principal: Principal
+    version: bytes | None
+    expires_at: float
+
+    def is_valid(self, version: bytes | None) -> bool:
+        """Return whether the principal may be used while the account has this version."""
+        return version is not None and version == self.version and monotonic() < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    task: "asyncio.Task[Principal]"
+    expires_at: float
+
+
+class PrincipalCache:
+    """Principals of this process, by credential.
+
+    Attributes:
+        counters: Hits and misses.
+    """
+
+    def __init__(self, client: RedisClient) -> None:
         self._redis = client
-        self._known: OrderedDict[str, Known[T]] = OrderedDict()
-        self._asking: dict[tuple[str, bytes], _Asking[T]] = {}
-        self._outage = Outage("PostgreSQL is asked for the account behind every request")
+        self._entries: OrderedDict[str, CachedPrincipal] = OrderedDict()
+        self._loads: dict[tuple[str, bytes], _Load] = {}
+        self._breaker = CircuitBreaker("cached principals", fallback="each request reads its account from PostgreSQL")
         self.counters = CacheCounters()
 
-    def get(self, credential: str) -> Known[T] | None:
-        """Return what is remembered, whether it can be trusted or not."""
-        return self._known.get(credential)
+    def get(self, credential: str) -> CachedPrincipal | None:
+        """Return the entry of a credential, valid or not."""
+        return self._entries.get(credential)
 
-    def drop(self, credential: str) -> None:
-        """Remember nothing of a token or a key."""
-        self._known.pop(credential, None)
+    def discard(self, credential: str) -> None:
+        """Remove the entry of a credential."""
+        self._entries.pop(credential, None)
 
-    async def learn(
-        self, credential: str, stamp: bytes | None, ask: Callable[[], Coroutine[Any, Any, tuple[T, float]]]
-    ) -> T:
-        """Ask PostgreSQL, and remember what it says. Who wants to know the same meanwhile waits for the same answer.
+    async def load(self, credential: str, version: bytes | None, query: Query) -> Principal:
+        """Query PostgreSQL and cache the result. Concurrent loads of one credential share a query.
 
-        An account that asks much would take every connection of the database whenever a lease is over, otherwise.
+        Without that, a busy account takes every connection of the pool each time its entry expires.
 
         Args:
-            credential: Behind which the account is.
-            stamp: Of the account, as it is now; None if nobody knows it.
-            ask: Returns what PostgreSQL says, and for how many seconds that is so.
+            credential: Key of the entry.
+            version: Current version of the account; None if it is unknown.
+            query: Returns the principal and the seconds for which it is valid.
 
         Raises:
-            Unauthorized: if that is nobody; whatever else `ask` raises.
+            Unauthorized: if the credential is not valid.
         """
-        if stamp is None:
-            return await self._learn(credential, stamp, ask)
-        asking = self._asking.get((credential, stamp))
-        # By the stamp and the lease no answer is too old for a request of which it would be if it was remembered.
-        if asking is None or monotonic() >= asking.until:
-            task = asyncio.create_task(self._learn(credential, stamp, ask))
-            asking = self._asking[credential, stamp] = _Asking(task, monotonic() + LEASE_SECONDS)
-            task.add_done_callback(partial(self._learned, (credential, stamp)))
-        return await asyncio.shield(asking.task)  # the first who asked may leave before the answer
+        if version is None:
+            return await self._load(credential, version, query)
+        load = self._loads.get((credential, version))
+        # Version and expiry bound the age of a shared result as they bound the age of a cached one.
+        if load is None or monotonic() >= load.expires_at:
+            task = asyncio.create_task(self._load(credential, version, query))
+            load = self._loads[credential, version] = _Load(task, monotonic() + TTL_SECONDS)
+            task.add_done_callback(partial(self._finish_load, (credential, version)))
+        return await asyncio.shield(load.task)  # the first caller may disconnect before the result arrives
 
-    async def _learn(
-        self, credential: str, stamp: bytes | None, ask: Callable[[], Coroutine[Any, Any, tuple[T, float]]]
-    ) -> T:
-        asked_at = monotonic()
+    async def _load(self, credential: str, version: bytes | None, query: Query) -> Principal:
+        started = monotonic()
         try:
-            what, seconds = await ask()
+            principal, seconds = await query()
         except Unauthorized:
-            self.drop(credential)
+            self.discard(credential)
             raise
-        self._known[credential] = Known(what, stamp, asked_at + min(LEASE_SECONDS, seconds))
-        self._known.move_to_end(credential)
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
-        return what
+        self._entries[credential] = CachedPrincipal(principal, version, started + min(TTL_SECONDS, seconds))
+        self._entries.move_to_end(credential)
+        if len(self._entries) > _MAX_ENTRIES:
+            self._entries.popitem(last=False)
+        return principal
 
-    def _learned(self, which: tuple[str, bytes], task: "asyncio.Task[T]") -> None:
-        asking = self._asking.get(which)
-        if asking and asking.task is task:
-            del self._asking[which]
+    def _finish_load(self, key: tuple[str, bytes], task: "asyncio.Task[Principal]") -> None:
+        load = self._loads.get(key)
+        if load and load.task is task:
+            del self._loads[key]
 
-    async def stamp(self, account_id: UUID) -> bytes | None:
-        """Return an account's stamp, a new one if there is none; None while Redis is away."""
-        if not self._outage.ask():
+    async def current_version(self, account_id: UUID) -> bytes | None:
+        """Return the version of an account, a new one if there is none; None if Redis is unavailable."""
+        if not self._breaker.allow():
             return None
-        name = self._redis.key(stamp_of(account_id))
+        key = self._redis.key(version_key(account_id))
         try:
             async with self._redis.pipeline() as pipeline:
-                pipeline.set(name, new_stamp(), nx=True, ex=STAMP_SECONDS)
-                pipeline.get(name)
-                _, stamp = await pipeline.execute()
-        except REDIS_FAILS as error:
-            self._outage.goes_on(error)
+                pipeline.set(key, new_version(), nx=True, ex=VERSION_SECONDS)
+                pipeline.get(key)
+                _, version = await pipeline.execute()
+        except REDIS_ERRORS as error:
+            self._breaker.record_failure(error)
             return None
-        self._outage.is_over()
-        return bytes(stamp)
+        self._breaker.record_success()
+        return bytes(version)
 
-    async def changed(self, account_id: UUID) -> None:
-        """Say that an account, a sign-in or a key of it has changed: after the commit, and before the answer."""
-        await forget_account(self._redis, account_id)
+    async def invalidate(self, account_id: UUID) -> None:
+        """Invalidate an account in all processes: after the commit of a change, and before its response."""
+        await invalidate_account(self._redis, account_id)
 
 
-async def forget_account(client: Client, account_id: UUID) -> None:
-    """Let no process trust what it remembers of an account. Returns when none does."""
+async def invalidate_account(client: RedisClient, account_id: UUID) -> None:
+    """Invalidate an account in all processes, and return when it is invalid everywhere."""
     try:
-        await client.delete(client.key(stamp_of(account_id)))
-    except REDIS_FAILS as error:
-        logger.warning("a change of an account waits {} s to hold: {}", LEASE_SECONDS, type(error).__name__)
-        await asyncio.sleep(LEASE_SECONDS)
+        await client.delete(client.key(version_key(account_id)))
+    except REDIS_ERRORS as error:
+        logger.warning(
+            "Redis unavailable ({}); the change of an account takes effect in {} s", type(error).__name__, TTL_SECONDS
+        )
+        await asyncio.sleep(TTL_SECONDS)
 
 
-def stamp_of(account_id: UUID) -> str:
-    """Return the name of an account's stamp."""
+def version_key(account_id: UUID) -> str:
+    """Return the name of an account's version in Redis."""
     return f"account:{account_id}"

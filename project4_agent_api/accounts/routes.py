@@ -1,25 +1,32 @@
-"""Accounts: register, sign in, refresh, sign out; and one's own account."""
+"""Accounts: registering, signing in and out, the caller's own account, and its API keys."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Request
 
 from project2_user_mgmt import users
 from project2_user_mgmt.routes.users import hashed_password
+from project4_agent_api.accounts import api_keys
 from project4_agent_api.accounts import service as accounts
-from project4_agent_api.accounts.deletion import BelongingsDep
-from project4_agent_api.accounts.guards import AccountChanges, CurrentAccount, CurrentPrincipal, signed_in
-from project4_agent_api.accounts.login_throttle import AttemptsDep
+from project4_agent_api.accounts.deletion import AccountDataDep
+from project4_agent_api.accounts.guards import CurrentAccount, CurrentPrincipal, InvalidatePrincipals, require_sign_in
+from project4_agent_api.accounts.login_throttle import LoginThrottleDep
 from project4_agent_api.accounts.schemas import (
     AccountCreate,
     AccountRead,
     AccountUpdate,
+    ApiKeyCreate,
+    ApiKeyCreated,
+    ApiKeyPage,
+    ApiKeyRead,
     RefreshRequest,
     SignInForm,
     TokenPair,
 )
 from project4_agent_api.accounts.service import PasswordChange
 from project4_agent_api.accounts.sign_ins import SignIns
+from project4_agent_api.core.state import from_state
 from project4_agent_api.models import AccountRole
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep
 from shared.errors import (
@@ -30,118 +37,144 @@ from shared.errors import (
     RedisUnavailable,
     TooManyRequests,
     Unauthorized,
-    documented,
 )
+from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
+from shared.problems import error_responses
 
-router = APIRouter(prefix="/auth", tags=["accounts"], responses=documented(DatabaseUnavailable))
-own_router = APIRouter(prefix="/auth", tags=["accounts"], responses=documented(NotFound))
+router = APIRouter(prefix="/auth", tags=["accounts"], responses=error_responses(DatabaseUnavailable))
+own_router = APIRouter(prefix="/auth", tags=["accounts"], responses=error_responses(NotFound))
+api_key_router = APIRouter(prefix="/auth/api-keys", tags=["accounts"], responses=error_responses(NotFound))
 
-
-async def get_sign_ins(request: Request) -> SignIns:
-    """Return what makes, continues and ends sign-ins."""
-    sign_ins: SignIns = request.app.state.sign_ins
-    return sign_ins
-
-
-SignInsDep = Annotated[SignIns, Depends(get_sign_ins)]
+SignInsDep = Annotated[SignIns, Depends(from_state(SignIns))]
 
 
-async def not_too_often(request: Request, attempts: AttemptsDep) -> None:
-    """Count an attempt from the client's address at what it asks for."""
-    await attempts.from_address(request.client.host if request.client else "", request.url.path)
+async def throttle_address(request: Request, throttle: LoginThrottleDep) -> None:
+    """Count an attempt from the client's address at this path."""
+    await throttle.count_address(request.client.host if request.client else "", request.url.path)
 
 
 @router.post(
     "/register",
     status_code=201,
-    dependencies=[Depends(not_too_often)],
-    responses=documented(Conflict, TooManyRequests),
+    dependencies=[Depends(throttle_address)],
+    responses=error_responses(Conflict, TooManyRequests),
 )
 async def register(
     body: AccountCreate, password_hash: Annotated[str, Depends(hashed_password)], session: SessionDep
 ) -> AccountRead:
-    """Make an account. An e-mail has one account only, whatever its case."""
+    """Create an account. An e-mail, compared without case, belongs to one account only."""
     user = await users.create_user(session, body, password_hash)
-    return accounts.shown(user, AccountRole.USER)
+    return accounts.account_read(user, AccountRole.USER)
 
 
-@router.post("/token", dependencies=[Depends(not_too_often)], responses=documented(Unauthorized, TooManyRequests))
-async def sign_in(form: Annotated[SignInForm, Form()], sign_ins: SignInsDep, attempts: AttemptsDep) -> TokenPair:
-    """Sign in with e-mail and password. "Authorize", above, does so for this page."""
-    known = await sign_ins.credentials(form.username)
-    target = known.user_id if known else form.username
-    await attempts.at_account(target)
-    pair = await sign_ins.sign_in(known, form.password)
-    await attempts.succeeded(target)
+@router.post(
+    "/token", dependencies=[Depends(throttle_address)], responses=error_responses(Unauthorized, TooManyRequests)
+)
+async def sign_in(form: Annotated[SignInForm, Form()], sign_ins: SignInsDep, throttle: LoginThrottleDep) -> TokenPair:
+    """Sign in with e-mail and password. The "Authorize" button of this page uses it."""
+    credentials = await sign_ins.load_credentials(form.username)
+    target = credentials.user_id if credentials else form.username
+    await throttle.count_account(target)
+    pair = await sign_ins.sign_in(credentials, form.password)
+    await throttle.reset_account(target)
     return pair
 
 
-@router.post("/refresh", responses=documented(Unauthorized))
+@router.post("/refresh", responses=error_responses(Unauthorized))
 async def refresh(body: RefreshRequest, sign_ins: SignInsDep) -> TokenPair:
-    """Take a refresh token for a new pair. A refresh token that is used twice ends its sign-in."""
+    """Exchange a refresh token for a new pair. A refresh token that is used twice ends its sign-in."""
     return await sign_ins.refresh(body.refresh_token)
 
 
 @router.post("/logout", status_code=204)
 async def sign_out(body: RefreshRequest, sign_ins: SignInsDep) -> None:
-    """Sign out: no token of this sign-in is good any more."""
+    """Sign out: all tokens of this sign-in become invalid."""
     await sign_ins.sign_out(body.refresh_token)
 
 
 @own_router.post(
     "/logout-all",
     status_code=204,
-    dependencies=[Depends(signed_in), AccountChanges],
-    responses=documented(Forbidden),
+    dependencies=[Depends(require_sign_in), InvalidatePrincipals],
+    responses=error_responses(Forbidden),
 )
 async def sign_out_everywhere(account_id: CurrentAccount, session: SessionDep) -> None:
-    """Sign out everywhere, here too. API keys stay."""
+    """End all sign-ins of the account, including this one. API keys stay valid."""
     await accounts.end_sign_ins(session, account_id)
 
 
 @own_router.get("/me")
 async def show_own_account(account_id: CurrentAccount, session: ReadSessionDep) -> AccountRead:
-    """Show the account of whoever asks."""
+    """Show the caller's account."""
     return await accounts.read_account(session, account_id)
 
 
-async def password_change(
-    body: AccountUpdate, account_id: CurrentAccount, sessions: SessionsDep, attempts: AttemptsDep
+async def verified_password_change(
+    body: AccountUpdate, account_id: CurrentAccount, sessions: SessionsDep, throttle: LoginThrottleDep
 ) -> PasswordChange | None:
-    """Verify the old password and hash the new one, if there is one, before there is a transaction."""
+    """Verify the old password and hash the new one, if there is one, before a transaction begins."""
     if body.password is None:
         return None
-    await attempts.at_account(account_id)  # whoever found a token must not find the password with it
-    change = await accounts.check_password_change(sessions, account_id, body)
-    await attempts.succeeded(account_id)
+    await throttle.count_account(account_id)  # a stolen token must not allow guessing the password
+    change = await accounts.verify_password_change(sessions, account_id, body)
+    await throttle.reset_account(account_id)
     return change
 
 
 @own_router.patch(
     "/me",
-    dependencies=[Depends(signed_in), AccountChanges],
-    responses=documented(Forbidden, Conflict, TooManyRequests),
+    dependencies=[Depends(require_sign_in), InvalidatePrincipals],
+    responses=error_responses(Forbidden, Conflict, TooManyRequests),
 )
 async def update_own_account(
     body: AccountUpdate,
     principal: CurrentPrincipal,
     account_id: CurrentAccount,
-    password: Annotated[PasswordChange | None, Depends(password_change)],
+    password: Annotated[PasswordChange | None, Depends(verified_password_change)],
     session: SessionDep,
 ) -> AccountRead:
-    """Change what is given. A new password needs the old one, and ends every other sign-in."""
+    """Change the given fields. A new password requires the old one, and ends all other sign-ins."""
     user = await accounts.update_account(session, account_id, body, password, principal.sign_in_id)
-    return accounts.shown(user, principal.role)
+    return accounts.account_read(user, principal.role)
 
 
 @own_router.delete(
     "/me",
     status_code=204,
-    dependencies=[Depends(signed_in), AccountChanges],
-    responses=documented(Forbidden, DatabaseUnavailable, RedisUnavailable),
+    dependencies=[Depends(require_sign_in), InvalidatePrincipals],
+    responses=error_responses(Forbidden, DatabaseUnavailable, RedisUnavailable),
 )
-async def delete_own_account(account_id: CurrentAccount, belongings: BelongingsDep, session: SessionDep) -> None:
-    """Delete the account with all that belongs to it: documents, threads, memories, keys."""
-    await belongings.remove(account_id)
+async def delete_own_account(account_id: CurrentAccount, account_data: AccountDataDep, session: SessionDep) -> None:
+    """Delete the account with all its data: documents, threads, memories, keys."""
+    await account_data.delete(account_id)
     await users.delete_user(session, account_id)
-    await belongings.remove_later(session, account_id)
+    await account_data.delete_later(session, account_id)
+
+
+@api_key_router.post("", status_code=201, dependencies=[Depends(require_sign_in)], responses=error_responses(Forbidden))
+async def create_api_key(body: ApiKeyCreate, account_id: CurrentAccount, session: SessionDep) -> ApiKeyCreated:
+    """Create a key for a program, which sends it as `X-Api-Key`. Only this response contains the key."""
+    row, key = await api_keys.create_api_key(session, account_id, body)
+    return ApiKeyCreated(key=key, **row.model_dump())
+
+
+@api_key_router.get("")
+async def list_api_keys(
+    account_id: CurrentAccount, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
+) -> ApiKeyPage:
+    """List keys, newest first, page by page."""
+    before = decode_cursor(cursor) if cursor else None
+    rows = await api_keys.list_api_keys(session, account_id, before=before, limit=limit + 1)
+    page, next_cursor = split_page(rows, limit)
+    return ApiKeyPage(items=[ApiKeyRead.model_validate(row) for row in page], next_cursor=next_cursor)
+
+
+@api_key_router.delete(
+    "/{key_id}",
+    status_code=204,
+    dependencies=[Depends(require_sign_in), InvalidatePrincipals],
+    responses=error_responses(Forbidden),
+)
+async def delete_api_key(key_id: UUID, account_id: CurrentAccount, session: SessionDep) -> None:
+    """Delete a key, which becomes invalid at once."""
+    await api_keys.delete_api_key(session, account_id, key_id)

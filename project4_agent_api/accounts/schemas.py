@@ -1,4 +1,4 @@
-"""What goes over the wire in stage 4."""
+"""Request and response bodies of the accounts API."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -20,46 +20,44 @@ from project2_user_mgmt.schemas import Email, Name, Password, UserCreate
 from project4_agent_api.models import AccountRole
 from shared.schemas import RequestBody, Secret
 
-# --- accounts -------------------------------------------------------------------------------------------------------
-
-# What is compared and not chosen: any length will do.
+# A password to verify, so the rules for new passwords do not apply.
 GivenPassword = Annotated[Secret, Field(min_length=1, max_length=200, examples=["correct horse battery staple"])]
 GivenToken = Annotated[SecretStr, Field(min_length=1, max_length=2000)]
 
 
-def _to_come(moment: datetime) -> datetime:
+def _in_future(moment: datetime) -> datetime:
     if moment <= now():
-        raise ValueError("must be to come")
+        raise ValueError("must be in the future")
     return moment
 
 
-def _text(value: object) -> object:
+def _string(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("must be a text such as 2099-01-01T00:00:00Z")  # noqa: TRY004  which Pydantic lets through
+        raise ValueError("must be a string such as 2099-01-01T00:00:00Z")  # noqa: TRY004  Pydantic handles no TypeError
     return value
 
 
 class AccountCreate(UserCreate):
-    """A new account. What it may do is not for the client to say."""
+    """A new account. Only the server sets its role."""
 
 
 class AccountUpdate(RequestBody):
-    """What is to change; what is not given stays."""
+    """Changes to an account. Fields that are not given stay as they are."""
 
     email: Email | None = None
     name: Name | None = None
     password: Password | None = None
-    old_password: GivenPassword | None = Field(default=None, description="Needed for a new password.")
+    old_password: GivenPassword | None = Field(default=None, description="Required for a new password.")
 
     @model_validator(mode="after")
-    def _a_new_password_needs_the_old_one(self) -> Self:
+    def _new_password_requires_old(self) -> Self:
         if (self.password is None) != (self.old_password is None):
-            raise ValueError("password and old_password go together")
+            raise ValueError("password and old_password must be given together")
         return self
 
 
 class AccountRead(BaseModel):
-    """An account, as its owner sees it."""
+    """An account, as shown to its owner."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -72,10 +70,10 @@ class AccountRead(BaseModel):
 
 
 class SignInForm(RequestBody):
-    """The form of OAuth2's password flow. There are no scopes and no registered clients, so those stay empty."""
+    """The form of OAuth2's password flow. Scopes and registered clients are not used, so their fields are empty."""
 
     grant_type: Literal["password"] = "password"
-    username: Email = Field(description="The e-mail, in any case.")
+    username: Email = Field(description="The e-mail, compared without case.")
     password: GivenPassword
     scope: Literal[""] = ""
     client_id: Literal[""] = ""
@@ -89,31 +87,31 @@ class RefreshRequest(RequestBody):
 
 
 class TokenPair(BaseModel):
-    """What a sign-in gives."""
+    """The tokens of a sign-in."""
 
     access_token: str = Field(repr=False, description="Sent as `Authorization: Bearer …`.")
-    refresh_token: str = Field(repr=False, description="Good for one `POST /auth/refresh`.")
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105  the kind of token, not one
-    expires_in: int = Field(description="Seconds that the access token is good for.", examples=[900])
+    refresh_token: str = Field(repr=False, description="Valid for one `POST /auth/refresh`.")
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  a kind of token, not a secret
+    expires_in: int = Field(description="Seconds until the access token expires.", examples=[900])
 
 
-# JSON has no dates: a text is all that can be sent, and a number would be a guess.
-_ToCome = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_to_come), BeforeValidator(_text)]
+# JSON has no dates. Only strings are accepted, because the unit of a number would be a guess.
+_FutureDatetime = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_in_future), BeforeValidator(_string)]
 
 
 class ApiKeyCreate(RequestBody):
-    """A new key."""
+    """A new API key."""
 
-    name: Name = Field(description="By which its owner tells it from others.", examples=["nightly job"])
-    expires_at: _ToCome | None = Field(
+    name: Name = Field(description="A name for the owner to recognize the key by.", examples=["nightly job"])
+    expires_at: _FutureDatetime | None = Field(
         default=None,
-        description="After which it is good for nothing; null for never.",
+        description="When the key expires; null for never.",
         examples=["2099-01-01T00:00:00Z"],
     )
 
 
 class ApiKeyRead(BaseModel):
-    """A key, as it is shown ever after."""
+    """An API key without its secret."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -122,17 +120,17 @@ class ApiKeyRead(BaseModel):
     beginning: str = Field(description="The first characters of the key.", examples=["key_Yx3k"])
     created_at: datetime
     expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="To the minute.")
+    last_used_at: datetime | None = Field(description="Accurate to a minute.")
 
 
 class ApiKeyCreated(ApiKeyRead):
-    """A key, the one time that it is shown itself."""
+    """A new API key with its secret, which is shown only once."""
 
     key: str = Field(repr=False, description="Sent as `X-Api-Key`.")
 
 
 class ApiKeyPage(BaseModel):
-    """Some keys, newest first."""
+    """A page of API keys, newest first."""
 
     items: list[ApiKeyRead]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")

@@ -1,7 +1,7 @@
-"""Accounts in the database: what stage 4 knows of stage 2's users.
+"""Accounts: stage 2's users with a role, and whether they may sign in.
 
-`accounts` has a row only where something differs from the defaults: so a user whom an administrator made, or who was
-there before stage 4, has an account like any other.
+The table `accounts` has a row only for users who differ from the defaults. A user who was created by an administrator,
+or before stage 4, therefore has an account like any other.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -28,44 +28,44 @@ async def read_account(session: AsyncSession, account_id: UUID) -> AccountRead:
     """Return an account.
 
     Raises:
-        NotFound: if there is none.
+        NotFound: if it does not exist.
     """
     user = await users.get_user(session, account_id)
     account = await session.get(Account, account_id)
-    return shown(user, account.role if account else AccountRole.USER)
+    return account_read(user, account.role if account else AccountRole.USER)
 
 
-def shown(user: User, role: AccountRole) -> AccountRead:
-    """Return an account as its owner sees it."""
+def account_read(user: User, role: AccountRole) -> AccountRead:
+    """Return an account as shown to its owner."""
     return AccountRead(role=role, **user.model_dump())
 
 
 @dataclass(frozen=True)
 class PasswordChange:
-    """A new password in place of an old one that was right.
+    """A new password, after the old one was verified.
 
     Attributes:
-        new_hash: Of the new one.
-        version: The user's when the old one was looked at; it may not have changed since.
+        new_hash: Hash of the new password.
+        version: Version of the user whose password was verified. The change applies to this version only.
     """
 
     new_hash: str
     version: int
 
 
-async def check_password_change(sessions: Sessions, account_id: UUID, changes: AccountUpdate) -> PasswordChange | None:
-    """Verify the old password and hash the new one, before there is a transaction; None if there is no new one.
+async def verify_password_change(sessions: Sessions, account_id: UUID, changes: AccountUpdate) -> PasswordChange | None:
+    """Verify the old password and hash the new one, outside any transaction. Return None if there is no new one.
 
     Raises:
-        Forbidden: if the old password is another.
-        NotFound: if the account is gone.
+        Forbidden: if the old password is wrong.
+        NotFound: if the account was deleted.
     """
     if changes.password is None or changes.old_password is None:
         return None
     async with transaction(sessions) as session:
         user = await users.get_user(session, account_id)
     if not await verify_password(changes.old_password, user.password_hash):
-        raise Forbidden("The old password is not right.")
+        raise Forbidden("The old password is wrong.")
     return PasswordChange(await hash_password(changes.password), user.version)
 
 
@@ -76,10 +76,10 @@ async def update_account(
     password: PasswordChange | None,
     sign_in_id: UUID | None,
 ) -> User:
-    """Change an account. A new password ends every sign-in but the one that is named.
+    """Change an account. A new password ends all sign-ins except `sign_in_id`.
 
     Raises:
-        Conflict: if the new e-mail is taken, or somebody else changed the account while the password was verified.
+        Conflict: if the new e-mail is taken, or the account was changed while the password was verified.
     """
     fields = UserUpdate(email=changes.email, name=changes.name)
     if password is None:
@@ -90,39 +90,39 @@ async def update_account(
         )
     except PreconditionFailed:
         raise Conflict("The account was changed at the same time. Try again.") from None
-    # The others were made with the old password, and are good for nothing by that alone.
+    # The other sign-ins keep the digest of the old password, which makes them invalid.
     digest = password_digest(password.new_hash)
     await session.execute(update(SignIn).where(col(SignIn.id) == sign_in_id).values(password_digest=digest))
     return user
 
 
 async def end_sign_ins(session: AsyncSession, account_id: UUID) -> None:
-    """End every sign-in of an account, also one that is just beginning. Its API keys stay."""
-    await _set(session, account_id, token_version=1)
+    """End every sign-in of an account, including one that is being created. API keys stay valid."""
+    await _upsert(session, account_id, token_version=1)
 
 
 async def set_role(session: AsyncSession, account_id: UUID, role: AccountRole) -> None:
-    """Say what an account may do, from its next request on."""
-    await _set(session, account_id, role=role)
+    """Set the role of an account. It applies from the next request."""
+    await _upsert(session, account_id, role=role)
 
 
 async def set_active(session: AsyncSession, account_id: UUID, *, active: bool) -> None:
-    """Let an account in again, or lock it out from its next request on: with its tokens, and with its API keys."""
-    await _set(session, account_id, active=active, **({} if active else {"token_version": 1}))
+    """Activate an account, or deactivate it: its tokens and API keys are rejected from the next request."""
+    await _upsert(session, account_id, active=active, **({} if active else {"token_version": 1}))
 
 
-async def _set(session: AsyncSession, account_id: UUID, **values: Any) -> None:
-    """Change what is stored of an account; `token_version` is added to what is there."""
+async def _upsert(session: AsyncSession, account_id: UUID, **values: Any) -> None:
+    """Insert or update the row of an account. `token_version` is added to the stored one."""
     defaults = {"role": AccountRole.USER, "active": True, "token_version": 0}
-    new = upsert(Account).values({"user_id": account_id} | defaults | values)
+    statement = insert(Account).values({"user_id": account_id} | defaults | values)
     changed = dict(values)
     if "token_version" in values:
         changed["token_version"] = col(Account.token_version) + values["token_version"]
-    await session.execute(new.on_conflict_do_update(index_elements=["user_id"], set_=changed))
+    await session.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=changed))
 
 
-async def find_by_email(session: AsyncSession, email: str) -> User:
-    """Return the user with an e-mail, in whatever case.
+async def get_user_by_email(session: AsyncSession, email: str) -> User:
+    """Return the user with an e-mail, compared without case.
 
     Raises:
         NotFound: if there is none.

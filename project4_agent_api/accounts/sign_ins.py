@@ -1,8 +1,8 @@
-"""Signing in, refreshing, signing out: the statements behind `/auth/token`, `/auth/refresh` and `/auth/logout`.
+"""Signing in, refreshing and signing out: the statements behind `/auth/token`, `/auth/refresh` and `/auth/logout`.
 
-A sign-in is a family of refresh tokens. What makes it good stands in `STILL_GOOD`, which the check of every request
-uses too (`authentication.py`): so whatever ends it holds at once, in every process, which forgets what it remembered
-(`known.py`).
+A sign-in is a family of refresh tokens. `SIGN_IN_IS_VALID` is the condition under which it is valid; the query behind
+every request uses it too (`principals.py`). An ended sign-in is therefore rejected everywhere at once, as soon as the
+cached principals are invalidated (`principal_cache.py`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,133 +22,125 @@ from project4_agent_api.accounts.tokens import AccessTokens, RefreshToken
 from shared.database.engine import Sessions, transaction
 from shared.errors import Unauthorized
 
-# Of `sign_ins s`, its user `u`, and the account `a`, which is a row only where something differs from the defaults.
-STILL_GOOD = """
+# For `sign_ins s`, its user `u`, and the account `a`, whose row may be missing.
+SIGN_IN_IS_VALID = """
     s.ended_at IS NULL
     AND s.password_digest = encode(sha256(convert_to(u.password_hash, 'UTF8')), 'hex')
     AND s.token_version = coalesce(a.token_version, 0)
     AND coalesce(a.active, true)
 """
-_WRONG = "The e-mail or the password is not right."
-_NOT_VALID = "The refresh token is not valid, or not any more. Sign in again."
+_WRONG_CREDENTIALS = "The e-mail or the password is wrong."
+_INVALID_REFRESH_TOKEN = "The refresh token is not valid. Sign in again."  # noqa: S105  a text
 
 
 def password_digest(password_hash: str) -> str:
-    """Return what a sign-in keeps of the password that it was made with."""
+    """Return the digest by which a sign-in detects that the password was changed."""
     return sha256(password_hash.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class SignIns:
-    """Makes, continues and ends sign-ins.
+    """Creates, refreshes and ends sign-ins.
 
     Attributes:
-        sessions: Of the database.
-        tokens: Makes the access tokens.
-        days: How long a sign-in lasts without use.
-        changed: Is told of the account whose sign-in has ended.
+        lifetime_days: Days after which an unused sign-in expires.
+        invalidate: Invalidates the cached principals of an account whose sign-in has ended.
     """
 
     sessions: Sessions
     tokens: AccessTokens
-    days: int
-    changed: Callable[[UUID], Awaitable[None]]
+    lifetime_days: int
+    invalidate: Callable[[UUID], Awaitable[None]]
 
-    async def credentials(self, email: str) -> "Credentials | None":
-        """Return what an e-mail, in whatever case, is to be compared with; None where no account has it."""
+    async def load_credentials(self, email: str) -> "Credentials | None":
+        """Return the stored credentials of an e-mail, compared without case; None if no account has it."""
         async with transaction(self.sessions) as session:
             row = (await session.execute(_CREDENTIALS, {"email": email})).one_or_none()
         return Credentials(*row) if row else None
 
-    async def sign_in(self, known: "Credentials | None", password: SecretStr) -> TokenPair:
-        """Begin a sign-in.
-
-        Args:
-            known: What `credentials` has returned.
-            password: The one that was given.
+    async def sign_in(self, credentials: "Credentials | None", password: SecretStr) -> TokenPair:
+        """Verify a password and create a sign-in.
 
         Raises:
-            Unauthorized: if there is no such account, the password is another, or the account is not active. All of
-                these take the same time and say the same.
+            Unauthorized: if there is no account, the password is wrong, or the account is not active. All three take
+                equally long and have the same text.
         """
-        right = await verify_password(password, known.password_hash if known else None)
-        if not known or not right or not known.active:
-            raise Unauthorized(_WRONG)
+        correct = await verify_password(password, credentials.password_hash if credentials else None)
+        if not credentials or not correct or not credentials.active:
+            raise Unauthorized(_WRONG_CREDENTIALS)
         sign_in_id, first = uuid7(), RefreshToken.first()
         at = now()
         async with transaction(self.sessions) as session:
-            await session.execute(_FORGET_EXPIRED)
+            await session.execute(_DELETE_EXPIRED)
             stored = await session.scalar(
-                _BEGIN,
+                _INSERT,
                 {
                     "id": sign_in_id,
-                    "user_id": known.user_id,
+                    "user_id": credentials.user_id,
                     "family_hash": first.family_hash,
                     "refresh_hash": first.own_hash,
-                    "token_version": known.token_version,
-                    "password_digest": password_digest(known.password_hash),
+                    "token_version": credentials.token_version,
+                    "password_digest": password_digest(credentials.password_hash),
                     "created_at": at,
-                    "expires_at": at + timedelta(days=self.days),
+                    "expires_at": at + timedelta(days=self.lifetime_days),
                 },
             )
         if stored is None:  # the account was deleted while the password was being verified
-            raise Unauthorized(_WRONG)
-        return self._pair(known.user_id, sign_in_id, known.token_version, first)
+            raise Unauthorized(_WRONG_CREDENTIALS)
+        return self._pair(credentials.user_id, sign_in_id, credentials.token_version, first)
 
-    async def refresh(self, given: SecretStr) -> TokenPair:
-        """Take a refresh token for a new pair. One that was taken before ends its whole family.
+    async def refresh(self, refresh_token: SecretStr) -> TokenPair:
+        """Rotate a refresh token: exchange it for a new pair. A token that was used before ends its whole family.
 
         Raises:
-            Unauthorized: if it is not the one that is good now.
+            Unauthorized: if it is not the current token of a valid sign-in.
         """
-        presented = RefreshToken.parse(given.get_secret_value())
+        presented = RefreshToken.parse(refresh_token.get_secret_value())
         following = presented.next()
         async with transaction(self.sessions) as session:
-            found = await session.execute(
+            result = await session.execute(
                 _ROTATE,
                 {
                     "family_hash": presented.family_hash,
                     "presented": presented.own_hash,
                     "following": following.own_hash,
-                    "expires_at": now() + timedelta(days=self.days),
+                    "expires_at": now() + timedelta(days=self.lifetime_days),
                 },
             )
-            row = found.one_or_none()
+            row = result.one_or_none()
         if row is None:
-            raise Unauthorized(_NOT_VALID)
+            raise Unauthorized(_INVALID_REFRESH_TOKEN)
         if row.ended_at is not None:
-            await self.changed(row.user_id)
-            raise Unauthorized(_NOT_VALID)
+            await self.invalidate(row.user_id)
+            raise Unauthorized(_INVALID_REFRESH_TOKEN)
         return self._pair(row.user_id, row.id, row.token_version, following)
 
-    async def sign_out(self, given: SecretStr) -> None:
-        """End the family of a refresh token, access tokens included. One that is not known has nothing to end."""
+    async def sign_out(self, refresh_token: SecretStr) -> None:
+        """End the sign-in of a refresh token, including its access tokens. An unknown token is ignored."""
         try:
-            presented = RefreshToken.parse(given.get_secret_value())
+            presented = RefreshToken.parse(refresh_token.get_secret_value())
         except Unauthorized:
             return
         async with transaction(self.sessions) as session:
             user_id = await session.scalar(_END, {"family_hash": presented.family_hash})
         if user_id is not None:
-            await self.changed(user_id)
+            await self.invalidate(user_id)
 
-    def _pair(self, user_id: UUID, sign_in_id: UUID, token_version: int, refresh: RefreshToken) -> TokenPair:
+    def _pair(self, user_id: UUID, sign_in_id: UUID, token_version: int, refresh_token: RefreshToken) -> TokenPair:
         return TokenPair(
             access_token=self.tokens.issue(user_id, sign_in_id, token_version),
-            refresh_token=refresh.text(),
-            expires_in=self.tokens.seconds,
+            refresh_token=refresh_token.text(),
+            expires_in=self.tokens.lifetime_seconds,
         )
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a sign-in is compared with.
+    """The stored credentials of an account.
 
     Attributes:
-        user_id: Whose it is.
-        password_hash: Of the password.
         active: Whether the account may sign in.
-        token_version: What its access tokens have to name.
+        token_version: Version that the access tokens of a new sign-in carry.
     """
 
     user_id: UUID
@@ -162,27 +154,28 @@ _CREDENTIALS = text("""
     FROM users u LEFT JOIN accounts a ON a.user_id = u.id
     WHERE lower(u.email) = lower(:email)
 """)
-_BEGIN = text("""
+_INSERT = text("""
     INSERT INTO sign_ins (id, user_id, family_hash, refresh_hash, token_version, password_digest, created_at,
         expires_at)
     SELECT :id, u.id, :family_hash, :refresh_hash, :token_version, :password_digest, :created_at, :expires_at
     FROM users u WHERE u.id = :user_id FOR KEY SHARE
     RETURNING id
 """)
-# Whoever comes second with one token waits for the first's row, sees another hash there, and ends the family.
+# Of two concurrent requests with one token, the second waits for the first's row lock, finds another hash, and ends the
+# family.
 _ROTATE = text(f"""
     UPDATE sign_ins s SET
         refresh_hash = CASE WHEN s.refresh_hash = :presented THEN :following ELSE s.refresh_hash END,
         expires_at = CASE WHEN s.refresh_hash = :presented THEN :expires_at ELSE s.expires_at END,
         ended_at = CASE WHEN s.refresh_hash = :presented THEN NULL ELSE now() END
     FROM users u LEFT JOIN accounts a ON a.user_id = u.id
-    WHERE s.family_hash = :family_hash AND u.id = s.user_id AND s.expires_at > now() AND {STILL_GOOD}
+    WHERE s.family_hash = :family_hash AND u.id = s.user_id AND s.expires_at > now() AND {SIGN_IN_IS_VALID}
     RETURNING s.id, s.user_id, s.token_version, s.ended_at
-""")  # noqa: S608  no part of it comes from outside
+""")  # noqa: S608  a constant
 _END = text("""
     UPDATE sign_ins SET ended_at = now() WHERE family_hash = :family_hash AND ended_at IS NULL RETURNING user_id
 """)
-_FORGET_EXPIRED = text("""
+_DELETE_EXPIRED = text("""
     DELETE FROM sign_ins WHERE id IN (
         SELECT id FROM sign_ins WHERE expires_at < now() ORDER BY expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
     )

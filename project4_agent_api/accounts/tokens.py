@@ -1,6 +1,6 @@
-"""What shows who somebody is: access tokens, which are JWTs; refresh tokens, which are random. See decision 9.
+"""Access tokens, which are JWTs, and refresh tokens, which are random. See decision 9.
 
-This is the only module that knows the JWT library.
+Only this module uses the JWT library.
 """
 
 import base64
@@ -21,48 +21,47 @@ from shared.errors import Unauthorized
 ISSUER = "urn:ai-backend-capstones:project4"
 AUDIENCE = "urn:ai-backend-capstones:project4:api"
 _ALGORITHM = "HS256"
-LEEWAY_SECONDS = 10  # by which the clocks of two processes may differ
-_LONGEST_TOKEN = 2048
+LEEWAY_SECONDS = 10  # how far the clocks of two processes may differ
+_MAX_TOKEN_LENGTH = 2048
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti")
 _OPTIONS = {"leeway": LEEWAY_SECONDS} | {f"require_{claim}": True for claim in _REQUIRED}
-
-_NOT_VALID = "The token is not valid, or not any more. Sign in again."
+INVALID_TOKEN = "The token is not valid. Sign in again."  # noqa: S105  a text
 
 
 class AccessToken(BaseModel):
-    """What an access token says."""
+    """The claims of an access token."""
 
     model_config = ConfigDict(frozen=True)
 
     account_id: UUID = Field(validation_alias="sub")
-    sign_in_id: UUID = Field(validation_alias="family", description="The family of refresh tokens that it came with.")
-    token_version: int = Field(validation_alias="version", strict=True, description="The account's, at the sign-in.")
-    expires_at: float = Field(validation_alias="exp", description="In seconds of Unix time.")
-    jti: str = Field(strict=True, description="Its own name.")
+    sign_in_id: UUID = Field(validation_alias="family", description="The family of refresh tokens it was issued with.")
+    token_version: int = Field(validation_alias="version", strict=True, description="Of the account, at the sign-in.")
+    expires_at: float = Field(validation_alias="exp", description="Unix time in seconds.")
+    jti: str = Field(strict=True, description="Unique id of the token.")
     type: Literal["access"]
 
 
 class AccessTokens:
-    """Makes and reads access tokens.
+    """Issues and verifies access tokens.
 
     Args:
-        secret: Signs them.
-        minutes: How long one is good for.
+        secret: Key of the signature.
+        minutes: Lifetime of a token.
     """
 
     def __init__(self, secret: str, minutes: int) -> None:
         self._key = jwk.construct(secret, _ALGORITHM)
-        self.seconds = minutes * 60
+        self.lifetime_seconds = minutes * 60
 
     def issue(self, account_id: UUID, sign_in_id: UUID, token_version: int) -> str:
-        """Make a token."""
+        """Issue a token."""
         now = int(time())
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(account_id),
             "iat": now,
-            "exp": now + self.seconds,
+            "exp": now + self.lifetime_seconds,
             "jti": uuid4().hex,
             "type": "access",
             "family": str(sign_in_id),
@@ -72,22 +71,22 @@ class AccessTokens:
         return token
 
     def read(self, token: str) -> AccessToken:
-        """Return what a token says, after every check that needs no database.
+        """Verify a token as far as possible without the database, and return its claims.
 
         Raises:
-            Unauthorized: if it is not one of ours, or has expired.
+            Unauthorized: if the signature, a claim or the form is wrong, or the token has expired.
         """
-        if len(token) > _LONGEST_TOKEN:
-            raise Unauthorized(_NOT_VALID)
+        if len(token) > _MAX_TOKEN_LENGTH:
+            raise Unauthorized(INVALID_TOKEN)
         try:
             claims = jwt.decode(
                 token, self._key, algorithms=[_ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
             )
             return AccessToken.model_validate(claims)
-        # The library parses a header before it knows who wrote it, and one can be nested until Python gives up; of
-        # claims that are not of their kind it raises what Python does.
+        # The library parses the header before it verifies the signature. A deeply nested header raises RecursionError,
+        # a claim of a wrong type TypeError.
         except (JWTError, RecursionError, TypeError, ValidationError) as error:
-            raise Unauthorized(_NOT_VALID) from error
+            raise Unauthorized(INVALID_TOKEN) from error
 
 
 _SECRET_BYTES = 32
@@ -95,10 +94,10 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token: a secret that its whole family shares, then one of its own.
+    """A refresh token: a secret shared by its whole family, followed by a secret of its own.
 
-    The first tells a token that was good once from one that somebody made up, so that only who had one can end the
-    family by using it twice.
+    The shared secret distinguishes a token that was once valid from an invented one, so that only a holder of a real
+    token can end the family by using it twice.
     """
 
     family: bytes = field(repr=False)
@@ -106,38 +105,38 @@ class RefreshToken:
 
     @classmethod
     def first(cls) -> "RefreshToken":
-        """Make the first token of a family."""
+        """Create the first token of a new family."""
         return cls(secrets.token_bytes(_SECRET_BYTES), secrets.token_bytes(_SECRET_BYTES))
 
     def next(self) -> "RefreshToken":
-        """Make the token that comes after this one."""
+        """Create the successor of this token."""
         return RefreshToken(self.family, secrets.token_bytes(_SECRET_BYTES))
 
     @classmethod
     def parse(cls, text: str) -> "RefreshToken":
-        """Read what a client sent.
+        """Parse the token that a client sent.
 
         Raises:
-            Unauthorized: if it has not a refresh token's form.
+            Unauthorized: if it does not have the form of a refresh token.
         """
         try:
             both = base64.b64decode(text.encode(), altchars=b"-_", validate=True)
         except (binascii.Error, UnicodeEncodeError):
             both = b""
         if len(both) != 2 * _SECRET_BYTES:
-            raise Unauthorized(_NOT_VALID)
+            raise Unauthorized(INVALID_TOKEN)
         return cls(both[:_SECRET_BYTES], both[_SECRET_BYTES:])
 
     def text(self) -> str:
-        """Return what the client is given."""
+        """Return the token in the form that clients receive."""
         return base64.urlsafe_b64encode(self.family + self.own).decode()
 
     @property
     def family_hash(self) -> str:
-        """What is stored of the first secret."""
+        """Stored hash of the family's secret."""
         return sha256(self.family).hexdigest()
 
     @property
     def own_hash(self) -> str:
-        """What is stored of the second."""
+        """Stored hash of the token's own secret."""
         return sha256(self.own).hexdigest()
