@@ -13,8 +13,7 @@ from project3_rag_docs.settings import Settings as Stage3Settings
 from shared.database.driver import sqlalchemy_url
 from shared.settings import CommaSeparated, HttpAddress
 
-_SHORTEST_SECRET = 32  # bytes: what HMAC-SHA256 needs (RFC 7518, section 3.2)
-
+_MIN_SECRET_LENGTH = 32  # bytes; required for HMAC-SHA256 (RFC 7518, section 3.2)
 
 _AGENT_PROMPT = """\
 You are a helpful assistant with tools. Answer in the language of the user, briefly and plainly.
@@ -32,7 +31,7 @@ def _redis(value: str) -> str:
 
 
 def names_in_redis(prefix: str, database: URL) -> str:
-    """Return what every key and channel in Redis begins with."""
+    """Return the prefix of every key and channel in Redis."""
     return prefix or database.database or "agents"
 
 
@@ -41,17 +40,19 @@ class _McpServer(BaseModel):
 
 
 class StdioMcpServer(_McpServer):
-    """An MCP server that is started as a program, once for each call."""
+    """An MCP server that is started as a program for each call."""
 
     transport: Literal["stdio"]
     command: str
     args: tuple[str, ...] = ()
-    env: dict[str, SecretStr] | None = Field(default=None, description="Not given: a few harmless ones of ours.")
+    env: dict[str, SecretStr] | None = Field(
+        default=None, description="Default: a few harmless variables of this process."
+    )
     cwd: Path | None = None
 
 
 class HttpMcpServer(_McpServer):
-    """An MCP server that is reached over streamable HTTP."""
+    """An MCP server with streamable HTTP."""
 
     transport: Literal["streamable_http", "http"]
     url: HttpAddress
@@ -64,156 +65,153 @@ McpServerName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,32}$")]
 
 
 class Settings(Stage3Settings):
-    """What stage 4 can be told besides what stage 3 can be told."""
+    """Settings of stage 4, in addition to those of stage 3."""
 
     port: int = Field(default=8004, ge=0, le=65535)
     redis_url: Annotated[str, AfterValidator(_redis)] = Field(
-        repr=False,  # it may hold a password
-        description="Where Redis is, or Valkey: `redis://…` or `rediss://…`.",
+        repr=False,  # it may contain a password
+        description="Address of Redis or Valkey: `redis://…` or `rediss://…`.",
     )
 
     redis_prefix: str = Field(
         default="",
         pattern="^[A-Za-z0-9_.-]{0,64}$",
-        description="What every key and channel in Redis begins with: the database's name if not given. Two services on"
-        " one Redis whose databases have the same name need one each.",
+        description="Prefix of every key and channel in Redis. Default: the name of the database. Services that share a"
+        " Redis need different prefixes.",
     )
 
     jwt_secret: SecretStr = Field(
-        min_length=_SHORTEST_SECRET, description="Signs the access tokens; 32 bytes or more of randomness."
+        min_length=_MIN_SECRET_LENGTH, description="Key that signs the access tokens: at least 32 random bytes."
     )
     auth_required: bool = Field(
-        default=True, description="Without it everyone is one local user: for development only, refused in production."
+        default=True,
+        description="If false, every caller is one local user. For development only; rejected in production.",
     )
-    access_token_minutes: int = Field(default=15, ge=1, le=1440, description="How long an access token is good for.")
-    refresh_token_days: int = Field(default=30, ge=1, le=365, description="How long a sign-in lasts without use.")
+    access_token_minutes: int = Field(default=15, ge=1, le=1440, description="Lifetime of an access token.")
+    refresh_token_days: int = Field(default=30, ge=1, le=365, description="Lifetime of an unused sign-in.")
     sign_in_failures: int = Field(
-        default=10, ge=1, description="Wrong passwords for one account within 15 minutes, before it takes no more."
+        default=10, ge=1, description="Maximum wrong passwords for one account within 15 minutes."
     )
     sign_ins_per_minute: int = Field(
-        default=30, ge=1, description="Attempts to sign in from one address; as many to register."
+        default=30, ge=1, description="Maximum sign-in attempts from one address, and as many registrations."
     )
     rate_limit_per_minute: int = Field(
-        default=100, ge=1, description="Requests of one user; of one address, where there is no user."
+        default=100, ge=1, description="Maximum requests of one user, or of one address without valid credentials."
     )
     idempotency_hours: int = Field(
-        default=24, ge=1, description="How long the answer to a request with an `Idempotency-Key` is kept, at least."
+        default=24, ge=1, description="Minimum time to store the response to a request with an `Idempotency-Key`."
     )
-    cache_enabled: bool = Field(
-        default=True, description="Whether embeddings, searches and answers are remembered in Redis."
-    )
+    cache_enabled: bool = Field(default=True, description="Whether to cache embeddings, searches and answers in Redis.")
     cache_embeddings_seconds: int = Field(
-        default=86400, ge=1, description="A text's embedding never changes; a day keeps what is used, and 1.5 kB each."
+        default=86400,
+        ge=1,
+        description="Lifetime of a cached embedding, which takes 1.5 kB. The embedding of a text never changes.",
     )
     cache_searches_seconds: int = Field(
         default=3600,
         ge=1,
-        description="A search is remembered with the documents as they were: long enough for a talk.",
+        description="Lifetime of a cached search. A change of the documents invalidates it.",
     )
     cache_answers_seconds: int = Field(
-        default=3600, ge=1, description="Likewise an answer; an hour later the model may say it better."
+        default=3600, ge=1, description="Lifetime of a cached answer. A change of the documents invalidates it."
     )
 
     metrics_token: SecretStr = Field(
         default=SecretStr(""),
-        description="What `/metrics` wants as a bearer token; without it, it is open to whoever reaches the port.",
+        description="Bearer token for `/metrics`. Without it, anyone who can reach the port can read the metrics.",
     )
 
     otel_exporter_otlp_endpoint: HttpAddress | None = Field(
-        default=None, description="A collector of OpenTelemetry that traces are sent to, by OTLP over HTTP; else none."
+        default=None, description="OpenTelemetry collector for traces (OTLP over HTTP). Default: no tracing."
     )
     otel_exporter_otlp_headers: SecretStr = Field(
-        default=SecretStr(""), description="What it wants to be sent: NAME=VALUE,NAME=VALUE, the values URL-encoded."
+        default=SecretStr(""), description="Headers for the collector: NAME=VALUE,NAME=VALUE, with URL-encoded values."
     )
 
-    sweep_seconds: float = Field(
-        default=300, ge=1, description="How often the workers look for what has been kept for long enough."
-    )
+    sweep_seconds: float = Field(default=300, ge=1, description="Seconds between sweeps for expired data.")
     thread_days: int | None = Field(
         default=None,
         ge=1,
         le=36_500,
-        description="How long a thread without a `ttl` is kept after its last use; else for ever.",
+        description="Days after which an unused thread without a `ttl` is deleted. Default: never.",
     )
     run_days: int | None = Field(
-        default=None, ge=1, le=36_500, description="How long a run that is over is kept; else as long as its thread."
+        default=None, ge=1, le=36_500, description="Days after which an ended run is deleted. Default: with its thread."
     )
-    failed_upload_days: int = Field(
-        default=30, ge=1, description="How long a document is shown that could not be read."
-    )
+    failed_upload_days: int = Field(default=30, ge=1, description="Days after which a failed document is deleted.")
 
-    worker_port: int = Field(default=8014, ge=0, le=65535, description="Where a worker says that it is alive.")
-    worker_concurrency: int = Field(default=20, ge=1, le=1000, description="Runs that a worker executes at once.")
-    run_timeout_seconds: float = Field(default=3600, gt=0, description="How long one run may take.")
-    run_attempts: int = Field(default=3, ge=1, le=100, description="How often a run is begun that a worker died at.")
+    worker_port: int = Field(default=8014, ge=0, le=65535, description="Port of a worker's health checks and metrics.")
+    worker_concurrency: int = Field(
+        default=20, ge=1, le=1000, description="Maximum runs that a worker executes at once."
+    )
+    run_timeout_seconds: float = Field(default=3600, gt=0, description="Maximum duration of a run.")
+    run_attempts: int = Field(default=3, ge=1, le=100, description="Maximum attempts of a run whose worker died.")
     lease_seconds: float = Field(
-        default=15, ge=1, description="After which a worker that says nothing is taken for dead; its runs go to others."
+        default=15, ge=1, description="Seconds without a sign of life after which a worker's runs are requeued."
     )
     run_blocking_seconds: float = Field(
-        default=30, gt=0, description="How long a graph may hold up its worker's event loop before it is interrupted."
+        default=30, gt=0, description="Seconds after which a graph that blocks its worker's event loop is interrupted."
     )
     run_events_seconds: int = Field(
-        default=3600, ge=60, description="How long the events of a run that has ended can still be read again."
+        default=3600, ge=60, description="Seconds for which the events of an ended run can be read again."
     )
     run_events_kb: int = Field(
-        default=8192, ge=64, description="How much of a run's events is kept, in KiB; the oldest are forgotten first."
+        default=8192, ge=64, description="Maximum size of a run's stored events in KiB. The oldest are dropped first."
     )
     runs_waiting_max: int = Field(
-        default=10_000, ge=1, description="Runs of the service that may wait; beyond it one more is answered 503."
+        default=10_000, ge=1, description="Maximum waiting runs of the service; beyond it is 503."
     )
     user_runs_waiting_max: int = Field(
-        default=1000, ge=1, description="Runs of one user that may wait; beyond it one more is answered 429."
+        default=1000, ge=1, description="Maximum waiting runs of one user; beyond it is 429."
     )
     user_runs_running_max: int = Field(
-        default=16, ge=1, description="Runs of one user that are executed at once; further ones wait."
+        default=16, ge=1, description="Maximum runs of one user that are executed at once. Others wait."
     )
-    user_crons_max: int = Field(
-        default=100, ge=1, description="Schedules of one user; beyond it one more is answered 429."
-    )
+    user_crons_max: int = Field(default=100, ge=1, description="Maximum schedules of one user; beyond it is 429.")
 
-    webhook_allow_private: bool = Field(
-        default=False, description="Whether a run may have servers called that are not on the public internet."
-    )
-    webhook_timeout_seconds: float = Field(default=10, gt=0, description="How long calling one may take.")
+    webhook_allow_private: bool = Field(default=False, description="Whether webhooks may call private networks.")
+    webhook_timeout_seconds: float = Field(default=10, gt=0, description="Timeout of a webhook call.")
     webhook_attempts: int = Field(
-        default=7, ge=1, le=10, description="How often it is tried, ever more rarely: 7 times take an hour."
+        default=7,
+        ge=1,
+        le=10,
+        description="Maximum attempts of a webhook call, with growing pauses: 7 attempts take an hour.",
     )
 
     langgraph_config: Path | None = Field(
-        default=None, description="A `langgraph.json` that names graphs of your own; without it, the built-in ones."
+        default=None, description="A `langgraph.json` with your own graphs. Default: the built-in graphs."
     )
-    agent_system_prompt: str = Field(
-        default=_AGENT_PROMPT, min_length=1, description="What the agent is told before each conversation."
-    )
+    agent_system_prompt: str = Field(default=_AGENT_PROMPT, min_length=1, description="System prompt of the agent.")
     agent_context_tokens: int = Field(
         default=6000,
         ge=1000,
-        description="How much of a thread the agent's model is shown, in tokens, about; what is older is summed up.",
+        description="Approximate tokens of a thread that the agent's model receives. Older messages are summarized.",
     )
-    agent_max_model_calls: int = Field(default=12, ge=1, le=1000, description="Calls of the model in one run.")
-    agent_max_tool_calls: int = Field(default=24, ge=1, le=1000, description="Calls of tools in one run.")
-    agent_tool_timeout_seconds: float = Field(default=60, gt=0, description="How long one call of a tool may take.")
+    agent_max_model_calls: int = Field(default=12, ge=1, le=1000, description="Maximum model calls in one run.")
+    agent_max_tool_calls: int = Field(default=24, ge=1, le=1000, description="Maximum tool calls in one run.")
+    agent_tool_timeout_seconds: float = Field(default=60, gt=0, description="Timeout of a tool call.")
     agent_approval_tools: CommaSeparated = Field(
-        default=("fetch_web_page",), description="Tools that a person has to approve each call of; `none` for none."
+        default=("fetch_web_page",), description="Tools whose calls a person must approve; `none` for none."
     )
-    fetch_timeout_seconds: float = Field(default=15, gt=0, description="How long fetching one web page may take.")
-    fetch_max_kb: int = Field(default=1024, ge=1, le=65536, description="How much of one is read, in KiB.")
+    fetch_timeout_seconds: float = Field(default=15, gt=0, description="Timeout of fetching a web page.")
+    fetch_max_kb: int = Field(default=1024, ge=1, le=65536, description="Maximum size of a web page in KiB.")
     mcp_servers: Annotated[dict[McpServerName, McpServer], NoDecode] = Field(
         default={},
-        description="MCP servers whose tools the agent has, as JSON: "
+        description="MCP servers whose tools the agent can use, as JSON: "
         '`{"NAME": {"transport": "stdio", "command": …, "args": […]}}`, or "streamable_http" and a "url".',
     )
     rag_grader: Literal["scores", "model"] = Field(
-        default="scores", description="What decides whether passages answer a question: their scores, or the model."
+        default="scores",
+        description="How to decide whether passages answer a question: by their scores, or by the model.",
     )
     rag_min_relevance: float = Field(
         default=0.28,
         ge=-1,
         le=1,
-        description="How near the best passage must be to the question, from 0 (as any text is) to 1 (the same).",
+        description="Minimum similarity of the best passage to the question, from 0 (unrelated) to 1 (identical).",
     )
     rag_max_rewrites: int = Field(
-        default=1, ge=0, le=5, description="How often a question is put differently that finds nothing good."
+        default=1, ge=0, le=5, description="Maximum rewrites of a question without relevant passages."
     )
 
     @field_validator("agent_approval_tools", mode="before")
@@ -236,33 +234,33 @@ class Settings(Stage3Settings):
 
     @field_validator("otel_exporter_otlp_headers")
     @classmethod
-    def _named_values(cls, value: SecretStr) -> SecretStr:
+    def _check_headers(cls, value: SecretStr) -> SecretStr:
         pairs = [pair.partition("=") for pair in value.get_secret_value().split(",") if pair.strip()]
         if not all(name.strip() and text.strip() for name, _, text in pairs):
             raise ValueError("must be NAME=VALUE,NAME=VALUE")
         return value
 
     @model_validator(mode="after")
-    def _locked_in_production(self) -> Self:
+    def _require_auth_in_production(self) -> Self:
         if self.production and not self.auth_required:
             raise ValueError("AUTH_REQUIRED must be true in production")
         return self
 
     @property
     def redis_names(self) -> str:
-        """What every key and channel in Redis begins with."""
+        """Prefix of every key and channel in Redis."""
         return names_in_redis(self.redis_prefix, sqlalchemy_url(self.database_url))
 
     def otlp_headers(self) -> dict[str, str]:
-        """What the collector of traces is sent with each request."""
+        """Return the headers for the collector of traces."""
         pairs = self.otel_exporter_otlp_headers.get_secret_value().split(",")
-        named = (pair.partition("=") for pair in pairs if pair.strip())
-        return {name.strip().lower(): unquote(value.strip()) for name, _, value in named}
+        parts = (pair.partition("=") for pair in pairs if pair.strip())
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in parts}
 
     def secrets(self) -> list[str]:
-        """The values that must never be seen in a log."""
+        """Return the values that must not appear in logs."""
         password = self.redis_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
-        told = [
+        mcp_secrets = [
             value.get_secret_value()
             for server in self.mcp_servers.values()
             for value in (server.headers if isinstance(server, HttpMcpServer) else server.env or {}).values()
@@ -270,6 +268,6 @@ class Settings(Stage3Settings):
         return [
             *super().secrets(),
             *([password] if password else []),
-            *filter(None, told),
+            *filter(None, mcp_secrets),
             *self.otlp_headers().values(),
         ]

@@ -1,4 +1,4 @@
-"""Searching as LangGraph's API does it: pages by offset, the wanted order, and the wanted fields only."""
+"""Searches of LangGraph's API: pages by offset, a chosen order, and a selection of fields."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -14,27 +14,29 @@ from project4_agent_api.core.schemas import Search
 Query = TypeVar("Query", bound=Select[Any])
 
 
-def paginate(query: Query, search: Search, sort_by: str, columns: Mapping[str, Mapped[Any]], tie: Mapped[UUID]) -> Query:
-    """Order a query, and cut it to a page and one row more, which tells whether there is another.
+def paginate(
+    query: Query, search: Search, sort_by: str, columns: Mapping[str, Mapped[Any]], tie_breaker: Mapped[UUID]
+) -> Query:
+    """Order a query, and limit it to a page and one more row, which shows whether there is another page.
 
     Args:
-        query: What is searched.
+        query: The query to limit.
         search: The page and the direction.
-        sort_by: One of `columns`.
-        columns: By which it can be ordered. Texts are, whatever their case.
-        tie: A unique column. It decides between equals, so that pages neither skip nor repeat.
+        sort_by: A key of `columns`.
+        columns: Columns to order by. Strings are compared without case.
+        tie_breaker: A unique column that orders equal rows, so that pages neither skip nor repeat any.
     """
     column = cast("ColumnElement[Any]", columns[sort_by])
     key = func.lower(column) if isinstance(column.type, String) else column
-    order = (key.asc(), tie.asc()) if search.sort_order == "asc" else (key.desc(), tie.desc())
+    order = (key.asc(), tie_breaker.asc()) if search.sort_order == "asc" else (key.desc(), tie_breaker.desc())
     limit, offset = search.page()
     return query.order_by(*order).limit(limit + 1).offset(offset)
 
 
 def trim_page(rows: Sequence[Any], search: Search, response: Response) -> Sequence[Any]:
-    """Take the one row more off again, and say in the headers whether there are more and from where.
+    """Remove the extra row again, and set the headers that describe the next page.
 
-    `X-Pagination-Total` is what LangGraph's server makes of it: the rows up to here, and one more where there are more.
+    `X-Pagination-Total` is what LangGraph's server sends: the rows so far, plus one if there are more.
     """
     limit, offset = search.page()
     page = rows[:limit]
@@ -47,10 +49,11 @@ def trim_page(rows: Sequence[Any], search: Search, response: Response) -> Sequen
 
 
 def select_fields(read: type[BaseModel], rows: Sequence[Any], fields: Sequence[str] | None) -> list[BaseModel]:
-    """Show rows, or of each the wanted fields only. For an operation with `response_model_exclude_unset=True`."""
-    shown = [read.model_validate(row) for row in rows]
+    """Convert rows to models, with the selected fields only. The route needs `response_model_exclude_unset=True`."""
+    items = [read.model_validate(row) for row in rows]
     if not fields:
-        return shown
+        return items
     return [
-        read.model_construct(_fields_set=set(fields), **{name: getattr(one, name) for name in fields}) for one in shown
+        read.model_construct(_fields_set=set(fields), **{name: getattr(item, name) for name in fields})
+        for item in items
     ]

@@ -1,8 +1,8 @@
-"""How often somebody may ask: counted in Redis for all processes together, in one call, with Redis's own clock.
+"""Rate limits, counted in Redis for all processes together: one call for each request, by Redis's clock.
 
-The window moves: whenever one looks, no more than so many requests were let in within the seconds before. `limits`
-counts so too, but takes two calls for what the answer's headers say. It counts where Redis is away: then each process
-counts for itself, and the limit is as many times wider as there are processes.
+The window is a moving one: at any time, at most `amount` requests were allowed within the last `seconds`. The library
+`limits` has the same window, but needs two calls to fill the response headers. It counts while Redis is unavailable:
+each process then counts its own requests, so the effective limit is multiplied by the number of processes.
 """
 
 import os
@@ -20,18 +20,12 @@ from shared.errors import TooManyRequests
 from shared.redis.circuit_breaker import CircuitBreaker
 from shared.redis.client import REDIS_ERRORS, RedisClient
 
-_IPV6_NETWORK_BITS = 64  # of its own address space everyone has that much: one address more costs nothing
+_IPV6_NETWORK_BITS = 64  # the usual size of one customer's network, in which addresses are free
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """So many in so many seconds.
-
-    Attributes:
-        name: What is counted; each name is counted apart.
-        amount: How many.
-        seconds: In how many seconds.
-    """
+    """At most `amount` requests in `seconds`. Each name has its own counts."""
 
     name: str
     amount: int
@@ -40,14 +34,13 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitResult:
-    """A request that was counted.
+    """The result of counting a request.
 
     Attributes:
-        limit: Against which limit.
-        allowed: Whether it is within it; what is not takes no place in the window.
-        remaining: How many more are.
-        reset: Seconds until one of them is forgotten.
-        stamp: What stands under the name that was asked for beside; None where Redis is away.
+        allowed: Whether the request is within the limit. Rejected requests do not count.
+        remaining: Requests that are still allowed now.
+        reset: Seconds until the oldest request leaves the window.
+        version: Value of the version key that was read in the same call; None if Redis was unavailable.
     """
 
     limit: RateLimit
@@ -57,7 +50,7 @@ class RateLimitResult:
     version: bytes | None = None
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that say so, as draft-ietf-httpapi-ratelimit-headers-06 names them."""
+        """Return the response headers of draft-ietf-httpapi-ratelimit-headers-06."""
         return {
             "RateLimit-Limit": str(self.limit.amount),
             "RateLimit-Policy": f"{self.limit.amount};w={self.limit.seconds}",
@@ -66,50 +59,48 @@ class RateLimitResult:
         }
 
     def check(self) -> None:
-        """Let it pass.
+        """Raise an error if the request is not allowed.
 
         Raises:
-            TooManyRequests: if it is one too many.
+            TooManyRequests: with the headers and the seconds to wait.
         """
         if not self.allowed:
-            detail = f"More than {self.limit.amount} in {_span(self.limit.seconds)}. Try again in {self.reset} seconds."
+            limit = f"{self.limit.amount} in {_period(self.limit.seconds)}"
+            detail = f"Limit exceeded: {limit}. Try again in {self.reset} seconds."
             raise TooManyRequests(detail, retry_after=self.reset, headers=self.headers())
 
 
-def _span(seconds: int) -> str:
+def _period(seconds: int) -> str:
     if seconds % 60:
         return f"{seconds} seconds"
     return "a minute" if seconds == 60 else f"{seconds // 60} minutes"
 
 
 class RateLimiter:
-    """Counts requests.
-
-    Args:
-        client: Of Redis.
+    """Counts requests against their limits.
 
     Attributes:
-        let_in: Requests of this process that were within their limit.
-        refused: Those that were not.
-        counted_alone: How many of both were counted without Redis.
+        allowed: Requests of this process within their limit.
+        rejected: Requests of this process beyond their limit.
+        counted_locally: Requests among both that were counted without Redis.
     """
 
     def __init__(self, client: RedisClient) -> None:
         self._redis = client
         self._script = client.register_script(_COUNT)
-        self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._outage = CircuitBreaker("shared rate limits", fallback="each process counts its own requests")
+        self._local = MovingWindowRateLimiter(MemoryStorage())
+        self._breaker = CircuitBreaker("shared rate limits", fallback="each process counts its own requests")
         self.allowed = self.rejected = self.counted_locally = 0
 
-    async def count(self, limit: RateLimit, key: str, stamp: str = "") -> RateLimitResult:
+    async def count(self, limit: RateLimit, key: str, version_key: str = "") -> RateLimitResult:
         """Count a request.
 
         Args:
-            limit: Against this limit.
-            key: Whose it is.
-            stamp: The name of a stamp that is read in the same call, and made where there is none.
+            limit: The limit to count against.
+            key: Identifies the client.
+            version_key: Key of a version to read in the same call. A missing version is created.
         """
-        counted = await self._count_in_redis(limit, key, stamp) if self._outage.allow() else None
+        counted = await self._count_in_redis(limit, key, version_key) if self._breaker.allow() else None
         if counted is None:
             self.counted_locally += 1
             counted = await self._count_locally(limit, key)
@@ -120,37 +111,37 @@ class RateLimiter:
         return counted
 
     async def reset(self, limit: RateLimit, key: str) -> None:
-        """Forget what was counted."""
-        await self._own.clear(_item(limit), key)
+        """Reset the count of a client."""
+        await self._local.clear(_item(limit), key)
         try:
             await self._redis.delete(self._redis.key(_name(limit, key)))
         except REDIS_ERRORS as error:
-            logger.warning("what was counted is remembered for longer: {}", type(error).__name__)
+            logger.warning("Redis unavailable ({}); a rate limit is not reset", type(error).__name__)
 
-    async def _count_in_redis(self, limit: RateLimit, key: str, stamp: str) -> RateLimitResult | None:
-        keys = [self._redis.key(name) for name in (_name(limit, key), *([stamp] if stamp else []))]
+    async def _count_in_redis(self, limit: RateLimit, key: str, version_key: str) -> RateLimitResult | None:
+        keys = [self._redis.key(name) for name in (_name(limit, key), *([version_key] if version_key else []))]
         try:
-            allowed, remaining, reset, stands = await self._script(
-                keys=keys, args=[limit.amount, limit.seconds, new_version() if stamp else b"", VERSION_SECONDS]
+            allowed, remaining, reset, version = await self._script(
+                keys=keys, args=[limit.amount, limit.seconds, new_version() if version_key else b"", VERSION_SECONDS]
             )
         except REDIS_ERRORS as error:
-            self._outage.record_failure(error)
+            self._breaker.record_failure(error)
             return None
-        self._outage.record_success()
-        return RateLimitResult(limit, bool(allowed), remaining, max(1, reset), stands or None)
+        self._breaker.record_success()
+        return RateLimitResult(limit, bool(allowed), remaining, max(1, reset), version or None)
 
     async def _count_locally(self, limit: RateLimit, key: str) -> RateLimitResult:
         item = _item(limit)
-        allowed = await self._own.hit(item, key)
-        free_at, remaining = await self._own.get_window_stats(item, key)
-        return RateLimitResult(limit, allowed, remaining, max(1, ceil(free_at - time())))
+        allowed = await self._local.hit(item, key)
+        resets_at, remaining = await self._local.get_window_stats(item, key)
+        return RateLimitResult(limit, allowed, remaining, max(1, ceil(resets_at - time())))
 
 
 VERSION_SECONDS = 60
 
 
 def new_version() -> bytes:
-    """Return a stamp that there never was."""
+    """Return a random version, which no account has had before."""
     return os.urandom(12)
 
 
@@ -162,7 +153,7 @@ def _name(limit: RateLimit, key: str) -> str:
     return f"limit:{limit.name}:{key}"
 
 
-# The window is a list of moments, the latest first. A member that is over is dropped when somebody looks.
+# The window is a list of timestamps, newest first. Each call removes those that have left the window.
 _COUNT = """
 local amount, seconds = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -179,23 +170,23 @@ if allowed == 1 then
     redis.call('EXPIRE', KEYS[1], seconds)
     count = count + 1
 end
-local stamp = KEYS[2] and redis.call('GET', KEYS[2])
-if KEYS[2] and not stamp then
-    stamp = ARGV[3]
-    redis.call('SET', KEYS[2], stamp, 'EX', ARGV[4])
+local version = KEYS[2] and redis.call('GET', KEYS[2])
+if KEYS[2] and not version then
+    version = ARGV[3]
+    redis.call('SET', KEYS[2], version, 'EX', ARGV[4])
 end
-return {allowed, amount - count, math.ceil((oldest or now) + seconds - now), stamp or ''}
+return {allowed, amount - count, math.ceil((oldest or now) + seconds - now), version or ''}
 """
 
 
 def client_network(address: str) -> str:
-    """Return what an address is counted as: itself, or the network of an IPv6 address.
+    """Return an address as it is counted: an IPv4 address as it is, an IPv6 address as its network.
 
-    One of IPv4 is that also where a proxy that listens on both writes it as one of IPv6 (`::ffff:192.0.2.1`).
+    A proxy that listens on both writes IPv4 addresses as IPv6 (`::ffff:192.0.2.1`); they are counted as IPv4.
     """
     try:
         parsed = ip_address(address)
-    except ValueError:  # behind a proxy that names none
+    except ValueError:  # a proxy passes no client address
         return address
     if isinstance(parsed, IPv6Address):
         return str(parsed.ipv4_mapped or int(parsed) >> (128 - _IPV6_NETWORK_BITS))

@@ -1,6 +1,7 @@
-"""What the request bodies of LangGraph's API have in common.
+"""Types shared by the request bodies of LangGraph's API.
 
-A field that is null, or that says what holds anyway, is taken; what cannot be done is refused, and nothing ignored.
+A field that is null, or has the value of the default, is accepted. A value that is not supported is rejected, never
+ignored.
 """
 
 import math
@@ -14,89 +15,88 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 from shared.errors import InvalidRequest
 from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
 
-_DEEPEST = 100  # what is nested deeper, PostgreSQL and the serialisers give up on sooner or later
-_LARGEST = 2**31 - 1
-_LARGEST_PORT = 65535
+_MAX_DEPTH = 100  # beyond it, PostgreSQL and the serializers fail sooner or later
+_MAX_OFFSET = 2**31 - 1
+_MAX_PORT = 65535
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401  any JSON
-    """Refuse what would not come back as it was: NUL characters, halves of characters, endless numbers."""
-    left = [(value, 0)]
-    while left:
-        one, depth = left.pop()
-        if depth > _DEEPEST:
-            raise ValueError(f"must not be nested more than {_DEEPEST} deep")
-        match one:
+    """Reject values that PostgreSQL would not return unchanged: NUL characters, lone surrogates, infinite numbers."""
+    remaining = [(value, 0)]
+    while remaining:
+        item, depth = remaining.pop()
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"must not be nested more than {_MAX_DEPTH} deep")
+        match item:
             case str():
-                _text(one)
-            case float() if not math.isfinite(one):
+                _check_text(item)
+            case float() if not math.isfinite(item):
                 raise ValueError("numbers must be finite")
-            case int() if not -(2**63) <= one < 2**64:  # the serialisers' limits, and the clients'
-                raise ValueError("integers must have 64 bits, at most")
+            case int() if not -(2**63) <= item < 2**64:  # the range of the serializers and of clients
+                raise ValueError("integers must have at most 64 bits")
             case dict():
-                left += [(part, depth + 1) for pair in one.items() for part in pair]
+                remaining += [(part, depth + 1) for pair in item.items() for part in pair]
             case list():
-                left += [(part, depth + 1) for part in one]
+                remaining += [(part, depth + 1) for part in item]
             case _:
                 pass
     return value
 
 
-def _text(text: str) -> str:
+def _check_text(text: str) -> None:
     if "\0" in text:
         raise ValueError("must not contain NUL characters")
     if not text.isascii() and re.search("[\ud800-\udfff]", text):
         raise ValueError("must not contain lone surrogates")
-    return text
 
 
 AnyJson = Annotated[Any, AfterValidator(_storable)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 
-# What the service itself tells a graph, and nobody else may: whose thread it works on above all.
+# Keys that only the service may set, above all those that name the thread.
 _SERVER_KEYS = {"assistant_id", "checkpoint_id", "checkpoint_map", "checkpoint_ns", "cron_id", "run_id", "thread_id"}
 _SERVER_PREFIXES = ("__", "langgraph_auth_")
 
 
-def _for_clients(values: dict[str, Any]) -> dict[str, Any]:
+def _without_server_keys(values: dict[str, Any]) -> dict[str, Any]:
     for key in values:
         if key in _SERVER_KEYS or key.startswith(_SERVER_PREFIXES):
             raise ValueError(f"{key[:50]} is set by the service")
     return values
 
 
-Configurable = Annotated[JsonObject, AfterValidator(_for_clients)]
+Configurable = Annotated[JsonObject, AfterValidator(_without_server_keys)]
 Tag = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 
 
 class GraphConfig(RequestBody):
-    """How a graph is to be run."""
+    """Configuration of a run."""
 
-    tags: list[Tag] | None = Field(default=None, max_length=100, description="Of every call, for tracing.")
+    tags: list[Tag] | None = Field(default=None, max_length=100, description="Tags of every call, for tracing.")
     recursion_limit: Annotated[int, Field(ge=1, le=10_000), INTEGRAL] | None = Field(
-        default=None, description="Steps that a run may take, at most."
+        default=None, description="Maximum number of steps of a run."
     )
     configurable: Configurable | None = Field(
-        default=None, description="What the graph can be told; the same as `context`, in its older form."
+        default=None, description="Values for the graph: the older form of `context`."
     )
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL]
-Metadata = Annotated[JsonObject, Field(description="Whatever you want to find it by.")]
-Context = Annotated[Configurable, Field(description="What the graph can be told.")]
+Metadata = Annotated[JsonObject, Field(description="Values to search by.")]
+Context = Annotated[Configurable, Field(description="Values for the graph.")]
 
 SearchLimit = Annotated[int, Field(ge=1, le=1000), INTEGRAL]
-SearchOffset = Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL]
+SearchOffset = Annotated[int, Field(ge=0, le=_MAX_OFFSET), INTEGRAL]
 SortOrder = Literal["asc", "desc"]
 
 
 class Search(RequestBody):
-    """What the searches have in common."""
+    """Fields shared by all searches."""
 
-    metadata: JsonObject | None = Field(default=None, description="What its metadata must contain.")
-    limit: SearchLimit | None = Field(default=None, description="At most so many; 10 where it is not given.")
-    offset: SearchOffset | None = Field(default=None, description="Leave so many out.")
-    sort_order: SortOrder | None = Field(default=None, description="`desc` where it is not given.")
+    metadata: JsonObject | None = Field(default=None, description="Values that the metadata must contain.")
+    limit: SearchLimit | None = Field(default=None, description="Maximum number of items. The default is 10.")
+    offset: SearchOffset | None = Field(default=None, description="Number of items to skip.")
+    sort_order: SortOrder | None = Field(default=None, description="The default is `desc`.")
 
     def page(self) -> tuple[int, int]:
         """Return the limit and the offset."""
@@ -104,7 +104,7 @@ class Search(RequestBody):
 
 
 def selection(model: type[BaseModel]) -> type[BaseModel]:
-    """Make a model of which every field may be missing: what a search with `select` answers with."""
+    """Return a model whose fields are all optional, for the response of a search with `select`."""
     fields: dict[str, Any] = {
         name: (field.annotation | None if field.annotation is not None else None, None)
         for name, field in model.model_fields.items()
@@ -118,10 +118,10 @@ def _web_address(address: str) -> str:
         host = url.raw_host.decode("ascii")
     except (httpx2.InvalidURL, ValueError):
         raise ValueError("must be an http:// or https:// address") from None
-    if url.scheme not in ("http", "https") or not host or (url.port or 0) > _LARGEST_PORT:
+    if url.scheme not in ("http", "https") or not host or (url.port or 0) > _MAX_PORT:
         raise ValueError("must be an http:// or https:// address")
     if url.userinfo:
-        raise ValueError("must not carry a user name or a password: they would not be sent")
+        raise ValueError("must not contain a user name or a password: they would not be sent")
     return address
 
 

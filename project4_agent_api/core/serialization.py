@@ -1,4 +1,4 @@
-"""JSON of whatever a graph may hold: messages, models, dataclasses, sets; and answers made of it."""
+"""JSON of the values in a graph's state (messages, models, dataclasses, sets), and responses made of it."""
 
 import contextlib
 import re
@@ -20,14 +20,14 @@ from shared.errors import ServiceError
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# An escaped NUL that is not itself the end of an escaped backslash: `\u0000`, and not `\\u0000`.
+# An escaped NUL, `\u0000`, but not an escaped backslash before `u0000`: `\\u0000`.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def dumps(value: object) -> bytes:
-    """Return a value as JSON that PostgreSQL takes too: what is no Unicode text becomes U+FFFD.
+    """Return a value as JSON that PostgreSQL accepts.
 
-    A value of a type that has no JSON form becomes null.
+    NUL characters and lone surrogates become U+FFFD, a value of a type without a JSON form becomes null.
     """
     try:
         encoded = orjson.dumps(value, default=_plain, option=_OPTIONS)
@@ -38,7 +38,7 @@ def dumps(value: object) -> bytes:
     return _NUL.sub(rb"\1\\ufffd", encoded) if b"\\u0000" in encoded else encoded
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911  one line for each kind
+def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911  a return for each type
     match value:
         case BaseModel():
             return value.model_dump()
@@ -56,13 +56,13 @@ def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911  one line for each kind
             return value.total_seconds()
         case Decimal():
             return float(value)
-        case tuple():  # a named one
+        case tuple():  # a named tuple
             return value._asdict() if hasattr(value, "_asdict") else list(value)
     return str(value) if isinstance(value, UUID) or type(value).__module__ in {"ipaddress", "pathlib", "re"} else None
 
 
-# What a graph's author raises to say something to its user, and what LangGraph says of a graph. The text of any other
-# exception is a library's: it may quote an address, a header or a key.
+# Exceptions that a graph's author raises for its user, and LangGraph's own about a graph. The text of any other
+# exception comes from a library and may quote an address, a header or a key.
 _PUBLIC_ERRORS = (
     ValueError,
     TypeError,
@@ -78,12 +78,12 @@ _PUBLIC_ERRORS = (
 
 
 def public_error(error: BaseException) -> dict[str, str]:
-    """Return what the owner of a run may know of an exception that its graph has raised."""
+    """Return the part of a graph's exception that the owner of the run may see."""
     if isinstance(error, ServiceError):
         return {"error": type(error).__name__, "message": error.detail}
     message = "An internal error occurred"
     if isinstance(error, _PUBLIC_ERRORS):
-        with contextlib.suppress(Exception):  # of an exception that cannot even be said
+        with contextlib.suppress(Exception):  # its `__str__` may raise too
             message = str(error)
     return {"error": type(error).__name__, "message": message}
 
@@ -93,16 +93,16 @@ def _without_surrogates(value: Any) -> Any:  # noqa: ANN401  any JSON
         case str():
             return _SURROGATES.sub("\ufffd", value)
         case Mapping():
-            return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+            return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_without_surrogates(one) for one in value]
+            return [_without_surrogates(item) for item in value]
         case BaseModel():
             return _without_surrogates(value.model_dump())
     return value
 
 
 class JsonResponse(Response):
-    """An answer in JSON; bytes are JSON already."""
+    """A JSON response. Bytes are sent as they are: they are JSON already."""
 
     media_type = "application/json"
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from project4_agent_api.core.telemetry.metrics import OTHER, Names
+from project4_agent_api.core.telemetry.metrics import OTHER, LabelValues
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from tests.project4_agent_api.conftest import Serve
@@ -164,6 +164,6 @@ async def test_metrics_want_their_token_where_there_is_one(serve4: Serve) -> Non
 
 
 def test_names_from_elsewhere_are_bounded() -> None:
-    names = Names(["known"], most=2)
+    names = LabelValues(["known"], extra=2)
 
-    assert [names.of(name) for name in ("a", "b", "c", "a", "known")] == ["a", "b", OTHER, "a", "known"]
+    assert [names.label_for(name) for name in ("a", "b", "c", "a", "known")] == ["a", "b", OTHER, "a", "known"]

@@ -6,7 +6,7 @@ from collections import Counter
 import httpx2
 import pytest
 
-from project4_agent_api.core.rate_limits import network
+from project4_agent_api.core.rate_limits import client_network
 from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import bearer, register, sign_in
 
@@ -27,7 +27,7 @@ def client_of(url: str, *, at_once: int | None = None) -> httpx2.AsyncClient:
     ],
 )
 def test_an_address_is_counted_as_its_network(one: str, other: str, same: bool) -> None:
-    assert (network(one) == network(other)) is same
+    assert (client_network(one) == client_network(other)) is same
 
 
 async def test_exactly_100_of_300_pass_over_two_processes_and_nobody_else_notices(serve4: Serve) -> None:

@@ -1,1 +1,1 @@
-"""HTTP requests to addresses that a user chose: private networks are refused."""
+"""HTTP requests to URLs that users choose. Private networks are refused."""

@@ -1,8 +1,8 @@
-"""Connections to public addresses only, whatever a name resolves to.
+"""Connections to public addresses only.
 
-A name is resolved once, each address is checked, and the connection is made to an address that was checked: a name that
-resolves to something else the next moment (DNS rebinding) gains nothing. What a name looks like is never asked, so it
-does not matter that 2130706433, 0177.1 and localhost.example.com are 127.0.0.1.
+A host name is resolved once, each of its addresses is checked, and the connection is made to a checked address. A name
+that resolves to another address a moment later (DNS rebinding) gains nothing by it. Names themselves are not checked,
+so spellings of 127.0.0.1 such as 2130706433, 0177.1 or localhost.example.com need no rules of their own.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ import httpcore2
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# IANA's registries of special-purpose addresses, multicast, and what is reserved.
+# IANA's special-purpose addresses, multicast, and reserved addresses.
 # https://www.iana.org/assignments/iana-ipv4-special-registry and .../iana-ipv6-special-registry
 _SPECIAL_IPV4 = [
     IPv4Network(network)
     for network in (
         "0.0.0.0/8",  # this host
         "10.0.0.0/8",  # private
-        "100.64.0.0/10",  # carrier-grade NAT; some clouds have their metadata there
+        "100.64.0.0/10",  # carrier-grade NAT; some clouds serve metadata there
         "127.0.0.0/8",  # loopback
-        "169.254.0.0/16",  # link-local; most clouds have their metadata there
+        "169.254.0.0/16",  # link-local; most clouds serve metadata there
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments
         "192.0.2.0/24",  # documentation
@@ -40,15 +40,15 @@ _SPECIAL_IPV4 = [
         "240.0.0.0/4",  # reserved, and broadcast
     )
 ]
-# Only this is global unicast, which leaves out loopback, link-local, unique local, multicast, and the forms that carry
-# an IPv4 address inside: mapped (::ffff:0:0/96), compatible (::/96), NAT64 (64:ff9b::/96, 64:ff9b:1::/48).
+# Global unicast. It excludes loopback, link-local, unique local and multicast addresses, and most forms that contain an
+# IPv4 address: mapped (::ffff:0:0/96), compatible (::/96), NAT64 (64:ff9b::/96, 64:ff9b:1::/48).
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
 _SPECIAL_IPV6 = [
     IPv6Network(network)
     for network in (
         "2001::/23",  # protocol assignments, Teredo among them
         "2001:db8::/32",  # documentation
-        "2002::/16",  # 6to4, with an IPv4 address inside
+        "2002::/16",  # 6to4, which contains an IPv4 address
         "2620:4f:8000::/48",  # AS112
         "3fff::/20",  # documentation
     )
@@ -56,15 +56,15 @@ _SPECIAL_IPV6 = [
 
 
 class NotPublicError(Exception):
-    """A name resolves to no public address."""
+    """A host name has no public address."""
 
 
 class UnresolvableError(Exception):
-    """A name resolves to nothing."""
+    """A host name has no address."""
 
 
 def is_public(address: str) -> bool:
-    """Say whether an IP address, as text, is one of the public internet."""
+    """Return whether an IP address belongs to the public internet."""
     ip: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv4Address):
         return not any(ip in network for network in _SPECIAL_IPV4)
@@ -72,10 +72,10 @@ def is_public(address: str) -> bool:
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system for a name's addresses, in the order in which it would try them.
+    """Return the addresses of a host, in the order in which the system would try them.
 
     Raises:
-        Unresolvable: if it has none.
+        UnresolvableError: if there are none.
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -85,10 +85,10 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 
 class PublicAddresses(httpcore2.AsyncNetworkBackend):
-    """Opens connections for an HTTP client, to public addresses only.
+    """Network backend of an HTTP client that connects to public addresses only.
 
     Args:
-        resolve: Gives the addresses of a name.
+        resolve: Returns the addresses of a host.
         backend: Connects to an address.
     """
 
@@ -100,15 +100,15 @@ class PublicAddresses(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  it is the client's interface
+        timeout: float | None = None,  # noqa: ASYNC109  the interface of httpcore
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the first address of a host that is public and answers.
+        """Connect to the first public address of a host that accepts the connection.
 
         Raises:
-            NotPublic, Unresolvable: see there.
-            httpcore2.NetworkError, httpcore2.TimeoutException: if no address answers.
+            NotPublicError, UnresolvableError: if the host has no such address.
+            httpcore2.NetworkError, httpcore2.TimeoutException: if no address accepts it.
         """
         addresses = [address for address in await self._resolve(host, port) if is_public(address)]
         if not addresses:
@@ -119,5 +119,5 @@ class PublicAddresses(httpcore2.AsyncNetworkBackend):
                 return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
                 failed = error
-        assert failed is not None  # noqa: S101  there was an address, and it did not answer
+        assert failed is not None  # noqa: S101  every address has failed
         raise failed

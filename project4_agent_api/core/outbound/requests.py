@@ -1,4 +1,4 @@
-"""One HTTP request to an address that somebody names, on a connection of its own."""
+"""A single HTTP request to a URL that a user chose, on a connection of its own."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,9 +8,9 @@ import httpcore2
 import httpx2
 
 PORTS = {"http": 80, "https": 443}
-# What a server that is away, or that breaks off, raises.
+# Raised if a server is unreachable, or closes the connection early.
 UNREACHABLE = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
-_ssl_context = cache(httpx2.create_ssl_context)  # it reads the certificates of all authorities
+_ssl_context = cache(httpx2.create_ssl_context)  # reading the certificates of all authorities takes a while
 
 
 @asynccontextmanager
@@ -21,20 +21,20 @@ async def request(
     network: httpcore2.AsyncNetworkBackend,
     content: bytes | None = None,
 ) -> AsyncIterator[httpcore2.Response]:
-    """Send a request, and give the answer: its head has been read, its body has not. Redirects are not followed.
+    """Send a request, and yield the response before its body is read. Redirects are not followed.
 
     Args:
-        method: Such as `GET`.
-        url: Where to, with one of the schemes of `PORTS`.
-        headers: Besides `Host`.
-        network: Opens the connection, and decides to what.
-        content: The body.
+        method: HTTP method.
+        url: A URL with a scheme of `PORTS`.
+        headers: Headers in addition to `Host`.
+        network: Opens the connection, and decides which addresses are allowed.
+        content: Body of the request.
 
     Raises:
-        UNREACHABLE: if there is no answer.
-        Whatever `network` raises.
+        UNREACHABLE: if there is no response.
+        Exception: any that `network` raises.
     """
-    # A pool of one connection, for one request: nothing that this one set up is there for the next.
+    # A pool for this request only, so that it shares no connection with another one.
     async with httpcore2.AsyncConnectionPool(
         ssl_context=_ssl_context(), max_connections=1, network_backend=network
     ) as pool:

@@ -1,4 +1,4 @@
-"""What is not counted when it happens, but looked up when somebody asks: pools, caches, limits, the queue."""
+"""Metrics that are read when Prometheus asks for them: dependencies, pools, caches, rate limits, and the queue."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -11,19 +11,18 @@ from prometheus_client.registry import Collector
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import QueuePool
 
-from project4_agent_api.core.caches import CacheCounters
 from project4_agent_api.core.postgres import Pool, Row, fetch_one
 from project4_agent_api.core.rate_limits import RateLimiter
+from project4_agent_api.core.redis_cache import CacheCounters
 from project4_agent_api.core.telemetry.metrics import Metrics
 from shared.background import background_task
 from shared.errors import DatabaseUnavailable
 from shared.health import Checks
 
 _FRESH_SECONDS = 1.0
-_LOOP_SECONDS = 0.5
-_NO_ROWS: list[Row] = []
+_LAG_INTERVAL_SECONDS = 0.5
 
-# Each count is of an index that holds nothing else; what is over is never looked at.
+# Each count reads a partial index, so rows of ended runs are never read.
 _QUEUE = """
     SELECT
         (SELECT count(*) FROM runs WHERE status = 'pending' AND due_at <= now()) AS waiting,
@@ -39,15 +38,15 @@ _QUEUE = """
 
 
 class MetricsCollector(Collector):
-    """Looks.
+    """Collects the metrics of a process.
 
     Args:
-        checks: The dependencies' checks.
-        pools: The pools of the bare driver, by the name of each.
+        checks: The checks of the dependencies.
+        pools: The driver's pools by name.
         orm_pool: SQLAlchemy's pool.
-        caches: The counters of each cache, by its name.
-        limits: The rate limits, in an API process.
-        queue: The pool to read the queue's length with; None in a worker: every process would report the same.
+        caches: The counters of the caches by name.
+        limits: The rate limits; None in a worker.
+        queue: The pool to query the queue with; None in a worker, because every process would report the same.
     """
 
     def __init__(
@@ -68,105 +67,109 @@ class MetricsCollector(Collector):
         self._queue = queue
         self._row: Row | None = None
         self._reachable: dict[str, bool] = {}
-        self._looked_at = float("-inf")
-        self._look = asyncio.Lock()
+        self._refreshed_at = float("-inf")
+        self._refreshing = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Ask what has to be asked over a network, at most once a second."""
-        async with self._look:
-            if monotonic() - self._looked_at < _FRESH_SECONDS:
+        """Query the dependencies and the queue, at most once a second."""
+        async with self._refreshing:
+            if monotonic() - self._refreshed_at < _FRESH_SECONDS:
                 return
             self._reachable = {name: result.status == "ok" for name, result in (await self._checks.run()).items()}
-            self._row = await self._ask(self._queue) if self._queue else None
-            self._looked_at = monotonic()
+            self._row = await self._query_queue(self._queue) if self._queue else None
+            self._refreshed_at = monotonic()
 
-    async def _ask(self, pool: Pool) -> Row | None:
+    async def _query_queue(self, pool: Pool) -> Row | None:
         try:
             return await fetch_one(pool, _QUEUE)
         except DatabaseUnavailable:
             return None
 
     def collect(self) -> Iterable[Metric]:
-        """Give what was seen."""
-        yield from self._of_dependencies()
-        yield from self._of_pools()
-        yield from self._of_caches()
-        yield from self._of_limits()
+        """Yield the metrics."""
+        yield from self._dependencies_metrics()
+        yield from self._pools_metrics()
+        yield from self._caches_metrics()
+        yield from self._limits_metrics()
         if self._queue:
-            yield from self._of_queue(self._row)
+            yield from self._queue_metrics(self._row)
 
-    def _of_dependencies(self) -> Iterable[Metric]:
-        up = GaugeMetricFamily("agent_dependency_up", "Whether something can be reached.", labels=["dependency"])
-        for name, answer in self._reachable.items():
-            up.add_metric([name], float(answer))
+    def _dependencies_metrics(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("agent_dependency_up", "Whether the dependency is reachable.", labels=["dependency"])
+        for name, reachable in self._reachable.items():
+            up.add_metric([name], float(reachable))
         yield up
 
-    def _of_pools(self) -> Iterable[Metric]:
+    def _pools_metrics(self) -> Iterable[Metric]:
         connections = GaugeMetricFamily(
-            "agent_database_connections", "Connections of a pool to the database.", labels=["pool", "state"]
+            "agent_database_connections", "Database connections of a pool.", labels=["pool", "state"]
         )
-        most = GaugeMetricFamily("agent_database_connections_max", "How many there may be.", labels=["pool"])
-        waiting = GaugeMetricFamily("agent_database_waiting", "Who waits for a connection.", labels=["pool"])
+        maximum = GaugeMetricFamily("agent_database_connections_max", "Maximum size of a pool.", labels=["pool"])
+        waiting = GaugeMetricFamily(
+            "agent_database_waiting", "Requests that are waiting for a connection.", labels=["pool"]
+        )
         failed = CounterMetricFamily(
-            "agent_database_pool_errors", "How often somebody who waited was given none.", labels=["pool"]
+            "agent_database_pool_errors", "Requests that waited for a connection in vain.", labels=["pool"]
         )
         for name, pool in self._pools.items():
             stats: dict[str, int] = pool.get_stats()
             idle = stats["pool_available"]
             connections.add_metric([name, "idle"], idle)
             connections.add_metric([name, "used"], stats["pool_size"] - idle)
-            most.add_metric([name], stats["pool_max"])
+            maximum.add_metric([name], stats["pool_max"])
             waiting.add_metric([name], stats["requests_waiting"])
             failed.add_metric([name], stats.get("requests_errors", 0))
-        orm = self._orm_pool  # SQLAlchemy does not say who waits
+        orm = self._orm_pool  # SQLAlchemy does not count waiting requests
         connections.add_metric(["orm", "idle"], orm.checkedin())
         connections.add_metric(["orm", "used"], orm.checkedout())
-        most.add_metric(["orm"], orm.size())
-        yield from (connections, most, waiting, failed)
+        maximum.add_metric(["orm"], orm.size())
+        yield from (connections, maximum, waiting, failed)
 
-    def _of_caches(self) -> Iterable[Metric]:
-        asked = CounterMetricFamily(
-            "agent_cache_requests", "How often something was remembered, or not.", labels=["cache", "outcome"]
-        )
+    def _caches_metrics(self) -> Iterable[Metric]:
+        lookups = CounterMetricFamily("agent_cache_requests", "Cache lookups.", labels=["cache", "outcome"])
         for name, counters in self._caches.items():
-            asked.add_metric([name, "hit"], counters.hits)
-            asked.add_metric([name, "miss"], counters.misses)
-        yield asked
+            lookups.add_metric([name, "hit"], counters.hits)
+            lookups.add_metric([name, "miss"], counters.misses)
+        yield lookups
 
-    def _of_limits(self) -> Iterable[Metric]:
+    def _limits_metrics(self) -> Iterable[Metric]:
         limits = self._limits
         if limits is None:  # in a worker
             return
-        counted = CounterMetricFamily("agent_rate_limit_requests", "Requests that were counted.", labels=["outcome"])
+        counted = CounterMetricFamily(
+            "agent_rate_limit_requests", "Requests counted against a rate limit.", labels=["outcome"]
+        )
         counted.add_metric(["let_in"], limits.allowed)
         counted.add_metric(["refused"], limits.rejected)
         yield counted
         yield CounterMetricFamily(
-            "agent_rate_limit_alone", "How many of them without Redis, by this process alone.", limits.counted_locally
+            "agent_rate_limit_alone", "Requests counted without Redis, by this process only.", limits.counted_locally
         )
 
-    def _of_queue(self, row: Row | None) -> Iterable[Metric]:
-        runs = GaugeMetricFamily("agent_runs", "Runs of the service that are not over.", labels=["state"])
-        longest = GaugeMetricFamily("agent_runs_longest_wait_seconds", "How long the first of those that wait has.")
-        jobs = GaugeMetricFamily(
-            "agent_jobs", "Jobs: documents to be read, webhooks to be called.", labels=["queue", "state"]
+    def _queue_metrics(self, row: Row | None) -> Iterable[Metric]:
+        runs = GaugeMetricFamily("agent_runs", "Runs of the service that have not ended.", labels=["state"])
+        longest = GaugeMetricFamily(
+            "agent_runs_longest_wait_seconds", "Waiting time of the run that has waited longest."
         )
-        if row is not None:  # what is not known is not said
+        jobs = GaugeMetricFamily(
+            "agent_jobs", "Jobs that have not ended: documents to ingest, webhooks to call.", labels=["queue", "state"]
+        )
+        if row is not None:  # without a result of the query, nothing is reported
             for state in ("waiting", "scheduled", "running"):
                 runs.add_metric([state], row[state])
             longest.add_metric([], row["longest"])
-            found: dict[str, Any] = {"default todo": 0, "webhooks todo": 0} | (row["jobs"] or {})
-            for name, amount in found.items():
+            amounts: dict[str, Any] = {"default todo": 0, "webhooks todo": 0} | (row["jobs"] or {})
+            for name, amount in amounts.items():
                 jobs.add_metric(name.rsplit(" ", 1), amount)
         yield from (runs, longest, jobs)
 
 
 async def _measure_loop_lag(metrics: Metrics) -> None:
-    """Measure how late the event loop is."""
+    """Measure the delay of the event loop."""
     while True:
-        began = monotonic()
-        await asyncio.sleep(_LOOP_SECONDS)
-        metrics.loop_lag.observe(max(0.0, monotonic() - began - _LOOP_SECONDS))
+        started = monotonic()
+        await asyncio.sleep(_LAG_INTERVAL_SECONDS)
+        metrics.loop_lag.observe(max(0.0, monotonic() - started - _LAG_INTERVAL_SECONDS))
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Counts requests: plain ASGI around everything else, so that it sees every answer."""
+"""Metrics of requests: the outermost middleware, so that it sees every response."""
 
 from time import perf_counter
 
@@ -9,23 +9,18 @@ from project4_agent_api.core.telemetry.calls import observe_calls
 from project4_agent_api.core.telemetry.metrics import OTHER, REFUSED, UNMATCHED, Metrics
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-_REFUSALS = (401, 403, 429)
+_REJECTIONS = (401, 403, 429)
 
 
 class CountRequests:
-    """Counts requests and what is called for them.
-
-    Args:
-        app: What answers them.
-        metrics: Where they are counted.
-    """
+    """ASGI middleware that counts requests and the calls made for them."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self._metrics = metrics
-        # `labels()` looks a child up under a lock, from strings; these are few.
+        # `labels()` takes a lock for each lookup. These combinations are few, so they are cached.
         self._requests: dict[tuple[str, str, int], Counter] = {}
-        self._answered: dict[tuple[str, str], Histogram] = {}
+        self._response_times: dict[tuple[str, str], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -33,13 +28,13 @@ class CountRequests:
             await self.app(scope, receive, send)
             return
         started = perf_counter()
-        status = 499  # the client has left before there was an answer
+        status = 499  # the client disconnected before the response started
 
         async def send_and_count(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._answers(scope, status).observe(perf_counter() - started)
+                self._response_time(scope, status).observe(perf_counter() - started)
             await send(message)
 
         self._metrics.in_flight.inc()
@@ -56,17 +51,17 @@ class CountRequests:
             counter = self._requests[key] = self._metrics.requests.labels(*key)
         counter.inc()
 
-    def _answers(self, scope: Scope, status: int) -> Histogram:
+    def _response_time(self, scope: Scope, status: int) -> Histogram:
         key = method_and_route(scope, status)
-        if (histogram := self._answered.get(key)) is None:
-            histogram = self._answered[key] = self._metrics.response_time.labels(*key)
+        if (histogram := self._response_times.get(key)) is None:
+            histogram = self._response_times[key] = self._metrics.response_time.labels(*key)
         return histogram
 
 
 def method_and_route(scope: Scope, status: int) -> tuple[str, str]:
-    """Return the method of a request, and the template of the route that has answered it."""
+    """Return the method of a request, and the template of the route that served it."""
     method: str = scope["method"]
     path = getattr(scope.get("route"), "path", None)
     if not isinstance(path, str):
-        path = REFUSED if status in _REFUSALS else UNMATCHED
+        path = REFUSED if status in _REJECTIONS else UNMATCHED
     return (method if method in _METHODS else OTHER), path

@@ -1,11 +1,11 @@
-"""Spans of OpenTelemetry: of requests, of the queue, of runs, and of the calls of models and tools.
+"""OpenTelemetry spans of requests, stored and executed runs, and the calls of models and tools.
 
-What they say: names of routes, graphs, models and tools, ids, numbers. Never what somebody has written, and of an
-exception only its type: its text may quote anything.
+Attributes are names of routes, graphs, models and tools, ids, and numbers. They never contain text from users, and only
+the type of an exception, because its text may quote anything.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,32 +25,27 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from project4_agent_api.core.postgres import Row
 from project4_agent_api.core.telemetry.tracing import SetRunStatus
 from project4_agent_api.settings import Settings
 from shared.middleware import PROBES
 
 _TRACEPARENT = "traceparent"
-_FAILED = Status(StatusCode.ERROR)
+_ERROR = Status(StatusCode.ERROR)
 _propagator = TraceContextTextMapPropagator()
-_listening: ContextVar["CallSpans | None"] = ContextVar("spans_of_calls", default=None)
-register_configure_hook(_listening, inheritable=True)
+_current_handler: ContextVar["CallSpans | None"] = ContextVar("spans_of_calls", default=None)
+register_configure_hook(_current_handler, inheritable=True)
 
 
-class Spans:
-    """Tells a collector what is done.
-
-    Args:
-        provider: Sends spans.
-    """
+class OpenTelemetryTracing:
+    """`Tracing` that exports spans to a collector."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
         self.tracer = provider.get_tracer("project4_agent_api")
 
     @classmethod
-    def exporting(cls, settings: Settings, process: str) -> "Spans":
-        """Make one that sends to the settings' collector."""
+    def exporting(cls, settings: Settings, process: str) -> "OpenTelemetryTracing":
+        """Create the tracing of a process that exports to the collector of the settings."""
         provider = TracerProvider(resource=Resource.create({SERVICE_NAME: process}), shutdown_on_exit=False)
         exporter = OTLPSpanExporter(
             f"{settings.otel_exporter_otlp_endpoint}/v1/traces", headers=settings.otlp_headers()
@@ -73,42 +68,36 @@ class Spans:
 
     @contextmanager
     def storing_run(self, run_id: UUID, graph_id: str) -> Iterator[str | None]:
-        """Tell that a run is stored while the block runs; give what goes with it to its worker."""
+        """Trace the storing of a run, and yield the `traceparent` for its worker."""
         with self.span(f"store run {graph_id}", SpanKind.PRODUCER, None) as span:
             span.set_attributes({"run_id": str(run_id), "graph": graph_id})
-            carried: dict[str, str] = {}
-            _propagator.inject(carried)
-            yield carried.get(_TRACEPARENT)
+            carrier: dict[str, str] = {}
+            _propagator.inject(carrier)
+            yield carrier.get(_TRACEPARENT)
 
     @contextmanager
-    def executing_run(self, run: Row, graph_id: str) -> Iterator[SetRunStatus]:
-        """Tell that a run is executed while the block runs, and what it calls; give what says how it ended."""
-        with self.span(f"run {graph_id}", SpanKind.CONSUMER, run["traceparent"]) as span, self.call_spans():
-            span.set_attributes(
-                {
-                    "run_id": str(run["run_id"]),
-                    "thread_id": str(run["thread_id"]),
-                    "graph": graph_id,
-                    "attempt": run["attempt"],
-                    "request_id": run["request_id"] or "",
-                }
-            )
+    def executing_run(
+        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int]
+    ) -> Iterator[SetRunStatus]:
+        """Trace the execution of a run and its calls, and yield a function that records its final status."""
+        with self.span(f"run {graph_id}", SpanKind.CONSUMER, traceparent) as span, self.call_spans():
+            span.set_attributes({"graph": graph_id, **attributes})
 
-            def ended(status: str) -> None:
+            def set_status(status: str) -> None:
                 span.set_attribute("status", str(status))
                 if status in ("error", "timeout"):
-                    span.set_status(_FAILED)
+                    span.set_status(_ERROR)
 
-            yield ended
+            yield set_status
 
     @contextmanager
     def span(self, name: str, kind: SpanKind, parent: str | None) -> Iterator[Span]:
-        """Tell that something is done while the block runs.
+        """Trace the block.
 
         Args:
-            name: What.
-            kind: Of which kind it is.
-            parent: The `traceparent` of what it is a part of, if that is elsewhere.
+            name: Name of the span.
+            kind: Kind of the span.
+            parent: The `traceparent` of a parent in another process.
         """
         context = _propagator.extract({_TRACEPARENT: parent}) if parent else None
         span = self.tracer.start_span(name, context=context, kind=kind)
@@ -117,32 +106,27 @@ class Spans:
                 yield span
         except BaseException as error:
             span.set_attribute("error.type", type(error).__name__)
-            span.set_status(_FAILED)
+            span.set_status(_ERROR)
             raise
         finally:
             span.end()
 
     @contextmanager
     def call_spans(self) -> Iterator[None]:
-        """Tell of the calls that are made while the block runs, also in tasks that are started in it."""
+        """Trace the calls inside the block, including those of tasks that it starts."""
         calls = CallSpans(self.tracer)
-        token = _listening.set(calls)
+        token = _current_handler.set(calls)
         try:
             yield
         finally:
-            _listening.reset(token)
+            _current_handler.reset(token)
             calls.end()
 
 
 class TraceRequests:
-    """Tells of requests.
+    """ASGI middleware that traces requests."""
 
-    Args:
-        app: What answers them.
-        spans: Where to tell it.
-    """
-
-    def __init__(self, app: ASGIApp, spans: Spans) -> None:
+    def __init__(self, app: ASGIApp, spans: OpenTelemetryTracing) -> None:
         self.app = app
         self._spans = spans
 
@@ -155,15 +139,15 @@ class TraceRequests:
         parent = Headers(scope=scope).get(_TRACEPARENT)
         with self._spans.span(method, SpanKind.SERVER, parent) as span, self._spans.call_spans():
 
-            async def send_and_tell(message: Message) -> None:
+            async def send_and_trace(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     span.set_attribute("http.response.status_code", message["status"])
                     if message["status"] >= 500:
-                        span.set_status(_FAILED)
+                        span.set_status(_ERROR)
                 await send(message)
 
             try:
-                await self.app(scope, receive, send_and_tell)
+                await self.app(scope, receive, send_and_trace)
             finally:
                 route = getattr(scope.get("route"), "path", None)
                 if isinstance(route, str):
@@ -174,11 +158,7 @@ class TraceRequests:
 
 
 class CallSpans(BaseCallbackHandler):
-    """Tells of the calls of one request or run.
-
-    Args:
-        tracer: Makes spans, which belong to the one that is current.
-    """
+    """LangChain's handler that traces the calls of one request or run, as children of the current span."""
 
     run_inline = True
     ignore_chain = True
@@ -189,7 +169,7 @@ class CallSpans(BaseCallbackHandler):
         self._open: dict[UUID, Span] = {}
 
     def end(self) -> None:
-        """End what was broken off: nobody tells of its end."""
+        """End the spans of cancelled calls, for which LangChain calls no handler."""
         for span in self._open.values():
             span.set_attribute("error.type", "cancelled")
             span.end()
@@ -204,7 +184,7 @@ class CallSpans(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Begin the span of a model's call."""
+        """Start the span of a model call."""
         del serialized, messages, kwargs
         model = str((metadata or {}).get("ls_model_name", ""))
         span = self._tracer.start_span(f"chat {model}".strip(), kind=SpanKind.CLIENT)
@@ -212,7 +192,7 @@ class CallSpans(BaseCallbackHandler):
         self._open[run_id] = span
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        """End it, with its tokens."""
+        """End the span, with the call's tokens."""
         del kwargs
         if span := self._open.pop(run_id, None):
             usages = [
@@ -226,12 +206,12 @@ class CallSpans(BaseCallbackHandler):
             span.end()
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """End it as one that has failed."""
+        """End the span as failed."""
         del kwargs
-        self._failed(run_id, type(error).__name__)
+        self._end_failed(run_id, type(error).__name__)
 
     def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, *, run_id: UUID, **kwargs: Any) -> None:
-        """Begin the span of a tool's call."""
+        """Start the span of a tool call."""
         del input_str
         name = str(kwargs.get("name") or (serialized or {}).get("name", ""))
         span = self._tracer.start_span(f"execute_tool {name}".strip())
@@ -239,20 +219,20 @@ class CallSpans(BaseCallbackHandler):
         self._open[run_id] = span
 
     def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: Any) -> None:
-        """End it."""
+        """End the span. An error that the tool reports in its message counts as failed."""
         del kwargs
         if isinstance(output, ToolMessage) and output.status == "error":
-            self._failed(run_id, "ToolError")
+            self._end_failed(run_id, "ToolError")
         elif span := self._open.pop(run_id, None):
             span.end()
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """End it as one that has failed."""
+        """End the span as failed."""
         del kwargs
-        self._failed(run_id, type(error).__name__)
+        self._end_failed(run_id, type(error).__name__)
 
-    def _failed(self, run_id: UUID, error: str) -> None:
+    def _end_failed(self, run_id: UUID, error: str) -> None:
         if span := self._open.pop(run_id, None):
             span.set_attribute("error.type", error)
-            span.set_status(_FAILED)
+            span.set_status(_ERROR)
             span.end()

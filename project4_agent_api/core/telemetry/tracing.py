@@ -1,29 +1,30 @@
-"""Traces: what happened for a request, from its beginning through the queue to the last call of a model.
+"""Traces of requests and runs, from the request through the queue to the last model call.
 
-They are off where no collector is named, and then nothing is loaded that makes or sends them.
+Without a collector in the settings nothing is traced, and the libraries of OpenTelemetry are not imported.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
 
 from fastapi import FastAPI
 
-from project4_agent_api.core.postgres import Row
 from project4_agent_api.settings import Settings
 
 SetRunStatus = Callable[[str], None]
 
 
 class Tracing(Protocol):
-    """Tells a collector what is done."""
+    """What the service traces."""
 
     def storing_run(self, run_id: UUID, graph_id: str) -> AbstractContextManager[str | None]:
-        """Tell that a run is stored while the block runs; give what goes with it to its worker, a `traceparent`."""
+        """Trace the storing of a run, and return the `traceparent` for its worker."""
 
-    def executing_run(self, run: Row, graph_id: str) -> AbstractContextManager[SetRunStatus]:
-        """Tell that a run is executed while the block runs, and what it calls; give what says how it ended."""
+    def executing_run(
+        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int]
+    ) -> AbstractContextManager[SetRunStatus]:
+        """Trace the execution of a run and its calls, and return a function that records its final status."""
 
     def trace_requests(self, app: FastAPI) -> None:
         """Trace every request of an application."""
@@ -33,16 +34,18 @@ class Tracing(Protocol):
 
 
 class NoTracing:
-    """Tells nobody."""
+    """`Tracing` without a collector."""
 
     def storing_run(self, run_id: UUID, graph_id: str) -> AbstractContextManager[str | None]:
         """Do nothing."""
         del run_id, graph_id
         return nullcontext()
 
-    def executing_run(self, run: Row, graph_id: str) -> AbstractContextManager[SetRunStatus]:
+    def executing_run(
+        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int]
+    ) -> AbstractContextManager[SetRunStatus]:
         """Do nothing."""
-        del run, graph_id
+        del graph_id, traceparent, attributes
         return nullcontext(_ignore_status)
 
     def trace_requests(self, app: FastAPI) -> None:
@@ -59,14 +62,9 @@ def _ignore_status(status: str) -> None:
 
 
 def create_tracing(settings: Settings, process: str) -> Tracing:
-    """Make what sends traces to the collector that the settings name; without one, nothing is traced.
-
-    Args:
-        settings: They name the collector, or none.
-        process: The service name in the traces.
-    """
+    """Create the tracing of a process. `process` is the service name in the traces."""
     if settings.otel_exporter_otlp_endpoint is None:
         return NoTracing()
-    from project4_agent_api.core.telemetry.spans import Spans  # noqa: PLC0415  its libraries are loaded on demand
+    from project4_agent_api.core.telemetry.spans import OpenTelemetryTracing  # noqa: PLC0415  imports its libraries on demand
 
-    return Spans.exporting(settings, process)
+    return OpenTelemetryTracing.exporting(settings, process)
