@@ -23,8 +23,7 @@ from project4_agent_api.core.telemetry.requests import CountRequests
 from project4_agent_api.core.telemetry.tracing import create_tracing
 from project4_agent_api.crons import routes as crons
 from project4_agent_api.models import AccountRole
-from project4_agent_api.operations import metrics_routes
-from project4_agent_api.operations import routes as system
+from project4_agent_api.operations import routes as operations
 from project4_agent_api.runs import routes as runs
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import routes as store
@@ -51,8 +50,8 @@ ROUTERS = [
     protocol.sockets,
     Authenticated(store.router),
     Authenticated(crons.router),
-    system.router,
-    metrics_routes.router,
+    operations.router,
+    operations.metrics_router,
 ]
 _PAGE = Path(__file__).parent / "page"
 ACCOUNT_PANEL = Panel(_PAGE / "account.js")

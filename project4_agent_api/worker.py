@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from project4_agent_api import bootstrap
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import create_tracing
-from project4_agent_api.operations import metrics_routes
+from project4_agent_api.operations import routes as operations
 from project4_agent_api.settings import Settings
 from shared import health
 from shared.app import build_app
@@ -19,7 +19,7 @@ from shared.settings import load_settings
 
 ROUTERS = [
     health.router,
-    metrics_routes.router,
+    operations.metrics_router,
 ]
 
 

@@ -1,12 +1,12 @@
-"""What is kept only for a while is removed when that is over: in small batches, by one worker at a time.
+"""Retention: delete expired data in small batches, in one worker at a time.
 
-Each worker looks once in a while, and whoever holds the lock sweeps. A thread that is used is never touched: its row is
-locked, and it is looked at again under the lock. Events expire in Redis; jobs and webhooks go when they are done.
+Each worker tries periodically, and the one that gets an advisory lock sweeps. A thread in use is never deleted: its
+condition is checked again after its row was locked. Events expire in Redis; jobs and webhooks are deleted when done.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from time import time
@@ -17,7 +17,7 @@ from loguru import logger
 from procrastinate import App
 
 from project3_rag_docs import documents
-from project4_agent_api.core.postgres import Connection, Pool, connected
+from project4_agent_api.core.postgres import Connection, Pool, connected, execute, fetch_all, fetch_one
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.settings import Settings
 from project4_agent_api.threads import repository as threads
@@ -26,20 +26,12 @@ from shared.errors import DatabaseUnavailable, NotFound
 
 _BATCH = 100
 _SCAN_BATCH = 1000
-_LOCK = 7_305_961_119  # one more than the one of the migrations
+_LOCK = 7_305_961_119  # the lock of migrations is one less
 
 
 @dataclass(frozen=True)
 class Retention:
-    """Removes what is over.
-
-    Attributes:
-        settings: How long what is kept.
-        pool: Of the database.
-        sessions: Of the same, for documents.
-        jobs: Removes the rows of documents.
-        checkpoints: The states of threads.
-    """
+    """Deletes expired data."""
 
     settings: Settings
     pool: Pool
@@ -48,112 +40,95 @@ class Retention:
     checkpoints: CheckpointSaver
 
     async def sweep(self) -> dict[str, int]:
-        """Remove all that is over, unless another process is at it.
+        """Delete all expired data, unless another process is sweeping, and return the deleted amount of each kind.
 
-        Where the database has no time for one kind, the others are swept.
-
-        Returns:
-            How much of what was removed.
+        If a statement of one kind times out, the other kinds are swept.
 
         Raises:
-            DatabaseUnavailable: if the database is away. What was removed until then stays so.
+            DatabaseUnavailable: if the database is unavailable. What was deleted before stays deleted.
         """
-        removed = dict.fromkeys(("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys"), 0)
+        deleted = dict.fromkeys(("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys"), 0)
         async with connected(self.pool) as lock, lock.transaction():
-            cursor = await lock.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", [_LOCK])
-            row = await cursor.fetchone()
-            if not (row and row["mine"]):
-                return removed
-            for kind, some in (
-                ("threads", self._expired_threads()),
-                ("threads", self._old_threads()),
-                ("histories", _repeat(self._history)),
-                ("runs", _repeat(self._runs)),
-                ("items", _repeat(self._items)),
-                ("uploads", _repeat(self._uploads)),
-                ("sign-ins", _repeat(self._sign_ins)),
-                ("keys", _repeat(self._keys)),
+            row = await fetch_one(lock, "SELECT pg_try_advisory_xact_lock(%s) AS locked", [_LOCK])
+            if not (row and row["locked"]):
+                return deleted
+            for kind, batches in (
+                ("threads", self._delete_expired_threads()),
+                ("threads", self._delete_old_threads()),
+                ("histories", _until_zero(self._prune_history)),
+                ("runs", _until_zero(self._delete_runs)),
+                ("items", _until_zero(self._delete_items)),
+                ("uploads", _until_zero(self._delete_failed_uploads)),
+                ("sign-ins", _until_zero(self._delete_sign_ins)),
+                ("keys", _until_zero(self._delete_idempotency_keys)),
             ):
                 try:
-                    async with aclosing(some):
-                        async for gone in some:
-                            removed[kind] += gone
-                            await lock.execute("SELECT")  # or the server ends a transaction in which nothing happens
+                    async with aclosing(batches):
+                        async for amount in batches:
+                            deleted[kind] += amount
+                            await _keep_alive(lock)
                 except DatabaseUnavailable as error:
-                    logger.warning("{} are not swept to the end: {}", kind, error.detail)
-                    await lock.execute("SELECT")
-        return removed
+                    logger.warning("retention of {} was interrupted and will continue later: {}", kind, error.detail)
+                    await _keep_alive(lock)
+        return deleted
 
-    async def _expired_threads(self) -> AsyncGenerator[int]:
-        """Delete the threads whose time is over, with all that they hold."""
+    async def _delete_expired_threads(self) -> AsyncGenerator[int]:
+        """Delete threads whose `ttl` has expired, with all their data."""
         expired = "expires_at < now() AND ttl_strategy = 'delete'"
+        statement = f"SELECT thread_id FROM threads WHERE {_IDLE} AND {expired} LIMIT %s"  # noqa: S608  constants
         async with connected(self.pool) as connection:
-            delete, found = partial(self._delete_threads, connection, expired), True
-            while found:
-                cursor = await connection.execute(
-                    f"SELECT thread_id FROM threads WHERE {_IDLE} AND {expired} LIMIT %s",  # noqa: S608
-                    [_BATCH],
-                )
-                thread_ids, found = [row["thread_id"] for row in await cursor.fetchall()], False
-                async for gone in threads.in_small_batches(thread_ids, delete):
-                    found = found or gone > 0
-                    yield gone
+            delete, progress = partial(self._delete_threads, connection, expired), True
+            while progress:
+                thread_ids = [row["thread_id"] for row in await fetch_all(connection, statement, [_BATCH])]
+                progress = False
+                async for amount in threads.delete_in_batches(thread_ids, delete):
+                    progress = progress or amount > 0
+                    yield amount
 
-    async def _old_threads(self) -> AsyncGenerator[int]:
-        """Delete the threads that have not been used for long, with all that they hold.
+    async def _delete_old_threads(self) -> AsyncGenerator[int]:
+        """Delete threads that have not been used for THREAD_DAYS, with all their data.
 
-        There is no index for it, which each run would have to write. All threads are looked at, some at once, but those
-        whose ids tell that they are too new.
+        There is no index on `updated_at`, because each run would have to write it. The table is scanned in batches,
+        without the ids that are too new.
         """
         days = self.settings.thread_days
         if days is None:
             return
         old = "ttl_minutes IS NULL AND updated_at < now() - make_interval(days => %(days)s)"
+        statement = f"""
+            SELECT thread_id, {old} AS old FROM threads
+            WHERE thread_id > %(after)s AND thread_id <= %(last)s ORDER BY thread_id LIMIT %(limit)s
+        """  # noqa: S608  constants
+        # Clients may choose ids, so ids from the future are scanned too.
         ranges = (UUID(int=0), _smallest_uuid7(-days)), (_smallest_uuid7(1), UUID(int=2**128 - 1))
         async with connected(self.pool) as connection:
             delete = partial(self._delete_threads, connection, old)
-            for after, last in ranges:
-                seen: UUID | None = after
-                while seen:
-                    cursor = await connection.execute(
-                        f"""
-                        SELECT thread_id, {old} AS over FROM threads
-                        WHERE thread_id > %(seen)s AND thread_id <= %(last)s ORDER BY thread_id LIMIT %(limit)s
-                        """,  # noqa: S608  no value in it
-                        {"seen": seen, "last": last, "days": days, "limit": _SCAN_BATCH},
-                    )
-                    rows = await cursor.fetchall()
-                    seen = rows[-1]["thread_id"] if rows else None
+            for first, last in ranges:
+                after: UUID | None = first
+                while after:
+                    parameters = {"after": after, "last": last, "days": days, "limit": _SCAN_BATCH}
+                    rows = await fetch_all(connection, statement, parameters)
+                    after = rows[-1]["thread_id"] if rows else None
                     yield 0
-                    thread_ids = [row["thread_id"] for row in rows if row["over"]]
-                    async for gone in threads.in_small_batches(thread_ids, delete):
-                        yield gone
+                    thread_ids = [row["thread_id"] for row in rows if row["old"]]
+                    async for amount in threads.delete_in_batches(thread_ids, delete):
+                        yield amount
 
-    async def _delete_threads(self, connection: Connection, over: str, thread_ids: Sequence[UUID]) -> int:
-        """Delete those of some threads that are still over, and that nobody has locked."""
+    async def _delete_threads(self, connection: Connection, condition: str, thread_ids: Sequence[UUID]) -> int:
+        """Delete those of the threads that still meet the condition and are not locked."""
+        statement = f"""
+            SELECT thread_id FROM threads WHERE thread_id = ANY(%(ids)s) AND {_IDLE} AND {condition}
+            FOR UPDATE SKIP LOCKED
+        """  # noqa: S608  constants
         async with connection.transaction():
-            cursor = await connection.execute(
-                f"""
-                SELECT thread_id FROM threads WHERE thread_id = ANY(%(ids)s) AND {_IDLE} AND {over}
-                FOR UPDATE SKIP LOCKED
-                """,  # noqa: S608  no value in it
-                {"ids": list(thread_ids), "days": self.settings.thread_days},
-            )
-            return await threads.delete_threads(connection, [row["thread_id"] for row in await cursor.fetchall()])
+            parameters = {"ids": list(thread_ids), "days": self.settings.thread_days}
+            rows = await fetch_all(connection, statement, parameters)
+            return await threads.delete_threads(connection, [row["thread_id"] for row in rows])
 
-    async def _history(self) -> int:
-        """Delete all checkpoints of a thread but the newest. It expires again when it was used again."""
+    async def _prune_history(self) -> int:
+        """Delete all checkpoints of one expired thread except the newest. Its `ttl` starts again with its next use."""
         async with connected(self.pool) as connection, connection.transaction():
-            cursor = await connection.execute(
-                f"""
-                UPDATE threads SET expires_at = NULL WHERE thread_id = (
-                    SELECT thread_id FROM threads
-                    WHERE {_IDLE} AND expires_at < now() AND ttl_strategy = 'keep_latest'
-                    LIMIT 1 FOR UPDATE SKIP LOCKED
-                ) RETURNING thread_id
-                """  # noqa: S608  no value in it
-            )
-            row = await cursor.fetchone()
+            row = await fetch_one(connection, _TAKE_EXPIRED_HISTORY)
             if row is None:
                 return 0
             try:
@@ -162,100 +137,66 @@ class Retention:
                 logger.warning("thread {} keeps its history: its states build on earlier ones", row["thread_id"])
             return 1
 
-    async def _runs(self) -> int:
-        """Delete some runs that are over. Their threads stay as they are.
-
-        The ids of runs are in the order of time, so that newer ones are not looked at.
-        """
-        if self.settings.run_days is None:
+    async def _delete_runs(self) -> int:
+        """Delete a batch of old runs. Their threads keep their states."""
+        days = self.settings.run_days
+        if days is None:
             return 0
-        return await self._delete(
-            """
-            DELETE FROM runs WHERE run_id IN (
-                SELECT run_id FROM runs WHERE run_id < %(newer)s AND status NOT IN ('pending', 'running')
-                    AND updated_at < now() - make_interval(days => %(days)s)
-                ORDER BY run_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-            )
-            """,
-            days=self.settings.run_days,
-            newer=_smallest_uuid7(-self.settings.run_days),
-        )
+        return await self._delete(_DELETE_RUNS, days=days, newer=_smallest_uuid7(-days))
 
-    async def _items(self) -> int:
-        """Delete some items of the store."""
-        return await self._delete("""
-            DELETE FROM store WHERE (prefix, key) IN (
-                SELECT prefix, key FROM store WHERE expires_at < now() LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-            )
-        """)
+    async def _delete_items(self) -> int:
+        """Delete a batch of expired items of the store."""
+        return await self._delete(_DELETE_ITEMS)
 
-    async def _sign_ins(self) -> int:
-        """Delete some sign-ins that have expired: nobody may sign in for long, which forgets some too."""
-        return await self._delete("""
-            DELETE FROM sign_ins WHERE id IN (
-                SELECT id FROM sign_ins WHERE expires_at < now()
-                ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-            )
-        """)
+    async def _delete_sign_ins(self) -> int:
+        """Delete a batch of expired sign-ins. Signing in deletes some too, but may not happen for a long time."""
+        return await self._delete(_DELETE_SIGN_INS)
 
-    async def _keys(self) -> int:
-        """Delete some idempotency keys, with the answers that they keep."""
-        return await self._delete(
-            """
-            DELETE FROM idempotency_keys WHERE id IN (
-                SELECT id FROM idempotency_keys WHERE created_at < now() - make_interval(hours => %(hours)s)
-                ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-            )
-            """,
-            hours=self.settings.idempotency_hours,
-        )
+    async def _delete_idempotency_keys(self) -> int:
+        """Delete a batch of idempotency keys, with the responses they store."""
+        return await self._delete(_DELETE_IDEMPOTENCY_KEYS, hours=self.settings.idempotency_hours)
 
     async def _delete(self, statement: str, **parameters: Any) -> int:
-        async with connected(self.pool) as connection:
-            cursor = await connection.execute(statement.encode(), {"limit": _BATCH, **parameters})
-            return cursor.rowcount
+        return await execute(self.pool, statement, {"limit": _BATCH, **parameters})
 
-    async def _uploads(self) -> int:
-        """Delete some documents that could not be read."""
-        async with connected(self.pool) as connection:
-            cursor = await connection.execute(
-                "SELECT id, owner_id FROM documents"
-                " WHERE status = 'failed' AND created_at < now() - make_interval(days => %s) LIMIT %s",
-                [self.settings.failed_upload_days, _BATCH],
-            )
-            failed = await cursor.fetchall()
-        for row in failed:
-            try:
+    async def _delete_failed_uploads(self) -> int:
+        """Delete a batch of documents that could not be ingested."""
+        rows = await fetch_all(self.pool, _SELECT_FAILED_UPLOADS, [self.settings.failed_upload_days, _BATCH])
+        for row in rows:
+            with suppress(NotFound):  # deleted by its owner in the meantime
                 async with transaction(self.sessions) as session:
                     await documents.delete_document(self.jobs, session, row["owner_id"], row["id"])
-            except NotFound:
-                pass  # its owner was faster
-        return len(failed)
+        return len(rows)
 
     async def keep_sweeping(self) -> None:
-        """Sweep, again and again."""
+        """Sweep periodically until cancelled."""
         while True:
             await asyncio.sleep(self.settings.sweep_seconds)
             try:
-                removed = {kind: number for kind, number in (await self.sweep()).items() if number}
+                deleted = {kind: amount for kind, amount in (await self.sweep()).items() if amount}
             except DatabaseUnavailable:
                 continue
-            except Exception as error:  # noqa: BLE001  the next time it may do
+            except Exception as error:  # noqa: BLE001  the next attempt may succeed
                 logger.opt(exception=error).error("unexpected {}", type(error).__name__)
                 continue
-            if removed:
-                logger.info("what was over is removed: {}", removed)
+            if deleted:
+                logger.info("deleted expired data: {}", deleted)
+
+
+async def _keep_alive(lock: Connection) -> None:
+    """Use the connection, because the server ends a transaction that is idle for too long."""
+    await execute(lock, "SELECT")
 
 
 def _smallest_uuid7(days: int) -> UUID:
-    """Return the least UUIDv7 of a moment so many days from now."""
+    """Return the smallest UUIDv7 of the time that is so many days from now."""
     return UUID(int=max(0, int((time() + days * 86_400) * 1000)) << 80)
 
 
-async def _repeat(some: Callable[[], Awaitable[int]]) -> AsyncGenerator[int]:
-    """Remove some, again and again, until there are no more."""
-    while gone := await some():
-        yield gone
+async def _until_zero(delete_batch: Callable[[], Awaitable[int]]) -> AsyncGenerator[int]:
+    """Delete batches until one is empty."""
+    while amount := await delete_batch():
+        yield amount
 
 
 _IDLE = """
@@ -263,4 +204,40 @@ _IDLE = """
         SELECT FROM runs WHERE runs.thread_id = threads.thread_id
             AND (runs.status = 'pending' OR runs.status = 'running')
     )
+"""
+_TAKE_EXPIRED_HISTORY = f"""
+    UPDATE threads SET expires_at = NULL WHERE thread_id = (
+        SELECT thread_id FROM threads
+        WHERE {_IDLE} AND expires_at < now() AND ttl_strategy = 'keep_latest'
+        LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) RETURNING thread_id
+"""  # noqa: S608  constants
+# Ids of runs are ordered by time, so the first condition skips the newer ones.
+_DELETE_RUNS = """
+    DELETE FROM runs WHERE run_id IN (
+        SELECT run_id FROM runs WHERE run_id < %(newer)s AND status NOT IN ('pending', 'running')
+            AND updated_at < now() - make_interval(days => %(days)s)
+        ORDER BY run_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+"""
+_DELETE_ITEMS = """
+    DELETE FROM store WHERE (prefix, key) IN (
+        SELECT prefix, key FROM store WHERE expires_at < now() LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+"""
+_DELETE_SIGN_INS = """
+    DELETE FROM sign_ins WHERE id IN (
+        SELECT id FROM sign_ins WHERE expires_at < now()
+        ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+"""
+_DELETE_IDEMPOTENCY_KEYS = """
+    DELETE FROM idempotency_keys WHERE id IN (
+        SELECT id FROM idempotency_keys WHERE created_at < now() - make_interval(hours => %(hours)s)
+        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+"""
+_SELECT_FAILED_UPLOADS = """
+    SELECT id, owner_id FROM documents
+    WHERE status = 'failed' AND created_at < now() - make_interval(days => %s) LIMIT %s
 """

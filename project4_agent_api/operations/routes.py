@@ -1,26 +1,40 @@
-"""`/ok` and `/info`: what clients of LangGraph's API ask first."""
+"""Operations: `/ok` and `/info`, which clients of LangGraph's API call first, and `/metrics` for Prometheus."""
 
+import secrets
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from shared.errors import NotReady
+from project4_agent_api.core.state import from_state
+from project4_agent_api.core.telemetry.collector import MetricsCollector
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.settings import Settings
+from shared.errors import NotReady, Unauthorized
 from shared.health import Checks, get_checks
 from shared.problems import error_responses
 
 router = APIRouter(tags=["system"])
+metrics_router = APIRouter()  # a worker has only this one
+
+CollectorDep = Annotated[MetricsCollector, Depends(from_state(MetricsCollector))]
+MetricsDep = Annotated[Metrics, Depends(from_state(Metrics))]
+SettingsDep = Annotated[Settings, Depends(from_state(Settings))]
+
+_token = HTTPBearer(auto_error=False)
 
 
 class Ok(BaseModel):
-    """The service is there."""
+    """The service is available."""
 
     ok: bool = True
 
 
 class Flags(BaseModel):
-    """What the service can do."""
+    """Features of the service."""
 
     assistants: bool = True
     crons: bool = True
@@ -28,13 +42,13 @@ class Flags(BaseModel):
 
 
 class Host(BaseModel):
-    """Who runs it."""
+    """The kind of deployment."""
 
     kind: str = "self-hosted"
 
 
 class Info(BaseModel):
-    """What the service is."""
+    """Versions and features of the service."""
 
     version: str
     langgraph_py_version: str
@@ -45,9 +59,9 @@ class Info(BaseModel):
 @router.get("/ok", responses=error_responses(NotReady))
 async def show_ok(
     checks: Annotated[Checks, Depends(get_checks)],
-    check_db: Annotated[bool, Query(description="Whether the database must be there too.")] = False,
+    check_db: Annotated[bool, Query(description="Whether to check the database too.")] = False,
 ) -> Ok:
-    """Say that the service is there."""
+    """Report that the service is available."""
     if check_db and (await checks.run())["database"].status != "ok":
         raise NotReady("Not reachable: database.")
     return Ok()
@@ -55,5 +69,26 @@ async def show_ok(
 
 @router.get("/info")
 async def show_info(request: Request) -> Info:
-    """Say what the service is, and what it can do."""
+    """Show the versions and features of the service."""
     return Info(version=request.app.version, langgraph_py_version=version("langgraph"))
+
+
+async def require_metrics_token(
+    settings: SettingsDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_token)]
+) -> None:
+    """Require METRICS_TOKEN, if it is set.
+
+    Raises:
+        Unauthorized: if the request has another token, or none.
+    """
+    expected = settings.metrics_token.get_secret_value()
+    token = credentials.credentials if credentials else ""
+    if expected and not secrets.compare_digest(token.encode(), expected.encode()):
+        raise Unauthorized("Send METRICS_TOKEN as `Authorization: Bearer …`.")
+
+
+@metrics_router.get("/metrics", dependencies=[Depends(require_metrics_token)], include_in_schema=False)
+async def show_metrics(metrics: MetricsDep, collector: CollectorDep) -> Response:
+    """Return the metrics of this process in Prometheus's text format."""
+    await collector.refresh()
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -113,7 +113,7 @@ async def test_a_reader_of_a_thread_with_many_runs_reads_those_that_have_events(
 async def test_old_runs_are_found_among_many(app: FastAPI, explained: Explained) -> None:
     state = find(app, AppState)
     retention = Retention(state.settings, cast("Pool", explained), state.sessions, state.jobs, state.checkpoints)
-    await retention._runs()
+    await retention._delete_runs()
     assert "Seq Scan on runs" not in explained.plan
 
 
