@@ -1,17 +1,17 @@
-"""What is stored in stage 4: accounts with their sign-ins and keys, assistants, threads with their runs, schedules.
+"""The tables of stage 4.
 
-    users (stage 2) ─┬─ accounts       what a user may do
-                     ├─ sign_ins       a device that is signed in: a family of refresh tokens
+    users (stage 2) ─┬─ accounts       role, and whether the user may sign in
+                     ├─ sign_ins       a signed-in device: a family of refresh tokens
                      └─ api_keys
-    assistants ── assistant_versions   a graph with its settings
+    assistants ── assistant_versions   a graph with its configuration
     threads ── runs                    a conversation, and each execution of a graph on it
-    webhooks                           whom to tell that a run is over
-    crons                              runs to come, again and again
-    idempotency_keys                   what a request with such a key was answered
-    document_versions                  which of an owner's documents (stage 3) can be found: for `caches.py`
+    webhooks                           calls that are due because a run has ended
+    crons                              schedules of runs
+    idempotency_keys                   responses to requests with an `Idempotency-Key`
+    document_versions                  version of an owner's searchable documents (stage 3), for `core/caches.py`
 
-LangGraph's own tables stand beside these: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state of a
-thread after each step), `store` and `store_vectors` (what is remembered across threads).
+LangGraph has its own tables in the same database: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state
+of a thread after each step), `store` and `store_vectors` (memories across threads).
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ from project2_user_mgmt.models import now
 Json = dict[str, Any]
 
 
-def _moment(**options: Any) -> Any:  # noqa: ANN401  SQLModel's own
+def _timestamp(**options: Any) -> Any:  # noqa: ANN401  SQLModel's own
     return Field(sa_type=DateTime(timezone=True), **options)
 
 
@@ -37,34 +37,34 @@ def _json(name: str | None = None, **options: Any) -> Any:  # noqa: ANN401  SQLM
     return Field(default_factory=dict, sa_column=Column(name, JSONB, nullable=False), **options)
 
 
-def _of_user() -> list[Any]:
+def _user_foreign_key() -> list[Any]:
     return [ForeignKey("users.id", ondelete="CASCADE")]
 
 
 class AccountRole(StrEnum):
-    """What somebody may do. Only the server sets it."""
+    """Role of an account. Only the server sets it."""
 
     USER = "user"
     ADMIN = "admin"
 
 
 class Account(SQLModel, table=True):
-    """What stage 4 knows of a user of stage 2. A user without a row has the defaults."""
+    """Stage 4's fields of a user of stage 2. A user without a row has the defaults."""
 
     __tablename__: ClassVar[str] = "accounts"
     __table_args__: ClassVar = (CheckConstraint("role IN ('user', 'admin')", name="role"),)
 
-    user_id: UUID = Field(sa_column_args=_of_user(), primary_key=True)
+    user_id: UUID = Field(sa_column_args=_user_foreign_key(), primary_key=True)
     role: AccountRole = Field(default=AccountRole.USER, sa_type=String(20))
     active: bool = True
-    token_version: int = 0  # a token of an earlier version is good for nothing
+    token_version: int = 0  # tokens of an earlier version are not valid
 
 
 class SignIn(SQLModel, table=True):
-    """A family of refresh tokens: each is used once, for the next. One that is used twice ends the family.
+    """A family of refresh tokens. Each token is exchanged once for the next; using one twice ends the family.
 
-    It is good as long as it has not ended, the account's token version is the one it began with, and so is the
-    password: whoever changes either, by whatever way, ends it, also if it begins at the same moment.
+    A sign-in is valid until it is ended, and while the account has the token version and the password with which the
+    sign-in was created. Any change of either ends it, even one that is concurrent with its creation.
     """
 
     __tablename__: ClassVar[str] = "sign_ins"
@@ -75,18 +75,18 @@ class SignIn(SQLModel, table=True):
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    user_id: UUID = Field(sa_column_args=_of_user())
-    family_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256 of what its refresh tokens have in common
-    refresh_hash: str = Field(sa_type=String(64), repr=False)  # and of the rest of the one that is good now
+    user_id: UUID = Field(sa_column_args=_user_foreign_key())
+    family_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256 of the secret that its refresh tokens share
+    refresh_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256 of the current token's own secret
     token_version: int
     password_digest: str = Field(sa_type=String(64), repr=False)  # SHA-256 of the password's hash
-    created_at: datetime = _moment(default_factory=now)
-    expires_at: datetime = _moment()
-    ended_at: datetime | None = _moment(default=None)
+    created_at: datetime = _timestamp(default_factory=now)
+    expires_at: datetime = _timestamp()
+    ended_at: datetime | None = _timestamp(default=None)
 
 
 class ApiKey(SQLModel, table=True):
-    """A key for programs. It is shown once; only its hash is stored."""
+    """A key for programs. It is shown once, and only its hash is stored."""
 
     __tablename__: ClassVar[str] = "api_keys"
     __table_args__: ClassVar = (
@@ -95,17 +95,17 @@ class ApiKey(SQLModel, table=True):
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    user_id: UUID = Field(sa_column_args=_of_user())
+    user_id: UUID = Field(sa_column_args=_user_foreign_key())
     name: str = Field(sa_type=String(100))
-    beginning: str = Field(sa_type=String(20))  # by which its owner tells it from others
+    beginning: str = Field(sa_type=String(20))  # shown to its owner in lists
     key_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256: a key is random, so a slow hash protects nothing
-    created_at: datetime = _moment(default_factory=now)
-    expires_at: datetime | None = _moment(default=None)
-    last_used_at: datetime | None = _moment(default=None)
+    created_at: datetime = _timestamp(default_factory=now)
+    expires_at: datetime | None = _timestamp(default=None)
+    last_used_at: datetime | None = _timestamp(default=None)
 
 
 class Assistant(SQLModel, table=True):
-    """A graph with its settings. One without an owner came with the service, and is everyone's to use."""
+    """A graph with its configuration. Assistants without an owner are built in, and available to everyone."""
 
     __tablename__: ClassVar[str] = "assistants"
     __table_args__: ClassVar = (Index("ix_assistants_owner_id_created_at", "owner_id", "created_at"),)
@@ -119,12 +119,12 @@ class Assistant(SQLModel, table=True):
     context: Json = _json()
     meta: Json = _json("metadata")
     version: int = 1
-    created_at: datetime = _moment(default_factory=now)
-    updated_at: datetime = _moment(default_factory=now)
+    created_at: datetime = _timestamp(default_factory=now)
+    updated_at: datetime = _timestamp(default_factory=now)
 
 
 class AssistantVersion(SQLModel, table=True):
-    """An assistant as it was."""
+    """A former or the current version of an assistant."""
 
     __tablename__: ClassVar[str] = "assistant_versions"
 
@@ -138,11 +138,11 @@ class AssistantVersion(SQLModel, table=True):
     config: Json = _json()
     context: Json = _json()
     meta: Json = _json("metadata")
-    created_at: datetime = _moment(default_factory=now)
+    created_at: datetime = _timestamp(default_factory=now)
 
 
 class ThreadStatus(StrEnum):
-    """What a thread is doing: after its last run, or because one is under way."""
+    """State of a thread: the outcome of its last run, or busy."""
 
     IDLE = "idle"
     BUSY = "busy"
@@ -151,7 +151,7 @@ class ThreadStatus(StrEnum):
 
 
 class Thread(SQLModel, table=True):
-    """A conversation. `values` and `interrupts` are copies from its newest checkpoint, to be listed and searched."""
+    """A conversation. `values` and `interrupts` are copied from its newest checkpoint, for lists and searches."""
 
     __tablename__: ClassVar[str] = "threads"
     __table_args__: ClassVar = (
@@ -171,14 +171,14 @@ class Thread(SQLModel, table=True):
     error: Json | None = Field(default=None, sa_column=Column("error", JSONB))
     ttl_strategy: str | None = Field(default=None, sa_type=String(20))
     ttl_minutes: float | None = Field(default=None, sa_type=Double)
-    expires_at: datetime | None = _moment(default=None)
-    created_at: datetime = _moment(default_factory=now)
-    updated_at: datetime = _moment(default_factory=now)
-    state_updated_at: datetime = _moment(default_factory=now)
+    expires_at: datetime | None = _timestamp(default=None)
+    created_at: datetime = _timestamp(default_factory=now)
+    updated_at: datetime = _timestamp(default_factory=now)
+    state_updated_at: datetime = _timestamp(default_factory=now)
 
 
 class DocumentVersion(SQLModel, table=True):
-    """Changes with all that can be found of an owner's documents: a trigger sees to it, whoever changes them."""
+    """Version of an owner's searchable documents. A trigger changes it with the documents."""
 
     __tablename__: ClassVar[str] = "document_versions"
 
@@ -187,7 +187,7 @@ class DocumentVersion(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """A request that is served once, and what it was answered. See `idempotency.py`."""
+    """A request that is executed once, and its response. See `core/idempotency.py`."""
 
     __tablename__: ClassVar[str] = "idempotency_keys"
 
@@ -195,17 +195,17 @@ class IdempotencyKey(SQLModel, table=True):
     owner_id: UUID = Field(index=True)
     fingerprint: str | None = Field(default=None, sa_type=String(64))  # of the body
     claim: UUID
-    lease_until: datetime = _moment()
-    made_id: UUID  # the id of the run that it makes, if it makes one
+    lease_until: datetime = _timestamp()
+    made_id: UUID  # id for the run that the request creates, if it creates one
     made: bool = False
     status: int | None = Field(default=None, sa_type=SmallInteger)
     headers: Json | None = Field(default=None, sa_column=Column("headers", JSONB))
-    body: bytes | None = None  # none of a stream
-    created_at: datetime = _moment(default_factory=now, index=True)
+    body: bytes | None = None  # the events of a stream are not stored
+    created_at: datetime = _timestamp(default_factory=now, index=True)
 
 
 class RunStatus(StrEnum):
-    """How far a run is."""
+    """State of a run."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -218,8 +218,8 @@ class RunStatus(StrEnum):
 class Run(SQLModel, table=True):
     """One execution of a graph on a thread.
 
-    A worker that takes it writes `claim`, and says until when it may be trusted (`lease_until`). Whatever it writes
-    later, it writes only where the claim is still its own.
+    A worker claims a run by writing `claim` and the end of its lease (`lease_until`). Its later writes apply only while
+    the claim is still its own.
     """
 
     __tablename__: ClassVar[str] = "runs"
@@ -227,20 +227,20 @@ class Run(SQLModel, table=True):
         CheckConstraint(
             "status IN ('pending', 'running', 'success', 'error', 'timeout', 'interrupted')", name="status"
         ),
-        # The order in which a thread's runs are executed and listed.
+        # Order in which the runs of a thread are executed and listed.
         Index("ix_runs_thread_id_due_at", "thread_id", "due_at", "run_id"),
-        # One run of a thread at a time, whatever two workers believe.
+        # At most one running run per thread, even if two workers claim at once.
         Index("uq_runs_running", "thread_id", unique=True, postgresql_where=text("status = 'running'")),
         Index("ix_runs_pending", "due_at", postgresql_where=text("status = 'pending'")),
         Index("ix_runs_lease", "lease_until", postgresql_where=text("status = 'running'")),
-        # Which runs of a thread have events that are kept. Only what is over is in it: once for each run.
+        # Ended runs of a thread whose events are still stored. A run is inserted once, when it ends.
         Index(
             "ix_runs_over",
             "thread_id",
             "updated_at",
             postgresql_where=text("status NOT IN ('pending', 'running')"),
         ),
-        # Whose turn it is, and how much of what each user has waits or is executed.
+        # Fair order of claims: waiting and running runs of each user.
         Index("ix_runs_waiting", "owner_id", "due_at", "run_id", postgresql_where=text("status = 'pending'")),
         Index("ix_runs_executed", "owner_id", postgresql_where=text("status = 'running'")),
     )
@@ -251,46 +251,46 @@ class Run(SQLModel, table=True):
     owner_id: UUID
     status: RunStatus = Field(default=RunStatus.PENDING, sa_type=String(20))
     meta: Json = _json("metadata")
-    arguments: Json = _json("kwargs")  # how the graph is to be called
+    arguments: Json = _json("kwargs")  # arguments of the graph's call
     multitask_strategy: str = Field(sa_type=String(20))
     request_id: str | None = Field(default=None, sa_type=Text)
-    traceparent: str | None = Field(default=None, sa_type=Text)  # of the request that made it, as traces know it
-    attempt: int = Field(default=0, sa_type=SmallInteger)  # how often it was claimed: its events are numbered so
-    failures: int = Field(default=0, sa_type=SmallInteger)  # how often its worker died
+    traceparent: str | None = Field(default=None, sa_type=Text)  # trace context of the request that created it
+    attempt: int = Field(default=0, sa_type=SmallInteger)  # number of claims; part of the ids of its events
+    failures: int = Field(default=0, sa_type=SmallInteger)  # number of claims whose worker died
     claim: UUID | None = None
-    lease_until: datetime | None = _moment(default=None)
-    cancel: str | None = Field(default=None, sa_type=String(20))  # `interrupt` or `rollback`, when it was asked for
+    lease_until: datetime | None = _timestamp(default=None)
+    cancel: str | None = Field(default=None, sa_type=String(20))  # `interrupt` or `rollback`, if cancelled
     error: Json | None = Field(default=None, sa_column=Column("error", JSONB))
-    due_at: datetime = _moment(default_factory=now)
-    started_at: datetime | None = _moment(default=None)  # for the first time
-    created_at: datetime = _moment(default_factory=now)
-    updated_at: datetime = _moment(default_factory=now)
+    due_at: datetime = _timestamp(default_factory=now)
+    started_at: datetime | None = _timestamp(default=None)  # of the first claim
+    created_at: datetime = _timestamp(default_factory=now)
+    updated_at: datetime = _timestamp(default_factory=now)
 
 
 class Webhook(SQLModel, table=True):
-    """What is still to be told of a run that is over, to whom: a job does it, and deletes the row.
+    """A webhook call that is due because a run has ended. A job makes the call and deletes the row.
 
-    It holds all of it, because the run and its thread may be gone by then.
+    The row contains the whole body, because the run and its thread may be deleted before the call.
     """
 
     __tablename__: ClassVar[str] = "webhooks"
     __table_args__: ClassVar = (Index("ix_webhooks_owner_id", "owner_id"),)
 
     run_id: UUID = Field(primary_key=True)
-    owner_id: UUID  # whose run it was
+    owner_id: UUID  # owner of the run
     url: str = Field(sa_type=Text)
     body: Json = _json()
-    created_at: datetime = _moment(default_factory=now)
+    created_at: datetime = _timestamp(default_factory=now)
 
 
 class Cron(SQLModel, table=True):
-    """A run that is made again and again."""
+    """A schedule that creates runs."""
 
     __tablename__: ClassVar[str] = "crons"
     __table_args__: ClassVar = (
         Index("ix_crons_owner_id_created_at", "owner_id", "created_at"),
         Index("ix_crons_next_run_date", "next_run_date", postgresql_where=text("enabled")),
-        # For what goes with its thread or assistant: else each that is deleted reads the schedules of everybody.
+        # For the foreign keys: without them, deleting a thread or an assistant reads the schedules of all users.
         Index("ix_crons_thread_id", "thread_id", postgresql_where=text("thread_id IS NOT NULL")),
         Index("ix_crons_assistant_id", "assistant_id"),
     )
@@ -305,7 +305,7 @@ class Cron(SQLModel, table=True):
     meta: Json = _json("metadata")
     on_run_completed: str | None = Field(default=None, sa_type=String(20))
     enabled: bool = True
-    end_time: datetime | None = _moment(default=None)
-    next_run_date: datetime | None = _moment(default=None)  # none where it has no further one
-    created_at: datetime = _moment(default_factory=now)
-    updated_at: datetime = _moment(default_factory=now)
+    end_time: datetime | None = _timestamp(default=None)
+    next_run_date: datetime | None = _timestamp(default=None)  # None after the last one
+    created_at: datetime = _timestamp(default_factory=now)
+    updated_at: datetime = _timestamp(default_factory=now)

@@ -1,4 +1,4 @@
-"""Accounts, assistants, threads, runs, schedules; and LangGraph's own tables.
+"""Create accounts, assistants, threads, runs, schedules, and LangGraph's own tables.
 
 Revision: p4_0001, the first of stage 4.
 """
@@ -12,8 +12,8 @@ down_revision = None
 branch_labels = ("project4",)
 depends_on = "p3_0002"
 
-# LangGraph's own migrations up to these; later ones get a revision of their own. Left out are its indexes on
-# `thread_id` alone: each primary key begins with that column, so they would only have to be written.
+# LangGraph's own migrations up to these; later ones get a revision of their own. Its indexes on `thread_id` alone are
+# omitted: each primary key begins with that column, so they would only slow down writes.
 _CHECKPOINTS, _REDUNDANT = 10, (6, 7, 8)
 _STORE = 4
 
@@ -31,7 +31,7 @@ def _user(table: str) -> sa.ForeignKeyConstraint:
 
 
 def upgrade() -> None:
-    """Bring the database forward."""
+    """Create the tables."""
     _make_accounts()
     _make_document_versions()
     _make_idempotency_keys()
@@ -87,8 +87,8 @@ def _make_accounts() -> None:
     op.create_index("ix_api_keys_user_id_id", "api_keys", ["user_id", "id"])
 
 
-# Whatever changes what of an owner's documents can be found changes the version, in the same transaction. At its end:
-# so no two transactions hold up each other for longer, or in another order than stage 3's statements have it.
+# Every change of an owner's searchable documents changes the version in the same transaction. The triggers are deferred
+# to its end, so that transactions block each other no longer, and in no other order, than stage 3's statements do.
 _VERSIONS = (
     """
     CREATE FUNCTION change_document_version() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -294,7 +294,7 @@ def _make_crons() -> None:
 
 
 def _make_langgraph() -> None:
-    # Here, and not above: an earlier stage reads this file too, and has no LangGraph.
+    # Imported here because earlier stages load this file too, and may not have LangGraph.
     from langgraph.checkpoint.postgres.base import MIGRATIONS as CHECKPOINTS  # noqa: PLC0415
     from langgraph.store.postgres.base import MIGRATIONS as STORE  # noqa: PLC0415
 
@@ -303,13 +303,13 @@ def _make_langgraph() -> None:
             op.execute(statement)
     op.execute("CREATE TABLE store_migrations (v INTEGER PRIMARY KEY)")
     for statement in STORE[:_STORE]:
-        op.execute(statement.replace("CONCURRENTLY", ""))  # which no transaction allows
-    # LangGraph's own type would make half a minute none, and what lives so short would be gone when it is read.
+        op.execute(statement.replace("CONCURRENTLY", ""))  # not allowed in a transaction
+    # LangGraph's own type is an integer: half a minute would become zero, and the item would expire at once.
     op.execute("ALTER TABLE store ALTER COLUMN ttl_minutes TYPE double precision")
     for table, versions in ("checkpoint_migrations", _CHECKPOINTS), ("store_migrations", _STORE):
         op.bulk_insert(sa.table(table, sa.column("v")), [{"v": version} for version in range(versions)])
-    # As LangGraph makes it, with the usual number of dimensions: `project4_agent_api.store.service` changes it where
-    # EMBEDDING_DIMENSIONS says so. No index: each user has a few memories, and they are compared one by one.
+    # As LangGraph creates it, with the default number of dimensions; the store changes it if EMBEDDING_DIMENSIONS
+    # differs. It has no index: each user has few memories, which are compared one by one.
     op.execute("""
         CREATE TABLE store_vectors (
             prefix text NOT NULL,
@@ -325,7 +325,7 @@ def _make_langgraph() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Drop the tables."""
     op.execute("DROP TRIGGER document_is_found ON documents")
     op.execute("DROP TRIGGER document_is_gone ON documents")
     op.execute("DROP FUNCTION change_document_version")

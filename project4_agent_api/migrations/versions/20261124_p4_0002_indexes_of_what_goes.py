@@ -1,4 +1,4 @@
-"""Indexes by which threads go without reading every schedule, and a thread is followed without reading every run.
+"""Add indexes: deleting a thread reads no other schedules, and following a thread reads no other runs.
 
 Revision: p4_0002.
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Bring the database forward. Runs wait to be stored meanwhile: a second or two where there are a million."""
+    """Create the indexes. Storing a run waits meanwhile: a second or two with a million runs."""
     op.create_index("ix_crons_thread_id", "crons", ["thread_id"], postgresql_where=sa.text("thread_id IS NOT NULL"))
     op.create_index("ix_crons_assistant_id", "crons", ["assistant_id"])
     over = sa.text("status NOT IN ('pending', 'running')")
@@ -21,7 +21,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Drop the indexes."""
     op.drop_index("ix_runs_over", "runs")
     op.drop_index("ix_crons_assistant_id", "crons")
     op.drop_index("ix_crons_thread_id", "crons")
