@@ -1,4 +1,4 @@
-"""`python -m project1_qa_api`: serve stage 1 where the addresses are set."""
+"""`python -m project1_qa_api`: serve stage 1, configured by the environment."""
 
 from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings

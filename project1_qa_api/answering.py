@@ -1,6 +1,7 @@
-"""From a question to the model and back: the work behind the routes, without HTTP."""
+"""Ask the model: the logic behind the routes, without HTTP."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,17 +12,18 @@ from fastapi import Depends, Request
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 
 from project1_qa_api.schemas import AskRequest, AskResponse, Done, Token, Usage
+from shared.errors import ServiceError
 from shared.models.chat import ChatModel
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """Asks one chat model.
+    """Answers questions with a chat model.
 
     Attributes:
         chat_model: From `shared.models.chat`; its errors pass through.
-        system_prompt: For questions that bring none of their own.
-        model_name: Named in answers of an endpoint that does not say which model it was.
+        system_prompt: Default system prompt.
+        model_name: Reported if the endpoint does not name the model.
     """
 
     chat_model: ChatModel
@@ -29,47 +31,75 @@ class Answerer:
     model_name: str
 
     async def answer(self, ask: AskRequest) -> AskResponse:
-        """Ask, and wait for the whole answer.
+        """Answer a question.
 
         Raises:
             ModelUnavailable, ModelTimeout, InputTooLongForModel: see `shared.errors`.
         """
         started = perf_counter()
-        message = await self.chat_model.ainvoke(self._messages(ask), **_options(ask))
+        message = await self.chat_model.ainvoke(self._prompt(ask), **_options(ask))
         return AskResponse(
             id=uuid4(),
             answer=message.text,
             model=message.response_metadata.get("model_name") or self.model_name,
-            usage=usage_of(message),
+            usage=token_usage(message),
             latency_ms=milliseconds_since(started),
         )
 
+    async def answer_all(
+        self, questions: Sequence[str], *, concurrency: int, on_answer: Callable[[str, AskResponse], None]
+    ) -> list[AskResponse | ServiceError]:
+        """Answer several questions concurrently. A question that fails does not affect the others.
+
+        Args:
+            questions: The questions.
+            concurrency: Maximum number of concurrent model calls.
+            on_answer: Called with each answer as soon as it arrives.
+
+        Returns:
+            The answer or the error of each question, in the order of the questions.
+        """
+        slots = asyncio.Semaphore(concurrency)
+
+        async def answer_one(question: str) -> AskResponse | ServiceError:
+            try:
+                async with slots:
+                    response = await self.answer(AskRequest(question=question))
+            except ServiceError as error:
+                return error
+            on_answer(question, response)
+            return response
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(answer_one(question)) for question in questions]
+        return [task.result() for task in tasks]
+
     async def stream(self, ask: AskRequest) -> AsyncGenerator[Token | Done]:
-        """Ask, and give the answer as the model writes it: tokens, then one `Done`.
+        """Stream the answer to a question as the model generates it: tokens, then one `Done`.
 
         Raises:
             ModelUnavailable, ModelTimeout, InputTooLongForModel: before the first token, or between two.
         """
         started = perf_counter()
         usage: Usage | None = None
-        facts: dict[str, Any] = {}
-        # LangChain calls its generators iterators, but only a generator can be ended early.
-        chunks = cast("AsyncGenerator[AIMessageChunk]", self.chat_model.astream(self._messages(ask), **_options(ask)))
+        metadata: dict[str, Any] = {}
+        # LangChain annotates generators as iterators, which have no `aclose`.
+        chunks = cast("AsyncGenerator[AIMessageChunk]", self.chat_model.astream(self._prompt(ask), **_options(ask)))
         async with aclosing(chunks):
             async for chunk in chunks:
-                usage = usage_of(chunk) or usage
-                facts |= chunk.response_metadata
+                usage = token_usage(chunk) or usage
+                metadata |= chunk.response_metadata
                 if chunk.text:
                     yield Token(text=chunk.text)
         yield Done(
             id=uuid4(),
-            model=facts.get("model_name") or self.model_name,
+            model=metadata.get("model_name") or self.model_name,
             usage=usage,
-            finish_reason=facts["finish_reason"],
+            finish_reason=metadata["finish_reason"],
             latency_ms=milliseconds_since(started),
         )
 
-    def _messages(self, ask: AskRequest) -> list[Any]:
+    def _prompt(self, ask: AskRequest) -> list[Any]:
         return [SystemMessage(ask.system or self.system_prompt), HumanMessage(ask.question)]
 
 
@@ -77,21 +107,21 @@ def _options(ask: AskRequest) -> dict[str, Any]:
     return ask.model_dump(include={"temperature", "max_tokens"}, exclude_none=True)
 
 
-def usage_of(message: AIMessage) -> Usage | None:
-    """Return what a message says of its tokens; None where it says nothing."""
-    counted = message.usage_metadata
-    if counted is None:
+def token_usage(message: AIMessage) -> Usage | None:
+    """Return the token usage of a message, or None if the endpoint does not report it."""
+    usage = message.usage_metadata
+    if usage is None:
         return None
-    return Usage(input_tokens=counted["input_tokens"], output_tokens=counted["output_tokens"])
+    return Usage(input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"])
 
 
 def milliseconds_since(started: float) -> float:
-    """Return the milliseconds since a `perf_counter`."""
+    """Return the milliseconds since a value of `perf_counter`."""
     return round((perf_counter() - started) * 1000, 1)
 
 
 async def get_answerer(request: Request) -> Answerer:
-    """Return the answerer of the app."""
+    """Return the app's answerer."""
     state = request.app.state
     return Answerer(state.chat_model, state.settings.system_prompt, state.settings.llm_model)
 

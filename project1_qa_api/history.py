@@ -1,4 +1,4 @@
-"""The last exchanges of each owner. In memory here; a later stage keeps them elsewhere behind the same two methods."""
+"""The last exchanges of each owner: an interface, and its implementation in memory."""
 
 from collections import OrderedDict, deque
 from typing import Annotated, Protocol
@@ -8,45 +8,45 @@ from fastapi import Depends, Request
 
 from project1_qa_api.schemas import Exchange
 
-_MOST_OWNERS = 1000
+_MAX_OWNERS = 1000
 
 
 class History(Protocol):
-    """Where exchanges are kept."""
+    """A store of exchanges. Stage 4 implements it with Redis."""
 
     async def add(self, owner_id: UUID, exchange: Exchange) -> None:
-        """Keep an exchange, in place of the oldest one if there are too many."""
+        """Store an exchange, and discard the oldest one if there are too many."""
 
     async def recent(self, owner_id: UUID) -> list[Exchange]:
         """Return the owner's exchanges, newest first."""
 
 
 class MemoryHistory:
-    """A `History` of this process, gone when it ends.
+    """A `History` in the memory of this process, for the 1,000 owners who asked last.
 
     Args:
-        size: Exchanges kept for each owner. At most 1,000 owners are remembered, those who asked last.
+        size: Number of exchanges to keep for each owner.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._of_owner: OrderedDict[UUID, deque[Exchange]] = OrderedDict()
+        self._exchanges: OrderedDict[UUID, deque[Exchange]] = OrderedDict()
 
     async def add(self, owner_id: UUID, exchange: Exchange) -> None:
-        """Keep an exchange, in place of the oldest one if there are too many."""
-        exchanges = self._of_owner.setdefault(owner_id, deque(maxlen=self._size))
+        """Store an exchange, and discard the oldest one if there are too many."""
+        exchanges = self._exchanges.setdefault(owner_id, deque(maxlen=self._size))
         exchanges.appendleft(exchange)
-        self._of_owner.move_to_end(owner_id)
-        if len(self._of_owner) > _MOST_OWNERS:
-            self._of_owner.popitem(last=False)
+        self._exchanges.move_to_end(owner_id)
+        if len(self._exchanges) > _MAX_OWNERS:
+            self._exchanges.popitem(last=False)
 
     async def recent(self, owner_id: UUID) -> list[Exchange]:
         """Return the owner's exchanges, newest first."""
-        return list(self._of_owner.get(owner_id, ()))
+        return list(self._exchanges.get(owner_id, ()))
 
 
 async def get_history(request: Request) -> History:
-    """Return the history of the app."""
+    """Return the app's history."""
     history: History = request.app.state.history
     return history
 

@@ -1,4 +1,4 @@
-"""Stage 1, put together: read this first. `make run-project1` runs it."""
+"""Stage 1: question answering. Start reading here; `make run-project1` runs it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,12 +17,12 @@ from shared.models.chat import create_chat_model
 from shared.models.client import create_http_client, endpoint_reachable
 from shared.settings import load_settings
 
-DESCRIPTION = "Ask a language model: a whole answer, a stream, a batch. Errors are `application/problem+json`."
+DESCRIPTION = "Ask a language model: complete, streamed and batched answers. Errors are `application/problem+json`."
 
 
 @asynccontextmanager
 async def chat_model(app: FastAPI) -> AsyncIterator[None]:
-    """Open the connection pool to the model endpoint."""
+    """Open the HTTP client of the model endpoint, and create the chat model."""
     settings: Settings = app.state.settings
     async with create_http_client(settings) as http:
         app.state.model_http = http
@@ -53,7 +53,7 @@ PANELS = [
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application of stage 1."""
+    """Create the application of stage 1."""
     return build_app(
         settings or load_settings(Settings),
         title="Project 1: question answering",

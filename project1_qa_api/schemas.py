@@ -1,4 +1,4 @@
-"""What goes over the wire in stage 1."""
+"""Requests and responses of stage 1."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from shared.problems import Problem
 from shared.schemas import INTEGRAL, NOT_BLANK, NOT_BLANK_PATTERN, WITHOUT_NUL, RequestBody
 
-# The validators say what is wrong in words; the patterns say the same to whoever reads the OpenAPI document.
+# The validators produce readable messages; the patterns describe the same rules in the OpenAPI document.
 Question = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4000),
@@ -30,12 +30,12 @@ SystemPrompt = Annotated[
 
 
 class AskRequest(RequestBody):
-    """A question, and how it is to be answered."""
+    """A question, and options for the answer."""
 
     question: Question
     system: SystemPrompt | None = Field(
         default=None,
-        description="What the model is told before the question, in place of the service's own.",
+        description="System prompt, instead of the default of the service.",
         examples=["You are a pirate."],
     )
     temperature: float | None = Field(
@@ -43,33 +43,33 @@ class AskRequest(RequestBody):
         ge=0,
         le=2,
         allow_inf_nan=False,
-        description="0 is the most predictable.",
+        description="Randomness of the answer; 0 is the most predictable.",
         examples=[0.2],
     )
     max_tokens: Annotated[int, Field(ge=1, le=100_000), INTEGRAL] | None = Field(
-        default=None, description="The longest answer, in tokens.", examples=[200]
+        default=None, description="Maximum length of the answer, in tokens.", examples=[200]
     )
 
 
 class Usage(BaseModel):
-    """How much a model read and wrote, in tokens."""
+    """Token usage of a model call."""
 
     input_tokens: int
     output_tokens: int
 
 
 class AskResponse(BaseModel):
-    """A whole answer."""
+    """A complete answer."""
 
     id: UUID
     answer: str
     model: str = Field(description="The model that answered.", examples=["smollm2-135m-instruct"])
-    usage: Usage | None = Field(description="null if the endpoint does not say.")
-    latency_ms: float = Field(description="From the question to the end of the answer.", examples=[843.2])
+    usage: Usage | None = Field(description="null if the endpoint does not report it.")
+    latency_ms: float = Field(description="Time until the end of the answer.", examples=[843.2])
 
 
 class Token(BaseModel):
-    """`event: token`: the next piece of the answer."""
+    """`event: token`: the next part of the answer."""
 
     text: str
 
@@ -80,7 +80,7 @@ class Done(BaseModel):
     id: UUID
     model: str
     usage: Usage | None
-    finish_reason: str = Field(description="`stop`; or `length` if `max_tokens` cut the answer.")
+    finish_reason: str = Field(description="`stop`, or `length` if `max_tokens` truncated the answer.")
     latency_ms: float
 
 
@@ -93,27 +93,27 @@ class BatchRequest(RequestBody):
 
 
 class Answered(BaseModel):
-    """A question of a batch, with its answer."""
+    """An answered question of a batch."""
 
     question: str
     answer: str
 
 
 class Failed(BaseModel):
-    """A question of a batch, with what went wrong with it."""
+    """A failed question of a batch."""
 
     question: str
     error: Problem
 
 
 class BatchResponse(BaseModel):
-    """The items, in the order of the questions."""
+    """Answers and errors, in the order of the questions."""
 
     items: list[Answered | Failed]
 
 
 class Exchange(BaseModel):
-    """A question that was answered."""
+    """An answered question in the history."""
 
     id: UUID
     question: str
@@ -123,6 +123,6 @@ class Exchange(BaseModel):
 
 
 class HistoryResponse(BaseModel):
-    """The last exchanges of whoever asks, newest first."""
+    """The caller's last exchanges, newest first."""
 
     items: list[Exchange]

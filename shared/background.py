@@ -1,4 +1,4 @@
-"""A task that runs beside a block, and ends with it."""
+"""A background task for the duration of a block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -8,7 +8,7 @@ from typing import Any
 
 @asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a coroutine while the block runs; at the block's end it is cancelled, and waited for."""
+    """Run a coroutine while the block runs, then cancel it and wait until it has ended."""
     task = asyncio.create_task(work)
     try:
         yield task

@@ -1,6 +1,6 @@
-"""What a browser is served: the page at `/`, and Swagger UI at `/docs`. Both work without any other host.
+"""The page at `/` and Swagger UI at `/docs`, without a CDN.
 
-The page is one shell (`shared/page/`), and a panel from each stage for what that stage adds.
+The page is a shell (`shared/page/`) with a panel for each feature of a stage.
 """
 
 import html
@@ -30,25 +30,20 @@ class Panel:
 
     Attributes:
         module: `STAGE/page/NAME.js`.
-        audience: Who it is shown to: those whom another panel admits by this name; everyone, if it is empty. It keeps
-            from view what would be refused; what is refused is up to the routes.
+        audience: Name of the users who see the panel, as another panel announces them; empty for everyone. It hides
+            what the routes would refuse anyway, and is no access control.
     """
 
     module: Path
     audience: str = ""
 
     def url(self) -> str:
-        """Where the module is served, with the audience as the page reads it."""
+        """Return the module's URL, with the audience as its fragment, where the page reads it."""
         return f"page/{self.module.parent.parent.name}/{self.module.name}" + (self.audience and f"#{self.audience}")
 
 
 def install_page(app: FastAPI, panels: Sequence[Panel]) -> None:
-    """Serve the page at `/`, and its files under `/page/`.
-
-    Args:
-        app: Gives the page its title.
-        panels: In the order in which they are shown.
-    """
+    """Serve the page at `/` with the panels in this order, and its files under `/page/`."""
     urls = [panel.url() for panel in panels]
     page = (
         (_SHELL / "index.html")
@@ -67,10 +62,10 @@ def install_page(app: FastAPI, panels: Sequence[Panel]) -> None:
 
 
 def install_docs(app: FastAPI) -> None:
-    """Serve Swagger UI at `/docs`, from the files in the fastapi-swagger wheel. FastAPI's own page needs a CDN."""
+    """Serve Swagger UI at `/docs` from the fastapi-swagger wheel; FastAPI's own page loads it from a CDN."""
     page = get_swagger_ui_html(
         title=app.title,
-        openapi_url="openapi.json",  # relative, as all of these: a proxy may serve the app under a prefix
+        openapi_url="openapi.json",  # all relative: a proxy may serve the app under a prefix
         swagger_js_url="docs/files/swagger-ui-bundle.js",
         swagger_css_url="docs/files/swagger-ui.css",
         swagger_favicon_url="docs/files/favicon-32x32.png",

@@ -1,4 +1,4 @@
-"""`GET /health`: the process is alive. `GET /ready`: it can serve."""
+"""`GET /health` (liveness) and `GET /ready` (readiness)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,18 +17,18 @@ router = APIRouter(tags=["health"])
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 Failure = Literal["unreachable", "outdated", "idle"]
-_SAID: dict[Failure, str] = {"unreachable": "Not reachable", "outdated": "Not up to date", "idle": "Not working"}
+_FAILURES: dict[Failure, str] = {"unreachable": "Not reachable", "outdated": "Not up to date", "idle": "Not working"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that a stage depends on.
+    """A readiness check of a dependency.
 
     Attributes:
-        name: As it is shown.
-        probe: Says whether it is there, within about a second. Must not raise.
-        required: Whether the service is not ready without it.
-        failure: What it is where it is not as it should be.
+        name: Shown in `/ready`.
+        probe: Returns whether the dependency is available, within about a second, without raising.
+        required: Whether the service is unready without it.
+        failure: Status if the probe fails.
     """
 
     name: str
@@ -44,82 +44,82 @@ class Health(BaseModel):
 
 
 class CheckResult(BaseModel):
-    """How one dependency is."""
+    """The status of a dependency."""
 
     status: Literal["ok"] | Failure
-    required: bool = Field(description="Whether the service is not ready without it.")
+    required: bool = Field(description="Whether the service is unready without it.")
 
 
 class Readiness(BaseModel):
-    """The service can serve."""
+    """The service can serve requests."""
 
     status: Literal["ready"] = "ready"
     checks: dict[str, CheckResult] = Field(
         examples=[{"model": {"status": "ok", "required": False}}],
-        description="A model that is away is shown here, and takes no replica out of service.",
+        description="An unavailable model endpoint is reported here, but takes no replica out of service.",
     )
 
 
 class Checks(list[Check]):
-    """The checks of an app, which its resources register."""
+    """The readiness checks of an app. Each resource registers its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._asking: asyncio.Task[dict[str, CheckResult]] | None = None
+        self._running: asyncio.Task[dict[str, CheckResult]] | None = None
 
     async def run(self) -> dict[str, CheckResult]:
-        """Ask all, by name. Whoever comes while others wait is given what they are: nobody can ask more often."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(_ask(self))
-        return await asyncio.shield(self._asking)
+        """Run all checks, and return their results by name. Concurrent callers share one run."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(_run(self))
+        return await asyncio.shield(self._running)
 
     async def log_until_ready(self) -> None:
-        """Say in the log what is waited for before the service can serve, and when all of it is there."""
+        """Log the failing dependencies until the service is ready for the first time."""
         required = [check for check in self if check.required]
-        said, pause = "", _FIRST_PAUSE_SECONDS
-        while missing := describe_failures(await _ask(required)):
-            if missing != said:
-                logger.warning("the service waits. {}", missing)
-            said, pause = missing, min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        logged, pause = "", _FIRST_PAUSE_SECONDS
+        while failures := describe_failures(await _run(required)):
+            if failures != logged:
+                logger.warning("waiting to become ready. {}", failures)
+            logged, pause = failures, min(2 * pause, _LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
-        logger.info("the service is ready")
+        logger.info("ready")
 
 
-async def _ask(checks: Sequence[Check]) -> dict[str, CheckResult]:
-    answers = await asyncio.gather(*(check.probe() for check in checks))
+async def _run(checks: Sequence[Check]) -> dict[str, CheckResult]:
+    available = await asyncio.gather(*(check.probe() for check in checks))
     return {
-        check.name: CheckResult(status="ok" if answer else check.failure, required=check.required)
-        for check, answer in zip(checks, answers, strict=True)
+        check.name: CheckResult(status="ok" if ok else check.failure, required=check.required)
+        for check, ok in zip(checks, available, strict=True)
     }
 
 
 def describe_failures(results: dict[str, CheckResult]) -> str:
-    """Say which of the required things are not as they should be; nothing if all are."""
+    """Return a sentence for each kind of failure of required dependencies; empty if there are none."""
     sentences = [
-        (said, [name for name, result in results.items() if result.required and result.status == failure])
-        for failure, said in _SAID.items()
+        (text, [name for name, result in results.items() if result.required and result.status == failure])
+        for failure, text in _FAILURES.items()
     ]
-    return " ".join(f"{said}: {', '.join(names)}." for said, names in sentences if names)
+    return " ".join(f"{text}: {', '.join(names)}." for text, names in sentences if names)
 
 
 async def get_checks(request: Request) -> Checks:
-    """Return the checks that the app's resources have registered."""
+    """Return the app's readiness checks."""
     checks: Checks = request.app.state.checks
     return checks
 
 
 @router.get("/health")
 async def health() -> Health:
-    """Say that the process is alive. Depends on nothing."""
+    """Report that the process is alive, without checking any dependency."""
     return Health()
 
 
 @router.get("/ready", responses=error_responses(NotReady))
 async def ready(request: Request, checks: Annotated[Checks, Depends(get_checks)]) -> Readiness:
-    """Say whether the service can serve, and how each thing is that it depends on."""
-    stopping: Shutdown = request.app.state.shutdown
-    stopping.ensure_accepting_work()
+    """Report whether the service can serve requests, and the status of each dependency."""
+    shutdown: Shutdown = request.app.state.shutdown
+    shutdown.ensure_accepting_work()
     results = await checks.run()
-    if missing := describe_failures(results):
-        raise NotReady(missing)
+    if failures := describe_failures(results):
+        raise NotReady(failures)
     return Readiness(checks=results)

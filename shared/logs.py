@@ -1,7 +1,7 @@
-"""Logging with loguru: readable lines in development, one JSON object a line in production.
+"""Logging with loguru: readable lines in development, one JSON object per line in production.
 
-The standard library's loggers (uvicorn, httpx2, openai, …) are routed into it. Bind what a line is about with
-`logger.contextualize(request_id=…)`; it is then on every line that is written meanwhile, in tasks started there too.
+The standard library's loggers (uvicorn, httpx2, openai, …) are routed into loguru. `logger.contextualize(request_id=…)`
+adds fields to every line that is logged inside its block, including by tasks started there.
 """
 
 import inspect
@@ -18,17 +18,12 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-# Their INFO is a line for each request to a model; ours says the same once.
+# Loggers limited to warnings: at INFO each logs a line for every model request, which the service logs already.
 _QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "openai", "asyncio", "urllib3")
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send every log line of the process to `stream`, in the form that `APP_ENV` asks for.
-
-    Args:
-        settings: Gives the level, the form, and the secrets that are masked in whatever is written.
-        stream: Standard error if not given.
-    """
+    """Write every log line of the process to a stream (standard error by default), with secrets masked."""
     stream = stream or sys.stderr
     render = _json_line if settings.production else _readable_line
     secrets = sorted((secret for secret in settings.secrets() if len(secret) >= 6), key=len, reverse=True)
@@ -40,7 +35,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
         stream.write(line + "\n")
         stream.flush()
 
-    # `diagnose` would print the values of variables, questions and keys among them.
+    # `diagnose` would print the values of variables, including questions and API keys.
     logger.remove()
     logger.add(write, level=settings.log_level, format="{message}", backtrace=False, diagnose=False)
     logging.basicConfig(handlers=[_Intercept()], level=settings.log_level.replace("TRACE", "DEBUG"), force=True)
@@ -69,7 +64,7 @@ def _readable_line(record: "Record") -> str:
     line = (
         f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<7} {request_id:<8} {name}: {record['message']}{context}"
     )
-    # A line that a client's text could break in two would let it forge the next one.
+    # Line breaks in a client's text would let it forge log lines.
     line = line.replace("\r", "\\r").replace("\n", "\\n")
     return line + "\n" + _traceback(record) if record["exception"] else line
 
@@ -82,7 +77,7 @@ def _traceback(record: "Record") -> str:
 
 
 class _Intercept(logging.Handler):
-    """Hands the standard library's records to loguru."""
+    """Forwards the standard library's records to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What happens around every request, as plain ASGI: no buffering, no extra task, streams pass untouched."""
+"""Middleware of every stage, as plain ASGI: without buffering or extra tasks, so that streams pass through."""
 
 import asyncio
 import os
@@ -14,21 +14,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.errors import RequestBodyTooLarge
 from shared.problems import problem_response
 
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-PROBES = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: a line each would drown the rest
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+PROBES = frozenset({"/health", "/ready", "/metrics"})  # requested every few seconds, so logged at DEBUG only
 _UTF_8 = re.compile(r";\s*charset=(\"?)utf-?8\1\s*(?=;|$)")
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 16 * 1024 * 1024
 
 
 class RequestContext:
-    """Gives each request an id, a line in the log, and an answer even if something unexpected was raised.
+    """Gives each request an id and a log line, and turns unexpected exceptions into a 500.
 
-    The line says who asked, what, how it ended and how long it took. Behind a proxy that is believed
-    (`FORWARDED_ALLOW_IPS`) it is the address that the proxy names.
+    The line has the method, the path, the status, the duration and the client's address: behind a trusted proxy
+    (`FORWARDED_ALLOW_IPS`) the one that the proxy reports.
 
-    The id is the client's `X-Request-ID` if that is sane, else a new one. It is in `scope["request_id"]`, in the
-    answer's header, and on every log line that is written meanwhile.
+    The id is the client's `X-Request-ID` if it is well-formed, otherwise a new one. It is stored in
+    `scope["request_id"]`, returned in the response's header, and added to every log line of the request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,8 +40,8 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
 
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        requested = Headers(scope=scope).get("x-request-id", "")
+        request_id = requested if _WELL_FORMED_ID.fullmatch(requested) else os.urandom(16).hex()
         scope["request_id"] = request_id
         status = 0
 
@@ -59,7 +59,7 @@ class RequestContext:
             except Exception as error:
                 logger.opt(exception=error).error("unexpected {}", type(error).__name__)
                 if status:
-                    raise  # half an answer is out: the server must cut the connection, so that the client knows
+                    raise  # the response has started: the server closes the connection, so that the client notices
                 await problem_response(error, request_id)(scope, receive, send_with_id)
             finally:
                 level = "DEBUG" if scope["path"] in PROBES else "INFO"
@@ -70,22 +70,21 @@ class RequestContext:
 
 
 class BodyGuard:
-    """Refuses a body that must not be read.
+    """Refuses to read bodies that exceed the limit, declared or not, and forms with a charset other than UTF-8.
 
-    That is one beyond the limit, whether its length was declared or not, and a form that is not in UTF-8: the parser
-    would decode it with any codec of Python that the client names, and some take minutes for a megabyte (`punycode`).
-    RFC 7578 has no such parameter. Nothing more of it is read.
+    The form parser decodes with any Python codec that the client names, and some take minutes for a megabyte
+    (`punycode`). RFC 7578 has no such parameter.
 
     Args:
-        app: What is protected.
-        limit_bytes: For every path that has no limit of its own.
-        of_path: Limits in bytes by path, for the few that take files.
+        app: The next application.
+        limit_bytes: Default limit.
+        path_limits: Limits in bytes of the paths that accept files.
     """
 
-    def __init__(self, app: ASGIApp, limit_bytes: int, of_path: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, limit_bytes: int, path_limits: Mapping[str, int]) -> None:
         self.app = app
         self.limit = limit_bytes
-        self.of_path = of_path
+        self.path_limits = path_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -93,18 +92,18 @@ class BodyGuard:
             await self.app(scope, receive, send)
             return
 
-        limit = self.of_path.get(scope["path"].removeprefix(scope.get("root_path", "")), self.limit)
+        limit = self.path_limits.get(scope["path"].removeprefix(scope.get("root_path", "")), self.limit)
         declared = Headers(scope=scope).get("content-length", "")
         content_type = Headers(scope=scope).get("content-type", "").lower()
-        odd_form = "multipart" in content_type and "charset" in _UTF_8.sub("", content_type)
+        has_other_charset = "multipart" in content_type and "charset" in _UTF_8.sub("", content_type)
         received = 0
         refused = False
 
-        async def receive_what_may_be_read() -> Message:
+        async def receive_within_limit() -> Message:
             nonlocal received, refused
-            if odd_form:
+            if has_other_charset:
                 refused = True
-                raise HTTPException(400, "A form is in UTF-8: name no charset.", headers={"Connection": "close"})
+                raise HTTPException(400, "Forms must be UTF-8: send no charset.", headers={"Connection": "close"})
             if declared.isdigit() and int(declared) > limit:
                 refused = True
                 raise RequestBodyTooLarge(limit)
@@ -119,16 +118,16 @@ class BodyGuard:
             if not refused or message["type"] != "http.response.body" or message.get("more_body"):
                 await send(message)
                 return
-            # Closing a socket with unread bytes resets it, and the client would lose the answer. So the answer goes
-            # out, and what still arrives is dropped for a moment before the connection ends.
+            # Closing a socket with unread bytes resets the connection, and the client may lose the response. So the
+            # response is sent, and further bytes are discarded for a moment before the connection is closed.
             await send({**message, "more_body": True})
             try:
                 async with asyncio.timeout(_LINGER_SECONDS):
-                    dropped = 0
-                    while dropped < _LINGER_BYTES and (late := await receive()).get("more_body"):
-                        dropped += len(late["body"])
+                    discarded = 0
+                    while discarded < _LINGER_BYTES and (chunk := await receive()).get("more_body"):
+                        discarded += len(chunk["body"])
             except TimeoutError:
                 pass
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self.app(scope, receive_what_may_be_read, send_then_linger)
+        await self.app(scope, receive_within_limit, send_then_linger)

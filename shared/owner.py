@@ -1,6 +1,6 @@
-"""Who is asking: the one notion of a principal, for every stage.
+"""The owner of a request's data, in every stage.
 
-Dependencies that wait for nothing are `async def` all the same: FastAPI sends a plain `def` to a thread and back.
+Dependencies that do not wait are `async def` too: FastAPI runs a plain `def` in a thread.
 """
 
 from typing import Annotated
@@ -8,12 +8,12 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-# The one user of a service without accounts. Its rows can be given to an account later.
+# The only user of a service without accounts. `adopt-documents` transfers its rows to an account later.
 LOCAL_OWNER_ID = UUID("00000000-0000-7000-8000-000000000001")
 
 
 async def current_owner(request: Request) -> UUID:
-    """Return whose request this is: the local user, unless an authentication has set `request.state.owner_id`."""
+    """Return the owner of a request: the local user, unless authentication has set `request.state.owner_id`."""
     owner_id: UUID = getattr(request.state, "owner_id", LOCAL_OWNER_ID)
     return owner_id
 

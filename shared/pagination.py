@@ -1,4 +1,4 @@
-"""Keyset pages: a cursor is the id after which the next page begins, so rows that come and go move nothing."""
+"""Keyset pagination: a cursor is the last id of a page, so inserted and deleted rows do not shift the next page."""
 
 import base64
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from fastapi import Query
 
 
 class HasId(Protocol):
-    """A row."""
+    """A row with an id."""
 
     id: UUID
 
@@ -18,30 +18,30 @@ Row = TypeVar("Row", bound=HasId)
 
 
 def decode_cursor(cursor: str) -> UUID:
-    """Return the id that a cursor stands for. Any text of a cursor's form stands for one."""
+    """Return the id in a cursor. Any text that matches the pattern of `PageCursor` is valid."""
     return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
 
 
 def encode_cursor(last: UUID) -> str:
-    """Return the cursor of the page after an id."""
+    """Return the cursor of the page that follows an id."""
     return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
 
 
 def split_page(rows: Sequence[Row], limit: int) -> tuple[list[Row], str | None]:
-    """Split what a query with `limit + 1` rows has found into a page and the cursor of the next.
+    """Split the result of a query for `limit + 1` rows into a page and the cursor of the next one.
 
     Returns:
-        At most `limit` rows; the cursor is None where there are no more.
+        At most `limit` rows, and None on the last page.
     """
     page = list(rows[:limit])
     return page, encode_cursor(page[-1].id) if len(rows) > limit else None
 
 
-PageSize = Annotated[int, Query(ge=1, le=100, description="Items of a page, at most.")]
+PageSize = Annotated[int, Query(ge=1, le=100, description="Maximum number of items in a page.")]
 PageCursor = Annotated[
     str | None,
     Query(
-        pattern="^[A-Za-z0-9_-]{22}$",  # 16 bytes in base64, for URLs
-        description="`next_cursor` of the page before; none for the first.",
+        pattern="^[A-Za-z0-9_-]{22}$",  # 16 bytes in URL-safe base64
+        description="`next_cursor` of the previous page; omit it for the first page.",
     ),
 ]

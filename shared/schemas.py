@@ -1,4 +1,4 @@
-"""What the request bodies of every stage are made of."""
+"""Building blocks of request bodies."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 
 
 class RequestBody(BaseModel):
-    """A request body. Unknown fields and wrong types are refused, so that a mistake is noticed and not guessed at."""
+    """A request body that rejects unknown fields and wrong types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -31,21 +31,21 @@ def _encodable(secret: SecretStr) -> SecretStr:
     try:
         secret.get_secret_value().encode()
     except UnicodeEncodeError:
-        raise ValueError("must be text: there is half a character in it") from None
+        raise ValueError("must not contain lone surrogates") from None
     return secret
 
 
-# JSON has one kind of number: 2.0 is an integer there, and "2" is none.
-# It goes after an integer's bounds, as in `Annotated[int, Field(ge=1), INTEGRAL]`.
+# JSON has one type of number, so 2.0 is accepted as an integer; "2" is not.
+# Place it after the bounds: `Annotated[int, Field(ge=1), INTEGRAL]`.
 INTEGRAL = BeforeValidator(_integral)
 
-# PostgreSQL stores no NUL character, and no one means to send one.
+# PostgreSQL cannot store NUL characters.
 WITHOUT_NUL = AfterValidator(_without_nul)
 
-# Something in it can be seen. A field says so with `json_schema_extra={"pattern": NOT_BLANK_PATTERN}` too, which means
-# the same to everyone: Python's white space has U+001C to U+001F and U+0085 besides, that of JSON Schema has U+FEFF.
+# At least one visible character. Add `json_schema_extra={"pattern": NOT_BLANK_PATTERN}` to document it: the pattern
+# excludes the white space of both Python (which includes U+001C to U+001F and U+0085) and JSON Schema (U+FEFF).
 NOT_BLANK = AfterValidator(_not_blank)
 NOT_BLANK_PATTERN = r"^[^\x00]*[^\x00\s\x1c-\x1f\x85\ufeff][^\x00]*$"
 
-# Pydantic looks for half a character in a text, and not in a secret one.
+# Pydantic rejects lone surrogates in a `str`, but not in a `SecretStr`.
 Secret = Annotated[SecretStr, AfterValidator(_encodable)]

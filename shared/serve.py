@@ -21,7 +21,7 @@ from shared.logs import configure_logging
 from shared.settings import Settings, SettingsT, load_settings
 from shared.shutdown import Shutdown
 
-_CLEANUP_SECONDS = 3.0  # for what was cut off; after it, it is cancelled
+_CLEANUP_SECONDS = 3.0  # time for requests whose connection was closed, before they are cancelled
 
 
 def serve(
@@ -36,15 +36,15 @@ def serve(
     """Read the settings, listen on `HOST` and `PORT`, and serve until a stop signal.
 
     Args:
-        settings_class: The stage's.
-        create_app: Makes its app.
-        check: Raises a `ConfigurationError` where the settings do not go with what is stored.
-        arguments: Of the command line; those of the process if not given.
-        port_setting: Which setting names the port.
-        balanced: Whether it is told to clients, by load balancers for example, which need a while to notice its end.
+        settings_class: Settings of the stage.
+        create_app: Creates the stage's app.
+        startup_check: Raises a `ConfigurationError` if the settings contradict the stored data.
+        arguments: Arguments of the command line; those of the process by default.
+        port_setting: Name of the setting with the port.
+        behind_load_balancer: Whether to drain on a stop signal, until load balancers have noticed.
 
-    With `--fd N` the open socket N is served instead, as the launcher (or systemd) hands it over.
-    Ends the process with status 2 and one line where the settings are wrong or the port is taken.
+    With `--fd N` it serves the open socket N instead, which the launcher (or systemd) has passed on. The process exits
+    with status 2 and a one-line message if the settings are invalid or the port is in use.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, help="number of an open listening socket")
@@ -56,7 +56,7 @@ def serve(
         port: int = getattr(settings, port_setting)
         listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, port)
     except ConfigurationError as error:
-        sys.exit(_complain(error))
+        sys.exit(_print_error(error))
     configure_logging(settings)
     serve_app(
         create_app(settings), settings, listening, drain_seconds=settings.drain_seconds if behind_load_balancer else 0
@@ -67,7 +67,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Open a listening TCP socket.
 
     Raises:
-        ConfigurationError: if the address is taken or may not be used.
+        ConfigurationError: if the address is in use or not permitted.
     """
     try:
         return socket.create_server(
@@ -79,86 +79,86 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, drain_seconds: float = 0) -> None:
-    """Serve an app on an open socket until SIGINT or SIGTERM, and end as `shared.shutdown` describes.
+    """Serve an app on an open socket until SIGINT or SIGTERM, then shut down as `shared.shutdown` describes.
 
     Args:
         app: The app.
         settings: Its settings.
         listening: The socket.
-        drain_seconds: How long it goes on as if nothing was, but not ready. A second signal cuts that short.
+        drain_seconds: Time to keep serving while `/ready` fails. A second signal ends it.
     """
     config = uvicorn.Config(
         app,
         log_config=None,
-        access_log=False,  # `RequestContext` writes that line, with the request id
+        access_log=False,  # `RequestContext` logs each request, with its id
         server_header=False,
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
         timeout_graceful_shutdown=round(settings.shutdown_timeout_seconds + _CLEANUP_SECONDS),
     )
-    _spare_the_collector()
-    # uvicorn raises the signal that stopped it once more at its end. That was asked for, and is no failure.
+    _tune_garbage_collector()
+    # uvicorn raises the stop signal again at its end, which would make the exit status that of a failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     _Server(config, app.state.shutdown, drain_seconds, settings.shutdown_timeout_seconds).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn that lets go of its clients one after the other.
+    """Uvicorn with a gradual shutdown.
 
     Args:
-        config: Uvicorn's.
-        stopping: Told how far the end is.
-        drain_seconds: How long clients may still come.
-        finish_seconds: How long those who are there then may stay.
+        config: Configuration of uvicorn.
+        state: Updated during the shutdown.
+        drain_seconds: Time to keep accepting requests after a stop signal.
+        finish_seconds: Time for open requests to finish after that.
     """
 
-    def __init__(self, config: uvicorn.Config, stopping: Shutdown, drain_seconds: float, finish_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, state: Shutdown, drain_seconds: float, finish_seconds: float) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._shutdown_state = state
         self._drain_seconds = drain_seconds
         self._finish_seconds = finish_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal."""
-        self._stopping.started = True
+        """Handle a stop signal."""
+        self._shutdown_state.started = True
         super().handle_exit(sig, frame)
 
     async def main_loop(self) -> None:
-        """Serve until a signal, and some time beyond it."""
+        """Serve until a stop signal, then drain."""
         await super().main_loop()
-        logger.info("stopping; for {:g} s not ready, and still here", self._drain_seconds)
+        logger.info("shutting down; still serving for {:g} s, but not ready", self._drain_seconds)
         until, signals = monotonic() + self._drain_seconds, len(self._captured_signals)
         while monotonic() < until and len(self._captured_signals) == signals:  # noqa: ASYNC110  a signal sets no event
             await asyncio.sleep(0.1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, finish what is open, and close."""
-        hanging_up = asyncio.get_running_loop().call_later(self._finish_seconds, self._hang_up)
+        """Accept no more connections, and finish the open requests."""
+        deadline = asyncio.get_running_loop().call_later(self._finish_seconds, self._close_connections)
         try:
             await super().shutdown(sockets)
         finally:
-            hanging_up.cancel()
+            deadline.cancel()
 
-    def _hang_up(self) -> None:
-        self._stopping.closing_connections = True
+    def _close_connections(self) -> None:
+        self._shutdown_state.closing_connections = True
         connections = list(self.server_state.connections)
-        logger.info("{} connections are cut off; their clients go on elsewhere", len(connections))
+        logger.info("closing {} open connections; their clients can reconnect elsewhere", len(connections))
         for connection in connections:
             connection.transport.close()
 
 
-def _spare_the_collector() -> None:
-    """Take what was loaded until now out of the garbage collector's sight, and call it less often.
+def _tune_garbage_collector() -> None:
+    """Exclude the loaded modules from garbage collection, and collect less often.
 
-    The libraries are some half a million objects that never become garbage, and a full collection looks at each of
-    them: 100 ms in which nothing is answered. Measured at 16 connections asking an instant model: the slowest answer
-    went from 95 to 26 ms, and the processor time of one from 1.3 to 1.05 ms.
+    The libraries create half a million objects that never become garbage, and a full collection visits all of them: a
+    pause of 100 ms. Measured with 16 connections and an instant model: the slowest answer went from 95 to 26 ms, and
+    the processor time of an answer from 1.3 to 1.05 ms.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
 
 
-def _complain(error: ConfigurationError) -> int:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201  there is no log yet
+def _print_error(error: ConfigurationError) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201  logging is not configured yet
     return 2

@@ -1,6 +1,6 @@
-"""Settings: read once from the environment, `.env` and files of secrets, checked, and frozen.
+"""Settings, read once from the environment, `.env` and secret files, validated, and frozen.
 
-Each stage has a `Settings` of its own that inherits from the stage before and adds its new fields only.
+The `Settings` of each stage inherit those of the previous stage, and add new fields.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ from shared.errors import ConfigurationError
 
 
 class AppEnv(StrEnum):
-    """Where the service runs."""
+    """Deployment environment."""
 
     DEVELOPMENT = "development"
     TEST = "test"
@@ -34,11 +34,9 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """What every stage can be told. The environment's names are the fields' names in capitals.
+    """Settings of every stage. Environment variables have the fields' names in capitals.
 
-    What neither it nor `.env` says is looked for in the folder of secrets, in a file with the field's name.
-
-    Raises (through `load_settings`) a `ConfigurationError` of one line that names what is wrong.
+    The environment takes precedence over `.env`, and both over the secrets folder, which has a file for each field.
     """
 
     model_config = SettingsConfigDict(
@@ -52,22 +50,22 @@ class Settings(BaseSettings):
     root_path: str = Field(default="", description="Path prefix under which a proxy serves the app.")
     forwarded_allow_ips: CommaSeparated = Field(
         default=("127.0.0.1",),
-        description="Proxies that are believed when they say whom they speak for (`X-Forwarded-For`): addresses or "
-        "networks, separated by commas.",
+        description="Trusted proxies, whose `X-Forwarded-For` is used: addresses or networks, separated by commas.",
     )
     shutdown_timeout_seconds: int = Field(
-        default=10, ge=1, description="How long open requests may go on after a stop signal."
+        default=10, ge=1, description="Maximum time for open requests to finish after a stop signal."
     )
     drain_seconds: float = Field(
         default=0,
         ge=0,
-        description="How long a process goes on after a stop signal, not ready, until load balancers have noticed.",
+        description="Time for which a process keeps serving after a stop signal, while `/ready` fails, until load "
+        "balancers have noticed.",
     )
-    max_body_kb: int = Field(default=1024, ge=1, description="Largest request body, in KiB; beyond it is 413.")
+    max_body_kb: int = Field(default=1024, ge=1, description="Maximum request body in KiB; larger ones get a 413.")
     cors_origins: CommaSeparated | None = Field(
         default=None,
-        description="Origins whose pages may call the API, separated by commas. Not given: none in production, "
-        "any loopback origin otherwise.",
+        description="Origins whose pages may call the API, separated by commas. Default: none in production, any "
+        "loopback origin otherwise.",
     )
 
     openai_base_url: HttpAddress
@@ -75,16 +73,14 @@ class Settings(BaseSettings):
     llm_model: str = Field(min_length=1)
     llm_fallback_models: CommaSeparated = Field(
         default=(),
-        description="Models of the same endpoint that are tried in this order when the first fails.",
+        description="Models of the same endpoint that are tried in this order if the previous one fails.",
     )
     llm_timeout_seconds: float = Field(
         default=60,
         gt=0,
-        description="Time for one model to answer, its retries included; in a stream, the longest silence.",
+        description="Maximum time for a model to answer, retries included; in a stream, between two chunks.",
     )
-    llm_max_retries: int = Field(
-        default=2, ge=0, le=10, description="Retries of one model after a refused or failed call."
-    )
+    llm_max_retries: int = Field(default=2, ge=0, le=10, description="Maximum retries of a failed call of a model.")
 
     @field_validator("cors_origins", "forwarded_allow_ips", "llm_fallback_models", mode="before")
     @classmethod
@@ -116,11 +112,11 @@ class Settings(BaseSettings):
 
     @property
     def production(self) -> bool:
-        """Whether users depend on this process."""
+        """Whether this is a production environment."""
         return self.app_env is AppEnv.PRODUCTION
 
     def secrets(self) -> list[str]:
-        """The values that must never be seen in a log."""
+        """Return the values that must never appear in a log."""
         values = (getattr(self, name) for name in type(self).model_fields)
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr) and value]
 
@@ -129,16 +125,16 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def secrets_folder() -> Path | None:
-    """Return where secrets lie as files, if they do: `SECRETS_DIR`, or where containers are given theirs."""
+    """Return the folder of secret files, if it exists: `SECRETS_DIR`, or the default of containers."""
     folder = Path(os.environ.get("SECRETS_DIR") or "/run/secrets")
     return folder if folder.is_dir() else None
 
 
 def load_settings(cls: type[SettingsT]) -> SettingsT:
-    """Read a stage's settings from the environment, `.env` and the folder of secrets.
+    """Read a stage's settings.
 
     Raises:
-        ConfigurationError: with one line that names every variable that is missing or wrong.
+        ConfigurationError: with one line that names every missing or invalid variable.
     """
     try:
         return cls(_secrets_dir=secrets_folder())

@@ -1,10 +1,10 @@
-"""How far a process is on its way to its end, for those who must behave differently then.
+"""How far a process has shut down.
 
-    running ── signal ──> draining ── DRAIN_SECONDS ──> finishing ── SHUTDOWN_TIMEOUT_SECONDS ──> hanging up ──> closed
+    running ── signal ──> draining ── DRAIN_SECONDS ──> finishing ── SHUTDOWN_TIMEOUT_SECONDS ──> closing ──> stopped
 
-While it drains it serves what is asked, but begins no run, and says that it is not ready, so that load balancers send
-clients elsewhere. Then it takes no more connections, and finishes what is open. What is not finished in time is cut
-off, in the middle: by this clients see that they have not read all, and go on elsewhere.
+While draining, the process serves requests but starts no runs, and reports that it is not ready, so that load balancers
+route clients elsewhere. Then it accepts no connections, and finishes the open requests. Finally it closes the remaining
+connections in the middle of a response: clients notice that the response is incomplete, and continue elsewhere.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from shared.errors import NotReady
 
 @dataclass
 class Shutdown:
-    """What a process knows of its end.
+    """The shutdown state of a process.
 
     Attributes:
-        begun: It was told to stop.
-        hanging_up: What is still open is being cut off: a client that is gone has not left by itself.
+        started: Whether the process has received a stop signal.
+        closing_connections: Whether open connections are being closed. A disconnect then is not the client's decision.
     """
 
     started: bool = False
     closing_connections: bool = False
 
     def ensure_accepting_work(self) -> None:
-        """Refuse work that another process should begin.
+        """Refuse new work during the shutdown.
 
         Raises:
-            NotReady: if this one was told to stop.
+            NotReady: if the shutdown has started.
         """
         if self.started:
-            raise NotReady("This process is stopping. Try again: another one takes it.", retry_after=1)
+            raise NotReady("This process is shutting down. Try again: another one will serve you.", retry_after=1)

@@ -1,8 +1,9 @@
-"""Work that is worth nothing once its client has gone, and the last event of a stream that failed."""
+"""Streamed responses: cancellation when the client disconnects, and errors before and after the status was sent."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
 
 from fastapi import Request
 from fastapi.sse import ServerSentEvent
@@ -11,19 +12,21 @@ from loguru import logger
 from shared.errors import ClientClosedRequest, ServiceError
 from shared.problems import problem_for
 
+Event = TypeVar("Event")
+
 
 @asynccontextmanager
 async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Cancel the work inside when the client goes away.
+    """Cancel the block when the client disconnects.
 
-    A handler that awaits a model would otherwise go on, and be paid for, after a browser tab was closed. Use it
-    around the waiting only, never around a write: what was begun there should end.
+    Without it a handler would wait for a model, at a cost, after the browser tab was closed. Use it around waiting
+    only, never around a write, which has to finish once it has started.
 
     Args:
-        request: Its body must have been read (FastAPI has done so when a handler or a dependency runs).
+        request: Its body must have been read, which FastAPI does before it calls handlers and dependencies.
 
     Raises:
-        ClientClosedRequest: if the client went away before the block ended.
+        ClientClosedRequest: if the client disconnects before the block ends.
     """
 
     async def watch() -> None:
@@ -45,7 +48,34 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
         raise
 
 
+@asynccontextmanager
+async def primed_stream(
+    events: AsyncGenerator[Event], request: Request, *, count: int = 1
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """Wait for the first events of a stream, then yield an iterator over all of them.
+
+    FastAPI sends the status of a streamed response before its handler yields anything. A dependency that primes the
+    stream can still fail with a status of its own. The stream is closed at the end of the block.
+
+    Args:
+        events: The stream.
+        request: The wait is cancelled when its client disconnects.
+        count: Number of events to wait for.
+    """
+    async with aclosing(events):
+        async with cancel_on_disconnect(request):
+            first = [await anext(events) for _ in range(count)]
+
+        async def all_events() -> AsyncIterator[Event]:
+            for event in first:
+                yield event
+            async for event in events:
+                yield event
+
+        yield all_events()
+
+
 def error_event(error: ServiceError, request: Request) -> ServerSentEvent:
-    """Tell a stream's reader what went wrong after the 200 was sent: an `error` event with a problem body."""
-    logger.warning("{} in mid-stream: {}", type(error).__name__, error.detail)
+    """Return the `error` event of a stream that fails after the status was sent. Its data are a problem body."""
+    logger.warning("{} in a started stream: {}", type(error).__name__, error.detail)
     return ServerSentEvent(event="error", data=problem_for(error, request.scope.get("request_id")))

@@ -1,8 +1,6 @@
-"""Ask the model: whole, streamed, in a batch; and what was asked before."""
+"""Ask the model, and show the caller's history."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -27,7 +25,7 @@ from project1_qa_api.schemas import (
 from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, ServiceError
 from shared.owner import CurrentOwner
 from shared.problems import error_responses, problem_for
-from shared.streaming import cancel_on_disconnect, error_event
+from shared.streaming import cancel_on_disconnect, error_event, primed_stream
 
 router = APIRouter(prefix="/ask", tags=["ask"])
 
@@ -64,27 +62,16 @@ async def ask(
 
 @dataclass(frozen=True)
 class OpenStream:
-    """A question whose answer has begun."""
+    """A question, and the started stream of its answer."""
 
     question: str
     events: AsyncIterator[Token | Done]
 
 
 async def open_stream(body: AskRequest, request: Request, answerer: AnswererDep) -> AsyncIterator[OpenStream]:
-    """Ask, and wait for the first event: a failure until then is still an answer with a status of its own.
-
-    FastAPI sends a stream's 200 as soon as its handler is entered, so this has to happen in a dependency.
-    """
-    async with aclosing(answerer.stream(body)) as events:
-        async with cancel_on_disconnect(request):
-            first = await anext(events)
-
-        async def all_events() -> AsyncIterator[Token | Done]:
-            yield first
-            async for event in events:
-                yield event
-
-        yield OpenStream(body.question, all_events())
+    """Start the answer, and wait for its first event."""
+    async with primed_stream(answerer.stream(body), request) as events:
+        yield OpenStream(body.question, events)
 
 
 @router.post(
@@ -101,7 +88,7 @@ async def ask_stream(
     history: HistoryDep,
     background: BackgroundTasks,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Ask a question and read the answer while the model writes it, as server-sent events."""
+    """Ask a question and stream the answer as server-sent events while the model generates it."""
     answer = ""
     try:
         async for event in stream.events:
@@ -125,26 +112,28 @@ async def ask_batch(
     history: HistoryDep,
     background: BackgroundTasks,
 ) -> BatchResponse:
-    """Ask several questions side by side. A question that fails does not fail the others."""
-    slots = asyncio.Semaphore(request.app.state.settings.batch_concurrency)
+    """Ask several questions concurrently. A question that fails does not affect the others."""
 
-    async def ask_one(question: str) -> Answered | Failed:
-        try:
-            async with slots:
-                response = await answerer.answer(AskRequest(question=question))
-        except ServiceError as error:
-            return Failed(question=question, error=problem_for(error, request.scope["request_id"]))
+    def record(question: str, response: AskResponse) -> None:
         background.add_task(history.add, owner_id, _exchange(question, response.answer, response))
-        return Answered(question=question, answer=response.answer)
 
-    async with cancel_on_disconnect(request), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(ask_one(question)) for question in body.questions]
-    return BatchResponse(items=[task.result() for task in tasks])
+    async with cancel_on_disconnect(request):
+        results = await answerer.answer_all(
+            body.questions, concurrency=request.app.state.settings.batch_concurrency, on_answer=record
+        )
+    request_id = request.scope["request_id"]
+    return BatchResponse(items=[_item(*pair, request_id) for pair in zip(body.questions, results, strict=True)])
+
+
+def _item(question: str, result: AskResponse | ServiceError, request_id: str) -> Answered | Failed:
+    if isinstance(result, ServiceError):
+        return Failed(question=question, error=problem_for(result, request_id))
+    return Answered(question=question, answer=result.answer)
 
 
 @router.get("/history")
 async def ask_history(owner_id: CurrentOwner, history: HistoryDep) -> HistoryResponse:
-    """Show the last exchanges of whoever asks, newest first. Each appears just after its answer was sent."""
+    """Return the caller's last exchanges, newest first. An exchange is added after its response was sent."""
     return HistoryResponse(items=await history.recent(owner_id))
 
 

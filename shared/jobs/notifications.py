@@ -1,4 +1,4 @@
-"""Being woken by PostgreSQL: one connection listens for the whole process, and wakes whoever waits for a key."""
+"""PostgreSQL's LISTEN and NOTIFY: one connection per process, for any number of waiters."""
 
 import asyncio
 from collections import defaultdict
@@ -14,40 +14,40 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.background import background_task
 from shared.database.driver import DatabaseSettings, libpq_url
 
-_BACK_OFF_SECONDS = 1.0
+_RECONNECT_SECONDS = 1.0
 
 
 class NotificationListener:
-    """Who waits for which key of one channel.
+    """Listens on a channel, and wakes those who wait for a key.
 
     Args:
-        settings: The database's.
-        channel: PostgreSQL's name for it. A notification's payload is a key.
+        settings: Settings of the database.
+        channel: Name of the channel. The payload of a notification is a key.
     """
 
     def __init__(self, settings: DatabaseSettings, channel: str) -> None:
         self._settings = settings
         self._channel = channel
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._subscribers: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
     def subscribe(self, key: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the key was notified, or when that may have been missed.
+        """Yield an event that is set by each notification of a key, and after an interruption of the connection.
 
-        Clear it, look at the database, then wait for it: in this order nothing is missed.
+        Clear the event, query the database, then wait for the event: in this order no change is missed.
         """
         event = asyncio.Event()
-        self._waiting[key].add(event)
+        self._subscribers[key].add(event)
         try:
             yield event
         finally:
-            self._waiting[key].discard(event)
-            if not self._waiting[key]:
-                del self._waiting[key]
+            self._subscribers[key].discard(event)
+            if not self._subscribers[key]:
+                del self._subscribers[key]
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[None]:
-        """Listen while the block runs; a connection that broke is made again."""
+        """Listen while the block runs, and reconnect when the connection breaks."""
         async with background_task(self._listen()):
             yield
 
@@ -60,19 +60,21 @@ class NotificationListener:
                     connect_timeout=self._settings.db_connect_timeout_seconds,
                 ) as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
-                    for key in list(self._waiting):  # what was said while nobody listened is lost
+                    for key in list(self._subscribers):  # notifications sent before LISTEN are lost
                         self._wake(key)
                     async for notification in connection.notifies():
                         self._wake(notification.payload)
             except (psycopg.Error, OSError) as error:
-                logger.warning("notifications of {} stopped: {}", self._channel, type(error).__name__)
-            await asyncio.sleep(_BACK_OFF_SECONDS)
+                logger.warning(
+                    "notifications of {} interrupted ({}); reconnecting", self._channel, type(error).__name__
+                )
+            await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _wake(self, key: str) -> None:
-        for event in self._waiting.get(key, ()):
+        for event in self._subscribers.get(key, ()):
             event.set()
 
 
 async def notify(session: AsyncSession, channel: str, key: str) -> None:
-    """Wake whoever waits for a key, in every process, when the session's transaction is committed."""
+    """Notify the subscribers of a key, in all processes, when the session's transaction is committed."""
     await session.execute(select(func.pg_notify(channel, key)))

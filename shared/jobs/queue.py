@@ -1,9 +1,9 @@
-"""Work that outlives its request: jobs in PostgreSQL, run by procrastinate.
+"""Background jobs in PostgreSQL, run by procrastinate.
 
-A job is stored in the transaction of what it is about, so there is never one without the other. A worker takes it, and
-another takes it again when that worker died. A task is a function
-`async def task(context: JobContext, **arguments)`; the engine of an app is given all of them, by name. Jobs of one
-queue do not wait for those of another. What a job is given stands in the log: an id, never a secret.
+A job is stored in the same transaction as the data it works on, so neither exists without the other. A worker claims
+the job; if that worker dies, another one runs the job again. A task is a function
+`async def task(context: JobContext, **arguments)`, registered by name. Queues are worked on independently. The
+arguments of jobs are logged, so they are ids, never secrets.
 """
 
 import asyncio
@@ -24,16 +24,12 @@ from shared.background import background_task
 from shared.database.driver import RECONNECT_SECONDS, ConnectionPool, DatabaseSettings, libpq_url
 
 _HEARTBEAT_SECONDS = 2.0
-_DEAD_AFTER_SECONDS = 10.0  # without a heartbeat; the worker's jobs go to others
-_BACK_OFF_SECONDS = 1.0
+_STALLED_SECONDS = 10.0  # without a heartbeat: the worker has died, and its jobs are requeued
+_RESTART_SECONDS = 1.0
 
 
 class RetryLater(Exception):
-    """A job cannot go on now. It is run again after a while.
-
-    Args:
-        seconds: After which.
-    """
+    """Raised by a task to be run again after some seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"in {seconds} s")
@@ -41,10 +37,10 @@ class RetryLater(Exception):
 
 
 class RetryStrategy(BaseRetryStrategy):
-    """Runs a job again when it asks for it, and when its worker was told to stop."""
+    """Retries jobs that raise `RetryLater`, or that are cancelled by the shutdown of their worker."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        """Say when a job that ended with an exception is run again; None for never."""
+        """Return when to run a failed job again, or None."""
         del job
         match exception:
             case RetryLater():
@@ -59,22 +55,22 @@ Task = Callable[..., Coroutine[Any, Any, None]]
 
 
 def create_job_app(tasks: Mapping[str, Task]) -> procrastinate.App:
-    """Make the engine that runs some tasks, by name. Nothing is connected yet."""
+    """Create procrastinate's app with some tasks, without connecting."""
     job_app = procrastinate.App(connector=procrastinate.PsycopgConnector())
     add_tasks(job_app, tasks)
     return job_app
 
 
 def add_tasks(job_app: procrastinate.App, tasks: Mapping[str, Task], queue: str = DEFAULT_QUEUE) -> None:
-    """Let an engine run some more tasks, by name; their jobs stand in a queue, to be worked on with `working`."""
+    """Register tasks, whose jobs `run_worker` runs for their queue."""
     for name, task in tasks.items():
         job_app.task(name=name, pass_context=True, retry=RetryStrategy(), queue=queue)(task)
 
 
 @asynccontextmanager
 async def open_job_app(job_app: procrastinate.App, settings: DatabaseSettings) -> AsyncIterator[None]:
-    """Connect the engine while the block runs. A database that is away is waited for in the background."""
-    # A pool of our own, because the engine's own way of opening one fails without the database.
+    """Connect the app while the block runs. If the database is unavailable, the pool connects in the background."""
+    # procrastinate would open its own pool, but fails if the database is unavailable at that moment.
     pool: ConnectionPool[AsyncConnection[Any]] = ConnectionPool(
         libpq_url(settings),
         min_size=1,
@@ -101,18 +97,18 @@ async def defer(
     delay_seconds: int = 0,
     **arguments: str,
 ) -> None:
-    """Store a job in a transaction that is open.
+    """Store a job within an open transaction.
 
     Args:
-        job_app: The engine.
-        within: Whose transaction: a session's, or one of the bare driver.
-        task: Its name.
-        lock: Of the jobs with one lock, one runs at a time.
-        in_seconds: It is not run before that.
-        arguments: Of the task.
+        job_app: App with the task.
+        transaction: The session or the connection of the transaction.
+        task: Name of the task.
+        lock: Jobs with the same lock run one after another.
+        delay_seconds: Minimum delay before the job runs.
+        arguments: Arguments of the task.
 
     Raises:
-        What the driver raises: whoever opened the transaction knows what that means.
+        psycopg.Error: as raised by the driver, for the owner of the transaction to handle.
     """
     connection: Any = transaction
     if isinstance(transaction, AsyncSession):
@@ -130,13 +126,13 @@ async def defer(
 async def run_worker(
     job_app: procrastinate.App, context: Mapping[str, Any], concurrency: int, queue: str = DEFAULT_QUEUE
 ) -> AsyncIterator[None]:
-    """Run the jobs of a queue while the block runs; at its end those that run are put back.
+    """Run the jobs of a queue while the block runs. Unfinished jobs are requeued at the end.
 
     Args:
-        job_app: An engine that is open.
-        context: What the tasks find in `context.additional_context`.
-        concurrency: Jobs at once.
-        queue: Which one.
+        job_app: An open app.
+        context: `context.additional_context` of the tasks.
+        concurrency: Maximum number of concurrent jobs.
+        queue: Name of the queue.
     """
 
     async def work() -> None:
@@ -149,33 +145,33 @@ async def run_worker(
                     additional_context=dict(context),
                     shutdown_graceful_timeout=0,
                     update_heartbeat_interval=_HEARTBEAT_SECONDS,
-                    stalled_worker_timeout=_DEAD_AFTER_SECONDS,
-                    delete_jobs=DeleteJobCondition.ALWAYS,  # what became of it stands with what it was about
+                    stalled_worker_timeout=_STALLED_SECONDS,
+                    delete_jobs=DeleteJobCondition.ALWAYS,  # the outcome is stored with the data of the job
                 )
-                logger.warning("the worker stopped; it is started again")
-            except Exception as error:  # noqa: BLE001  the database, mostly: there is nothing to do but to try again
-                logger.warning("the worker cannot work: {}", type(error).__name__)
+                logger.warning("job worker stopped; restarting")
+            except Exception as error:  # noqa: BLE001  usually the database is unavailable, and a restart is the remedy
+                logger.warning("job worker failed ({}); restarting", type(error).__name__)
                 if (task := asyncio.current_task()) and task.cancelling():
-                    return  # it was told to stop, and could not even say so to the database
-            await asyncio.sleep(_BACK_OFF_SECONDS)
+                    return  # cancelled, but procrastinate could not unregister the worker
+            await asyncio.sleep(_RESTART_SECONDS)
 
     async with background_task(work()), background_task(_requeue_stalled_jobs(job_app, queue)):
         yield
 
 
 async def _requeue_stalled_jobs(job_app: procrastinate.App, queue: str) -> None:
-    """Put the jobs of workers that died back into the queue, now and whenever one may have died since."""
+    """Requeue the jobs of dead workers periodically."""
     manager = job_app.job_manager
     while True:
         with contextlib.suppress(procrastinate.exceptions.ConnectorException):
-            for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_DEAD_AFTER_SECONDS):
-                logger.warning("a worker died at job {} ({}); it is taken up again", job.id, job.task_name)
+            for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=_STALLED_SECONDS):
+                logger.warning("requeueing job {} ({}): its worker died", job.id, job.task_name)
                 await manager.retry_job(job)
-        await asyncio.sleep(_DEAD_AFTER_SECONDS / 2)
+        await asyncio.sleep(_STALLED_SECONDS / 2)
 
 
 async def get_job_app(request: Request) -> procrastinate.App:
-    """Return the engine of the app."""
+    """Return procrastinate's app."""
     job_app: procrastinate.App = request.app.state.jobs
     return job_app
 

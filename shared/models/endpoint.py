@@ -106,7 +106,7 @@ def _use_refusal_as_content(message: BaseMessage, sent: dict[str, Any]) -> None:
 
 
 # If a tool call's arguments are JSON but not an object, LangChain drops the whole answer; if they are not JSON, it
-# returns an invalid call, which the model can be told about. So this suffix turns the former into the latter.
+# returns an invalid call, which is reported to the model. So this suffix turns the former into the latter.
 _INVALID_SUFFIX = " is no object"
 
 

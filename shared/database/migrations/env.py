@@ -1,4 +1,4 @@
-"""Alembic's environment, the same for every stage: each `alembic.ini` names the stage's models and version folders."""
+"""Alembic's environment of every stage. Each `alembic.ini` names the stage's models and version folders."""
 
 import asyncio
 from typing import Any
@@ -11,15 +11,15 @@ from sqlmodel import SQLModel
 from shared.database.migrate import MIGRATION_LOCK, database_address, include_own_tables
 
 config = context.config
-only_own = include_own_tables(config)
+include_object = include_own_tables(config)
 
 
 def run(connection: Connection) -> None:
-    """Run the migrations, all in one transaction: what fails half way leaves the database as it was."""
-    options: dict[str, Any] = {"target_metadata": SQLModel.metadata, "include_object": only_own}
+    """Run all migrations in one transaction, so that a failure leaves the database unchanged."""
+    options: dict[str, Any] = {"target_metadata": SQLModel.metadata, "include_object": include_object}
     context.configure(connection=connection, **options)
     with context.begin_transaction():
-        # Two processes that start at once would both create the tables: the second waits, and finds them there.
+        # Two processes that start at the same time would both create the tables; the lock makes the second one wait.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         context.run_migrations()
 
@@ -32,8 +32,8 @@ async def online() -> None:
     await engine.dispose()
 
 
-if (given := config.attributes.get("connection")) is not None:
-    run(given)
+if (connection := config.attributes.get("connection")) is not None:
+    run(connection)
 elif context.is_offline_mode():
     context.configure(url=database_address(), target_metadata=SQLModel.metadata, literal_binds=True)
     with context.begin_transaction():

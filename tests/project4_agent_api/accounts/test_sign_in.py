@@ -121,7 +121,7 @@ async def test_no_password_chooses_its_codec(client4: httpx2.AsyncClient) -> Non
     refused = await client4.post("/auth/token", content=form, headers=kind)
 
     assert refused.status_code == 400
-    assert refused.json()["detail"] == "A form is in UTF-8: name no charset."
+    assert refused.json()["detail"] == "Forms must be UTF-8: send no charset."
 
 
 async def test_an_email_that_nobody_has_is_slowed_down_too(client4: httpx2.AsyncClient) -> None:
