@@ -58,10 +58,9 @@ def refused_page(browser: Browser) -> Iterator[Page]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Close a test's page before the service that it shows stops: a request cut off then is an error on the console."""
-    fixtures = getattr(item, "funcargs", {})
-    for name in ("page", "refused_page"):
-        if name in fixtures:
-            fixtures[name].close()
+    for value in getattr(item, "funcargs", {}).values():
+        if isinstance(value, Page):
+            value.close()
 
 
 @contextmanager

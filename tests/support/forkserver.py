@@ -49,7 +49,9 @@ def start(
         listening: A socket that is handed over with `--fd`.
         streams: File descriptors that become its standard input, output and error.
     """
-    if _AVAILABLE:
+    # What the interpreter itself reads must be there when it starts.
+    for_python = any(name.startswith("PYTHON") and os.environ.get(name) != environment[name] for name in environment)
+    if _AVAILABLE and not for_python:
         with _lock:
             if package not in _servers:
                 _servers[package] = _Server(package)
