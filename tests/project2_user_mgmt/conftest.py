@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -35,15 +36,16 @@ def serve2(
 ) -> Callable[..., AbstractContextManager[str]]:
     """Serves stage 2 with changed settings while a block runs; gives its URL."""
     assert model is not None
+    return partial(served_on, make_settings, database_url)
 
-    @contextmanager
-    def serve(**changes: Any) -> Iterator[str]:
-        stage1 = make_settings().model_dump(exclude={"port", *changes})
-        given = stage1 | {"database_url": database_url} | changes
-        with running(create_app(Settings(**given))) as url:
-            yield url
 
-    return serve
+@contextmanager
+def served_on(make_settings: Callable[..., Stage1Settings], database_url: str, **changes: Any) -> Iterator[str]:
+    """Serve stage 2 on a database while the block runs; give its URL."""
+    stage1 = make_settings().model_dump(exclude={"port", *changes})
+    given = stage1 | {"database_url": database_url} | changes
+    with running(create_app(Settings(**given))) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -30,12 +31,13 @@ def make_settings3(
 ) -> Callable[..., Settings]:
     """Makes stage 3's settings, pointed at the scripted model and the test's database."""
     assert model is not None
+    return partial(settings_for, make_settings, database_url)
 
-    def make(**changes: Any) -> Settings:
-        stage1 = make_settings().model_dump(exclude={"port", *changes})
-        return Settings(**({"embedding_model": "e", "database_url": database_url} | stage1 | changes))
 
-    return make
+def settings_for(make_settings: Callable[..., Stage1Settings], database_url: str, **changes: Any) -> Settings:
+    """Make stage 3's settings, pointed at the scripted model and this database."""
+    stage1 = make_settings().model_dump(exclude={"port", *changes})
+    return Settings(**({"embedding_model": "e", "database_url": database_url} | stage1 | changes))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -35,21 +36,24 @@ def make_settings4(
 ) -> Callable[..., Settings]:
     """Makes stage 4's settings, pointed at the scripted model, the test's database and the test's Valkey."""
     assert model is not None
+    return partial(settings_for, make_settings, database_url, redis_url)
 
-    def make(**changes: Any) -> Settings:
-        stage1 = make_settings().model_dump(exclude={"port", *changes})
-        fixed: dict[str, Any] = {
-            "embedding_model": "e",
-            "database_url": database_url,
-            "redis_url": redis_url,
-            "jwt_secret": "a secret of the tests, with more than 32 bytes",
-            "db_pool_timeout_seconds": 30,
-            "sign_ins_per_minute": 10_000,
-            "rate_limit_per_minute": 1_000_000,
-        }
-        return Settings(**(fixed | stage1 | changes))
 
-    return make
+def settings_for(
+    make_settings: Callable[..., Stage1Settings], database_url: str, redis_url: str, **changes: Any
+) -> Settings:
+    """Make stage 4's settings, pointed at the scripted model and these servers."""
+    stage1 = make_settings().model_dump(exclude={"port", *changes})
+    fixed: dict[str, Any] = {
+        "embedding_model": "e",
+        "database_url": database_url,
+        "redis_url": redis_url,
+        "jwt_secret": "a secret of the tests, with more than 32 bytes",
+        "db_pool_timeout_seconds": 30,
+        "sign_ins_per_minute": 10_000,
+        "rate_limit_per_minute": 1_000_000,
+    }
+    return Settings(**(fixed | stage1 | changes))
 
 
 @pytest.fixture

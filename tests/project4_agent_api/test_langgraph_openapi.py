@@ -1,14 +1,17 @@
 """The OpenAPI document of assistants, store and crons says what they answer, whatever is sent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from project4_agent_api.settings import Settings
+from project1_qa_api.settings import Settings as Stage1Settings
+from tests.project4_agent_api.conftest import settings_for
 from tests.support.agent_parts import create_parts
+from tests.support.databases import Databases
 from tests.support.fuzz import fuzz
 from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,9 +49,20 @@ OPERATIONS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def url(
+    make_settings: Callable[..., Stage1Settings], databases: Databases, _redis_server: str, _model_server: ScriptedModel
+) -> Iterator[str]:
+    """The parts of stage 4 that serve assistants, store and crons."""
+    _model_server.reset()
+    with databases.migrated("project4_agent_api") as database_url:
+        settings = settings_for(make_settings, database_url, _redis_server, llm_timeout_seconds=5)
+        with running(create_parts(settings)) as url:
+            yield url
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_sent_is_answered_as_described(make_settings4: Callable[..., Settings], operation: str) -> None:
+def test_whatever_is_sent_is_answered_as_described(url: str, operation: str) -> None:
     # What a schema cannot say: which schedules and operators there are, and that a context is given in one form.
     excluded = [positive_data_acceptance, negative_data_rejection]
-    with running(create_parts(make_settings4(llm_timeout_seconds=5))) as url:
-        fuzz(url, operation, examples=60, excluded_checks=excluded)
+    fuzz(url, operation, examples=60, excluded_checks=excluded)

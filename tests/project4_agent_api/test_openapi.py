@@ -1,12 +1,17 @@
 """Threads and runs keep to the OpenAPI document, whatever they are sent."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 
 import pytest
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
+from project1_qa_api.settings import Settings as Stage1Settings
+from project4_agent_api.main import create_app
+from tests.project4_agent_api.conftest import settings_for
+from tests.support.databases import Databases
 from tests.support.fuzz import fuzz
+from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,11 +47,22 @@ OPERATIONS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def url(
+    make_settings: Callable[..., Stage1Settings], databases: Databases, _redis_server: str, _model_server: ScriptedModel
+) -> Iterator[str]:
+    """The API without accounts."""
+    _model_server.reset()
+    changes = {"llm_timeout_seconds": 5, "auth_required": False}
+    with (
+        databases.migrated("project4_agent_api") as database_url,
+        running(create_app(settings_for(make_settings, database_url, _redis_server, **changes))) as url,
+    ):
+        yield url
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_sent_is_answered_as_described(
-    serve4: Callable[..., AbstractContextManager[str]], operation: str
-) -> None:
+def test_whatever_is_sent_is_answered_as_described(url: str, operation: str) -> None:
     # What a schema cannot say: which assistants there are, that a context has one form, and that here is no lock.
     excluded = [positive_data_acceptance, negative_data_rejection, ignored_auth]
-    with serve4(llm_timeout_seconds=5, auth_required=False) as url:
-        fuzz(url, operation, examples=50, excluded_checks=excluded)
+    fuzz(url, operation, examples=50, excluded_checks=excluded)

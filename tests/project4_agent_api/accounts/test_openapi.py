@@ -1,14 +1,20 @@
 """The accounts keep to their OpenAPI document, whatever they are sent."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import httpx2
 import pytest
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from project1_qa_api.settings import Settings as Stage1Settings
+from project4_agent_api.main import create_app
+from tests.project4_agent_api.conftest import settings_for
 from tests.support.accounts import bearer, register, sign_in
+from tests.support.databases import Databases
 from tests.support.fuzz import fuzz
+from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,18 +48,30 @@ BEYOND_A_SCHEMA = {
 }
 
 
+@pytest.fixture(scope="module")
+def url(
+    make_settings: Callable[..., Stage1Settings], databases: Databases, _redis_server: str, _model_server: ScriptedModel
+) -> Iterator[str]:
+    """The API, in which each test has an account of its own."""
+    _model_server.reset()
+    changes = {"llm_timeout_seconds": 5, "sign_in_failures": 10_000}
+    with (
+        databases.migrated("project4_agent_api") as database_url,
+        running(create_app(settings_for(make_settings, database_url, _redis_server, **changes))) as url,
+    ):
+        yield url
+
+
 @pytest.mark.parametrize("signed_in", [True, False], ids=["signed in", "a stranger"])
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_whatever_is_sent_is_answered_as_described(
-    serve4: Callable[..., AbstractContextManager[str]], operation: str, signed_in: bool
-) -> None:
+async def test_whatever_is_sent_is_answered_as_described(url: str, operation: str, signed_in: bool) -> None:
     excluded = [positive_data_acceptance] if operation in BEYOND_A_SCHEMA else []
     if operation == "POST /auth/token":
         excluded.append(negative_data_rejection)  # a form's fields are all texts
-    with serve4(llm_timeout_seconds=5, sign_in_failures=10_000) as url:
-        headers = {}
-        if signed_in:
-            async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
-                await register(client, "ada@example.com")
-                headers = bearer(await sign_in(client, "ada@example.com"))
-        fuzz(url, operation, examples=40, excluded_checks=excluded, headers=headers)
+    headers = {}
+    if signed_in:
+        email = f"{uuid4()}@example.com"
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            await register(client, email)
+            headers = bearer(await sign_in(client, email))
+    fuzz(url, operation, examples=40, excluded_checks=excluded, headers=headers)
