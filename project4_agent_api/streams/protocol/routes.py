@@ -22,7 +22,7 @@ from shared.problems import error_responses, problem_response
 router = APIRouter(prefix="/threads/{thread_id}", tags=["protocol"])
 sockets = APIRouter()
 
-ThreadId = Annotated[UUID, Path(description="The thread's id. It need not be there yet.")]
+ThreadId = Annotated[UUID, Path(description="The thread's id. It need not exist yet.")]
 Body = TypeVar("Body", bound=BaseModel)
 _EXAMPLE = (
     'event: lifecycle\r\ndata: {"type":"event","event_id":"…","seq":1,"method":"lifecycle","params":{"namespace":[],'
