@@ -1,1 +1,1 @@
-"""Stage 2: + users and their messages, on PostgreSQL."""
+"""Stage 2 adds users and their messages, on PostgreSQL."""

@@ -1,10 +1,10 @@
-"""`python -m project2_user_mgmt` serves stage 2 where the addresses are set; `… migrate` migrates its database."""
+"""`python -m project2_user_mgmt`: serve stage 2, configured by the environment; `… migrate`: migrate its database."""
 
 import sys
 
 from shared.database.migrate import migrate
 
-if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
+if sys.argv[1:2] == ["migrate"]:  # before the imports below, which take seconds
     sys.exit(migrate("project2_user_mgmt", "project2", sys.argv[2:]))
 
 from project2_user_mgmt.main import create_app

@@ -1,6 +1,6 @@
-"""Hooks for later stages, which keep data of their own for a user. Stage 2 itself subscribes nothing.
+"""Hooks with which later stages react to changed and deleted users. Stage 2 itself registers none.
 
-A later stage appends its functions at its start, so that it need not know which routes of this stage change users.
+A later stage registers its functions at startup, and does not need to know which routes change users.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Stage 2, put together: stage 1, and users with their messages. `make run-project2` runs it."""
+"""Stage 2: stage 1, and users with their messages. `make run-project2` runs it."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ PANELS = [
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application of stage 2."""
+    """Create the application of stage 2."""
     return build_app(
         settings or load_settings(Settings),
         title="Project 2: user management",

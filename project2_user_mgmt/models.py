@@ -1,4 +1,4 @@
-"""What is stored in stage 2: users, and the messages of each."""
+"""Tables of stage 2: users and their messages."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,20 +9,20 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, String, Tex
 from sqlmodel import Field, Relationship, SQLModel
 from uuid_utils.compat import uuid7
 
-NO_LAZY_LOAD: dict[str, Any] = {"lazy": "raise"}  # a load that nobody wrote down would block the event loop
+NO_LAZY_LOAD: dict[str, Any] = {"lazy": "raise"}  # an implicit load would block the event loop
 
 
 def now() -> datetime:
-    """Return the time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class User(SQLModel, table=True):
-    """Somebody. The id is a UUIDv7, made here: it sorts by the time at which it was made."""
+    """A user. Ids are UUIDv7, created in the application, and sort by the time of creation."""
 
     __tablename__: ClassVar[str] = "users"
     __table_args__: ClassVar = (
-        # One account for an e-mail, whatever its case. The operator class makes both indexes find a prefix too.
+        # E-mail addresses are unique, ignoring case. The operator class lets both indexes serve prefix searches.
         Index(
             "uq_users_email",
             func.lower(literal_column("email")).label("lower_email"),
@@ -50,14 +50,14 @@ class User(SQLModel, table=True):
 
 
 class Role(StrEnum):
-    """Who said it."""
+    """The author of a message."""
 
     USER = "user"
     ASSISTANT = "assistant"
 
 
 class Message(SQLModel, table=True):
-    """Something that a user said, or that the model answered. Ids sort by the order of the conversation."""
+    """A message of a user, or an answer of the model. Ids sort in the order of the conversation."""
 
     __tablename__: ClassVar[str] = "messages"
     __table_args__: ClassVar = (

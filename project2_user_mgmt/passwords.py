@@ -1,4 +1,4 @@
-"""Passwords: hashed with Argon2id, in threads that leave the event loop its processor."""
+"""Password hashing with Argon2id, in low-priority threads."""
 
 import asyncio
 import os
@@ -10,21 +10,23 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
 
-# One of the equally strong settings that OWASP recommends, with one thread for a hash:
+# One of the equivalent parameter sets that OWASP recommends, with one thread per hash:
 # https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id
 _HASHER = PasswordHash((Argon2Hasher(memory_cost=47_104, time_cost=1, parallelism=1),))
-_BACKGROUND = 10  # nice(2): whoever waits for anything else comes first
+_LOW_PRIORITY = 10  # see nice(2): all other requests come first
 
 
-def _step_back() -> None:
-    """Lower this thread's priority, where a thread has one of its own."""
+def _lower_priority() -> None:
+    """Lower the priority of this thread, on platforms where threads have their own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
 
 
-# A hash takes a core for tens of milliseconds on purpose. Sixteen at once on two cores would leave everything else a
-# seventeenth; so there are fewer threads than cores, and what is over waits.
-_THREADS = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="password", initializer=_step_back)
+# A hash deliberately occupies a core for tens of milliseconds. Sixteen at once on two cores would leave a seventeenth
+# of the time to everything else, so there are fewer threads than cores, and further hashes wait.
+_THREADS = ThreadPoolExecutor(
+    max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="password", initializer=_lower_priority
+)
 
 
 async def hash_password(password: SecretStr) -> str:
@@ -33,16 +35,16 @@ async def hash_password(password: SecretStr) -> str:
 
 
 async def verify_password(password: SecretStr, password_hash: str | None) -> bool:
-    """Say whether a password is the one that was hashed, in a thread.
+    """Return whether a password matches a hash, in a thread.
 
-    Where there is no hash it is not; that takes as long, so that nobody learns from the time who has an account.
+    Without a hash the result is False after the same time, so that the duration does not reveal whether an account exists.
     """
 
     def verify() -> bool:
-        given = password.get_secret_value()
+        plain = password.get_secret_value()
         if password_hash is None:
-            _HASHER.hash(given)  # the same computation
+            _HASHER.hash(plain)  # takes as long as `verify`
             return False
-        return _HASHER.verify(given, password_hash)
+        return _HASHER.verify(plain, password_hash)
 
     return await asyncio.get_running_loop().run_in_executor(_THREADS, verify)

@@ -1,4 +1,4 @@
-"""What goes over the wire in stage 2."""
+"""Requests and responses of stage 2."""
 
 from datetime import datetime
 from typing import Annotated
@@ -32,7 +32,7 @@ Name = Annotated[
     WITHOUT_NUL,
     Field(examples=["Ada Lovelace"], json_schema_extra={"pattern": NOT_BLANK_PATTERN}),
 ]
-# Argon2 hashes any length; the limit keeps anyone from making it hash megabytes. Nothing is cut off.
+# Argon2 hashes passwords of any length without truncation; the limit prevents requests to hash megabytes.
 Password = Annotated[Secret, Field(min_length=8, max_length=200, examples=["correct horse battery staple"])]
 
 
@@ -45,7 +45,7 @@ class UserCreate(RequestBody):
 
 
 class UserUpdate(RequestBody):
-    """What is to change; what is not given stays."""
+    """Fields to change; omitted fields stay unchanged."""
 
     email: Email | None = None
     name: Name | None = None
@@ -53,7 +53,7 @@ class UserUpdate(RequestBody):
 
 
 class UserRead(BaseModel):
-    """A user, as shown."""
+    """A user, without the password."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -62,24 +62,24 @@ class UserRead(BaseModel):
     name: str
     created_at: datetime
     updated_at: datetime
-    version: int = Field(description="Grows with each change; it is the `ETag` too.")
+    version: int = Field(description="Increases with each change; also sent as `ETag`.")
 
 
 class UserPage(BaseModel):
-    """Some users, in the order in which they were made."""
+    """A page of users, in the order of their creation."""
 
     items: list[UserRead]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 class MessageCreate(RequestBody):
-    """What a user says."""
+    """A message to the model."""
 
     content: Question
 
 
 class MessageRead(BaseModel):
-    """A message, as shown."""
+    """A message of a conversation."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -97,7 +97,7 @@ class Exchange(BaseModel):
 
 
 class MessagePage(BaseModel):
-    """Some messages, newest first."""
+    """A page of messages, newest first."""
 
     items: list[MessageRead]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")

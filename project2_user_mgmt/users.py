@@ -1,4 +1,4 @@
-"""Users in the database: the statements behind the routes, without HTTP."""
+"""Users in the database, without HTTP."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -20,7 +20,7 @@ async def create_user(session: AsyncSession, new: UserCreate, password_hash: str
     """Store a new user.
 
     Raises:
-        Conflict: if the e-mail is taken, in whatever case; also by a request that runs at the same time.
+        Conflict: if the e-mail is taken, ignoring case, even by a concurrent request.
     """
     at = now()
     user = User(email=new.email, name=new.name, password_hash=password_hash, created_at=at, updated_at=at)
@@ -33,7 +33,7 @@ async def get_user(session: AsyncSession, user_id: UUID) -> User:
     """Return a user.
 
     Raises:
-        NotFound: if there is none.
+        NotFound: if the user does not exist.
     """
     user = await session.get(User, user_id)
     if user is None:
@@ -42,19 +42,19 @@ async def get_user(session: AsyncSession, user_id: UUID) -> User:
 
 
 async def list_users(session: AsyncSession, *, after: UUID | None, limit: int, prefix: str | None) -> Sequence[User]:
-    """Return users in the order of their ids, which is that of their making.
+    """Return users in the order of their ids, which is the order of their creation.
 
     Args:
-        session: For the query.
+        session: Session of the query.
         after: Only users after this id.
-        limit: At most so many.
-        prefix: Only users whose e-mail or name begins so, whatever the case.
+        limit: Maximum number of users.
+        prefix: Only users with this prefix of the e-mail or the name, ignoring case.
     """
     query = select(User).order_by(col(User.id)).limit(limit)
     if after is not None:
         query = query.where(col(User.id) > after)
     if prefix is not None:
-        pattern = func.lower(_escaped(prefix)).concat("%")
+        pattern = func.lower(_escape_like(prefix)).concat("%")
         query = query.where(
             or_(
                 func.lower(col(User.email)).like(pattern, escape="\\"),
@@ -70,14 +70,14 @@ async def update_user(
     """Change a user, in one statement.
 
     Args:
-        session: For the statement.
-        user_id: Which one.
-        changes: Fields that are not None are changed.
-        password_hash: Of the new password, if there is one.
-        version: The only version that may be changed; None for any.
+        session: Session of the statement.
+        user_id: The user.
+        changes: Fields to change; None leaves a field unchanged.
+        password_hash: Hash of the new password, if any.
+        version: Expected version; None for any.
 
     Raises:
-        NotFound: if there is no such user.
+        NotFound: if the user does not exist.
         PreconditionFailed: if the user has another version.
         Conflict: if the new e-mail is taken.
     """
@@ -94,15 +94,15 @@ async def update_user(
         raise _conflict(error) from error
     if user is None:
         await get_user(session, user_id)
-        raise PreconditionFailed("The version that If-Match names is not the present one. Read the user again.")
+        raise PreconditionFailed("The version in If-Match is not the current one. Read the user again.")
     return user
 
 
 async def delete_user(session: AsyncSession, user_id: UUID) -> None:
-    """Delete a user; the database takes the messages along.
+    """Delete a user. The database deletes the messages too.
 
     Raises:
-        NotFound: if there is none.
+        NotFound: if the user does not exist.
     """
     deleted = await session.scalar(delete(User).where(col(User.id) == user_id).returning(col(User.id)))
     if deleted is None:
@@ -121,5 +121,5 @@ def _conflict(error: IntegrityError) -> Exception:
     return Conflict(_TAKEN) if name == "uq_users_email" else error
 
 
-def _escaped(prefix: str) -> str:
+def _escape_like(prefix: str) -> str:
     return prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

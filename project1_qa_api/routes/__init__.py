@@ -1,1 +1,1 @@
-"""The routes of stage 1."""
+"""Routes of stage 1."""

@@ -1,1 +1,1 @@
-"""The routes of stage 2."""
+"""Routes of stage 2."""

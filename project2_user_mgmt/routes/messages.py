@@ -1,4 +1,4 @@
-"""A user's messages: ask the model, and read the conversation."""
+"""A user's conversation: send a message to the model, and list the messages."""
 
 from uuid import UUID
 
@@ -25,11 +25,11 @@ router = APIRouter(prefix="/users/{user_id}/messages", tags=["messages"])
 async def create_message(
     user_id: UUID, body: MessageCreate, request: Request, sessions: SessionsDep, answerer: AnswererDep
 ) -> Exchange:
-    """Ask the model, with the user's last messages as context. Question and answer are stored together."""
+    """Ask the model with the user's last messages as context, and store question and answer together."""
     settings = request.app.state.settings
     async with transaction(sessions) as session:
         history = await conversation.recent_messages(session, user_id)
-    # No connection is held while the model is awaited.
+    # No connection is held while waiting for the model.
     messages = conversation.prompt(settings.system_prompt, history, body.content, settings.context_tokens)
     async with cancel_on_disconnect(request):
         answer = await answerer.chat_model.ainvoke(messages)
@@ -42,7 +42,7 @@ async def create_message(
 async def list_messages(
     user_id: UUID, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
 ) -> MessagePage:
-    """List a user's messages, newest first, page by page."""
+    """List a user's messages page by page, newest first."""
     await get_user(session, user_id)
     before = decode_cursor(cursor) if cursor else None
     found = await conversation.list_messages(session, user_id, before=before, limit=limit + 1)

@@ -1,4 +1,4 @@
-"""Users: create, list, show, change, delete."""
+"""Create, list, read, update and delete users."""
 
 import re
 from typing import Annotated
@@ -21,23 +21,23 @@ router = APIRouter(prefix="/users", tags=["users"], responses=error_responses(Da
 _ETAG = re.compile(r'"(\d{1,9})"')
 
 
-async def wanted_version(
-    if_match: Annotated[str | None, Header(description="The `ETag` of the version that may be changed.")] = None,
+async def expected_version(
+    if_match: Annotated[str | None, Header(description="`ETag` of the version to change.")] = None,
 ) -> int | None:
-    """Return the version that `If-Match` names: None where any will do, 0 (which none is) where it is no ETag."""
+    """Return the version in `If-Match`: None for any, and 0, which no user has, if it is not an ETag of this API."""
     if if_match is None or if_match.strip() == "*":
         return None
     match = _ETAG.fullmatch(if_match.strip())
     return int(match[1]) if match else 0
 
 
-def _shown(user: User, response: Response) -> UserRead:
+def _respond(user: User, response: Response) -> UserRead:
     response.headers["ETag"] = f'"{user.version}"'
     return UserRead.model_validate(user)
 
 
 async def hashed_password(body: UserCreate) -> str:
-    """Hash before there is a transaction: a connection is not held while a processor works."""
+    """Hash the password before the transaction starts, so that no connection is held meanwhile."""
     return await hash_password(body.password)
 
 
@@ -49,10 +49,10 @@ async def create_user(
     password_hash: Annotated[str, Depends(hashed_password)],
     session: SessionDep,
 ) -> UserRead:
-    """Create a user. An e-mail belongs to one user only, whatever its case."""
+    """Create a user. E-mail addresses are unique, ignoring case."""
     user = await users.create_user(session, body, password_hash)
     response.headers["Location"] = request.url_for("get_user", user_id=user.id).path
-    return _shown(user, response)
+    return _respond(user, response)
 
 
 @router.get("")
@@ -62,10 +62,10 @@ async def list_users(
     cursor: PageCursor = None,
     q: Annotated[
         str | None,
-        Query(min_length=1, max_length=254, pattern=r"^[^\x00]*$", description="How the e-mail or the name begins."),
+        Query(min_length=1, max_length=254, pattern=r"^[^\x00]*$", description="Prefix of the e-mail or the name."),
     ] = None,
 ) -> UserPage:
-    """List users in the order in which they were made, page by page."""
+    """List users page by page, in the order of their creation."""
     after = decode_cursor(cursor) if cursor else None
     found = await users.list_users(session, after=after, limit=limit + 1, prefix=q)
     page, next_cursor = split_page(found, limit)
@@ -74,12 +74,12 @@ async def list_users(
 
 @router.get("/{user_id}", responses=error_responses(NotFound))
 async def get_user(user_id: UUID, response: Response, session: ReadSessionDep) -> UserRead:
-    """Show a user."""
-    return _shown(await users.get_user(session, user_id), response)
+    """Return a user."""
+    return _respond(await users.get_user(session, user_id), response)
 
 
 async def new_password_hash(body: UserUpdate) -> str | None:
-    """Hash the new password, if there is one, before there is a transaction."""
+    """Hash the new password, if any, before the transaction starts."""
     return await hash_password(body.password) if body.password else None
 
 
@@ -88,20 +88,20 @@ async def update_user(
     user_id: UUID,
     body: UserUpdate,
     response: Response,
-    version: Annotated[int | None, Depends(wanted_version)],
+    version: Annotated[int | None, Depends(expected_version)],
     password_hash: Annotated[str | None, Depends(new_password_hash)],
     sessions: SessionsDep,
     hooks: UserHooksDep,
 ) -> UserRead:
-    """Change what is given. With `If-Match`, only the version that was read is changed."""
+    """Change the given fields. With `If-Match`, the change fails if the user has changed since it was read."""
     async with hooks.change(user_id), transaction(sessions) as session:
         user = await users.update_user(session, user_id, body, password_hash=password_hash, version=version)
-    return _shown(user, response)
+    return _respond(user, response)
 
 
 @router.delete("/{user_id}", status_code=204, responses=error_responses(NotFound))
 async def delete_user(user_id: UUID, sessions: SessionsDep, hooks: UserHooksDep) -> None:
-    """Delete a user and the messages."""
+    """Delete a user with all messages."""
     async with hooks.change(user_id):
         await hooks.before_deletion(user_id)
         async with transaction(sessions) as session:
