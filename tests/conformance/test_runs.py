@@ -324,7 +324,7 @@ class TestList:
 
 class TestJoin:
     async def test_a_running_one(self, client: LangGraphClient, thread_id: str) -> None:
-        run_id = await asleep(client, thread_id, seconds=5)
+        run_id = await asleep(client, thread_id, seconds=2)
         ended = await client.runs.join(thread_id, run_id)
         assert ended["done"] == ["lie_down", "sleep"]
         assert (await client.runs.get(thread_id, run_id))["status"] == "success"

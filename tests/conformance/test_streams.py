@@ -275,7 +275,7 @@ class TestJoin:
     """Reading a run's stream without having started it."""
 
     async def test_a_running_one(self, client: LangGraphClient, thread_id: str) -> None:
-        run_id = await asleep(client, thread_id, seconds=5, stream_mode=["values", "custom"])
+        run_id = await asleep(client, thread_id, seconds=2, stream_mode=["values", "custom"])
         parts = await collect(client.runs.join_stream(thread_id, run_id))
         assert parts[-1].event == "values"
         assert parts[-1].data["done"] == ["lie_down", "sleep"]
