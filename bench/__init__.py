@@ -1,1 +1,1 @@
-"""Measurements: `make bench`, or `python -m bench project1` for one part. The figures are in README.md."""
+"""Benchmarks: `make bench`, or `python -m bench project1` for one part. The results are in README.md."""

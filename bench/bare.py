@@ -1,7 +1,7 @@
-"""What stage 1 is compared with: the same two routes with nothing around them. `python -m bench.bare starlette`.
+"""The baseline of stage 1: the same two routes, and nothing else. `python -m bench.bare starlette`.
 
-No middleware, no settings, no log, no history; the model is asked with a plain `httpx2` client, the library under the
-`openai` client too. What stage 1 needs beyond this is what its users get for it.
+No middleware, settings, logs or history; the model is called with a plain `httpx2` client, the library that the `openai`
+client uses, too. The difference to stage 1 is the cost of its features.
 """
 
 import os
@@ -25,13 +25,13 @@ SYSTEM_PROMPT = "You are a helpful assistant. Answer in a few clear sentences, i
 
 
 class Question(BaseModel):
-    """What is asked."""
+    """The request body."""
 
     question: str
 
 
 class Answer(BaseModel):
-    """What stage 1 answers, but for the time."""
+    """Stage 1's response, without the time."""
 
     id: str
     answer: str
@@ -40,27 +40,27 @@ class Answer(BaseModel):
 
 
 class Model:
-    """One call of the model endpoint, as short as it can be."""
+    """A minimal client of the model endpoint."""
 
     def __init__(self) -> None:
         self._http = httpx2.AsyncClient(base_url=os.environ["OPENAI_BASE_URL"], timeout=60)
 
     async def ask(self, question: str) -> Answer:
-        """Ask it."""
+        """Call the model."""
         messages = [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": question}]
         body = {"model": os.environ["LLM_MODEL"], "messages": messages}
         response = await self._http.post("/chat/completions", json=body)
-        said: dict[str, Any] = response.raise_for_status().json()
+        completion: dict[str, Any] = response.raise_for_status().json()
         usage = {
-            "input_tokens": said["usage"]["prompt_tokens"],
-            "output_tokens": said["usage"]["completion_tokens"],
+            "input_tokens": completion["usage"]["prompt_tokens"],
+            "output_tokens": completion["usage"]["completion_tokens"],
         }
-        text = said["choices"][0]["message"]["content"]
-        return Answer(id=str(uuid4()), answer=text, model=said["model"], usage=usage)
+        text = completion["choices"][0]["message"]["content"]
+        return Answer(id=str(uuid4()), answer=text, model=completion["model"], usage=usage)
 
 
 def bare_starlette() -> ASGIApp:
-    """Make the two routes with Starlette."""
+    """Create the two routes with Starlette."""
     model = Model()
 
     async def health(_: Request) -> JSONResponse:
@@ -74,7 +74,7 @@ def bare_starlette() -> ASGIApp:
 
 
 def bare_fastapi() -> ASGIApp:
-    """Make the two routes with FastAPI."""
+    """Create the two routes with FastAPI."""
     app = FastAPI()
     model = Model()
 

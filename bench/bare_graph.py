@@ -1,6 +1,6 @@
-"""The same graph under bare LangGraph: its own checkpoint saver, its own pool, one process, a minimal Starlette route.
+"""The baseline of stage 4: the same graph in bare LangGraph, with its own checkpoint saver, behind Starlette.
 
-No rows of threads or runs, no worker, no queue, no events that anyone else could read, no authentication.
+One process without tables of threads or runs, without a worker, a queue, shared events or authentication.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""What stage 2 is compared with: its statements by psycopg alone, behind routes that do nothing else.
+"""The baseline of stage 2: its SQL statements in psycopg, behind minimal routes.
 
-`python -m bench.bare_users hashing` hashes the password of a new user as stage 2 does, `… hashless` leaves that out,
-`… transaction` too, but puts each statement into a transaction. The statements are what SQLAlchemy
-makes of stage 2's, word for word. No middleware, no settings, no log, no validation, no check of a pooled connection.
+`python -m bench.bare_users hashing` hashes the password of a new user like stage 2; `… hashless` does not hash;
+`… transaction` does not hash, and runs each statement in a transaction. The statements are exactly those that
+SQLAlchemy sends in stage 2. No middleware, settings, logs, validation, or checks of pooled connections.
 """
 
 import asyncio
@@ -42,10 +42,10 @@ Hash = Callable[[str], Awaitable[str]]
 
 
 class Pool:
-    """So many connections as stage 2 keeps, each used by one request at a time.
+    """As many connections as stage 2 has, each used by one request at a time.
 
     Args:
-        in_transaction: Whether a statement is sent between BEGIN and COMMIT, or alone.
+        in_transaction: Whether each statement runs between BEGIN and COMMIT.
     """
 
     def __init__(self, *, in_transaction: bool) -> None:
@@ -54,7 +54,7 @@ class Pool:
 
     @asynccontextmanager
     async def opened(self, _: Starlette) -> AsyncIterator[None]:
-        """Hold the connections open."""
+        """Open the connections, and close them after the block."""
         opened = [
             await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"], autocommit=not self._in_transaction)
             for _ in range(int(os.environ["DB_POOL_SIZE"]))
@@ -69,7 +69,7 @@ class Pool:
 
     @asynccontextmanager
     async def statement(self, text: str, values: dict[str, Any]) -> AsyncIterator[psycopg.AsyncCursor[Any]]:
-        """Run a statement, and give what it returns."""
+        """Run a statement, and yield its cursor."""
         connection = await self._free.get()
         try:
             cursor = await connection.execute(text, values)
@@ -81,7 +81,7 @@ class Pool:
 
 
 def bare_users(pool: Pool, hash_password: Hash) -> ASGIApp:
-    """Make stage 2's three most used routes, and `/health`, with Starlette."""
+    """Create stage 2's three most used routes and `/health` with Starlette."""
 
     async def health(_: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -130,7 +130,7 @@ def _shown(row: Row) -> dict[str, Any]:
 
 
 def hashing() -> Hash:
-    """Hash as stage 2 does: Argon2id with the same costs, in a thread."""
+    """Return a function that hashes like stage 2: Argon2id with the same parameters, in a thread."""
     hasher = PasswordHash((Argon2Hasher(memory_cost=47_104, time_cost=1, parallelism=1),))
 
     async def hash_password(password: str) -> str:
@@ -140,7 +140,7 @@ def hashing() -> Hash:
 
 
 def hashless() -> Hash:
-    """Give a text as long as a hash."""
+    """Return a function that returns a text of the length of a hash."""
 
     async def hash_password(_: str) -> str:
         return "-" * 97

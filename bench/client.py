@@ -1,6 +1,6 @@
-"""The client of all measurements: one HTTP/1.1 connection, kept open, that does the least that HTTP allows.
+"""The client of all benchmarks: a persistent HTTP/1.1 connection with the minimum that HTTP requires.
 
-A full HTTP library takes longer for an exchange than some of the servers here, and would be what is measured.
+A full HTTP library needs more time per request than some of the servers here, so it would dominate the results.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 def get(path: str) -> bytes:
-    """Put together a GET request."""
+    """Return a GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def post(path: str, body: dict[str, Any], token: str | None = None) -> bytes:
-    """Put together a POST request with a JSON body."""
+    """Return a POST request with a JSON body."""
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
     head += f"\r\nAuthorization: Bearer {token}" if token else ""
@@ -28,7 +28,7 @@ def post(path: str, body: dict[str, Any], token: str | None = None) -> bytes:
 
 
 class UnexpectedAnswer(Exception):
-    """Something else than a complete answer with status 200 or 201."""
+    """The response is incomplete, or its status is neither 200 nor 201."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.writer.close()
 
     async def exchange(self, request: bytes) -> bytes:
-        """Send a request, and return the body of its answer.
+        """Send a request, and return the body of the response.
 
         Raises:
             UnexpectedAnswer: if the status is neither 200 nor 201.
@@ -59,7 +59,7 @@ class Connection:
         return b"".join([chunk async for _, chunk in self._chunks()])
 
     async def events(self, request: bytes) -> AsyncIterator[tuple[int, bytes]]:
-        """Send a request, and give each server-sent event of its answer with the time of its receipt in ns.
+        """Send a request, and yield each server-sent event of the response with the time of its receipt in ns.
 
         Raises:
             UnexpectedAnswer: if the status is neither 200 nor 201.

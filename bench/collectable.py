@@ -1,6 +1,6 @@
-"""`python -m bench.collectable MODULE …`: run MODULE as it is, and collect garbage on SIGUSR1.
+"""`python -m bench.collectable MODULE …`: run MODULE unchanged, and collect garbage on SIGUSR1.
 
-So that memory which the service still holds can be told from memory that waits for the collector.
+This separates memory in use from memory that waits for the garbage collector.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The PostgreSQL that a service and the bare server beside it share, and databases in it that end with the run."""
+"""The PostgreSQL and Redis servers of a benchmark, and temporary databases."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from local.state import StageState
 
 @asynccontextmanager
 async def postgresql() -> AsyncIterator[str]:
-    """Give the address of a PostgreSQL server: `TEST_DATABASE_URL`, or an embedded one that ends with the block."""
+    """Yield the URL of a PostgreSQL server: `TEST_DATABASE_URL`, or an embedded one that is stopped after the block."""
     given = given_server()
     if given:
         yield given
@@ -36,7 +36,7 @@ async def postgresql() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def redis() -> AsyncIterator[str]:
-    """Give the address of a Redis server: `TEST_REDIS_URL`, or an embedded Valkey that ends with the block."""
+    """Yield the URL of a Redis server: `TEST_REDIS_URL`, or an embedded Valkey that is stopped after the block."""
     if given := os.environ.get("TEST_REDIS_URL"):
         yield given
         return
@@ -52,19 +52,19 @@ async def redis() -> AsyncIterator[str]:
 
 
 def given_server() -> str | None:
-    """The address of a server that runs already, if there is one: its work is not in our processor time."""
+    """Return the URL of an external server, if any: its CPU time is not counted as ours."""
     return os.environ.get("TEST_DATABASE_URL")
 
 
 def server_version(server: str) -> str:
-    """The version of a PostgreSQL server, for example `18.1`."""
+    """Return the version of a PostgreSQL server, for example `18.1`."""
     with psycopg.connect(server) as connection:
         return str(connection.info.parameter_status("server_version"))
 
 
 @contextmanager
 def migrated_database(server: str, name: str, package: str) -> Iterator[str]:
-    """Give the address of a database without a row, made by the migrations of a stage and dropped after the block."""
+    """Create an empty, migrated database for a stage; yield its URL, and drop it after the block."""
     _on_server(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
     _on_server(server, "CREATE DATABASE {}", name)
     try:

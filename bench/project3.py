@@ -1,10 +1,14 @@
 """Stage 3: searching a large index beside the statements that it takes, and taking documents in."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from bench.databases import postgresql, server_version
-from bench.project3_ingestion import Ingestion, IngestionPlan, measure_ingestion
-from bench.project3_scale import Scale, ScalePlan, measure_scale
+from bench.databases import given_server, postgresql, server_version
+from bench.project3_ingestion import BATCH, PAUSE_SECONDS, Ingestion, IngestionPlan, Searches, measure_ingestion
+from bench.project3_scale import GRAPH, LIMIT, POOL_SIZE, Filtered, K, Scale, ScalePlan, Side, Words, measure_scale
+from bench.rates import CONNECTIONS, Times
+from bench.report import aims, conditions, noise, table
 from bench.servers import others_at_work
 
 
@@ -68,3 +72,262 @@ async def measure(plan: Plan) -> Figures:
             scale = await measure_scale(plan.scale, server)
             ingestion = await measure_ingestion(plan.ingestion, server)
     return Figures(version, scale, ingestion, others.busy)
+
+
+PACKAGES = (
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "pydantic",
+    "sqlalchemy",
+    "sqlmodel",
+    "psycopg",
+    "pgvector",
+    "langchain-openai",
+    "procrastinate",
+    "xllamacpp",
+)
+_FLAT_MB = 2.0
+
+_TEMPLATE = """\
+## Stage 3: documents
+
+{conditions}
+PostgreSQL {postgres}. {noise}
+
+{aims}
+
+### Searches in {chunks:,} chunks
+
+A made-up collection (`corpus.py`): {documents:,} documents of {chunks_per_document} chunks, nine tenths of them English
+and one tenth Chinese; words by Zipf's law, vectors of 384 numbers around topics and documents. It was written with COPY
+in {load_seconds:.0f} s, indexes included. `POST /documents/search` for {k} hits, {questions} questions in turn, of
+three to five words that are drawn as often as they stand in the texts; a scripted endpoint has their vectors ready.
+*Bare* is psycopg alone: the statements that the service sends for the same questions, word for word and with the same
+parameters, over as many connections ({pool}); no HTTP, no call for the vector, nothing done with what comes back.
+By turns, in {rounds} rounds of {seconds:g} s. Ratios are medians of the ratios within a round.
+
+{searches}
+
+What a search by one client consists of, seen from psycopg, in ms (p50):
+
+{parts}
+
+### What is found by meaning
+
+recall@{k}: how many of the {k} nearest chunks, by comparing with all of them, are among the first {k} of the service's
+own ranking, which asks for {limit}. Milliseconds are p50:
+
+{recall}
+
+### Searches in some documents
+
+The same for English questions in a random choice of documents. The service either compares every vector of these, or
+walks the graph of the index until it has met {limit} of them. Each was done both ways here, whatever the service would
+do; *too short* is the part of the walks that ended before and were followed by a comparison. *Index* is the one that
+PostgreSQL chose for the statement that is meant to walk: only `{graph}` is the graph. Milliseconds, p50:
+
+{filters}
+
+{rule}
+
+Over HTTP: {found}.
+
+### Searches by words
+
+Milliseconds, p50. *Postings* are the rows that are read: one for each chunk in which a word stands. *Looked up* are
+those for which PostgreSQL had to look into the table besides the index.
+
+{words}
+
+### Memory
+
+Of the service's process, after garbage collection, when it had answered so many more searches for rare words,
+{connections} at a time:
+
+{memory}
+
+### Taking documents in
+
+With the embedded model. A text file of about {file_chunks} chunks of 1,000 characters, from the upload to `ready`; and
+the same chunks given to the model server alone, {batch} at a time as the service does. By turns, {ingestion_rounds}
+rounds.
+
+{ingestion}
+
+### Searching while a document is taken in
+
+One search at a time, {pause:g} ms after the answer to the one before, for {quiet_seconds:g} s while nothing else
+happens, and then while a file of about {large_chunks} chunks is taken in. *Question embedded* is the model server's
+part of it, asked at the same time without the service. Milliseconds, p50 / p95:
+
+{meanwhile}
+"""
+
+
+def section(plan: Plan, figures: Figures) -> str:
+    """Write stage 3's section of README.md."""
+    scale, ingestion = figures.scale, figures.ingestion
+    return _TEMPLATE.format(
+        conditions=conditions("project3", PACKAGES),
+        postgres=figures.postgres + (", whose work counts as that of others" if given_server() else ", embedded"),
+        noise=noise(figures.others_busy),
+        aims=_aims(scale, ingestion),
+        chunks=plan.scale.documents * plan.scale.chunks_per_document,
+        documents=plan.scale.documents,
+        chunks_per_document=plan.scale.chunks_per_document,
+        load_seconds=scale.load_seconds,
+        k=K,
+        graph=GRAPH,
+        limit=LIMIT,
+        questions=plan.scale.questions,
+        pool=POOL_SIZE,
+        rounds=plan.scale.rounds,
+        seconds=plan.scale.seconds,
+        connections=CONNECTIONS,
+        searches=_searches(scale.searches),
+        parts=table(["", *scale.parts.ms], [["ms", *(f"{ms:.2f}" for ms in scale.parts.ms.values())]]),
+        recall=table(
+            ["", f"recall@{K}", "ms"],
+            [[name, f"{recall:.3f}", f"{scale.meaning_ms[name]:.1f}"] for name, recall in scale.recall.items()],
+        ),
+        filters=_filters(scale.filters),
+        rule=_rule(scale.filters),
+        found="; ".join(
+            f"{one.complete} of {one.asked} searches in {one.share:.1%} of the documents gave all of the {K} hits"
+            for one in scale.found
+        ),
+        words=_words(scale.words),
+        memory=table(
+            ["searches", *(f"{searches:,}" for searches in scale.memory_mb)],
+            [["MB", *(f"{megabytes:.1f}" for megabytes in scale.memory_mb.values())]],
+        ),
+        file_chunks=plan.ingestion.chunks,
+        batch=BATCH,
+        ingestion_rounds=plan.ingestion.rounds,
+        ingestion=_ingestion(ingestion),
+        pause=PAUSE_SECONDS * 1000,
+        quiet_seconds=plan.ingestion.quiet_seconds,
+        large_chunks=plan.ingestion.large_chunks,
+        meanwhile=_meanwhile(ingestion),
+    )
+
+
+def _aims(scale: Scale, ingestion: Ingestion) -> str:
+    rows: list[tuple[str, str, str, bool]] = []
+    for clients, side in scale.searches.items():
+        for percent in (50, 95):
+            ratio = side.service.times.ratio_to(side.bare, percent)
+            title = f"a search against its statements alone, {_clients(clients)}, p{percent}"
+            rows.append((title, "≤ 2 times", f"{ratio:.2f} times", ratio <= 2))
+    recall = min(scale.recall.values())
+    rows.append((f"recall@{K} by meaning, the lowest", "≥ .98", f"{recall:.3f}", recall >= 0.98))
+    for one in scale.filters:
+        if one.share in (0.01, 0.001):
+            title = f"recall@{K} by meaning in {one.share:.1%} of the documents"
+            rows.append((title, "≥ .99", f"{one.recall:.3f}", one.recall >= 0.99))
+    asked, complete = sum(one.asked for one in scale.found), sum(one.complete for one in scale.found)
+    rows.append((f"searches in these that give {K} hits", "all", f"{complete} of {asked}", complete == asked))
+    growth = _growth(scale.memory_mb)
+    title = f"memory added by the last {_last(scale.memory_mb):,} searches"
+    rows.append((title, f"≤ {_FLAT_MB:g} MB", f"{growth:+.1f} MB", growth <= _FLAT_MB))
+    speed = ingestion.service.ratio_to(ingestion.model)
+    rows.append(("taking in, against the model alone", "≥ 85 %", f"{speed:.0%}", speed >= 0.85))
+    longer = ingestion.searches.times_as_long(95)
+    rows.append(("a search while a file is taken in, p95", "≤ 5 times", f"{longer:.1f} times", longer <= 5))
+    return aims(rows)
+
+
+def _clients(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
+
+
+def _growth(memory_mb: Mapping[int, float]) -> float:
+    *_, before, after = memory_mb.values()
+    return after - before
+
+
+def _last(memory_mb: Mapping[int, float]) -> int:
+    *_, before, after = memory_mb
+    return after - before
+
+
+def _searches(searches: Mapping[int, Side]) -> str:
+    rows = []
+    for clients, side in searches.items():
+        rate = side.service
+        rows.append(
+            [
+                _clients(clients),
+                _pair(rate.times),
+                _pair(side.bare),
+                " / ".join(f"{rate.times.ratio_to(side.bare, percent):.2f}" for percent in (50, 95)),
+                f"{median(rate.per_second):,.0f}",
+                f"{rate.cpu_ms:.1f} ms",
+            ]
+        )
+    head = ["ms, p50 / p95", "stage 3", "bare", "times as long", "searches a second", "the service's processor time"]
+    return table(head, rows)
+
+
+def _pair(times: Times) -> str:
+    return f"{times.percentile(50):.1f} / {times.percentile(95):.1f}"
+
+
+def _filters(filters: Sequence[Filtered]) -> str:
+    rows = [
+        [
+            f"{one.share:.1%}",
+            f"{one.chunks:,}",
+            f"{one.compared_ms:.1f}",
+            f"{one.walked_ms:.1f}",
+            f"`{one.walked_by}`",
+            f"{one.ended_early:.0%}",
+            f"{one.walk_recall:.3f}",
+            "compares" if one.compares else "walks",
+            f"{one.recall:.3f}",
+        ]
+        for one in filters
+    ]
+    head = ["documents", "chunks", "compared", "walked", "index", "too short", "its recall", "the service", "recall"]
+    return table(head, rows)
+
+
+def _rule(filters: Sequence[Filtered]) -> str:
+    walked = [one for one in filters if one.walked_by == GRAPH]
+    faster = [one.chunks for one in filters if one.compared_ms <= one.walked_ms]
+    slower = [one.chunks for one in walked if one.compared_ms > one.walked_ms]
+    wrong = [one for one in walked if one.compares != (one.compared_ms <= one.walked_ms)]
+    if not faster or not slower:
+        return "One way was the faster one for every part of the documents."
+    lost = max((abs(one.compared_ms - one.walked_ms) for one in wrong), default=0)
+    return (
+        f"Comparing was the faster way for {max(faster):,} chunks at most, and walking for {min(slower):,} at least; "
+        f"where the graph was walked, the service chose the slower way for {len(wrong)} of {len(walked)} sizes, and "
+        f"lost {lost:.1f} ms at most."
+    )
+
+
+def _words(words: Sequence[Words]) -> str:
+    rows = [[one.what, f"{one.postings:,}", f"{one.ms:.1f}", one.read, f"{one.fetched:,}"] for one in words]
+    return table(["", "postings", "ms", "read by", "looked up"], rows)
+
+
+def _ingestion(ingestion: Ingestion) -> str:
+    rows = [
+        ["stage 3", f"{median(ingestion.service.per_second):.1f}", f"{ingestion.service.seconds:.0f} s"],
+        ["the model alone", f"{median(ingestion.model.per_second):.1f}", f"{ingestion.model.seconds:.0f} s"],
+    ]
+    return table(["", "chunks a second", "measured for"], rows)
+
+
+def _meanwhile(ingestion: Ingestion) -> str:
+    sides = {"search": ingestion.searches, "question embedded": ingestion.questions}
+    return table(["", "quiet", "while taking in", "times as long (p95)", "samples"], map(_row, sides.items()))
+
+
+def _row(side: tuple[str, Searches]) -> list[str]:
+    title, seen = side
+    samples = " / ".join(f"{sum(map(len, times.rounds)):,}" for times in (seen.quiet, seen.busy))
+    return [title, _pair(seen.quiet), _pair(seen.busy), f"{seen.times_as_long(95):.1f}", samples]

@@ -1,4 +1,4 @@
-"""How many requests a second servers answer, and how long each answer takes, with rounds in which they take turns."""
+"""Measure throughput and latency of several servers, in rounds in which they take turns."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,23 +15,23 @@ CONNECTIONS = 16
 
 @dataclass
 class Times:
-    """How long answers took, in milliseconds, by round."""
+    """Response times in milliseconds, by round."""
 
     rounds: list[list[float]] = field(default_factory=list)
 
     def percentile(self, percent: float) -> float:
-        """The percentile of all rounds together, in milliseconds."""
-        return percentile([one for times in self.rounds for one in times], percent)
+        """Return a percentile over all rounds."""
+        return percentile([time for times in self.rounds for time in times], percent)
 
     def ratio_to(self, other: "Times", percent: float) -> float:
-        """The median of the ratios of the rounds' percentiles."""
+        """Return the median of the rounds' ratios of percentiles."""
         pairs = zip(self.rounds, other.rounds, strict=True)
         return median(percentile(mine, percent) / percentile(theirs, percent) for mine, theirs in pairs)
 
 
 @dataclass
 class Rate:
-    """How fast one server answers one kind of request: per round, requests a second; over all, its processor time."""
+    """The throughput of one server by round, and its CPU time over all rounds."""
 
     per_second: list[float] = field(default_factory=list)
     times: Times = field(default_factory=Times)
@@ -40,25 +40,24 @@ class Rate:
 
     @property
     def cpu_ms(self) -> float:
-        """Processor time of the server for one request."""
+        """CPU time of the server per request."""
         return self.cpu_seconds / self.requests * 1000
 
     def ratio_to(self, other: "Rate") -> float:
-        """The median of the ratios of the rounds: a slow minute of the machine is in both numbers of a round."""
+        """Return the median of the rounds' ratios: a slow moment of the machine affects both values of a round."""
         return median(mine / theirs for mine, theirs in zip(self.per_second, other.per_second, strict=True))
 
 
 async def rates_of(
     servers: Mapping[str, Server], requests: Iterable[bytes], *, rounds: int, seconds: float, connections: int
 ) -> dict[str, Rate]:
-    """Ask the servers in turn, round after round; the first round warms them up and does not count.
+    """Measure the servers in turn, round after round; the first round is a warm-up and does not count.
 
     Args:
-        servers: By the names under which the rates are returned.
-        requests: Without an end; each is sent once.
-        rounds: In each, every server is asked for `seconds`.
-        seconds: After them no more is asked; what was asked is waited for.
-        connections: Kept open in a round, each with one request at a time.
+        servers: By the names under which their rates are returned.
+        requests: An endless iterable; each request is sent once.
+        seconds: Duration of a server's turn; requests in flight at its end are completed.
+        connections: Persistent connections, each with one request at a time.
     """
     endless = iter(requests)
     for server in servers.values():
@@ -71,7 +70,7 @@ async def rates_of(
 
 
 async def ask_for(seconds: float, server: Server, requests: Iterator[bytes], rate: Rate, *, connections: int) -> None:
-    """Ask one server for one round, and add what it did to its rate."""
+    """Send requests to one server for one round, and add the results to its rate."""
     opened = [await Connection.open(server.port) for _ in range(connections)]
     times: list[float] = []
     cpu_before = server.cpu_seconds()

@@ -1,4 +1,4 @@
-"""Turns figures into tables, and keeps README.md: one section for each part, replaced when that part is run again."""
+"""Format results as tables, and update README.md: one section per part, replaced when the part is run again."""
 
 import math
 import os
@@ -13,27 +13,27 @@ README = Path(__file__).parent / "README.md"
 HEAD = """\
 # Measurements
 
-Written by `make bench` (`python -m bench`); `python -m bench project1` measures one part and replaces its section only,
-and `--quick` tries everything in some seconds and writes nothing. Everything runs on one machine, over loopback, with a
-model server that costs nothing (`paced_model.py`): so these are the costs of the services, not of a model. The absolute
-figures belong to the machine named below; what carries over to others are the comparisons within one run.
+Written by `make bench` (`python -m bench`). `python -m bench project1` measures one part and replaces only its section;
+`--quick` runs everything in some seconds and writes nothing. Everything runs on one machine, over loopback, with a model
+server that costs almost nothing (`paced_model.py`), so the results are the costs of the services, not of a model.
+Absolute values hold for the machine named below; the comparisons within one run carry over to other machines.
 """
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The nearest-rank percentile: the smallest value that is not below `percent` of all of them."""
+    """Return the nearest-rank percentile: the smallest value that is not below `percent` of all values."""
     ordered = sorted(values)
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, all columns but the first to the right."""
+    """Return a Markdown table; all columns but the first are right-aligned."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
 
 
 def conditions(part: str, packages: Iterable[str]) -> str:
-    """When, where and with what: for the top of a section."""
+    """Return the date, the machine and the versions, for the top of a section."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, `python -m bench {part}`, {os.cpu_count()} cores ({platform.machine()}), "
@@ -42,24 +42,24 @@ def conditions(part: str, packages: Iterable[str]) -> str:
 
 
 def noise(others_busy: float) -> str:
-    """What the rest of the machine means for the figures; given the part of all cores' time that it took."""
+    """Return a note on the share of CPU time that other processes used during the measurement."""
     verdict = (
-        "The machine was as good as idle otherwise."
+        "The machine was otherwise idle."
         if others_busy < 0.1
-        else "**So the times below are partly waits for a processor**; the ratios and processor times suffer less."
+        else "**The times below therefore include waiting for a CPU**; ratios and CPU times are affected less."
     )
-    return f"Other processes took {others_busy:.0%} of the processor time meanwhile. {verdict}"
+    return f"Other processes used {others_busy:.0%} of the CPU time during the measurement. {verdict}"
 
 
 def aims(rows: Iterable[tuple[str, str, str, bool]]) -> str:
-    """A table of aims: what, the aim, what was measured, and whether it was reached."""
+    """Return a table of aims: subject, aim, measured value, and whether the aim was reached."""
     return table(
         ["", "aim", "measured", ""], [(*row, "reached" if reached else "**missed**") for *row, reached in rows]
     )
 
 
 def write_sections(sections: dict[str, str], order: Sequence[str]) -> None:
-    """Put sections into README.md, in the order of the parts. Those of parts that did not run stay, and others too."""
+    """Write sections to README.md, in the order of the parts. All other sections are kept, including those by hand."""
     kept = _sections(README.read_text()) if README.exists() else {}
     merged = kept | sections
     names = [name for name in order if name in merged] + [name for name in merged if name not in order]

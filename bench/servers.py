@@ -1,4 +1,4 @@
-"""Starts the servers that are measured, each a process of its own on a free loopback port, and surely ends them."""
+"""Start each measured server in a separate process on a free loopback port, and always stop it."""
 
 import argparse
 import os
@@ -24,42 +24,36 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_
 
 @dataclass(frozen=True)
 class Server:
-    """A running server.
-
-    Attributes:
-        port: Where it listens, on 127.0.0.1.
-        process: For its memory and its processor time.
-    """
+    """A running server, listening on 127.0.0.1."""
 
     port: int
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """The processor time that it has used so far."""
+        """Return the CPU time used so far."""
         used = self.process.cpu_times()
         return used.user + used.system
 
     def memory_mb(self) -> float:
-        """The physical memory that it occupies now, in MB (10⁶ bytes)."""
+        """Return the resident memory in MB (10⁶ bytes)."""
         return self.process.memory_info().rss / 1e6
 
 
 @contextmanager
 def running(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Serve while the block runs.
+    """Run a server while the block runs.
 
     Args:
         module: Run as `python -m MODULE ARGUMENTS --fd N`, where N is the number of a listening socket.
-        arguments: Its own.
-        environment: Added to what any program needs. Nothing else of this process's environment is passed on, so
-            that a `.env` or an exported key changes no figure.
+        environment: Added to a minimal environment. Nothing else of this process's environment is passed on, so that a
+            `.env` or an exported key cannot change the results.
 
     Raises:
-        RuntimeError: if it ends instead of answering; with the end of its output.
+        RuntimeError: if the server exits before it responds; with the end of its output.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening, tempfile.TemporaryFile() as output:
         port: int = listening.getsockname()[1]
-        # The guard ends the server should this process be killed.
+        # The guard stops the server if this process is killed.
         guard = ["-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid())]
         command = [sys.executable, *guard, sys.executable, "-m", module, *arguments, "--fd", str(listening.fileno())]
         process = subprocess.Popen(
@@ -81,7 +75,7 @@ def running(module: str, *arguments: str, environment: Mapping[str, str] | None 
 
 
 def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
-    """Wait for the first answer to `GET /health`."""
+    """Wait for the first response to `GET /health`."""
     give_up = monotonic() + _START_SECONDS
     while process.poll() is None and monotonic() < give_up:
         try:
@@ -106,10 +100,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass
 class Others:
-    """What the rest of the machine did while the block ran.
+    """The load by other processes while the block ran.
 
     Attributes:
-        busy: The part of all cores' time that went to processes other than this one and those that it started.
+        busy: The share of all cores' time used by processes other than this one and its children.
     """
 
     busy: float = 0
@@ -117,13 +111,13 @@ class Others:
 
 @contextmanager
 def others_at_work() -> Iterator[Others]:
-    """Watch how busy others keep the machine. Servers that are started in the block must have ended with it."""
+    """Measure the load by other processes. Servers that are started in the block must be stopped in it."""
     others = Others()
     machine_before, ours_before = psutil.cpu_times(), os.times()
     yield others
     machine, ours = psutil.cpu_times(), os.times()
     passed = sum(machine) - sum(machine_before)
-    # Who waits for a disk leaves the processor to others.
+    # A process that waits for a disk does not use the CPU.
     idle = sum(getattr(machine, kind, 0) - getattr(machine_before, kind, 0) for kind in ("idle", "iowait"))
     used_by_us = sum(ours[:4]) - sum(ours_before[:4])
     others.busy = max(0.0, (passed - idle - used_by_us) / passed)
@@ -140,6 +134,6 @@ def serve_handed_socket(app: ASGIApp, arguments: Sequence[str] | None = None) ->
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=2,
-        timeout_keep_alive=600,  # a server that waits for its turn must not lose its connections to the model meanwhile
+        timeout_keep_alive=600,  # a server that waits for its turn keeps its connections to the model
     )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
