@@ -40,7 +40,7 @@ def make_settings4(
 
 
 def settings_for(
-    make_settings: Callable[..., Stage1Settings], database_url: str, redis_url: str, **changes: Any
+    make_settings: Callable[..., Stage1Settings], database_url: str, redis_url: str, /, **changes: Any
 ) -> Settings:
     """Make stage 4's settings, pointed at the scripted model and these servers."""
     stage1 = make_settings().model_dump(exclude={"port", *changes})
