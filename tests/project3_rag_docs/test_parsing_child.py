@@ -29,14 +29,14 @@ DAMAGED = "The Word document cannot be read; it is damaged or incomplete."
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from project3_rag_docs.ingestion.parsing import Limits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.child import parse
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 
 print("main", __name__, flush=True)
 async def main():
     try:
-        print(await parse(Path(sys.argv[1]), MediaType(sys.argv[2]), Limits(), Path(sys.argv[3])))
+        print(await parse(Path(sys.argv[1]), MediaType(sys.argv[2]), ParseLimits(), Path(sys.argv[3])))
     except UnreadableDocument as error:
         print(error.reason)
 asyncio.run(main())
