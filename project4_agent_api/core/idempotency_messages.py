@@ -35,11 +35,11 @@ class FingerprintedBody:
         return self.fingerprint()
 
     async def receive(self) -> Message:
-        """Return the next message, in place of the server's `receive`."""
+        """Return the next message. The app calls it instead of the server's `receive`."""
         return self._buffered.pop(0) if self._buffered else await self._next()
 
     def fingerprint(self) -> str:
-        """Return the hash of what was received."""
+        """Return the hash of the received part."""
         complete = self._hash.copy()
         complete.update(self._tail)
         return complete.hexdigest()
