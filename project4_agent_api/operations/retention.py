@@ -45,7 +45,7 @@ class Retention:
         If a statement of one kind times out, the other kinds are swept.
 
         Raises:
-            DatabaseUnavailable: if the database is unavailable. What was deleted before stays deleted.
+            DatabaseUnavailable: if the database is unavailable. Deletions before the error are kept.
         """
         deleted = dict.fromkeys(("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys"), 0)
         async with connected(self.pool) as lock, lock.transaction():
@@ -189,7 +189,7 @@ async def _keep_alive(lock: Connection) -> None:
 
 
 def _smallest_uuid7(days: int) -> UUID:
-    """Return the smallest UUIDv7 of the time that is so many days from now."""
+    """Return the smallest UUIDv7 of a time, which is given in days from now."""
     return UUID(int=max(0, int((time() + days * 86_400) * 1000)) << 80)
 
 
