@@ -56,9 +56,10 @@ stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this f
 
 ##@ Check
 
-# A process for each core, each with a PostgreSQL and a Valkey of its own. Each begins with one part of all tests, in
-# their order, so that those of a file mostly share its fixtures; the one that has finished takes half of what is left.
-SIDE_BY_SIDE := -n logical --dist worksteal
+# One process more than there are cores, since many tests wait for other processes; each has a PostgreSQL and a Valkey of
+# its own. Each begins with one part of all tests, in their order, so that those of a file mostly share its fixtures; the
+# one that has finished takes half of what another has left.
+SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
 
 .PHONY: test
 test: setup ## All tests (browser tests need Chromium)
