@@ -1,1 +1,1 @@
-"""Tools for whoever runs the service: they need Python and a container engine, and nothing that is installed."""
+"""Tools for operators. They need only Python's standard library and a container engine."""

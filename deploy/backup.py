@@ -1,10 +1,10 @@
-"""`make backup` and `make restore FILE=…`: everything that would be missed, in one file.
+"""`make backup` and `make restore FILE=…`: the complete database in one file.
 
-That is the database: accounts, threads, runs, what is remembered, and documents with the files that were uploaded.
-`pg_dump` sees all of it at one moment, whatever is written meanwhile. What Valkey holds is not in it, nor are secrets.
+It contains accounts, threads, runs, the store, and documents with the uploaded files. `pg_dump` takes a consistent
+snapshot while the service runs. The data in Valkey and the secrets are not included.
 
-A backup is read again, to its end, before it counts as one. `BACKUP_FOLDER` says where it goes, `BACKUP_KEEP` how many
-are kept, `BACKUP_PASSPHRASE_FILE` that it is encrypted.
+Each backup is verified by reading it to its end. `BACKUP_FOLDER` sets the folder, `BACKUP_KEEP` the number of backups to
+keep, and `BACKUP_PASSPHRASE_FILE` enables encryption.
 """
 
 import argparse
@@ -25,43 +25,43 @@ _ENCRYPTED = ".enc"
 _CIPHER = ["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "600000"]
 _DUMP = 'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_dump -U app -d app --format=custom --no-owner'
 _READ = "exec pg_restore --file=/dev/null"
-_WHOLE_OR_NOT = "--no-owner --single-transaction --exit-on-error"
-_RESTORE = f'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_restore -U app -d app {_WHOLE_OR_NOT}'
-# By an address: while the container makes its database, a server answers on the socket that is about to stop.
+_ALL_OR_NOTHING = "--no-owner --single-transaction --exit-on-error"
+_RESTORE = f'PGPASSWORD="$POSTGRES_PASSWORD" exec pg_restore -U app -d app {_ALL_OR_NOTHING}'
+# By TCP: while the container initializes its database, a temporary server listens on the socket.
 _QUERY = 'PGPASSWORD="$POSTGRES_PASSWORD" exec psql -h 127.0.0.1 -U app -d app -Atc "$1"'
 _TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 _READY_SECONDS = 120
 
 
 def backup(stack: Stack) -> Path:
-    """Write a backup, read it again, and remove the oldest.
+    """Write and verify a backup, and delete the oldest ones.
 
     Returns:
-        Its file; beside it is one more with its checksum.
+        The backup; its checksum is in a file beside it.
 
     Raises:
-        DeployError: if it could not be written or not be read again; then there is no file.
+        DeployError: if it could not be written or verified; no file is left then.
     """
     folder = ROOT / setting("BACKUP_FOLDER", "backups")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase = setting("BACKUP_PASSPHRASE_FILE", "")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     file = folder / f"{stack.project}-{stamp}.dump{_ENCRYPTED if passphrase else ''}"
-    unproven = file.with_name(f"{file.name}.unproven")
+    unverified = file.with_name(f"{file.name}.unproven")
     postgres = stack.only("postgres")
     writing = [_inside(stack, postgres, _DUMP)]
     if passphrase:
         writing.append([*_CIPHER, "-pass", f"file:{passphrase}"])
     try:
-        with os.fdopen(os.open(unproven, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+        with os.fdopen(os.open(unverified, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
             _pipe(writing, target)
-        with _plain(unproven, passphrase) as source:
+        with _decrypted(unverified, passphrase) as source:
             _feed(_inside(stack, postgres, _READ), source)
-        checksum = _checksum(unproven)
+        checksum = _checksum(unverified)
         file.with_name(f"{file.name}.sha256").write_text(f"{checksum}  {file.name}\n")
-        unproven.rename(file)
+        unverified.rename(file)
     finally:
-        unproven.unlink(missing_ok=True)
+        unverified.unlink(missing_ok=True)
     for old in sorted(folder.glob(f"{stack.project}-*.dump*.sha256"))[: -int(setting("BACKUP_KEEP", "14"))]:
         old.with_suffix("").unlink(missing_ok=True)
         old.unlink()
@@ -69,34 +69,33 @@ def backup(stack: Stack) -> Path:
 
 
 def restore(stack: Stack, file: Path) -> None:
-    """Put a backup into a stack that has nothing in its database, and start everything.
+    """Restore a backup into an empty database, and start all services.
 
     Raises:
-        DeployError: if the file is not what was written, there is something in the database, or it does not fit. Then
-            nothing has been changed.
+        DeployError: if the file is damaged, the database is not empty, or the restore fails. Nothing is changed then.
     """
-    noted = file.with_name(f"{file.name}.sha256")
-    if not file.is_file() or not noted.is_file():
-        raise DeployError(f"there is no {file}, or no {noted.name} beside it")
-    if noted.read_text().split()[0] != _checksum(file):
-        raise DeployError(f"{file} is not what was written: its checksum is another one")
+    checksum_file = file.with_name(f"{file.name}.sha256")
+    if not file.is_file() or not checksum_file.is_file():
+        raise DeployError(f"{file} or {checksum_file.name} does not exist")
+    if checksum_file.read_text().split()[0] != _checksum(file):
+        raise DeployError(f"{file} is damaged: its checksum does not match")
     passphrase = setting("BACKUP_PASSPHRASE_FILE", "")
     if file.suffix == _ENCRYPTED and not passphrase:
-        raise DeployError(f"{file} is encrypted: BACKUP_PASSPHRASE_FILE must say with what")
+        raise DeployError(f"{file} is encrypted: set BACKUP_PASSPHRASE_FILE")
     stack.composed("up", "-d", "--no-deps", "postgres")
-    tables = _when_ready(stack)
+    tables = _table_count_when_ready(stack)
     if tables != "0":
         raise DeployError(
-            f"there are {tables} tables in the database, and a backup goes into an empty one: "
-            "docs/deploy.md says how to make it so, and lose what is there"
+            f"the database has {tables} tables, but a backup is only restored into an empty database: "
+            "see docs/deploy.md for how to delete its data first"
         )
-    with _plain(file, passphrase if file.suffix == _ENCRYPTED else "") as source:
+    with _decrypted(file, passphrase if file.suffix == _ENCRYPTED else "") as source:
         _feed(_inside(stack, stack.only("postgres"), _RESTORE), source)
     stack.composed("up", "-d")
 
 
-def _when_ready(stack: Stack) -> str:
-    """Wait for the database, and return how many tables are in it."""
+def _table_count_when_ready(stack: Stack) -> str:
+    """Wait for the database, and return the number of its tables."""
     deadline = time.monotonic() + _READY_SECONDS
     while True:
         try:
@@ -108,12 +107,12 @@ def _when_ready(stack: Stack) -> str:
 
 
 def _inside(stack: Stack, container: str, script: str) -> list[str]:
-    # The password is in the container's environment, and never in an argument.
+    # The password is in the container's environment, never in an argument.
     return [*stack.container, "exec", "-i", container, "sh", "-c", script]
 
 
 def _pipe(commands: list[list[str]], target: IO[bytes]) -> None:
-    """Run commands, each reading what the one before it writes, the last one into a file."""
+    """Run commands as a pipeline into a file."""
     running: list[subprocess.Popen[bytes]] = []
     for number, command in enumerate(commands):
         last = number == len(commands) - 1
@@ -121,14 +120,14 @@ def _pipe(commands: list[list[str]], target: IO[bytes]) -> None:
         running.append(subprocess.Popen(command, stdin=source, stdout=target if last else subprocess.PIPE))
     for process in running[:-1]:
         if process.stdout:
-            process.stdout.close()  # it is the next one's now
+            process.stdout.close()  # the next process has its own copy
     if failed := [process.args for process in running if process.wait() != 0]:
         raise DeployError(f"failed: {failed}")
 
 
 @contextmanager
-def _plain(file: Path, passphrase: str) -> Iterator[IO[bytes]]:
-    """Open a backup to be read, decrypted where it must be."""
+def _decrypted(file: Path, passphrase: str) -> Iterator[IO[bytes]]:
+    """Open a backup for reading; decrypt it if there is a passphrase."""
     with file.open("rb") as stored:
         if not passphrase:
             yield stored
@@ -138,13 +137,13 @@ def _plain(file: Path, passphrase: str) -> Iterator[IO[bytes]]:
             assert decrypting.stdout  # noqa: S101  it is a pipe
             yield decrypting.stdout
         if decrypting.returncode != 0:
-            raise DeployError(f"{file} cannot be decrypted with that passphrase")
+            raise DeployError(f"{file} cannot be decrypted with this passphrase")
 
 
 def _feed(command: list[str], source: IO[bytes]) -> None:
     done = subprocess.run(command, stdin=source, capture_output=True, check=False)
     if done.returncode != 0:
-        raise DeployError(f"it cannot be read: {done.stderr.decode(errors='replace').strip()[-500:]}")
+        raise DeployError(f"the backup cannot be read: {done.stderr.decode(errors='replace').strip()[-500:]}")
 
 
 def _checksum(file: Path) -> str:
@@ -153,9 +152,9 @@ def _checksum(file: Path) -> str:
 
 
 def main() -> int:
-    """Back up or restore. Returns an exit status."""
+    """Back up or restore; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m deploy.backup", description=__doc__.splitlines()[0])
-    parser.add_argument("--restore", metavar="FILE", type=Path, help="put this backup into a stack without data")
+    parser.add_argument("--restore", metavar="FILE", type=Path, help="restore this backup into an empty database")
     arguments = parser.parse_args()
     try:
         if arguments.restore:

@@ -1,13 +1,12 @@
-"""`make deploy`: another version, without a request that fails. `python3 -m deploy.rolling -h` says what it takes.
+"""`make deploy`: deploy a version without failing requests. `python3 -m deploy.rolling -h` lists the options.
 
-The new version's image becomes `current`, the database is migrated, and then each replica of the API and each worker is
-replaced, one at a time: a new one is started beside them; when it is ready the proxy is told to leave an old one out;
-the old one finishes what it has begun, and ends. So a version that never becomes ready is found out before anything of
-the old one has been stopped, and `previous` is put back where some had been replaced already. In the end there are as
-many as `API_REPLICAS` and `WORKER_REPLICAS` say.
+The image of the new version is tagged `current`, the database is migrated, and then the API replicas and workers are
+replaced one at a time: a new container starts; once it is ready, the proxy stops sending requests to an old one; the old
+one finishes its work and stops. So a version that never becomes ready is detected before an old container is stopped.
+If some were replaced already, they are rolled back to `previous`. At the end there are `API_REPLICAS` and
+`WORKER_REPLICAS` containers.
 
-Migrations come first and the old version lives with them for a while, and for good after a rollback: see
-docs/deploy.md.
+The old version runs on the migrated database for a while, and permanently after a rollback: see docs/deploy.md.
 """
 
 import argparse
@@ -20,38 +19,37 @@ from dataclasses import dataclass, field
 
 from deploy.stack import ROOT, DeployError, Stack, setting
 
-_STOP_SECONDS = 75  # longer than the service gives open requests
-_SETTLE_SECONDS = 2  # a request that the proxy has just read may still go to a replica that it was told to leave out
+_STOP_SECONDS = 75  # longer than the service's own shutdown timeout
+_SETTLE_SECONDS = 2  # the proxy may still send a request that it has just read to a removed replica
 _LOG_LINES = "15"
 
 
 class NotReady(DeployError):
-    """A new container did not become ready, and is gone again."""
+    """A new container did not become ready and was removed."""
 
 
 @dataclass
 class Deployment:
-    """One run of the tool.
+    """One deployment.
 
     Attributes:
-        stack: What is deployed to.
-        ready_seconds: How long a container may take to become ready.
-        fresh: The containers that this run has started, by service.
+        ready_seconds: Maximum time for a container to become ready.
+        started: The containers that this deployment started, by service.
     """
 
     stack: Stack
     ready_seconds: float
-    fresh: dict[str, list[str]] = field(default_factory=lambda: {"api": [], "worker": []})
+    started: dict[str, list[str]] = field(default_factory=lambda: {"api": [], "worker": []})
 
     def run(self) -> None:
-        """Make `candidate` the version that runs.
+        """Replace the running version by `candidate`.
 
         Raises:
-            NotReady: if it cannot be; then the version before runs as if nothing had been.
-            DeployError: if the engine does not do as it is told.
+            NotReady: if a new container does not become ready; the previous version keeps running.
+            DeployError: if a command of the container engine fails.
         """
         stack, image = self.stack, self.stack.image
-        wanted = {service: _replicas(service) for service in self.fresh}
+        wanted = {service: _replicas(service) for service in self.started}
         if not stack.ids("api"):
             self._tag("candidate", "current")
             self._start_everything()
@@ -64,29 +62,29 @@ class Deployment:
             for service, replicas in wanted.items():
                 self._replace(service, stack.ids(service, stopped_too=True), replicas)
         except DeployError:
-            say(f"it failed: back to {image}:previous")
+            say(f"the deployment failed: rolling back to {image}:previous")
             self._tag("previous", "current")
-            begun, self.fresh = self.fresh, {"api": [], "worker": []}
-            for service, containers in begun.items():
+            failed, self.started = self.started, {"api": [], "worker": []}
+            for service, containers in failed.items():
                 self._replace(service, containers, len(containers))
             raise
         finally:
             self._route()
 
     def _start_everything(self) -> None:
-        say("nothing runs yet: starting everything")
+        say("no container is running: starting all services")
         self.stack.composed("up", "-d")
-        for service in self.fresh:
+        for service in self.started:
             for container in self.stack.ids(service):
                 self._wait(container)
 
     def _replace(self, service: str, old: Sequence[str], wanted: int) -> None:
-        """Replace some of a service's containers by as many as are wanted, of the version that is `current`."""
+        """Replace the old containers of a service by the wanted number of `current` ones."""
         for number in range(max(wanted, len(old))):
             if number < wanted:
                 new = self._start(service)
                 self._wait(new)
-                self.fresh[service].append(new)
+                self.started[service].append(new)
             if number >= len(old):
                 continue
             victim = old[number]
@@ -101,43 +99,43 @@ class Deployment:
         self.stack.composed("up", "-d", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, service)
         new = [one for one in self.stack.ids(service, stopped_too=True) if one not in there]
         if not new:
-            raise DeployError(f"{service} was to get a container, and got none")
-        for superfluous in new[1:]:  # podman-compose makes each one that is missing below that number
+            raise DeployError(f"no new container was started for {service}")
+        for superfluous in new[1:]:  # podman-compose starts all that are missing up to that number
             self.stack.engine("rm", "-f", superfluous)
-        say(f"{self.stack.name(new[0])} is started")
+        say(f"{self.stack.name(new[0])} started")
         return new[0]
 
     def _wait(self, container: str) -> None:
-        """Wait until a container is ready; remove it if it is not in time."""
+        """Wait until a container is ready; remove it if it does not become ready in time."""
         started = time.monotonic()
         while not self._is_ready(container):
             if time.monotonic() - started > self.ready_seconds:
-                said = self._last_words(container)
+                log = self._log_tail(container)
                 name = self.stack.name(container)
                 self.stack.engine("rm", "-f", container)
-                raise NotReady(f"{name} was not ready after {self.ready_seconds:.0f} s. Its last words:\n{said}")
+                raise NotReady(f"{name} was not ready after {self.ready_seconds:.0f} s. The end of its log:\n{log}")
             time.sleep(1)
-        say(f"{self.stack.name(container)} is ready, after {time.monotonic() - started:.0f} s")
+        say(f"{self.stack.name(container)} is ready after {time.monotonic() - started:.0f} s")
 
     def _is_ready(self, container: str) -> bool:
-        asked = subprocess.run(
+        check = subprocess.run(
             [*self.stack.container, "exec", container, "python", "-m", "shared.healthcheck"],
             capture_output=True,
             check=False,
         )
-        return asked.returncode == 0
+        return check.returncode == 0
 
-    def _last_words(self, container: str) -> str:
-        told = subprocess.run(
+    def _log_tail(self, container: str) -> str:
+        logs = subprocess.run(
             [*self.stack.container, "logs", "--tail", _LOG_LINES, container],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
         )
-        return told.stdout.decode(errors="replace")
+        return logs.stdout.decode(errors="replace")
 
     def _route(self, *containers: str) -> None:
-        """Tell the proxy which replicas there are; without any, to ask for their name again."""
+        """Make the proxy use only the given replicas; without arguments, all that the name `api` resolves to."""
         addresses = [self.stack.address(container, "front") for container in containers]
         for proxy in self.stack.ids("proxy"):
             self.stack.engine("exec", proxy, "sh", "/etc/proxy/route.sh", *addresses)
@@ -147,30 +145,30 @@ class Deployment:
         started = time.monotonic()
         self.stack.engine("stop", "-t", str(_STOP_SECONDS), container)
         self.stack.engine("rm", "-f", container)
-        say(f"{name} has finished, after {time.monotonic() - started:.0f} s")
+        say(f"{name} stopped after {time.monotonic() - started:.0f} s")
 
     def _tag(self, source: str, target: str) -> None:
         self.stack.engine("tag", f"{self.stack.image}:{source}", f"{self.stack.image}:{target}")
 
 
 def _replicas(service: str) -> int:
-    """Return how many containers a service is to have, as compose reads it."""
+    """Return the configured number of containers of a service, as compose reads it."""
     name = f"{service.upper()}_REPLICAS"
     value = setting(name, "2")
     if not value.isdecimal() or int(value) < 1:
-        raise DeployError(f"{name} is to be a number, 1 at least")
+        raise DeployError(f"{name} must be a number of at least 1")
     return int(value)
 
 
 def make_candidate(stack: Stack, image: str | None) -> None:
-    """Build the working tree, or take an image that was built elsewhere, and call it `candidate`.
+    """Tag an image `candidate`: the given one, or one that is built from the working tree.
 
-    A name with a registry in it is fetched; any other is an image of this machine.
+    A name with a registry in it is pulled; any other names a local image.
     """
     candidate = f"{stack.image}:candidate"
     if image:
         if "/" in image:
-            say(f"fetching {image}")
+            say(f"pulling {image}")
             stack.engine("pull", image)
         stack.engine("tag", image, candidate)
         return
@@ -185,21 +183,23 @@ def make_candidate(stack: Stack, image: str | None) -> None:
 
 
 def say(what: str) -> None:
-    """Print a line with the time of the day."""
+    """Print a line with the time of day."""
     print(time.strftime("%H:%M:%S"), what, flush=True)
 
 
 def main() -> int:
-    """Deploy. Returns an exit status: 0, or 1 where the version before runs on."""
+    """Deploy; return the exit status: 0, or 1 if the previous version keeps running."""
     parser = argparse.ArgumentParser(prog="make deploy", description=__doc__.splitlines()[0])
-    parser.add_argument("--image", help="an image that was built elsewhere; without it the working tree is built")
-    parser.add_argument("--ready-seconds", type=float, default=120, help="how long a new container may take")
+    parser.add_argument("--image", help="an image that was built elsewhere; default: build the working tree")
+    parser.add_argument(
+        "--ready-seconds", type=float, default=120, help="maximum time for a new container to become ready"
+    )
     arguments = parser.parse_args()
     with (ROOT / "docker-compose.yml").open() as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _fail("another deployment is under way")
+            return _fail("another deployment is running")
         try:
             stack = Stack.here()
             make_candidate(stack, arguments.image)

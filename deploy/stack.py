@@ -1,7 +1,7 @@
-"""The containers of `docker-compose.yml`, whichever engine runs them.
+"""Control the containers of `docker-compose.yml` with Docker or Podman.
 
-`CONTAINER`, `BUILD` and `COMPOSE` are the commands to use, by default those of the first engine whose `info` succeeds:
-a `docker` command without an engine behind it is common.
+`CONTAINER`, `BUILD` and `COMPOSE` set the commands to use. By default they are those of the first engine whose `info`
+succeeds, because a `docker` command without a running engine is common.
 """
 
 import json
@@ -21,18 +21,18 @@ _ENGINES = {
 
 
 class DeployError(Exception):
-    """Something did not work, with a line that says what."""
+    """A step failed; the message is one line for the operator."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The containers of one project.
+    """The containers of one compose project.
 
     Attributes:
         container: The engine's command, as a list of words.
-        build: The one that builds an image.
-        compose: The one that reads `docker-compose.yml`.
-        project: The name that the project's containers, networks and volumes begin with.
+        build: The command that builds an image.
+        compose: The command that reads `docker-compose.yml`.
+        project: The prefix of the project's containers, networks and volumes.
         image: The name of stage 4's image, without a tag.
     """
 
@@ -44,10 +44,10 @@ class Stack:
 
     @classmethod
     def here(cls) -> "Stack":
-        """Find the engine, and read from the environment and `.env` what the stack is called.
+        """Detect the engine, and read the names of the project and the image from the environment and `.env`.
 
         Raises:
-            DeployError: if no engine answers.
+            DeployError: if no engine is running.
         """
         commands = {name: os.environ.get(name, "") for name in ("CONTAINER", "BUILD", "COMPOSE")}
         if not all(commands.values()):
@@ -61,46 +61,46 @@ class Stack:
         )
 
     def run(self, command: list[str], *, stdin: bytes | None = None) -> str:
-        """Run a command to its end, and return what it printed.
+        """Run a command to its end, and return its output.
 
         Raises:
-            DeployError: if it fails, with the end of what it said.
+            DeployError: if it fails, with the end of its error output.
         """
         done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, check=False)
         if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines()[-5:]
-            raise DeployError(f"`{shlex.join(command)}` failed ({done.returncode}):\n  " + "\n  ".join(said))
+            lines = done.stderr.decode(errors="replace").strip().splitlines()[-5:]
+            raise DeployError(f"`{shlex.join(command)}` failed ({done.returncode}):\n  " + "\n  ".join(lines))
         return done.stdout.decode(errors="replace").strip()
 
     def engine(self, *arguments: str) -> str:
-        """Run one of the engine's commands."""
+        """Run a command of the engine."""
         return self.run([*self.container, *arguments])
 
     def composed(self, *arguments: str) -> str:
-        """Run one of compose's commands."""
+        """Run a command of compose."""
         return self.run([*self.compose, *arguments])
 
     def ids(self, service: str, *, stopped_too: bool = False) -> list[str]:
-        """Return the ids of a service's containers, the oldest first."""
+        """Return the ids of a service's containers, oldest first."""
         labels = {"com.docker.compose.project": self.project, "com.docker.compose.service": service}
         filters = [word for label, value in labels.items() for word in ("--filter", f"label={label}={value}")]
         listed = self.engine("ps", "--no-trunc", "-q", *(["-a"] if stopped_too else []), *filters).split()
         if not listed:
             return []
-        made = json.loads(self.engine("inspect", "--type", "container", *listed))
-        # One-off containers of `compose run` bear the service's name too.
-        made = [one for one in made if _label(one, "com.docker.compose.oneoff").lower() != "true"]
-        return [one["Id"] for one in sorted(made, key=lambda one: str(one["Created"]))]
+        described = json.loads(self.engine("inspect", "--type", "container", *listed))
+        # One-off containers of `compose run` have the service's label, too.
+        permanent = [one for one in described if _label(one, "com.docker.compose.oneoff").lower() != "true"]
+        return [one["Id"] for one in sorted(permanent, key=lambda one: str(one["Created"]))]
 
     def only(self, service: str) -> str:
-        """Return the id of the one container of a service.
+        """Return the id of a service's only container.
 
         Raises:
-            DeployError: if it does not run.
+            DeployError: if it is not running.
         """
         ids = self.ids(service)
         if not ids:
-            raise DeployError(f"{service} does not run; `docker compose up -d` starts everything")
+            raise DeployError(f"{service} is not running; `docker compose up -d` starts all services")
         return ids[0]
 
     def address(self, container: str, network: str) -> str:
@@ -111,7 +111,7 @@ class Stack:
         return address
 
     def name(self, container: str) -> str:
-        """Return what people call a container."""
+        """Return the name of a container."""
         return self.engine("inspect", "--type", "container", "--format", "{{.Name}}", container).lstrip("/")
 
 
@@ -122,16 +122,16 @@ def _label(described: dict[str, dict[str, dict[str, str]]], name: str) -> str:
 def _engine() -> dict[str, str]:
     for engine, commands in _ENGINES.items():
         try:
-            asked = subprocess.run([engine, "info"], capture_output=True, check=False)
+            info = subprocess.run([engine, "info"], capture_output=True, check=False)
         except OSError:
             continue
-        if asked.returncode == 0:
+        if info.returncode == 0:
             return commands
-    raise DeployError("no container engine answers: neither `docker info` nor `podman info` succeeds")
+    raise DeployError("no container engine is running: neither `docker info` nor `podman info` succeeds")
 
 
 def setting(name: str, default: str) -> str:
-    """Return what the environment or `.env` says, as compose reads them, or the default."""
+    """Return a value from the environment or `.env`, as compose reads them, or the default."""
     if value := os.environ.get(name):
         return value
     file = ROOT / os.environ.get("ENV_FILE", ".env")
