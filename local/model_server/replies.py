@@ -1,4 +1,4 @@
-"""OpenAI's JSON for an answer that the rules have given."""
+"""Answers of the rules in OpenAI's format."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from local.model_server.rules import MODEL, RulesReply
 
 
 def completion(reply: RulesReply, usage: dict[str, int]) -> dict[str, Any]:
-    """Return the body of a plain answer.
+    """Return the body of a complete answer.
 
     Args:
-        reply: What the rules say.
+        reply: The answer of the rules.
         usage: `prompt_tokens`, `completion_tokens`, `total_tokens`.
     """
     message: dict[str, Any] = {"role": "assistant", "content": reply.content}
@@ -25,12 +25,12 @@ def completion(reply: RulesReply, usage: dict[str, int]) -> dict[str, Any]:
 
 
 async def completion_events(reply: RulesReply, usage: dict[str, int], *, include_usage: bool) -> AsyncIterator[bytes]:
-    """Give a streamed answer as server-sent events: a text word by word, calls in one chunk.
+    """Yield an answer as server-sent events: text word by word, tool calls in one chunk.
 
     Args:
-        reply: What the rules say.
-        usage: As for `completion`.
-        include_usage: Whether the client asked for the usage, in a chunk of its own.
+        reply: The answer of the rules.
+        usage: See `completion`.
+        include_usage: Whether to send the usage in an additional chunk.
     """
     envelope = _envelope("chat.completion.chunk")
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if reply.content else None}]

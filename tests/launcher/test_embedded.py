@@ -34,7 +34,7 @@ def test_a_bare_start_answers_and_leaves_nothing(launch: Callable[..., Launched]
 
     model = launched.descendant("model_server")
     os.kill(model.pid, signal.SIGKILL)
-    launched.said("the embedded model server was killed by SIGKILL, see .data/project1/model-server.log; starting it")
+    launched.said("the embedded model server was killed by SIGKILL, see .data/project1/model-server.log; restarting")
     answered = httpx2.post(f"{url}/ask", json={"question": "Hi", "max_tokens": 5}, timeout=60)
     assert answered.status_code == 200
 
@@ -73,7 +73,7 @@ def test_the_embedded_database_keeps_its_rows(launch: Callable[..., Launched], m
     postmaster = postgres if postgres.ppid() == second.process.pid else postgres.parent()
     assert postmaster
     postmaster.kill()
-    second.said("the embedded PostgreSQL was killed by SIGKILL, see .data/project2/postgres.log; starting it again")
+    second.said("the embedded PostgreSQL was killed by SIGKILL, see .data/project2/postgres.log; restarting")
     second.until(lambda: httpx2.get(f"{url}/users", timeout=60).status_code == 200, "it did not recover")
 
     children = second.descendants()
@@ -172,7 +172,7 @@ def test_embeddings_are_embedded_beside_a_model_from_elsewhere(
 ) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     launched = launch("project3", PORT=str(port), OPENAI_BASE_URL=model.base_url, LLM_MODEL="m")
-    launched.said("EMBEDDING_MODEL is not set, so the embedded model server is started")
+    launched.said("EMBEDDING_MODEL is not set; starting the embedded model server")
     launched.said("project3: ready")
     uploaded(url, "a.txt", b"A heron stands in the river.")
     model.says("In the river [1].")

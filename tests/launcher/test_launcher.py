@@ -102,7 +102,7 @@ def test_an_app_that_dies_is_started_again_at_its_address(
 
     first.kill()
 
-    launched.said("project1 was killed by SIGKILL; starting it again in 0.5 s (1 of 5)")
+    launched.said("project1 was killed by SIGKILL; restarting in 0.5 s (1 of 5)")
     # No connection is refused meanwhile: the launcher holds the socket.
     assert httpx2.get(f"http://127.0.0.1:{given['PORT']}/health", timeout=SECONDS).status_code == 200
     assert launched.descendant("project1_qa_api").pid != first.pid
@@ -135,7 +135,7 @@ def test_make_stop_ends_what_runs_in_this_folder(launch: Callable[..., Launched]
 def refused(launched: Launched) -> str:
     """Return the one line with which a launcher that could not start has ended."""
     assert launched.ends() == 2, launched.output
-    (line,) = [line for line in launched.lines if not line.endswith("so the embedded model server is started\n")]
+    (line,) = [line for line in launched.lines if not line.endswith("; starting the embedded model server\n")]
     assert line.startswith("error: ")
     return line
 
@@ -152,7 +152,7 @@ def test_a_second_launcher_is_one_line(launch: Callable[..., Launched], given: d
     first = launch(**given)
     first.said("project1: ready")
 
-    assert f"project1 runs here already (process {first.process.pid})" in refused(launch(**given))
+    assert f"project1 is already running here (process {first.process.pid})" in refused(launch(**given))
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(

@@ -35,11 +35,11 @@ async def test_a_child_that_ends_again_and_again_is_given_up(capsys: pytest.Capt
     one = child("raise SystemExit(3)", on_start=lambda: starts.append(1))
     await one.start()
 
-    with pytest.raises(ChildFailed, match=r"^the child ended with status 3$"):
+    with pytest.raises(ChildFailed, match=r"^the child exited with status 3$"):
         await one.keep_running()
 
     assert len(starts) == 3
-    assert capsys.readouterr().out.count("the child ended with status 3; starting it again") == 2
+    assert capsys.readouterr().out.count("the child exited with status 3; restarting") == 2
 
 
 async def test_wrong_settings_are_not_tried_again() -> None:
@@ -54,7 +54,7 @@ async def test_a_child_that_ends_before_it_serves_is_a_failure(tmp_path: Path) -
     log = tmp_path / "child.log"
     one = child("print('its last words'); raise SystemExit(3)", is_ready=never, log=log)
 
-    with pytest.raises(ChildFailed, match=r"^the child ended with status 3, see .*child\.log$"):
+    with pytest.raises(ChildFailed, match=r"^the child exited with status 3, see .*child\.log$"):
         await one.start()
 
     assert log.read_text() == "its last words\n"

@@ -16,7 +16,7 @@ import xllamacpp
 from langchain_core.embeddings import Embeddings
 
 from local.model_server.app import create_app
-from local.model_server.llama import SMOLLM, chat_params, weights
+from local.model_server.llama import SMOLLM, chat_params, language_model
 from project1_qa_api.settings import Settings
 from shared.errors import ConfigurationError, ModelTimeout, ModelUnavailable
 from shared.models.client import create_http_client
@@ -33,7 +33,7 @@ QUESTION = "Why is the sky blue?"
 
 @pytest.fixture(scope="module")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(create_app(*weights(None), tmp_path_factory.mktemp("models"))) as url:
+    with running(create_app(*language_model(None), tmp_path_factory.mktemp("models"))) as url:
         yield url
 
 
@@ -175,7 +175,7 @@ async def test_tools_are_called_by_the_rules(api: openai.AsyncOpenAI) -> None:
 
 
 async def test_another_model_does_everything_itself(tmp_path: Path) -> None:
-    with running(create_app("another", weights(None)[1], tmp_path)) as url:
+    with running(create_app("another", language_model(None)[1], tmp_path)) as url:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
             message: Any = {"role": "user", "content": PASSAGES}
             answer = await client.chat.completions.create(model="another", messages=[message], max_tokens=5)
@@ -262,13 +262,13 @@ def test_another_gguf_can_be_named(tmp_path: Path) -> None:
     other = tmp_path / "my-model.gguf"
     other.touch()
 
-    assert weights(str(other)) == ("my-model", other)
+    assert language_model(str(other)) == ("my-model", other)
     with pytest.raises(ConfigurationError, match="LOCAL_LLM_GGUF: there is no file"):
-        weights(str(tmp_path / "missing.gguf"))
+        language_model(str(tmp_path / "missing.gguf"))
 
 
 async def test_stage_1_in_front_of_llama_cpps_own_server(serve: Callable[..., AbstractContextManager[str]]) -> None:
-    llama = xllamacpp.Server(chat_params("independent", weights(None)[1]))
+    llama = xllamacpp.Server(chat_params("independent", language_model(None)[1]))
     settings = {"openai_base_url": f"{llama.listening_address}/v1", "llm_model": "independent"}
     with serve(**settings) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:

@@ -17,7 +17,7 @@ from local.model_server.embeddings import embed, embedding_params
 from local.model_server.rules import Embed, RulesReply, answer_by_rules
 from local.model_server.rules.arguments import fill
 from local.model_server.rules.passages import find_passages
-from local.model_server.rules.schema import parameters_of
+from local.model_server.rules.schema import parse_parameters
 from local.model_server.rules.text import is_chinese, sentences
 
 TOWER = "The Eiffel Tower was completed in 1889. It is 330 metres tall."
@@ -436,13 +436,13 @@ class TestFilling:
     )
     def test_from_the_message(self, schema: dict[str, Any], message: str, arguments: dict[str, Any]) -> None:
         defs = {"user": {"type": "object", "properties": {"email": STRING}, "required": ["email"]}}
-        parameters = parameters_of({"type": "object", "properties": schema, "required": list(schema), "$defs": defs})
+        parameters = parse_parameters({"type": "object", "properties": schema, "required": list(schema), "$defs": defs})
         filled = fill(parameters, message).arguments
         assert {name: filled.get(name) for name in arguments} == arguments
 
     def test_defaults_and_what_is_missing(self) -> None:
         schema = {"k": {"type": "integer", "default": 5}, "date": {"type": "string", "format": "date"}}
-        filled = fill(parameters_of({"properties": schema, "required": ["k", "date"]}), "no figures here")
+        filled = fill(parse_parameters({"properties": schema, "required": ["k", "date"]}), "no figures here")
         assert filled.arguments == {"k": 5}
         assert filled.missing == ["date"]
 

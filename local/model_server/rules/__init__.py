@@ -1,7 +1,7 @@
-"""What a model of 135 million parameters cannot do well, done by plain rules: quoting from passages and calling tools.
+"""Rules for quoting from passages and calling tools, which a model of 135 million parameters cannot do well.
 
-The rules know no prompt and no tool in particular. They are a stand-in for a language model, good enough to see a
-system work: they do not reason, do not resolve "it" or "there" from earlier messages, and quote instead of summing up.
+The rules are independent of particular prompts and tools. They replace a language model well enough to try out a
+system, but do not reason, do not resolve "it" or "there" from earlier messages, and quote instead of summarizing.
 """
 
 import json
@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.model_server.rules.arguments import fill
-from local.model_server.rules.choosing import Tool, choose, tools_of
-from local.model_server.rules.messages import Message, last_user_text, text_of
+from local.model_server.rules.messages import Message, last_user_text, message_text
 from local.model_server.rules.passages import find_passages
-from local.model_server.rules.quoting import Embed, best_quotes
-from local.model_server.rules.results import Result, answer_from, results_at_end
+from local.model_server.rules.quoting import Embed, best_quotes, no_answer, quoted_answer
+from local.model_server.rules.results import Result, answer_from_results, results_at_end
 from local.model_server.rules.text import terms
-from local.model_server.rules.wording import does_not_say, quoted_answer
+from local.model_server.rules.tool_choice import Tool, choose_tool, parse_tools
 
 __all__ = ["MODEL", "Embed", "RulesReply", "ToolCall", "answer_by_rules"]
 
 MODEL = "local-rules"
 
-# Where one request ends and a second begins: "what is 2*3, and remember it".
+# Separators of two requests in a message: "what is 2*3, and remember it".
 _AND_THEN = re.compile(
     r"[,;.]?\s{1,3}(?:and then|then|and also|and|after that|afterwards)\s{1,3}|[,;]\s{1,3}"
     r"|[，；。,;]\s{0,3}(?:然后|接着|并且|并|再|同时)?|然后|接着|并且",
@@ -36,7 +35,7 @@ _MOST_CLAUSES = 6
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call that the client is to make; `arguments` is a JSON object, as OpenAI's API has it."""
+    """A tool call for the client. `arguments` is a JSON object as text, as in OpenAI's API."""
 
     id: str
     name: str
@@ -45,57 +44,56 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class RulesReply:
-    """An answer: either text (`content`), or calls (`tool_calls`, and `content` is None)."""
+    """An answer: either text (`content`) or tool calls (then `content` is None)."""
 
     content: str | None
     tool_calls: Sequence[ToolCall] = ()
 
 
 async def answer_by_rules(request: Mapping[str, Any], embed: Embed) -> RulesReply | None:
-    """Answer a chat completion by rules, where they can.
+    """Answer a chat completion by rules, if they apply.
 
-    In this order: results of tools that the conversation ends in are put into words; a call is made where
-    `tool_choice` demands one; numbered passages are quoted from; a tool is called that the message asks for. A message
-    with two requests for different tools ("what is 2*3, and remember it") is served one call after the other. Not done:
-    several calls at once, a third step that depends on what the second gave, choosing a tool by an earlier message.
+    In this order: describe tool results at the end of the conversation; make a call that `tool_choice` requires; quote
+    from numbered passages; call the tool that the message asks for. Two requests for different tools in one message
+    ("what is 2*3, and remember it") lead to two calls, one after the other. Not supported: parallel calls, a third step
+    that depends on the second result, and choosing a tool by an earlier message.
 
     Args:
         request: A validated body of OpenAI's `/v1/chat/completions`.
-        embed: Gives unit-length e5 vectors for texts with `query: ` and `passage: ` before them; at most some seventy
-            texts in one go.
+        embed: Returns unit-length e5 vectors for up to about seventy texts with the prefixes `query: ` and `passage: `.
 
     Returns:
-        None for free text, and for `response_format` other than text: those are the language model's.
+        None if the language model should answer: free text, or a `response_format` other than text.
 
     Raises:
-        Whatever `embed` raises; nothing else.
+        Exception: only what `embed` raises.
     """
     form = request.get("response_format")
     messages = [message for message in request.get("messages") or [] if isinstance(message, Mapping)]
     if not messages or (isinstance(form, Mapping) and form.get("type", "text") != "text"):
         return None
-    tools, demanded = _offered(request)
+    tools, required = _allowed_tools(request)
     if results := results_at_end(messages):
         return await _after_results(results, messages, tools, embed)
     if messages[-1].get("role") == "assistant":
         return None
-    return await _to_the_user(messages, tools, embed, demanded=demanded)
+    return await _answer_user(messages, tools, embed, required=required)
 
 
-async def _to_the_user(
-    messages: Sequence[Message], tools: Sequence[Tool], embed: Embed, *, demanded: bool
+async def _answer_user(
+    messages: Sequence[Message], tools: Sequence[Tool], embed: Embed, *, required: bool
 ) -> RulesReply | None:
     prompt = find_passages(messages)
     question = prompt.question if prompt else last_user_text(messages)
-    if demanded and tools:
-        tool = tools[0] if len(tools) == 1 else await choose(question, tools, embed, must=True)
+    if required and tools:
+        tool = tools[0] if len(tools) == 1 else await choose_tool(question, tools, embed, must_choose=True)
         if tool is not None:
             return _call(tool, fill(tool.parameters, question, best_effort=True).arguments)
     if prompt and (quotes := await best_quotes(question, prompt.passages, embed)):
         return RulesReply(quoted_answer(quotes))
     if (call := await _first_call(question, messages, tools, embed)) is not None:
         return call
-    return RulesReply(does_not_say(question)) if prompt else None
+    return RulesReply(no_answer(question)) if prompt else None
 
 
 async def _after_results(
@@ -105,12 +103,12 @@ async def _after_results(
     if (second := await _second_call(message, messages, results, tools, embed)) is not None:
         return second
     prompt = find_passages(messages)
-    return RulesReply(await answer_from(results, prompt.question if prompt else message, embed))
+    return RulesReply(await answer_from_results(results, prompt.question if prompt else message, embed))
 
 
-def _offered(request: Mapping[str, Any]) -> tuple[Sequence[Tool], bool]:
-    """Return the tools that may be called, and whether one must be."""
-    tools, choice = tools_of(request), request.get("tool_choice")
+def _allowed_tools(request: Mapping[str, Any]) -> tuple[Sequence[Tool], bool]:
+    """Return the tools that may be called, and whether a call is required."""
+    tools, choice = parse_tools(request), request.get("tool_choice")
     if choice == "none":
         return (), False
     if isinstance(choice, Mapping):
@@ -123,39 +121,39 @@ def _offered(request: Mapping[str, Any]) -> tuple[Sequence[Tool], bool]:
 async def _first_call(
     message: str, messages: Sequence[Message], tools: Sequence[Tool], embed: Embed
 ) -> RulesReply | None:
-    """Call what the message asks for, or what its first clause does that asks for anything."""
+    """Call the tool that the message asks for, or that its first clause asks for."""
     if not tools or not message.strip():
         return None
-    tool = await choose(message, tools, embed)
+    tool = await choose_tool(message, tools, embed)
     if tool is None:
         return None
     clauses = _clauses(message)
     if len(clauses) > 1:
-        first = await choose(clauses[0], tools, embed)
+        first = await choose_tool(clauses[0], tools, embed)
         if first is not None and first.name != tool.name and not fill(first.parameters, clauses[0]).missing:
             tool, message = first, clauses[0]
     filled = fill(tool.parameters, message)
     if filled.missing:
         return None
     if earlier := _result_of(tool, filled.arguments, messages):
-        return RulesReply(await answer_from([earlier], message, embed))
+        return RulesReply(await answer_from_results([earlier], message, embed))
     return _call(tool, filled.arguments)
 
 
 async def _second_call(
     message: str, messages: Sequence[Message], results: Sequence[Result], tools: Sequence[Tool], embed: Embed
 ) -> RulesReply | None:
-    """Call the tool of a further clause of the message, if it is one that has not been called since."""
+    """Call the tool of a later clause of the message, if it has not been called since."""
     clauses = _clauses(message)
     if len(clauses) < 2 or not tools:
         return None
     called = {name for name, _, _ in _calls_since_user(messages)}
     left = [tool for tool in tools if tool.name not in called]
     for clause in clauses[1:_MOST_CLAUSES]:
-        tool = await choose(clause, tools, embed) if left and len(terms(clause)) > 0 else None
+        tool = await choose_tool(clause, tools, embed) if left and len(terms(clause)) > 0 else None
         if tool is None or tool.name in called:
             continue
-        # A replacement has escapes of its own.
+        # Backslashes are escapes in a replacement.
         outcome = results[-1].text.strip()[:500].replace("\\", r"\\")
         filled = fill(tool.parameters, _REFERS_BACK.sub(outcome, clause, count=1))
         if not filled.missing:
@@ -196,18 +194,18 @@ def _calls_of(message: Message) -> list[tuple[str, object, str]]:
 
 
 def _result_of(tool: Tool, arguments: Mapping[str, Any], messages: Sequence[Message]) -> Result | None:
-    """Return what this very call gave back, if it was made since the assistant last said something.
+    """Return the result of an identical call since the last answer of the assistant, if there was one.
 
-    Some agents ask again in a new user message when a result did not help; calling again would go on for ever.
+    Some agents repeat the question in a new user message if a result did not help; another call would loop forever.
     """
     wanted = None
     for message in reversed(messages):
-        if message.get("role") == "assistant" and not message.get("tool_calls") and text_of(message).strip():
+        if message.get("role") == "assistant" and not message.get("tool_calls") and message_text(message).strip():
             break
         for name, given, identity in _calls_of(message):
             if name == tool.name and given == arguments:
                 wanted = identity
     for message in messages:
         if wanted is not None and message.get("role") == "tool" and str(message.get("tool_call_id")) == wanted:
-            return Result(tool.name, text_of(message))
+            return Result(tool.name, message_text(message))
     return None

@@ -25,45 +25,45 @@ from local.model_server.rules.vocabulary import (
     SIGNS,
     SYMBOL,
     TITLE,
-    kind_of,
-    words_of,
+    classify,
+    split_name,
 )
 
 
 @dataclass(frozen=True)
 class Filled:
-    """Arguments for a call, and the names of required ones that the message does not give."""
+    """Arguments for a call, and the names of required parameters without a value."""
 
     arguments: dict[str, Any]
     missing: Sequence[str]
-    evidence: int  # how many were recognised for what they are, not just taken from the rest of the message
+    recognized: int  # number of arguments that were recognized, as opposed to taken from the remaining text
 
 
 def fill(parameters: Sequence[Parameter], message: str, *, best_effort: bool = False) -> Filled:
-    """Fill in what a message says.
+    """Fill a tool's parameters from a message.
 
-    Recognised: `name: value`, things in quotation marks, code blocks, URLs, e-mail addresses, dates, times, paths,
-    sums, numbers (the nearest to a parameter's name first, then in order), the values of enums, places after "in",
-    "from", "to" and their Chinese fellows, and for a parameter like `query` the message itself. Optional parameters are
-    only filled from what is recognised. Not done: resolving "it" or "there" from earlier messages, sums in words beyond
-    a single operator, units.
+    Recognized are `name: value`, quotations, code blocks, URLs, e-mail addresses, dates, times, paths, arithmetic
+    expressions, numbers (the nearest to a parameter's name first, then in order), enum values, places after "in",
+    "from", "to" and their Chinese equivalents, and for a parameter like `query` the message itself. Optional parameters
+    get recognized values only. Not supported: references to earlier messages ("it", "there"), expressions in words with
+    more than one operator, and units.
 
     Args:
-        parameters: The tool's.
-        message: The user's words; the first 8,000 characters are looked at.
-        best_effort: Give required arguments a value at any price, for a call that is demanded.
+        parameters: Parameters of the tool.
+        message: The user's message; only the first 8,000 characters are used.
+        best_effort: Give every required parameter some value, for a required call.
     """
-    return _Filling(find.readable(message), parameters, best_effort=best_effort).run()
+    return _Filler(find.truncate(message), parameters, best_effort=best_effort).run()
 
 
-class _Filling:
+class _Filler:
     def __init__(self, message: str, parameters: Sequence[Parameter], *, best_effort: bool) -> None:
         self._message = message
         self._parameters = parameters
         self._best_effort = best_effort
         self._quoted = find.quoted(message)
         self._numbers = [(found, value) for found, value in find.numbers(message) if math.isfinite(value)]
-        self._used: set[int] = set()  # where things begin that an argument has been made of
+        self._used: set[int] = set()  # start positions of the parts used for an argument
 
     def run(self) -> Filled:
         arguments: dict[str, Any] = {}
@@ -76,7 +76,7 @@ class _Filling:
             if value is not None:
                 evidence += 1
             elif parameter.required:
-                value = self._rest(parameter)
+                value = self._from_remaining_text(parameter)
             if value is not None:
                 arguments[parameter.name] = value
             elif parameter.required and parameter.has_default:
@@ -84,10 +84,10 @@ class _Filling:
             elif parameter.required:
                 missing.append(parameter.name)
                 if self._best_effort:
-                    arguments[parameter.name] = self._anything(parameter)
+                    arguments[parameter.name] = self._placeholder(parameter)
         return Filled({p.name: arguments[p.name] for p in self._parameters if p.name in arguments}, missing, evidence)
 
-    def _recognised(self, parameter: Parameter) -> Any:  # noqa: ANN401 - whatever JSON has
+    def _recognised(self, parameter: Parameter) -> Any:  # noqa: ANN401 - any JSON value
         if parameter.choices:
             return self._choice(parameter)
         match parameter.kind:
@@ -119,7 +119,7 @@ class _Filling:
         return None
 
     def _boolean(self, parameter: Parameter) -> bool | None:
-        for word in words_of(parameter.name):
+        for word in split_name(parameter.name):
             if len(word) > 2 and (match := re.search(rf"(?<![a-z]){re.escape(word)}", self._message, re.IGNORECASE)):
                 before = self._message[max(0, match.start() - 20) : match.start()]
                 after = self._message[match.end() : match.end() + 12]
@@ -138,7 +138,7 @@ class _Filling:
             values = [_number(value, items.kind) for one, value in self._numbers if one.start not in self._used]
             found = [value for value in values if value is not None]
         elif items.kind == "string":
-            found = [one.text for one in find.all_of(kind_of(parameter), self._message)]
+            found = [one.text for one in find.find_all(classify(parameter), self._message)]
             if not found and (named := self._named(parameter)):
                 found = _split_list(named)
             found = found or [one.text for one in self._quoted]
@@ -151,7 +151,7 @@ class _Filling:
         return filled.arguments if filled.arguments and not (filled.missing and not self._best_effort) else None
 
     def _string(self, parameter: Parameter) -> str | None:
-        kind = kind_of(parameter)
+        kind = classify(parameter)
         if kind == "expression":
             return find.arithmetic(self._message)
         if kind == "code" and (blocks := find.fenced(self._message)):
@@ -166,7 +166,7 @@ class _Filling:
         return self._introduced(parameter)
 
     def _of_kind(self, kind: str, parameter: Parameter) -> str | None:
-        for found in find.all_of(kind, self._message):
+        for found in find.find_all(kind, self._message):
             if found.start not in self._used:
                 self._used.add(found.start)
                 wants_iso = parameter.format == "date" or "yyyy" in parameter.description.lower()
@@ -178,17 +178,19 @@ class _Filling:
         return self._place(parameter) if kind == "place" else None
 
     def _currency(self, parameter: Parameter) -> str | None:
-        """Take the one that follows a number for what is converted, and another for what it becomes."""
-        said = list(CURRENCY.finditer(self._message))
-        counted = [match for match in said if any(0 <= match.start() - found.end <= 1 for found, _ in self._numbers)]
-        given = counted[:1] or said[:1]
-        if {"to", "target", "into"} & set(words_of(parameter.name)):
-            given = [match for match in said if match not in given][:1]
+        """Return the currency after a number as the source of a conversion, and another one as its target."""
+        currencies = list(CURRENCY.finditer(self._message))
+        amounts = [
+            match for match in currencies if any(0 <= match.start() - found.end <= 1 for found, _ in self._numbers)
+        ]
+        given = amounts[:1] or currencies[:1]
+        if {"to", "target", "into"} & set(split_name(parameter.name)):
+            given = [match for match in currencies if match not in given][:1]
         return given[0].group() if given else None
 
     def _named(self, parameter: Parameter) -> str | None:
         """Return what follows the parameter's name and a colon, an equals sign or "is"."""
-        name = r"[ _-]?".join(map(re.escape, words_of(parameter.name)[:6]))
+        name = r"[ _-]?".join(map(re.escape, split_name(parameter.name)[:6]))
         if not name:
             return None
         sign = r"\s{0,2}(?:[:：=]|是|为)\s{0,2}" if len(name) < 3 else r"\s{0,2}(?:[:：=]|\bis\b|是|为)\s{0,2}"
@@ -200,7 +202,7 @@ class _Filling:
         return next(group for group in match.groups() if group).strip().rstrip(".!") or None
 
     def _introduced(self, parameter: Parameter) -> str | None:
-        words = " ".join(words_of(parameter.name))
+        words = " ".join(split_name(parameter.name))
         introduction = INTRODUCTIONS.get(words) or next(
             (INTRODUCTIONS[word] for word in reversed(words.split()) if word in INTRODUCTIONS), None
         )
@@ -217,7 +219,7 @@ class _Filling:
         return text.strip(" .\"'“”") or None
 
     def _place(self, parameter: Parameter) -> str | None:
-        words = set(words_of(parameter.name)) | ({"to"} if "destination" in parameter.name.lower() else set())
+        words = set(split_name(parameter.name)) | ({"to"} if "destination" in parameter.name.lower() else set())
         way = "from" if words & {"from", "origin", "departure", "source", "start"} else "any"
         way = "to" if words & {"to", "destination", "arrival", "end"} else way
         if match := re.search(CHINESE_PLACE[way], self._message):
@@ -233,8 +235,8 @@ class _Filling:
                     return match.group(1).removesuffix("'s").rstrip(".")
         return None
 
-    def _rest(self, parameter: Parameter) -> str | list[str] | None:
-        """Return the message itself, for a required parameter that is made for it."""
+    def _from_remaining_text(self, parameter: Parameter) -> str | list[str] | None:
+        """Return the message itself, for a required parameter that takes free text."""
         if parameter.choices or not self._message.strip():
             return None
         if parameter.kind == "array":
@@ -243,29 +245,29 @@ class _Filling:
                 _split_list(named[1]) if len(named) > 1 and parameter.items and parameter.items.kind == "string" else []
             )
             return listed or None
-        if TITLE.search(" ".join(words_of(parameter.name))) and parameter.kind == "string":
+        if TITLE.search(" ".join(split_name(parameter.name))) and parameter.kind == "string":
             return self._title()
         others = [one for one in self._parameters if one.required and one.kind == "string" and not one.choices]
-        kind = kind_of(parameter)
+        kind = classify(parameter)
         if parameter.kind != "string" or (kind != "text" and (len(others) > 1 or kind)):
             return None
         text = COURTESY.sub("", self._message.strip())
         text = COMMAND.sub("", text) if COMMAND.match(text) else self._message.strip()
         if not SEARCHING.search(f"{parameter.name} {parameter.description}"):
-            # "Translate this: …": what stands after the colon, unless that is nothing.
+            # "Translate this: …": keep the text after the colon, if there is any.
             text = re.split(r"^[^:：\n]{1,80}[:：](?!//)\s{0,3}", text, maxsplit=1)[-1] or text
         return text.strip() or self._message.strip()
 
     def _title(self) -> str | None:
         """Return the message without its command, dates and times."""
         text = self._message
-        for found in sorted(find.all_of("date", text) + find.all_of("time", text), key=lambda one: -one.start):
+        for found in sorted(find.find_all("date", text) + find.find_all("time", text), key=lambda one: -one.start):
             text = text[: found.start] + text[found.end :]
         text = COMMAND.sub("", COURTESY.sub("", text.strip()))
         return " ".join(LEFT_OVER.sub("", " ".join(text.split())).split()).strip(" ,.，。!?") or None
 
     def _nearest_numbers(self) -> dict[str, Any]:
-        """Give each number to the parameter whose name is nearest to it, then the rest in order to required ones."""
+        """Assign each number to the parameter with the nearest name, then the rest in order to required parameters."""
         wanting = [p for p in self._parameters if p.kind in {"number", "integer"} and not p.choices]
         pairs = []
         for parameter in wanting:
@@ -291,8 +293,8 @@ class _Filling:
         return given
 
     def _gaps(self, parameter: Parameter) -> Iterator[tuple[int, int]]:
-        """Give the distances, in characters, between words of a parameter and the numbers near them (their indices)."""
-        named = [word for word in words_of(parameter.name) if len(word) > 1] or words_of(parameter.name)
+        """Yield the distances in characters between words of a parameter and nearby numbers, with their indices."""
+        named = [word for word in split_name(parameter.name) if len(word) > 1] or split_name(parameter.name)
         described = re.findall(r"[a-z]{4,20}|[\u4e00-\u9fff]{2}", parameter.description.lower())[:12]
         for rank, word in enumerate(dict.fromkeys([*named, *described])):
             stem = word[:-1] if word.endswith("s") and len(word) > 3 else word
@@ -304,7 +306,7 @@ class _Filling:
                     if gap <= farthest:
                         yield gap + rank, index
 
-    def _anything(self, parameter: Parameter) -> Any:  # noqa: ANN401
+    def _placeholder(self, parameter: Parameter) -> Any:  # noqa: ANN401
         if parameter.choices:
             return parameter.choices[0]
         match parameter.kind:

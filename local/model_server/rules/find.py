@@ -1,11 +1,11 @@
-"""Things that can be recognised in a message: quotations, addresses, dates, numbers, sums."""
+"""Recognizing quotations, addresses, dates, numbers and arithmetic expressions in a message."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-_LONGEST = 8000  # characters of a message that are looked at
+_LONGEST = 8000  # characters of a message that are searched
 
 _FENCE = re.compile(r"```[\w+-]{0,20}[ \t]?\n?(.{1,6000}?)```", re.DOTALL)
 _QUOTED = re.compile(
@@ -81,45 +81,45 @@ _WORD_NUMBER = re.compile(
 
 
 @dataclass(frozen=True)
-class Found:
-    """A piece of a message: its place there, and what it says."""
+class Span:
+    """A part of a message, with its position."""
 
     start: int
     end: int
     text: str
 
 
-def readable(message: str) -> str:
-    """Return as much of a message as is looked at for arguments."""
+def truncate(message: str) -> str:
+    """Return the part of a message that is searched for arguments."""
     return message[:_LONGEST]
 
 
-def fenced(message: str) -> list[Found]:
-    """Return the blocks of code between triple backquotes."""
-    return [Found(match.start(), match.end(), match.group(1).strip("\n")) for match in _FENCE.finditer(message)]
+def fenced(message: str) -> list[Span]:
+    """Return the code blocks between triple backquotes."""
+    return [Span(match.start(), match.end(), match.group(1).strip("\n")) for match in _FENCE.finditer(message)]
 
 
-def quoted(message: str) -> list[Found]:
-    """Return what stands in quotation marks, without them."""
+def quoted(message: str) -> list[Span]:
+    """Return the quotations, without their quotation marks."""
     return [
-        Found(match.start(), match.end(), next(group for group in match.groups() if group))
+        Span(match.start(), match.end(), next(group for group in match.groups() if group))
         for match in _QUOTED.finditer(message)
     ]
 
 
-def all_of(kind: str, message: str) -> list[Found]:
-    """Return every url, email, date, time, id or path in a message; nothing for another kind."""
+def find_all(kind: str, message: str) -> list[Span]:
+    """Return every url, email, date, time, id or path in a message; an empty list for another kind."""
     pattern = _PATTERNS.get(kind)
     if pattern is None:
         return []
-    found = [Found(match.start(), match.end(), match.group().rstrip(".,;:!?")) for match in pattern.finditer(message)]
+    found = [Span(match.start(), match.end(), match.group().rstrip(".,;:!?")) for match in pattern.finditer(message)]
     return [one for one in found if one.text]
 
 
-def numbers(message: str) -> list[tuple[Found, float]]:
-    """Return every number, digits or a word up to ten, that is not part of a date, a time or an address, in order."""
-    taken = [one for kind in ("url", "email", "time") for one in all_of(kind, message)]
-    taken += [one for one in all_of("date", message) if any(character.isdigit() for character in one.text)]
+def numbers(message: str) -> list[tuple[Span, float]]:
+    """Return all numbers outside dates, times and addresses, in order: digits, or words up to ten."""
+    taken = [one for kind in ("url", "email", "time") for one in find_all(kind, message)]
+    taken += [one for one in find_all("date", message) if any(character.isdigit() for character in one.text)]
     covered = bytearray(len(message) + 1)
     for one in taken:
         covered[one.start : one.end] = b"\1" * (one.end - one.start)
@@ -131,7 +131,7 @@ def numbers(message: str) -> list[tuple[Found, float]]:
         text = match.group()
         word = _NUMBER_WORDS.get(text.lower())
         value = float(word) if word is not None else float(text.replace(",", "").replace("−", "-").rstrip("%"))
-        found.append((Found(match.start(), match.end(), text), value))
+        found.append((Span(match.start(), match.end(), text), value))
     return found
 
 
@@ -141,10 +141,10 @@ def _number_matches(message: str) -> Iterator[re.Match[str]]:
 
 
 def arithmetic(message: str) -> str | None:
-    """Return the longest sum in a message, in signs (`2 times (3+4)` is `2*(3+4)`); None where no operator is."""
+    """Return the longest arithmetic expression, with symbols (`2 times (3+4)` is `2*(3+4)`); None without operator."""
     for pattern, sign in _SPOKEN:
         message = pattern.sub(sign, message)
-    for one in all_of("date", message) + all_of("url", message):
+    for one in find_all("date", message) + find_all("url", message):
         if any(character.isdigit() for character in one.text):
             message = message[: one.start] + " " * (one.end - one.start) + message[one.end :]
     best = ""
@@ -163,7 +163,7 @@ def _balanced(text: str) -> str:
 
 
 def as_iso_date(text: str) -> str:
-    """Write a date as YYYY-MM-DD where it can be read without guessing (1/2/2027 cannot); else leave it as it is."""
+    """Return a date as YYYY-MM-DD if it is unambiguous (1/2/2027 is not), otherwise unchanged."""
     today = datetime.now(UTC).date()
     days = {"today": 0, "tonight": 0, "今天": 0, "tomorrow": 1, "明天": 1, "后天": 2, "yesterday": -1, "昨天": -1}
     if (offset := days.get(text.lower())) is not None:

@@ -1,18 +1,18 @@
-"""Where numbered passages begin in a prompt: the ways in which people number them."""
+"""Finding the markers of numbered passages in a prompt, in the styles that people use."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-# Every quantifier is bounded, so that no text makes a search slow.
+# All quantifiers are bounded, so that no text makes a search slow.
 _HEADING = (
     r"(?P<heading>(?:[A-Za-z]{1,20}[ ]){0,3}(?:contexts?|sources|documents|passages|information|excerpts"
     r"|snippets|references|results"
     r"|articles|facts|evidence|texts?)[ ]?:[ \t]{1,4}|(?:参考|检索|已知|相关|以下)?(?:资料|文档|上下文|内容"
     r"|来源|信息|段落|文献|材料|片段)[:：][ \t]{0,4})?"
 )
-# The first passage may stand on the line of its heading: "Context: [1] …".
+# The first passage may follow its heading on the same line: "Context: [1] …".
 _LEAD = rf"^{_HEADING}" + r"[ \t]{0,16}(?:[>*#=•–—-]{1,8}[ \t]{0,4})?[*_]{0,2}"
 _NOUN = (
     r"(?:source|document|doc|passage|context|chunk|excerpt|snippet|reference|ref|article|result|paragraph|evidence"
@@ -21,14 +21,14 @@ _NOUN = (
     r"|搜索结果|检索结果)"
 )
 _BRACKETED = r"(?:\[\^?(?:doc|source|ref)?[ \t]?(\d{1,4})\](?![(\]])|【(\d{1,4})】):?"
-# Passages that follow each other on one line, each after the end of a sentence or a heading.
+# Several passages on one line, each after the end of a sentence or a heading.
 _INLINE = re.compile(
     r"(?:^|(?<=[.!?;:])[ \t]{1,4}|(?<=[。！？；：])[ \t]{0,4})" + _BRACKETED, re.IGNORECASE | re.MULTILINE
 )
 
 
 class Style(IntEnum):
-    """How passages are numbered. The first three are hardly used for anything else, the others for any list."""
+    """A numbering style. The first three are rarely used for anything but passages, the others for any list."""
 
     TAG = 1
     LABEL = 2
@@ -66,7 +66,7 @@ _HEADER_END = re.compile(r"(?:[:：]|[>`\"'=\-*+_]{3,80}|>)\s{0,8}$")
 
 @dataclass(frozen=True)
 class Marker:
-    """One number: where it stands (`start`), and where what it numbers begins (`end`)."""
+    """A number, with the positions of the marker (`start`) and of the passage that follows it (`end`)."""
 
     start: int
     end: int
@@ -74,7 +74,7 @@ class Marker:
 
 
 def find_markers(text: str) -> tuple[Style, list[Marker]] | None:
-    """Return the outermost numbering of a text: the one that begins first, of the unmistakable styles if it has any."""
+    """Return the outermost numbering of a text: the first one, with preference for the unambiguous styles."""
     chains = {style: _chain(text, _markers(text, pattern)) for style, pattern in _PATTERNS.items()}
     if len(chains[Style.BRACKET]) < 2:
         inline = _chain(text, _markers(text, _INLINE))
@@ -98,10 +98,10 @@ def _markers(text: str, pattern: re.Pattern[str]) -> list[Marker]:
 
 
 def _chain(text: str, markers: Sequence[Marker]) -> list[Marker]:
-    """Return the markers that number the passages, without those that only stand inside of one.
+    """Return the markers of the passages, without markers inside a passage.
 
-    Numbers count up, by one where that is possible: a passage may end in a list of references of its own. A numbering
-    that starts over after a heading was an example before.
+    Numbers increase, by one if possible: a passage may contain a list of references. A numbering that starts over after
+    a heading follows an example.
     """
     if not markers:
         return []

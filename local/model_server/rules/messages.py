@@ -1,4 +1,4 @@
-"""Reading OpenAI's chat messages."""
+"""Texts of OpenAI chat messages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 Message = Mapping[str, Any]
 
 
-def text_of(message: Message) -> str:
-    """Return a message's text; parts that are not text (images, audio) are left out."""
+def message_text(message: Message) -> str:
+    """Return the text of a message without other parts (images, audio)."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -18,10 +18,10 @@ def text_of(message: Message) -> str:
 
 
 def last_user_text(messages: Sequence[Message]) -> str:
-    """Return the last user message's text, or nothing."""
-    return next((text_of(message) for message in reversed(messages) if message.get("role") == "user"), "")
+    """Return the text of the last user message, or an empty string."""
+    return next((message_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
 
 
 def system_text(messages: Sequence[Message]) -> str:
-    """Return the texts of the system and developer messages, one after the other."""
-    return "\n\n".join(text_of(message) for message in messages if message.get("role") in {"system", "developer"})
+    """Return the joined texts of the system and developer messages."""
+    return "\n\n".join(message_text(message) for message in messages if message.get("role") in {"system", "developer"})

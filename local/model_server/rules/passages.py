@@ -1,4 +1,4 @@
-"""Finding numbered passages in a prompt, and the question that is asked about them."""
+"""Finding numbered passages in a prompt, and the question about them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from local.model_server.rules.markers import Marker, Style, find_markers
 from local.model_server.rules.messages import last_user_text, system_text
-from local.model_server.rules.question import ask_part, asks, cut_question, has_label
+from local.model_server.rules.question import cut_question, has_label, is_question, question_part
 
 _CONTEXT_WORD = re.compile(
     r"\b(?:contexts?|sources?|documents?|passages?|excerpts?|snippets?|references?|articles?|paragraphs?|search results"
@@ -55,7 +55,7 @@ _BLANK_LINE = re.compile(r"\n[ \t]{0,80}\n\s{0,80}")
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage as it stands in the prompt, and the number that it has there."""
+    """A passage of a prompt, with its number."""
 
     number: int
     text: str
@@ -63,7 +63,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question, and the passages that it is to be answered from: one at least."""
+    """A question, and at least one passage to answer it from."""
 
     question: str
     passages: Sequence[Passage]
@@ -73,18 +73,18 @@ def find_passages(messages: Sequence[Mapping[str, Any]]) -> Prompt | None:
     """Find numbered passages in the last user message or, failing that, in the system messages.
 
     Args:
-        messages: The request's, all of them.
+        messages: All messages of the request.
 
     Returns:
-        None where there are none: a numbered list alone is not passages, unless something says that it is to be read
-        (a heading, tags around it, a labelled question, whole sentences).
+        None if there are none. A numbered list counts as passages only with further signs: a heading, enclosing tags, a
+        labelled question, complete sentences.
     """
     user, system = last_user_text(messages), system_text(messages)
     return _in_user(user) or _in_system(system, user)
 
 
 def passages_in(text: str) -> Sequence[Passage]:
-    """Find numbered passages in a text that asks nothing, such as what a search tool gave back; may be empty."""
+    """Find numbered passages in a text without a question, such as the result of a search tool."""
     found = find_markers(text)
     if found is None:
         return ()
@@ -115,8 +115,8 @@ def _in_user(text: str) -> Prompt | None:
     if not question:
         outside = text[after:].strip() if close is not None else ""
         end, tail = (end, outside) if close is not None else _split_tail(text, markers)
-        candidates = [ask_part(head), ask_part(tail)]
-        question = next((part for part in candidates if asks(part)), "") or tail or candidates[0]
+        candidates = [question_part(head), question_part(tail)]
+        question = next((part for part in candidates if is_question(part)), "") or tail or candidates[0]
         if close is None and question != tail:
             end = _last_end(text, markers, len(text))
     passages = _passages(text, style, markers, end)
@@ -148,7 +148,7 @@ def _in_system(system: str, user: str) -> Prompt | None:
 
 
 def _credible(style: Style, passages: Sequence[Passage], head: str, enclosed: bool, labelled: bool) -> bool:
-    """Say whether these are passages to answer from, rather than some list."""
+    """Return whether these are passages to answer from, and not just a list."""
     if not passages:
         return False
     sizes = [_size(passage.text) for passage in passages[:50]]
@@ -167,15 +167,15 @@ def _credible(style: Style, passages: Sequence[Passage], head: str, enclosed: bo
 
 
 def _size(text: str) -> int:
-    # A Chinese character says about as much as two and a half letters.
+    # A Chinese character carries about as much as two and a half letters.
     sample = text[:400]
     return len(sample) + sum(1 for character in sample if character > "\u2e80") * 3 // 2
 
 
 def _enclosed(text: str, markers: Sequence[Marker]) -> tuple[int | None, int]:
-    """Return the start and the end of the tag or fence that closes around the passages; (None, 0) if none does."""
+    """Return start and end of the closing tag or fence that encloses the passages; (None, 0) if there is none."""
     head, last = text[: markers[0].start], markers[-1].end
-    # A tag that stands open before the first passage, the outermost first.
+    # Tags that are open before the first passage, outermost first.
     for match in _OPENING_TAG.finditer(head, max(0, len(head) - 4000)):
         close = text.rfind(f"</{match.group(1)}>")
         if close >= last:
@@ -207,7 +207,7 @@ def _passages(text: str, style: Style, markers: Sequence[Marker], end: int) -> l
 
 
 def _clean(content: str) -> str:
-    """Leave out what only says where a passage is from."""
+    """Remove the metadata about a passage's origin."""
     content = _RULER.sub("", content)
     without = _TEXT_LABEL.sub("", _METADATA.sub("", content)).strip()
     if origin := _ORIGIN.match(without):
@@ -216,26 +216,26 @@ def _clean(content: str) -> str:
 
 
 def _split_tail(text: str, markers: Sequence[Marker]) -> tuple[int, str]:
-    """Take the last paragraph after the last passage for the question, if there is more than one."""
+    """Treat the last paragraph after the last passage as the question, if there is more than one."""
     start = markers[-1].end
     breaks = list(_BLANK_LINE.finditer(text, start, len(text.rstrip())))
     breaks = [match for match in breaks if text[start : match.start()].strip()]
     if breaks:
         return breaks[-1].start(), text[breaks[-1].end() :].strip()
-    # The question on the line right after the last passage.
+    # The question is on the line after the last passage.
     line = text.rstrip().rfind("\n")
-    if line > start and text[start:line].strip() and asks(text[line:]):
+    if line > start and text[start:line].strip() and is_question(text[line:]):
         return line, text[line:].strip()
     return len(text), ""
 
 
 def _last_end(text: str, markers: Sequence[Marker], end: int) -> int:
-    """Return where the last passage ends that nothing closes: before the instructions that follow it."""
+    """Return the end of the last passage without a closing tag: before the instructions that follow."""
     start = markers[-1].end
     several = any(_BLANK_LINE.search(text[a.end : b.start].strip()) for a, b in pairwise(markers))
     for match in _BLANK_LINE.finditer(text, start, end):
         instruction = _INSTRUCTION.match(text[match.end() : match.end() + 80])
-        # A passage that is alone may well have several paragraphs.
+        # A single passage may have several paragraphs.
         one_each = len(markers) > 1 and not several
         if text[start : match.start()].strip() and (instruction or one_each):
             return match.start()

@@ -1,4 +1,4 @@
-"""Finding what is asked in a prompt that holds more than the question."""
+"""Finding the question in a prompt with other content."""
 
 import re
 
@@ -14,7 +14,7 @@ _LABEL = re.compile(
     r"|(?<=[。！？\]】）])[ \t]{0,4}(?:用户问题|问题|提问)[ \t]?[:：]",
     re.IGNORECASE | re.MULTILINE,
 )
-# What follows a question and is not part of it.
+# Labels that end a question.
 _NEXT_LABEL = re.compile(
     r"(?:^|[ \t])[#>*_]{0,6}[ \t]?(?:(?:helpful|final|your|concise|short|detailed|the)[ \t])?"
     r"(?:answer|response|assistant|contexts?|sources|documents|passages|search results|instructions?"
@@ -35,7 +35,7 @@ def cut_question(text: str, start: int) -> tuple[int | None, str]:
     """Find the last labelled question (`Question: …`, `问题：…`, `<question>…`) from a position on.
 
     Returns:
-        Where the label begins, and the question; (None, "") if no label has anything after it.
+        The position of the label, and the question; (None, "") if no label is followed by text.
     """
     found: tuple[int | None, str] = (None, "")
     for match in _LABEL.finditer(text, start):
@@ -48,17 +48,17 @@ def cut_question(text: str, start: int) -> tuple[int | None, str]:
 
 
 def has_label(text: str) -> bool:
-    """Say whether a text labels something as its question."""
+    """Return whether a text has a label for a question."""
     return _LABEL.search(text) is not None
 
 
-def asks(text: str) -> bool:
-    """Say whether a text reads like a question or a request, rather than like an instruction or a passage."""
+def is_question(text: str) -> bool:
+    """Return whether a text looks like a question or a request, and not like an instruction or a passage."""
     return len(text) < 1000 and _ASKING.search(text) is not None
 
 
-def ask_part(text: str) -> str:
-    """Return what asks in a text: its last line (if long, sentence) with a question mark; all of it without one."""
+def question_part(text: str) -> str:
+    """Return the last line (of a long line, the last sentence) with a question mark; without one, the whole text."""
     text = text[-4000:]
     lines = [line.strip() for line in text.splitlines() if "?" in line or "？" in line]
     if not lines:

@@ -1,15 +1,14 @@
 """Answering a question with sentences of the passages.
 
-A sentence's score is a straight line over three figures: the cosine of its e5 vector with the question's, the share of
-the question's words in it, and the share of them in its whole passage; words count by their rarity among the sentences
-at hand (BM25's idf). Above 0 the sentence is taken to answer. The slopes are a logistic regression's, rounded, and the
-intercepts depend on the two languages, because e5's cosines do.
+A sentence's score is linear in three values: the cosine similarity of its e5 vector with the question's, the share of
+the question's words in the sentence, and their share in the whole passage. Words are weighted by their rarity among the
+candidate sentences (BM25's idf). A sentence with a score above 0 answers the question. The coefficients are those of a
+logistic regression, rounded; the intercepts depend on the two languages, because e5's similarities do.
 
-Fitted on the first half of XQuAD's paragraphs; then a cosine was allowed to be enough by itself, because XQuAD's
-questions share more words with their paragraph than people's questions do. Measured on the other half, from the prompt
-to the answer: 200 questions for each pair of languages, with five numbered paragraphs, the right one and four others,
-or five others. *Random* are paragraphs about anything; *near* are the ones that e5 finds nearest, mostly of the same
-article.
+Fitted on the first half of XQuAD's paragraphs. A high similarity then also suffices by itself, because XQuAD's
+questions share more words with their paragraph than questions of people do. Measured on the other half, from prompt to
+answer: 200 questions for each pair of languages, with five numbered paragraphs, with or without the right one. *Random*
+are arbitrary paragraphs; *near* are those that e5 finds nearest, mostly of the same article.
 
 | question on passages | found: near, random | "do not say": near, random | first quote is from the right one |
 | --- | --- | --- | --- |
@@ -18,12 +17,12 @@ article.
 | Chinese on English | .92, .87 | .25, .87 | .74, .85 |
 | English on Chinese | .74, .71 | .56, .97 | .61, .70 |
 
-Of 38 everyday questions in other words than five short passages use ("Do kids have to pay?" for "Children enter free of
-charge."), 33 ranked the right passage first within a language, 24 were taken as answered; of 30 on other things, none
-was. These 68 helped to set the two cosines.
+Of 38 everyday questions that use other words than five short passages ("Do kids have to pay?" for "Children enter free
+of charge."), 33 ranked the right passage first within a language, and 24 were answered; of 30 on other subjects, none
+was. These 68 were used to set the two sufficient similarities.
 
-So it tells a foreign subject, within a language reliably. It does not tell that passages on the right subject leave out
-just what was asked, and across languages it often misses.
+So an unrelated subject is detected, reliably within a language. Passages on the right subject that lack the answer are
+not detected, and matches across languages are often missed.
 """
 
 import math
@@ -34,30 +33,30 @@ from dataclasses import dataclass
 from local.model_server.rules.passages import Passage
 from local.model_server.rules.text import is_chinese, sentences, terms
 
-# Vectors of unit length for texts with e5's prefixes. Asynchronous, because the vectors come over HTTP from llama.cpp,
-# which takes up to a second for them, and the server has others to answer meanwhile.
+# Returns unit-length vectors for texts with e5's prefixes. Asynchronous, because llama.cpp computes them behind HTTP in
+# up to a second, during which the server handles other requests.
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 
 _COSINE, _SENTENCE_WORDS, _PASSAGE_WORDS = 46.0, 4.6, 5.0
-_NEEDED = {  # (Chinese question, Chinese sentence): the score from which on a sentence answers
+_NEEDED = {  # (Chinese question, Chinese sentence): the minimum score of an answer
     (False, False): 41.7,
     (True, True): 42.7,
     (True, False): 36.2,
     (False, True): 35.6,
 }
-# A cosine that is enough without a common word (a question in other words); random sentences reach it once in 200.
+# A similarity that suffices without common words; one in 200 random sentences reaches it.
 _ENOUGH = {(False, False): 0.82, (True, True): 0.88}
 
-_MOST_EMBEDDED = 32  # sentences; a second's work for two cores
+_MOST_EMBEDDED = 32  # sentences; takes two cores a second
 _MOST_SENTENCES = 20_000
 _LONGEST_QUESTION = 600  # characters
 _MOST_QUOTED = 3
-_WITHIN = 1.5  # how much less than the best a further sentence may score
+_WITHIN = 1.5  # maximum distance from the best score for further sentences
 
 
 @dataclass(frozen=True)
 class Quote:
-    """A sentence, the number of its passage, and how well it answers: above 0 it does."""
+    """A sentence, the number of its passage, and its score: above 0 it answers the question."""
 
     number: int
     text: str
@@ -80,31 +79,31 @@ class _Scored:
 
 
 async def best_quotes(question: str, passages: Sequence[Passage], embed: Embed) -> Sequence[Quote]:
-    """Return the sentences that answer a question, the best first, at most three; none where the passages do not say.
+    """Return up to three sentences that answer a question, best passage first; none if the passages do not answer it.
 
-    What stands in the passages is only compared with the question: an order in them is a sentence like any other.
+    The passages are only compared with the question: instructions in them are sentences like any other.
     """
     ranked, asked = await _ranked(question[-_LONGEST_QUESTION:], passages, embed)
     if not ranked or ranked[0].score <= 0:
         return []
     best = ranked[0]
     taken = {best.candidate.text: best}
-    said = best.candidate.words & asked
+    covered = best.candidate.words & asked
     for scored in ranked[1:]:
         candidate = scored.candidate
-        # "It is 330 metres tall." says what was asked only beside the sentence that names the tower.
-        adds = candidate.position == best.candidate.position and (candidate.words & asked) - said
+        # "It is 330 metres tall." is an answer only together with the sentence that names the tower.
+        adds = candidate.position == best.candidate.position and (candidate.words & asked) - covered
         near = 0 < scored.score >= best.score - _WITHIN and candidate.words
         if (adds or near) and len(taken) < _MOST_QUOTED:
             taken.setdefault(candidate.text, scored)
-            said = said | (candidate.words & asked)
+            covered = covered | (candidate.words & asked)
     places = [scored.candidate.position for scored in taken.values()]
     in_order = sorted(taken.values(), key=lambda one: (places.index(one.candidate.position), one.candidate.order))
     return [Quote(one.candidate.number, one.candidate.text, one.score) for one in in_order]
 
 
 async def _ranked(question: str, passages: Sequence[Passage], embed: Embed) -> tuple[Sequence[_Scored], frozenset[str]]:
-    """Order sentences by how well they answer, the best first; and return what the question is about."""
+    """Return the sentences by descending score, and the words of the question."""
     candidates = list(_candidates(passages))[:_MOST_SENTENCES]
     if not candidates or not question.strip():
         return [], frozenset()
@@ -120,7 +119,7 @@ async def _ranked(question: str, passages: Sequence[Passage], embed: Embed) -> t
     chosen = _worth_embedding(candidates, lexical)
     vectors = await embed([f"query: {question}", *(f"passage: {candidate.text}" for candidate in chosen)])
     chinese = is_chinese(question)
-    # A sentence with many names in it may look English on its own.
+    # A Chinese sentence with many Latin names may look English by itself.
     passage_chinese = [is_chinese(passage.text) for passage in passages]
     ranked = []
     for candidate, vector in zip(chosen, vectors[1:], strict=True):
@@ -153,9 +152,19 @@ def _share(words: frozenset[str] | set[str], rarity: dict[str, float]) -> float:
 
 
 def _worth_embedding(candidates: Sequence[_Candidate], lexical: dict[_Candidate, float]) -> Sequence[_Candidate]:
-    """Choose what to compare by meaning: half by common words, half from the front, where retrieval puts the best."""
+    """Choose the sentences to embed: half by common words, half from the front, where retrieval puts the best."""
     if len(candidates) <= _MOST_EMBEDDED:
         return candidates
     by_words = sorted(candidates, key=lambda candidate: -lexical[candidate])[: _MOST_EMBEDDED // 2]
     by_place = sorted(candidates, key=lambda candidate: 2 * candidate.position + candidate.order)
     return list(dict.fromkeys([*by_words, *by_place]))[:_MOST_EMBEDDED]
+
+
+def quoted_answer(quotes: Sequence[Quote]) -> str:
+    """Return the sentences verbatim, each followed by the number of its passage: `Paris is the capital. [2]`."""
+    return " ".join(f"{quote.text} [{quote.number}]" for quote in quotes)
+
+
+def no_answer(question: str) -> str:
+    """Return the sentence that the passages do not answer the question, in its language."""
+    return "这些段落中没有提到这个问题的答案。" if is_chinese(question) else "The passages do not say."

@@ -1,4 +1,4 @@
-"""Answering from what tools gave back."""
+"""Answering from the results of tools."""
 
 import json
 import re
@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local.model_server.rules.messages import Message, text_of
+from local.model_server.rules.messages import Message, message_text
 from local.model_server.rules.passages import Passage, passages_in
-from local.model_server.rules.quoting import Embed, best_quotes
+from local.model_server.rules.quoting import Embed, best_quotes, no_answer, quoted_answer
 from local.model_server.rules.text import is_chinese
-from local.model_server.rules.wording import does_not_say, quoted_answer
 
 _ERROR = re.compile(
     r"^\W{0,4}(?:error|exception|traceback|failed|failure|\w{0,40}(?:Error|Exception)\b"
@@ -19,21 +18,21 @@ _ERROR = re.compile(
     re.IGNORECASE,
 )
 _TEXT_KEYS = ("text", "content", "page_content", "passage", "snippet", "body", "chunk")
-_SHORT = 300  # characters that are said in a sentence
-_LONG = 1500  # from here on only what matters to the question is quoted
+_SHORT = 300  # maximum characters of a result within a sentence
+_LONG = 1500  # from this length on, only sentences that answer the question are quoted
 _MOST_LINES = 40
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one call gave back."""
+    """The result of a tool call."""
 
     name: str
     text: str
 
 
 def results_at_end(messages: Sequence[Message]) -> Sequence[Result]:
-    """Return the results that a conversation ends in, in order; none if its last message is not from a tool."""
+    """Return the tool results at the end of a conversation, in order; none if the last message is not from a tool."""
     start = len(messages)
     while start and messages[start - 1].get("role") == "tool":
         start -= 1
@@ -47,16 +46,16 @@ def results_at_end(messages: Sequence[Message]) -> Sequence[Result]:
             if isinstance(function, Mapping) and isinstance(call.get("id"), str):
                 names[call["id"]] = str(function.get("name") or "")
     return [
-        Result(str(message.get("name") or names.get(str(message.get("tool_call_id")), "") or ""), text_of(message))
+        Result(str(message.get("name") or names.get(str(message.get("tool_call_id")), "") or ""), message_text(message))
         for message in messages[start:]
     ]
 
 
-async def answer_from(results: Sequence[Result], question: str, embed: Embed) -> str:
-    """Put results into words, in the language of the question.
+async def answer_from_results(results: Sequence[Result], question: str, embed: Embed) -> str:
+    """Describe results in the language of the question.
 
-    Numbered passages are answered from as everywhere; a long text is cut down to the sentences that answer, or to its
-    beginning; JSON becomes lines of `name: value`; an error is said to be one.
+    Numbered passages are quoted from; a long text is shortened to the sentences that answer the question, or to its
+    beginning; JSON becomes lines of `name: value`; errors are reported as such.
     """
     chinese = is_chinese(question)
     numbered: list[Passage] = []
@@ -65,14 +64,14 @@ async def answer_from(results: Sequence[Result], question: str, embed: Embed) ->
         found = passages_in(result.text)
         numbered += found
         if not found:
-            answers.append(await _said(result, question, embed, chinese=chinese))
+            answers.append(await _describe(result, question, embed, chinese=chinese))
     if numbered:
         best = await best_quotes(question, numbered, embed)
-        answers.insert(0, quoted_answer(best) if best else does_not_say(question))
+        answers.insert(0, quoted_answer(best) if best else no_answer(question))
     return "\n\n".join(answers)
 
 
-async def _said(result: Result, question: str, embed: Embed, *, chinese: bool) -> str:
+async def _describe(result: Result, question: str, embed: Embed, *, chinese: bool) -> str:
     text = result.text.strip()
     name = f"`{result.name}`" if result.name else ("工具" if chinese else "The tool")
     if not text:
@@ -86,7 +85,7 @@ async def _said(result: Result, question: str, embed: Embed, *, chinese: bool) -
     if isinstance(value, Mapping | list):
         documents = _documents(value)
         if len(text) > _LONG and documents:
-            return await _cut_down("\n\n".join(documents), question, embed)
+            return await _shorten("\n\n".join(documents), question, embed)
         return "\n".join(_lines(value)[:_MOST_LINES]) or (
             f"{name} 没有找到任何内容。" if chinese else f"{name} found nothing."
         )
@@ -94,16 +93,16 @@ async def _said(result: Result, question: str, embed: Embed, *, chinese: bool) -
         said = value if isinstance(value, str) else text
         return f"{name} 的结果是 {said}。" if chinese else f"The result of {name} is {said}."
     plain = value if isinstance(value, str) else text
-    return plain if len(plain) <= _LONG else await _cut_down(plain, question, embed)
+    return plain if len(plain) <= _LONG else await _shorten(plain, question, embed)
 
 
-async def _cut_down(text: str, question: str, embed: Embed) -> str:
+async def _shorten(text: str, question: str, embed: Embed) -> str:
     best = await best_quotes(question, [Passage(1, text)], embed)
     return " ".join(quote.text for quote in best) or f"{text[:_LONG].rstrip()} …"
 
 
-def _parsed(text: str) -> Any:  # noqa: ANN401 - whatever JSON has
-    """Return what a text is in JSON, or the text itself."""
+def _parsed(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of a JSON text, or the text itself."""
     if len(text) > 1_000_000:
         return text
     try:
@@ -128,7 +127,7 @@ def _documents(value: Mapping[str, Any] | list[Any]) -> list[str]:
 
 
 def _lines(value: Any, depth: int = 0) -> list[str]:  # noqa: ANN401
-    """Write JSON as lines that a person can read: `name: value`, and `- ` before the entries of a list."""
+    """Return JSON as readable lines: `name: value`, and `- ` before the entries of a list."""
     indent = "  " * depth
     if depth > 4:
         return [f"{indent}…"]

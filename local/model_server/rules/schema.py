@@ -1,21 +1,21 @@
-"""Reading a tool's parameters: as much of JSON Schema as tools use, without trusting any of it."""
+"""Parsing a tool's parameters: the part of JSON Schema that tools use, without trusting its input."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# A schema may refer to itself, and to itself several times: what is read of it is bounded in depth and in breadth.
-_DEEPEST = 2  # objects and arrays inside each other
-_MOST_PROPERTIES = (64, 16, 16)  # of an object at each depth
-_MOST_REFERENCES = 8  # one leading to the next
+# Schemas may be recursive, so reading is bounded in depth and breadth.
+_DEEPEST = 2  # nested objects and arrays
+_MOST_PROPERTIES = (64, 16, 16)  # of an object, by depth
+_MOST_REFERENCES = 8  # in a chain
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What can be filled in: one property of a tool's parameters, references and alternatives resolved.
+    """A property of a tool's parameters, with references and alternatives resolved.
 
-    `kind` is string, number, integer, boolean, array or object; `items` describes an array's elements, `properties`
-    an object's. `choices` are an enum's values, of which one must be taken.
+    `kind` is string, number, integer, boolean, array or object; `items` describes the elements of an array,
+    `properties` those of an object. `choices` are the values of an enum.
     """
 
     name: str
@@ -30,8 +30,8 @@ class Parameter:
     properties: Sequence["Parameter"] = field(default=())
 
 
-def parameters_of(schema: object) -> Sequence[Parameter]:
-    """Return the properties of a tool's `parameters`, in order; none for what is not a schema of an object."""
+def parse_parameters(schema: object) -> Sequence[Parameter]:
+    """Return the properties of a tool's `parameters`, in order; none if it is not an object schema."""
     root = schema if isinstance(schema, Mapping) else {}
     return _properties(_resolved(root, root), root, 0)
 

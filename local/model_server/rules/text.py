@@ -1,4 +1,4 @@
-"""Words, sentences and languages, English and Chinese, without a dictionary."""
+"""Splitting English and Chinese text into words and sentences, without a dictionary."""
 
 import re
 import unicodedata
@@ -14,10 +14,10 @@ _ABBREVIATION = re.compile(
     r"|etc|al|cf|approx|dept|gen|col|lt|rev|vol|pp|ed|eds|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)$",
     re.IGNORECASE,
 )
-# A row of a table that was written out: `Name: Filter; Price: 39.50`, or cells between bars.
+# A table row as text: `Name: Filter; Price: 39.50`, or cells between bars.
 _ROW = re.compile(r"^[^:;\n]{1,60}: [^;\n]{0,200}; [^:;\n]{1,60}: | \| ")
 _LINE_OF_ITS_OWN = re.compile(r"\s{0,8}(?:[-*•·▪#|>]|\d{1,3}[.)、]|[（(]\d{1,3}[)）])")
-_LONGEST_SENTENCE = 400  # characters; what goes on longer is a table or has no punctuation
+_LONGEST_SENTENCE = 400  # characters; longer ones are tables, or text without punctuation
 
 _COMMON_WORDS = (
     "a about above according after again all also am an and any are as at be been being below between both but by "
@@ -29,7 +29,7 @@ _COMMON_WORDS = (
     "whom whose why will with would yes you your yours"
 )
 _STOP_WORDS = frozenset(_COMMON_WORDS.split())
-# What makes a Chinese question a question, and particles: they match everywhere and mean nothing.
+# Chinese question words and particles, which occur in every text.
 _CHINESE_STOP = re.compile(
     "什么|多少|怎么样|怎么|怎样|如何|为什么|为何|哪里|哪儿|哪些|哪个|哪位|哪一|几个|是谁|是否|有没有|请问|告诉我|"
     "以及|或者|并且|因为|所以|如果|但是|可以|能够|进行|通过|根据|关于|对于|一个|一些|这个|那个|这些|那些"
@@ -39,7 +39,7 @@ _CHINESE_STOP = re.compile(
 
 
 def is_chinese(text: str) -> bool:
-    """Say whether a text is Chinese rather than English: as many Chinese characters as other words, or more."""
+    """Return whether a text has at least as many Chinese characters as other words."""
     sample = text[:4000]
     characters = len(_HAN_CHARACTERS.findall(sample))
     words = [run for run in _RUN.findall(sample) if not _HAN_CHARACTERS.match(run) and not run.isdigit()]
@@ -47,10 +47,10 @@ def is_chinese(text: str) -> bool:
 
 
 def terms(text: str) -> list[str]:
-    """Return what a text is about, comparable between texts.
+    """Return the search terms of a text.
 
-    Words are lower-cased and cut down to a stem, without those that every text has; Chinese becomes pairs of
-    characters, which find as well as a segmenter.
+    Words are lower-cased and stemmed, without stop words; Chinese text becomes character bigrams, whose retrieval
+    quality equals that of a segmenter.
     """
     return list(_terms(unicodedata.normalize("NFKC", text)))
 
@@ -70,7 +70,7 @@ def _terms(text: str) -> Iterator[str]:
 
 
 def _stem(word: str) -> str:
-    # Rough on purpose: both sides are cut alike, and over-cutting costs less here than missing a plural.
+    # Deliberately rough: both sides are stemmed alike, and over-stemming costs less than a missed plural.
     if len(word) < 4 or not word.isascii() or word.isdigit():
         return word
     for ending, kept in (
@@ -92,7 +92,7 @@ def _stem(word: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """Cut a text into its sentences, each as it stands there, with line breaks and runs of spaces as one space."""
+    """Split a text into its sentences, with white space normalized."""
     found: list[str] = []
     for block in _blocks(text):
         for sentence in _split(block):
@@ -101,14 +101,14 @@ def sentences(text: str) -> list[str]:
 
 
 def _blocks(text: str) -> Iterator[str]:
-    """Join lines that were only wrapped; keep headings, list items and table rows to themselves."""
+    """Join wrapped lines; keep headings, list items and table rows separate."""
     block: list[str] = []
     for line in map(str.strip, text.splitlines()):
         if block and (not line or _LINE_OF_ITS_OWN.match(line) or _is_heading(block[-1], line)):
             yield "".join(block)
             block = []
         if block and not _HAN_CHARACTERS.match(block[-1][-1] + line[0]):
-            block.append(" ")  # Chinese is wrapped without one
+            block.append(" ")  # Chinese text has no spaces at line breaks
         if line:
             block.append(line)
     if block:
@@ -116,7 +116,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 
 def _is_heading(line: str, following: str) -> bool:
-    # Text that is wrapped fills its lines, and goes on in lower case.
+    # Wrapped text fills its lines, and usually continues in lower case.
     if line.startswith(("#", "|")) or _ROW.search(line) or _ROW.search(following):
         return True
     short = len(line) < (20 if _HAN_CHARACTERS.search(line) else 45)

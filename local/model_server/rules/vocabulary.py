@@ -1,4 +1,4 @@
-"""How people and tools put things, English and Chinese: what parameters are for, and what introduces their values."""
+"""English and Chinese vocabulary of tools and messages: purposes of parameters, and words that introduce values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -110,7 +110,7 @@ _SAYING = (
     "|内容是?|说|告诉(?:他|她|他们))"
 )
 _ABOUT = "(?:subject|about|titled|regarding|主题是?|标题是?|关于)"
-INTRODUCTIONS: Mapping[str, str] = {  # a word of the parameter's name: what stands before its value
+INTRODUCTIONS: Mapping[str, str] = {  # word of a parameter name: pattern before its value
     "subject": _ABOUT,
     "topic": _ABOUT,
     "title": "(?:titled|called|named|title|标题是?|名为|叫做?)",
@@ -139,7 +139,7 @@ COMMAND = re.compile(
     r"|the following\b[ \t]?[:：]?[ \t]?)?",
     re.IGNORECASE,
 )
-# What is left over of "on my calendar for" when the date is gone.
+# Remains of "on my calendar for" after the date was removed.
 LEFT_OVER = re.compile(
     r"\b(?:on|at|for|in|by|to)(?= {0,2}(?:$|[.,!?]))|\b(?:on my|to my|in my) (?:calendar|agenda)\b", re.IGNORECASE
 )
@@ -155,13 +155,13 @@ NEGATED = re.compile(
 )
 
 
-def words_of(name: str) -> list[str]:
-    """Cut a parameter's name into lower-case words: `fromCity` and `from_city` are `from`, `city`."""
+def split_name(name: str) -> list[str]:
+    """Split a parameter's name into lower-case words: `fromCity` and `from_city` into `from`, `city`."""
     return [word.lower() for word in _CAMEL.split(name[:80]) if word]
 
 
-def kind_of(parameter: Parameter) -> str:
-    """Say what a string parameter is for, by its format, its name, then its description.
+def classify(parameter: Parameter) -> str:
+    """Return the purpose of a string parameter, by its format, its name, then its description.
 
     Returns:
         url, email, date, time, expression, code, currency, symbol, id, path, place, text, or nothing.
@@ -170,7 +170,7 @@ def kind_of(parameter: Parameter) -> str:
         return "url"
     if parameter.format in {"email", "date", "time"}:
         return parameter.format
-    name = " ".join(words_of(parameter.name))
+    name = " ".join(split_name(parameter.name))
     description = parameter.description[:300]
     if "expression" in description.lower() or "算式" in description or "表达式" in description:
         return "expression"

@@ -1,15 +1,15 @@
-"""Choosing a tool for a message, by meaning, by words and by what in the message would fit its parameters.
+"""Choosing a tool for a message by meaning, by words, and by values that fit the tool's parameters.
 
-A tool's score is the cosine of the message's e5 vector with that of the tool's name and description, less the cosine
-with what people say that no tool is for (small talk, stories, explanations), plus something for common words, for a
-common subject (a list of everyday ones below, which also joins Chinese messages with English tools), and for things in
-the message that a parameter asks for: a sum, a URL, a file, code.
+A tool's score is the cosine similarity of the message's e5 vector with that of the tool's name and description, minus
+the similarity with talk that needs no tool (small talk, stories, explanations), plus bonuses for common words, for a
+common subject (from the list of everyday subjects below, which also matches Chinese messages with English tools), and
+for values that a parameter needs: an arithmetic expression, a URL, a file, code.
 
-Weights and threshold were set with 16 tools, 45 messages that ask for one of them and 48 that ask for none, English and
-Chinese: 44 and 46 were right (the two others were questions of fact that were sent to a web search). On 8 more tools
-and 32 messages that were only looked at afterwards, 13 of 16 calls and 16 of 16 messages for no tool were right; the
-lists below have learnt from the three since. So expect one call in five to be missed that is worded unlike its tool,
-and few calls that nobody asked for.
+Weights and threshold were fitted to 16 tools, 45 messages that ask for one of them and 48 that ask for none, in English
+and Chinese: 44 and 46 were right (the two others were factual questions sent to a web search). On 8 more tools and 32
+messages held out from fitting, 13 of 16 calls and 16 of 16 messages without a call were right; the lists below have
+been extended for the three misses since. So expect to miss one call in five whose wording differs from its tool's, and
+few calls without a request.
 """
 
 import re
@@ -20,12 +20,12 @@ from typing import Any
 
 from local.model_server.rules import find
 from local.model_server.rules.quoting import Embed
-from local.model_server.rules.schema import Parameter, parameters_of
+from local.model_server.rules.schema import Parameter, parse_parameters
 from local.model_server.rules.text import is_chinese, terms
 
 _NEEDED = 0.025
 _SUBJECT, _WORDS, _FITTING, _LOOKS_UP = 0.06, 0.03, 0.07, 0.035
-_MOST_TOOLS = 64  # of a request; those whose words have something in common with the message first
+_MOST_TOOLS = 64  # compared per request, ordered by the words that they have in common with the message
 _LONGEST_MESSAGE = 500
 
 _OTHER_TALK = {
@@ -109,13 +109,13 @@ class Tool:
 
     @property
     def about(self) -> str:
-        """What the tool is for, in words."""
+        """The tool's name in words, and its description."""
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+", " ", self.name[:100])
         return f"{words}: {self.description[:300]}"
 
 
-def tools_of(request: Mapping[str, Any]) -> Sequence[Tool]:
-    """Return the request's functions, those that have a name."""
+def parse_tools(request: Mapping[str, Any]) -> Sequence[Tool]:
+    """Return the named functions of a request."""
     listed = request.get("tools")
     tools = []
     for entry in listed if isinstance(listed, Sequence) and not isinstance(listed, str) else []:
@@ -124,18 +124,18 @@ def tools_of(request: Mapping[str, Any]) -> Sequence[Tool]:
         if function is not None and isinstance(name, str) and name:
             description = function.get("description")
             about = description if isinstance(description, str) else ""
-            tools.append(Tool(name, about, parameters_of(function.get("parameters"))))
+            tools.append(Tool(name, about, parse_parameters(function.get("parameters"))))
     return tools
 
 
-async def choose(message: str, tools: Sequence[Tool], embed: Embed, *, must: bool = False) -> Tool | None:
-    """Return the tool that a message asks for, or None if it asks for none of them.
+async def choose_tool(message: str, tools: Sequence[Tool], embed: Embed, *, must_choose: bool = False) -> Tool | None:
+    """Return the tool that a message asks for, or None.
 
     Args:
-        message: The user's words.
-        tools: What there is to choose from.
-        embed: Gives e5's vectors.
-        must: Take the nearest in any case.
+        message: The user's message.
+        tools: The available tools.
+        embed: Returns e5 vectors.
+        must_choose: Return the nearest tool in any case.
     """
     if not tools:
         return None
@@ -144,24 +144,24 @@ async def choose(message: str, tools: Sequence[Tool], embed: Embed, *, must: boo
     for tool in tools:
         if len(tool.name) > 4 and ("_" in tool.name or "-" in tool.name) and tool.name.lower() in lowered:
             return tool
-    others = {tool.name: _likeness(message, tool) for tool in tools}
+    others = {tool.name: _similarity(message, tool) for tool in tools}
     nearest = sorted(tools, key=lambda tool: -others[tool.name])[:_MOST_TOOLS]
     talk = [f"query: {talk}" for talk in _OTHER_TALK[False] + _OTHER_TALK[True]]
     vectors = await embed([f"query: {message}", *talk, *(f"query: {tool.about}" for tool in nearest)])
     cosines = [sum(a * b for a, b in zip(vector, vectors[0], strict=True)) for vector in vectors[1:]]
     in_english = len(_OTHER_TALK[False])
-    # Texts in one language are nearer to each other, whatever they say: so what is compared is in the tool's language.
+    # Texts in the same language are more similar, so the talk to compare with is in the tool's language.
     talked = {False: max(cosines[:in_english]), True: max(cosines[in_english : len(talk)])}
     scores = {
         tool.name: cosine - talked[is_chinese(tool.about)] + others[tool.name]
         for tool, cosine in zip(nearest, cosines[len(talk) :], strict=True)
     }
     best = max(nearest, key=lambda tool: scores[tool.name])
-    return best if must or scores[best.name] > _NEEDED else None
+    return best if must_choose or scores[best.name] > _NEEDED else None
 
 
-def _likeness(message: str, tool: Tool) -> float:
-    """Score what a message and a tool have in common without looking at meaning."""
+def _similarity(message: str, tool: Tool) -> float:
+    """Return the bonuses for what a message and a tool have in common apart from their meaning."""
     name = tool.about.split(":", 1)[0]
     described = _subjects(tool.about)
     common = _subjects(message) & described
@@ -177,7 +177,7 @@ def _likeness(message: str, tool: Tool) -> float:
     return (
         _SUBJECT * subject
         + _WORDS * (len(shared) / len(words) if words else 0)
-        + _FITTING * _fits(message, tool)
+        + _FITTING * _fitting_parameters(message, tool)
         + _LOOKS_UP * looks_up
     )
 
@@ -187,7 +187,7 @@ def _subjects(text: str) -> frozenset[int]:
     return frozenset(number for number, pattern in enumerate(_SUBJECTS) if pattern.search(text[:_LONGEST_MESSAGE]))
 
 
-def _fits(message: str, tool: Tool) -> float:
+def _fitting_parameters(message: str, tool: Tool) -> float:
     asked = " ".join(f"{parameter.name} {parameter.description[:100]}" for parameter in tool.parameters).lower()
     sums = (
         "expression" in asked
@@ -195,15 +195,15 @@ def _fits(message: str, tool: Tool) -> float:
         or "arithmetic" in tool.description.lower()
         or "算式" in asked
     )
-    address = find.all_of("url", message) or find.all_of("email", message)
+    address = find.find_all("url", message) or find.find_all("email", message)
     return float(
         (sums and find.arithmetic(message) is not None)
-        or (("url" in asked or "link" in asked or "网址" in asked) and bool(find.all_of("url", message)))
-        or (("email" in asked or "邮箱" in asked) and bool(find.all_of("email", message)))
+        or (("url" in asked or "link" in asked or "网址" in asked) and bool(find.find_all("url", message)))
+        or (("email" in asked or "邮箱" in asked) and bool(find.find_all("email", message)))
         or (("code" in asked or "python" in asked or "代码" in asked) and bool(find.fenced(message)))
         or (
             ("path" in asked or "file" in asked or "文件" in asked)
             and not address
-            and bool(find.all_of("path", message))
+            and bool(find.find_all("path", message))
         )
     )
