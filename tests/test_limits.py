@@ -1,5 +1,6 @@
 """A test that hangs fails with its name and the stacks of all threads, wherever it hangs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,8 +41,10 @@ def run_tests(folder: Path, *arguments: str, hangs: str) -> tuple[int, str]:
     (folder / "conftest.py").write_text(_CONFTEST)
     (folder / "test_it.py").write_text(_TESTS + f"@pytest.mark.timeout(1)\n{hangs}\n\ndef test_after():\n    pass\n")
     options = ["--rootdir", str(folder), "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", *arguments]
-    command = [sys.executable, "-m", "pytest", *options, str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    plugins = [word for name in ("pytest_timeout", "pytest_asyncio.plugin", "xdist.plugin") for word in ("-p", name)]
+    command = [sys.executable, "-m", "pytest", *plugins, *options, str(folder)]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # others take seconds to import
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
