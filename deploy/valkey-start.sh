@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts Valkey with a password that no argument shows. What it holds is not the truth, which is in PostgreSQL, but
-# streams can be read on and limits go on counting after a restart.
+# Start Valkey with a password that no argument reveals. The authoritative data is in PostgreSQL; Valkey's data is kept so
+# that streams can be resumed and rate limits keep counting after a restart.
 set -eu
 umask 077
 rm -f /tmp/valkey.conf

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts Prometheus with what `/metrics` wants as a bearer token, from the environment or the folder of secrets. Without
-# one the file is empty, and nobody asks for it.
+# Start Prometheus with the bearer token for `/metrics`, from the environment or the folder of secrets. Without a token
+# the file is empty and `/metrics` is public.
 set -eu
 umask 077
 printf %s "${METRICS_TOKEN:-$(cat /run/secrets/metrics_token 2>/dev/null || true)}" >/tmp/metrics_token

@@ -1,3 +1,3 @@
--- The earlier stages know no accounts, so they never share stage 4's database.
+-- The earlier stages have no accounts, so they never share stage 4's database.
 CREATE DATABASE stage2;
 CREATE DATABASE stage3;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# `route.sh` sends requests to whatever the name `api` stands for; `route.sh ADDRESS…` to these replicas and no other.
-# `make deploy` names them while it replaces replicas, so that none is stopped which may still be chosen.
+# `route.sh` sends requests to all addresses of the name `api`; `route.sh ADDRESS…` only to these replicas.
+# `make deploy` passes addresses while it replaces replicas, so that it never stops one that still gets requests.
 set -eu
 if [ $# -gt 0 ]; then
     servers=$(printf 'server %s:8000; ' "$@")

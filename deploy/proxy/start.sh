@@ -1,15 +1,15 @@
 #!/bin/sh
-# Writes what nginx.conf includes and the engine or the environment decides, then becomes nginx.
+# Write the files that nginx.conf includes, from the container engine and the environment; then start nginx.
 set -eu
 mkdir -p /tmp/proxy
 {
-    # Names are asked for again every second: replicas come and go, and come back with other addresses.
+    # Resolve names again every second: replicas are replaced and change their addresses.
     echo "resolver $(awk '/^nameserver/ {print $2; exit}' /etc/resolv.conf) valid=1s ipv6=off;"
-    # The service has limits of its own, and words for them; this one is for what is far beyond.
+    # The service enforces its own limits with proper errors; this one stops only far larger requests.
     echo "client_max_body_size $((MAX_UPLOAD_MB + 8))m;"
 } >/tmp/proxy/engine.conf
-# A request must not meet a connection that a reload is closing. Where nginx cannot hold it open (before 1.27.4), each
-# connection carries one request.
+# A request must not arrive on a connection that a reload is closing. If nginx cannot keep such connections open (before
+# 1.27.4), each connection carries one request.
 echo "keepalive_min_timeout 10s;" >/tmp/proxy/keepalive.conf
 sh /etc/proxy/route.sh
 nginx -q -t -c /etc/proxy/nginx.conf 2>/dev/null || echo "keepalive_timeout 0;" >/tmp/proxy/keepalive.conf
