@@ -1,1 +1,1 @@
-"""Graphs of a team of its own."""
+"""Example graphs."""

@@ -1,4 +1,4 @@
-"""A compiled graph that repeats what it is told, word by word: the smallest that streams."""
+"""A compiled graph that repeats the user's message word by word: a minimal example of streaming."""
 
 from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
@@ -8,12 +8,12 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 async def listen(state: MessagesState) -> None:
     """Emit each word as a custom event (stream mode `custom`)."""
     write = get_stream_writer()
-    for place, word in enumerate(state["messages"][-1].text.split()):
-        write({"place": place, "word": word})
+    for index, word in enumerate(state["messages"][-1].text.split()):
+        write({"place": index, "word": word})
 
 
 async def repeat(state: MessagesState) -> dict[str, list[AIMessage]]:
-    """Say it again."""
+    """Return the user's message as the answer."""
     return {"messages": [AIMessage(state["messages"][-1].text)]}
 
 

@@ -1,4 +1,4 @@
-"""A graph that waits for a person: the run ends in an interrupt, and `command: {resume: true}` goes on from there."""
+"""A graph with a human in the loop: the run ends with an interrupt, and `command: {resume: true}` resumes it."""
 
 import os
 from typing import TypedDict
@@ -8,7 +8,7 @@ from langgraph.types import interrupt
 
 
 class Expense(TypedDict, total=False):
-    """An expense, and what became of it."""
+    """An expense and its status."""
 
     what: str
     euros: float
@@ -16,7 +16,7 @@ class Expense(TypedDict, total=False):
 
 
 def check(expense: Expense) -> Expense:
-    """Take a small expense; ask about a large one."""
+    """Accept a small expense; ask for approval of a large one."""
     limit = float(os.environ["EXPENSES_LIMIT_EUR"])
     if expense["euros"] <= limit:
         return {"status": "paid"}

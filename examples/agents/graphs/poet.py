@@ -10,13 +10,13 @@ from project4_agent_api.agents.services import Services
 
 
 def make_poet(config: RunnableConfig, services: Services) -> StateGraph[Any, Any, Any, Any]:
-    """Make a graph that writes in `config["configurable"]["style"]`."""
+    """Create a graph that writes verse in the style `config["configurable"]["style"]`."""
     style = config.get("configurable", {}).get("style", "plain")
     model = services.chat_models[0]
 
     async def write(state: MessagesState) -> dict[str, Any]:
-        told = SystemMessage(f"Write two lines of verse about what the user says, in a {style} style.")
-        return {"messages": [await model.ainvoke([told, *state["messages"]])]}
+        instruction = SystemMessage(f"Write two lines of verse about what the user says, in a {style} style.")
+        return {"messages": [await model.ainvoke([instruction, *state["messages"]])]}
 
     builder = StateGraph(MessagesState)
     builder.add_node("write", write)
