@@ -23,9 +23,9 @@ RAISED = {"model": "ValidationError", "data": "TypeError"}  # by each graph, of 
 UNFIT = {"n": "abc"}
 UNREADABLE = (
     409,
-    "The stored state does not fit its graph. Delete the run that left it, or go on from an earlier checkpoint.",
+    "The stored state does not fit its graph. Delete the run that stored it, or continue from an earlier checkpoint.",
 )
-NOT_TAKEN = (422, "The graph does not take these values.")
+NOT_TAKEN = (422, "The graph does not accept these values.")
 
 
 @pytest.fixture(scope="module")
