@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
@@ -48,17 +49,28 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
+def database(databases: Databases) -> Iterator[str]:
+    with databases.migrated("project4_agent_api") as database_url:
+        yield database_url
+
+
+@pytest.fixture(scope="module")
 def url(
-    make_settings: Callable[..., Stage1Settings], databases: Databases, _redis_server: str, _model_server: ScriptedModel
+    make_settings: Callable[..., Stage1Settings], database: str, _redis_server: str, _model_server: ScriptedModel
 ) -> Iterator[str]:
     """The API without accounts."""
     _model_server.reset()
     changes = {"llm_timeout_seconds": 5, "auth_required": False}
-    with (
-        databases.migrated("project4_agent_api") as database_url,
-        running(create_app(settings_for(make_settings, database_url, _redis_server, **changes))) as url,
-    ):
+    with running(create_app(settings_for(make_settings, database, _redis_server, **changes))) as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def _no_threads(database: str) -> Iterator[None]:
+    """Leave no thread to the next operation."""
+    yield
+    with psycopg.connect(database) as connection:
+        connection.execute("TRUNCATE threads, runs CASCADE")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
