@@ -4,7 +4,7 @@
  */
 
 /**
- * The form to sign in with, which can become the one to register with.
+ * The form for signing in, which can switch to registering.
  *
  * @param {Page} page
  * @param {{signIn: (email: string, password: string) => Promise<void>, onSignedIn: () => void}} listeners
@@ -18,14 +18,14 @@ export function accountForms({ element, say, field, request, Problem, problemNot
     label: { en: "E-mail", zh: "电子邮箱" },
     check: ({ value, validity }) =>
       value.trim() === "" || validity.typeMismatch
-        ? { en: "Please write an e-mail address.", zh: "请填写电子邮箱地址。" }
+        ? { en: "Please enter an e-mail address.", zh: "请填写电子邮箱地址。" }
         : null,
   });
   const name = field({
     id: "account-name",
     control: element("input", { autocomplete: "name", required: true }),
     label: { en: "Name", zh: "姓名" },
-    check: ({ value }) => (isNew && value.trim() === "" ? { en: "Please write a name.", zh: "请填写姓名。" } : null),
+    check: ({ value }) => (isNew && value.trim() === "" ? { en: "Please enter a name.", zh: "请填写姓名。" } : null),
   });
   const password = field({
     id: "account-password",
@@ -41,7 +41,7 @@ export function accountForms({ element, say, field, request, Problem, problemNot
   const trouble = element("div");
   const node = element(
     "form",
-    { noValidate: true }, // the browser's own messages are in its language, not in the page's
+    { noValidate: true }, // the browser's messages use its own language instead of the page's
     status,
     element("div", { className: "columns" }, email.node, name.node, password.node),
     element("div", { className: "buttons" }, submit, other),
@@ -61,7 +61,7 @@ export function accountForms({ element, say, field, request, Problem, problemNot
     name.node.hidden = !isNew;
     password.control.autocomplete = isNew ? "new-password" : "current-password";
     say(submit, isNew ? { en: "Register", zh: "注册" } : { en: "Sign in", zh: "登录" });
-    say(other, isNew ? { en: "I have an account", zh: "已有账号" } : { en: "I am new here", zh: "注册新账号" });
+    say(other, isNew ? { en: "I have an account", zh: "已有账号" } : { en: "Create an account", zh: "注册新账号" });
     for (const { show } of Object.values(fields)) show(null);
     trouble.replaceChildren();
   }
@@ -73,7 +73,7 @@ export function accountForms({ element, say, field, request, Problem, problemNot
     try {
       const given = { email: email.control.value.trim(), name: name.control.value, password: password.control.value };
       if (isNew) await request("auth/register", { method: "POST", body: given, anonymous: true });
-      choose(false); // once registered, a sign-in that fails is to be tried again, and not the whole
+      choose(false); // once registered, only a failed sign-in has to be retried
       await signIn(given.email, given.password);
       node.reset();
       onSignedIn();
@@ -87,8 +87,8 @@ export function accountForms({ element, say, field, request, Problem, problemNot
   /** @param {unknown} error */
   function showAtFields(error) {
     if (!(error instanceof Problem)) return false;
-    if (error.status === 401) password.show({ en: "E-mail or password is wrong.", zh: "邮箱或密码不正确。" });
-    if (error.status === 409) email.show({ en: "There is an account with this e-mail.", zh: "该邮箱已注册。" });
+    if (error.status === 401) password.show({ en: "Wrong e-mail or password.", zh: "邮箱或密码不正确。" });
+    if (error.status === 409) email.show({ en: "An account with this e-mail already exists.", zh: "该邮箱已注册。" });
     const found = error.errors.map(({ loc, msg }) => {
       const field = fields[/** @type {keyof typeof fields} */ (loc[1] === "username" ? "email" : loc[1])];
       field?.show({ en: `Not accepted: ${msg}`, zh: `未被接受：${msg}` });
@@ -100,7 +100,7 @@ export function accountForms({ element, say, field, request, Problem, problemNot
   }
 
   function sayEnded() {
-    say(status, { en: "Your sign-in has ended. Please sign in again.", zh: "登录已失效，请重新登录。" });
+    say(status, { en: "Your session has ended. Please sign in again.", zh: "登录已失效，请重新登录。" });
   }
 
   return { node, sayEnded };
@@ -108,11 +108,11 @@ export function accountForms({ element, say, field, request, Problem, problemNot
 
 /**
  * @param {string} value
- * @param {boolean} isNew One that is there is only compared, so it may be of any length.
+ * @param {boolean} isNew An existing password is only compared, so its length does not matter.
  * @returns {Text | null}
  */
 function wrongPassword(value, isNew) {
-  if (value === "") return { en: "Please write a password.", zh: "请填写密码。" };
+  if (value === "") return { en: "Please enter a password.", zh: "请填写密码。" };
   if (isNew && [...value].length < 8) return { en: "At least 8 characters, please.", zh: "密码至少需要 8 个字符。" };
   return [...value].length > 200 ? { en: "At most 200 characters, please.", zh: "密码最多 200 个字符。" } : null;
 }

@@ -1,4 +1,4 @@
-/** Stage 4's first panel: register, sign in, sign out. It admits to the others. */
+/** The first panel of stage 4: register, sign in, sign out. Signing in unlocks the other panels. */
 
 import { accountForms } from "./account-forms.js";
 import { hasJustEnded, openSession } from "./session.js";
@@ -20,7 +20,7 @@ export const title = { en: "Account", zh: "账号" };
  */
 export function mount(root, page) {
   const { element, say, request, admit, problemNotice } = page;
-  const style = new URL("account.css", import.meta.url).href; // the policy allows no style but that of files
+  const style = new URL("account.css", import.meta.url).href; // the Content-Security-Policy forbids inline styles
   document.head.append(element("link", { rel: "stylesheet", href: style }));
 
   const session = openSession(page);

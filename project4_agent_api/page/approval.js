@@ -16,11 +16,11 @@ import { wrongJson } from "./composer.js";
  */
 
 /**
- * What a graph wants to know before it goes on. It goes on when everything is decided.
+ * The form for a graph's interrupts. The run resumes when all of them are decided.
  *
  * @param {Page} page
  * @param {Interrupt[]} interrupts
- * @param {(resume: Record<string, unknown>) => void} onDecided Given the answers, by the questions' ids.
+ * @param {(resume: Record<string, unknown>) => void} onDecided Called with the answers, by interrupt id.
  */
 export function approvalForm(page, interrupts, onDecided) {
   const { element, say } = page;
@@ -59,7 +59,7 @@ export function approvalForm(page, interrupts, onDecided) {
 
 /**
  * @param {any} value
- * @returns {{action: Action, allowed: DecisionType[]}[] | null} Null, if the question is one of another kind.
+ * @returns {{action: Action, allowed: DecisionType[]}[] | null} Null if the interrupt is not an approval.
  */
 function actionsOf(value) {
   if (!Array.isArray(value?.action_requests) || !Array.isArray(value.review_configs)) return null;
@@ -72,10 +72,10 @@ function actionsOf(value) {
 }
 
 /**
- * A call that may be made or not.
+ * A tool call to approve, edit or reject.
  *
  * @param {Page} page
- * @param {string} prefix Of ids.
+ * @param {string} prefix Prefix of element ids.
  * @param {Action} action
  * @param {DecisionType[]} allowed
  * @param {(decision: object) => void} onDecision
@@ -137,7 +137,7 @@ function actionView({ element, say, field }, prefix, { name, args }, allowed, on
 }
 
 /**
- * A question of any other kind: JSON in, JSON or text out.
+ * Any other interrupt: shows its value as JSON, and takes JSON or text as the answer.
  *
  * @param {Page} page
  * @param {string} prefix
@@ -168,7 +168,7 @@ function questionView({ element, say, field }, prefix, value, onAnswer) {
   }
 }
 
-/** @param {string} text JSON, or nothing of the kind. */
+/** @param {string} text JSON, or plain text. */
 function parsed(text) {
   try {
     return JSON.parse(text);
@@ -179,7 +179,7 @@ function parsed(text) {
 
 /** @param {string} value */
 function blank(value) {
-  return value.trim() === "" ? { en: "Please write an answer.", zh: "请填写回答。" } : null;
+  return value.trim() === "" ? { en: "Please enter an answer.", zh: "请填写回答。" } : null;
 }
 
 /** @type {Record<DecisionType, Text>} */
@@ -191,7 +191,7 @@ const LABELS = {
 };
 /** @type {Record<Exclude<DecisionType, "approve">, Text>} */
 const CONFIRMATIONS = {
-  edit: { en: "Call it so", zh: "按此调用" },
+  edit: { en: "Call with these arguments", zh: "按此调用" },
   reject: { en: "Do not call it", zh: "确认拒绝" },
   respond: { en: "Answer", zh: "回答" },
 };

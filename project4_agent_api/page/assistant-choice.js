@@ -9,11 +9,11 @@
  */
 
 /**
- * Which assistant answers in a new thread: one of those that came with the service, or of one's own.
+ * The choice of the assistant for a new thread: a built-in one, or one of the user's own.
  *
  * @param {Page} page
- * @param {{onSchema: (schema: Record<string, any> | null) => void}} listeners Told what the chosen one takes; null, if
- *   that is not known.
+ * @param {{onSchema: (schema: Record<string, any> | null) => void}} listeners Called with the input schema of
+ *   the chosen assistant, or null if it has none.
  */
 export function assistantChoice({ element, say, request, problemNotice }, { onSchema }) {
   const select = element("select", { id: "chat-assistant", onchange: show });

@@ -1,4 +1,4 @@
-/** Stage 4's panel: threads, and in each a conversation with an agent that one can watch, stop and allow things. */
+/** The main panel of stage 4: threads, and in each a conversation with an agent, with its tool calls and approvals. */
 
 import { approvalForm } from "./approval.js";
 import { assistantChoice } from "./assistant-choice.js";
@@ -24,12 +24,12 @@ const LONGEST_TITLE = 80;
  */
 export function mount(root, page) {
   const { element, say, request, problemNotice } = page;
-  const style = new URL("chat.css", import.meta.url).href; // the policy allows no style but that of files
+  const style = new URL("chat.css", import.meta.url).href; // the Content-Security-Policy forbids inline styles
   document.head.append(element("link", { rel: "stylesheet", href: style }));
   let isOpened = false;
   let threadId = "";
   let runId = "";
-  let reading = new AbortController(); // of the thread that is shown: another that is opened ends it
+  let reading = new AbortController(); // for the current thread; opening another one aborts it
 
   const threads = threadList(page, {
     onChoose: open,
@@ -54,13 +54,13 @@ export function mount(root, page) {
     if (!isOpened) await open(new URLSearchParams(location.hash.slice(1)).get("thread") ?? "");
   }
 
-  /** @param {string} id Of a thread; "" for one that is still to be made. */
+  /** @param {string} id A thread id; "" for a new thread. */
   async function open(id) {
     reading.abort();
     reading = new AbortController();
     isOpened = true;
     threadId = id;
-    // In the address, so that a reload finds it again.
+    // In the URL, so that a reload restores it.
     history.replaceState(null, "", id ? `#thread=${id}` : location.pathname + location.search);
     threads.choose(id);
     conversation.clear();
@@ -85,7 +85,7 @@ export function mount(root, page) {
       conversation.setValues(state.values);
       conversation.forgetPieces();
       await choice.keepTo(thread.metadata);
-      // Of those that wait, the oldest is executed first.
+      // Waiting runs are executed oldest first.
       const unfinished = runs.findLast((/** @type {any} */ run) => ["pending", "running"].includes(run.status));
       if (signal.aborted) return;
       if (unfinished) return await follow({ runId: unfinished.run_id });
@@ -135,7 +135,7 @@ export function mount(root, page) {
     threads.load();
   }
 
-  /** @param {object} what An input, or a command. */
+  /** @param {object} what An input or a command. */
   function begun(what) {
     return { body: { assistant_id: choice.chosen(), stream_mode: STREAM_MODES, ...what } };
   }
@@ -153,15 +153,15 @@ export function mount(root, page) {
       if (signal.aborted) return;
       if (event === "metadata") {
         runId = data.run_id;
-        conversation.forgetPieces(); // it may be a second attempt, whose worker writes everything anew
-        tell({ en: "At work…", zh: "处理中……" });
+        conversation.forgetPieces(); // this may be another attempt, which writes everything again
+        tell({ en: "Working…", zh: "处理中……" });
         onBegun?.();
       }
       if (event === "values") conversation.setValues(data);
       if (event === "messages") conversation.addPiece(data[0]);
       if (event === "updates") conversation.addStep(data);
     }
-    threads.load(); // its place in the list is another now
+    threads.load(); // its position in the list has changed
     await load(signal, { en: "Done.", zh: "完成。" });
   }
 
@@ -194,7 +194,7 @@ export function mount(root, page) {
     approval.replaceChildren(asked.node);
     conversation.setPhase("waiting");
     form.setState({ busy: false, asking: true });
-    tell({ en: "The assistant waits for your decision.", zh: "助手正在等待你的决定。" });
+    tell({ en: "The assistant is waiting for your decision.", zh: "助手正在等待你的决定。" });
     asked.focus();
   }
 
@@ -233,15 +233,15 @@ export function mount(root, page) {
 
   function unfinishedNotice() {
     const words = say(element("p", { className: "hint" }), {
-      en: "The last run was stopped before its end.",
+      en: "The last run was stopped before it finished.",
       zh: "上一次运行在结束前被停止。",
     });
-    return element("div", { className: "unfinished" }, words, goOnButton({ en: "Go on", zh: "继续" }));
+    return element("div", { className: "unfinished" }, words, goOnButton({ en: "Continue", zh: "继续" }));
   }
 
   /** @param {Text} text */
   function goOnButton(text) {
-    // Without an input a run goes on from the last checkpoint: what was done is not done twice.
+    // Without an input, a run resumes from the last checkpoint: completed steps are not repeated.
     return say(element("button", { type: "button", onclick: () => goOn({ input: null }) }), text);
   }
 }

@@ -4,15 +4,15 @@
  */
 
 /**
- * The form for what goes into a run: a message, or JSON for a graph that takes something else.
+ * The form for the input of a run: a message, or JSON for a graph with another input.
  *
  * @param {Page} page
  * @param {{onSend: (input: object, title: string) => void, onStop: () => void}} listeners
  */
 export function composer({ element, say, field }, { onSend, onStop }) {
   let takesMessages = true;
-  let isKnown = false; // what the chosen assistant takes
-  let isAsked = false; // something else than a message is wanted
+  let isKnown = false; // whether the input of the chosen assistant is known
+  let isAsked = false; // whether the run is waiting for a decision
   const message = field({
     id: "chat-message",
     control: element("textarea", { rows: 3, required: true }),
@@ -27,7 +27,7 @@ export function composer({ element, say, field }, { onSend, onStop }) {
   });
   const send = say(element("button", { type: "submit", className: "primary" }), { en: "Send", zh: "发送" });
   const stop = say(element("button", { type: "button", hidden: true, onclick: onStop }), { en: "Stop", zh: "停止" });
-  // For a graph whose types say nothing of what it takes.
+  // For a graph whose types do not describe its input.
   const other = element("button", { type: "button", onclick: () => take(!takesMessages) });
   const shortcut = say(element("span", { className: "hint shortcut" }), {
     en: "Ctrl + Enter sends (⌘ + Enter on a Mac)",
@@ -54,7 +54,7 @@ export function composer({ element, say, field }, { onSend, onStop }) {
     else onSend(JSON.parse(text), text);
   });
 
-  /** @param {Record<string, any> | null} schema Of what the graph takes; null, if that is not known. */
+  /** @param {Record<string, any> | null} schema The graph's input schema; null if it has none. */
   function setSchema(schema) {
     isKnown = true;
     const properties = schema?.properties ?? {};
@@ -65,10 +65,10 @@ export function composer({ element, say, field }, { onSend, onStop }) {
   }
 
   function showOrHide() {
-    node.hidden = isAsked || !isKnown; // a message would leave the call without an answer, which models do not take
+    node.hidden = isAsked || !isKnown; // a message now would leave a tool call without a result, which models reject
   }
 
-  /** @param {boolean} messages Or JSON. */
+  /** @param {boolean} messages Whether the input is a message; otherwise JSON. */
   function take(messages) {
     takesMessages = messages;
     message.node.hidden = !messages;
@@ -76,9 +76,9 @@ export function composer({ element, say, field }, { onSend, onStop }) {
     say(other, messages ? { en: "Write JSON instead", zh: "改用 JSON" } : { en: "Write a message instead", zh: "改用消息" });
   }
 
-  /** @param {{busy: boolean, asking: boolean}} state Whether a run goes on; whether it waits for an answer. */
+  /** @param {{busy: boolean, asking: boolean}} state Whether a run is active; whether it waits for a decision. */
   function setState({ busy, asking }) {
-    // A button that goes away loses the focus of whoever pressed it.
+    // A button that disappears loses the focus.
     const focusIsLost = [busy ? send : stop, document.body].some((one) => one === document.activeElement);
     send.disabled = busy;
     stop.hidden = !busy;
@@ -109,7 +109,7 @@ export function wrongJson(value) {
     const parsed = JSON.parse(value);
     if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return null;
   } catch {
-    // It is said below.
+    // Reported below.
   }
-  return { en: 'Please write a JSON object, such as {"a": 1}.', zh: '请填写 JSON 对象，例如 {"a": 1}。' };
+  return { en: 'Please enter a JSON object, such as {"a": 1}.', zh: '请填写 JSON 对象，例如 {"a": 1}。' };
 }

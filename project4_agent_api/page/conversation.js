@@ -9,7 +9,7 @@ import { hasMessages, messageOf, messagesInPieces } from "./messages.js";
  */
 
 /**
- * What a thread holds, and what a run adds to it while it goes on: messages, or JSON where the graph has none.
+ * The content of a thread, updated while a run streams: messages, or JSON if the graph's state has none.
  *
  * @param {Page} page
  */
@@ -18,7 +18,7 @@ export function conversationView(page) {
   const list = element("ol", { className: "messages", role: "list" }); // Safari drops the role without markers
   const steps = element("ol", { className: "steps", role: "list" });
   const state = element("pre", { hidden: true });
-  // A log that read out every token would drown its user. So the status of the run is announced, this is not.
+  // Announcing every token would overwhelm users of screen readers, so only the run's status is announced.
   const label = say(element("span", { id: "chat-log", hidden: true }), { en: "Conversation", zh: "对话" });
   const node = element("div", { className: "conversation-log", role: "log", ariaLive: "off", tabIndex: 0 });
   node.setAttribute("aria-labelledby", label.id);
@@ -36,7 +36,7 @@ export function conversationView(page) {
   /** @type {import("./message-view.js").Surroundings} */
   let surroundings = { answers: new Map(), citations: new Map(), phase };
 
-  /** @param {any} values The whole state. */
+  /** @param {any} values The complete state. */
   function setValues(values) {
     const isObject = typeof (values ?? {}) === "object" && !Array.isArray(values);
     const { __interrupt__, ...own } = (isObject && values) || {};
@@ -48,14 +48,14 @@ export function conversationView(page) {
     show();
   }
 
-  /** @param {string} text What was just asked, until the run says so itself. */
+  /** @param {string} text The user's message, shown until the run reports it. */
   function addQuestion(text) {
     stored = [...stored, messageOf({ id: "asked", type: "human", content: text })];
     show();
     node.scrollTop = node.scrollHeight;
   }
 
-  /** @param {any} piece Of a message. */
+  /** @param {any} piece A chunk of a message. */
   function addPiece(piece) {
     const message = pieces.add(piece);
     const view = views.get(message.id);
@@ -64,9 +64,9 @@ export function conversationView(page) {
     else show();
   }
 
-  /** @param {Record<string, unknown>} update What nodes have written, by their names. */
+  /** @param {Record<string, unknown>} update The output of nodes, by name. */
   function addStep(update) {
-    if (stored.length > 0) return; // messages say it better
+    if (stored.length > 0) return; // the messages show more
     for (const [name, written] of Object.entries(update)) {
       if (name === "__interrupt__") continue;
       const json = element("pre", {}, JSON.stringify(written, null, 2));
@@ -74,7 +74,7 @@ export function conversationView(page) {
     }
   }
 
-  /** Forget what a run has streamed that is no part of the state: it begins again, or is over. */
+  /** Discard streamed content that is not part of the state: the run has restarted or finished. */
   function forgetPieces() {
     pieces.forget();
     show();
@@ -103,7 +103,7 @@ export function conversationView(page) {
     const calls = new Set(all.flatMap((message) => message.calls.map(({ id }) => id)));
     const found = [...all.flatMap((message) => message.citations), ...citations];
     surroundings = { answers, citations: new Map(found.map((one) => [one.marker, one])), phase };
-    // The result of a tool stands with its call.
+    // A tool's result is shown with its call.
     const shown = all.filter((message) => !(message.answers && calls.has(message.answers)) && isWorthShowing(message));
     follow(() => {
       views = new Map(shown.map(({ id }) => [id, views.get(id) ?? messageView(page)]));
@@ -132,7 +132,7 @@ export function conversationView(page) {
   return { node, setValues, addQuestion, addPiece, addStep, forgetPieces, setPhase, clearSteps, clear };
 }
 
-/** @param {Message} message A model that only thinks of its next word has said nothing yet. */
+/** @param {Message} message Empty until the model has produced its first token. */
 function isWorthShowing({ text, calls }) {
   return text !== "" || calls.length > 0;
 }

@@ -13,7 +13,7 @@ import { toolCallView } from "./tool-call.js";
  */
 
 /**
- * A message with the calls of tools in it, and the passages that it cites.
+ * A message with its tool calls and the passages that it cites.
  *
  * @param {Page} page
  */
@@ -53,7 +53,7 @@ export function messageView(page) {
   function showSources(message, citations) {
     const cited = [...message.text.matchAll(/\[(\d+)\]/g)].map(([, number]) => Number(number));
     const found = [...new Set(cited)].flatMap((number) => citations.get(number) ?? []);
-    if (sources.childElementCount === found.length) return; // an answer only grows
+    if (sources.childElementCount === found.length) return; // an answer only grows, so an equal count means no change
     sources.replaceChildren(...found.map(sourceOf));
   }
 
@@ -73,4 +73,4 @@ const NAMES = {
   tool: { en: "Tool", zh: "工具" },
   system: { en: "System", zh: "系统" },
 };
-const SUMMARY = { en: "What was said before, summed up", zh: "之前对话的摘要" };
+const SUMMARY = { en: "Summary of the earlier conversation", zh: "之前对话的摘要" };

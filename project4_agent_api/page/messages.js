@@ -1,5 +1,5 @@
 /**
- * Messages, as LangChain writes them.
+ * Messages in LangChain's format.
  *
  * @typedef {object} ToolCall
  * @property {string} id
@@ -53,14 +53,14 @@ export function hasMessages(values) {
   return Array.isArray(messages) && messages.every((one) => typeof one?.type === "string");
 }
 
-/** @param {unknown} content A text, or blocks of which some are text. */
+/** @param {unknown} content Text, or blocks of which some are text. */
 function textOf(content) {
   const blocks = Array.isArray(content) ? content : [content];
   return blocks.map((block) => (typeof block === "string" ? block : (block?.text ?? ""))).join("");
 }
 
 /**
- * Put the pieces of messages together that a run streams.
+ * Assemble messages from the chunks that a run streams.
  */
 export function messagesInPieces() {
   /** @type {Map<string, {message: Message, calls: Map<number, ToolCall>}>} */

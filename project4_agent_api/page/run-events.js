@@ -6,15 +6,15 @@
 const PAUSE_MILLISECONDS = 1000;
 
 /**
- * Read a run's events to its end. The run goes on without its readers, so a connection that breaks is made again, and
- * nothing of the run is missed: the server goes on after the last event that was read.
+ * Yield a run's events until it ends. The run does not depend on its readers, so a lost connection is reopened, and the
+ * server resumes after the last event that was received.
  *
  * @param {Page} page
  * @param {string} threadId
- * @param {{body: object} | {runId: string}} run One to be begun, or one that is there, all of whose events are read.
- * @param {AbortSignal} signal Ends the reading, and not the run.
+ * @param {{body: object} | {runId: string}} run A run to start, or an existing one, whose events are replayed.
+ * @param {AbortSignal} signal Stops reading; the run continues.
  * @returns {AsyncGenerator<ServerEvent, void, void>}
- * @throws {import("../../shared/page/problem.js").Problem} If the run cannot be begun, or read any more.
+ * @throws {import("../../shared/page/problem.js").Problem} If the run cannot be started or read.
  */
 export async function* runEvents({ streamEvents, request, Problem }, threadId, run, signal) {
   const runs = `threads/${threadId}/runs`;
@@ -26,7 +26,7 @@ export async function* runEvents({ streamEvents, request, Problem }, threadId, r
       for await (const event of connect()) {
         lastEventId = event.id;
         if (event.event === "metadata") runId = event.data.run_id;
-        // What the run says of its own failure has no status; this is about the connection.
+        // An error with a status concerns the connection; the run's own errors have none.
         if (event.event === "error" && "status" in event.data) throw new Problem(event.data);
         yield event;
       }
@@ -45,7 +45,7 @@ export async function* runEvents({ streamEvents, request, Problem }, threadId, r
     return streamEvents(`${runs}/${runId}/stream`, { headers, signal });
   }
 
-  /** A proxy may end an answer in an orderly way, though there is more to come. */
+  /** A stream that ended properly may be incomplete: a proxy may have closed it. */
   async function isOver() {
     const { status } = await (await request(`${runs}/${runId}`, { signal })).json();
     return status !== "pending" && status !== "running";

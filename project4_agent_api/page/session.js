@@ -10,14 +10,14 @@ const TOKENS = "tokens";
 const HAS_ENDED = "sign-in-ended";
 
 /**
- * The sign-in of this tab: keeps its tokens, shows them with every request, and renews them.
+ * The session of this tab: stores its tokens, adds them to requests, and refreshes them.
  *
- * They are kept in `sessionStorage`, so that a reload, perhaps in the middle of an answer, need not ask for a password
- * again, and closing the tab ends it. Not in `localStorage`: a refresh token is good for one use, and two tabs that
- * share one would end each other's sign-in. The access token is there too, and not in memory alone: it is worth less to
- * a thief than the token beside it, and without it every reload would spend a refresh token, whose successor is lost
- * if one reloads again before it has come. A script of somebody else's could read both; the page's policy lets none in,
- * and what a server or a model says becomes text, never markup.
+ * They are in `sessionStorage`, so that a reload, even during an answer, does not require the password, and closing the
+ * tab ends the session. They are not in `localStorage`: a refresh token is valid once, and two tabs sharing one would
+ * end each other's session. The access token is stored, too: it is worth less to an attacker than the refresh token
+ * beside it, and without it every reload would use a refresh token, whose successor is lost if the page is reloaded
+ * again before the response arrives. A foreign script could read both tokens, but the Content-Security-Policy blocks
+ * foreign scripts, and output of servers and models is inserted as text, never as markup.
  *
  * @param {Page} page
  */
@@ -30,7 +30,7 @@ export function openSession({ request, identifyBy, Problem }) {
     headers: () => (tokens ? { Authorization: `Bearer ${tokens.access_token}` } : {}),
     renew: async (sent) => {
       if (!tokens) return false;
-      const isOld = sent.Authorization !== `Bearer ${tokens.access_token}`; // somebody else was faster
+      const isOld = sent.Authorization !== `Bearer ${tokens.access_token}`; // another request has refreshed the token
       return isOld || (renewing ??= renew(tokens).finally(() => (renewing = null)));
     },
   });
@@ -49,7 +49,7 @@ export function openSession({ request, identifyBy, Problem }) {
   /**
    * @param {string} email
    * @param {string} password
-   * @throws {import("../../shared/page/problem.js").Problem} With 401, if they do not belong together.
+   * @throws {import("../../shared/page/problem.js").Problem} With 401 if the credentials are wrong.
    */
   async function signIn(email, password) {
     const body = new URLSearchParams({ grant_type: "password", username: email, password });
@@ -74,9 +74,9 @@ export function openSession({ request, identifyBy, Problem }) {
 }
 
 /**
- * Forget the tokens, and with a reload whatever the page has shown: the next to sign in may be somebody else.
+ * Discard the tokens, and reload to clear the page's content: the next user may be another person.
  *
- * @param {{unasked: boolean}} how Whether nobody has asked for it.
+ * @param {{unasked: boolean}} how Whether the session ended without the user's request.
  */
 function end({ unasked }) {
   sessionStorage.removeItem(TOKENS);
@@ -85,7 +85,7 @@ function end({ unasked }) {
   location.reload();
 }
 
-/** Whether the last sign-in has ended unasked. It is told once. */
+/** Return whether the last session has expired; true only once. */
 export function hasJustEnded() {
   const ended = sessionStorage.getItem(HAS_ENDED) !== null;
   sessionStorage.removeItem(HAS_ENDED);

@@ -12,7 +12,7 @@
 const PAGE_SIZE = 20;
 
 /**
- * The threads, the one that was used last at the top.
+ * The list of threads, most recently used first.
  *
  * @param {Page} page
  * @param {{onChoose: (id: string) => void, onNew: () => void, onDeleted: (id: string) => void}} listeners
@@ -34,7 +34,7 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
   let rows = new Map();
   let chosen = "";
 
-  /** @param {number} [offset] From where a page is added; without it, the list begins anew. */
+  /** @param {number} [offset] Offset of the next page; without it, the list is reloaded. */
   async function load(offset = 0) {
     more.disabled = true;
     try {
@@ -106,7 +106,7 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
         await request(`threads/${id}`, { method: "DELETE" });
         gone();
       } catch (error) {
-        // Somebody else was faster, and what was wanted is the case.
+        // 404: it was deleted elsewhere, which is the desired result.
         if (error instanceof Problem && error.status === 404) gone();
         else trouble.replaceChildren(problemNotice(error, deleteIt));
       }
@@ -123,7 +123,7 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
     return { node, button };
   }
 
-  /** @param {string} id Of the thread that is shown beside the list; "" for a new one. */
+  /** @param {string} id The thread that is open; "" for a new one. */
   function choose(id) {
     chosen = id;
     for (const [other, { button }] of rows) button.setAttribute("aria-current", String(other === id));

@@ -7,7 +7,7 @@
  */
 
 /**
- * A call of a tool: which, with what, and what it gave.
+ * A tool call: its name, arguments and result.
  *
  * @param {Page} page
  */
@@ -16,7 +16,7 @@ export function toolCallView({ element, say }) {
   const state = element("span", { className: "hint" });
   const args = element("pre");
   const resultLabel = say(element("p", { className: "hint" }), { en: "Result", zh: "结果" });
-  const result = element("pre", { tabIndex: 0 }); // it may be long, and is scrolled with the keyboard too
+  const result = element("pre", { tabIndex: 0 }); // focusable, so that a long result can be scrolled with the keyboard
   result.setAttribute("role", "group");
   const node = element(
     "details",
@@ -54,8 +54,8 @@ export function toolCallView({ element, say }) {
 function stateText(answer, phase) {
   if (answer) return answer.hasFailed ? { en: "failed", zh: "失败" } : { en: "done", zh: "完成" };
   return {
-    running: { en: "is being called…", zh: "调用中……" },
-    waiting: { en: "waits for your decision", zh: "等待你的决定" },
-    over: { en: "was not called", zh: "未调用" },
+    running: { en: "calling…", zh: "调用中……" },
+    waiting: { en: "waiting for your decision", zh: "等待你的决定" },
+    over: { en: "not called", zh: "未调用" },
   }[phase];
 }

@@ -55,7 +55,7 @@ def email() -> str:
 def register(page: Page, service: AgentService, email: str) -> Locator:
     """Make an account on the page; give the panel of the agents."""
     page.goto(service.url)
-    page.get_by_role("button", name="I am new here").click()
+    page.get_by_role("button", name="Create an account").click()
     account = panel(page, "Account")
     account.get_by_label("E-mail").fill(email)
     account.get_by_label("Name").fill("Ada")
@@ -176,7 +176,7 @@ def test_a_call_is_approved(page: Page, service: AgentService, email: str, model
     send(chat, "Read that page")
     decision = chat.get_by_role("group", name="The assistant wants to call fetch_web_page")
     expect(decision.locator("pre")).to_contain_text(URL)
-    expect(call_of(chat, "fetch_web_page").locator("summary")).to_contain_text("waits for your decision")
+    expect(call_of(chat, "fetch_web_page").locator("summary")).to_contain_text("waiting for your decision")
     expect(chat.get_by_label("Message", exact=True)).to_be_hidden()
     page.reload()  # it can be decided later
 
@@ -211,10 +211,10 @@ def test_some_calls_are_decided_together(page: Page, service: AgentService, emai
 
     first.get_by_role("button", name="Edit").click()
     first.get_by_label("Arguments").fill("{")
-    first.get_by_role("button", name="Call it so").click()
-    expect(first.get_by_text("Please write a JSON object")).to_be_visible()
+    first.get_by_role("button", name="Call with these arguments").click()
+    expect(first.get_by_text("Please enter a JSON object")).to_be_visible()
     first.get_by_label("Arguments").fill('{"url": "http://10.0.0.7/page"}')
-    first.get_by_role("button", name="Call it so").click()
+    first.get_by_role("button", name="Call with these arguments").click()
     expect(first.get_by_role("button", name="Edit")).to_have_attribute("aria-pressed", "true")
     assert len(model.requests) == 1
     second.get_by_role("button", name="Answer instead").click()
@@ -246,7 +246,7 @@ def test_a_graph_that_takes_a_form(page: Page, service: AgentService, email: str
     expect(given).to_have_value(re.compile(r'"article": "",\s+"pieces": 0'))
     given.fill("[1]")
     chat.get_by_role("button", name="Send").click()
-    expect(chat.get_by_text("Please write a JSON object")).to_be_visible()
+    expect(chat.get_by_text("Please enter a JSON object")).to_be_visible()
 
     given.fill('{"article": "chair", "pieces": 4}')
     chat.get_by_role("button", name="Send").click()
@@ -291,11 +291,11 @@ def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, email: 
 
     chat.get_by_role("button", name="Stop").click()
 
-    expect(chat.get_by_text("The last run was stopped before its end.")).to_be_visible()
+    expect(chat.get_by_text("The last run was stopped before it finished.")).to_be_visible()
     assert model.requests[0].finished.wait(120)
     assert model.requests[0].cancelled
     model.says("Here I am again.")
-    chat.get_by_role("button", name="Go on").click()
+    chat.get_by_role("button", name="Continue").click()
     expect(answers(chat)).to_have_text("Here I am again.")
     expect(chat.locator(".human")).to_have_count(1)
 
@@ -398,7 +398,7 @@ def test_somebody_elses_thread_is_not_there(refused_page: Page, service: AgentSe
     page.goto(address)
     page.reload()
 
-    expect(agents(page).get_by_role("alert")).to_have_text("It is not there, or not any more.")
+    expect(agents(page).get_by_role("alert")).to_have_text("This does not exist, or was deleted.")
     assert "secret" not in page.content()
 
 
@@ -417,10 +417,10 @@ def test_administrators_see_the_users(page: Page, service: AgentService, email: 
 @pytest.mark.parametrize(
     ("given", "password", "sentence"),
     [
-        ("{email}", "a wrong password", "E-mail or password is wrong."),
-        ("not-{email}", PASSWORD, "E-mail or password is wrong."),
-        ("nobody", PASSWORD, "Please write an e-mail address."),
-        ("{email}", "", "Please write a password."),
+        ("{email}", "a wrong password", "Wrong e-mail or password."),
+        ("not-{email}", PASSWORD, "Wrong e-mail or password."),
+        ("nobody", PASSWORD, "Please enter an e-mail address."),
+        ("{email}", "", "Please enter a password."),
     ],
     ids=["wrong password", "unknown", "no e-mail", "no password"],
 )
@@ -439,7 +439,7 @@ def test_who_cannot_sign_in_is_told_why(
 def test_an_email_that_is_taken(refused_page: Page, service: AgentService, email: str) -> None:
     register(refused_page, service, email)
     refused_page.get_by_role("button", name="Sign out").click()
-    refused_page.get_by_role("button", name="I am new here").click()
+    refused_page.get_by_role("button", name="Create an account").click()
     account = panel(refused_page, "Account")
 
     account.get_by_label("E-mail").fill(email.upper())
@@ -447,7 +447,7 @@ def test_an_email_that_is_taken(refused_page: Page, service: AgentService, email
     account.get_by_label("Password").fill(PASSWORD)
     account.get_by_role("button", name="Register").click()
 
-    expect(account.get_by_text("There is an account with this e-mail.")).to_be_visible()
+    expect(account.get_by_text("An account with this e-mail already exists.")).to_be_visible()
     expect(account.get_by_label("E-mail")).to_be_focused()
 
 
@@ -484,7 +484,7 @@ def test_a_sign_in_that_has_ended(refused_page: Page, service: AgentService, ema
     page.get_by_role("button", name="New thread").click()
     send(panel(page, "Agents"), "Hello")
 
-    expect(page.get_by_text("Your sign-in has ended. Please sign in again.")).to_be_visible()
+    expect(page.get_by_text("Your session has ended. Please sign in again.")).to_be_visible()
     expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_hidden()
 
 
