@@ -11,14 +11,14 @@
  */
 
 /**
- * The answer, as it is written, and what is known about it afterwards.
+ * The streamed answer, followed by its metadata.
  *
  * @param {Page} page
  */
 export function answerView({ element, say, problemNotice }) {
   const text = document.createTextNode("");
   const body = element("div", { className: "answer" }, text);
-  // A screen reader that read out every token would drown its user. So the status is announced, the answer is not.
+  // Announcing every token would overwhelm screen reader users, so only the status is announced.
   const status = element("p", { className: "hint", role: "status" });
   const after = element("div", { className: "after" });
   const heading = say(element("h3"), { en: "Answer", zh: "回答" });
@@ -45,7 +45,7 @@ export function answerView({ element, say, problemNotice }) {
   /** @param {Done} done */
   function finish(done) {
     const empty = text.data === "";
-    end(empty ? { en: "The model answered with no text.", zh: "模型没有给出任何文字。" } : { en: "Done.", zh: "回答完毕。" });
+    end(empty ? { en: "The model returned an empty answer.", zh: "模型没有给出任何文字。" } : { en: "Done.", zh: "回答完毕。" });
     after.append(facts(done));
   }
 
@@ -58,7 +58,7 @@ export function answerView({ element, say, problemNotice }) {
    * @param {() => void} retry
    */
   function fail(error, retry) {
-    end({ en: "", zh: "" }); // the notice says it
+    end({ en: "", zh: "" }); // the notice explains it
     after.append(problemNotice(error, retry));
   }
 
@@ -80,7 +80,7 @@ export function answerView({ element, say, problemNotice }) {
     }
     const milliseconds = Math.round(latency_ms).toLocaleString("en");
     add({ en: "Time", zh: "用时" }, { en: `${milliseconds} ms`, zh: `${milliseconds} 毫秒` });
-    if (finish_reason !== "stop") add({ en: "Ended by", zh: "结束原因" }, ending(finish_reason));
+    if (finish_reason !== "stop") add({ en: "Finish reason", zh: "结束原因" }, ending(finish_reason));
     return list;
   }
 

@@ -2,17 +2,17 @@
  * @typedef {import("../../shared/page/page.js").Page} Page
  * @typedef {import("../../shared/page/language.js").Text} Text
  *
- * @typedef {object} AskRequest The body of `POST ask/stream`. What is left empty is left out.
+ * @typedef {object} AskRequest The body of `POST ask/stream`, without empty fields.
  * @property {string} question
  * @property {string} [system]
  * @property {number} [temperature]
  * @property {number} [max_tokens]
  */
 
-const MAX_CHARACTERS = 4000; // as the API counts them: code points, where `length` and `maxlength` count UTF-16 units
+const MAX_CHARACTERS = 4000; // code points, as in the API; `length` and `maxlength` count UTF-16 units
 
 /**
- * The form: a question, and what is optional folded away.
+ * The form: a question, and collapsed options.
  *
  * @param {Page} page
  * @param {{onAsk: (request: AskRequest) => void, onStop: () => void}} listeners
@@ -28,20 +28,20 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
     id: "ask-system",
     control: element("textarea", { rows: 2 }),
     label: { en: "System prompt", zh: "系统提示词" },
-    hint: { en: "What the model is told before the question.", zh: "在问题之前告诉模型的话。" },
+    hint: { en: "Instructions for the model.", zh: "在问题之前告诉模型的话。" },
     check: ({ value }) => tooLong(value),
   });
   const temperature = field({
     id: "ask-temperature",
     control: element("input", { type: "number", min: "0", max: "2", step: "any", inputMode: "decimal" }),
     label: { en: "Temperature", zh: "温度" },
-    hint: { en: "0 to 2. The lower, the more predictable.", zh: "0 到 2，越低越稳定。" },
+    hint: { en: "0 to 2. Lower values are more predictable.", zh: "0 到 2，越低越稳定。" },
     check: ({ validity }) => (validity.valid ? null : { en: "A number from 0 to 2.", zh: "请填写 0 到 2 之间的数字。" }),
   });
   const maxTokens = field({
     id: "ask-max-tokens",
     control: element("input", { type: "number", min: "1", max: "100000", step: "1", inputMode: "numeric" }),
-    label: { en: "Longest answer", zh: "回答长度上限" },
+    label: { en: "Maximum length", zh: "回答长度上限" },
     hint: { en: "In tokens.", zh: "以 token 计。" },
     check: ({ validity }) =>
       validity.valid ? null : { en: "A whole number from 1 to 100,000.", zh: "请填写 1 到 100,000 之间的整数。" },
@@ -66,7 +66,7 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
 
   const node = element(
     "form",
-    { noValidate: true }, // the browser's own messages are in its language, not in the page's
+    { noValidate: true }, // the browser's messages are in the browser's language, not the page's
     question.node,
     counterOf(question.control),
     options,
@@ -96,7 +96,7 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
 
   /** @param {boolean} busy */
   function setBusy(busy) {
-    // A button that goes away loses the focus of whoever pressed it: Ask or Stop here, "Try again" of a notice before.
+    // A button that disappears loses the focus: Ask or Stop here, or "Try again" in a notice.
     const losers = busy ? [askButton, document.body] : [stopButton];
     const focusIsLost = losers.some((element) => element === document.activeElement);
     askButton.disabled = busy;

@@ -1,4 +1,4 @@
-/** Stage 1's panel: ask the model, read the answer while it is written, see what was asked before. */
+/** Stage 1's panel: ask the model, stream the answer, show the history. */
 
 import { questionForm } from "./ask-form.js";
 import { answerView } from "./answer.js";
@@ -26,7 +26,7 @@ export function mount(root, page) {
   async function ask(body) {
     if (asking) return;
     asking = new AbortController();
-    const { signal } = asking; // an abort closes the connection, and the server then stops the model
+    const { signal } = asking; // an abort closes the connection, and the server stops the model
     answer.start();
     form.setBusy(true);
     try {

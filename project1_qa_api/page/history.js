@@ -16,9 +16,9 @@
  */
 export function historyList({ element, say, request, problemNotice }) {
   const heading = say(element("h3"), { en: "Recent questions", zh: "最近的提问" });
-  const list = element("ol", { className: "history", role: "list" }); // Safari drops the role of a list without markers
+  const list = element("ol", { className: "history", role: "list" }); // Safari ignores the role of a list without markers
   const empty = say(element("p", { className: "hint", hidden: true }), {
-    en: "Nothing yet. What you ask, and its answer, will be here.",
+    en: "Nothing yet. Your questions and their answers will appear here.",
     zh: "还没有记录。你的问题和回答会显示在这里。",
   });
   const trouble = element("div");
@@ -37,7 +37,7 @@ export function historyList({ element, say, request, problemNotice }) {
   }
 
   /**
-   * The server writes an exchange just after it has sent the answer, so the first look may be too early for it.
+   * The server adds an exchange after it has sent the answer, so the first request may be too early.
    *
    * @param {string} id
    */
@@ -51,7 +51,7 @@ export function historyList({ element, say, request, problemNotice }) {
 
   /** @param {Exchange[]} exchanges */
   function show(exchanges) {
-    // An exchange never changes, so its row is kept, and with it whether somebody has opened it.
+    // An exchange never changes, so its row is kept, and stays open if the user has opened it.
     shown = new Map(exchanges.map((exchange) => [exchange.id, shown.get(exchange.id) ?? row(exchange)]));
     list.replaceChildren(...shown.values());
     empty.hidden = exchanges.length > 0;

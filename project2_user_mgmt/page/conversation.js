@@ -8,10 +8,10 @@
  * @property {string} created_at
  */
 
-const MAX_CHARACTERS = 4000; // as the API counts them: code points
+const MAX_CHARACTERS = 4000; // code points, as in the API
 
 /**
- * A user's messages, oldest at the top, and a form for the next.
+ * A user's messages, oldest first, and a form for a new one.
  *
  * @param {Page} page
  * @param {string} userId
@@ -23,7 +23,7 @@ export function conversationView({ element, say, field, request, Problem, proble
     zh: "更早的消息",
   });
   const trouble = element("div");
-  // Two lists, because a screen reader is to read out what is new, and not every old page that is loaded.
+  // Two lists, because screen readers should announce new messages, but not loaded pages of old ones.
   const older = element("ol", { className: "messages", role: "list" });
   const fresh = element("ol", { className: "messages", role: "list" });
   const log = element("div", { role: "log", ariaLive: "polite" }, fresh);
@@ -42,7 +42,7 @@ export function conversationView({ element, say, field, request, Problem, proble
     zh: "按 Ctrl + Enter 发送（Mac 上按 ⌘ + Enter）",
   });
   const buttons = element("div", { className: "buttons" }, send, shortcut);
-  // Hidden until the messages are there: one that is sent before would come with them, and be shown twice.
+  // Hidden until the messages have loaded: a message sent before would be loaded too, and shown twice.
   const form = element("form", { noValidate: true, hidden: true }, message.node, buttons);
   form.addEventListener("keydown", (event) => {
     const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey);
@@ -67,7 +67,7 @@ export function conversationView({ element, say, field, request, Problem, proble
       older.prepend(...items.map(item).reverse());
       const first = older.querySelector("li");
       if (cursor && first) focusOn(first);
-      else if (!first) say(status, { en: "Nothing has been said yet.", zh: "还没有消息。" });
+      else if (!first) say(status, { en: "No messages yet.", zh: "还没有消息。" });
       cursor = next_cursor;
       earlier.hidden = cursor === null;
       form.hidden = false;
@@ -109,7 +109,7 @@ export function conversationView({ element, say, field, request, Problem, proble
   /** @param {boolean} busy */
   function setBusy(busy) {
     send.disabled = busy;
-    message.control.readOnly = busy; // and not disabled, which would take the focus away
+    message.control.readOnly = busy; // `disabled` would lose the focus
   }
 
   /** @param {Pick<Message, "role" | "content"> & Partial<Message>} message */
@@ -128,7 +128,7 @@ export function conversationView({ element, say, field, request, Problem, proble
 }
 
 const NOT_STORED = {
-  en: "There is no answer, and nothing was stored. Your text is still here.",
+  en: "There was no answer, and nothing was stored. Your text is still here.",
   zh: "没有得到回答，也没有保存任何内容。文字仍在输入框中。",
 };
 const PERHAPS_STORED = {

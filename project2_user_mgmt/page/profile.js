@@ -6,7 +6,7 @@ import { wrongName } from "./user-form.js";
  */
 
 /**
- * Who the user is, with what can be done to the user.
+ * A user, with buttons to rename and delete.
  *
  * @param {Page} page
  * @param {User} user
@@ -49,7 +49,7 @@ export function profileView(page, user, { onBack, onChanged, onDeleted }) {
   const question = element("p", { id: "users-delete-question" });
   const keepButton = cancelButton(() => fold(deleteButton));
   const sureButton = say(element("button", { type: "button", className: "primary", onclick: remove }), {
-    en: "Delete for good",
+    en: "Delete permanently",
     zh: "确认删除",
   });
   const confirmation = element("div", { className: "problem", role: "group", hidden: true }, question);
@@ -68,7 +68,7 @@ export function profileView(page, user, { onBack, onChanged, onDeleted }) {
   }
 
   async function rename() {
-    if (saving) return; // the second click of a double one would find the version that the first has made
+    if (saving) return; // the second click of a double click would conflict with the first
     saving = true;
     trouble.replaceChildren();
     try {
@@ -84,12 +84,12 @@ export function profileView(page, user, { onBack, onChanged, onDeleted }) {
     }
   }
 
-  /** The form stays open with what was typed: whoever still wants it saves it once more. */
+  /** Keep the form open with the new name, which can be saved again. */
   async function showPresent() {
     try {
       show(await (await request(path)).json());
       const alert = say(element("p", { role: "alert" }), {
-        en: "Somebody else has changed this user meanwhile, so nothing was saved. Above is how the user is now.",
+        en: "Another person has changed this user in the meantime, so nothing was saved. The current data are shown above.",
         zh: "其他人刚刚修改了该用户，你的修改没有保存。上方是最新内容。",
       });
       trouble.replaceChildren(element("div", { className: "problem" }, alert));
@@ -114,7 +114,7 @@ export function profileView(page, user, { onBack, onChanged, onDeleted }) {
       await request(path, { method: "DELETE" });
       onDeleted();
     } catch (error) {
-      // Somebody else was faster, and what was wanted is the case.
+      // Another person has deleted the user already.
       if (error instanceof Problem && error.status === 404) onDeleted();
       else trouble.replaceChildren(problemNotice(error, remove));
     }
@@ -128,7 +128,7 @@ export function profileView(page, user, { onBack, onChanged, onDeleted }) {
     onChanged(user);
   }
 
-  /** @param {HTMLElement} [next] Gets the focus, which what is folded away may have. */
+  /** @param {HTMLElement} [next] Gets the focus, which the hidden elements may have had. */
   function fold(next) {
     renameForm.hidden = confirmation.hidden = true;
     trouble.replaceChildren();

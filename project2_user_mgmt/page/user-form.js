@@ -4,7 +4,7 @@
  */
 
 /**
- * The form for a new user, folded away.
+ * The collapsed form for a new user.
  *
  * @param {Page} page
  * @param {{onCreated: (user: User) => void}} listeners
@@ -31,8 +31,8 @@ export function createForm({ element, say, field, request, Problem, problemNotic
     label: { en: "Password", zh: "密码" },
     hint: { en: "8 to 200 characters.", zh: "8 到 200 个字符。" },
     check: ({ value }) => {
-      if ([...value].length < 8) return { en: "That is too short.", zh: "密码太短。" };
-      return [...value].length > 200 ? { en: "That is too long.", zh: "密码太长。" } : null;
+      if ([...value].length < 8) return { en: "The password is too short.", zh: "密码太短。" };
+      return [...value].length > 200 ? { en: "The password is too long.", zh: "密码太长。" } : null;
     },
   });
   const fields = { email, name, password };
@@ -42,7 +42,7 @@ export function createForm({ element, say, field, request, Problem, problemNotic
   const trouble = element("div");
   const form = element(
     "form",
-    { noValidate: true }, // the browser's own messages are in its language, not in the page's
+    { noValidate: true }, // the browser's messages are in the browser's language, not the page's
     element("div", { className: "columns" }, email.node, name.node, password.node),
     element("div", { className: "buttons" }, button, status),
     trouble,
@@ -72,7 +72,7 @@ export function createForm({ element, say, field, request, Problem, problemNotic
       if (!showAtFields(error)) trouble.replaceChildren(problemNotice(error, create));
     } finally {
       button.disabled = false;
-      if (document.activeElement === document.body) button.focus(); // which it lost when it was disabled
+      if (document.activeElement === document.body) button.focus(); // it lost the focus when it was disabled
     }
   }
 

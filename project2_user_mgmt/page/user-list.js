@@ -11,7 +11,7 @@
 const TYPING_MILLISECONDS = 200;
 
 /**
- * All users, or those whose e-mail or name begins with what is typed.
+ * All users, or those with the entered prefix of e-mail or name.
  *
  * @param {Page} page
  * @param {{onChoose: (user: User) => void}} listeners
@@ -21,10 +21,10 @@ export function userList({ element, say, field, request, problemNotice }, { onCh
     id: "users-search",
     control: element("input", { type: "search", maxLength: 254, autocomplete: "off" }),
     label: { en: "Find a user", zh: "查找用户" },
-    hint: { en: "How the e-mail or the name begins.", zh: "输入电子邮箱或姓名的开头。" },
+    hint: { en: "Prefix of the e-mail or the name.", zh: "输入电子邮箱或姓名的开头。" },
     check: () => null,
   });
-  const list = element("ol", { className: "users", role: "list" }); // Safari drops the role of a list without markers
+  const list = element("ol", { className: "users", role: "list" }); // Safari ignores the role of a list without markers
   const status = element("p", { className: "hint", role: "status" });
   const more = say(element("button", { type: "button", hidden: true, onclick: () => load(cursor) }), {
     en: "More users",
@@ -44,9 +44,9 @@ export function userList({ element, say, field, request, problemNotice }, { onCh
     typing = setTimeout(load, TYPING_MILLISECONDS);
   });
 
-  /** @param {string | null} [after] The cursor of a page that is added; without it, the list begins anew. */
+  /** @param {string | null} [after] The cursor of the page to append; without it, the list is loaded again. */
   async function load(after = null) {
-    loading.abort(); // its answer is to a question that is no longer asked
+    loading.abort(); // its response is outdated
     loading = new AbortController();
     const { signal } = loading;
     const q = search.control.value.trim();
@@ -60,18 +60,18 @@ export function userList({ element, say, field, request, problemNotice }, { onCh
       cursor = next_cursor;
       more.hidden = cursor === null;
       show();
-      if (after && items.length > 0) focus(items[0].id); // the button may be gone, and the new rows are what was wanted
+      if (after && items.length > 0) focus(items[0].id); // the button may have disappeared
     } catch (error) {
       if (!signal.aborted) trouble.replaceChildren(problemNotice(error, () => load(after)));
     }
   }
 
   function show() {
-    // Ids grow with time, so a user who was just made stands last, also where pages in between are not loaded yet.
+    // Ids increase with time, so a new user is last, even if pages in between are not loaded yet.
     const users = [...shown.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
     list.replaceChildren(...users.map(row));
     const none = search.control.value.trim()
-      ? { en: "Nobody's e-mail or name begins so.", zh: "没有匹配的用户。" }
+      ? { en: "No matching users.", zh: "没有匹配的用户。" }
       : { en: "There are no users yet.", zh: "还没有用户。" };
     say(status, users.length > 0 ? { en: "", zh: "" } : none);
   }
@@ -87,7 +87,7 @@ export function userList({ element, say, field, request, problemNotice }, { onCh
   /** @param {User} user */
   async function add(user) {
     clearTimeout(typing);
-    search.control.value = ""; // it might hide the new one
+    search.control.value = ""; // it might hide the new user
     await load();
     replace(user);
   }
@@ -104,7 +104,7 @@ export function userList({ element, say, field, request, problemNotice }, { onCh
     show();
   }
 
-  /** @param {string} id Of the user whose row gets the focus, if it is there. */
+  /** @param {string} id Id of the user whose row gets the focus, if it exists. */
   function focus(id) {
     const buttons = [...list.querySelectorAll("button")];
     (buttons.find((button) => button.dataset.id === id) ?? search.control).focus();

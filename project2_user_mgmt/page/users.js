@@ -1,4 +1,4 @@
-/** Stage 2's panel: create and find users, and talk with the model as one of them. */
+/** Stage 2's panel: create and find users, and talk to the model as a user. */
 
 import { conversationView } from "./conversation.js";
 import { profileView } from "./profile.js";
@@ -15,7 +15,7 @@ export const title = { en: "Users and their conversations", zh: "用户与对话
  */
 export function mount(root, page) {
   const { element } = page;
-  const style = new URL("users.css", import.meta.url).href; // the policy allows no style but that of files
+  const style = new URL("users.css", import.meta.url).href; // the content security policy allows style files only
   document.head.append(element("link", { rel: "stylesheet", href: style }));
 
   const list = userList(page, { onChoose: open });
@@ -27,13 +27,13 @@ export function mount(root, page) {
 
   /** @param {import("./user-list.js").User} user */
   function open(user) {
-    // Both are made anew for each user, so an answer that comes late reaches nothing that is still shown.
+    // Both are created for each user, so a late response changes nothing that is still shown.
     const profile = profileView(page, user, {
       onBack: () => close(user.id),
       onChanged: list.replace,
       onDeleted: () => {
         list.remove(user.id);
-        if (profile.node.isConnected) close(user.id); // and not another user, who was opened meanwhile
+        if (profile.node.isConnected) close(user.id); // unless another user was opened in the meantime
       },
     });
     const conversation = conversationView(page, user.id);

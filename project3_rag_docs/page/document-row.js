@@ -34,7 +34,7 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
   const question = element("p", { id: `documents-delete-${shown.id}` });
   const keepButton = say(element("button", { type: "button", onclick: keep }), { en: "Cancel", zh: "取消" });
   const sureButton = say(element("button", { type: "button", className: "primary", onclick: remove }), {
-    en: "Delete for good",
+    en: "Delete permanently",
     zh: "确认删除",
   });
   const confirmation = element("div", { className: "problem", role: "group", hidden: true }, question);

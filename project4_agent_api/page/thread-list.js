@@ -81,7 +81,7 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
     });
     const keep = say(element("button", { type: "button", onclick: fold }), { en: "Cancel", zh: "取消" });
     const sure = say(element("button", { type: "button", className: "primary", onclick: deleteIt }), {
-      en: "Delete for good",
+      en: "Delete permanently",
       zh: "确认删除",
     });
     const confirmation = element("div", { className: "problem", role: "group", hidden: true }, question);

@@ -1,9 +1,9 @@
 /**
- * Create an element. Strings become text and never markup, so whatever a server or a model says is safe to pass.
+ * Create an element. Strings become text and never markup, so text from a server or a model is safe.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
- * @param {Partial<HTMLElementTagNameMap[Tag]>} [properties] As the DOM names them: `className`, `htmlFor`, `ariaBusy`.
+ * @param {Partial<HTMLElementTagNameMap[Tag]>} [properties] DOM properties: `className`, `htmlFor`, `ariaBusy`.
  * @param {...(Node | string)} children
  * @returns {HTMLElementTagNameMap[Tag]}
  */

@@ -2,12 +2,12 @@ import { element } from "./dom.js";
 import { Problem } from "./problem.js";
 
 /**
- * Who requests come from: nobody in particular, unless a later stage has put somebody here with `identifyBy`.
+ * The credentials of requests: none, unless a later stage sets them with `identifyBy`.
  *
  * @typedef {object} Identity
- * @property {() => Record<string, string>} headers What shows it, with every request.
- * @property {(sent: Record<string, string>) => Promise<boolean>} renew Called with the headers of a request that was
- *   answered with 401. Whether there are others now, so that it makes sense to send the request again.
+ * @property {() => Record<string, string>} headers Headers of every request.
+ * @property {(sent: Record<string, string>) => Promise<boolean>} renew Called with the headers of a request that got a
+ *   401. Resolves to whether the headers have changed, so that the request should be repeated.
  */
 
 /** @type {Identity} */
@@ -19,8 +19,8 @@ export function identifyBy(other) {
 }
 
 /**
- * Send something with the headers that show who it is from; once more, if these had to be renewed. The one place that
- * knows of them: whatever is sent, with `fetch` or otherwise, is sent through here.
+ * Send a request with the credentials, and repeat it if they were renewed. Every authenticated request, with `fetch` or
+ * otherwise, goes through here.
  *
  * @template {{status: number}} Answer
  * @param {(headers: Record<string, string>) => Promise<Answer>} send
@@ -34,23 +34,23 @@ export async function identified(send) {
 }
 
 /**
- * Call the API. The one place from which requests leave.
+ * Call the API. All requests of the page go through here.
  *
  * @param {string} path Relative to the page, because the app may be served under a prefix.
  * @param {object} [options]
  * @param {string} [options.method]
  * @param {Record<string, string>} [options.headers]
- * @param {unknown} [options.body] Sent as JSON; as a form, if it is a `URLSearchParams`.
+ * @param {unknown} [options.body] Sent as JSON, or as a form if it is a `URLSearchParams`.
  * @param {AbortSignal} [options.signal]
- * @param {boolean} [options.anonymous] Whether not to say who it is from.
- * @param {boolean} [options.keepalive] Whether it is sent also if the page is left meanwhile.
- * @returns {Promise<Response>} A successful one.
- * @throws {Problem} For every other answer, and for none. An abort is rethrown as it is.
+ * @param {boolean} [options.anonymous] Whether to send no credentials.
+ * @param {boolean} [options.keepalive] Whether to finish the request if the user leaves the page.
+ * @returns {Promise<Response>} A successful response.
+ * @throws {Problem} If the response is an error, or the server cannot be reached. An abort is rethrown unchanged.
  */
 export async function request(path, options = {}) {
   const { method = "GET", body, signal, anonymous = false, keepalive = false } = options;
   let { headers = {} } = options;
-  const isForm = body instanceof URLSearchParams; // whose type the browser sets
+  const isForm = body instanceof URLSearchParams; // the browser sets its content type
   if (body !== undefined && !isForm) headers = { "Content-Type": "application/json", ...headers };
   const sent = isForm ? body : JSON.stringify(body);
   /** @param {Record<string, string>} identifying */
@@ -68,7 +68,7 @@ export async function request(path, options = {}) {
 }
 
 /**
- * Save what a path gives as a file. A plain link would not say who asks.
+ * Save the response of a path as a file. A plain link would not send the credentials.
  *
  * @param {string} path
  * @param {string} filename
@@ -77,5 +77,5 @@ export async function request(path, options = {}) {
 export async function download(path, filename) {
   const url = URL.createObjectURL(await (await request(path)).blob());
   element("a", { href: url, download: filename }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000); // not at once: the browser may not have begun to read it
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may not have started to read it yet
 }

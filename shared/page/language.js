@@ -1,6 +1,6 @@
 /**
- * English and Chinese. An element carries its text in both (`data-en`, `data-zh`), so a switch reaches everything that
- * is on the page, and nothing has to be remembered about what has left it.
+ * English and Chinese. Each element stores its text in both (`data-en`, `data-zh`), so a switch reaches all elements on
+ * the page without a registry of them.
  */
 
 const LANGUAGES = /** @type {const} */ (["en", "zh"]);
@@ -12,7 +12,7 @@ const STORAGE_KEY = "language";
  */
 
 /**
- * Give an element its text. It follows the language from then on.
+ * Set an element's text, which follows the language from then on.
  *
  * @template {HTMLElement} E
  * @param {E} element
@@ -26,7 +26,7 @@ export function say(element, text) {
 }
 
 /**
- * Be told of every change of the language, for what `say` cannot reach.
+ * Listen to language changes, for texts that `say` cannot set.
  *
  * @param {(language: Language) => void} listener
  */
@@ -37,7 +37,7 @@ export function onLanguageChange(listener) {
 /** @type {((language: Language) => void)[]} */
 const listeners = [];
 
-/** @returns {Language} The one that was chosen on an earlier visit, else the browser's. */
+/** @returns {Language} The language chosen on an earlier visit, otherwise the browser's. */
 export function firstLanguage() {
   return known(stored()) ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 }
@@ -67,7 +67,7 @@ function known(name) {
   return LANGUAGES.find((language) => language === name);
 }
 
-// Touching localStorage throws where a browser blocks it (private windows, blocked cookies). The switch works anyway.
+// Accessing localStorage throws if the browser blocks it (private windows, blocked cookies). The switch still works.
 
 function stored() {
   try {
@@ -82,6 +82,6 @@ function store(language) {
   try {
     localStorage.setItem(STORAGE_KEY, language);
   } catch {
-    // It holds for this visit only.
+    // The choice lasts for this visit only.
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The page: a language switch, and one section for each panel that the server names in `<meta name="panels">`. Some are
- * for certain people only: `users.js#administrators` is not even loaded until a panel has admitted an administrator.
+ * The page: a language switch, and a section for each panel in `<meta name="panels">`. A panel may have an audience:
+ * `users.js#administrators` is loaded only after another panel has admitted an administrator.
  */
 
 import { element } from "./dom.js";
@@ -11,7 +11,7 @@ import { Problem, problemNotice } from "./problem.js";
 import { streamEvents } from "./sse.js";
 
 /**
- * What a panel is given. So a panel imports nothing from here, and need not know where these files are served.
+ * The API of panels. They import nothing from here, and do not depend on the URLs of these files.
  *
  * @typedef {typeof page} Page
  */
@@ -22,21 +22,21 @@ const page = {
 };
 
 /**
- * What a panel's module exports.
+ * The exports of a panel's module.
  *
  * @typedef {object} Panel
  * @property {import("./language.js").Text} title
- * @property {(root: HTMLElement, page: Page) => void} mount Fills its section.
+ * @property {(root: HTMLElement, page: Page) => void} mount Fills the panel's section.
  */
 
-/** @type {Map<string, () => void>} What shows the panels of an audience. */
+/** @type {Map<string, () => void>} Functions that show the panels of an audience. */
 const admissions = new Map();
 
 setUpLanguageSwitch();
 mountPanels();
 
 /**
- * Show the panels that are for an audience. There is no way back but to load the page anew, which forgets everything.
+ * Show the panels of an audience. To hide them again, reload the page, which also discards their data.
  *
  * @param {string} audience
  */
@@ -61,7 +61,7 @@ function mountPanels() {
   for (const panel of meta.content.split(" ").filter(Boolean)) {
     const [path, audience] = panel.split("#");
     const url = new URL(path, document.baseURI);
-    // The section is there before its module is, so that panels keep the server's order however they load.
+    // The section is added before its module has loaded, so that panels keep the server's order.
     const section = element("section", { className: "panel", hidden: Boolean(audience) });
     main.append(section);
     if (audience) mountLater(section, url, audience);
@@ -93,7 +93,7 @@ async function mountPanel(section, url) {
     section.append(say(element("h2"), panel.title));
     panel.mount(section, page);
   } catch (error) {
-    // One panel that is broken must not take the others with it.
+    // A broken panel must not affect the others.
     section.replaceChildren(problemNotice(error));
   }
 }

@@ -1,4 +1,4 @@
-/** What can go wrong with a request, and how a person is told. */
+/** Errors of requests, and how they are shown. */
 
 import { element } from "./dom.js";
 import { say } from "./language.js";
@@ -12,13 +12,13 @@ import { say } from "./language.js";
  * @property {number} [status]
  * @property {string} [detail]
  * @property {string} [request_id]
- * @property {{loc: (string | number)[], msg: string, type: string}[]} [errors] For 422: each thing that is wrong.
+ * @property {{loc: (string | number)[], msg: string, type: string}[]} [errors] For 422: the validation errors.
  */
 
 const UNREACHABLE = "urn:problem:unreachable";
 const CUT = "urn:problem:connection-cut";
 
-/** @type {Record<string, Text>} By type where there is one, else by status. */
+/** @type {Record<string, Text>} By type, otherwise by status. */
 const SENTENCES = {
   [UNREACHABLE]: {
     en: "The server cannot be reached. Is it running, and are you online?",
@@ -28,27 +28,27 @@ const SENTENCES = {
     en: "The connection was cut before the answer was complete.",
     zh: "连接中断，回答没有接收完整。",
   },
-  401: { en: "You are not signed in, or not any more.", zh: "尚未登录，或登录已失效。" },
-  403: { en: "Your account may not do this.", zh: "当前账号没有此权限。" },
-  404: { en: "It is not there, or not any more.", zh: "内容不存在，或已被删除。" },
-  413: { en: "That is too much to send at once.", zh: "一次发送的内容太多了。" },
-  415: { en: "This kind of file is not taken.", zh: "不支持这种类型的文件。" },
+  401: { en: "You are not signed in, or your session has ended.", zh: "尚未登录，或登录已失效。" },
+  403: { en: "Your account does not have permission to do this.", zh: "当前账号没有此权限。" },
+  404: { en: "This does not exist, or was deleted.", zh: "内容不存在，或已被删除。" },
+  413: { en: "The request is too large.", zh: "一次发送的内容太多了。" },
+  415: { en: "This type of file is not supported.", zh: "不支持这种类型的文件。" },
   422: {
     en: "The request was not accepted. Please check what you entered.",
     zh: "请求未被接受，请检查填写的内容。",
   },
-  429: { en: "That was a lot of requests in a short time.", zh: "请求过于频繁，请稍候。" },
+  429: { en: "Too many requests in a short time.", zh: "请求过于频繁，请稍候。" },
   503: { en: "The service cannot answer right now.", zh: "服务暂时无法回答。" },
-  504: { en: "The answer took too long to come.", zh: "等待回答超时。" },
+  504: { en: "The answer took too long.", zh: "等待回答超时。" },
 };
 /** @type {Text} */
 const ANYTHING_ELSE = { en: "Something went wrong.", zh: "出错了。" };
 
-/** An answer that is no success, or no answer at all. */
+/** An error response, or a request without a response. */
 export class Problem extends Error {
   /**
    * @param {ProblemDetails} details
-   * @param {number} [retryAfter] Seconds after which another try makes sense.
+   * @param {number} [retryAfter] Seconds until a retry makes sense.
    */
   constructor(details, retryAfter) {
     super(details.detail ?? details.title ?? "");
@@ -61,7 +61,7 @@ export class Problem extends Error {
   }
 
   /**
-   * Read the problem from an answer. A proxy in between may have answered with anything: then its status has to do.
+   * Read the problem from a response. If it came from a proxy and is not a problem, use its status only.
    *
    * @param {Response} response
    */
@@ -77,12 +77,12 @@ export class Problem extends Error {
     return new Problem({ ...fallback, ...details }, retryAfter);
   }
 
-  /** No answer: no network, no server, or one that refuses other origins. */
+  /** No response: no network, no server, or one that refuses other origins. */
   static unreachable() {
     return new Problem({ type: UNREACHABLE });
   }
 
-  /** An answer that broke off. */
+  /** An incomplete response. */
   static cut() {
     return new Problem({ type: CUT });
   }
@@ -94,10 +94,10 @@ export class Problem extends Error {
 }
 
 /**
- * Tell a person what went wrong.
+ * Create a notice that explains an error.
  *
- * @param {unknown} error Anything but a `Problem` is a mistake in the page's own code.
- * @param {() => void} [retry] Offered where trying again makes sense, and once the server's wait is over.
+ * @param {unknown} error Anything but a `Problem` is a bug of the page.
+ * @param {() => void} [retry] Offered if a retry makes sense, after the server's `Retry-After`.
  * @returns {HTMLElement}
  */
 export function problemNotice(error, retry) {
@@ -107,7 +107,7 @@ export function problemNotice(error, retry) {
   }
   const sentence = SENTENCES[error.type] ?? SENTENCES[error.status] ?? ANYTHING_ELSE;
   /** @type {Node[]} */
-  const parts = [say(element("p", { role: "alert" }), sentence), ...serversWords(error)];
+  const parts = [say(element("p", { role: "alert" }), sentence), ...serverDetails(error)];
   if (retry && error.isTemporary) parts.push(retryButton(retry, error.retryAfter ?? 0));
   if (error.requestId) parts.push(requestIdLine(error.requestId));
   return notice(...parts);
@@ -119,20 +119,20 @@ function notice(...parts) {
 }
 
 /** @param {Problem} problem */
-function serversWords({ errors, message }) {
+function serverDetails({ errors, message }) {
   const words = errors.length > 0 ? errors.map(({ loc, msg }) => `${loc.join(".")}: ${msg}`) : [message];
   return words.filter(Boolean).map((text) => element("p", { className: "detail", lang: "en" }, text));
 }
 
 /**
- * A button that counts the seconds until it may be pressed. It is outside the alert, so they are not read out.
+ * A button with a countdown until it is enabled. It is outside the alert, so that screen readers skip the countdown.
  *
  * @param {() => void} retry
  * @param {number} seconds
  */
 function retryButton(retry, seconds) {
   const button = element("button", { type: "button", onclick: retry });
-  const end = Date.now() + seconds * 1000; // a clock, not a count: timers stand still in a tab that is not shown
+  const end = Date.now() + seconds * 1000; // a clock, not a counter: timers pause in background tabs
   const update = () => {
     const left = Math.ceil((end - Date.now()) / 1000);
     button.disabled = left > 0;

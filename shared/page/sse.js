@@ -1,6 +1,6 @@
 /**
- * Server-sent events over `fetch`. The browser's own `EventSource` can only GET, and reconnects by itself: a question
- * would have to go into the URL, and would be asked again.
+ * Server-sent events over `fetch`. The browser's `EventSource` only supports GET, and reconnects by itself: a question
+ * would have to be in the URL, and would be asked again.
  */
 
 import { request } from "./http.js";
@@ -10,16 +10,16 @@ import { Problem } from "./problem.js";
  * @typedef {object} ServerEvent
  * @property {string} event
  * @property {any} data Parsed from JSON.
- * @property {string} id Of the last event that had one. Sent as `Last-Event-ID`, it makes the server go on after it.
+ * @property {string} id Id of the last event that had one. As `Last-Event-ID` it makes the server continue after it.
  */
 
 /**
- * Read the events of an answer as they arrive: to a POST with a JSON body where there is one, else to a GET.
+ * Read the events of a response as they arrive. The request is a POST if there is a body, otherwise a GET.
  *
  * @param {string} url
  * @param {{headers?: Record<string, string>, body?: unknown, signal?: AbortSignal}} options
- * @returns {AsyncGenerator<ServerEvent, void, void>} Ends when the server ends the answer; leave it early to hang up.
- * @throws {Problem} If the answer is not a success, or the connection is lost in the middle of it.
+ * @returns {AsyncGenerator<ServerEvent, void, void>} Ends with the response; leaving it early closes the connection.
+ * @throws {Problem} If the response is an error, or the connection is lost before its end.
  */
 export async function* streamEvents(url, { headers, body, signal }) {
   const response = await request(url, { method: body === undefined ? "GET" : "POST", headers, body, signal });
@@ -28,9 +28,9 @@ export async function* streamEvents(url, { headers, body, signal }) {
 
 /**
  * Parse an event stream (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream),
- * without `retry`: how long to wait before reconnecting is for whoever reconnects to know.
+ * without `retry`: the caller decides when to reconnect.
  *
- * @param {AsyncIterable<Uint8Array>} chunks Cut anywhere.
+ * @param {AsyncIterable<Uint8Array>} chunks Split at any byte.
  * @returns {AsyncGenerator<ServerEvent, void, void>}
  */
 export async function* parseEvents(chunks) {
@@ -50,7 +50,7 @@ export async function* parseEvents(chunks) {
     if (field === "data") data.push(value);
     if (field === "id") id = value;
   }
-  // An event without the blank line that ends it was cut off, and is no event.
+  // An event without the final blank line is incomplete, and discarded.
 }
 
 /** @param {string} line */
@@ -63,13 +63,13 @@ function fieldOf(line) {
 
 /** @param {AsyncIterable<Uint8Array>} chunks */
 async function* linesOf(chunks) {
-  const decoder = new TextDecoder(); // keeps the first bytes of a character until the rest of it arrives
+  const decoder = new TextDecoder(); // keeps the first bytes of a character until the rest arrives
   let unfinished = "";
   let afterCarriageReturn = false;
   for await (const chunk of chunks) {
     let text = decoder.decode(chunk, { stream: true });
     if (text === "") continue;
-    // A line ends at its CR at once, without waiting to see whether an LF follows; so that LF is dropped here.
+    // A CR ends its line at once, without waiting for a possible LF, which is dropped here.
     if (afterCarriageReturn && text.startsWith("\n")) text = text.slice(1);
     afterCarriageReturn = text.endsWith("\r");
     const lines = (unfinished + text).split(/\r\n|\n|\r/);
@@ -79,7 +79,7 @@ async function* linesOf(chunks) {
 }
 
 /**
- * A stream's chunks. (Not every browser can iterate over a ReadableStream itself.)
+ * Yield a stream's chunks. (Not every browser can iterate over a ReadableStream.)
  *
  * @param {ReadableStream<Uint8Array>} stream
  * @param {AbortSignal} [signal]
@@ -96,6 +96,6 @@ async function* chunksOf(stream, signal) {
     if (signal?.aborted) throw error;
     throw Problem.cut();
   } finally {
-    reader.cancel().catch(() => {}); // hangs up if there is more to come; a stream that failed has nothing to cancel
+    reader.cancel().catch(() => {}); // closes the connection if the stream has not ended; a failed stream rejects
   }
 }

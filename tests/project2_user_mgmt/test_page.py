@@ -82,7 +82,7 @@ def test_what_the_server_refuses_is_said_at_the_field(refused_page: Page, url: s
 def test_a_conversation_grows_and_is_kept(page: Page, url: str, model: ScriptedModel) -> None:
     add_user(url, "Ada")
     panel = opened(page, url, "Ada")
-    expect(panel.get_by_text("Nothing has been said yet.")).to_be_visible()
+    expect(panel.get_by_text("No messages yet.")).to_be_visible()
     answered = threading.Event()
     model.does(until_released(answered, says("Hello, Ada!")))
 
@@ -138,7 +138,7 @@ def test_a_rename_after_somebody_elses(refused_page: Page, url: str) -> None:
 
     panel.get_by_role("button", name="Save").click()
 
-    expect(panel.get_by_role("alert")).to_contain_text("Somebody else has changed this user meanwhile")
+    expect(panel.get_by_role("alert")).to_contain_text("Another person has changed this user in the meantime")
     expect(panel.get_by_role("heading", name="Countess")).to_be_visible()
     panel.get_by_role("button", name="Save").click()
     expect(panel.get_by_role("heading", name="Augusta")).to_be_visible()
@@ -153,7 +153,7 @@ def test_deleting_asks_first(page: Page, url: str) -> None:
     panel.get_by_role("button", name="Cancel").click()
     expect(panel.get_by_role("heading", name="Ada")).to_be_visible()
     panel.get_by_role("button", name="Delete").click()
-    panel.get_by_role("button", name="Delete for good").click()
+    panel.get_by_role("button", name="Delete permanently").click()
 
     expect(panel.get_by_text("There are no users yet.")).to_be_visible()
 

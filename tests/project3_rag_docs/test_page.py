@@ -257,7 +257,7 @@ def test_deleting_asks_first(page: Page, url: str) -> None:
     expect(panel.get_by_role("button", name="Delete", exact=True)).to_be_focused()
     assert len(documents(url)) == 1
     panel.get_by_role("button", name="Delete", exact=True).click()
-    panel.get_by_role("button", name="Delete for good").click()
+    panel.get_by_role("button", name="Delete permanently").click()
 
     expect(panel.get_by_text("There are no documents yet.")).to_be_visible()
     expect(panel.get_by_role("button", name="Add documents")).to_be_focused()
@@ -370,7 +370,7 @@ def test_an_error_in_mid_stream_keeps_the_text(page: Page, url: str, model: Scri
 
     ask(panel)
 
-    expect(answer_of(panel).get_by_role("alert")).to_have_text("The answer took too long to come.")
+    expect(answer_of(panel).get_by_role("alert")).to_have_text("The answer took too long.")
     expect(answer_of(panel).locator("> .answer")).to_have_text("Half a [7")
     model.says(f"{LEAVE} [1]")
     answer_of(panel).get_by_role("button", name="Try again").click()

@@ -352,7 +352,7 @@ def test_threads_are_opened_and_deleted(page: Page, service: AgentService, email
     expect(answers(chat)).to_have_text("First answer.")
     chat.get_by_role("button", name="Delete", exact=True).last.click()
     expect(chat.get_by_role("button", name="Cancel")).to_be_focused()
-    chat.get_by_role("button", name="Delete for good").click()
+    chat.get_by_role("button", name="Delete permanently").click()
 
     expect(chat.locator(".thread .title")).to_have_text(["Second question"])
     expect(answers(chat)).to_have_count(0)
