@@ -7,7 +7,6 @@ routes take what they need (`core/state.py`).
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NewType
 
 import httpx2
@@ -317,10 +316,8 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
     )
     worker = RunWorker(
         settings,
-        pool=state.pool,
-        redis=state.redis,
+        state.runs,
         blocking_redis=state.blocking_redis,
-        subscriber=state.subscriber,
         context=ExecutionContext(
             graphs=state.graphs,
             checkpoints=CheckpointSaver(state.pool, retry_seconds=settings.lease_seconds),
@@ -332,9 +329,7 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
             metrics=state.metrics,
             tracing=state.tracing,
         ),
-        fire_crons=partial(fire_crons, state.runs),
-        webhooks=state.webhooks,
-        metrics=state.metrics,
+        fire_crons=fire_crons,
     )
     checks.append(Check("runs", worker.can_claim, failure="idle"))
     await stack.enter_async_context(publisher.running())

@@ -47,7 +47,8 @@ async def claim_next(
                     ORDER BY due_at, run_id LIMIT 1 FOR UPDATE SKIP LOCKED
                 )
                 RETURNING run_id, claim, thread_id, owner_id, kwargs, metadata, request_id, traceparent, attempt,
-                    updated_at, cancel, extract(epoch FROM now() - due_at)::float8 AS seconds_queued, EXISTS (
+                    cancel, updated_at AS claimed_at,
+                    extract(epoch FROM now() - due_at)::float8 AS seconds_queued, EXISTS (
                         SELECT FROM runs AS others WHERE owner_id = %(owner)s AND status = 'pending' AND due_at <= now()
                             AND others.run_id <> runs.run_id
                     ) AS more_due, EXISTS (

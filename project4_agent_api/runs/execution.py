@@ -59,14 +59,9 @@ class ExecutionContext:
     """The parts of a worker that an execution uses.
 
     Attributes:
-        checkpoints: The checkpoints of all threads.
-        store: The store of all owners.
-        publisher: Publishes events.
         encoders: Create the encoder of a run.
         timeout_seconds: How long a run may take.
         drain_seconds: How long the current step of a run may take when the worker shuts down.
-        metrics: Counts model calls, tool calls and waiting times.
-        tracing: Traces executions.
     """
 
     graphs: Graphs

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import TypeVar
@@ -9,53 +10,36 @@ from uuid import UUID
 
 from loguru import logger
 
-from project4_agent_api.core.postgres import Connection, Pool, connected
+from project4_agent_api.core.postgres import Connection, connected
 from project4_agent_api.core.serialization import dumps
-from project4_agent_api.core.telemetry.metrics import REQUEUED_DRAINED, REQUEUED_LOST, Metrics
+from project4_agent_api.core.telemetry.metrics import REQUEUED_DRAINED, REQUEUED_LOST
 from project4_agent_api.events.publisher import publish_end
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.runs import claims
 from project4_agent_api.runs.claims import Ending
 from project4_agent_api.runs.execution import Execution, Outcome
+from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.spec import ClaimedRun, StopReason
-from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.settings import Settings
 from project4_agent_api.threads.repository import delete_temporary_thread, delete_threads
 from shared.errors import DatabaseUnavailable
-from shared.redis.client import RedisClient
 
 _BACK_OFF_SECONDS = 1.0
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
 class RunFinisher:
     """Stores how runs ended, and publishes it.
 
-    Args:
-        settings: The length of a lease, attempts, limits of events.
-        redis: Publishes the end of runs that are not executed.
-        webhooks: Stores the calls for runs that ended.
-        metrics: Counts ends.
+    Attributes:
         lease_expired: Called after a lease was expired on purpose, so that the run is claimed again at once.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        pool: Pool,
-        redis: RedisClient,
-        webhooks: Webhooks,
-        metrics: Metrics,
-        lease_expired: Callable[[], None],
-    ) -> None:
-        self._settings = settings
-        self._pool = pool
-        self._redis = redis
-        self._webhooks = webhooks
-        self._metrics = metrics
-        self._lease_expired = lease_expired
+    settings: Settings
+    runs: Runs
+    lease_expired: Callable[[], None]
 
     async def finish(self, run: ClaimedRun, execution: Execution, outcome: Outcome) -> bool:
         """Store how an attempt ended, and publish it.
@@ -74,7 +58,7 @@ class RunFinisher:
         ending = Ending(RunStatus.ERROR, ThreadStatus.ERROR, error=reason)
 
         async def store() -> bool:
-            async with connected(self._pool) as connection:
+            async with connected(self.runs.pool) as connection:
                 return await self._store(connection, run, ending) is not None
 
         try:
@@ -93,25 +77,25 @@ class RunFinisher:
 
     async def requeue_expired(self) -> None:
         """Requeue the runs of workers that died, or end them after too many attempts."""
-        async with connected(self._pool) as connection, connection.transaction():
-            requeued = await claims.requeue_expired(connection, self._settings.run_attempts)
+        async with connected(self.runs.pool) as connection, connection.transaction():
+            requeued = await claims.requeue_expired(connection, self.settings.run_attempts)
             failed = [run for run in requeued if run["status"] == RunStatus.ERROR]
             if failed:
-                await self._webhooks.store(connection, [run["run_id"] for run in failed])
+                await self.runs.webhooks.store(connection, [run["run_id"] for run in failed])
             if temporary := [run["thread_id"] for run in failed if run["temporary"]]:
                 await delete_threads(connection, temporary)
         for run in requeued:
             logger.warning("the worker of run {} died in attempt {}", run["run_id"], run["attempt"])
             if run["status"] == RunStatus.ERROR:
-                self._metrics.runs_abandoned.inc()
+                self.runs.metrics.runs_abandoned.inc()
                 end = b"error\n" + dumps({"__error__": run["error"]})
                 await self._publish_end(run["thread_id"], run["run_id"], run["attempt"] + 1, end)
             else:
-                self._metrics.runs_requeued.labels(REQUEUED_LOST).inc()
+                self.runs.metrics.runs_requeued.labels(REQUEUED_LOST).inc()
 
     async def _retry(self, store: Callable[[], Awaitable[T]]) -> T:
         """Store something, and try again while the database is unavailable, for as long as a lease."""
-        deadline = monotonic() + self._settings.lease_seconds
+        deadline = monotonic() + self.settings.lease_seconds
         while True:
             try:
                 return await store()
@@ -122,7 +106,7 @@ class RunFinisher:
 
     async def _finish(self, run: ClaimedRun, execution: Execution, outcome: Outcome) -> bool:
         if execution.stop_reason == StopReason.LOST:
-            self._metrics.leases_lost.inc()
+            self.runs.metrics.leases_lost.inc()
             return False
         run_id = run.key.run_id
         status: str
@@ -130,14 +114,14 @@ class RunFinisher:
         if execution.stop_reason == StopReason.ROLLBACK:
             status, more_due = StopReason.ROLLBACK, await self._roll_back(run, execution)
         else:
-            async with connected(self._pool) as connection:
+            async with connected(self.runs.pool) as connection:
                 if execution.stop_reason == StopReason.DATABASE_UNAVAILABLE:
                     await claims.expire_lease(connection, run_id, run.claim)
-                    self._lease_expired()
+                    self.lease_expired()
                     return False
                 if outcome.ending is None:
                     await claims.requeue(connection, run_id, run.claim)
-                    self._metrics.runs_requeued.labels(REQUEUED_DRAINED).inc()
+                    self.runs.metrics.runs_requeued.labels(REQUEUED_DRAINED).inc()
                     return True
                 status, more_due = outcome.ending.status, await self._store(connection, run, outcome.ending)
         if more_due is not None:  # published last: a client that receives the end finds it stored
@@ -156,13 +140,13 @@ class RunFinisher:
             The same as `_store`.
         """
         run_id, claim = run.key.run_id, run.claim
-        async with connected(self._pool) as connection:
+        async with connected(self.runs.pool) as connection:
             if run.spec.temporary:
                 return await delete_temporary_thread(connection, run.key.thread_id, claim) or None
             if not await claims.delete_checkpoints(connection, run_id, claim):
                 return None
         before = await execution.state_before()
-        async with connected(self._pool) as connection:
+        async with connected(self.runs.pool) as connection:
             return await claims.delete_run(connection, run_id, claim, before) or None
 
     async def _store(self, connection: Connection, run: ClaimedRun, ending: Ending) -> bool | None:
@@ -179,17 +163,17 @@ class RunFinisher:
         async with connection.transaction():
             more_due = await claims.finish_run(connection, run_id, run.claim, ending)
             if more_due is not None:
-                await self._webhooks.store(connection, [run_id])
+                await self.runs.webhooks.store(connection, [run_id])
                 if temporary:
                     await delete_threads(connection, [thread_id])
         return more_due
 
     def _observe(self, execution: Execution, status: str) -> None:
-        self._metrics.run_time.labels(execution.graph_id, status).observe(monotonic() - execution.started_at)
+        self.runs.metrics.run_time.labels(execution.graph_id, status).observe(monotonic() - execution.started_at)
 
     def _published_result(self, run: ClaimedRun, result: bytes) -> bytes | None:
         """Return the result if it is not larger than all events together may be; clients read it from the database."""
-        if len(result) <= self._settings.run_events_kb * 1024:
+        if len(result) <= self.settings.run_events_kb * 1024:
             return result
         if not run.spec.temporary:
             return None
@@ -197,4 +181,4 @@ class RunFinisher:
         return dumps({"__error__": {"error": "ResultTooLarge", "message": message}})
 
     async def _publish_end(self, thread_id: UUID, run_id: UUID, attempt: int, end: bytes) -> None:
-        await publish_end(self._redis, thread_id, run_id, attempt, end, self._settings.run_events_seconds)
+        await publish_end(self.runs.redis, thread_id, run_id, attempt, end, self.runs.kept_seconds)

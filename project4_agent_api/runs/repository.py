@@ -179,52 +179,30 @@ async def count_pending(connection: Connection, limit: int) -> int:
     return row["count"] if row else 0
 
 
-_GET = f"SELECT {_COLUMNS} FROM runs WHERE run_id = %s AND thread_id = %s AND owner_id = %s"  # noqa: S608
+GET = f"SELECT {_COLUMNS} FROM runs WHERE run_id = %s AND thread_id = %s AND owner_id = %s"  # noqa: S608
 _LIST = f"""
     SELECT {_COLUMNS} FROM runs WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s
         AND (%(status)s::text IS NULL OR status = %(status)s)
     ORDER BY due_at DESC, run_id DESC LIMIT %(limit)s OFFSET %(offset)s
 """  # noqa: S608  no value in it
-_GET_RESULT = """
+GET_RESULT = """
     SELECT runs.status, runs.error, coalesce(threads.values, '{}') AS values, threads.interrupts
     FROM runs JOIN threads USING (thread_id)
     WHERE run_id = %s AND thread_id = %s AND runs.owner_id = %s
 """
-_GET_AGE = """
+GET_AGE = """
     SELECT status, extract(epoch FROM now() - updated_at)::float8 AS seconds FROM runs
     WHERE run_id = %s AND thread_id = %s AND owner_id = %s
 """
 DELETE = "DELETE FROM runs WHERE run_id = %s"
 
 
-async def get_run(pool: Pool, key: RunKey) -> Row:
-    """Return a run.
+async def get_run(pool: Pool, key: RunKey, statement: str = GET) -> Row:
+    """Return a run, or the part of it that the statement selects.
 
     Raises:
         NotFound: if there is none.
     """
-    return await _require(pool, _GET, key)
-
-
-async def get_result(pool: Pool, key: RunKey) -> Row:
-    """Return `status` and `error` of a run, and `values` and `interrupts` of its thread.
-
-    Raises:
-        NotFound: if there is none.
-    """
-    return await _require(pool, _GET_RESULT, key)
-
-
-async def get_age(pool: Pool, key: RunKey) -> Row:
-    """Return the `status` of a run, and the `seconds` since it changed.
-
-    Raises:
-        NotFound: if there is none.
-    """
-    return await _require(pool, _GET_AGE, key)
-
-
-async def _require(pool: Pool, statement: str, key: RunKey) -> Row:
     row = await fetch_one(pool, statement, [key.run_id, key.thread_id, key.owner_id])
     if row is None:
         raise NotFound(NO_SUCH_RUN)

@@ -24,7 +24,7 @@ from project4_agent_api.runs.schemas import (
 )
 from project4_agent_api.runs.service import Runs, RunsDep
 from project4_agent_api.runs.spec import RunKey
-from project4_agent_api.runs.subscription import RunChannel, RunSubscription
+from project4_agent_api.runs.subscription import RunSubscription
 from project4_agent_api.threads.service import ThreadsDep
 from shared.errors import Conflict, DatabaseUnavailable, NotFound, QueueFull, RedisUnavailable, TooManyRequests
 from shared.owner import CurrentOwner
@@ -99,14 +99,19 @@ async def create_runs(
     return JsonResponse(await runs.create_all(requests, current_claim(request)))
 
 
+RunChannel = Callable[[UUID], str]  # `run_stream` for all events, or `run_end_channel`
+
+
 def new_run(read_request: Callable[..., Awaitable[RunRequest]], channel: RunChannel) -> Any:  # noqa: ANN401  `Depends`
     """Create a run that its client follows, and subscribe to it before it is stored, so that no event is missed."""
 
     async def create(
         request: Annotated[RunRequest, Depends(read_request)], runs: RunsDep
     ) -> AsyncIterator[RunSubscription]:
-        async with RunSubscription.create(runs, request, channel) as run:
-            yield run
+        async with runs.subscriber.subscribe(channel(request.key.run_id), eager=True) as subscription:
+            await runs.create(request, subscription)
+            stop_if_abandoned = request.body.on_disconnect == "cancel"
+            yield RunSubscription(runs, request.key, subscription, stop_if_abandoned, request.stateless)
 
     return Depends(create)
 
@@ -173,8 +178,10 @@ def existing_run(channel: RunChannel) -> Any:  # noqa: ANN401  what FastAPI's `D
         runs: RunsDep,
         cancel_on_disconnect: Annotated[bool, Query(description="Stop the run when this client disconnects.")] = False,
     ) -> AsyncIterator[RunSubscription]:
-        async with RunSubscription.join(runs, key, channel, stop_if_abandoned=cancel_on_disconnect) as run:
-            yield run
+        async with runs.subscriber.subscribe(channel(key.run_id)) as subscription:
+            await runs.get(key)
+            subscription.receive(None)
+            yield RunSubscription(runs, key, subscription, cancel_on_disconnect)
 
     return Depends(join)
 

@@ -37,16 +37,8 @@ class Runs:
     """The runs of a service.
 
     Attributes:
-        redis: Publishes wake-ups and ends.
-        subscriber: Receives events.
-        assistants: The assistants that can be run.
         kept_seconds: How long events are kept after a run's end.
         idle_timeout: Idle seconds before a waiter checks the database: the worker may have died after storing the end.
-        webhooks: Stores the calls for runs that are stopped.
-        limit: The limit on pending runs.
-        metrics: Counts stored runs.
-        tracing: Traces stored runs.
-        shutdown: Refuses new runs while the process shuts down.
     """
 
     pool: Pool
@@ -145,7 +137,7 @@ class Runs:
         Raises:
             NotFound: if there is no such run.
         """
-        row = await repository.get_result(self.pool, key)
+        row = await repository.get_run(self.pool, key, repository.GET_RESULT)
         if row["status"] in UNFINISHED:
             return None
         if row["error"] and row["status"] != RunStatus.INTERRUPTED:

@@ -120,17 +120,6 @@ class ClaimedRun:
     @classmethod
     def from_row(cls, row: Row) -> "ClaimedRun":
         """Read a row of `claims.claim_next`."""
-        return cls(
-            key=RunKey(row["owner_id"], row["thread_id"], row["run_id"]),
-            claim=row["claim"],
-            spec=RunSpec.from_json(row["kwargs"]),
-            metadata=row["metadata"],
-            request_id=row["request_id"],
-            traceparent=row["traceparent"],
-            attempt=row["attempt"],
-            claimed_at=row["updated_at"],
-            stop_reason=StopReason(row["cancel"]) if row["cancel"] else None,
-            seconds_queued=row["seconds_queued"],
-            more_due=row["more_due"],
-            has_state=row["has_state"],
-        )
+        key = RunKey(row.pop("owner_id"), row.pop("thread_id"), row.pop("run_id"))
+        spec, action = RunSpec.from_json(row.pop("kwargs")), row.pop("cancel")
+        return cls(key=key, spec=spec, stop_reason=StopReason(action) if action else None, **row)

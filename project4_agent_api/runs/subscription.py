@@ -1,22 +1,17 @@
 """Follow a run: wait for its result or stream its events, until it ends or its client disconnects."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from math import inf
-from uuid import UUID
 
 from project4_agent_api.events.ids import END, START, Event, EventId
 from project4_agent_api.events.sse import encode_event
 from project4_agent_api.events.subscriber import Subscription
 from project4_agent_api.runs import repository
-from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.service import UNFINISHED, Runs
 from project4_agent_api.runs.spec import RunKey
 from shared.errors import DatabaseUnavailable, NotFound
-
-RunChannel = Callable[[UUID], str]  # `ids.run_stream` for all events, or `ids.run_end_channel`
 
 
 @dataclass
@@ -34,36 +29,6 @@ class RunSubscription:
     subscription: Subscription
     stop_if_abandoned: bool = False
     own_thread: bool = False
-
-    @classmethod
-    @asynccontextmanager
-    async def create(cls, runs: Runs, request: RunRequest, channel: RunChannel) -> AsyncIterator["RunSubscription"]:
-        """Create a run and subscribe to it, from its first event on.
-
-        Raises:
-            RedisUnavailable: if Redis is unavailable.
-            ServiceError: see `Runs.create`.
-        """
-        async with runs.subscriber.subscribe(channel(request.key.run_id), eager=True) as subscription:
-            await runs.create(request, subscription)
-            stop_if_abandoned = request.body.on_disconnect == "cancel"
-            yield cls(runs, request.key, subscription, stop_if_abandoned, request.stateless)
-
-    @classmethod
-    @asynccontextmanager
-    async def join(
-        cls, runs: Runs, key: RunKey, channel: RunChannel, *, stop_if_abandoned: bool
-    ) -> AsyncIterator["RunSubscription"]:
-        """Subscribe to an existing run, which may have published events or ended already.
-
-        Raises:
-            NotFound: if there is no such run.
-            RedisUnavailable: if Redis is unavailable.
-        """
-        async with runs.subscriber.subscribe(channel(key.run_id)) as subscription:
-            await runs.get(key)
-            subscription.receive(None)
-            yield cls(runs, key, subscription, stop_if_abandoned)
 
     def headers(self, action: str) -> dict[str, str]:
         """Return the headers with the run's address, and the one at which it can be followed again."""
@@ -125,7 +90,7 @@ class RunSubscription:
 
         async def seconds_since_end() -> float | None:
             try:
-                run = await repository.get_age(self.runs.pool, self.key)
+                run = await repository.get_run(self.runs.pool, self.key, repository.GET_AGE)
             except NotFound:  # rolled back, or deleted with its thread
                 return inf
             return None if run["status"] in UNFINISHED else run["seconds"]

@@ -10,16 +10,14 @@ from uuid import UUID
 from loguru import logger
 from redis.exceptions import RedisError
 
-from project4_agent_api.core.postgres import Pool, connected
-from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.postgres import connected
 from project4_agent_api.events import wakeups
-from project4_agent_api.events.subscriber import Subscriber
 from project4_agent_api.runs import claims
 from project4_agent_api.runs.execution import Execution, ExecutionContext
 from project4_agent_api.runs.finishing import RunFinisher
 from project4_agent_api.runs.loop_watchdog import LoopWatchdog
+from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.spec import ClaimedRun, StopReason
-from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.settings import Settings
 from shared.background import background_task
 from shared.errors import DatabaseUnavailable
@@ -35,49 +33,38 @@ class RunWorker:
 
     Args:
         settings: Slots, leases, limits.
-        redis: Publishes wake-ups.
         blocking_redis: A client without a response timeout.
-        subscriber: Receives the messages to all workers.
         context: Passed to each execution.
         fire_crons: Creates the runs of due crons; returns the seconds until the next one, or None.
-        webhooks: Stores the calls for runs that ended.
-        metrics: Counts runs and leases.
     """
 
     def __init__(
         self,
         settings: Settings,
+        runs: Runs,
         *,
-        pool: Pool,
-        redis: RedisClient,
         blocking_redis: RedisClient,
-        subscriber: Subscriber,
         context: ExecutionContext,
-        fire_crons: Callable[[], Awaitable[float | None]],
-        webhooks: Webhooks,
-        metrics: Metrics,
+        fire_crons: Callable[[Runs], Awaitable[float | None]],
     ) -> None:
         self._settings = settings
-        self._pool = pool
-        self._redis = redis
+        self._runs = runs
+        self._pool = runs.pool
         self._blocking_redis = blocking_redis
-        self._subscriber = subscriber
         self._context = context
         self._fire_crons = fire_crons
-        self._metrics = metrics
+        self._metrics = runs.metrics
         self._slots = asyncio.Semaphore(settings.worker_concurrency)
         self._executions: dict[UUID, Execution] = {}
-        metrics.slots.set(settings.worker_concurrency)
-        metrics.leases_held.set_function(lambda: len(self._executions))
+        self._metrics.slots.set(settings.worker_concurrency)
+        self._metrics.leases_held.set_function(lambda: len(self._executions))
         self._tasks: set[asyncio.Task[None]] = set()
         self._scan = asyncio.Event()
         self._served: set[UUID] = set()  # owners without another due run when one of theirs ended
         self._recheck = asyncio.Event()
         self._draining = False
         self._can_claim = False
-        self._finisher = RunFinisher(
-            settings, pool=pool, redis=redis, webhooks=webhooks, metrics=metrics, lease_expired=self._scan.set
-        )
+        self._finisher = RunFinisher(settings, runs, lease_expired=self._scan.set)
         self._watchdog = LoopWatchdog(
             settings, lambda: {run_id: execution.claim for run_id, execution in list(self._executions.items())}
         )
@@ -175,7 +162,7 @@ class RunWorker:
                 await self._wake(*due)
 
     async def _wake(self, *owner_ids: UUID) -> None:
-        if not await wakeups.wake_worker(self._redis, *owner_ids):
+        if not await wakeups.wake_worker(self._runs.redis, *owner_ids):
             self._scan.set()
 
     async def _execute(self, run: ClaimedRun) -> bool:
@@ -243,7 +230,7 @@ class RunWorker:
         """Receive the messages to all workers: stop requests and changed due times."""
         while True:
             with contextlib.suppress(Exception):
-                async with self._subscriber.subscribe(wakeups.WORKER_CHANNEL) as subscription:
+                async with self._runs.subscriber.subscribe(wakeups.WORKER_CHANNEL) as subscription:
                     while True:
                         message = await subscription.messages.get()
                         stop = wakeups.parse_stop(message) if message else None
@@ -260,7 +247,7 @@ class RunWorker:
             seconds: float | None = _BACK_OFF_SECONDS
             try:
                 await self._finisher.requeue_expired()
-                next_cron = await self._fire_crons()
+                next_cron = await self._fire_crons(self._runs)
                 async with connected(self._pool) as connection:
                     owners = await claims.due_owners(connection, self._settings.user_runs_running_max)
                     next_run = await claims.seconds_until_due(connection)
@@ -269,7 +256,7 @@ class RunWorker:
                     await self._slots.acquire()
                     self._start(owners.pop(0))
                 if owners:
-                    await wakeups.wake_worker(self._redis, *owners)
+                    await wakeups.wake_worker(self._runs.redis, *owners)
                 self._can_claim = True
             except DatabaseUnavailable:
                 self._can_claim = False
