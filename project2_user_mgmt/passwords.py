@@ -37,7 +37,7 @@ async def hash_password(password: SecretStr) -> str:
 async def verify_password(password: SecretStr, password_hash: str | None) -> bool:
     """Return whether a password matches a hash, in a thread.
 
-    Without a hash the result is False after the same time, so that the duration does not reveal whether an account exists.
+    Without a hash the result is False after the same time, so that the duration reveals no accounts.
     """
 
     def verify() -> bool:
