@@ -19,15 +19,16 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
 from project3_rag_docs.answers.chain import Steps
-from project3_rag_docs.search.embedding import embedding_model
-from project3_rag_docs.search.rerank import AsFused
+from project3_rag_docs.search.embedding import create_embedding_model
+from project3_rag_docs.search.rerank import PassthroughReranker
 from project3_rag_docs.search.service import Searcher
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.settings import Settings
-from shared.database.engine import create_engine, create_sessions
-from shared.models.chat import create_chat_model, create_chat_models, create_http_client
+from shared.database.engine import create_engine, create_session_factory
+from shared.models.chat import create_chat_model, create_chat_models
+from shared.models.client import create_http_client
 from shared.owner import LOCAL_OWNER_ID
 from tests.support.scripted_model import ScriptedModel
 
@@ -69,13 +70,13 @@ def make_services(agent_settings: MakeSettings) -> MakeServices:
         http = create_http_client(settings)
         engine = create_engine(settings)
         searcher = Searcher(
-            create_sessions(engine),
-            embedding_model(settings, http),
+            create_session_factory(engine),
+            create_embedding_model(settings, http),
             settings.embedding_model,
             settings.embedding_dimensions,
             settings.query_prefix(),
         )
-        steps = Steps(searcher, AsFused(), create_chat_model(settings, http), settings.context_tokens)
+        steps = Steps(searcher, PassthroughReranker(), create_chat_model(settings, http), settings.context_tokens)
         try:
             yield Services(settings, create_chat_models(settings, http), steps, web or WebPages(5, 65536), mcp_tools)
         finally:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from project4_agent_api.agents.web.pages import PageError, WebPages
-from project4_agent_api.core.outbound.addresses import Unresolvable, is_public, resolve
+from project4_agent_api.core.outbound.addresses import UnresolvableError, is_public, resolve
 
 FORBIDDEN = [
     "0.0.0.0",
@@ -154,7 +154,7 @@ async def test_a_name_that_is_nobodys() -> None:
 
     with pytest.raises(PageError, match=r"no server named nobody\.example"):
         await web.fetch("http://nobody.example/")
-    with pytest.raises(Unresolvable):
+    with pytest.raises(UnresolvableError):
         await resolve("nobody.invalid", 80)
 
 
@@ -397,7 +397,7 @@ def _table(names: dict[str, list[str]]) -> Callable[[str, int], Any]:
     async def resolve(host: str, port: int) -> Sequence[str]:
         del port
         if host not in names:
-            raise Unresolvable(host)
+            raise UnresolvableError(host)
         return names[host]
 
     return resolve
