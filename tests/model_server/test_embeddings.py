@@ -87,7 +87,7 @@ class TestTheFile:
         other = tmp_path / "e5-small-q4.bin"
         other.write_bytes(b"E5S2" + bytes(100))
         monkeypatch.setattr(repacking, "_source", lambda: other)
-        with pytest.raises(ConfigurationError, match="another layout"):
+        with pytest.raises(ConfigurationError, match="unknown layout"):
             e5_gguf(tmp_path)
         monkeypatch.undo()
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

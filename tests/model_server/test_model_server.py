@@ -48,7 +48,7 @@ async def test_it_says_what_it_is(api: openai.AsyncOpenAI) -> None:
 
     assert [model.id for model in models] == [SMOLLM, "local-rules", "multilingual-e5-small"]
     assert "often wrong" in str(models[0].model_extra)
-    assert "No model" in str(models[1].model_extra)
+    assert "Not a model" in str(models[1].model_extra)
 
 
 async def test_it_answers(api: openai.AsyncOpenAI) -> None:
