@@ -25,7 +25,10 @@ async def create_user(session: AsyncSession, new: UserCreate, password_hash: str
     at = now()
     user = User(email=new.email, name=new.name, password_hash=password_hash, created_at=at, updated_at=at)
     session.add(user)
-    await _flush(session)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise _conflict(error) from error
     return user
 
 
@@ -107,13 +110,6 @@ async def delete_user(session: AsyncSession, user_id: UUID) -> None:
     deleted = await session.scalar(delete(User).where(col(User.id) == user_id).returning(col(User.id)))
     if deleted is None:
         raise NotFound(_NO_SUCH_USER)
-
-
-async def _flush(session: AsyncSession) -> None:
-    try:
-        await session.flush()
-    except IntegrityError as error:
-        raise _conflict(error) from error
 
 
 def _conflict(error: IntegrityError) -> Exception:
