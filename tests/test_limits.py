@@ -61,6 +61,7 @@ def test_a_hang_is_a_failure_with_all_stacks(tmp_path: Path, arguments: list[str
     assert status == 1
     assert "test_it.py::test_it took longer than 1 s" in output
     assert "in in_another_thread" in output
+    assert 'test_it.py", line' in output  # also where only the event loop's own code is on the thread's stack
     assert "1 failed, 2 passed" in output
 
 

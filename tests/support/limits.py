@@ -9,12 +9,15 @@ need a terminal, which pytest-xdist's workers do not have; therefore this module
    the test as the one that its worker crashed at, and goes on with a new worker.
 """
 
+import asyncio
+import contextlib
 import faulthandler
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
 from types import FrameType
-from typing import IO, Any, cast
+from typing import Any
 
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
@@ -63,7 +66,13 @@ def _exit_after(item: pytest.Item, seconds: float) -> None:
 
 
 def _stacks() -> str:
-    with tempfile.TemporaryFile() as file:
-        faulthandler.dump_traceback(cast("IO[str]", file), all_threads=True)
+    """Return the stacks of all threads, and of the tasks of this thread's event loop."""
+    with tempfile.TemporaryFile("w+", errors="replace") as file:
+        faulthandler.dump_traceback(file, all_threads=True)
+        file.seek(0, os.SEEK_END)
+        with contextlib.suppress(RuntimeError):  # there is no loop
+            for task in asyncio.all_tasks():
+                print(file=file)
+                task.print_stack(file=file)
         file.seek(0)
-        return file.read().decode(errors="replace")
+        return file.read()
