@@ -1,7 +1,7 @@
 """The baseline of stage 1: the same two routes, and nothing else. `python -m bench.bare starlette`.
 
-No middleware, settings, logs or history; the model is called with a plain `httpx2` client, the library that the `openai`
-client uses, too. The difference to stage 1 is the cost of its features.
+No middleware, settings, logs or history; the model is called with a plain `httpx2` client, the library that the
+`openai` client uses, too. The difference to stage 1 is the cost of its features.
 """
 
 import os

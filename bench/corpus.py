@@ -1,10 +1,9 @@
-"""A made-up collection of any size, always the same: texts with words distributed as in a language, and vectors.
+"""A synthetic, reproducible collection of any size: texts with a realistic distribution of words, and vectors.
 
-Words are drawn by Zipf's law (Mandelbrot's form) from made-up vocabularies, English and Chinese, so that an index of
-them has the few long and the many short lists that a real one has. Vectors lie around topics, within these around
-documents, and in few of their directions, as those of embedding models do: in a cloud without any structure every
-neighbour is about as far as every other, and no index finds anything. What a text says and where its vector lies have
-nothing to do with each other.
+Words are drawn by Zipf's law (Mandelbrot's form) from synthetic English and Chinese vocabularies, so that the index has
+few long and many short lists of postings, like a real one. Vectors are clustered by topic and document and vary mainly
+in few dimensions, like those of embedding models: in data without structure, all neighbours are about equally distant,
+and no index is effective. Texts and vectors are independent of each other.
 """
 
 import base64
@@ -57,56 +56,50 @@ Vectors = NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Query:
-    """A question, and the vector that a model would make of it."""
+    """A question and its vector."""
 
     text: str
     language: Language
     vector: NDArray[np.float32]
 
     def base64(self) -> str:
-        """Return the vector as OpenAI's endpoint sends it."""
+        """Return the vector in the encoding of OpenAI's endpoint."""
         return base64.b64encode(self.vector.astype("<f4").tobytes()).decode()
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A collection; the same for the same numbers.
-
-    Attributes:
-        documents: How many.
-        chunks_per_document: Of each; every tenth document is Chinese.
-    """
+    """A collection, determined by its size. Every tenth document is Chinese."""
 
     documents: int
     chunks_per_document: int
 
     @property
     def size(self) -> int:
-        """Chunks."""
+        """The number of chunks."""
         return self.documents * self.chunks_per_document
 
     @cached_property
     def vectors(self) -> Vectors:
-        """One of unit length for each chunk, document after document, with the precision that is stored."""
+        """A unit vector per chunk, in document order, with the stored precision."""
         return _vectors(self._places).astype(np.float16)
 
     def languages(self) -> NDArray[np.bool_]:
-        """Say of each chunk whether it is Chinese."""
+        """Return for each chunk whether it is Chinese."""
         return np.repeat([is_chinese(number) for number in range(self.documents)], self.chunks_per_document)
 
     def ranks(self, document: int) -> NDArray[np.int64]:
-        """The words of a document, a row for each chunk: their places in `words` or `words_zh`."""
+        """Return the words of a document, one row per chunk, as indices of `words` or `words_zh`."""
         rng = np.random.default_rng([1, document])
         if is_chinese(document):
             return _draw(rng, words_zh(), (self.chunks_per_document, CHUNK_WORDS_ZH))
         return _draw(rng, words(), (self.chunks_per_document, CHUNK_WORDS))
 
     def queries(self, count: int, *, of_rare_words: bool = False) -> list[Query]:
-        """Questions of three to five words, near chunks that are there; every tenth is Chinese.
+        """Return questions of three to five words, with vectors near those of chunks; every tenth is Chinese.
 
         Args:
-            count: How many.
-            of_rare_words: Whether the words are of the rarer half, or drawn as in the texts.
+            of_rare_words: Whether to draw words only from the rarer half of the vocabulary.
         """
         rng = np.random.default_rng([2, of_rare_words])
         places = self._places
@@ -136,24 +129,24 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Places:
-    """Where texts lie, before they are made vectors of a model's kind, and whether they are Chinese."""
+    """The positions of texts in the latent space, and whether they are Chinese."""
 
     latent: NDArray[np.float64]
     chinese: NDArray[np.bool_]
 
 
 def is_chinese(document: int) -> bool:
-    """Say in what language a document is."""
+    """Return whether a document is Chinese."""
     return document % _CHINESE_EVERY == _CHINESE_EVERY - 1
 
 
 def _spread(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Draw points, spread less and less from direction to direction."""
+    """Draw points whose spread decreases from dimension to dimension."""
     return rng.standard_normal((count, _LATENT)) / np.sqrt(np.arange(1, _LATENT + 1))
 
 
 def _vectors(places: Places, seed: int = 5) -> NDArray[np.float32]:
-    # All of a model's vectors point roughly the same way, and those of one language a little more so.
+    # All vectors of a model have similar directions, those of one language even more so.
     turn = np.linalg.qr(np.random.default_rng(6).standard_normal((DIMENSIONS, DIMENSIONS)))[0]
     made = np.zeros((len(places.latent), DIMENSIONS), dtype=np.float32)
     made[:, :_LATENT] = places.latent
@@ -166,7 +159,7 @@ def _vectors(places: Places, seed: int = 5) -> NDArray[np.float32]:
 
 @lru_cache
 def words() -> Sequence[str]:
-    """English, by frequency: some words of the closed classes, then made-up ones of two or three syllables."""
+    """Return the English vocabulary by frequency: function words, then synthetic words of two or three syllables."""
     syllables = ["".join(parts) for parts in product(_CONSONANTS, _VOWELS)]
     rng = np.random.default_rng(7)
     made = dict.fromkeys(
@@ -178,7 +171,7 @@ def words() -> Sequence[str]:
 
 @lru_cache
 def words_zh() -> Sequence[str]:
-    """Chinese, by frequency: ten particles, then made-up words of two characters."""
+    """Return the Chinese vocabulary by frequency: ten particles, then synthetic words of two characters."""
     rng = np.random.default_rng(8)
     characters = rng.permutation(np.arange(0x4E00, 0x4E00 + 3000))
     pairs = (rng.random((15_000, 2)) ** 2 * len(characters)).astype(int)
@@ -196,7 +189,7 @@ def _draw(rng: np.random.Generator, vocabulary: Sequence[str], shape: tuple[int,
 
 
 def _content(rng: np.random.Generator, vocabulary: Sequence[str], first: int, count: int) -> list[str]:
-    """Draw words from a rank on, each as often as it stands in a text."""
+    """Draw words from a rank on, with the frequencies of the texts."""
     found: list[str] = []
     while len(found) < count:
         rank = int(_draw(rng, vocabulary, (1,))[0])
@@ -216,12 +209,7 @@ def _chinese(ranks: NDArray[np.int64]) -> str:
 
 
 def prose(seed: int, characters: int) -> str:
-    """English that a model reads as such: the sentences of this project's decisions, in some order, again and again.
-
-    Args:
-        seed: Of the order.
-        characters: How long it is, about.
-    """
+    """Return natural English of about `characters`: the sentences of this project's decision records, shuffled."""
     known = [
         " ".join(sentence.split())
         for path in sorted((_ROOT / "docs" / "decisions").glob("*.md"))
@@ -237,13 +225,13 @@ def prose(seed: int, characters: int) -> str:
 
 
 def fill(address: str, corpus: Corpus) -> list[UUID]:
-    """Write a collection into an empty database as the service would, but many times as fast.
+    """Write a collection into an empty database, with the same rows as the service but many times as fast.
 
-    The rows are those that `store_chunks` writes. The indexes that are slow to keep are made again at the end; then
-    PostgreSQL does at once what it would do later. Nothing is found before `publish_all`.
+    The slow indexes are dropped and rebuilt at the end, followed by VACUUM, which would run later otherwise. Searches
+    find nothing before `publish_all`.
 
     Returns:
-        The documents' ids, in their order.
+        The documents' ids, in order.
     """
     with psycopg.connect(address, autocommit=True) as connection:
         register_vector(connection)
@@ -259,7 +247,7 @@ def fill(address: str, corpus: Corpus) -> list[UUID]:
 
 
 def publish_all(address: str) -> None:
-    """Let all documents be found: what the service does for one after the other, by the same statements for all."""
+    """Publish all documents at once; the service publishes them one by one."""
     with psycopg.connect(address) as connection:
         for statement in (
             "UPDATE documents SET status = 'ready'",
@@ -291,12 +279,12 @@ def _add_documents(connection: psycopg.Connection[Any], corpus: Corpus) -> list[
 
 
 def _drop_indexes(connection: psycopg.Connection[Any]) -> list[str]:
-    """Drop what makes writing slow, and return the statements that make the same again."""
+    """Drop the slow indexes and constraints, and return the statements that create them again."""
     indexes = connection.execute(
         "SELECT relname, pg_get_indexdef(oid) FROM pg_class WHERE relname = ANY(%s)",
         [[*(index.name for index in EMBEDDING_INDEXES), "ix_postings_document"]],
     ).fetchall()
-    # The foreign key's check of one row after another would take minutes.
+    # Checking the foreign key row by row would take minutes.
     constraints = connection.execute(
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
         " WHERE conrelid = 'postings'::regclass AND contype IN ('p', 'f') ORDER BY contype DESC"
@@ -311,7 +299,7 @@ def _drop_indexes(connection: psycopg.Connection[Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Indexed:
-    """A chunk as it is indexed: the keys of its terms, and how often each stands in it."""
+    """An indexed chunk: the keys and the frequencies of its terms."""
 
     text: str
     language: Language
@@ -359,7 +347,7 @@ def _indexed(corpus: Corpus, document: int) -> list[_Indexed]:
 
 
 def _analysed(text: str) -> _Indexed:
-    """Index a chunk by the service's own analysis."""
+    """Index a chunk with the service's own analysis."""
     analysis = analyse(text)
     keys = [_key(analysis.language, term) for term in analysis.terms]
     return _Indexed(text, analysis.language, np.array(keys), np.array(list(analysis.terms.values())))
@@ -372,7 +360,7 @@ def _key(language: Language, term: str) -> int:
 
 @lru_cache
 def _word_keys() -> NDArray[np.int64]:
-    """The key of each English word's term: analysing a word once, and not wherever it stands, is ten times as fast."""
+    """Return the term key of each English word. Analysing each word only once is ten times as fast."""
     return np.array([_key(Language.EN, term) for word in words() for term in analyse(word).terms])
 
 
@@ -382,7 +370,7 @@ def _check_shortcut(corpus: Corpus) -> None:
         order = np.argsort(service.keys)
         same = np.array_equal(service.keys[order], shortcut.keys)
         if not same or not np.array_equal(service.frequencies[order], shortcut.frequencies):
-            raise RuntimeError("the service takes other terms from a text than this does")
+            raise RuntimeError("the service extracts other terms from a text than this shortcut")
 
 
 def _posting_rows(document: int, chunks: Sequence[_Indexed]) -> bytes:

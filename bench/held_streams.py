@@ -1,8 +1,8 @@
-"""What open streams cost a deployed service: `python -m bench.held_streams URL --api PID … --worker PID …`.
+"""Measure the cost of open streams in a deployment: `python -m bench.held_streams URL --api PID … --worker PID …`.
 
-Each stream is a run of the agent whose model says a word at a pace (`N words, G ms apart`, which the stack of
-`make test-deploy` understands). Measured are the processor time that the named processes take while all of them are
-open, and the memory that they have come to hold, both shared out over the streams. Prints; writes nothing.
+Each stream is a run of the agent whose model sends words at a fixed pace (`N words, G ms apart`, which the stack of
+`make test-deploy` understands). Measures the CPU time of the given processes while all streams are open, and the growth
+of their memory, both per stream. Prints the results; writes nothing.
 """
 
 import argparse
@@ -14,20 +14,20 @@ from time import monotonic
 
 import httpx2
 
-_STREAMS_OF_ONE = 10  # account: a user may not have any number of runs at once
+_STREAMS_OF_ONE = 10  # account, because the runs of a user are limited
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PASSWORD = "correct horse battery staple"  # noqa: S105  of an account that is made here
+_PASSWORD = "correct horse battery staple"  # noqa: S105  of an account that this benchmark creates
 
 
 async def main() -> None:
-    """Open the streams, look for a while, and print."""
+    """Open the streams, measure for a while, and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.held_streams", description=__doc__.splitlines()[0])
     parser.add_argument("url")
     parser.add_argument("--api", type=int, nargs="+", required=True, help="process ids")
     parser.add_argument("--worker", type=int, nargs="+", required=True, help="process ids")
     parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--gap-ms", type=int, default=1000, help="from one word to the next")
-    parser.add_argument("--seconds", type=float, default=20, help="how long to look")
+    parser.add_argument("--gap-ms", type=int, default=1000, help="milliseconds between two words")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of the measurement")
     arguments = parser.parse_args()
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=arguments.url, timeout=120, trust_env=False, limits=limits) as http:
@@ -41,7 +41,7 @@ async def main() -> None:
             asyncio.create_task(_stream(http, accounts[number // _STREAMS_OF_ONE], question, heard, number))
             for number in range(arguments.streams)
         ]
-        while not all(heard):  # noqa: ASYNC110  no one event says so
+        while not all(heard):  # noqa: ASYNC110  no single event signals it
             await asyncio.sleep(0.5)
         before, spoken, started = {kind: _spent(pids) for kind, pids in kinds.items()}, sum(heard), monotonic()
         await asyncio.sleep(arguments.seconds)
@@ -83,13 +83,13 @@ async def _stream(http: httpx2.AsyncClient, token: str, question: str, heard: li
 
 
 def _spent(pids: list[int]) -> float:
-    """Return the processor time of processes until now, in seconds."""
+    """Return the CPU time of some processes so far, in seconds."""
     fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(of_one[11]) + int(of_one[12]) for of_one in fields) / _TICKS
+    return sum(int(stat[11]) + int(stat[12]) for stat in fields) / _TICKS
 
 
 def _memory(pid: int) -> int:
-    """Return the memory that a process holds, in bytes."""
+    """Return the resident memory of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 

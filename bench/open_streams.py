@@ -1,8 +1,8 @@
-"""`python -m bench.open_streams [--streams 500] [--minutes 10]`: streams held open on one API process, and its memory.
+"""`python -m bench.open_streams [--streams 500] [--minutes 10]`: memory of one API process with many open streams.
 
-Each stream is a run of the agent whose model says a word a second for a minute; its reader then begins the next, so
-that as many are open all the time, and thousands come and go. Prints a line every minute; ends with status 1 if a
-stream broke off or had not every word.
+Each stream is a run of the agent whose model sends a word per second for a minute; its reader then starts the next one.
+So the number of open streams is constant, and thousands are opened and closed. Prints a line per minute; exits with
+status 1 if a stream was interrupted or incomplete.
 """
 
 import argparse
@@ -27,13 +27,13 @@ _SCRIPT = Script(tokens=60, gap_ms=1000)
 
 @dataclass
 class Heard:
-    """What the readers heard.
+    """The readers' results.
 
     Attributes:
-        open: Streams that are open now.
-        whole: Streams that ended with every word.
-        events: Of all streams.
-        wrong: What went wrong, a line each.
+        open: Number of streams that are open now.
+        whole: Number of streams that ended complete.
+        events: Number of events in all streams.
+        wrong: Errors, one line each.
     """
 
     open: int = 0
@@ -78,7 +78,7 @@ async def _read_one(client: Client, connection: Connection, heard: Heard) -> Non
 
 
 async def _look(minute: float, heard: Heard, api: Server, workers: list[Server], url: str, redis_url: str) -> None:
-    """Print how things stand."""
+    """Print the current state."""
     async with await psycopg.AsyncConnection.connect(url) as database, Redis.from_url(redis_url) as client:
         row = await (
             await database.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
@@ -96,7 +96,7 @@ async def _look(minute: float, heard: Heard, api: Server, workers: list[Server],
 
 
 async def measure(streams: int, minutes: float) -> Heard:
-    """Hold the streams open, and print a line every minute."""
+    """Keep the streams open, and print a line per minute."""
     heard = Heard()
     async with postgresql() as server, redis() as redis_url:
         with (
@@ -129,7 +129,7 @@ async def measure(streams: int, minutes: float) -> Heard:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.open_streams", description=__doc__.partition(":")[2])
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=10)

@@ -1,8 +1,8 @@
-"""An OpenAI-compatible model server that thinks nothing, and says when it said it: `python -m bench.paced_model`.
+"""An OpenAI-compatible model server with a fixed pace and almost no cost: `python -m bench.paced_model`.
 
-The question is the script: `50 tokens, 20 ms apart`. The first token leaves at once, and so do all if no gap is named.
-Each streamed token's text is the server's clock when it was sent, in nanoseconds: `CLOCK_MONOTONIC`, which Linux shares
-between processes, so whoever receives a token can tell how long it was under way.
+The question is the script: `50 tokens, 20 ms apart`. The first token is sent at once; without a gap, so are all others.
+The text of each streamed token is the time at which it was sent, in nanoseconds of `CLOCK_MONOTONIC`, which all
+processes on Linux share; so the receiver of a token can compute its latency.
 """
 
 import asyncio
@@ -20,41 +20,36 @@ MODEL = "paced"
 
 _SCRIPT = re.compile(r"(\d+) tokens(?:, (\d+) ms apart)?")
 _HEAD: dict[str, Any] = {"id": "chatcmpl-1", "created": 1, "model": MODEL}
-_STAMP = "12345678901234567890"  # stands where a token's time is put
+_STAMP = "12345678901234567890"  # placeholder for a token's time
 _STAMPED = re.compile(rb'": ?"(\d{6,}) "')
 
 
 @dataclass(frozen=True)
 class Script:
-    """What is to be said.
-
-    Attributes:
-        tokens: How many.
-        gap_ms: Milliseconds from one to the next.
-    """
+    """A number of tokens, and the milliseconds between them."""
 
     tokens: int
     gap_ms: int = 0
 
     def __str__(self) -> str:
-        """Put it as the question that asks for it."""
+        """Return the question that requests this script."""
         return f"{self.tokens} tokens" + (f", {self.gap_ms} ms apart" if self.gap_ms else "")
 
     @classmethod
     def of_question(cls, question: str) -> "Script":
-        """Read it from a question; anything else gets ten tokens at once."""
+        """Parse a question; any other text requests ten tokens at once."""
         match = _SCRIPT.fullmatch(question)
         return cls(int(match[1]), int(match[2] or 0)) if match else cls(10)
 
 
 def sent_at(event: bytes) -> int | None:
-    """When the token in a server-sent event was sent (ns), whoever passed it on; None if there is no token in it."""
+    """Return the time (ns) at which the model sent the token in a server-sent event; None if there is no token."""
     match = _STAMPED.search(event)
     return int(match[1]) if match else None
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one request: a completion if it has a body, else an empty list of models."""
+    """Serve one request: a completion if it has a body, otherwise an empty list of models."""
     if scope["type"] != "http":
         return
     body = await _body(receive)

@@ -1,4 +1,4 @@
-"""Stage 1: what the service adds to its model, what it takes from the machine, and whether it keeps any of it."""
+"""The benchmark of stage 1: added latency, throughput and CPU time, and memory growth."""
 
 import asyncio
 import signal
@@ -22,14 +22,14 @@ ASK_SCRIPT = Script(10)
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """The extent of the benchmark.
 
     Attributes:
-        levels: What is streamed, by the number of open streams.
-        stream_rounds: In each, every level is run once directly and once through the service.
-        counted_streams: Those that each client opens in a round and that count, by the number of open streams.
-        rate_rounds: In each, every server is asked for `rate_seconds`.
-        answers: Streamed answers between two looks at the memory.
+        levels: Scripts, by the number of open streams.
+        stream_rounds: Rounds in which every level runs once directly and once through the service.
+        counted_streams: Counted streams per client and round, by the number of open streams.
+        rate_rounds: Rounds in which every server is measured for `rate_seconds`.
+        answers: Streamed answers between two measurements of memory.
     """
 
     levels: Mapping[int, Script]
@@ -60,14 +60,14 @@ QUICK = Plan(
 
 @dataclass
 class Streams:
-    """What the clients of one level saw on one way; times in milliseconds.
+    """The clients' results at one level, direct or through the service; times in milliseconds.
 
     Attributes:
-        first: From sending a request to the first token.
+        first: From the request to the first token.
         under_way: From the model's sending of a token to its receipt.
-        gaps: From one token to the next.
-        errors: Streams that did not bring every token and an orderly end.
-        seconds: How long all of it took, and of these how long `client_busy` and the servers were at work.
+        gaps: Between two tokens.
+        errors: Number of streams that were incomplete or did not end properly.
+        seconds: Total duration; `client_busy`, `model_busy` and `service_busy` are the CPU time in it.
     """
 
     first: list[float] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class Level:
-    """One number of open streams, on both ways."""
+    """The results with one number of open streams, direct and through the service."""
 
     streams: int
     script: Script
@@ -92,13 +92,13 @@ class Level:
 
 @dataclass(frozen=True)
 class Figures:
-    """All that is measured.
+    """All results.
 
     Attributes:
         levels: By the number of open streams.
         rates: By path, then by server: `service`, `fastapi`, `starlette`.
-        memory_mb: By the number of answers that the service has streamed before.
-    others_busy: Of all cores, the part of the time that processes other than ours took while we measured.
+        memory_mb: By the number of answers streamed so far.
+        others_busy: Share of all cores' time that other processes used.
     """
 
     levels: list[Level]
@@ -108,7 +108,7 @@ class Figures:
 
 
 async def measure(plan: Plan) -> Figures:
-    """Run everything, one thing after the other."""
+    """Run all parts, one after another."""
     with others_at_work() as others, running("bench.paced_model") as model:
         environment = {
             "APP_ENV": "production",
@@ -133,7 +133,7 @@ async def measure(plan: Plan) -> Figures:
 
 
 async def latencies(plan: Plan, model: Server, service: Server) -> list[Level]:
-    """Stream on both ways in turn, at every level."""
+    """Stream directly and through the service in turn, at every level."""
     levels = [Level(streams, script) for streams, script in plan.levels.items()]
     for level in levels:
         question = str(level.script)
@@ -156,9 +156,9 @@ async def latencies(plan: Plan, model: Server, service: Server) -> list[Level]:
 
 
 async def _keep_streams_open(seen: Streams, level: Level, port: int, request: bytes, counted: int) -> None:
-    """Hold a number of streams open, begun evenly over the length of one, and count those in the middle.
+    """Keep a number of streams open, with starts spread evenly over the duration of one.
 
-    Each client's first stream brings the number up and its last keeps it up while others still count theirs.
+    Each client's first and last stream do not count: they keep the number constant while other clients count theirs.
     """
     length = level.script.tokens * level.script.gap_ms / 1000
 
@@ -179,7 +179,7 @@ async def _keep_streams_open(seen: Streams, level: Level, port: int, request: by
 
 
 async def read_stream(seen: Streams, script: Script, connection: Connection, request: bytes) -> None:
-    """Read one stream to its end, and note its times.
+    """Read one stream to its end, and record its times.
 
     Raises:
         UnexpectedAnswer: if it is not complete.
@@ -218,7 +218,7 @@ async def _rates(plan: Plan, servers: Mapping[str, Server], request: bytes) -> d
 
 
 async def memory_after_answers(service: Server, step: int) -> dict[int, float]:
-    """Stream answers, and look at the service's memory after a warm-up and after 1, 2, 4 and 6 steps of them."""
+    """Stream answers, and measure the service's memory after a warm-up and after 1, 2, 4 and 6 steps of answers."""
     request = post("/ask/stream", {"question": str(MEMORY_SCRIPT)})
     await _stream_answers(service, request, step // 5)
     memory = {0: await _settled_memory(service)}
@@ -272,17 +272,17 @@ _TEMPLATE = """\
 
 ### What the service adds to a stream
 
-The same client reads the same stream twice: from the model server itself, and through `POST /ask/stream`. *First token*
-is the time from the request to it. *Under way* is the time from the model server's sending of a token, whose text is
-the clock at that moment, to its receipt. Streams begin one after another, spread evenly over the length of one, and
-each client opens its next when one ends; so what counts is measured with that many streams open, without a stampede at
-the start. Milliseconds, p50 / p99:
+The same client reads the same stream twice: from the model server directly, and through `POST /ask/stream`. *First
+token* is the time from the request to the first token. *Under way* is the time from the model server's sending of a
+token, whose text is the time of sending, to its receipt. The starts of the streams are spread evenly over the duration
+of one, and each client opens its next stream when one ends; so the number of open streams is constant, without a burst
+at the start. Milliseconds, p50 / p99:
 
 {latency}
 
-*Added* is the difference of the two percentiles. The paces are chosen so that about 500 tokens a second flow when
-many streams are open: the model server and the client are then far from busy (below), and the direct figures show how
-little they add themselves. How much of one core each process used meanwhile:
+*Added* is the difference of the two percentiles. The pace is about 500 tokens per second in total when many streams are
+open: the model server and the client are then far from saturated (see below), and the direct times show how little they
+add. CPU use of each process, in percent of one core:
 
 {load}
 
@@ -290,21 +290,20 @@ little they add themselves. How much of one core each process used meanwhile:
 
 One process each, the same uvicorn settings (uvloop, httptools), {connections} connections kept open by one client, in
 {rounds} rounds of {seconds:g} s in which the servers take turns. Ratios are medians of the ratios within a round, so
-that a slow minute of the machine falls on both sides. *Bare* is the same route with nothing around it (`bare.py`): no
-log line, request id or body limit, no watch for a client that went away, no history, no deadline or retries, no
-LangChain; it asks the model with a plain `{http_library}` client. The model answers `/ask` at once with {ask_tokens}
+that a slow moment of the machine affects both sides. *Bare* is the same route without any features (`bare.py`): no
+log line, request id or body limit, no detection of disconnected clients, no history, no timeout or retries, no
+LangChain; it calls the model with a plain `{http_library}` client. The model answers `/ask` at once with {ask_tokens}
 tokens, so that what remains is the cost of the service.
 
 {rates}
 
-The processor time is that of the server alone, and says more than the rates: client, server and model server share the
-cores of the machine. A real model takes hundreds of times longer than any of this, in which time the service does
-something else.
+The CPU time is that of the server alone, and is more meaningful than the rates: client, server and model server share
+the cores of the machine. A real model takes hundreds of times longer, during which the service handles other requests.
 
 ### Memory
 
-Of the service's process, after garbage collection, when it had streamed so many answers of {memory_tokens} tokens,
-{connections} at a time, after a warm-up of {warm_up}:
+The memory of the service's process after garbage collection, by the number of streamed answers of {memory_tokens}
+tokens, {connections} at a time, after a warm-up of {warm_up}:
 
 {memory}
 
@@ -313,7 +312,7 @@ Of the service's process, after garbage collection, when it had streamed so many
 
 
 def section(plan: Plan, figures: Figures) -> str:
-    """Write stage 1's section of README.md."""
+    """Return stage 1's section of README.md."""
     return _TEMPLATE.format(
         conditions=conditions("project1", PACKAGES),
         noise=noise(figures.others_busy),
@@ -394,7 +393,7 @@ def _rates_table(figures: Figures) -> str:
             ratios = [f"{rates['service'].ratio_to(rate):.0%}" if name != "service" else ""]
             each = f"{median(rate.per_second):,.0f}"
             rows.append([f"`{path}`, {_NAMES[name]}", each, f"{rate.cpu_ms:.2f} ms", *ratios])
-    return table(["", "requests a second", "processor time for one", "stage 1 reaches of it"], rows)
+    return table(["", "requests per second", "CPU time per request", "stage 1 in comparison"], rows)
 
 
 def _memory_verdict(memory_mb: dict[int, float]) -> str:
@@ -405,5 +404,5 @@ def _memory_verdict(memory_mb: dict[int, float]) -> str:
     verdict = "does not grow with the number of answers" if per_answer < 1 else "**grows with the number of answers**"
     return (
         f"The last {after - before:,} answers added {growth:+.1f} MB, or {per_answer:.2f} kB each: memory {verdict} "
-        "(a leak of the smallest answer would be more than 1 kB each)."
+        "(leaking even the smallest answer would add more than 1 kB each)."
     )

@@ -1,4 +1,4 @@
-"""Stage 2: what it takes beside its statements, whether hashing passwords delays others, how pages grow."""
+"""The benchmark of stage 2: throughput beside its bare statements, the effect of hashing, and large tables."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ from shared.pagination import encode_cursor
 PACKAGE = "project2_user_mgmt"
 POOL_SIZE = int(Settings.model_fields["db_pool_size"].default)
 PAGE = 20
-PREFIX = "user000005"  # begins ten of the e-mails that `_FILL` makes, however many there are, if not below 60
+PREFIX = "user000005"  # matches ten of the e-mails that `_FILL` creates, for any number of users from 60
 PROBE_PAUSE_SECONDS = 0.005
 
-_NO_MODEL = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "none"}  # nothing here asks it
-# Users with ids as UUIDv7 are: the time first, one user per millisecond, and nothing to be guessed after it.
+_NO_MODEL = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "none"}  # never called here
+# Users with ids like UUIDv7: a timestamp, one user per millisecond, then unpredictable digits.
 _FILL = """
 INSERT INTO users (id, email, name, password_hash, version, created_at, updated_at)
 SELECT (lpad(to_hex(1767225600000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3)
@@ -39,16 +39,15 @@ FROM generate_series(1, %s::integer) AS n
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """The extent of the benchmark.
 
     Attributes:
         few: Users in the smaller database.
-        many: Users in the larger one.
-        read_rounds: In each, every server is asked for `read_seconds`.
-        creation_rounds: In each, every server is given new users for `creation_seconds`.
-        health_rounds: In each, `/health` is asked for `health_seconds` while all is quiet, and while passwords are
-            hashed.
-        page_rounds: In each, pages of both databases are asked for `page_seconds`.
+        many: Users in the larger database.
+        read_rounds: Rounds in which every server is read for `read_seconds`.
+        creation_rounds: Rounds in which users are created on every server for `creation_seconds`.
+        health_rounds: Rounds in which `/health` is probed for `health_seconds` while idle, and while hashing.
+        page_rounds: Rounds in which pages of both databases are read for `page_seconds`.
     """
 
     few: int
@@ -91,7 +90,7 @@ QUICK = Plan(
 
 @dataclass(frozen=True)
 class Probes:
-    """How long `/health` took in the service, and at the same moments in a bystander: a server with nothing to do."""
+    """Times of `/health` in the service, and at the same moments in a bystander: an idle server."""
 
     service: Times = field(default_factory=Times)
     bystander: Times = field(default_factory=Times)
@@ -99,12 +98,12 @@ class Probes:
 
 @dataclass(frozen=True)
 class Health:
-    """What probes saw.
+    """The results of the probes.
 
     Attributes:
-        quiet: While nothing else was asked.
-        hashing: While users were made.
-        creations: These users.
+        quiet: While the service was idle.
+        hashing: While users were created.
+        creations: The rate of their creation.
     """
 
     quiet: Probes = field(default_factory=Probes)
@@ -114,15 +113,14 @@ class Health:
 
 @dataclass(frozen=True)
 class Figures:
-    """All that is measured.
+    """All results.
 
     Attributes:
         postgres: The version of PostgreSQL.
         reads: By request, then by server: `service`, `bare`, `transaction`.
-        creations: Of `POST /users`, by server: `service`, `hashing`, `hashless`.
-        health: While passwords are hashed, and while not.
-        pages: By what is asked, then by the number of users; one connection.
-        others_busy: Of all cores, the part of the time that processes other than ours took while we measured.
+        creations: `POST /users`, by server: `service`, `hashing`, `hashless`.
+        pages: By request, then by the number of users; one connection.
+        others_busy: Share of all cores' time that other processes used.
     """
 
     postgres: str
@@ -134,7 +132,7 @@ class Figures:
 
 
 async def measure(plan: Plan) -> Figures:
-    """Run everything, one thing after the other."""
+    """Run all parts, one after another."""
     with others_at_work() as others:
         async with postgresql() as server:
             version = server_version(server)
@@ -163,7 +161,7 @@ async def measure(plan: Plan) -> Figures:
 
 
 async def rates_of_reads(plan: Plan, servers: Mapping[str, Server], ids: list[UUID]) -> dict[str, dict[str, Rate]]:
-    """Ask for one user after another, and for the first page again and again."""
+    """Measure reading one user after another, and reading the first page repeatedly."""
     requests = {
         "GET /users/{id}": cycle([get(f"/users/{one}") for one in ids]),
         f"GET /users?limit={PAGE}": repeat(get(f"/users?limit={PAGE}")),
@@ -177,7 +175,7 @@ async def rates_of_reads(plan: Plan, servers: Mapping[str, Server], ids: list[UU
 
 
 async def health_while_hashing(plan: Plan, service: Server, bystander: Server, users: Iterator[bytes]) -> Health:
-    """Ask two servers for `/health`, in turn while all is quiet and while one of them makes users."""
+    """Probe `/health` of two servers, alternating between idle rounds and rounds in which one creates users."""
     health = Health()
     for _ in range(plan.health_rounds):
         await _probe(plan.health_seconds, health.quiet, service, bystander)
@@ -204,7 +202,7 @@ async def _probe(seconds: float, probes: Probes, service: Server, bystander: Ser
 
 
 async def pages_by_size(plan: Plan, postgres: str) -> dict[str, dict[int, Rate]]:
-    """Ask one service per size of the database for pages, in turn, one request at a time."""
+    """Measure one service per database size in turn, one request at a time."""
     with ExitStack() as stack:
         services: dict[int, Server] = {}
         middles: dict[int, str] = {}
@@ -251,7 +249,7 @@ def _environment(address: str) -> dict[str, str]:
 
 
 def _fill(address: str, users: int) -> list[UUID]:
-    """Make users, and return their ids in order. What PostgreSQL would do about them later, it does at once."""
+    """Create users, and return their ids in order. VACUUM runs now, so that autovacuum does not disturb."""
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(_FILL, [users])
         connection.execute("VACUUM (ANALYZE) users")
@@ -288,25 +286,25 @@ PostgreSQL {postgres}. {noise}
 
 ### Requests a second
 
-Stage 2 as it is served, and beside it psycopg alone (`bare_users.py`): word for word the statement that SQLAlchemy
-sends, in a Starlette route that answers with JSON of the same shape. The same uvicorn settings (uvloop, httptools), the
+Stage 2 as it is served, and beside it psycopg alone (`bare_users.py`): exactly the statement that SQLAlchemy
+sends, in a Starlette route that returns JSON of the same shape. The same uvicorn settings (uvloop, httptools), the
 same PostgreSQL with {few:,} users, {pool} database connections each, {connections} connections kept open by one client,
 in {rounds} rounds of {seconds:g} s in which the servers take turns. Ratios are medians of the ratios within a round.
 The bare route has no validation, log line, request id, body limit or `ETag`, no unit of work, and no check that a
-pooled connection is alive. *Bare* sends the statement alone, as stage 2 does where it only reads; *bare, transaction*
-sends BEGIN and COMMIT around it, which are two more trips to PostgreSQL.
+pooled connection is alive. *Bare* sends the statement alone, as stage 2 does for reads; *bare, transaction*
+sends BEGIN and COMMIT around it, which are two more round trips to PostgreSQL.
 
 {reads}
 
-The processor time is that of the server alone, without PostgreSQL's; client, server and PostgreSQL share the cores of
-the machine. What lies between stage 2 and the bare route is FastAPI (routes, dependencies, the answer) and SQLAlchemy
-(the ORM and its pool), in about equal parts.
+The CPU time is that of the server alone, without PostgreSQL's; client, server and PostgreSQL share the cores of the
+machine. The difference between stage 2 and the bare route is FastAPI (routes, dependencies, the response) and
+SQLAlchemy (the ORM and its pool), in about equal parts.
 
-### Making users
+### Creating users
 
-`POST /users`, in {creation_rounds} rounds of {creation_seconds:g} s. *Bare* hashes the password as stage 2 does, with
-the same Argon2id in a thread; *bare, no hash* stores a text of the same length, so it shows what the statement costs.
-Every e-mail is new.
+`POST /users`, in {creation_rounds} rounds of {creation_seconds:g} s. *Bare* hashes the password like stage 2, with
+the same Argon2id in a thread; *bare, no hash* stores a text of the same length, so it shows the cost of the statement.
+Every e-mail address is new.
 
 {creations}
 
@@ -314,32 +312,33 @@ Every e-mail is new.
 
 ### `/health` while passwords are hashed
 
-One probe at a time, {pause:g} ms after the answer to the one before, while nothing else is asked, and while
-{connections} connections make users without a pause ({hashed:,.0f} a second); by turns, in {health_rounds} rounds of
-{health_seconds:g} s. The *bystander* is a bare server that is asked at the same time and does nothing else: what it
-suffers is due to the cores, which are all busy, and not to the service's event loop. Milliseconds, p50 / p99:
+One probe at a time, {pause:g} ms after the previous response, while the service is idle, and while {connections}
+connections create users without a pause ({hashed:,.0f} per second); alternating, in {health_rounds} rounds of
+{health_seconds:g} s. The *bystander* is an idle bare server that is probed at the same time: its delay is due
+to the cores, which are all busy, and not to the service's event loop. Milliseconds, p50 / p99:
 
 {health}
 
-*Times as long* is the median of the ratios of the rounds' p99.
+*Times as long* is the median of the rounds' ratios of p99.
 
 ### Pages of few and of many users
 
-Two services, one on a database of {few:,} users and one on a database of {many:,}, asked in turn by one connection,
-one request at a time, in {page_rounds} rounds of {page_seconds:g} s. `GET /users?limit={page}`: the first page, the
-page that follows the user in the middle by its cursor, and with `q={prefix}`, which begins ten e-mails in both. p50:
+Two services, one with a database of {few:,} users and one with {many:,}, take turns with one connection, one request
+at a time, in {page_rounds} rounds of {page_seconds:g} s. `GET /users?limit={page}`: the first page, the page after the
+user in the middle by cursor, and `q={prefix}`, which matches ten e-mail addresses in both. p50:
 
 {pages}
 
-*Times as long* is the median of the ratios of the rounds' p50.
+*Times as long* is the median of the rounds' ratios of p50.
 """
 
 
 def section(plan: Plan, figures: Figures) -> str:
-    """Write stage 2's section of README.md."""
+    """Return stage 2's section of README.md."""
     return _TEMPLATE.format(
         conditions=conditions("project2", PACKAGES),
-        postgres=figures.postgres + (", whose work counts as that of others" if given_server() else ", embedded"),
+        postgres=figures.postgres
+        + (", whose CPU time counts as that of other processes" if given_server() else ", embedded"),
         noise=noise(figures.others_busy),
         aims=_aims(plan, figures),
         reads=_reads(figures.reads),
@@ -413,7 +412,7 @@ def _creations(rates: dict[str, Rate]) -> str:
 
 
 def _rates(rows: list[list[str]]) -> str:
-    return table(["", "requests a second", "p50 / p99 in ms", "processor time for one", "stage 2 reaches of it"], rows)
+    return table(["", "requests per second", "p50 / p99 in ms", "CPU time per request", "stage 2 in comparison"], rows)
 
 
 def _row(title: str, rate: Rate, ratio: str) -> list[str]:
@@ -426,7 +425,7 @@ def _pair(times: Times) -> str:
 
 def _hash_cost(rates: dict[str, Rate]) -> str:
     one = rates["hashing"].cpu_ms - rates["hashless"].cpu_ms
-    return f"A hash takes {one:.0f} ms of processor time, so no core makes more than {1000 / one:.0f} users a second."
+    return f"A hash takes {one:.0f} ms of processor time, so a core creates at most {1000 / one:.0f} users a second."
 
 
 def _health(health: Health) -> str:

@@ -1,4 +1,4 @@
-"""Stage 3: searching a large index beside the statements that it takes, and taking documents in."""
+"""The benchmark of stage 3: searches in a large index beside their bare statements, and ingestion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bench.servers import others_at_work
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured, of each part."""
+    """The extent of both parts."""
 
     scale: ScalePlan
     ingestion: IngestionPlan
@@ -32,7 +32,7 @@ FULL = Plan(
     ),
     IngestionPlan(rounds=2, chunks=96, quiet_seconds=15.0, large_chunks=160),
 )
-# Documents of ten chunks, so that 0.1 % of them is one.
+# Documents of ten chunks, so that 0.1 % of the documents is one.
 QUICK = Plan(
     ScalePlan(
         documents=1000,
@@ -49,13 +49,13 @@ QUICK = Plan(
 
 @dataclass(frozen=True)
 class Figures:
-    """All that is measured.
+    """All results.
 
     Attributes:
         postgres: The version of PostgreSQL.
-        scale: On a large index.
-        ingestion: With the embedded model.
-        others_busy: Of all cores, the part of the time that processes other than ours took while we measured.
+        scale: Results on a large index.
+        ingestion: Results with the embedded model.
+        others_busy: Share of all cores' time that other processes used.
     """
 
     postgres: str
@@ -65,7 +65,7 @@ class Figures:
 
 
 async def measure(plan: Plan) -> Figures:
-    """Run everything, one thing after the other."""
+    """Run both parts, one after the other."""
     with others_at_work() as others:
         async with postgresql() as server:
             version = server_version(server)
@@ -100,33 +100,33 @@ PostgreSQL {postgres}. {noise}
 
 ### Searches in {chunks:,} chunks
 
-A made-up collection (`corpus.py`): {documents:,} documents of {chunks_per_document} chunks, nine tenths of them English
-and one tenth Chinese; words by Zipf's law, vectors of 384 numbers around topics and documents. It was written with COPY
-in {load_seconds:.0f} s, indexes included. `POST /documents/search` for {k} hits, {questions} questions in turn, of
-three to five words that are drawn as often as they stand in the texts; a scripted endpoint has their vectors ready.
-*Bare* is psycopg alone: the statements that the service sends for the same questions, word for word and with the same
-parameters, over as many connections ({pool}); no HTTP, no call for the vector, nothing done with what comes back.
-By turns, in {rounds} rounds of {seconds:g} s. Ratios are medians of the ratios within a round.
+A synthetic collection (`corpus.py`): {documents:,} documents of {chunks_per_document} chunks, nine tenths English
+and one tenth Chinese; words by Zipf's law, vectors with 384 dimensions clustered by topic and document. It was written
+with COPY in {load_seconds:.0f} s, including indexes. `POST /documents/search` for {k} hits, {questions} questions in
+turn, of three to five words with the frequencies of the texts; a scripted endpoint serves their prepared vectors.
+*Bare* is psycopg alone: exactly the statements that the service sends for the same questions, with the same parameters,
+over as many connections ({pool}); without HTTP, without a call for the vector, and without processing the results.
+They take turns, in {rounds} rounds of {seconds:g} s. Ratios are medians of the ratios within a round.
 
 {searches}
 
-What a search by one client consists of, seen from psycopg, in ms (p50):
+The statements of a search with one client, measured in psycopg, in ms (p50):
 
 {parts}
 
-### What is found by meaning
+### Recall of the vector search
 
-recall@{k}: how many of the {k} nearest chunks, by comparing with all of them, are among the first {k} of the service's
-own ranking, which asks for {limit}. Milliseconds are p50:
+recall@{k}: the share of the {k} nearest chunks, found by an exact scan, that are among the first {k} of the service's
+ranking, which requests {limit}. Milliseconds are p50:
 
 {recall}
 
-### Searches in some documents
+### Filtered searches
 
-The same for English questions in a random choice of documents. The service either compares every vector of these, or
-walks the graph of the index until it has met {limit} of them. Each was done both ways here, whatever the service would
-do; *too short* is the part of the walks that ended before and were followed by a comparison. *Index* is the one that
-PostgreSQL chose for the statement that is meant to walk: only `{graph}` is the graph. Milliseconds, p50:
+The same for English questions in a random selection of documents. The service either scans all of their vectors
+(*compared*), or searches the HNSW graph until it has found {limit} of them (*walked*). Both strategies were measured,
+regardless of the service's choice; *too short* is the share of walks that found too few chunks and were followed by a
+scan. *Index* is the index that PostgreSQL chose for the walk: only `{graph}` is the graph. Milliseconds, p50:
 
 {filters}
 
@@ -134,44 +134,45 @@ PostgreSQL chose for the statement that is meant to walk: only `{graph}` is the 
 
 Over HTTP: {found}.
 
-### Searches by words
+### BM25 searches
 
-Milliseconds, p50. *Postings* are the rows that are read: one for each chunk in which a word stands. *Looked up* are
-those for which PostgreSQL had to look into the table besides the index.
+Milliseconds, p50. *Postings* are the rows that are read: one per word and chunk that contains it. *Looked up* are
+those that PostgreSQL had to fetch from the table in addition to the index.
 
 {words}
 
 ### Memory
 
-Of the service's process, after garbage collection, when it had answered so many more searches for rare words,
+The memory of the service's process after garbage collection, by the number of searches for rare words,
 {connections} at a time:
 
 {memory}
 
-### Taking documents in
+### Ingestion
 
-With the embedded model. A text file of about {file_chunks} chunks of 1,000 characters, from the upload to `ready`; and
-the same chunks given to the model server alone, {batch} at a time as the service does. By turns, {ingestion_rounds}
-rounds.
+With the embedded model. A text file of about {file_chunks} chunks of 1,000 characters, from the upload to `ready`, and
+the same chunks embedded by the model server alone, in the service's batches of {batch}. They take turns, in
+{ingestion_rounds} rounds.
 
 {ingestion}
 
-### Searching while a document is taken in
+### Searching during ingestion
 
-One search at a time, {pause:g} ms after the answer to the one before, for {quiet_seconds:g} s while nothing else
-happens, and then while a file of about {large_chunks} chunks is taken in. *Question embedded* is the model server's
-part of it, asked at the same time without the service. Milliseconds, p50 / p95:
+One search at a time, {pause:g} ms after the previous response, for {quiet_seconds:g} s while the service is idle,
+and then while a file of about {large_chunks} chunks is ingested. *Question embedded* is the model server's part of a
+search, measured at the same time without the service. Milliseconds, p50 / p95:
 
 {meanwhile}
 """
 
 
 def section(plan: Plan, figures: Figures) -> str:
-    """Write stage 3's section of README.md."""
+    """Return stage 3's section of README.md."""
     scale, ingestion = figures.scale, figures.ingestion
     return _TEMPLATE.format(
         conditions=conditions("project3", PACKAGES),
-        postgres=figures.postgres + (", whose work counts as that of others" if given_server() else ", embedded"),
+        postgres=figures.postgres
+        + (", whose CPU time counts as that of other processes" if given_server() else ", embedded"),
         noise=noise(figures.others_busy),
         aims=_aims(scale, ingestion),
         chunks=plan.scale.documents * plan.scale.chunks_per_document,
@@ -222,10 +223,10 @@ def _aims(scale: Scale, ingestion: Ingestion) -> str:
             title = f"a search against its statements alone, {_clients(clients)}, p{percent}"
             rows.append((title, "≤ 2 times", f"{ratio:.2f} times", ratio <= 2))
     recall = min(scale.recall.values())
-    rows.append((f"recall@{K} by meaning, the lowest", "≥ .98", f"{recall:.3f}", recall >= 0.98))
+    rows.append((f"lowest recall@{K} of vector searches", "≥ .98", f"{recall:.3f}", recall >= 0.98))
     for one in scale.filters:
         if one.share in (0.01, 0.001):
-            title = f"recall@{K} by meaning in {one.share:.1%} of the documents"
+            title = f"recall@{K} of vector searches in {one.share:.1%} of the documents"
             rows.append((title, "≥ .99", f"{one.recall:.3f}", one.recall >= 0.99))
     asked, complete = sum(one.asked for one in scale.found), sum(one.complete for one in scale.found)
     rows.append((f"searches in these that give {K} hits", "all", f"{complete} of {asked}", complete == asked))
@@ -233,9 +234,9 @@ def _aims(scale: Scale, ingestion: Ingestion) -> str:
     title = f"memory added by the last {_last(scale.memory_mb):,} searches"
     rows.append((title, f"≤ {_FLAT_MB:g} MB", f"{growth:+.1f} MB", growth <= _FLAT_MB))
     speed = ingestion.service.ratio_to(ingestion.model)
-    rows.append(("taking in, against the model alone", "≥ 85 %", f"{speed:.0%}", speed >= 0.85))
+    rows.append(("ingestion, against the model alone", "≥ 85 %", f"{speed:.0%}", speed >= 0.85))
     longer = ingestion.searches.times_as_long(95)
-    rows.append(("a search while a file is taken in, p95", "≤ 5 times", f"{longer:.1f} times", longer <= 5))
+    rows.append(("a search during ingestion, p95", "≤ 5 times", f"{longer:.1f} times", longer <= 5))
     return aims(rows)
 
 
@@ -267,7 +268,7 @@ def _searches(searches: Mapping[int, Side]) -> str:
                 f"{rate.cpu_ms:.1f} ms",
             ]
         )
-    head = ["ms, p50 / p95", "stage 3", "bare", "times as long", "searches a second", "the service's processor time"]
+    head = ["ms, p50 / p95", "stage 3", "bare", "times as long", "searches per second", "CPU time of the service"]
     return table(head, rows)
 
 
@@ -319,12 +320,12 @@ def _ingestion(ingestion: Ingestion) -> str:
         ["stage 3", f"{median(ingestion.service.per_second):.1f}", f"{ingestion.service.seconds:.0f} s"],
         ["the model alone", f"{median(ingestion.model.per_second):.1f}", f"{ingestion.model.seconds:.0f} s"],
     ]
-    return table(["", "chunks a second", "measured for"], rows)
+    return table(["", "chunks per second", "measured for"], rows)
 
 
 def _meanwhile(ingestion: Ingestion) -> str:
     sides = {"search": ingestion.searches, "question embedded": ingestion.questions}
-    return table(["", "quiet", "while taking in", "times as long (p95)", "samples"], map(_row, sides.items()))
+    return table(["", "quiet", "during ingestion", "times as long (p95)", "samples"], map(_row, sides.items()))
 
 
 def _row(side: tuple[str, Searches]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Stage 3 with the embedded embedding model: how fast documents are taken in, and how a search fares meanwhile."""
+"""Stage 3 with the embedded embedding model: ingestion speed, and search latency during ingestion."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from project3_rag_docs.settings import Settings
 PACKAGE = "project3_rag_docs"
 BATCH = int(Settings.model_fields["embedding_batch_size"].default)
 PAUSE_SECONDS = 0.05
-CHUNK_CHARACTERS = 1000  # about; a file of so many for each chunk is uploaded
+CHUNK_CHARACTERS = 1000  # approximate; determines the size of the uploaded files
 
 _QUESTIONS = (
     "Why are the services given as addresses?",
@@ -40,13 +40,13 @@ _QUESTIONS = (
 
 @dataclass(frozen=True)
 class IngestionPlan:
-    """How much is measured.
+    """The extent of the benchmark.
 
     Attributes:
-        rounds: In each, a file is taken in, and the model alone is given its texts.
-        chunks: Of such a file, about.
-        quiet_seconds: How long searches are timed while nothing else happens.
-        large_chunks: Of the file that is taken in while searches are timed, about.
+        rounds: Rounds in which a file is ingested, and its chunks are embedded by the model alone.
+        chunks: Approximate number of chunks of such a file.
+        quiet_seconds: Duration of the searches while the service is idle.
+        large_chunks: Approximate number of chunks of the file that is ingested during the searches.
     """
 
     rounds: int
@@ -57,44 +57,44 @@ class IngestionPlan:
 
 @dataclass
 class Speed:
-    """Chunks a second, by round, and all of the chunks and the seconds."""
+    """Chunks per second by round, with the totals of chunks and seconds."""
 
     per_second: list[float] = field(default_factory=list)
     chunks: int = 0
     seconds: float = 0
 
     def add(self, chunks: int, seconds: float) -> None:
-        """Count a round."""
+        """Add a round."""
         self.per_second.append(chunks / seconds)
         self.chunks += chunks
         self.seconds += seconds
 
     def ratio_to(self, other: "Speed") -> float:
-        """The median of the ratios of the rounds."""
+        """Return the median of the rounds' ratios."""
         return median(mine / theirs for mine, theirs in zip(self.per_second, other.per_second, strict=True))
 
 
 @dataclass(frozen=True)
 class Searches:
-    """How long something took, in ms, while nothing else happened, and while a large file was being taken in."""
+    """Times in ms while the service was idle, and while a large file was ingested."""
 
     quiet: Times = field(default_factory=Times)
     busy: Times = field(default_factory=Times)
 
     def times_as_long(self, percent: float) -> float:
-        """How many times a percentile was that of the quiet time."""
+        """Return the ratio of a percentile during ingestion to the same percentile while idle."""
         return self.busy.percentile(percent) / self.quiet.percentile(percent)
 
 
 @dataclass(frozen=True)
 class Ingestion:
-    """All that is measured here.
+    """All results.
 
     Attributes:
-        service: From the upload to `ready`.
-        model: The same texts given to the model server alone, in batches of the same size.
-        searches: Through the service.
-        questions: The same questions embedded by the model server alone, at the same time.
+        service: Ingestion from the upload to `ready`.
+        model: The same chunks, embedded by the model server alone in batches of the same size.
+        searches: Searches through the service.
+        questions: The same questions, embedded by the model server alone at the same time.
     """
 
     service: Speed = field(default_factory=Speed)
@@ -105,7 +105,7 @@ class Ingestion:
 
 @asynccontextmanager
 async def embedded_model() -> AsyncIterator[dict[str, str]]:
-    """Run the embedded model server; give the settings by which a service finds it."""
+    """Run the embedded model server; yield the environment variables that point to it."""
     with tempfile.TemporaryDirectory() as folder:
         state = StageState("bench")
         state.folder = Path(folder)
@@ -118,7 +118,7 @@ async def embedded_model() -> AsyncIterator[dict[str, str]]:
 
 
 async def measure_ingestion(plan: IngestionPlan, server: str) -> Ingestion:
-    """Take files in, and search meanwhile."""
+    """Ingest files, and search during ingestion."""
     found = Ingestion()
     async with embedded_model() as model:
         with migrated_database(server, "bench_ingestion", PACKAGE) as address:
@@ -126,10 +126,10 @@ async def measure_ingestion(plan: IngestionPlan, server: str) -> Ingestion:
             with running(PACKAGE, environment=environment) as service:
                 async with _client(f"http://127.0.0.1:{service.port}") as http, _client() as embeddings:
                     url = f"{model['OPENAI_BASE_URL']}/embeddings"
-                    await _take_in(http, prose(0, 2 * BATCH * CHUNK_CHARACTERS))  # both load what they need
+                    await _ingest_text(http, prose(0, 2 * BATCH * CHUNK_CHARACTERS))  # warm-up of both servers
                     for number in range(plan.rounds):
                         await _compare(http, embeddings, url, prose(number + 1, plan.chunks * CHUNK_CHARACTERS), found)
-                    await _search_meanwhile(plan, service, http, url, found)
+                    await _search_during_ingestion(plan, service, http, url, found)
     return found
 
 
@@ -140,14 +140,14 @@ def _client(base_url: str = "") -> httpx2.AsyncClient:
 async def _compare(
     http: httpx2.AsyncClient, embeddings: httpx2.AsyncClient, url: str, text: str, found: Ingestion
 ) -> None:
-    """Take a text in, and embed its chunks without the service; who is first changes from round to round."""
+    """Ingest a text, and embed its chunks without the service; the order alternates between rounds."""
     texts = [f"passage: {chunk.text}" for chunk in split_sections([Document(page_content=text)])]
 
     async def through_service() -> None:
         started = perf_counter()
-        stored = await _take_in(http, text)
+        stored = await _ingest_text(http, text)
         if stored != len(texts):
-            raise RuntimeError(f"the service made {stored} chunks of a text, and {len(texts)} were expected")
+            raise RuntimeError(f"the service stored {stored} chunks of a text; {len(texts)} expected")
         found.service.add(stored, perf_counter() - started)
 
     async def alone() -> None:
@@ -162,29 +162,29 @@ async def _compare(
         await way()
 
 
-async def _take_in(http: httpx2.AsyncClient, text: str) -> int:
-    """Upload a text and wait until it is ready; return how many chunks it has."""
+async def _ingest_text(http: httpx2.AsyncClient, text: str) -> int:
+    """Upload a text, wait until it is ready, and return its number of chunks."""
     answer = await http.post("/documents", files={"file": (f"{len(text)}.txt", text.encode())})
     document: dict[str, Any] = answer.raise_for_status().json()
     events = await http.get(f"/documents/{document['id']}/events")
     last = json.loads(events.text.strip().rpartition("data: ")[2])
     if last.get("status") != "ready":
-        raise RuntimeError(f"a document was not read: {last}")
+        raise RuntimeError(f"a document was not ingested: {last}")
     return int(last["chunk_count"])
 
 
-async def _search_meanwhile(
+async def _search_during_ingestion(
     plan: IngestionPlan, service: Server, http: httpx2.AsyncClient, url: str, found: Ingestion
 ) -> None:
     port = httpx2.URL(url).port or 80
     for known, requests in ((service.port, _SEARCHES), (port, _EMBEDDINGS)):
-        await _ask_each(known, requests)  # the model for questions is loaded when the first comes
+        await _ask_each(known, requests)  # warm-up: the model is loaded at the first request
     quiet = asyncio.create_task(asyncio.sleep(plan.quiet_seconds))
     await asyncio.gather(
         _keep_asking(service.port, _SEARCHES, found.searches.quiet, quiet),
         _keep_asking(port, _EMBEDDINGS, found.questions.quiet, quiet),
     )
-    large = asyncio.create_task(_take_in(http, prose(99, plan.large_chunks * CHUNK_CHARACTERS)))
+    large = asyncio.create_task(_ingest_text(http, prose(99, plan.large_chunks * CHUNK_CHARACTERS)))
     await asyncio.gather(
         _keep_asking(service.port, _SEARCHES, found.searches.busy, large),
         _keep_asking(port, _EMBEDDINGS, found.questions.busy, large),
@@ -207,7 +207,7 @@ async def _ask_each(port: int, requests: list[bytes]) -> None:
 
 
 async def _keep_asking(port: int, requests: list[bytes], times: Times, until: asyncio.Task[Any]) -> None:
-    """Ask one question after another, with a pause between, and note how long each took."""
+    """Send one request after another with a pause between them, and record the times."""
     seen: list[float] = []
     connection = await Connection.open(port)
     while not until.done():

@@ -1,7 +1,7 @@
-"""An embedding model server that knows its questions beforehand: `python -m bench.project3_model FILE`.
+"""An embedding model server with prepared vectors: `python -m bench.project3_model FILE`.
 
-The file is a JSON object: for each text its vector, little-endian 32-bit floats in Base64. So what is left of a search
-is the service's part and the database's.
+The file is a JSON object of vectors by text, each as little-endian 32-bit floats in Base64. So the time of a search is
+that of the service and the database alone.
 """
 
 import json
@@ -16,7 +16,7 @@ MODEL = "scripted-embeddings"
 
 
 def scripted(answers: dict[str, bytes]) -> ASGIApp:
-    """Make an app that answers `POST /embeddings` for one text at a time, and everything else with an empty list."""
+    """Create an app that answers `POST /embeddings` for one text at a time, and all else with an empty list."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,4 +1,4 @@
-"""Stage 3 on a large index: searches beside their bare statements, what they find, and what each way takes."""
+"""Stage 3 on a large index: searches beside their bare statements, recall, and the cost of each search strategy."""
 
 import asyncio
 import json
@@ -43,23 +43,20 @@ POOL_SIZE = int(Settings.model_fields["db_pool_size"].default)
 GRAPH = "ix_chunks_embedding_en"
 EVERYTHING = Scope(LOCAL_OWNER_ID)
 K = 10
-LIMIT = 50  # what one ranking brings in when ten hits are wanted
+LIMIT = 50  # length of a ranking when ten hits are requested
 CLIENTS = (1, CONNECTIONS)
-SHARES = (0.001, 0.003, 0.01, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6)  # of the documents, that a filter keeps
+SHARES = (0.001, 0.003, 0.01, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6)  # of documents that a filter keeps
 
 
 @dataclass(frozen=True)
 class ScalePlan:
-    """How much is measured.
+    """The extent of the benchmark.
 
     Attributes:
-        documents: In the index.
-        chunks_per_document: Of each.
-        questions: Different ones.
-        rounds: In each, the service and the bare statements are asked for `seconds`, by each number of clients.
-        seconds: See above.
-        samples: Questions for which the hits are compared with the right ones, and ways of finding are timed.
-        searches: Between the first look at the memory and the last.
+        questions: Number of different questions.
+        rounds: Rounds in which the service and the bare statements run for `seconds`, with each number of clients.
+        samples: Questions for which recall is measured and search strategies are timed.
+        searches: Number of searches between the first and the last measurement of memory.
     """
 
     documents: int
@@ -73,7 +70,7 @@ class ScalePlan:
 
 @dataclass(frozen=True)
 class Side:
-    """The same searches, at one number of clients: through the service, and as bare statements."""
+    """The same searches with one number of clients, through the service and as bare statements."""
 
     service: Rate = field(default_factory=Rate)
     bare: Times = field(default_factory=Times)
@@ -81,18 +78,18 @@ class Side:
 
 @dataclass(frozen=True)
 class Filtered:
-    """Searches by meaning among some documents, in the language of the question.
+    """Vector searches in some documents, in the language of the question.
 
     Attributes:
-        share: The part of the documents.
-        chunks: What these have, in that language.
-        compared_ms: Comparing all of them; the median.
-        walked_ms: Walking the graph, and comparing after all if that ended too early; the median.
-        walked_by: The index that PostgreSQL took for the statement that is meant to walk.
-        ended_early: The part of the walks that did.
-        compares: What the service's rule says.
-        walk_recall: recall@10 of the walk.
-        recall: recall@10 of what the rule chooses.
+        share: The share of the documents.
+        chunks: The number of their chunks in this language.
+        compared_ms: Median time of the exact scan.
+        walked_ms: Median time of the index search, including an exact scan after it if it ended too early.
+        walked_by: The index that PostgreSQL chose for the statement of the index search.
+        ended_early: The share of index searches that ended too early.
+        compares: Whether the service chooses the exact scan.
+        walk_recall: recall@10 of the index search.
+        recall: recall@10 of the service's choice.
     """
 
     share: float
@@ -108,7 +105,7 @@ class Filtered:
 
 @dataclass(frozen=True)
 class Found:
-    """Whether the service, asked over HTTP for ten hits in some documents, gives as many as there are."""
+    """The number of searches in some documents, over HTTP, that return as many hits as possible."""
 
     share: float
     asked: int
@@ -117,15 +114,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Words:
-    """A search by words.
+    """A BM25 search.
 
     Attributes:
-        what: Which words.
-        terms: How many.
-        postings: How many rows they have together.
-        ms: The median of its time.
+        what: A description of the words.
+        terms: Number of words.
+        postings: Number of their postings.
+        ms: Median time.
         read: How PostgreSQL reads the postings.
-        fetched: Rows that it had to look at in the table for that; none, if it reads the index only.
+        fetched: Rows that it had to fetch from the table; zero for an index-only scan.
     """
 
     what: str
@@ -138,25 +135,25 @@ class Words:
 
 @dataclass(frozen=True)
 class Parts:
-    """What one search consists of: milliseconds, the median, by statement, as the bare client sees it."""
+    """The median milliseconds of each statement of a search, measured in psycopg."""
 
     ms: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """All that is measured here.
+    """All results.
 
     Attributes:
-        load_seconds: For writing the collection.
+        load_seconds: Time to write the collection.
         searches: By the number of clients.
-        parts: Of one search by a single client.
-        recall: recall@10 of the search by meaning in all documents, by language of what is searched.
-        meaning_ms: The time of that.
+        parts: The statements of one search by a single client.
+        recall: recall@10 of vector searches in all documents, by the language of the chunks.
+        meaning_ms: The time of these searches.
         filters: By the share of the documents.
-        found: The same over HTTP.
-        words: Searches by words, from rare ones to common ones.
-        memory_mb: Of the service, by the number of searches before.
+        found: Filtered searches over HTTP.
+        words: BM25 searches, from rare to common words.
+        memory_mb: The service's memory, by the number of searches so far.
     """
 
     load_seconds: float
@@ -174,26 +171,26 @@ Statement = tuple[str, Any]
 
 
 class Scripted(Embeddings):
-    """The vectors of the questions, without a server."""
+    """The prepared vectors of the questions, without a server."""
 
     def __init__(self, questions: Sequence[Query]) -> None:
         self._vectors: dict[str, list[float]] = {question.text: question.vector.tolist() for question in questions}
 
     def embed_query(self, text: str) -> list[float]:
-        """Look a question up."""
+        """Return the vector of a question."""
         return self._vectors[text]
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Look a question up."""
+        """Return the vector of a question."""
         return self._vectors[text]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Look questions up."""
+        """Return the vectors of questions."""
         return [self._vectors[text] for text in texts]
 
 
 class Index:
-    """A collection in a database, searched with the service's own code in this process."""
+    """A collection in a database, searched in this process with the service's code."""
 
     def __init__(
         self, engine: AsyncEngine, made: corpus.Corpus, ids: Sequence[UUID], questions: Sequence[Query]
@@ -208,7 +205,7 @@ class Index:
         self._chinese = made.languages()
 
     async def statements(self, question: Query) -> list[Statement]:
-        """Return what the service sends to PostgreSQL for a question, in its order."""
+        """Return the statements that the service sends for a question, in order."""
         searcher = Searcher(self.sessions, self._embeddings, project3_model.MODEL, corpus.DIMENSIONS, query_prefix="")
         with self.recorded() as seen:
             await searcher.search(LOCAL_OWNER_ID, question.text, k=K)
@@ -216,7 +213,7 @@ class Index:
 
     @contextmanager
     def recorded(self) -> Iterator[list[Statement]]:
-        """Write down the statements of the block."""
+        """Record the statements that are executed in the block."""
         seen: list[Statement] = []
 
         def before(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:  # noqa: ANN401
@@ -229,7 +226,7 @@ class Index:
             event.remove(self.engine.sync_engine, "before_cursor_execute", before)
 
     def nearest(self, question: Query, language: Language, documents: NDArray[np.int64] | None) -> set[tuple[int, int]]:
-        """Return the ten that are nearest, each by its document's and its own place; by comparing with all."""
+        """Return the ten nearest chunks, as document and chunk indices, by comparing all vectors."""
         size = self.corpus.chunks_per_document
         wanted = self._chinese == (language == Language.ZH)
         if documents is not None:
@@ -239,14 +236,14 @@ class Index:
         best = places[np.argsort(-cosines)[:K]]
         return {(int(place) // size, int(place) % size) for place in best}
 
-    def of(self, documents: NDArray[np.int64]) -> list[UUID]:
-        """Return the ids of documents."""
+    def ids_of(self, documents: NDArray[np.int64]) -> list[UUID]:
+        """Return the ids of some documents."""
         return [self.ids[number] for number in documents]
 
 
 @asynccontextmanager
 async def filled(plan: ScalePlan, server: str) -> AsyncIterator[tuple[str, Index, float]]:
-    """Give the address of a database with a collection, the same for this process, and the seconds that it took."""
+    """Fill a database with a collection; yield its URL, an index for this process, and the seconds that it took."""
     with migrated_database(server, "bench_scale", PACKAGE) as address:
         made = corpus.Corpus(plan.documents, plan.chunks_per_document)
         started = perf_counter()
@@ -266,7 +263,7 @@ async def filled(plan: ScalePlan, server: str) -> AsyncIterator[tuple[str, Index
 
 
 def environment(address: str, model_port: int) -> dict[str, str]:
-    """Return the service's settings."""
+    """Return the environment of the service."""
     return {
         "APP_ENV": "production",
         "DATABASE_URL": address,
@@ -279,7 +276,7 @@ def environment(address: str, model_port: int) -> dict[str, str]:
 
 
 async def measure_scale(plan: ScalePlan, server: str) -> Scale:
-    """Fill a database, and measure."""
+    """Fill a database and measure."""
     async with filled(plan, server) as (address, index, load_seconds):
         rare = index.corpus.queries(plan.questions, of_rare_words=True)
         with (
@@ -319,7 +316,7 @@ def _request(question: Query, document_ids: Iterable[UUID] = ()) -> bytes:
 
 
 async def beside_statements(plan: ScalePlan, index: Index, service: Server, address: str) -> dict[int, Side]:
-    """Ask the service, and send its statements without it, in turn; the first round warms up and does not count."""
+    """Measure the service and its bare statements in turn; the first round is a warm-up and does not count."""
     scripts = [await index.statements(question) for question in index.questions]
     requests = cycle([_request(question) for question in index.questions])
     sides = {clients: Side() for clients in CLIENTS}
@@ -335,7 +332,7 @@ async def beside_statements(plan: ScalePlan, index: Index, service: Server, addr
 
 @asynccontextmanager
 async def _connections(address: str) -> AsyncIterator[asyncio.Queue[psycopg.AsyncConnection[Any]]]:
-    """Give as many connections as the service has."""
+    """Open as many connections as the service has."""
     opened = [await psycopg.AsyncConnection.connect(address, autocommit=True) for _ in range(POOL_SIZE)]
     free = asyncio.Queue[psycopg.AsyncConnection[Any]]()
     for connection in opened:
@@ -354,7 +351,7 @@ async def _replay_for(
     times: Times,
     clients: int,
 ) -> None:
-    """Send the statements of one search after another, by some clients at once."""
+    """Run the statements of one search after another, with several concurrent clients."""
     seen: list[float] = []
     started = perf_counter()
 
@@ -367,21 +364,21 @@ async def _replay_for(
                     await cursor.fetchall()
             free.put_nowait(connection)
             seen.append((perf_counter() - asked) * 1000)
-            await asyncio.sleep(0)  # or this client would have the connection again before those who wait for it
+            await asyncio.sleep(0)  # otherwise this client would take the connection again before waiting ones
 
     await asyncio.gather(*(keep_searching() for _ in range(clients)))
     times.rounds.append(seen)
 
 
 _KINDS = {
-    "FROM search_index": "what there is",
-    "postings": "the rankings",
-    "AS wanted (document": "the hits' texts",
+    "FROM search_index": "statistics",
+    "postings": "rankings",
+    "AS wanted (document": "texts of the hits",
 }
 
 
 async def parts_of(index: Index, address: str, samples: int) -> Parts:
-    """Time each statement of some searches; those of one kind in a search count together."""
+    """Time each statement of some searches, and add up those of one kind within a search."""
     times: dict[str, list[float]] = {}
     async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
         for question in index.questions[:samples]:
@@ -401,9 +398,9 @@ async def parts_of(index: Index, address: str, samples: int) -> Parts:
 async def _ranked(
     index: Index, scope: Scope, question: Query, language: Language, exactly: bool | None = None
 ) -> tuple[set[tuple[int, int]], float, list[Statement], Corpus]:
-    """Search by meaning; give the first ten, the milliseconds, the statements that it took, and what there is.
+    """Run a vector query; return the first ten chunks, the milliseconds, the statements, and the corpus.
 
-    By comparing, if `exactly`, or by walking; as the service's rule chooses if that is None.
+    `exactly` selects an exact scan or an index search; None leaves the choice to the service.
     """
     async with read_session(index.sessions) as session:
         sizes = (await load_statistics(session, scope, [], LIMIT)).corpora[language]
@@ -413,12 +410,12 @@ async def _ranked(
             started = perf_counter()
             [found] = await run_queries(session, scope, [by_meaning], vector, LIMIT)
             ms = (perf_counter() - started) * 1000
-        # Documents are numbered in their order, from 1.
+        # Document numbers start at 1.
         return {(one.document - 1, one.chunk) for one in found[:K]}, ms, statements, sizes
 
 
 async def by_meaning(plan: ScalePlan, index: Index) -> tuple[dict[str, float], dict[str, float]]:
-    """Compare what is found in all documents with the right ones: recall@10 and milliseconds, by language searched."""
+    """Return recall@10 and milliseconds of vector searches in all documents, by the language of the chunks."""
     recall: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {}
     for question in index.questions[: plan.samples]:
@@ -434,7 +431,7 @@ async def by_meaning(plan: ScalePlan, index: Index) -> tuple[dict[str, float], d
 
 
 def _kept(index: Index, share: float, number: int) -> NDArray[np.int64]:
-    """Choose the documents that a filter keeps: another choice for each number, English ones if they are few."""
+    """Choose the documents of a filter: a different choice for each number, English only if there are few."""
     rng = np.random.default_rng([10, number])
     count = max(1, round(share * index.corpus.documents))
     candidates = np.array([one for one in range(index.corpus.documents) if count > 5 or not corpus.is_chinese(one)])
@@ -442,7 +439,7 @@ def _kept(index: Index, share: float, number: int) -> NDArray[np.int64]:
 
 
 async def by_filter(index: Index, address: str, share: float, samples: int) -> Filtered:
-    """Search by meaning in some documents: in either way, and in the way that the service's rule chooses."""
+    """Run vector searches in some documents, with both strategies, and compare with the service's choice."""
     compared: list[float] = []
     walked: list[float] = []
     early: list[bool] = []
@@ -454,7 +451,7 @@ async def by_filter(index: Index, address: str, share: float, samples: int) -> F
     for number, question in enumerate(islice(questions, samples)):
         documents = _kept(index, share, number)
         right = index.nearest(question, Language.EN, documents)
-        scope = Scope(LOCAL_OWNER_ID, index.of(documents))
+        scope = Scope(LOCAL_OWNER_ID, index.ids_of(documents))
         for exactly in (True, False):
             found, ms, statements, sizes = await _ranked(index, scope, question, Language.EN, exactly)
             compares, size = sizes.prefers_exact_scan(LIMIT), sizes.in_scope_count
@@ -487,7 +484,7 @@ async def _complete(index: Index, service: Server, share: float, samples: int) -
     complete = 0
     for number, question in enumerate(index.questions[:samples]):
         documents = _kept(index, share, number)
-        answer = json.loads(await connection.exchange(_request(question, index.of(documents))))
+        answer = json.loads(await connection.exchange(_request(question, index.ids_of(documents))))
         there = len(documents) * index.corpus.chunks_per_document
         complete += len({hit["chunk_id"] for hit in answer["hits"]}) == min(K, there)
     connection.close()
@@ -495,7 +492,7 @@ async def _complete(index: Index, service: Server, share: float, samples: int) -
 
 
 async def by_words(index: Index, address: str) -> list[Words]:
-    """Search by rare and by common words, and look how PostgreSQL reads the postings."""
+    """Run BM25 searches for rare and for common words, and find out how PostgreSQL reads the postings."""
     vocabulary = corpus.words()
     closed = corpus.CLOSED
     groups: dict[str, Callable[[int], Sequence[str]]] = {
@@ -537,7 +534,7 @@ class _Read:
 
 
 async def _plan(connection: psycopg.AsyncConnection[Any], statement: Statement, relation: str) -> _Read:
-    """Ask PostgreSQL how it reads a table in a statement."""
+    """Return how PostgreSQL reads a table in a statement, by EXPLAIN."""
     explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement[0]}"
     cursor = await connection.execute(explain.encode(), statement[1])
     row = await cursor.fetchone()
@@ -558,7 +555,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 async def memory_after_searches(plan: ScalePlan, rare: Sequence[Query], service: Server) -> dict[int, float]:
-    """Search for rare words, which takes the least time, and look at the service's memory (MB) now and then."""
+    """Search for rare words, the fastest searches, and return the service's memory (MB) by the number of searches."""
     requests = cycle([_request(question) for question in rare])
     memory = {0: await _settled_memory(service)}
     for searches in (plan.searches // 2, plan.searches):

@@ -1,4 +1,4 @@
-"""Stage 4: what a run takes beside bare LangGraph: waited for, streamed, one at a time and sixteen at once."""
+"""The benchmark of stage 4: runs beside bare LangGraph, waiting and streaming, sequential and sixteen at once."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ _ACCOUNT = {"email": "bench@example.com", "name": "Bench", "password": "correct 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """The extent of the benchmark.
 
     Attributes:
-        samples: Of what is measured one at a time, in each round.
-        rounds: In each, both servers take their turn at everything.
-        seconds: How long a round asks sixteen at once.
-        workers: With how many workers that is measured besides.
+        samples: Sequential requests per round.
+        rounds: Rounds in which both servers take their turn.
+        seconds: Duration of the concurrent requests in a round.
+        workers: Other numbers of workers to measure.
     """
 
     samples: int
@@ -44,14 +44,14 @@ QUICK = Plan(samples=10, rounds=1, seconds=0.5, workers=(2,))
 
 @dataclass
 class Figures:
-    """What one server does.
+    """The results of one server, by round.
 
     Attributes:
-        wait_ms: `runs/wait` on one thread, one at a time.
-        first_event_ms: Until the first event of a stream, one at a time.
-        thread_ms: `POST /threads`, one at a time.
-        waits: A thread and a wait, sixteen at once: a second, by round.
-        streams: A thread and a stream of fifty events, likewise.
+        wait_ms: `runs/wait` on one thread, sequential.
+        first_event_ms: Time to the first event of a stream, sequential.
+        thread_ms: `POST /threads`, sequential.
+        waits: Creating a thread and waiting for a run, sixteen at once, per second.
+        streams: Creating a thread and streaming fifty events, likewise.
         threads: `POST /threads`, likewise.
     """
 
@@ -63,7 +63,7 @@ class Figures:
     threads: list[float] = field(default_factory=list)
 
     def ratio_to(self, other: "Figures", what: str) -> float:
-        """The median of the ratios of the rounds."""
+        """Return the median of the rounds' ratios."""
         return float(
             median(mine / theirs for mine, theirs in zip(getattr(self, what), getattr(other, what), strict=True))
         )
@@ -71,13 +71,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Measured:
-    """Both, and what else the machine did.
+    """The results of both servers.
 
     Attributes:
-        ours: With one worker.
-        bare: The other.
-        by_workers: Waits and streams a second, sixteen at once, by the number of workers.
-        others_busy: The part of all cores that others took.
+        ours: The service with one worker.
+        bare: Bare LangGraph.
+        by_workers: Waits and streams per second, sixteen at once, by the number of workers.
+        others_busy: Share of all cores' time that other processes used.
     """
 
     ours: Figures
@@ -88,24 +88,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class Client:
-    """Asks one server."""
+    """A client of one server."""
 
     server: Server
     token: str | None
 
     async def thread(self, connection: Connection) -> str:
-        """Make a thread."""
+        """Create a thread, and return its id."""
         answer = json.loads(await connection.exchange(post("/threads", {}, self.token)))
         return str(answer["thread_id"])
 
     async def wait(self, connection: Connection, thread_id: str) -> None:
-        """Run the graph, and wait for what it gives."""
+        """Run the graph, and wait for its result."""
         body = {"assistant_id": "echo", "input": {"messages": [{"role": "user", "content": "Hello"}]}}
         answer = await connection.exchange(post(f"/threads/{thread_id}/runs/wait", body, self.token))
-        assert b"Echo: Hello" in answer, answer  # noqa: S101  a measurement of something else is none
+        assert b"Echo: Hello" in answer, answer  # noqa: S101  otherwise something else would be measured
 
     async def stream(self, connection: Connection, thread_id: str) -> float:
-        """Run the graph, and read its events. Returns the milliseconds until the first."""
+        """Run the graph and read its events; return the milliseconds to the first event."""
         body = {
             "assistant_id": "echo",
             "input": {"messages": [{"role": "user", "content": "Hello"}]},
@@ -120,16 +120,16 @@ class Client:
         return (first - started) / 1e6
 
     async def thread_and_wait(self, connection: Connection) -> None:
-        """Make a thread, and wait for a run on it."""
+        """Create a thread, and wait for a run on it."""
         await self.wait(connection, await self.thread(connection))
 
     async def thread_and_stream(self, connection: Connection) -> None:
-        """Make a thread, and read a run on it."""
+        """Create a thread, and stream a run on it."""
         await self.stream(connection, await self.thread(connection))
 
 
 async def measure(plan: Plan) -> Measured:
-    """Measure both servers, in turns; then ours with other numbers of workers."""
+    """Measure both servers in turn, then ours with other numbers of workers."""
     by_workers = {}
     with others_at_work() as others:
         async with postgresql() as server, redis() as redis_url:
@@ -142,10 +142,10 @@ async def measure(plan: Plan) -> Measured:
                 clients = [Client(ours, await sign_up(ours)), Client(bare, None)]
                 figures = [Figures(), Figures()]
                 for client in clients:
-                    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warms it up
+                    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warm-up
                 for _ in range(plan.rounds):
-                    for client, of in zip(clients, figures, strict=True):
-                        await _round(client, plan, of)
+                    for client, results in zip(clients, figures, strict=True):
+                        await _round(client, plan, results)
             for workers in plan.workers:
                 with (
                     migrated_database(server, f"bench_{workers}", PACKAGE) as url,
@@ -156,8 +156,8 @@ async def measure(plan: Plan) -> Measured:
 
 
 async def _throughput(client: Client, plan: Plan) -> tuple[float, float]:
-    """Measure waits and streams a second, sixteen at once."""
-    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warms it up
+    """Return waits and streams per second, sixteen at once."""
+    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warm-up
     waits = [await _rate(client, plan.seconds, client.thread_and_wait) for _ in range(plan.rounds)]
     streams = [await _rate(client, plan.seconds, client.thread_and_stream) for _ in range(plan.rounds)]
     return median(waits), median(streams)
@@ -165,7 +165,7 @@ async def _throughput(client: Client, plan: Plan) -> tuple[float, float]:
 
 @contextmanager
 def service(database_url: str, redis_url: str, workers: int, **changes: str) -> Iterator[tuple[Server, list[Server]]]:
-    """Start an API and so many workers; give them."""
+    """Start an API process and some workers; yield them."""
     environment = {
         "APP_ENV": "test",
         "LOG_LEVEL": "WARNING",
@@ -179,12 +179,14 @@ def service(database_url: str, redis_url: str, workers: int, **changes: str) -> 
         "LANGGRAPH_CONFIG": str(Path(__file__).parent / "graphs" / "langgraph.json"),
     } | changes
     with ExitStack() as started:
-        of_work = [started.enter_context(running(PACKAGE, "worker", environment=environment)) for _ in range(workers)]
-        yield started.enter_context(running(PACKAGE, environment=environment)), of_work
+        worker_servers = [
+            started.enter_context(running(PACKAGE, "worker", environment=environment)) for _ in range(workers)
+        ]
+        yield started.enter_context(running(PACKAGE, environment=environment)), worker_servers
 
 
 async def sign_up(server: Server) -> str:
-    """Make an account; return its token."""
+    """Create an account, and return its token."""
     connection = await Connection.open(server.port)
     await connection.exchange(post("/auth/register", _ACCOUNT))
     form = f"username={_ACCOUNT['email']}&password={_ACCOUNT['password'].replace(' ', '+')}".encode()
@@ -218,7 +220,7 @@ async def _p50(samples: int, ask: Callable[[], Awaitable[object]]) -> float:
 
 
 async def _rate(client: Client, seconds: float, ask: Callable[[Connection], Awaitable[object]]) -> float:
-    """Ask sixteen at once. Returns how many a second."""
+    """Send sixteen requests at once for some seconds; return the requests per second."""
     connections = [await Connection.open(client.server.port) for _ in range(AT_ONCE)]
     started = perf_counter()
     done = count()
@@ -247,7 +249,7 @@ _ROWS = [
 
 
 def section(plan: Plan, measured: Measured) -> str:
-    """Write the section."""
+    """Return stage 4's section of README.md."""
 
     def shown(what: str, value: float) -> str:
         return f"{value:.1f} ms" if what.endswith("_ms") else f"{value:,.0f} /s"
@@ -272,15 +274,15 @@ def section(plan: Plan, measured: Measured) -> str:
 {aims(reached)}
 
 The graph has two nodes that emit {EVENTS} custom events and one message (`bench/graphs/echo.py`). *Ours* is an API
-process and one worker: each request is authenticated by a token, each run is a row that a worker claims,
-and each event goes through Redis. *Bare* is the same graph in one process with LangGraph's own checkpoint saver behind
-a minimal Starlette route (`bare_graph.py`): no rows, no queue, no worker, nobody else who could read its events, no
-authentication; its `POST /threads` stores nothing. In {plan.rounds} rounds both take turns; client, servers, PostgreSQL
-and Valkey share the machine's cores. Ratios are medians of the ratios within a round.
+process and one worker: each request is authenticated by a token, each run is a row that a worker claims, and each event
+goes through Redis. *Bare* is the same graph in one process with LangGraph's own checkpoint saver behind a minimal
+Starlette route (`bare_graph.py`): no tables, queue or worker, no shared events, no authentication; its `POST /threads`
+stores nothing. They take turns in {plan.rounds} rounds; client, servers, PostgreSQL and Valkey share the machine's
+cores. Ratios are medians of the ratios within a round.
 
 {table(["", "ours", "bare LangGraph", "ours to bare"], compared)}
 
-Ours with more workers, sixteen at once, all on the same cores:
+Ours with more workers, sixteen requests at once, all on the same cores:
 
 {table(["workers", "thread + wait", "thread + stream of 50"], by_workers)}
 """

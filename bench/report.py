@@ -14,8 +14,8 @@ HEAD = """\
 # Measurements
 
 Written by `make bench` (`python -m bench`). `python -m bench project1` measures one part and replaces only its section;
-`--quick` runs everything in some seconds and writes nothing. Everything runs on one machine, over loopback, with a model
-server that costs almost nothing (`paced_model.py`), so the results are the costs of the services, not of a model.
+`--quick` runs everything in some seconds and writes nothing. Everything runs on one machine, over loopback, with a
+model server that costs almost nothing (`paced_model.py`), so the results are the costs of the services, not of a model.
 Absolute values hold for the machine named below; the comparisons within one run carry over to other machines.
 """
 

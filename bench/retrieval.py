@@ -1,8 +1,8 @@
-"""How well stage 3 finds what it should: `python -m bench.retrieval FILE…` prints nDCG@10 and Recall@10.
+"""The retrieval quality of stage 3: `python -m bench.retrieval FILE…` prints nDCG@10 and Recall@10.
 
-A file is one JSON object: `passages`, `queries`, and for each query in `rel` the indices of the relevant passages. Each
-passage is uploaded to the running service as a document; then each query goes through the service's own search. Two
-files with the same number of passages are taken for translations of each other, and are searched across languages too.
+A file is a JSON object: `passages`, `queries`, and for each query in `rel` the indices of the relevant passages. Each
+passage is uploaded to the service as a document; then each query runs through the service's own search. Two files with
+the same number of passages are treated as translations of each other, and are searched across languages, too.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from uuid import UUID
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # `python bench/retrieval.py` works too
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for `python bench/retrieval.py`
 
 import httpx2
 from langchain_core.embeddings import Embeddings
@@ -40,10 +40,10 @@ from shared.models.client import create_http_client
 from shared.owner import LOCAL_OWNER_ID
 
 _AT = 10
-_HITS = 50  # chunks that are looked at for ten documents
+_HITS = 50  # chunks that are retrieved for ten documents
 _PACKAGE = "project3_rag_docs"
 _EVERYTHING = Scope(LOCAL_OWNER_ID)
-# nDCG@10 and Recall@10 that the project has set itself, by run.
+# The project's aims for nDCG@10 and Recall@10, by run.
 AIMS: Mapping[tuple[str, str], tuple[float | None, float | None]] = {
     ("xquad_en", "xquad_en"): (0.975, None),
     ("xquad_zh", "xquad_zh"): (0.965, None),
@@ -65,24 +65,24 @@ class Collection:
 
     @classmethod
     def read(cls, path: Path) -> "Collection":
-        """Read a file."""
+        """Read a collection from a file."""
         data = json.loads(path.read_text(encoding="utf-8"))
         return cls(path.stem, data["passages"], data["queries"], data["rel"])
 
 
 @dataclass(frozen=True)
 class Score:
-    """Means over queries, from 0 to 1."""
+    """nDCG@10 and Recall@10, averaged over queries."""
 
     ndcg: float
     recall: float
 
     def __str__(self) -> str:
-        """Show both."""
+        """Format both values."""
         return f"{self.ndcg:.3f} / {self.recall:.3f}"
 
 
-# A document is known by its collection and the index of its passage.
+# A document is identified by its collection and the index of its passage.
 Passage = tuple[str, int]
 
 
@@ -98,7 +98,7 @@ def score(rankings: Sequence[Sequence[Passage]], relevant: Sequence[set[Passage]
 
 
 async def _ingest(port: int, collections: Sequence[Collection]) -> dict[UUID, Passage]:
-    """Upload every passage, and wait until all are ready."""
+    """Upload all passages, and wait until they are ready."""
     known: dict[UUID, Passage] = {}
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as client:
         for collection in collections:
@@ -109,7 +109,7 @@ async def _ingest(port: int, collections: Sequence[Collection]) -> dict[UUID, Pa
         for document_id, passage_of in known.items():
             events = await client.get(f"/documents/{document_id}/events")
             if "event: ready" not in events.text:
-                raise RuntimeError(f"{passage_of} was not read: {events.text[-500:]}")
+                raise RuntimeError(f"{passage_of} was not ingested: {events.text[-500:]}")
     return known
 
 
@@ -133,7 +133,7 @@ async def _by_meaning(session: AsyncSession, _: str, embedding: Sequence[float])
 
 
 class Index:
-    """Some collections in one database, searched with the service's own code."""
+    """Collections in one database, searched with the service's own code."""
 
     def __init__(self, settings: Settings, embeddings: Embeddings, known: Mapping[UUID, Passage]) -> None:
         self._settings = settings
@@ -142,16 +142,16 @@ class Index:
         self._vectors: dict[str, list[float]] = {}
 
     async def run(self, queries: Sequence[str], relevant: Sequence[set[Passage]]) -> dict[str, Score]:
-        """Search for every query in each way."""
+        """Run all queries with each kind of search."""
         engine = create_engine(self._settings)
         sessions = async_sessionmaker(engine)
-        made_with = (self._settings.embedding_model, self._settings.embedding_dimensions)
+        index_model = (self._settings.embedding_model, self._settings.embedding_dimensions)
         rankings: dict[str, list[list[Passage]]] = {"search": [], "BM25 alone": [], "vectors alone": []}
         try:
             for query in queries:
                 embedding = await self._embeddings.aembed_query(self._settings.query_prefix() + query)
                 async with read_session(sessions) as session:
-                    hits = await search(session, _EVERYTHING, query, embedding, k=_HITS, index_model=made_with)
+                    hits = await search(session, _EVERYTHING, query, embedding, k=_HITS, index_model=index_model)
                     rankings["search"].append(self._passages(hit.document_id for hit in hits))
                     for name, ranker in (("BM25 alone", _by_words), ("vectors alone", _by_meaning)):
                         found = await ranker(session, query, embedding)
@@ -162,25 +162,25 @@ class Index:
         return {name: score(ranked, relevant) for name, ranked in rankings.items()}
 
     def _passages(self, documents: Iterable[UUID]) -> list[Passage]:
-        """Name the documents; one that was found by several chunks counts at the first."""
+        """Return the passages of some documents; a document found by several chunks counts once, at the first."""
         return list(dict.fromkeys(self._known[document] for document in documents))
 
 
 @dataclass(frozen=True)
 class Run:
-    """The queries of one collection, on an index."""
+    """The queries of one collection, on one index."""
 
     queries: Collection
     index: str
     collections: Sequence[Collection]
 
     def relevant(self, number: int) -> set[Passage]:
-        """Return what is relevant to a query: the passages of that number, in whatever language the index has them."""
+        """Return the passages that are relevant to a query, in all languages of the index."""
         return {(one.name, passage) for one in self.collections for passage in self.queries.relevant[number]}
 
 
 def runs_of(collections: Sequence[Collection]) -> list[list[Run]]:
-    """Return what is run, grouped by index."""
+    """Return the runs, grouped by index."""
     parallel = len(collections) == 2 and len(collections[0].passages) == len(collections[1].passages)
     if not parallel:
         return [[Run(one, one.name, [one])] for one in collections]
@@ -189,7 +189,7 @@ def runs_of(collections: Sequence[Collection]) -> list[list[Run]]:
 
 
 async def measure(collections: Sequence[Collection], most_queries: int | None) -> None:
-    """Print a table with a line for each run."""
+    """Print a table with a line per run."""
     print("| queries | index | search | BM25 alone | vectors alone | aim | |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     started = perf_counter()
@@ -221,7 +221,7 @@ async def _print_run(index: Index, run: Run, most_queries: int | None) -> None:
 
 
 def main() -> None:
-    """Read the files and measure."""
+    """Read the files, and measure."""
     parser = argparse.ArgumentParser(prog="python -m bench.retrieval", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--queries", type=int, metavar="N", help="at most about N of each file, evenly spaced")

@@ -1,8 +1,8 @@
-"""`python -m bench.soak [--minutes 30]`: mixed traffic with a fault every minute, then an audit of what is left.
+"""`python -m bench.soak [--minutes 30]`: mixed traffic with a fault every minute, then an audit of the data.
 
-The servers and what is done to them are those of the fault suite (`tests/faults/stack.py`). It prints figures, and ends
-with status 1 if something does not add up: a run that was accepted and is not over, one that ended twice, a checkpoint
-without its thread, a key in Redis that never goes.
+The servers and the faults are those of the fault suite (`tests/faults/stack.py`). Prints figures, and exits with status
+1 if the data is inconsistent: a run that was accepted and has not finished, one that ended twice, a checkpoint without
+its thread, a key in Redis that never expires.
 """
 
 import argparse
@@ -35,12 +35,12 @@ _SAID = {"messages": [{"role": "user", "content": "Hello"}]}
 
 @dataclass
 class Soak:
-    """What was asked for, and what came of it.
+    """The requests of a soak test and their results.
 
     Attributes:
-        accepted: The runs on threads that stay, which must all be there in the end.
-        answers: How often what was answered: a status, or what broke.
-        samples: Of memory and connections, with the minute.
+        accepted: The accepted runs on threads that are kept; all of them must exist at the end.
+        answers: Number of responses by status, or by exception.
+        samples: Memory and connections, by minute.
     """
 
     stack: Stack
@@ -50,7 +50,7 @@ class Soak:
     over: bool = False
 
     async def ask(self, headers: dict[str, str], random: Random) -> None:
-        """Ask for one thing after the other, as a user does who goes on whatever happens."""
+        """Send one request after another, like a user who continues after any error."""
         client = httpx2.AsyncClient(base_url=self.stack.service.url, headers=headers, timeout=60, trust_env=False)
         async with client as http:
             kinds = [self._wait, self._stream, self._leave, self._cancel, self._stateless]
@@ -96,7 +96,7 @@ class Soak:
         return (await http.post("/runs/wait", json={"assistant_id": "talk", "input": _SAID})).status_code
 
     def sample(self, minute: float) -> None:
-        """Note what is occupied."""
+        """Record memory and connections."""
         service = self.stack.service
         workers = [psutil.Process(worker.pid).memory_info().rss / 1e6 for worker in service.workers]
         (database,) = self.stack.rows(_CONNECTIONS)
@@ -116,7 +116,7 @@ class Soak:
 
 
 def faults(stack: Stack) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Give what is done to the service, one after the other, without end."""
+    """Yield the faults one after another, endlessly."""
 
     def kill_worker() -> None:
         stack.kill_worker()
@@ -132,9 +132,9 @@ def faults(stack: Stack) -> Iterator[tuple[str, Callable[[], None]]]:
         stack.service.workers[0].send_signal(signal.SIGCONT)
 
     def cut_off() -> None:
-        with ExitStack() as away:
-            away.enter_context(stack.database.refusing())
-            away.enter_context(stack.redis.stalling())
+        with ExitStack() as outage:
+            outage.enter_context(stack.database.refusing())
+            outage.enter_context(stack.redis.stalling())
             sleep(5)
 
     return itertools.cycle(
@@ -150,7 +150,7 @@ def faults(stack: Stack) -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 async def soak(stack: Stack, minutes: float, every: float) -> Soak:
-    """Keep the service busy, and break something every so many seconds."""
+    """Keep the service busy, and inject a fault at regular intervals."""
     done = Soak(stack)
     started = monotonic()
     users = [stack.service.sign_up() for _ in range(_USERS)]
@@ -169,7 +169,7 @@ async def soak(stack: Stack, minutes: float, every: float) -> Soak:
 
 
 def audit(done: Soak) -> list[str]:
-    """Say what does not add up."""
+    """Return the inconsistencies."""
     stack = done.stack
     deadline = monotonic() + _SECONDS_TO_SETTLE
     while stack.rows("SELECT FROM runs WHERE status IN ('pending', 'running')") and monotonic() < deadline:
@@ -178,10 +178,10 @@ def audit(done: Soak) -> list[str]:
     try:
         stack.audit()
     except AssertionError as error:
-        wrong.append(f"something is left behind: {error}")
+        wrong.append(f"the audit failed: {error}")
     rows = {str(row["run_id"]): row["status"] for row in stack.rows("SELECT run_id, status FROM runs")}
     if lost := done.accepted - set(rows):
-        wrong.append(f"{len(lost)} runs were accepted and are not there")
+        wrong.append(f"{len(lost)} accepted runs do not exist")
     print("how the runs ended:", dict(Counter(rows.values())))
     print("how requests were answered:", dict(done.answers))
     print(f"{len(done.accepted):,} runs were accepted on threads of their users; none lost: {not lost}")
@@ -191,12 +191,12 @@ def audit(done: Soak) -> list[str]:
 
 
 def main() -> None:
-    """Run it."""
+    """Run the soak test."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.soak", description="Mixed traffic with faults, then an audit."
     )
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--every", type=float, default=60, metavar="SECONDS", help="from one fault to the next")
+    parser.add_argument("--every", type=float, default=60, metavar="SECONDS", help="seconds between two faults")
     arguments = parser.parse_args()
     model = ScriptedModel()
     try:
@@ -214,7 +214,7 @@ def main() -> None:
             wrong = audit(asyncio.run(soak(stack, arguments.minutes, arguments.every)))
     finally:
         model.close()
-    print("\n".join(wrong) or "everything adds up")
+    print("\n".join(wrong) or "all data is consistent")
     sys.exit(bool(wrong))
 
 

@@ -1,4 +1,4 @@
-"""What is executed in the measurements of stage 4: two nodes, fifty custom events, one message, and no waiting."""
+"""The graph of stage 4's benchmark: two nodes, fifty custom events, one message, no waiting."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ EVENTS = 50
 
 
 async def emit(state: MessagesState) -> dict[str, Any]:
-    """Say something fifty times."""
+    """Emit fifty custom events."""
     del state
     write = get_stream_writer()
     for number in range(EVENTS):
@@ -19,7 +19,7 @@ async def emit(state: MessagesState) -> dict[str, Any]:
 
 
 async def reply(state: MessagesState) -> dict[str, Any]:
-    """Repeat what was said last."""
+    """Echo the last message."""
     return {"messages": [AIMessage(f"Echo: {state['messages'][-1].text}")]}
 
 
