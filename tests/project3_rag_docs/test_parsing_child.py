@@ -45,7 +45,7 @@ asyncio.run(main())
 
 def servers() -> list[psutil.Process]:
     alive = [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
-    return [process for process in alive if "forkserver" in " ".join(process.cmdline())]
+    return [process for process in alive if "multiprocessing.forkserver" in " ".join(process.cmdline())]
 
 
 def children() -> list[psutil.Process]:
