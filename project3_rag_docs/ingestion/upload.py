@@ -57,9 +57,9 @@ def read_upload(filename: str, file: BinaryIO) -> Upload:
     return Upload(name, decide_media_type(name, head, tail), size, digest.hexdigest(), file)
 
 
-def clean_filename(given: str) -> str:
+def clean_filename(path: str) -> str:
     """Return the last component of a path, Unicode-normalized and without control characters."""
-    readable = given.encode("utf-8", "replace").decode()
+    readable = path.encode("utf-8", "replace").decode()
     name = unicodedata.normalize("NFC", re.split(r"[/\\]", readable)[-1])
     name = "".join(character for character in name if unicodedata.category(character)[0] != "C").strip()
     if len(name) > _MAX_NAME_LENGTH:

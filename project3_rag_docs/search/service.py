@@ -96,8 +96,8 @@ async def search(
     ranked = dict.fromkeys([*mixed, *(chunk.key for chunk in foreign_chunks)])
     similarities = {
         chunk.key: chunk.score
-        for made, ranking in zip(own + foreign, rankings, strict=True)
-        if isinstance(made, VectorQuery)
+        for source, ranking in zip(own + foreign, rankings, strict=True)
+        if isinstance(source, VectorQuery)
         for chunk in ranking
     }
     # Twice as many, because some may belong to a document that was just deleted.
