@@ -191,9 +191,7 @@ def main() -> int:
     """Deploy; return the exit status: 0, or 1 if the previous version keeps running."""
     parser = argparse.ArgumentParser(prog="make deploy", description=__doc__.splitlines()[0])
     parser.add_argument("--image", help="an image that was built elsewhere; default: build the working tree")
-    parser.add_argument(
-        "--ready-seconds", type=float, default=120, help="time for a container to become ready"
-    )
+    parser.add_argument("--ready-seconds", type=float, default=120, help="time for a container to become ready")
     arguments = parser.parse_args()
     with (ROOT / "docker-compose.yml").open() as held:
         try:
