@@ -20,9 +20,10 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import from_state
 from project4_agent_api.settings import Settings
-from shared.database.driver import RECONNECT_SECONDS, ConnectionPool, DeadlineConnection, libpq_url
+from shared.database.driver import DeadlineConnection, libpq_url
 from shared.database.errors import database_errors
 from shared.database.migrate import RequiredRevisions
+from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
 from shared.health import Check, Checks
 
 _PROBE_SECONDS = 1.0

@@ -1,24 +1,18 @@
-"""psycopg, the driver under SQLAlchemy: addresses, connections with a read timeout, and a pool of them."""
+"""psycopg, the driver under SQLAlchemy: addresses, and connections with a read timeout."""
 
 import asyncio
 import contextlib
 import os
 import select
 import socket
-from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
-from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import URL, make_url
 
 T = TypeVar("T")
-C = TypeVar("C", bound=AsyncConnection[Any])
 
-# A pool retries a failed connection with growing pauses, so after a long outage it would reconnect late. With this
-# limit it gives up early, and the next request for a connection makes it try at once.
-RECONNECT_SECONDS = 2.0
 # Detect a host that disappeared within half a minute, even on connections that only listen. libpq ignores the options
 # that the platform does not support, and all of them on a Unix socket.
 _KEEPALIVE = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
@@ -91,21 +85,3 @@ def closed_by_server(connection: AsyncConnection[Any]) -> bool:
     readable = select.poll()
     readable.register(connection.pgconn.socket, select.POLLIN)
     return bool(readable.poll(0))
-
-
-class ConnectionPool(AsyncConnectionPool[C]):
-    """A pool that discards connections closed by the server.
-
-    The pool's own `check` pauses one second after the first closed connection and two after the next, so after a
-    restart of the server it would fail as many requests as it held idle connections.
-    """
-
-    async def getconn(self, timeout: float | None = None) -> C:  # noqa: ASYNC109  the signature of the base class
-        """Return an open connection; see `AsyncConnectionPool.getconn`."""
-        deadline = monotonic() + (self.timeout if timeout is None else timeout)
-        while True:
-            connection = await super().getconn(deadline - monotonic())
-            if not closed_by_server(connection):
-                return connection
-            await connection.close()  # otherwise the pool would consider it usable and hand it out again
-            await asyncio.shield(self.putconn(connection))

@@ -21,7 +21,8 @@ from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import background_task
-from shared.database.driver import RECONNECT_SECONDS, ConnectionPool, DatabaseSettings, libpq_url
+from shared.database.driver import DatabaseSettings, libpq_url
+from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
 
 _HEARTBEAT_SECONDS = 2.0
 _STALLED_SECONDS = 10.0  # without a heartbeat: the worker has died, and its jobs are requeued
