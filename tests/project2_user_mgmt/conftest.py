@@ -36,7 +36,7 @@ def serve2(
 ) -> Callable[..., AbstractContextManager[str]]:
     """Serves stage 2 with changed settings while a block runs; gives its URL."""
     assert model is not None
-    return partial(served_on, make_settings, database_url)
+    return partial(served_on, make_settings, database_url=database_url)
 
 
 @contextmanager
