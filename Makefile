@@ -86,10 +86,11 @@ conformance-reference: setup ## The conformance tests of stage 4 against LangGra
 	$(BIN)/python -m tests.conformance.reference
 
 .PHONY: lint
-lint: setup ## Style, layout and the directions of imports
+lint: setup ## Style, layout, the directions of imports and the language
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	@$(BIN)/python .ci/prose.py
 
 .PHONY: format
 format: setup ## Rewrite the code in the project's layout

@@ -12,10 +12,10 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-_OPENING = re.compile(r"(?:What|Whatever|Who|Whoever|Whom|Whose|Where|Which|That|How)\b(?! to\b)(?!.*\?$)")
-_ARGUMENT = re.compile(r"\w+: (?:(?:Of|For|To|From|With|In) [\w' ]{1,30}|Whose|Which(?: one)?|It|The same|Likewise)\.$")
+_OPENING = re.compile(r"(?:What|Whatever|Who|Whoever|Whom|Whose|Where|Which|That)\b(?! to\b)(?!.*\?$)")
+_ARGUMENT = re.compile(r"\w+: (?:(?:Of|For|To|From|With) [\w' ]{1,30}|Whose|Which(?: one)?|It|The same|Likewise)\.$")
 _HABITS = {
-    re.compile(r"\bwh(?:o|at|om|ich)ever\b", re.IGNORECASE): "name the caller, the client or the value",
+    re.compile(r"\bwho(?:m)?ever\b|\bwhatever (?:it|is|was|they)\b", re.IGNORECASE): "name the caller or the value",
     re.compile(r"\bwho (?:asks|wants|reads|waits|makes)\b"): "say caller, client or reader",
     re.compile(r"\b(?:is|are|was|were) away\b"): "say unavailable or lost",
     re.compile(r"\b(?:is|are|was|were) (?:told|heard)\b"): "say notified, published or received",
@@ -40,7 +40,7 @@ def main(paths: list[str]) -> int:
             print(f"{path}:{line}: {advice}: {text[:100]}")
             found += 1
     if found:
-        print(f"{found} places; CONTRIBUTING.md, \"How we write\", has the rules and examples.", file=sys.stderr)
+        print(f'{found} places; CONTRIBUTING.md, "How we write", has the rules and examples.', file=sys.stderr)
     return int(found > 0)
 
 

@@ -63,7 +63,7 @@ class Streams:
     """The clients' results at one level, direct or through the service; times in milliseconds.
 
     Attributes:
-        first: From the request to the first token.
+        first: Milliseconds from the request to the first token.
         under_way: From the model's sending of a token to its receipt.
         gaps: Between two tokens.
         errors: Number of streams that were incomplete or did not end properly.

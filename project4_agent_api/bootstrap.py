@@ -75,7 +75,7 @@ BlockingRedis = NewType("BlockingRedis", RedisClient)  # its connections wait fo
 
 @dataclass(frozen=True, kw_only=True)
 class EarlierState:
-    """What the resources of stages 1 to 3 have put on `app.state`."""
+    """The part of `app.state` that the resources of stages 1 to 3 have set."""
 
     settings: Settings
     checks: Checks
@@ -110,7 +110,7 @@ class EarlierState:
 
 @dataclass(frozen=True, kw_only=True)
 class AppState:
-    """What both processes have opened."""
+    """The state of both processes."""
 
     settings: Settings
     metrics: Metrics
@@ -135,7 +135,7 @@ class AppState:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiState(AppState):
-    """What an API process has opened in addition: accounts and limits."""
+    """The state of an API process: accounts and limits in addition."""
 
     collector: MetricsCollector
     access_tokens: AccessTokens
@@ -148,7 +148,7 @@ class ApiState(AppState):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerState(AppState):
-    """What a worker has opened in addition."""
+    """The state of a worker."""
 
     collector: MetricsCollector
 
@@ -165,7 +165,7 @@ async def load_graphs(settings: Settings, services: Services) -> Graphs:
 async def open_api(
     app: FastAPI, *, metrics: Metrics, tracing: Tracing, graphs: LoadGraphs = load_graphs
 ) -> AsyncIterator[None]:
-    """Open what an API process serves with."""
+    """Open the resources of an API process."""
     earlier = EarlierState.of(app)
     settings = earlier.settings
     async with AsyncExitStack() as stack:
@@ -205,14 +205,14 @@ async def open_api(
         publish(app, state)
         earlier.user_hooks.on_user_changed.append(principals.invalidate)
         earlier.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)
-        # The routes of stages 1 and 3 find these where their own stage has put its own.
+        # These replace the in-memory history of stage 1 and the uncached answers of stage 3.
         app.state.history, app.state.document_answerer = state.history, state.caches.document_answerer
         yield
 
 
 @asynccontextmanager
 async def open_worker(app: FastAPI, *, metrics: Metrics, tracing: Tracing) -> AsyncIterator[None]:
-    """Open what a worker works with, and let it work: on runs, documents, webhooks and the retention of old data."""
+    """Open the resources of a worker, and start its work: runs, documents, webhooks and the retention of old data."""
     earlier = EarlierState.of(app)
     settings = earlier.settings
     async with AsyncExitStack() as stack:

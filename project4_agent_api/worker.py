@@ -1,7 +1,7 @@
 """The worker, put together: it executes runs, reads documents and fires schedules.
 
 `python -m project4_agent_api worker` runs it; any number of them work beside any number of API processes, on one
-database and one Redis. It serves nothing but `/health`, `/ready` and `/metrics`, for whoever looks after it.
+database and one Redis. It serves only `/health`, `/ready` and `/metrics`, for operators.
 """
 
 from functools import partial

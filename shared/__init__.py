@@ -1,1 +1,1 @@
-"""What every stage stands on: application factory, settings, errors, logs, model clients, streams."""
+"""The foundation of every stage: application factory, settings, errors, logs, model clients, streams."""

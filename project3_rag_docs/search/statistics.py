@@ -1,4 +1,4 @@
-"""What a search knows before it ranks: its scope, the size of the corpus in each language, and term frequencies."""
+"""Statistics that a search reads before it ranks: its scope, the size of the corpus in each language, and term frequencies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

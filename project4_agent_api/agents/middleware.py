@@ -122,7 +122,7 @@ class ToolBounds(Middleware):
     """Limits the duration of a tool call, and the length of its result.
 
     Args:
-        timeout_seconds: For one call.
+        timeout_seconds: Limit of a single call.
         tokens: For the results of one step: concurrent calls share them.
     """
 

@@ -1,4 +1,4 @@
-"""What graphs get from the service: its services, and the owner of a run."""
+"""Services that the process offers to its graphs, and the owner of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

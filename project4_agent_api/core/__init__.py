@@ -1,1 +1,1 @@
-"""What every feature of stage 4 uses; it imports none of them."""
+"""Foundations of all features of stage 4; it imports none of them."""

@@ -54,7 +54,7 @@ class Graphs:
 
         Args:
             path: The file; None for the built-in graphs only.
-            services: For factories that take them.
+            services: Passed to factories that take them.
 
         Raises:
             ConfigurationError: with one line that names the graph and its fault.

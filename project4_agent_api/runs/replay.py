@@ -1,4 +1,4 @@
-"""Which of a thread's runs a new client of the thread's stream receives."""
+"""Select the runs that a new client of a thread's stream receives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ class RunRequest:
 
     @property
     def multitask_strategy(self) -> str:
-        """What happens to unfinished runs of the thread."""
+        """The treatment of unfinished runs of the thread."""
         return self.body.multitask_strategy or "enqueue"
 
     def to_run(self, assistant: ResolvedAssistant) -> NewRun:

@@ -99,7 +99,7 @@ class ClaimedRun:
         attempt: The number of this claim, from 1.
         claimed_at: The time of this claim, by the database's clock.
         stop_reason: `INTERRUPT` or `ROLLBACK` if that was requested before.
-        seconds_queued: For how long it was due.
+        seconds_queued: Seconds between its due time and this claim.
         more_due: Whether other runs of the owner are due.
         has_state: Whether the thread has a checkpoint.
     """

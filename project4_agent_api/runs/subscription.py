@@ -19,7 +19,7 @@ class RunSubscription:
     """A run, and a subscription to its events or to its end.
 
     Attributes:
-        subscription: To one of the run's channels.
+        subscription: A subscription to one of the run's channels.
         stop_if_abandoned: Whether the run is stopped when its client disconnects before its end.
         own_thread: Whether its thread was created for it, and is deleted with it.
     """

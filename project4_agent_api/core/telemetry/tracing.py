@@ -16,7 +16,7 @@ SetRunStatus = Callable[[str], None]
 
 
 class Tracing(Protocol):
-    """What the service traces."""
+    """Traces of requests, stored runs and executions."""
 
     def storing_run(self, run_id: UUID, graph_id: str) -> AbstractContextManager[str | None]:
         """Trace the storing of a run, and return the `traceparent` for its worker."""

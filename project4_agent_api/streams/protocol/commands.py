@@ -33,7 +33,7 @@ class RefusedCommand(Exception):
 
     Attributes:
         code: One of the protocol's error codes.
-        message: For people.
+        message: Shown to people.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -36,7 +36,7 @@ class Frame(NamedTuple):
 
     Attributes:
         channel: What clients subscribe to: `values`, `custom`, `custom:progress`.
-        namespace: Of its subgraph.
+        namespace: The namespace of its subgraph.
         data: The content.
         node: Its node, if known.
         id: Replaces the number in the event id.
