@@ -40,7 +40,6 @@ class Source:
 
     Attributes:
         path: Relative to the repository's folder.
-        name: The cited name.
         language: The highlighter's name of the language.
         text: The code, dedented.
     """
@@ -90,7 +89,6 @@ def definition(citation: str, text: str, name: str) -> ast.stmt:
 
     Args:
         citation: The citation, for the error message.
-        text: The file's contents.
         name: The qualified name, such as `Class.method`.
 
     Raises:

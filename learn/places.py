@@ -17,7 +17,6 @@ class Place:
     Attributes:
         path: The file's path, relative to the folder that was searched.
         name: The qualified name, such as `Class.method`.
-        text: The whole file.
         node: The definition; its line numbers refer to `text`.
     """
 

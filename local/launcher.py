@@ -76,7 +76,6 @@ class Stage:
         package: Package of the stage.
         settings: Settings, as the processes will read them.
         services: Embedded services.
-        app: The API.
         worker: The worker, if the stage has one.
     """
 

@@ -26,7 +26,6 @@ class Child:
     Attributes:
         name: Shown in messages.
         command: Program and arguments.
-        environment: The complete environment.
         is_ready: Returns whether the process serves.
         sockets: Inherited listening sockets. The parent keeps them open, so a restart refuses no connection.
         log: File for the output; the terminal by default.

@@ -52,7 +52,6 @@ class Answerer:
         """Answer several questions concurrently. A question that fails does not affect the others.
 
         Args:
-            questions: The questions.
             concurrency: Maximum number of concurrent model calls.
             on_answer: Called with each answer as soon as it arrives.
 

@@ -31,7 +31,6 @@ async def list_messages(session: AsyncSession, user_id: UUID, *, before: UUID | 
 
     Args:
         session: Session of the query.
-        user_id: The user.
         before: Only messages before this id.
         limit: Maximum number of messages.
     """

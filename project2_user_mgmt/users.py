@@ -74,7 +74,6 @@ async def update_user(
 
     Args:
         session: Session of the statement.
-        user_id: The user.
         changes: Fields to change; None leaves a field unchanged.
         password_hash: Hash of the new password, if any.
         version: Expected version; None for any.

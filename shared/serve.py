@@ -82,9 +82,6 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, dra
     """Serve an app on an open socket until SIGINT or SIGTERM, then shut down as `shared.shutdown` describes.
 
     Args:
-        app: The app.
-        settings: Its settings.
-        listening: The socket.
         drain_seconds: Time to keep serving while `/ready` fails. A second signal ends it.
     """
     config = uvicorn.Config(

@@ -58,7 +58,6 @@ async def primed_stream(
     stream can still fail with a status of its own. The stream is closed at the end of the block.
 
     Args:
-        events: The stream.
         request: The wait is cancelled when its client disconnects.
         count: Number of events to wait for.
     """

@@ -105,7 +105,6 @@ class Authenticated(APIRouter):
     """Routers that need authentication. Requests are limited by account.
 
     Args:
-        routers: The guarded routers.
         role: Role that callers must have. An administrator has every role.
     """
 

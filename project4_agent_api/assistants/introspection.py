@@ -22,8 +22,6 @@ async def open_graph(graphs: Graphs, graph_id: str, config: Json, store: OwnedSt
     """Open a graph that is inspected and not run.
 
     Args:
-        graphs: The service's graphs.
-        graph_id: The graph.
         config: The assistant's config, for factories.
         store: The caller's store, for factories.
 
@@ -48,7 +46,6 @@ async def draw(graph: Graph, depth: int | bool) -> Json:
     """Return a graph's nodes and edges.
 
     Args:
-        graph: The graph.
         depth: How many levels of subgraphs to expand; True for all.
     """
     drawing: Json = (await graph.aget_graph(xray=depth)).to_json()
@@ -61,7 +58,6 @@ async def subgraphs(graph: Graph, namespace: str | None, *, recurse: bool) -> As
     """Yield the namespace and the schemas of each subgraph.
 
     Args:
-        graph: The outer graph.
         namespace: Only the subgraph with this namespace, such as `outer|inner`.
         recurse: Whether to include subgraphs of subgraphs.
     """

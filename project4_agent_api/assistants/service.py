@@ -225,8 +225,6 @@ class Assistants(AssistantResolver):
 
         Args:
             sessions: For two transactions: threads are deleted in between, in transactions of their own.
-            owner_id: The user.
-            assistant_id: The assistant.
             delete_threads: Whether to delete the threads whose metadata names the assistant first.
 
         Raises:

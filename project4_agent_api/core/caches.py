@@ -34,7 +34,6 @@ class CachedEmbeddings(Embeddings):
     """An embedding model with a cache.
 
     Args:
-        model: The model.
         name: Its name, and the number of its dimensions.
         cache: Stores the vectors.
     """

@@ -28,7 +28,6 @@ class RedisCache:
     """A cache of one kind of value.
 
     Args:
-        client: The Redis client.
         kind: Part of every key.
         seconds: Lifetime of an entry.
         breaker: Shared by all caches on the same Redis.

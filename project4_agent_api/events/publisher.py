@@ -78,7 +78,6 @@ class RunPublisher:
         """Queue the end.
 
         Args:
-            status: The run's status.
             result: The result as JSON; None if subscribers must read it from the database. A large one is left out of
                 the stream, but not of the channel.
         """

@@ -90,7 +90,6 @@ class Graphs:
         """Open a graph with a checkpointer and a store, for as long as the block runs.
 
         Args:
-            name: The graph's name.
             config: The run's config, for factories.
             checkpointer: Replaces the one that the graph was compiled with.
             store: Replaces the one that the graph was compiled with.

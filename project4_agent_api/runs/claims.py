@@ -183,7 +183,6 @@ class Ending:
     """How a run ended, and the state of its thread afterwards.
 
     Attributes:
-        status: The run's status.
         thread_status: The thread's status, unless another of its runs is pending.
         values: The thread's state as JSON; None leaves the stored one.
         interrupts: The questions that wait for an answer, by task; None leaves the stored ones.

@@ -163,9 +163,6 @@ def is_graph_code(frame: FrameType | None) -> bool:
     The first frame outward that belongs to no library decides: it must be the graph's, and reached from LangGraph
     without passing the service. So a graph that blocks in `json`, or in a database driver of its own, is interrupted. A
     library's coroutine is not: it does not block, and the next signal finds something else.
-
-    Args:
-        frame: The innermost frame.
     """
     in_graph = False
     while frame is not None:

@@ -86,7 +86,6 @@ class ThreadReplay:
         """Return `run_id` and `started_at` of the first run that started since a time.
 
         Args:
-            since: The start time.
             after: Of the runs with this very start time (they were stopped together), only those with a higher id; None
                 for all.
 

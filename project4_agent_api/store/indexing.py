@@ -23,7 +23,6 @@ class IndexedText:
 
     Attributes:
         prefix: The item's namespace as it is stored.
-        key: The item's key.
         field: The text's path in the item, followed by a number if the path matches several texts.
         text: The text, truncated.
     """
@@ -69,7 +68,6 @@ async def embed(embeddings: Embeddings, settings: Settings, prefix: str, texts: 
     """Return the vectors of texts, truncated and in batches.
 
     Args:
-        embeddings: The embedding model.
         settings: The size of a batch.
         prefix: The model's prefix for this kind of text.
         texts: Any number of texts.

@@ -35,7 +35,6 @@ async def reindex_store(connection: AsyncConnection[Any], settings: Settings, em
     Args:
         connection: In autocommit mode, with dictionaries as rows, and without a limit on statements.
         settings: Name the model.
-        embeddings: The model.
 
     Raises:
         ModelUnavailable, ModelTimeout: see `shared.errors`. Vectors that are already stored are kept for the next call.

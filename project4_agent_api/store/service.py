@@ -52,7 +52,6 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
     Args:
         pool: Connections in autocommit mode.
         settings: The embedding model's name, prefixes and dimensions.
-        embeddings: The embedding model.
     """
 
     supports_ttl = True

@@ -130,7 +130,6 @@ async def run_worker(
     """Run the jobs of a queue while the block runs. Unfinished jobs are requeued at the end.
 
     Args:
-        job_app: An open app.
         context: `context.additional_context` of the tasks.
         concurrency: Maximum number of concurrent jobs.
         queue: Name of the queue.

@@ -132,8 +132,6 @@ async def choose_tool(message: str, tools: Sequence[Tool], embed: Embed, *, must
     """Return the tool that a message asks for, or None.
 
     Args:
-        message: The user's message.
-        tools: The available tools.
         embed: Returns e5 vectors.
         must_choose: Return the nearest tool in any case.
     """

@@ -48,7 +48,6 @@ class Page:
 
     Attributes:
         url: The final URL, after redirects.
-        text: The visible text.
         complete: False if the page was cut off at the size limit.
     """
 

@@ -37,7 +37,6 @@ class Frame(NamedTuple):
     Attributes:
         channel: What clients subscribe to: `values`, `custom`, `custom:progress`.
         namespace: The namespace of its subgraph.
-        data: The content.
         node: Its node, if known.
         id: Replaces the number in the event id.
         timestamp: In milliseconds since 1970; default now.

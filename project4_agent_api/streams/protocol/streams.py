@@ -37,7 +37,6 @@ class ThreadStream:
 
     Attributes:
         replay: The runs of the thread, which need not exist yet.
-        request: The requested events.
         subscription: A subscription to the thread's channel.
         started: The runs that have started when the stream is opened.
     """
