@@ -1,4 +1,4 @@
-"""Statistics that a search reads before it ranks: its scope, the size of the corpus in each language, and term frequencies."""
+"""Load the statistics that a search needs before it ranks: scope, corpus sizes by language, and term frequencies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
