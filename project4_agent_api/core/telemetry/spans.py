@@ -5,7 +5,7 @@ the type of an exception, because its text may quote anything.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,7 +25,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from project4_agent_api.core.telemetry.tracing import SetRunStatus
 from project4_agent_api.settings import Settings
 from shared.middleware import PROBES
 
@@ -78,7 +77,7 @@ class OpenTelemetryTracing:
     @contextmanager
     def executing_run(
         self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int]
-    ) -> Iterator[SetRunStatus]:
+    ) -> Iterator[Callable[[str], None]]:
         """Trace the execution of a run and its calls, and yield a function that records its final status."""
         with self.span(f"run {graph_id}", SpanKind.CONSUMER, traceparent) as span, self.call_spans():
             span.set_attributes({"graph": graph_id, **attributes})
