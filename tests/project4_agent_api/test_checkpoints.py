@@ -13,8 +13,8 @@ from project4_agent_api.core.postgres import create_pool
 from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
 from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
-from project4_agent_api.threads.repository import delete_temporary_thread
 from project4_agent_api.settings import Settings
+from project4_agent_api.threads.repository import delete_temporary_thread
 from tests.project4_agent_api.test_at_once import value, waiting
 from tests.project4_agent_api.test_claims import connect, store
 
@@ -31,7 +31,9 @@ def place() -> RunnableConfig:
     return {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": "", "checkpoint_id": str(uuid4())}}
 
 
-async def test_what_cannot_be_stored_of_one_thread_harms_no_other(checkpoints: CheckpointSaver, database_url: str) -> None:
+async def test_what_cannot_be_stored_of_one_thread_harms_no_other(
+    checkpoints: CheckpointSaver, database_url: str
+) -> None:
     places = [place() for _ in range(3)]
     tasks = ["one", token_hex(5000), "three"]  # the middle one is longer than an index takes
 

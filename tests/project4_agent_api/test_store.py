@@ -364,7 +364,9 @@ async def test_vectors_of_another_length_need_an_empty_table(
     await check_store(wide)
     model.embeds(embeds(512))
     async with create_http_client(wide) as http, create_pool(wide) as pool:
-        await SharedStore(pool, wide, create_embedding_model(wide, http)).for_owner(ALICE).aput(("m",), "k", {"t": "tea"})
+        await (
+            SharedStore(pool, wide, create_embedding_model(wide, http)).for_owner(ALICE).aput(("m",), "k", {"t": "tea"})
+        )
 
     for other in (make_settings4(), make_settings4(embedding_dimensions=512, embedding_model="another's")):
         with pytest.raises(ConfigurationError, match=r"embedded by e \(halfvec\(512\)\)"):
