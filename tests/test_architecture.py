@@ -16,10 +16,11 @@ from project2_user_mgmt.main import create_app as create_app2
 from project2_user_mgmt.settings import Settings as Settings2
 from project3_rag_docs.main import create_app as create_app3
 from project3_rag_docs.settings import Settings as Settings3
-from project4_agent_api.idempotency import KEY
+from project4_agent_api.core.idempotency import HEADER
 from project4_agent_api.main import create_app as create_app4
 from project4_agent_api.settings import Settings as Settings4
-from shared.errors import PROBLEM_JSON, IdempotencyKeyReused
+from shared.errors import IdempotencyKeyReused
+from shared.problems import PROBLEM_JSON
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,7 +141,7 @@ def without_lock(operation: dict[str, Any], earlier: dict[str, Any]) -> dict[str
     responses = {status: response for status, response in operation["responses"].items() if status not in added}
     rest = {key: value for key, value in operation.items() if key != "security"} | {"responses": responses}
     if takes_key(operation):
-        parameters = [one for one in operation["parameters"] if one["name"] != KEY]
+        parameters = [one for one in operation["parameters"] if one["name"] != HEADER]
         rest = {key: value for key, value in rest.items() if key != "parameters"}
         rest |= {"parameters": parameters} if parameters else {}
         reused = copy.deepcopy(responses["422"])
@@ -152,4 +153,4 @@ def without_lock(operation: dict[str, Any], earlier: dict[str, Any]) -> dict[str
 
 
 def takes_key(operation: dict[str, Any]) -> bool:
-    return KEY in {parameter["name"] for parameter in operation.get("parameters", [])}
+    return HEADER in {parameter["name"] for parameter in operation.get("parameters", [])}
