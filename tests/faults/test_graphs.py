@@ -54,7 +54,7 @@ async def test_one_that_holds_up_its_worker_is_interrupted(faulty: Faulty, fault
 
     assert (run["status"], run["attempt"]) == ("error", 1)
     assert result["__error__"]["error"] == "LoopBlocked"
-    assert "held up its worker's event loop for 8 s" in result["__error__"]["message"]
+    assert "blocked its worker's event loop for 8 s" in result["__error__"]["message"]
 
 
 async def test_one_that_holds_up_its_worker_beyond_its_lease_goes_on(faulty: Faulty) -> None:
