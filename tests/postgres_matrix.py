@@ -23,8 +23,8 @@ TESTS = [
     "tests/project2_user_mgmt",
     "tests/project3_rag_docs/test_migrations.py",
     "tests/project3_rag_docs/test_documents.py",
-    "tests/project3_rag_docs/test_search.py",
-    "tests/project3_rag_docs/test_rankings.py",
+    "tests/project3_rag_docs/search/test_search.py",
+    "tests/project3_rag_docs/search/test_rankings.py",
 ]
 
 

@@ -12,8 +12,8 @@ from project2_user_mgmt.hooks import UserHooks
 from project2_user_mgmt.main import create_app
 from project2_user_mgmt.settings import Settings
 from shared.errors import RedisUnavailable
-from tests.project2_user_mgmt.test_users import create
 from tests.support.running import running
+from tests.support.users import create
 
 
 @pytest.mark.usefixtures("model")

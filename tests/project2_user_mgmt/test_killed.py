@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from project1_qa_api.settings import Settings
-from tests.project2_user_mgmt.test_users import create
 from tests.support.processes import served
 from tests.support.scripted_model import ScriptedModel, says
 from tests.support.until import until
+from tests.support.users import create
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.project2_user_mgmt.test_users import create
 from tests.support.scripted_model import Behaviour, ScriptedModel, fails, hangs, says, until_released
 from tests.support.until import until
+from tests.support.users import create
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import httpx2
 import psycopg
 import pytest
 
-from tests.project2_user_mgmt.test_users import create
+from tests.support.users import create
 
 
 @pytest.mark.parametrize("rows", [1, 100])

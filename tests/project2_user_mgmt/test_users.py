@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
@@ -12,14 +11,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-PASSWORD = "correct horse battery staple"
-
-
-async def create(client: httpx2.AsyncClient, email: str = "ada@example.com", **fields: str) -> dict[str, Any]:
-    response = await client.post("/users", json={"email": email, "name": "Ada", "password": PASSWORD} | fields)
-    assert response.status_code == 201, response.text
-    user: dict[str, Any] = response.json()
-    return user
+from tests.support.users import PASSWORD, create
 
 
 def stored(database_url: str, emails: Sequence[str]) -> list[str]:

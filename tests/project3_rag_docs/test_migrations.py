@@ -8,8 +8,8 @@ import pytest
 from alembic import command
 
 from shared.database.migrate import alembic_config, migrate
-from tests.project3_rag_docs.test_documents import found, ready
 from tests.support.databases import Databases, differences
+from tests.support.documents import found, ready
 
 PACKAGE, BRANCH = "project3_rag_docs", "project3"
 

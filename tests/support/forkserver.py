@@ -2,7 +2,7 @@
 
 Importing stage 4 takes three seconds of a core, and its tests start some hundred processes. What is forked is otherwise
 what `python -m PACKAGE` is: a process of its own with its own environment, arguments and standard streams, which can be
-signalled, frozen and killed. `tests/launcher` starts stages with the real command line.
+signalled, frozen and killed. `tests/local/launcher` starts stages with the real command line.
 
 While coverage measures, and where there is no `fork`, the real command line is used everywhere.
 """

@@ -15,8 +15,8 @@ from sqlalchemy.engine import make_url
 
 from shared.owner import LOCAL_OWNER_ID
 from tests.project4_agent_api.conftest import Operate, SignUp
-from tests.project4_agent_api.test_runs import GRAPHS, said
 from tests.support.accounts import PASSWORD, bearer, gets_in, refresh, register, sign_in, try_to_sign_in
+from tests.support.agent_runs import GRAPHS, said
 from tests.support.agent_service import agent_service
 from tests.support.scripted_model import ScriptedModel
 from tests.support.until import until

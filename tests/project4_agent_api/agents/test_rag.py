@@ -15,9 +15,9 @@ from project3_rag_docs.search.hits import Hit
 from project4_agent_api.agents.relevance import Relevance
 from shared.errors import ModelUnavailable
 from shared.models.client import create_http_client
-from tests.project3_rag_docs.test_documents import ready
 from tests.project4_agent_api.agents.conftest import Conversation, MakeSettings, Talk, asked, last
 from tests.support.databases import Databases
+from tests.support.documents import ready
 from tests.support.running import running
 from tests.support.scripted_model import Behaviour, ScriptedModel, calls, embeds, fails, says
 

@@ -1,0 +1,192 @@
+"""What goes wrong while a document is read: the embedding model away, the process killed, the database gone."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import httpx2
+import psycopg
+import pytest
+
+from project3_rag_docs.settings import Settings
+from tests.support.databases import Databases
+from tests.support.documents import finished, found, ready, rows, upload
+from tests.support.long_document import LONG
+from tests.support.processes import served
+from tests.support.scripted_model import Behaviour, ScriptedModel, embeds, fails, hangs, in_turn, sends
+from tests.support.until import until
+
+pytestmark = pytest.mark.slow
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+def orphans(database_url: str) -> list[int]:
+    """How many chunks, postings and pieces of files belong to no document; and chunks that are there twice."""
+    statements = [
+        "SELECT count(*) FROM chunks WHERE document_id NOT IN (SELECT id FROM documents)",
+        """SELECT count(*) FROM postings WHERE (document, chunk) NOT IN
+            (SELECT number, index FROM documents JOIN chunks ON document_id = documents.id)""",
+        "SELECT count(*) FROM document_parts WHERE document_id NOT IN (SELECT id FROM documents)",
+        "SELECT count(*) - count(DISTINCT (document_id, index)) FROM chunks",
+    ]
+    with psycopg.connect(database_url) as connection:
+        return [int((connection.execute(statement).fetchone() or (0,))[0]) for statement in statements]
+
+
+@pytest.mark.parametrize("behaviour", [fails(500), fails(429), hangs(), sends(b"no JSON")])
+async def test_a_model_that_is_away_is_waited_for(
+    serve3: Serve, model: ScriptedModel, database_url: str, behaviour: Behaviour
+) -> None:
+    with serve3(llm_timeout_seconds=3, embedding_batch_size=8) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            model.embeds(in_turn(embeds(), embeds(), behaviour))  # two batches are under way at once
+            document = await upload(client, LONG, "long.md")
+            await until(lambda: len(model.embedded) >= 5)  # two, two more, and it has tried again
+            await until(lambda: rows(database_url, "chunks") == 16)
+            assert (await client.get(f"/documents/{document['id']}")).json()["status"] == "processing"
+            model.embeds(embeds())
+
+            done = await finished(client, document)
+
+    assert (done["status"], done["chunk_count"]) == ("ready", 60)
+    assert orphans(database_url) == [0, 0, 0, 0]
+
+
+async def test_a_model_that_stays_away_fails_the_document(
+    serve3: Serve, model: ScriptedModel, database_url: str
+) -> None:
+    with serve3(ingestion_patience_seconds=0.5, embedding_batch_size=8) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            model.embeds(in_turn(embeds(), embeds(), fails(500)))  # two batches are under way at once
+            document = await upload(client, LONG, "long.md")
+            failed = await finished(client, document)
+            model.embeds(embeds())
+            nothing = await found(client, "herons")
+            stored = rows(database_url, "chunks")
+            seen = len(model.embedded)
+
+            again = await upload(client, LONG, "long.md")
+            done = await finished(client, again)
+
+    assert failed["status"] == "failed"
+    assert failed["error"].startswith("The document could not be embedded: The model endpoint")
+    assert nothing == []
+    assert (again["id"], done["status"], done["chunk_count"]) == (document["id"], "ready", 60)
+    embedded_again = sum(len(seen.body["input"]) for seen in model.embedded[seen:])
+    assert embedded_again == 60 - stored  # it went on where it was
+    assert orphans(database_url) == [0, 0, 0, 0]
+
+
+async def test_vectors_of_another_length_fail_the_document(serve3: Serve, model: ScriptedModel) -> None:
+    model.embeds(embeds(768))
+    with serve3(ingestion_patience_seconds=0.5) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            failed = await finished(client, await upload(client))
+
+    assert "vectors of length 768; 384 expected" in failed["error"]
+
+
+def process(settings: Settings) -> AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]:
+    """Stage 3 as a process of its own; gives its URL and the process."""
+    names = ("openai_base_url", "llm_model", "embedding_model", "database_url", "embedding_batch_size", "log_level")
+    return served("project3_rag_docs", {name.upper(): str(getattr(settings, name)) for name in names})
+
+
+async def test_a_killed_process_loses_nothing(
+    make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
+) -> None:
+    settings = make_settings3(embedding_batch_size=4)
+    model.embeds(in_turn(*[embeds()] * 8, hangs()))
+    with process(settings) as (url, running):
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            documents = [await upload(client, f"{LONG}\n\n{i}", f"{i}.md") for i in range(3)]
+            await upload(client, b"%PDF-1.4 broken", "broken.pdf")
+            await until(lambda: rows(database_url, "chunks") >= 8)
+        running.send_signal(signal.SIGKILL)
+        running.wait(120)
+    stored = rows(database_url, "chunks")
+    assert 0 < stored < 180
+    model.embeds(embeds())
+    seen = len(model.embedded)
+
+    with process(settings) as (url, _):
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            done = [await finished(client, document) for document in documents]
+            await until(lambda: rows(database_url, "procrastinate_jobs") == 0)
+            everything = (await client.get("/documents")).json()["items"]
+
+    assert [(one["status"], one["chunk_count"]) for one in done] == [("ready", 60)] * 3
+    assert sorted(one["status"] for one in everything) == ["failed", "ready", "ready", "ready"]
+    assert orphans(database_url) == [0, 0, 0, 0]
+    assert sum(len(one.body["input"]) for one in model.embedded[seen:]) <= 180 - stored + 8  # no work done twice
+
+
+async def test_a_stopped_process_hands_its_work_over(
+    make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
+) -> None:
+    settings = make_settings3(embedding_batch_size=4)
+    model.embeds(embeds(delay=0.2))
+    with process(settings) as (url, running):
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            document = await upload(client, LONG, "long.md")
+            await until(lambda: rows(database_url, "chunks") >= 8)
+        running.terminate()
+        assert running.wait(120) == 0
+    model.embeds(embeds())
+
+    with process(settings) as (url, _):
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            done = await finished(client, document)
+
+    assert (done["status"], done["chunk_count"]) == ("ready", 60)
+
+
+async def test_a_worker_that_comes_back_writes_nothing(
+    make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
+) -> None:
+    """It was frozen for so long that another one took its job; awake again, it must see that, and stop."""
+    settings = make_settings3(embedding_batch_size=4)
+    model.embeds(embeds(delay=0.3))
+    with process(settings) as (first, running):
+        async with httpx2.AsyncClient(base_url=first, timeout=120, trust_env=False) as client:
+            document = await upload(client, LONG, "long.md")
+            await until(lambda: rows(database_url, "chunks") >= 8)
+        running.send_signal(signal.SIGSTOP)
+        try:
+            with process(settings) as (second, _):
+                async with httpx2.AsyncClient(base_url=second, timeout=120, trust_env=False) as client:
+                    stored = rows(database_url, "chunks")
+                    await until(lambda: rows(database_url, "chunks") > stored + 8)
+                    running.send_signal(signal.SIGCONT)
+                    done = await finished(client, document)
+                    hits = await found(client, "herons", k=50)
+        finally:
+            running.send_signal(signal.SIGCONT)
+
+    assert (done["status"], done["chunk_count"]) == ("ready", 60)
+    assert len(hits) == 50
+    assert orphans(database_url) == [0, 0, 0, 0]
+
+
+async def test_an_answer_tells_when_the_database_is_away(
+    client3: httpx2.AsyncClient, database_url: str, databases: Databases
+) -> None:
+    await ready(client3)
+    name = database_url.rpartition("/")[2]
+    with psycopg.connect(databases.server_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        answers = await asyncio.gather(
+            client3.get("/documents"),
+            client3.post("/documents", files={"file": ("a.txt", b"A text.")}),
+            client3.post("/documents/search", json={"query": "x"}),
+            client3.post("/documents/ask", json={"question": "x"}),
+        )
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+    assert [answer.status_code for answer in answers] == [503, 503, 503, 503]
+    document = await ready(client3, "A text that comes afterwards.", "after.txt")  # the worker has come back too
+    assert document["status"] == "ready"

@@ -1,0 +1,168 @@
+"""How much may wait, and whose turn it is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+import psycopg
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+from redis import Redis
+
+from tests.support.accounts import bearer, register, sign_in
+from tests.support.agent_service import AgentService, agent_service
+from tests.support.scripted_model import ScriptedModel
+from tests.support.until import until
+
+GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
+RUN = {"assistant_id": "agent", "input": {"messages": []}}
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+async def http(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API alone, where three runs of a user may wait, and five of all."""
+    with serve4(user_runs_waiting_max=3, runs_waiting_max=5, user_crons_max=2) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
+            yield http
+
+
+async def signed_up(http: httpx2.AsyncClient, name: str) -> dict[str, str]:
+    await register(http, f"{name}@example.com")
+    return bearer(await sign_in(http, f"{name}@example.com"))
+
+
+async def test_more_of_ones_own_than_may_wait_are_429_and_leave_no_trace(http: httpx2.AsyncClient) -> None:
+    ada = await signed_up(http, "ada")
+    thread = (await http.post("/threads", json={}, headers=ada)).json()
+    for _ in range(3):
+        assert (await http.post("/runs", json=RUN, headers=ada)).status_code == 200
+
+    for path in (f"/threads/{thread['thread_id']}/runs", "/runs", "/runs/wait", "/runs/stream"):
+        refused = await http.post(path, json=RUN, headers=ada)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "5")
+        assert refused.json()["type"] == "urn:problem:too-many-requests"
+    assert (await http.post("/runs/batch", json=[RUN], headers=ada)).status_code == 429
+    assert (await http.get(f"/threads/{thread['thread_id']}", headers=ada)).json()["status"] == "idle"
+    assert (await http.post("/threads/count", json={}, headers=ada)).json() == 4
+    unknown = await http.post(f"/threads/{UUID(int=1)}/runs", json=RUN, headers=ada)
+    assert unknown.status_code == 404
+
+    await http.post("/runs/cancel", json={"status": "pending"}, headers=ada)
+    assert (await http.post("/runs", json=RUN, headers=ada)).status_code == 200
+
+
+async def test_more_than_may_wait_of_all_are_503(http: httpx2.AsyncClient) -> None:
+    ada, bob = await signed_up(http, "ada"), await signed_up(http, "bob")
+    for _ in range(3):
+        assert (await http.post("/runs", json=RUN, headers=ada)).status_code == 200
+    assert (await http.post("/runs/batch", json=[RUN] * 3, headers=bob)).status_code == 503
+    for _ in range(2):
+        await asyncio.sleep(0.3)  # a queue that was found full is not looked at again at once
+        assert (await http.post("/runs", json=RUN, headers=bob)).status_code == 200
+
+    refused = await http.post("/runs", json=RUN, headers=bob)
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert refused.json()["type"] == "urn:problem:queue-full"
+
+
+async def test_a_race_exceeds_the_bound_by_no_more_than_there_are_connections(
+    http: httpx2.AsyncClient, database_url: str
+) -> None:
+    ada = await signed_up(http, "ada")
+
+    answers = await asyncio.gather(*(http.post("/runs", json=RUN, headers=ada) for _ in range(40)))
+
+    accepted = [answer for answer in answers if answer.status_code == 200]
+    with psycopg.connect(database_url) as connection:
+        (stored,) = connection.execute("SELECT count(*) FROM runs").fetchone() or (0,)
+    assert stored == len(accepted)
+    assert 3 <= stored <= 3 + 10  # DB_POOL_SIZE
+
+
+async def test_more_schedules_than_one_may_have_are_429(http: httpx2.AsyncClient) -> None:
+    ada, bob = await signed_up(http, "ada"), await signed_up(http, "bob")
+    cron = {"assistant_id": "agent", "schedule": "0 * * * *"}
+    first = (await http.post("/runs/crons", json=cron, headers=ada)).json()
+    assert (await http.post("/runs/crons", json=cron, headers=ada)).status_code == 200
+
+    refused = await http.post("/runs/crons", json=cron, headers=ada)
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    assert (await http.post("/runs/crons", json=cron, headers=bob)).status_code == 200
+    await http.delete(f"/runs/crons/{first['cron_id']}", headers=ada)
+    assert (await http.post("/runs/crons", json=cron, headers=ada)).status_code == 200
+
+
+async def test_a_stateless_run_that_is_stopped_before_it_began_leaves_no_thread(
+    http: httpx2.AsyncClient, database_url: str
+) -> None:
+    ada = await signed_up(http, "ada")
+    runs = [(await http.post("/runs", json=RUN, headers=ada)).json() for _ in range(2)]
+    kept = (await http.post("/runs", json=RUN | {"on_completion": "keep"}, headers=ada)).json()
+
+    for run, action in zip(runs, ("interrupt", "rollback"), strict=True):
+        path = f"/threads/{run['thread_id']}/runs/{run['run_id']}/cancel"
+        stopped = await http.post(path, params={"action": action, "wait": True}, headers=ada)
+        assert (stopped.status_code, stopped.json()) == (200, {})
+    await http.post("/runs/cancel", json={"status": "all"}, headers=ada)
+
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT thread_id::text FROM threads").fetchall() == [(kept["thread_id"],)]
+
+
+@pytest.fixture
+def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator[AgentService]:
+    """A worker that executes three runs at once, two of them of one user."""
+    settings = {"worker_concurrency": "3", "user_runs_running_max": "2", "lease_seconds": "2", "redis_prefix": "mine"}
+    with agent_service(database_url, redis_url, model, GRAPHS, **settings) as running:
+        yield running
+
+
+@pytest.mark.slow
+async def test_users_take_turns_whoever_was_first(service: AgentService, database_url: str, redis_url: str) -> None:
+    busy, other = service.sign_up(), service.sign_up()
+    finished: list[str] = []
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        async def most_at_once() -> int:
+            most = 0
+            while "other" not in finished:
+                (now,) = connection.execute(
+                    "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM runs WHERE status = 'running'"
+                    " GROUP BY owner_id) AS counted"
+                ).fetchone() or (0,)
+                most = max(most, now)
+                await asyncio.sleep(0.05)
+            return most
+
+        async with (
+            get_client(url=service.url, api_key=None, headers=busy) as first,
+            get_client(url=service.url, api_key=None, headers=other) as second,
+        ):
+
+            async def wait(client: LangGraphClient, name: str, seconds: float) -> None:
+                await client.runs.wait(None, "steps", input={"steps": 1, "seconds": seconds, "log": "/dev/null"})
+                finished.append(name)
+
+            many = [asyncio.create_task(wait(first, "busy", 0.3)) for _ in range(40)]
+            await until(lambda: len(finished) >= 2)
+            # What Redis knew is gone: the turns stand in the database too.
+            with Redis.from_url(redis_url) as redis:
+                keys = list(redis.scan_iter("*"))
+                assert keys
+                assert all(key.startswith(b"mine:") for key in keys)
+                redis.flushdb()
+            watching = asyncio.create_task(most_at_once())
+            await wait(second, "other", 0.01)
+
+            assert await watching == 2
+            assert len(finished) < 30
+            await asyncio.gather(*many)
+    assert len(finished) == 41

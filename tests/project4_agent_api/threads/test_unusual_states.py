@@ -1,0 +1,247 @@
+"""States that do not fit their graph, or are no objects: what a run, who waits for it, and its thread say of them."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import psycopg
+import pytest
+from redis import Redis
+from sqlalchemy.engine import make_url
+
+from tests.support.agent_service import AgentService, agent_service
+from tests.support.databases import Databases
+from tests.support.scripted_model import ScriptedModel
+from tests.support.sse import events_of
+
+pytestmark = pytest.mark.slow
+
+GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
+RAISED = {"model": "ValidationError", "data": "TypeError"}  # by each graph, of what does not fit its schema
+UNFIT = {"n": "abc"}
+UNREADABLE = (
+    409,
+    "The stored state does not fit its graph. Delete the run that stored it, or continue from an earlier checkpoint.",
+)
+NOT_TAKEN = (422, "The graph does not accept these values.")
+
+
+@pytest.fixture(scope="module")
+def service(databases: Databases, _redis_server: str, _model_server: ScriptedModel) -> Iterator[AgentService]:
+    """The service, with the graphs of this folder."""
+    with (
+        databases.migrated("project4_agent_api") as url,
+        agent_service(url, _redis_server, _model_server, GRAPHS) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def headers(service: AgentService) -> dict[str, str]:
+    """Those of the user."""
+    return service.sign_up()
+
+
+@pytest.fixture
+async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client that is signed in."""
+    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+async def thread(http: httpx2.AsyncClient) -> str:
+    """The path of a thread."""
+    made = await http.post("/threads", json={})
+    return f"/threads/{made.json()['thread_id']}"
+
+
+async def wait(http: httpx2.AsyncClient, thread: str, graph: str, input_: object, **more: str) -> Any:  # noqa: ANN401
+    """Return what a run gives to who waits for it."""
+    answer = await http.post(f"{thread}/runs/wait", json={"assistant_id": graph, "input": input_, **more})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def said(answer: httpx2.Response) -> tuple[int, Any]:
+    """Return the status of a refused request, and the reason that is given."""
+    return answer.status_code, answer.json().get("detail")
+
+
+@pytest.mark.parametrize("graph", RAISED)
+class TestWhatDoesNotFit:
+    async def test_its_run_fails_with_one_reason_for_all(
+        self, http: httpx2.AsyncClient, thread: str, graph: str
+    ) -> None:
+        body = {"assistant_id": graph, "input": UNFIT}
+        async with http.stream("POST", f"{thread}/runs/stream", json=body) as answer:
+            streamed = [data async for name, data in events_of(answer) if name == "error"]
+        (run,) = (await http.get(f"{thread}/runs")).json()
+        shown = (await http.get(thread)).json()
+
+        assert [reason["error"] for reason in streamed] == [RAISED[graph]]
+        assert run["status"] == shown["status"] == "error"
+        assert shown["error"] == streamed[0]
+        told = {"__error__": streamed[0]}
+        assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() == told
+        assert await wait(http, thread, graph, UNFIT) == told
+
+    async def test_its_thread_says_so_until_the_run_is_deleted(
+        self, http: httpx2.AsyncClient, thread: str, graph: str
+    ) -> None:
+        assert (await wait(http, thread, graph, {"n": 1}))["n"] == 2
+        good = (await http.get(f"{thread}/state")).json()
+        await wait(http, thread, graph, UNFIT)
+
+        for of_now in ("state", "state?subgraphs=true", "history"):
+            assert said(await http.get(f"{thread}/{of_now}")) == UNREADABLE
+        assert (await http.get(f"{thread}/state/{good['checkpoint_id']}")).json()["values"]["n"] == 2
+        before = {"before": good["checkpoint_id"]}
+        earlier = (await http.get(f"{thread}/history", params=before)).json()
+        assert [state["values"].get("n") for state in earlier] == [1, None]
+        assert (await http.get(thread)).json()["values"] == good["values"]
+
+        failed = (await http.get(f"{thread}/runs")).json()[0]
+        assert (await http.delete(f"{thread}/runs/{failed['run_id']}")).status_code == 204
+        assert (await http.get(f"{thread}/state")).json() == good
+        assert (await wait(http, thread, graph, {"n": 5}))["n"] == 6
+
+    async def test_a_run_beside_it_is_taken_back_or_deleted(
+        self, http: httpx2.AsyncClient, thread: str, graph: str
+    ) -> None:
+        await wait(http, thread, graph, {"n": 1})
+        good = (await http.get(f"{thread}/state")).json()["checkpoint_id"]
+        await wait(http, thread, graph, UNFIT)
+
+        body = {"assistant_id": graph, "input": {"n": 1, "seconds": 60}, "checkpoint_id": good}
+        async with http.stream("POST", f"{thread}/runs/stream", json=body) as answer:
+            _, begun = await anext(events_of(answer))
+            run = f"{thread}/runs/{begun['run_id']}"
+            await http.post(f"{run}/cancel", params={"action": "rollback", "wait": True})
+        assert (await http.get(run)).status_code == 404
+        assert said(await http.get(f"{thread}/state")) == UNREADABLE
+        assert (await http.get(thread)).json()["values"]["n"] == 2
+
+        assert (await wait(http, thread, graph, {"n": 8}, checkpoint_id=good))["n"] == 9
+        newest = (await http.get(f"{thread}/runs")).json()[0]
+        assert (await http.delete(f"{thread}/runs/{newest['run_id']}")).status_code == 204
+        assert said(await http.get(f"{thread}/state")) == UNREADABLE
+        assert (await http.get(thread)).json()["values"] is None
+
+    async def test_nothing_of_a_change_is_stored(self, http: httpx2.AsyncClient, thread: str, graph: str) -> None:
+        await wait(http, thread, graph, {"n": 1})
+        before = (await http.get(f"{thread}/history")).json()
+        assert before
+
+        change = {"values": UNFIT, "as_node": "__start__"}
+        assert said(await http.post(f"{thread}/state", json=change)) == NOT_TAKEN
+
+        assert (await http.get(f"{thread}/history")).json() == before
+        assert (await http.get(f"{thread}/state")).json()["values"]["n"] == 2
+        taken = await http.post(f"{thread}/state", json={"values": {"n": 7}, "as_node": "__start__"})
+        assert taken.status_code == 200
+        assert (await http.get(thread)).json()["values"]["n"] == 7
+
+    async def test_no_thread_begins_with_it(self, http: httpx2.AsyncClient, graph: str) -> None:
+        thread_id = str(uuid4())
+        step = {"updates": [{"values": UNFIT, "as_node": "__start__"}]}
+        body = {"thread_id": thread_id, "metadata": {"graph_id": graph}, "supersteps": [step]}
+        assert said(await http.post("/threads", json=body)) == NOT_TAKEN
+        assert (await http.get(f"/threads/{thread_id}")).status_code == 404
+
+
+async def test_a_fault_of_the_database_is_no_clients(
+    service: AgentService, http: httpx2.AsyncClient, thread: str
+) -> None:
+    await wait(http, thread, "model", {"n": 1})
+    with psycopg.connect(service.environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("ALTER TABLE checkpoints RENAME TO elsewhere")
+        try:
+            answers = [
+                await http.get(f"{thread}/state"),
+                await http.get(f"{thread}/history"),
+                await http.post(f"{thread}/state", json={"values": {"n": 2}}),
+            ]
+        finally:
+            connection.execute("ALTER TABLE elsewhere RENAME TO checkpoints")
+    assert [answer.status_code for answer in answers] == [500] * 3
+    assert (await http.get(f"{thread}/state")).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["a word", "", 7, 0, ["a", 1], [], True, {"a": 1}, {}], ids=repr)
+async def test_a_result_that_is_no_object(http: httpx2.AsyncClient, thread: str, value: object) -> None:
+    body = {"assistant_id": "plain", "input": value, "stream_mode": ["values", "updates"]}
+    async with http.stream("POST", f"{thread}/runs/stream", json=body) as answer:
+        events = [event async for event in events_of(answer)]
+    assert [data for name, data in events if name in ("values", "error")] == [value]
+    (run,) = (await http.get(f"{thread}/runs")).json()
+    assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() == value
+    assert await wait(http, thread, "plain", value) == value
+
+    shown = (await http.get(thread)).json()
+    assert shown["values"] == value
+    search = {"ids": [shown["thread_id"]], "extract": {"first": "values[0]", "a": "values.a"}}
+    (found,) = (await http.post("/threads/search", json=search)).json()
+    first = value[0] if isinstance(value, list) and value else None
+    assert found["extracted"] == {"first": first, "a": 1 if value == {"a": 1} else None}
+    assert (await http.post("/threads/search", json={"ids": search["ids"], "values": {"b": 1}})).json() == []
+    assert (await http.get(f"{thread}/state")).json()["values"] == value
+    assert (await http.get(f"{thread}/state", params={"select": "values.a"})).status_code == 200
+    assert (await http.get(f"{thread}/history")).json()[0]["values"] == value
+    copied = (await http.post(f"{thread}/copy")).json()
+    assert copied["values"] == value
+    assert (await http.get(f"/threads/{copied['thread_id']}/state")).json()["values"] == value
+
+
+async def test_what_it_asks_is_told_to_all(http: httpx2.AsyncClient, thread: str) -> None:
+    assert await wait(http, thread, "plain", "a word") == "a word"
+    told = await wait(http, thread, "plain", "ask")
+    assert told["__interrupt__"][0]["value"] == "Which?"
+    newest = (await http.get(f"{thread}/runs")).json()[0]
+    assert (await http.get(f"{thread}/runs/{newest['run_id']}/join")).json() == told
+    assert (await http.get(thread)).json()["values"] == "a word"
+
+
+async def test_nothing_is_a_result_too(http: httpx2.AsyncClient, thread: str) -> None:
+    assert await wait(http, thread, "plain", "nothing") is None
+    (run,) = (await http.get(f"{thread}/runs")).json()
+    assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() is None
+
+
+async def test_the_end_of_such_a_run_outlives_its_events(
+    service: AgentService, http: httpx2.AsyncClient, thread: str
+) -> None:
+    params = {"assistant_id": "plain", "input": "a word"}
+    begun = await http.post(f"{thread}/commands", json={"id": 1, "method": "run.start", "params": params})
+    run_id = begun.json()["result"]["run_id"]
+    await http.get(f"{thread}/runs/{run_id}/join")
+    name = make_url(service.environment["DATABASE_URL"]).database
+    with Redis.from_url(service.environment["REDIS_URL"]) as redis:
+        assert redis.delete(f"{name}:run:{run_id}") == 1
+    async with http.stream("POST", f"{thread}/stream/events", json={"channels": ["lifecycle"]}) as answer:
+        _, frame = await anext(events_of(answer))
+    assert frame["params"]["data"]["event"] == "completed"
+
+
+@pytest.mark.parametrize("value", [[], {}, 7, True, None, ""], ids=repr)
+async def test_a_graph_is_named_by_a_text(http: httpx2.AsyncClient, thread: str, value: object) -> None:
+    told = await wait(http, thread, "plain", "ask")
+    (run,) = (await http.get(f"{thread}/runs")).json()
+    metadata = {"graph_id": value, "assistant_id": value}
+    assert (await http.patch(thread, json={"metadata": metadata})).status_code == 200
+
+    answers = [
+        await http.get(f"{thread}/state"),
+        await http.get(f"{thread}/history"),
+        await http.post(f"{thread}/state", json={"values": {}}),
+    ]
+    assert [said(answer) for answer in answers] == [(404, "There is no graph named .")] * 3
+    params = {"interrupt_id": told["__interrupt__"][0]["id"], "response": "this"}
+    answer = await http.post(f"{thread}/commands", json={"id": 1, "method": "input.respond", "params": params})
+    assert answer.json()["error"] in ("invalid_argument", "no_such_run")
+    assert (await http.post(f"{thread}/copy")).status_code == 200
+    assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() == told
+    assert (await wait(http, thread, "plain", "a word")) == "a word"  # a run says which graph it is again
+    assert (await http.get(f"{thread}/state")).json()["values"] == "a word"
