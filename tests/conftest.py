@@ -1,4 +1,4 @@
-"""What every test can ask for: a scripted model, stage 1 in front of it on a real socket, and a client."""
+"""Fixtures of every test: a scripted model, stage 1 in front of it on a real socket, and a client."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,7 +41,7 @@ Settings.model_config["env_file"] = None
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Where `CI` is true, a test that was skipped has failed; one that fails as it is said to has not."""
+    """Report a skipped test as failed if `CI` is true; an expected failure stays one."""
     outcome: Any = yield
     report = outcome.get_result()
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
@@ -60,7 +60,7 @@ def _model_server() -> Iterator[ScriptedModel]:
 
 @pytest.fixture
 def model(_model_server: ScriptedModel) -> ScriptedModel:
-    """The scripted model, answering "Hello!" until it is told otherwise."""
+    """The scripted model, answering "Hello!" until a test scripts something else."""
     _model_server.reset()
     return _model_server
 

@@ -89,7 +89,7 @@ def test_a_model_that_is_away(refused_page: Page, app_url: str, model: ScriptedM
     page.clock.install(time=0)
     model.fails(status=500)
     page.goto(app_url)
-    page.clock.pause_at(3600)  # from here on it goes when it is told to
+    page.clock.pause_at(3600)  # from here on it continues when the test lets it
 
     ask(page, "Hi")
 

@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a server is said to differ it must: once it no longer does, the mark has to go."""
+    """A listed difference of a server must exist: once it no longer does, its mark has to go."""
     here = Path(__file__).parent
     for item in items:
         if not item.path.is_relative_to(here):
@@ -39,12 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Where the server is, and what a request must carry."""
+    """The server's address, and the headers that a request must carry."""
     if REFERENCE:
         yield Server(REFERENCE, {})
         return
     databases: Databases = request.getfixturevalue("databases")
-    # Of its own: the service lives as long as the session, and would take what other services' workers are told.
+    # A database of its own: the service lives as long as the session, and would take other services' wake-ups.
     redis_url = database_of(request.getfixturevalue("_redis_server"), 1)
     model: ScriptedModel = request.getfixturevalue("_model_server")
     with our_service(databases, redis_url, model) as ours:

@@ -19,7 +19,7 @@ GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server is, and what each request to it must carry."""
+    """A server's address, and the headers that each request must carry."""
 
     url: str
     headers: dict[str, str]

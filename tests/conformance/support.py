@@ -1,4 +1,4 @@
-"""What the conformance tests share: reading streams, waiting for a run to get somewhere, expecting to be refused."""
+"""Helpers of the conformance tests: reading streams, waiting for a run to get somewhere, expecting to be refused."""
 
 import asyncio
 import os

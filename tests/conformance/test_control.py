@@ -106,7 +106,7 @@ class TestCancel:
 
 
 class TestASecondRun:
-    """What becomes of a run on a thread where another is at work."""
+    """The treatment of a run on a thread with an unfinished one."""
 
     async def test_waits_for_its_turn(self, client: LangGraphClient, thread_id: str) -> None:
         first = await asleep(client, thread_id, seconds=5)

@@ -1,4 +1,4 @@
-"""What ends every run on the server: nothing else may run at the same time."""
+"""Cancellations of every run on the server: nothing else may run at the same time."""
 
 from langgraph_sdk.client import LangGraphClient
 

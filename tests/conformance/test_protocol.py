@@ -192,7 +192,7 @@ class TestClient:
 
 
 class TestEvents:
-    """What is on the wire."""
+    """Bytes of the event stream."""
 
     async def test_frames(self, http: httpx2.AsyncClient, unknown: str) -> None:
         started = await command(http, unknown, "run.start", assistant_id="counter", input={})

@@ -216,7 +216,7 @@ class TestWait:
 
 
 class TestSettings:
-    """What a run is told beside its input."""
+    """The parts of a run besides its input."""
 
     async def test_context(self, client: LangGraphClient, thread_id: str) -> None:
         seen = plain(await client.runs.wait(thread_id, "configured", input={}, context={"colour": "red"}))

@@ -1,4 +1,4 @@
-"""What a run streams: in every mode, in several at once, from subgraphs, and again to whoever comes back."""
+"""The stream of a run: in every mode, in several at once, from subgraphs, and again to a client that comes back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -322,7 +322,7 @@ class TestJoin:
         rest = await collect(client.runs.join_stream(thread_id, run_id, last_event_id=seen[-1].id))
         assert [part.data.get("done") for part in rest] == [["lie_down", "sleep"]]
 
-    @pytest.mark.ours_differs("it keeps the events of every run for a while, for whoever comes late")
+    @pytest.mark.ours_differs("it keeps the events of every run for a while, for clients that come late")
     async def test_an_ended_one_that_cannot_be_resumed(self, client: LangGraphClient, thread_id: str) -> None:
         run = await client.runs.create(thread_id, "counter", input={})
         await client.runs.join(thread_id, run["run_id"])
@@ -341,7 +341,7 @@ class TestJoin:
 
 
 class TestLeaving:
-    """What a client that goes away does to its run."""
+    """The effect of a client's disconnect on its run."""
 
     async def test_ends_it_where_that_was_asked(self, client: LangGraphClient, thread_id: str) -> None:
         stream = client.runs.stream(

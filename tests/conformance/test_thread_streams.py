@@ -1,4 +1,4 @@
-"""A thread's own stream: whatever happens on it, whoever started it."""
+"""A thread's own stream: everything that happens on it, started by any client."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

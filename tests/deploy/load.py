@@ -21,10 +21,10 @@ ANSWER = " ".join(f"word{number}" for number in range(WORDS))
 
 @dataclass
 class Load:
-    """What the clients have seen.
+    """Counts of the clients' results.
 
     Attributes:
-        url: Of the service.
+        url: The service's base URL.
         accounts: Headers of the accounts that ask, one for each stream.
         answered: How many requests had the answer that they should have.
         failed: What was wrong with the others, and how often.
@@ -44,7 +44,7 @@ class Load:
 
     @asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
-        """Load the service while the block runs; what was begun is finished."""
+        """Load the service while the block runs; started requests are finished."""
         limits = httpx2.Limits(max_connections=None)
         async with (
             httpx2.AsyncClient(base_url=self.url, timeout=120, trust_env=False, limits=limits) as http,

@@ -17,11 +17,11 @@ READY_SECONDS = 180
 
 @dataclass
 class Service:
-    """What runs.
+    """A running service.
 
     Attributes:
         stack: Its containers.
-        url: Of its proxy.
+        url: The proxy's base URL.
         env_file: What it is configured by.
     """
 

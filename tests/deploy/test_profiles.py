@@ -1,4 +1,4 @@
-"""What `docker-compose.yml` starts beside stage 4 when it is asked to: what watches it, and the earlier stages."""
+"""Optional profiles of `docker-compose.yml` beside stage 4: the monitoring, and the earlier stages."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -175,7 +175,7 @@ def _replace_valkey(service: Service) -> None:
 
 
 def _kill(service: Service, container: str) -> None:
-    """Kill the process, as the kernel does where memory runs out: the engine has not been asked for it."""
+    """Kill the process, as the kernel does when memory runs out: the engine did not request it."""
     process = service.stack.engine("inspect", "--type", "container", "--format", "{{.State.Pid}}", container)
     os.kill(int(process), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""What the cases share."""
+"""Fixtures of the fault tests."""
 
 from collections.abc import AsyncIterator, Iterator
 

@@ -27,7 +27,7 @@ class Faulty:
         self._log = log
 
     async def run(self, fault: str, **state: Any) -> tuple[dict[str, Any], Any]:
-        """Run both to their ends; return the faulty one's row, and what whoever waits for it is given."""
+        """Run both to their ends; return the faulty one's row, and the result that its client receives."""
         threads = [(await self._client.threads.create())["thread_id"] for _ in range(2)]
         harmless: dict[str, Any] = {"steps": 4, "seconds": 0.3, "log": str(self._log)}
         other = await self._client.runs.create(threads[0], "steps", input=harmless, durability="sync")

@@ -61,7 +61,7 @@ class Work:
         return work
 
     async def waiters_are_cut_off(self) -> None:
-        """Make sure that whoever waits is told that the connection is gone."""
+        """Make sure that a waiting client notices that the connection is gone."""
         for one in self.waiting:
             with pytest.raises(httpx.TransportError):
                 await one
@@ -79,11 +79,11 @@ class Work:
         self.waiting = [asyncio.create_task(result(client, thread, run)) for thread, run, _ in self.runs]
 
     async def all_succeed(self, stack: Stack, *, steps: int = 5, again: int = 1) -> None:
-        """Make sure that all of it comes to its end, once, and that whoever listens is told.
+        """Make sure that all of it comes to its end, once, and that its subscribers are notified.
 
         Args:
             stack: Where.
-            steps: Of each.
+            steps: Number of steps of each run.
             again: How many steps of a run may have been cut short, and taken once more.
         """
         for result in await asyncio.gather(*self.waiting):
@@ -111,8 +111,8 @@ class Work:
         return stack.rows("SELECT run_id FROM runs WHERE run_id = ANY(%s::uuid[]) AND attempt > 1", runs)
 
 
-async def result(client: LangGraphClient, thread_id: str, run_id: str) -> Any:  # noqa: ANN401  whatever it gives
-    """Wait for a run; wait again, where a server is away just when the waiting begins."""
+async def result(client: LangGraphClient, thread_id: str, run_id: str) -> Any:  # noqa: ANN401  any JSON
+    """Wait for a run; wait again if a server is unavailable at the start."""
     while True:
         try:
             return await client.runs.join(thread_id, run_id)
@@ -308,7 +308,7 @@ async def test_both_servers_cannot_be_reached_under_load(
     assert not set(refused) - {503}  # after a short outage nobody need be refused: a request waits for some seconds
     results: list[Any] = await asyncio.gather(*(client.runs.join(thread, run) for thread, run in accepted))
     assert {result["messages"][-1]["content"] for result in results} == {"1: !"}
-    for thread, run, _ in work.runs:  # whoever waited may have been told 503; the runs are done all the same
+    for thread, run, _ in work.runs:  # waiting clients may have received 503; the runs are executed all the same
         result: Any = await client.runs.join(thread, run)
         assert result["done"] == [0, 1, 2, 3, 4]
     done, _ = await asyncio.wait([*work.waiting, *work.following], timeout=30)
@@ -318,7 +318,7 @@ async def test_both_servers_cannot_be_reached_under_load(
 
 
 def _settled(stack: Stack) -> None:
-    """Wait for runs that were stored although their makers were told 503."""
+    """Wait for runs that were stored although their clients received 503."""
     stack.wait_for("SELECT FROM runs WHERE status IN ('pending', 'running')")
 
 

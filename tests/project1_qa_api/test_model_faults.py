@@ -29,7 +29,7 @@ Serve = Callable[..., AbstractContextManager[str]]
 CONTEXT_EXCEEDED = {"code": "context_length_exceeded", "type": "invalid_request_error", "message": "too long"}
 LLAMA_CONTEXT_EXCEEDED = {"code": 400, "type": "exceed_context_size_error", "message": "too long"}
 
-# How the model misbehaves before its first token, and what the client is told.
+# How the model misbehaves before its first token, and the problem that the client receives.
 FAULTS: dict[str, tuple[Behaviour, int, str]] = {
     "500": (fails(500), 503, "model-unavailable"),
     "502 of a proxy": (sends(b"<html>Bad gateway</html>", "text/html", 502), 503, "model-unavailable"),

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and that the service keeps to it, whatever it is sent."""
+"""The OpenAPI document, and that the service keeps to it for any request."""
 
 from collections.abc import Callable
 from typing import Any

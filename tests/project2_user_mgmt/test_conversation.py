@@ -1,4 +1,4 @@
-"""What the model is shown of a conversation."""
+"""The part of a conversation that the model receives."""
 
 from uuid import uuid4
 

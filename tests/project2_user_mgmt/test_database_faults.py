@@ -1,4 +1,4 @@
-"""A database that is away, frozen, slow or overloaded: 503, and the service recovers by itself."""
+"""A database that is unavailable, frozen, slow or overloaded: 503, and the service recovers by itself."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> tuple[Child, str]:
 
 @pytest.fixture
 async def server(cluster: tuple[Child, str]) -> AsyncIterator[Child]:
-    """That server, running."""
+    """Run such a server."""
     child, _ = cluster
     await child.start()
     yield child

@@ -1,4 +1,4 @@
-"""Stage 2 keeps to its OpenAPI document, whatever it is sent."""
+"""Stage 2 keeps to its OpenAPI document for any request."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""Stage 3 keeps to its OpenAPI document, whatever it is sent."""
+"""Stage 3 keeps to its OpenAPI document for any request."""
 
 from collections.abc import Callable, Iterator
 

@@ -50,7 +50,7 @@ BODIES: dict[str, Any] = {
     "PATCH /runs/crons/{cron_id}": {"schedule": "0 0 1 1 *"},
     "DELETE /runs/crons/{cron_id}": None,
 }
-# For administrators, whoever's it is.
+# For administrators, of any owner.
 ADMINISTRATORS = "/users"
 # A thread need not be there for these, which answer in the protocol's own form: see `test_protocol.py`.
 PROTOCOL = {"POST /threads/{thread_id}/commands", "POST /threads/{thread_id}/stream/events"}

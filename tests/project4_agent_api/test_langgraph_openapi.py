@@ -1,4 +1,4 @@
-"""The OpenAPI document of assistants, store and crons says what they answer, whatever is sent."""
+"""The OpenAPI document of assistants, store and crons describes their responses to any request."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""What is asked of large tables is looked up in their indexes, and what is large is deleted a few at a time."""
+"""Queries of large tables use their indexes, and large deletions take a few rows at a time."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -60,7 +60,7 @@ class Explained:
 
 @pytest.fixture
 async def explained(database_url: str) -> AsyncIterator[Explained]:
-    """Of a database with many runs that are over, all on one thread."""
+    """The URL of a database with many finished runs, all on one thread."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
         await connection.execute(
             "INSERT INTO threads (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at,"

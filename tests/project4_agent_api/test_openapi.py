@@ -1,4 +1,4 @@
-"""Threads and runs keep to the OpenAPI document, whatever they are sent."""
+"""Threads and runs keep to the OpenAPI document for any request."""
 
 from collections.abc import Callable, Iterator
 

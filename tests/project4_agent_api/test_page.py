@@ -28,7 +28,7 @@ Serve = Callable[..., AbstractContextManager[str]]
 LONG = " ".join(f"word{number}" for number in range(40))
 
 
-# One for all tests, each of which has accounts of its own. It is begun before there is a browser: Alembic's environment
+# One for all tests, each of which has accounts of its own. It is started before the browser: Alembic's environment
 # runs an event loop, and so does playwright.
 @pytest.fixture(scope="module", autouse=True)
 def service(databases: Databases, _redis_server: str, _model_server: ScriptedModel) -> Iterator[AgentService]:
@@ -42,7 +42,7 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ScriptedModel) -> None:
-    """Let the model say "Hello!" until it is told otherwise."""
+    """Let the model say "Hello!" until a test scripts something else."""
     assert model is not None
 
 
@@ -153,7 +153,7 @@ def test_a_connection_that_breaks_is_made_again(
     expect(chat.get_by_label("Assistant")).to_be_enabled()
 
     def break_off(route: Route) -> None:
-        # The run is begun, and the answer breaks off after its first event.
+        # The run is started, and the response breaks off after its first event.
         background = route.request.url.removesuffix("/stream")
         begun = route.fetch(url=background, method="POST", post_data=route.request.post_data).json()
         metadata = json.dumps({"run_id": begun["run_id"], "attempt": 1})

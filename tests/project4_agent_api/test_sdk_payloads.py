@@ -23,7 +23,7 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.store.schemas import FoundItem, ItemRead
 from tests.support.agent_parts import create_parts
 
-# How the client is told and nothing of the API: these go into no body.
+# Options of the client itself: these go into no body.
 NOT_SENT = {"self", "headers", "params", "response_format"}
 CLIENTS = ("assistants", "store", "crons")
 
@@ -64,7 +64,7 @@ def example(name: str) -> Any:  # noqa: ANN401  whatever the parameter takes
 
 
 async def sent_by(client_name: str, method: str) -> httpx.Request:
-    """What a method sends when it is given everything that it takes."""
+    """The request of a method that is called with all of its arguments."""
     seen: list[httpx.Request] = []
 
     def record(request: httpx.Request) -> httpx.Response:

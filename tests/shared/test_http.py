@@ -1,4 +1,4 @@
-"""What is the same around every request: request ids, errors in one shape, limits, CORS."""
+"""The frame of every request: request ids, errors in one shape, limits, CORS."""
 
 import asyncio
 import contextlib

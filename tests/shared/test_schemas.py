@@ -1,4 +1,4 @@
-"""What the request bodies of every stage are made of."""
+"""Types of the request bodies of every stage."""
 
 import re
 import sys

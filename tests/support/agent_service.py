@@ -22,8 +22,8 @@ class AgentService:
     """A service that runs.
 
     Attributes:
-        environment: Of its processes.
-        url: Of its API.
+        environment: Variables of its processes.
+        url: The API's base URL.
         api: The API's process.
         workers: The workers' processes.
     """
@@ -44,7 +44,7 @@ class AgentService:
         self._answers(self.url)
 
     def replace_api(self, *, until_it_answers: bool = True) -> None:
-        """Start an API process in place of one that has ended, on the same socket."""
+        """Start an API process that replaces one that has ended, on the same socket."""
         assert self._listening
         self.api = self._stack.enter_context(serving(PACKAGE, self.environment, self._listening))
         if until_it_answers:

@@ -23,7 +23,7 @@ class CollectedSpan:
 
 
 class Collector:
-    """What was sent to its address.
+    """Spans sent to its address.
 
     Attributes:
         url: Of the collector, as OTEL_EXPORTER_OTLP_ENDPOINT wants it.

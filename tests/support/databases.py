@@ -119,7 +119,7 @@ def _empty(connection: psycopg.Connection[Any]) -> None:
 
 
 def differences(address: str, package: str) -> list[Any]:
-    """What autogenerate would change in a database to make it what a stage's models say."""
+    """Return the changes that autogenerate would make to a database so that it fits a stage's models."""
     engine = create_engine(sqlalchemy_url(address))
     config = alembic_config(package)
     with engine.connect() as connection:

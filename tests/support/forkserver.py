@@ -44,7 +44,7 @@ def start(
 
     Args:
         package: A stage's.
-        arguments: Of the command line.
+        arguments: The command line.
         environment: All of the process's environment.
         listening: A socket that is handed over with `--fd`.
         streams: File descriptors that become its standard input, output and error.

@@ -77,7 +77,7 @@ def clean_environment() -> dict[str, str]:
 def free_port() -> int:
     """Return a port on which nobody listens, and never the same one twice.
 
-    It is below those that the kernel gives to whoever wants any, and each worker of pytest-xdist looks in a range of
+    It is below the kernel's ephemeral ports, and each worker of pytest-xdist looks in a range of
     its own: between this call and the use of the port nobody else happens to take it.
     """
     for port in itertools.islice(_PORTS, _PORTS_OF_A_WORKER):

@@ -26,7 +26,7 @@ def served(
 def serving(
     package: str, environment: Mapping[str, str], listening: socket.socket, *command: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve on a socket that stays open when the process ends: whoever connects waits for the next one."""
+    """Serve on a socket that stays open when the process ends: a client that connects waits for the next one."""
     process = forkserver.start(package, command, os.environ | environment, listening=listening)
     try:
         yield process

@@ -31,7 +31,7 @@ class Seen:
 
 @dataclass
 class Connection:
-    """What a behaviour works on."""
+    """The connection that a behaviour answers on."""
 
     seen: Seen
     writer: asyncio.StreamWriter

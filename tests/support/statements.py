@@ -1,4 +1,4 @@
-"""What a service that runs in the test process asks of its database."""
+"""The SQL statements of a service that runs in the test process."""
 
 from collections.abc import Iterator
 

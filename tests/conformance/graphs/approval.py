@@ -9,7 +9,7 @@ from typing_extensions import TypedDict  # typing's own has no schema before Pyt
 
 
 class Asked(TypedDict, total=False):
-    """What it is about, and what was answered."""
+    """The subject of the question, and its answer."""
 
     topic: str
     answers: Annotated[list[Any], operator.add]

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict  # typing's own has no schema before Pyt
 
 
 class Note(TypedDict, total=False):
-    """Where and what to write down, and what is written there."""
+    """The item to write, and the item that was read."""
 
     place: str
     text: str
@@ -29,13 +29,13 @@ memory = StateGraph(Note).add_node("remember", _remember).add_edge(START, "remem
 
 
 class Setting(TypedDict, total=False):
-    """What a run was told beside its input."""
+    """The parts of a run besides its input."""
 
     colour: str
 
 
 class Seen(TypedDict, total=False):
-    """What the step saw of it."""
+    """The values that the step received."""
 
     context: str | None
     given: dict[str, Any]
@@ -59,7 +59,7 @@ configured = StateGraph(Seen, context_schema=Setting).add_node("look", _look).ad
 
 
 class Built(TypedDict, total=False):
-    """What the graph was built with."""
+    """The configuration that the graph was built with."""
 
     shape: str
 

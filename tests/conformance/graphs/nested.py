@@ -1,4 +1,4 @@
-"""A graph in a graph in a graph. The innermost asks where it is told to."""
+"""A graph in a graph in a graph. The innermost asks a question if its input says so."""
 
 from typing import Annotated
 

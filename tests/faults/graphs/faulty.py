@@ -14,7 +14,7 @@ _MEGABYTE = 1024 * 1024
 
 
 class State(TypedDict, total=False):
-    """What it is told, and what it leaves behind."""
+    """The requested fault, and its trace."""
 
     fault: str
     seconds: float

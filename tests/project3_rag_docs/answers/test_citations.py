@@ -1,4 +1,4 @@
-"""What may be shown of what a model writes about passages."""
+"""Citations in a model's text about passages: which are shown, and how."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""What goes wrong while a document is read: the embedding model away, the process killed, the database gone."""
+"""Faults while a document is read: the embedding model unavailable, the process killed, the database gone."""
 
 import asyncio
 import signal

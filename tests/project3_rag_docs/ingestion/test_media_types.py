@@ -1,4 +1,4 @@
-"""What an upload is taken for: by its content first, by its name where the content is any text."""
+"""The media type of an upload: by its content first, by its name if the content is plain text."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a text can be searched for."""
+"""The terms of a text."""
 
 import sys
 import time

@@ -130,7 +130,7 @@ async def test_an_account_takes_over_the_local_users_documents(
 
 
 def corpora(database_url: str, owner_id: str) -> list[tuple[Any, ...]]:
-    """What the ranking by words knows of an owner's documents."""
+    """The BM25 statistics of an owner's documents."""
     with psycopg.connect(database_url) as connection:
         return connection.execute(
             "SELECT language, chunk_count, term_count FROM corpora WHERE owner_id = %s ORDER BY language", [owner_id]

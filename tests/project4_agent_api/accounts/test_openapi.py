@@ -1,4 +1,4 @@
-"""The accounts keep to their OpenAPI document, whatever they are sent."""
+"""The accounts keep to their OpenAPI document for any request."""
 
 from collections.abc import Callable, Iterator
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""What processes remember of an account: an end of something holds at once, also in a race, and without Redis."""
+"""Revocation across processes: it takes effect at once, also in a race, and without Redis."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -30,7 +30,7 @@ async def tokens(client4: httpx2.AsyncClient) -> Tokens:
 
 @pytest.fixture
 def secret(make_settings4: MakeSettings) -> str:
-    """What the service signs with."""
+    """The signing key of the service."""
     return make_settings4().jwt_secret.get_secret_value()
 
 

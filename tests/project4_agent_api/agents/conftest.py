@@ -91,8 +91,8 @@ class Conversation:
     """Talks to a graph in one thread.
 
     Attributes:
-        graphs: Of the process.
-        name: Of the graph.
+        graphs: The loaded graphs.
+        name: The graph's name.
         owner_id: Whose the thread is.
         store: What is remembered of that user.
     """

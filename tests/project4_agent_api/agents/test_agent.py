@@ -114,7 +114,7 @@ async def test_a_malformed_call_without_an_id_is_answered_too(talk: Talk, model:
 
 @pytest.mark.parametrize("streamed", [Conversation.stream, Conversation.events])
 async def test_a_call_that_was_cut_off_is_not_made(talk: Talk, model: ScriptedModel, streamed: Streamed) -> None:
-    """What was streamed until then looks like a whole call, with half of its argument."""
+    """The streamed part looks like a complete call, with half of its argument."""
     async with talk() as conversation:
         model.then(calls(("remember", '{"fact": "The code is 12'), finish_reason="length"), says("Sorry."))
         await streamed(conversation, asked("Remember: the code is 1234."))
@@ -148,7 +148,7 @@ async def test_a_tool_that_does_not_exist_is_told_to_the_model(talk: Talk, model
 
 
 async def test_an_endless_loop_is_made_to_answer(talk: Talk, model: ScriptedModel) -> None:
-    """The last call of the model is told to answer; one that listens does."""
+    """The last model call is instructed to answer; a model that complies does."""
 
     async def loops(connection: Connection) -> None:
         forced = connection.seen.body.get("tool_choice") == "none"

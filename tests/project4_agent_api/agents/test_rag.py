@@ -270,14 +270,14 @@ async def test_a_search_that_fails_is_told_to_the_agent(
     await ready(documents, HOURS)
     model.embeds(fails(500))
     async with rag("agent") as conversation:
-        model.then(calls(("search_documents", '{"query": "library"}')), says("The search is away."))
+        model.then(calls(("search_documents", '{"query": "library"}')), says("The search is unavailable."))
         _, result, answer = await conversation.say("When does the library open?")
 
     assert isinstance(result, ToolMessage)
     assert result.status == "error"
     assert "The model endpoint failed." in result.text
     assert isinstance(answer, AIMessage)
-    assert answer.text == "The search is away."
+    assert answer.text == "The search is unavailable."
 
 
 async def test_relevance_is_measured_by_what_any_text_would_score(

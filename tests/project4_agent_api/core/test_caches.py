@@ -1,4 +1,4 @@
-"""What is remembered of searches and answers: for whom, for how long it is true, and what it is worth."""
+"""Caches of searches and answers: per owner, invalidated by changes, and never wrong."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""What is counted while somebody uses the service, who may see it, and that dashboard and alerts ask for that only."""
+"""Metrics of a service in use, the access to them, and that dashboard and alerts ask for that only."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What one request leaves in logs and traces, from the client to the worker's last line; and what it must not."""
+"""The logs and traces of one request, from the client to the worker's last line; and what it must not."""
 
 import json
 import subprocess

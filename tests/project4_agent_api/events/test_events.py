@@ -1,4 +1,4 @@
-"""What the reader of a run's stream is given who came when a server was away, or who does not keep up."""
+"""A run's stream for a client that connects during an outage, or that does not keep up."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing

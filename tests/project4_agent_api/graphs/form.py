@@ -5,7 +5,7 @@ from typing_extensions import TypedDict
 
 
 class Order(TypedDict):
-    """What is ordered."""
+    """An order."""
 
     article: str
     pieces: int

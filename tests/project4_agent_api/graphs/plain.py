@@ -1,4 +1,4 @@
-"""Give back what it was given, or a part of that, whatever it is; but ask, or give nothing, where it is told to."""
+"""Return the input, or a part of it, of any type; but ask, or return nothing, if the input says so."""
 
 from langgraph.func import entrypoint
 from langgraph.types import interrupt

@@ -1,4 +1,4 @@
-"""Takes as many steps as it is told, each some time, and writes down in a file that it has taken one."""
+"""A graph with the requested number of steps, each of which takes some time and is recorded in a file."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from langgraph.graph import START, StateGraph
 
 
 class State(TypedDict, total=False):
-    """What it is told, and what it has done."""
+    """The requested steps, and the executed ones."""
 
     steps: int
     seconds: float

@@ -1,4 +1,4 @@
-"""What is over is removed, and nothing else: on real rows."""
+"""Retention removes expired rows, and nothing else."""
 
 import time
 from collections.abc import AsyncIterator, Callable

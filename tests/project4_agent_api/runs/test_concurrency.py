@@ -1,4 +1,4 @@
-"""What is done to a thread and its runs at the very same moment: one waits for the other, and sees what it has done."""
+"""Concurrent operations on a thread and its runs: one waits for the other, and sees what it has done."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -130,7 +130,9 @@ async def test_a_run_that_waits_for_another_attempt_is_taken_back_by_its_worker(
     stopped = await stop(connection, run_id, new, action="rollback")
 
     assert {one["run_id"]: one["status"] for one in stopped} == {run_id: "running", new: "interrupted"}
-    again = await claim_next(connection, OWNER, 60, 10)  # what it has stored is forgotten by whoever has it now
+    again = await claim_next(
+        connection, OWNER, 60, 10
+    )  # its checkpoints are deleted by the worker that has the claim now
     assert again is not None
     assert (again.key.run_id, again.stop_reason) == (run_id, "rollback")
 

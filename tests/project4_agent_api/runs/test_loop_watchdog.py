@@ -194,7 +194,7 @@ class TestSignals:
 
 
 class State(TypedDict, total=False):
-    """What the graphs here pass on."""
+    """State of the graphs below."""
 
     number: int
 

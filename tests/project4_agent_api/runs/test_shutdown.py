@@ -1,4 +1,4 @@
-"""What a stop signal means for those who are being served, and for the runs that are being executed."""
+"""The effect of a stop signal on open requests and on executing runs."""
 
 import json
 import signal

@@ -104,7 +104,7 @@ async def test_every_end_is_told(client: LangGraphClient, database_url: str, tmp
         assert "__interrupt__" in asked
         assert (await receiver.received())["status"] == "success"
 
-        await client.runs.wait(thread_id, "talk", input=said("nobody is told"))
+        await client.runs.wait(thread_id, "talk", input=said("no webhook is called"))
         run = await client.runs.create(thread_id, "steps", input=sleeps(log), webhook=receiver.url)
         await client.runs.cancel(thread_id, run["run_id"], wait=True, action="rollback")  # as if it had never been
         await until(lambda: left(database_url) == 0)

@@ -492,7 +492,7 @@ class TestIsolation:
             assert anothers["error"] == "no_such_run"
             refused = await command(bob, thread_id, "run.start", assistant_id="talk", input=says("mine"))
             assert refused["type"] == "error"
-            # What happens on it wakes whoever listens, and shows nothing to who may not see it.
+            # Its events wake every subscriber, and show nothing to another user.
             async with stream(bob, thread_id) as frames:
                 next_frame = asyncio.ensure_future(anext(aiter(frames)))
                 await start(http, thread_id, "ask", "yes")

@@ -1,4 +1,4 @@
-"""A thread that is followed, on real processes: every run of it, whoever makes it and whichever worker has it."""
+"""A thread that is followed, on real processes: every run of it, from any client and any worker that has it."""
 
 import asyncio
 import signal
@@ -59,7 +59,7 @@ class Follower:
 
     @property
     def done(self) -> list[str]:
-        """Return the runs that are over."""
+        """Return the finished runs."""
         return [part.data["run_id"] for part in self.parts if part.data.get("status") == "run_done"]
 
     def data(self, event: str) -> list[Any]:
@@ -221,7 +221,7 @@ async def test_what_is_said_while_postgresql_is_away_is_looked_at_when_it_is_bac
 
     with away(databases, database_url), Redis.from_url(service.environment["REDIS_URL"]) as redis:
         channel = f"{make_url(database_url).database}:thread:{thread_id}"
-        for news in (str(uuid4()), STATE_CHANGED):  # a run has begun, and the state was changed
+        for news in (str(uuid4()), STATE_CHANGED):  # a run has started, and the state was changed
             assert redis.publish(channel, news) == 1
         await asyncio.sleep(2)
         assert follower.parts == []

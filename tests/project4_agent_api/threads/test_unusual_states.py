@@ -1,4 +1,4 @@
-"""States that do not fit their graph, or are no objects: what a run, who waits for it, and its thread say of them."""
+"""States that do not fit their graph, or are no objects: the effect on a run, its client and its thread."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -59,7 +59,7 @@ async def thread(http: httpx2.AsyncClient) -> str:
 
 
 async def wait(http: httpx2.AsyncClient, thread: str, graph: str, input_: object, **more: str) -> Any:  # noqa: ANN401
-    """Return what a run gives to who waits for it."""
+    """Return the result that a run's client receives."""
     answer = await http.post(f"{thread}/runs/wait", json={"assistant_id": graph, "input": input_, **more})
     assert answer.status_code == 200, answer.text
     return answer.json()
