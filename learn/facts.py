@@ -108,7 +108,7 @@ def _read(stage: Stage) -> dict[str, Any]:
         "shared_modules": shared_modules(stage),
         "processes": _processes(stage),
         "services": {
-            setting.upper(): first_sentence(inspect.getdoc(embed) or "").removeprefix("Embed ")
+            setting.upper(): first_sentence(inspect.getdoc(embed) or "").removeprefix("Create the process of ")
             for setting, embed in EMBEDDED.items()
             if setting in fields
         },

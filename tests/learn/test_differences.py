@@ -100,12 +100,12 @@ def test_the_modules_of_shared_that_a_stage_uses_first_are_listed(facts: list[Fa
     assert all(summary for modules in (second, third, fourth) for summary in modules.values())
 
 
-def test_no_stage_takes_anything_away(facts: list[Facts]) -> None:
+def test_no_stage_removes_anything(facts: list[Facts]) -> None:
     for earlier, later in itertools.pairwise(facts):
         assert compare(earlier, later).removed == [], later.stage.package
 
 
-def test_what_is_taken_away_is_named(facts: list[Facts]) -> None:
+def test_removals_are_named(facts: list[Facts]) -> None:
     stage2 = facts[1]
     more = replace(
         stage2,
@@ -135,6 +135,7 @@ def test_a_difference_is_read_from_the_code(facts: list[Facts]) -> None:
     assert "POST /ask" in fourth.newly_authenticated
     assert list(fourth.processes) == ["worker"]
     assert list(fourth.services) == ["REDIS_URL"]
+    assert fourth.services["REDIS_URL"].startswith("Valkey")
     assert fourth.changed_files[0] == "main.py"
     assert "+    Authenticated(ask.router)," in terminal.unified(fourth, "main.py")
     described = {file.path: file.summary for file in fourth.new_files}
