@@ -88,7 +88,7 @@ if importlib.util.find_spec(f"{package}.models"):
 @pytest.mark.parametrize(
     "package", ["project1_qa_api", "project2_user_mgmt", "project3_rag_docs", "project4_agent_api"]
 )
-def test_a_stage_needs_no_package_that_is_not_in_its_lock(package: str) -> None:
+def test_stage_imports_only_packages_of_its_lock(package: str) -> None:
     lock = ROOT / "requirements" / f"{package.partition('_')[0]}.lock"
     command = [sys.executable, "-c", ONLY, package, str(lock)]
 

@@ -38,7 +38,7 @@ def test_only_the_proxy_is_published_by_default_and_everything_on_loopback() -> 
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_can_do_no_more_than_it_needs(name: str) -> None:
+def test_containers_have_minimal_capabilities(name: str) -> None:
     service = SERVICES[name]
 
     assert "privileged" not in service
@@ -68,7 +68,7 @@ def test_images_name_a_version() -> None:
         assert (tag == "current") == ("build" in service), name
 
 
-def test_what_compose_mounts_is_there() -> None:
+def test_compose_mounts_exist() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
@@ -123,7 +123,7 @@ def test_a_pod_is_as_guarded_as_a_container_of_compose(pod: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("pod", DEPLOYMENTS, ids=lambda pod: pod["containers"][0]["name"])
-def test_a_pod_is_given_the_time_that_it_takes_to_finish(pod: dict[str, Any]) -> None:
+def test_pods_have_time_to_finish(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
     config = next(manifest for manifest in MANIFESTS if manifest["kind"] == "ConfigMap")["data"]
 

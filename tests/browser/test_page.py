@@ -36,7 +36,7 @@ def brightness(page: Page) -> int:
     return sum(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))))
 
 
-def test_an_answer_grows_while_it_is_written(page: Page, patient_url: str, model: ScriptedModel) -> None:
+def test_answer_grows_while_it_streams(page: Page, patient_url: str, model: ScriptedModel) -> None:
     text = " ".join(f"word{number}" for number in range(30))
     seen = threading.Event()
     model.says(text, last_word_after=seen)
@@ -70,7 +70,7 @@ def test_stop_stops_the_model(page: Page, app_url: str, model: ScriptedModel) ->
     expect(page.get_by_role("button", name="Ask")).to_be_enabled()
 
 
-def test_only_what_was_filled_in_is_sent(page: Page, app_url: str) -> None:
+def test_only_filled_fields_are_sent(page: Page, app_url: str) -> None:
     page.goto(app_url)
     page.get_by_text("Options").click()
     page.get_by_label("Temperature").fill("0.5")
@@ -84,7 +84,7 @@ def test_only_what_was_filled_in_is_sent(page: Page, app_url: str) -> None:
     expect(page.get_by_role("status")).to_have_text("Done.")
 
 
-def test_a_model_that_is_away(refused_page: Page, app_url: str, model: ScriptedModel) -> None:
+def test_unavailable_model(refused_page: Page, app_url: str, model: ScriptedModel) -> None:
     page = refused_page
     page.clock.install(time=0)
     model.fails(status=500)
@@ -129,7 +129,7 @@ def test_a_stream_without_an_end_was_cut(page: Page, app_url: str) -> None:
     expect(answer_of(page)).to_contain_text("Half a")
 
 
-def test_a_server_that_is_away(refused_page: Page, app_url: str) -> None:
+def test_unavailable_server(refused_page: Page, app_url: str) -> None:
     refused_page.goto(app_url)
     refused_page.route("**/ask/stream", lambda route: route.abort("connectionrefused"))
 
@@ -146,9 +146,7 @@ def test_a_server_that_is_away(refused_page: Page, app_url: str) -> None:
     ],
     ids=["blank", "too long"],
 )
-def test_what_the_api_would_refuse_is_not_sent(
-    page: Page, app_url: str, model: ScriptedModel, question: str, message: str
-) -> None:
+def test_invalid_input_is_not_sent(page: Page, app_url: str, model: ScriptedModel, question: str, message: str) -> None:
     page.goto(app_url)
 
     ask(page, question)
@@ -186,7 +184,7 @@ def test_history(page: Page, app_url: str, model: ScriptedModel) -> None:
     expect(newest).to_contain_text(question)
 
 
-def test_an_empty_history_says_so(page: Page, app_url: str) -> None:
+def test_empty_history_shows_a_message(page: Page, app_url: str) -> None:
     page.route("**/ask/history", lambda route: route.fulfill(json={"items": []}))
     page.goto(app_url)
 
@@ -229,7 +227,7 @@ def test_the_page_follows_the_browser(browser: Browser, app_url: str) -> None:
         assert brightness(page) > 600
 
 
-def test_the_documentation_is_a_click_away(page: Page, app_url: str) -> None:
+def test_documentation_is_linked(page: Page, app_url: str) -> None:
     page.goto(app_url)
 
     page.get_by_role("link", name="API documentation").click()
@@ -238,7 +236,7 @@ def test_the_documentation_is_a_click_away(page: Page, app_url: str) -> None:
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
-def test_events_are_found_however_they_are_cut(page: Page, app_url: str, newline: str) -> None:
+def test_events_are_parsed_across_chunk_boundaries(page: Page, app_url: str, newline: str) -> None:
     comment, unfinished = [": ping", ""], ["data: cut off"]
     token = ["event: token", 'data: {"text":', 'data:  "你好 👩‍👩‍👧"}', ""]
     message = ["id: 7", "data:1", ""]

@@ -185,7 +185,7 @@ class TestClient:
             tree = await stream.agent.get_tree(xray=True)
         assert "middle:inner:bottom" in {node["id"] for node in tree["nodes"]}
 
-    async def test_a_graph_that_is_not_there(self, client: LangGraphClient) -> None:
+    async def test_unknown_graph(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="no-such-graph") as stream:
             with pytest.raises(Exception, match="no-such-graph"):
                 await stream.run.start(input={})

@@ -66,7 +66,7 @@ def test_stage_1_answers(service: Service) -> None:
     assert asked["answer"] == "Within 45 days of delivery [1]."
 
 
-def test_stage_2_has_a_database_of_its_own(service: Service) -> None:
+def test_stage_2_has_its_own_database(service: Service) -> None:
     with up(service, "stage2", "stage2", "stage2-migrate"), client("STAGE2_PORT") as http:
         eventually(lambda: answer(http, "/ready"))
         body = {"email": "grace@example.com", "name": "Grace", "password": "correct horse"}

@@ -45,7 +45,7 @@ def test_a_user_goes_all_the_way_through_the_proxy(service: Service) -> None:
             assert any("word39" in line for line in lines)
 
 
-def test_what_is_not_for_clients_is_not_there(service: Service) -> None:
+def test_internal_routes_are_not_published(service: Service) -> None:
     with service.client() as http:
         metrics = http.get("/metrics")
         assert metrics.status_code == 404
@@ -60,7 +60,7 @@ def test_a_file_that_is_too_large_is_refused_in_the_same_words_everywhere(servic
             assert answer.json()["type"] == "urn:problem:body-too-large"
 
 
-def test_its_containers_can_do_next_to_nothing(service: Service) -> None:
+def test_containers_have_minimal_privileges(service: Service) -> None:
     stack = service.stack
     for container in [*stack.ids("api"), *stack.ids("worker"), stack.only("proxy")]:
         status = dict(
@@ -181,7 +181,7 @@ def _kill(service: Service, container: str) -> None:
 
 
 @pytest.mark.parametrize("happens", [_kill_an_api, _kill_a_worker, _restart_postgresql, _replace_valkey])
-def test_it_recovers_without_a_hand(service: Service, happens: Callable[[Service], None]) -> None:
+def test_service_recovers_unattended(service: Service, happens: Callable[[Service], None]) -> None:
     with service.client(service.sign_up()) as http:
         thread = http.post("/threads", json={}).raise_for_status().json()["thread_id"]
         assert service.ask_agent(http, thread, "What is 17 * 23?") == "The tool said 391."
@@ -199,7 +199,7 @@ def test_it_recovers_without_a_hand(service: Service, happens: Callable[[Service
         eventually(answers)
 
 
-def test_graphs_of_ones_own_are_deployed_in_an_image_on_top(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_team_graphs_are_deployed_in_a_derived_image(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = service.stack
     image, base = f"{stack.image}-agents:1", f"BASE={stack.image}:current"
     stack.run([*stack.build, "-q", "--build-arg", base, "-t", image, "examples/agents"])

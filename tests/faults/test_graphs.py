@@ -49,7 +49,7 @@ def faulty(client: LangGraphClient, stack: Stack, tmp_path: Path) -> Faulty:
 
 
 @pytest.mark.parametrize("fault", ["sleep", "spin"])
-async def test_one_that_holds_up_its_worker_is_interrupted(faulty: Faulty, fault: str) -> None:
+async def test_blocking_graph_is_interrupted(faulty: Faulty, fault: str) -> None:
     run, result = await faulty.run(fault, seconds=60)
 
     assert (run["status"], run["attempt"]) == ("error", 1)
@@ -57,7 +57,7 @@ async def test_one_that_holds_up_its_worker_is_interrupted(faulty: Faulty, fault
     assert "blocked its worker's event loop for 8 s" in result["__error__"]["message"]
 
 
-async def test_one_that_holds_up_its_worker_beyond_its_lease_goes_on(faulty: Faulty) -> None:
+async def test_graph_that_blocks_longer_than_a_lease_continues(faulty: Faulty) -> None:
     run, result = await faulty.run("sleep", seconds=3)
 
     assert (run["status"], run["attempt"]) == ("success", 1)
@@ -68,21 +68,21 @@ async def test_one_that_holds_up_its_worker_beyond_its_lease_goes_on(faulty: Fau
     ("fault", "error"),
     [("recurse", "RecursionError"), ("raise", "Locked"), ("lock", "TypeError"), ("nest", "TypeError")],
 )
-async def test_one_whose_failure_cannot_be_kept_fails_all_the_same(faulty: Faulty, fault: str, error: str) -> None:
+async def test_failure_that_cannot_be_serialized_still_fails_the_run(faulty: Faulty, fault: str, error: str) -> None:
     run, result = await faulty.run(fault)
 
     assert (run["status"], run["attempt"]) == ("error", 1)
     assert result["__error__"]["error"] == run["error"]["error"] == error
 
 
-async def test_what_is_no_text_and_no_number_is_kept_as_far_as_json_goes(faulty: Faulty) -> None:
+async def test_values_outside_json_are_replaced(faulty: Faulty) -> None:
     run, result = await faulty.run("half")
 
     assert run["status"] == "success"
     assert result["left"] == {"half": "\ufffd", "nul": "\ufffd", "endless": None}
 
 
-async def test_one_that_leaks_has_no_more_memory_than_its_worker_may_have(faulty: Faulty, stack: Stack) -> None:
+async def test_leaking_graph_is_limited_by_its_workers_memory(faulty: Faulty, stack: Stack) -> None:
     worker = psutil.Process(stack.service.workers[0].pid)
     before = worker.rlimit(resource.RLIMIT_AS)
     worker.rlimit(resource.RLIMIT_AS, (worker.memory_info().vms + 300 * MEGABYTE, before[1]))
@@ -95,9 +95,7 @@ async def test_one_that_leaks_has_no_more_memory_than_its_worker_may_have(faulty
     assert result["__error__"] == {"error": "MemoryError", "message": "An internal error occurred"}
 
 
-async def test_one_that_emits_a_hundred_megabytes_fills_nothing(
-    faulty: Faulty, client: LangGraphClient, stack: Stack
-) -> None:
+async def test_hundred_megabytes_of_events_are_bounded(faulty: Faulty, client: LangGraphClient, stack: Stack) -> None:
     run, _ = await faulty.run("emit", megabytes=100)
 
     with Redis.from_url(stack.redis_url) as redis:
@@ -110,7 +108,7 @@ async def test_one_that_emits_a_hundred_megabytes_fills_nothing(
     assert result["left"] == "all said"
 
 
-async def test_an_event_that_is_too_large_is_named_in_its_place(faulty: Faulty, client: LangGraphClient) -> None:
+async def test_oversized_event_is_replaced_by_a_notice(faulty: Faulty, client: LangGraphClient) -> None:
     run, _ = await faulty.run("emit at once", megabytes=100)
 
     parts: list[Any] = [part async for part in client.runs.join_stream(str(run["thread_id"]), str(run["run_id"]))]
@@ -128,7 +126,7 @@ async def test_a_large_result_is_read_from_the_database(faulty: Faulty, client: 
     assert gone["__error__"]["error"] == "ResultTooLarge"
 
 
-async def test_one_that_kills_its_worker_each_time_is_given_up(client: LangGraphClient, stack: Stack) -> None:
+async def test_run_that_kills_every_worker_is_abandoned(client: LangGraphClient, stack: Stack) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread_id, "faulty", input={"fault": "die"})
     waiting = asyncio.create_task(client.runs.join(thread_id, run["run_id"]))
@@ -144,7 +142,7 @@ async def test_one_that_kills_its_worker_each_time_is_given_up(client: LangGraph
     stack.audit()
 
 
-async def test_a_thread_of_a_runs_own_goes_with_a_run_that_is_given_up(client: LangGraphClient, stack: Stack) -> None:
+async def test_temporary_thread_is_deleted_with_an_abandoned_run(client: LangGraphClient, stack: Stack) -> None:
     work: dict[str, Any] = {"steps": 1, "seconds": 60, "log": "/dev/null"}
     waiting = asyncio.create_task(client.runs.wait(None, "steps", input=work, raise_error=False))
     running = "SELECT thread_id FROM runs WHERE status = 'running'"

@@ -147,7 +147,7 @@ async def test_a_worker_is_killed(stack: Stack, client: LangGraphClient, tmp_pat
     assert work.taken_over(stack)
 
 
-async def test_a_worker_is_killed_between_storing_an_end_and_saying_it(stack: Stack, client: LangGraphClient) -> None:
+async def test_worker_killed_between_storing_and_publishing_an_end(stack: Stack, client: LangGraphClient) -> None:
     stack.kill_worker()
     threads = [(await client.threads.create())["thread_id"] for _ in range(2)]
     runs = [(await client.runs.create(thread, "steps", input={}))["run_id"] for thread in threads]
@@ -213,9 +213,7 @@ async def test_both_are_killed(stack: Stack, client: LangGraphClient, tmp_path: 
     assert work.taken_over(stack)
 
 
-async def test_the_only_worker_is_frozen_for_longer_than_its_lease(
-    stack: Stack, client: LangGraphClient, tmp_path: Path
-) -> None:
+async def test_only_worker_frozen_beyond_its_lease(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
     work = await Work.begin(client, tmp_path, runs=4, steps=20)
 
     stack.service.workers[0].send_signal(signal.SIGSTOP)
@@ -225,9 +223,7 @@ async def test_the_only_worker_is_frozen_for_longer_than_its_lease(
     await work.all_succeed(stack, steps=20)
 
 
-async def test_a_worker_that_comes_back_finds_its_runs_taken(
-    stack: Stack, client: LangGraphClient, tmp_path: Path
-) -> None:
+async def test_resumed_worker_has_lost_its_runs(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
     work = await Work.begin(client, tmp_path, runs=4, steps=8)
 
     frozen = stack.service.workers[0]
@@ -258,7 +254,7 @@ async def test_postgresql_is_restarted(stack: Stack, client: LangGraphClient, tm
     await work.all_succeed(stack, steps=20)
 
 
-async def test_nobody_is_refused_once_postgresql_is_back(stack: Stack, client: LangGraphClient) -> None:
+async def test_no_request_fails_after_postgresql_recovers(stack: Stack, client: LangGraphClient) -> None:
     await asyncio.gather(*(client.threads.create() for _ in range(60)))
     (open_now,) = stack.rows(
         "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'ai-backend-capstones'"

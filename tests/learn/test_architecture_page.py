@@ -18,7 +18,7 @@ def read(page: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_table_has_every_package_with_its_step(page: str) -> None:
+def test_table_lists_every_package_with_its_step(page: str) -> None:
     rows = dict(re.findall(r"^\| `(\w+)/` \| .+ \| (\d) \|$", read(page), re.MULTILINE))
 
     folders = {path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__"}

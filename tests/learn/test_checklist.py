@@ -14,12 +14,12 @@ from learn.stages import ROOT
 PLAN = [f"C{stage}.{number}" for stage in range(1, 7) for number in range(1, 4)]
 
 
-def test_every_item_of_the_plan_is_there_once() -> None:
+def test_every_item_of_the_plan_appears_once() -> None:
     assert [item.id for item in checklist.items()] == PLAN
 
 
 @pytest.mark.parametrize("item", checklist.items(), ids=lambda item: item.id)
-def test_an_item_names_what_there_is(item: Item) -> None:
+def test_items_name_existing_tests(item: Item) -> None:
     assert item.tests, f"{item.id}: nothing shows it"
     assert item.places, f"{item.id}: nowhere to look"
     for place in item.places:
@@ -35,7 +35,7 @@ def item(**changes: object) -> Item:
     return Item.model_validate(given | changes)
 
 
-def test_what_fails_is_said_with_its_reason(tmp_path: Path) -> None:
+def test_failures_are_reported_with_their_reason(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_good(): pass\ndef test_bad(): assert 1 == 2\n")
     (tmp_path / "test_grouped.py").write_text(
         "class TestIt:\n    def test_good(self): pass\n    def test_bad(self): assert 1 == 2\n"

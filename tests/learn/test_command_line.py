@@ -22,7 +22,7 @@ def learn(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["checklist", "--stage", "9"], "error: the plan has no stage 9; it has 1 to 6"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], said: str) -> None:
+def test_errors_are_one_line(arguments: list[str], said: str) -> None:
     tried = learn(*arguments)
 
     assert (tried.returncode, tried.stdout) == (2, "")

@@ -95,7 +95,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]
 @pytest.mark.parametrize(
     "question", [question for question in THE_MAP.question if not question.not_run], ids=lambda question: question.id
 )
-def test_a_command_prints_what_it_says(question: Question, stages: dict[str, int]) -> None:
+def test_command_prints_the_documented_output(question: Question, stages: dict[str, int]) -> None:
     printed = _run(THE_MAP, question, stages)
     for shown in question.shows:
         assert shown in printed, printed

@@ -13,7 +13,7 @@ from learn.stages import ROOT, STAGES, CommandError
 
 
 @pytest.mark.parametrize("one", practice.exercises(), ids=lambda one: one.name)
-def test_an_exercise_names_what_there_is(one: Exercise) -> None:
+def test_exercises_name_existing_code(one: Exercise) -> None:
     path, _, _ = one.place.partition(":")
 
     source = practice.blank(find_definition(ROOT, one.place), one)
@@ -25,7 +25,7 @@ def test_an_exercise_names_what_there_is(one: Exercise) -> None:
     assert [each.name for each in practice.exercises(one.stage) if each.name in one.needs] == one.needs
 
 
-def test_there_is_practice_for_every_stage() -> None:
+def test_every_stage_has_exercises() -> None:
     names = [one.name for one in practice.exercises()]
 
     assert len(names) == len(set(names))
@@ -33,7 +33,7 @@ def test_there_is_practice_for_every_stage() -> None:
         assert 4 <= len(practice.exercises(stage)) <= 6
 
 
-def test_what_needs_another_comes_after_it() -> None:
+def test_exercises_follow_their_prerequisites() -> None:
     for stage in STAGES:
         before: set[str] = set()
         for one in practice.exercises(stage):
@@ -41,7 +41,7 @@ def test_what_needs_another_comes_after_it() -> None:
             before.add(one.name)
 
 
-def test_a_working_copy_is_not_written_over(tmp_path: Path) -> None:
+def test_working_copy_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
 
     with pytest.raises(CommandError, match="exists already"):
@@ -72,7 +72,7 @@ def test_blanks_fail_and_solutions_pass(tmp_path: Path, stage: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_learner_is_told_what_is_solved_and_what_is_not(tmp_path: Path) -> None:
+def test_report_lists_solved_and_unsolved_exercises(tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     practice.create_working_copy(2, folder)
     pages, context = practice.find_exercise("pages"), practice.find_exercise("context")

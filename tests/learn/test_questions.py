@@ -18,7 +18,7 @@ def test_the_map_the_answers_the_code_and_the_tests_agree(the_map: QuestionMap) 
     assert list(questions.check(the_map)) == []
 
 
-def test_what_a_command_prints_is_what_it_shows(the_map: QuestionMap) -> None:
+def test_command_output_matches_the_page(the_map: QuestionMap) -> None:
     for question in the_map.question:
         for shown in question.shows:
             assert shown.strip() in question.output, f"question {question.id}: {shown!r} is not in its output"
@@ -36,9 +36,7 @@ def test_what_a_command_prints_is_what_it_shows(the_map: QuestionMap) -> None:
         ({"en": "Another one?"}, "question 2.3: part-2.md asks"),
     ],
 )
-def test_what_does_not_agree_is_said_with_the_question(
-    the_map: QuestionMap, change: dict[str, object], said: str
-) -> None:
+def test_mismatches_name_the_question(the_map: QuestionMap, change: dict[str, object], said: str) -> None:
     changed = tuple(_changed(question, change) if question.id == "2.3" else question for question in the_map.question)
     found = list(questions.check(the_map.model_copy(update={"question": changed})))
     assert any(said in sentence for sentence in found)
@@ -48,7 +46,7 @@ def _changed(question: Question, change: dict[str, object]) -> Question:
     return question.model_copy(update=change)
 
 
-def test_a_question_that_is_missing_is_said(the_map: QuestionMap) -> None:
+def test_missing_question_is_reported(the_map: QuestionMap) -> None:
     fewer = the_map.model_copy(update={"question": the_map.question[:-1]})
     assert any(sentence.startswith("question 6.5") for sentence in questions.check(fewer))
 
@@ -62,13 +60,13 @@ def test_a_question_that_is_missing_is_said(the_map: QuestionMap) -> None:
         ("Makefile:run-project1", "run-project1:", "local project1"),
     ],
 )
-def test_code_is_found_by_its_name(citation: str, begins: str, ends: str) -> None:
+def test_code_is_cited_by_name(citation: str, begins: str, ends: str) -> None:
     text = resolve(citation).text
     assert text.startswith(begins)
     assert text.endswith(ends)
 
 
-def test_other_files_are_cited_by_what_stands_in_them(tmp_path: Path) -> None:
+def test_other_files_are_cited_by_content(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM a AS base\nRUN x\n# why\nRUN y\n\n# next\nFROM base AS final\nCMD z\n")
     (tmp_path / "docker-compose.yml").write_text(
         "x-app: &app\n  image: a\nservices:\n  api:\n    <<: *app\n    # why\n    ports: [1]\n  db:\n    image: b\n"
@@ -82,12 +80,12 @@ def test_other_files_are_cited_by_what_stands_in_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("citation", ["nothing", "Makefile:none", "shared/errors.py:NotFound.none", "README.md:here"])
-def test_what_is_not_there_is_said(citation: str) -> None:
+def test_missing_citation_is_reported(citation: str) -> None:
     with pytest.raises(CitationError, match=citation):
         resolve(citation)
 
 
-def test_every_place_that_the_plan_names_is_there() -> None:
+def test_every_place_in_the_plan_exists() -> None:
     for name in ("plan.md", "plan.zh.md"):
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
         for cell in text.split("`")[1::2]:

@@ -25,7 +25,7 @@ async def test_a_question_is_answered(client: httpx2.AsyncClient, model: Scripte
     assert set(answer) == {"id", "answer", "model", "usage", "latency_ms"}
 
 
-async def test_the_model_gets_what_was_asked(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_model_receives_the_request(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     await client.post("/ask", json={"question": "Hi", "system": "Be brief.", "temperature": 0.5, "max_tokens": 9})
 
     body = model.requests[0].body
@@ -35,7 +35,7 @@ async def test_the_model_gets_what_was_asked(client: httpx2.AsyncClient, model: 
     assert body["model"] == "m"
 
 
-async def test_what_was_not_asked_is_left_to_the_model(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_omitted_parameters_are_not_sent(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     await client.post("/ask", json={"question": "Hi"})
 
     body = model.requests[0].body
@@ -44,7 +44,7 @@ async def test_what_was_not_asked_is_left_to_the_model(client: httpx2.AsyncClien
     assert body["messages"][0]["role"] == "system"
 
 
-async def test_a_stream_brings_tokens_then_done(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_stream_sends_tokens_then_done(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.says("one two three", finish_reason="length")
 
     *tokens, (last, done) = await ask_stream(client)
@@ -60,7 +60,7 @@ async def test_a_stream_brings_tokens_then_done(client: httpx2.AsyncClient, mode
     }
 
 
-async def test_a_refusal_is_said_in_its_own_words(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_refusal_text_is_returned(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     """It comes in a field of its own, where the content is null."""
     model.does(refuses("I cannot help with that."))
 
@@ -72,7 +72,7 @@ async def test_a_refusal_is_said_in_its_own_words(client: httpx2.AsyncClient, mo
     assert "".join(data["text"] for name, data in events if name == "token").strip() == "I cannot help with that."
 
 
-async def test_the_first_token_is_there_before_the_last_is_made(
+async def test_first_token_arrives_before_the_last_is_generated(
     patient_client: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
     read = threading.Event()
@@ -88,14 +88,14 @@ async def test_the_first_token_is_there_before_the_last_is_made(
     assert rest[-1][0] == "done"
 
 
-async def test_a_stream_may_not_be_buffered_on_its_way(client: httpx2.AsyncClient) -> None:
+async def test_stream_forbids_buffering(client: httpx2.AsyncClient) -> None:
     async with client.stream("POST", "/ask/stream", json={"question": "Hi"}) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["cache-control"] == "no-cache"
         assert response.headers["x-accel-buffering"] == "no"
 
 
-async def test_a_batch_is_asked_side_by_side_within_its_bound(
+async def test_batch_runs_concurrently_within_its_limit(
     patient_client: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
     side_by_side = threading.Event()
@@ -112,7 +112,7 @@ async def test_a_batch_is_asked_side_by_side_within_its_bound(
     assert model.busiest == 4
 
 
-async def test_a_question_that_fails_does_not_fail_its_batch(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_failed_question_does_not_fail_its_batch(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.then(fails(500))
 
     response = await client.post("/ask/batch", json={"questions": ["a", "b", "c"]})
@@ -128,7 +128,7 @@ async def test_a_question_that_fails_does_not_fail_its_batch(client: httpx2.Asyn
     assert [item["answer"] for item in items if item not in failed] == ["Hello!", "Hello!"]
 
 
-async def test_one_invalid_question_refuses_the_whole_batch(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_invalid_question_rejects_the_whole_batch(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     response = await client.post("/ask/batch", json={"questions": ["fine", "  "]})
 
     assert response.status_code == 422
@@ -143,7 +143,7 @@ async def test_a_batch_holds_1_to_20_questions(client: httpx2.AsyncClient, count
     assert response.status_code == 422
 
 
-async def test_the_history_shows_what_was_answered_newest_first(app_url: str, model: ScriptedModel) -> None:
+async def test_history_lists_exchanges_newest_first(app_url: str, model: ScriptedModel) -> None:
     async with httpx2.AsyncClient(base_url=app_url, timeout=120, trust_env=False) as http:
         model.says("first answer")
         first = (await http.post("/ask", json={"question": "first"})).json()

@@ -45,7 +45,7 @@ async def test_in_mid_stream(client: httpx2.AsyncClient, model: ScriptedModel) -
     assert (await client.get("/health")).status_code == 200
 
 
-async def test_nothing_of_it_enters_the_history(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_cancelled_question_is_not_in_the_history(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.says("words " * 50, tokens_per_second=20)
     async with client.stream("POST", "/ask/stream", json={"question": "left alone"}) as response:
         await anext(response.aiter_lines())
@@ -56,7 +56,7 @@ async def test_nothing_of_it_enters_the_history(client: httpx2.AsyncClient, mode
     assert "left alone" not in [item["question"] for item in items]
 
 
-async def test_a_client_that_stays_is_answered(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_connected_client_is_answered(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.does(says("in time", delay=0.3))
 
     response = await client.post("/ask", json={"question": "Hi"})

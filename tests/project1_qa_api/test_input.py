@@ -121,7 +121,7 @@ async def test_a_body_that_is_not_called_json(client: httpx2.AsyncClient) -> Non
     assert_invalid(await client.post("/ask", content=body), "body")
 
 
-async def test_the_answer_never_repeats_what_was_sent(client: httpx2.AsyncClient) -> None:
+async def test_errors_never_echo_the_input(client: httpx2.AsyncClient) -> None:
     response = await client.post("/ask", json={"question": {"password": "hunter2"}})
 
     assert response.status_code == 422

@@ -66,5 +66,5 @@ OPERATIONS = ["GET /health", "GET /ready", "POST /ask", "POST /ask/stream", "POS
 
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_sent_is_answered_as_described(app_url: str, operation: str) -> None:
+def test_responses_follow_the_openapi_document(app_url: str, operation: str) -> None:
     fuzz(app_url, operation, examples=100)

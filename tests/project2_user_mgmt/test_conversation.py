@@ -24,7 +24,7 @@ def test_the_end_of_a_conversation_is_kept_and_begins_with_a_question() -> None:
     assert count_tokens(kept) <= 50
 
 
-def test_a_question_is_asked_whatever_the_context_may_hold() -> None:
+def test_question_is_sent_with_any_context_size() -> None:
     shown = prompt("Be brief.", conversation(turns=1), "And now?", context_tokens=1)
 
     assert [message.text for message in shown] == ["Be brief.", "And now?"]

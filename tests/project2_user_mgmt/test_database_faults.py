@@ -122,7 +122,7 @@ async def test_frozen(client: httpx2.AsyncClient, server: Child) -> None:
     await recovers(client)
 
 
-async def test_a_slow_statement_is_cut_and_a_full_pool_is_said_so(
+async def test_slow_statement_is_cancelled_and_full_pool_reported(
     client: httpx2.AsyncClient, cluster: tuple[Child, str]
 ) -> None:
     async with await psycopg.AsyncConnection.connect(cluster[1]) as other:
@@ -137,7 +137,7 @@ async def test_a_slow_statement_is_cut_and_a_full_pool_is_said_so(
     await recovers(client)
 
 
-async def test_a_deadlock_is_503_for_the_one_that_gives_way(cluster: tuple[Child, str], server: Child) -> None:
+async def test_deadlock_victim_receives_503(cluster: tuple[Child, str], server: Child) -> None:
     assert server.pid
     engine = create_async_engine(sqlalchemy_url(cluster[1]))
     both_hold = asyncio.Barrier(2)

@@ -16,7 +16,7 @@ from tests.support.users import create
 
 
 @pytest.mark.slow
-async def test_a_killed_process_stores_no_question_without_its_answer(
+async def test_killed_process_stores_question_and_answer_together(
     make_settings: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
     given = {"OPENAI_BASE_URL": make_settings().openai_base_url, "LLM_MODEL": "m", "DATABASE_URL": database_url}

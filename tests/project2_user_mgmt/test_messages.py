@@ -33,7 +33,7 @@ async def conversation(client: httpx2.AsyncClient, messages: str) -> list[tuple[
     return [(item["role"], item["content"]) for item in reversed(items)]
 
 
-async def test_the_model_is_shown_what_was_said(
+async def test_model_receives_the_conversation(
     client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
 ) -> None:
     model.says("Hello Ada.")
@@ -99,7 +99,7 @@ async def test_questions_at_once_are_stored_pair_by_pair(
     assert {content for role, content in said if role == "user"} == {f"question {i}" for i in range(10)}
 
 
-async def test_a_user_who_is_deleted_meanwhile_gets_no_message(
+async def test_user_deleted_during_the_call_gets_no_message(
     patient_client2: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
     user = f"/users/{(await create(patient_client2))['id']}"

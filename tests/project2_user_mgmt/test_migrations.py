@@ -23,7 +23,7 @@ def tables(address: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-def test_a_migrated_database_is_what_the_models_say(database_url: str) -> None:
+def test_migrated_schema_matches_the_models(database_url: str) -> None:
     assert differences(database_url, PACKAGE) == []
 
     with psycopg.connect(database_url) as connection:
@@ -76,7 +76,7 @@ def test_a_database_that_a_later_stage_has_extended(database_url: str, monkeypat
 
 
 @pytest.mark.parametrize("address", ["postgresql://app@127.0.0.1:1/none"])
-def test_a_database_that_is_away_is_one_line(
+def test_unavailable_database_is_one_line(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", address)
@@ -85,7 +85,7 @@ def test_a_database_that_is_away_is_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_database_that_is_away_is_waited_for(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migration_waits_for_an_unavailable_database(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"later_{uuid.uuid4().hex}"
     address = server_url.rpartition("/")[0] + f"/{name}"
     monkeypatch.setenv("DATABASE_URL", address)

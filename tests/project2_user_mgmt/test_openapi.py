@@ -40,6 +40,6 @@ def url(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_sent_is_answered_as_described(url: str, operation: str) -> None:
+def test_responses_follow_the_openapi_document(url: str, operation: str) -> None:
     excluded = [positive_data_acceptance] if operation in BEYOND_A_SCHEMA else []
     fuzz(url, operation, examples=60, excluded_checks=excluded)

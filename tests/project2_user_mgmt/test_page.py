@@ -68,7 +68,7 @@ def test_a_new_user_is_listed(page: Page, url: str) -> None:
     [("ADA@example.com", "There is a user with this e-mail already."), ("ada@x", "Not accepted: is not an e-mail")],
     ids=["taken", "refused"],
 )
-def test_what_the_server_refuses_is_said_at_the_field(refused_page: Page, url: str, email: str, sentence: str) -> None:
+def test_validation_errors_appear_at_their_field(refused_page: Page, url: str, email: str, sentence: str) -> None:
     add_user(url, "Ada")
     refused_page.goto(url)
 
@@ -98,7 +98,7 @@ def test_a_conversation_grows_and_is_kept(page: Page, url: str, model: ScriptedM
     expect(panel.locator(".answer")).to_have_text(["Hi", "Hello, Ada!", "And?", "Hello, Ada!"])
 
 
-def test_earlier_messages_are_a_button_away(page: Page, url: str) -> None:
+def test_earlier_messages_load_on_demand(page: Page, url: str) -> None:
     user_id = add_user(url, "Ada")
     for number in range(11):
         body = {"content": f"Question {number}"}
@@ -129,7 +129,7 @@ def test_a_model_that_fails_costs_no_text(refused_page: Page, url: str, model: S
     expect(panel.locator(".answer")).to_have_text(["Are you there?", "Back again"])
 
 
-def test_a_rename_after_somebody_elses(refused_page: Page, url: str) -> None:
+def test_concurrent_rename_is_a_conflict(refused_page: Page, url: str) -> None:
     user_id = add_user(url, "Ada")
     panel = opened(refused_page, url, "Ada")
     httpx2.patch(f"{url}/users/{user_id}", json={"name": "Countess"}, timeout=120, trust_env=False).raise_for_status()

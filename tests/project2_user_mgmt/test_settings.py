@@ -27,7 +27,7 @@ def test_the_password_is_a_secret(env: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["mysql://h/d", "db.example", "sqlite:///x"])
-def test_another_database_is_refused_in_one_line(env: pytest.MonkeyPatch, address: str) -> None:
+def test_other_database_kind_is_refused_in_one_line(env: pytest.MonkeyPatch, address: str) -> None:
     env.setenv("DATABASE_URL", address)
 
     with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: must be a postgresql:// address$"):

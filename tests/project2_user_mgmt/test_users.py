@@ -73,7 +73,7 @@ async def test_50_changes_of_one_version_change_it_once(client2: httpx2.AsyncCli
     assert (await client2.get(url)).json() == winner.json()
 
 
-async def test_a_change_changes_what_is_given(client2: httpx2.AsyncClient) -> None:
+async def test_patch_changes_given_fields_only(client2: httpx2.AsyncClient) -> None:
     user = await create(client2)
     url = f"/users/{user['id']}"
 
@@ -209,7 +209,7 @@ async def test_the_prefix_search_uses_its_indexes(database_url: str) -> None:
         ("password", 12345678),
     ],
 )
-async def test_what_is_no_user_is_refused(client2: httpx2.AsyncClient, field: str, value: object) -> None:
+async def test_invalid_user_is_rejected(client2: httpx2.AsyncClient, field: str, value: object) -> None:
     body = {"email": "ada@example.com", "name": "Ada", "password": PASSWORD} | {field: value}
 
     response = await client2.post("/users", json=body)

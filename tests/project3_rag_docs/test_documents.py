@@ -36,7 +36,7 @@ async def test_an_upload_becomes_a_document_that_is_found(client3: httpx2.AsyncC
     assert [(chunk["id"], chunk["index"], chunk["text"]) for chunk in chunks] == [(hit["chunk_id"], 0, TEXT.strip())]
 
 
-async def test_the_file_comes_back_as_it_was(client3: httpx2.AsyncClient) -> None:
+async def test_stored_file_is_unchanged(client3: httpx2.AsyncClient) -> None:
     content = ("<h1>Räume</h1><p>" + "Der Saal ist frei. " * 100_000).encode("utf-16")
     document = await upload(client3, content, "räume <b>.html")
 
@@ -67,7 +67,9 @@ async def test_20_uploads_of_one_content_make_one_document(client3: httpx2.Async
     assert (rows(database_url, "documents"), rows(database_url, "chunks")) == (1, 1)
 
 
-async def test_progress_is_told_while_it_is_made(patient_client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_progress_is_published_during_ingestion(
+    patient_client3: httpx2.AsyncClient, model: ScriptedModel
+) -> None:
     told = [threading.Event() for _ in range(8)]
     two_each = [behaviour for event in told for behaviour in [until_released(event, embeds())] * 2]
     model.embeds(in_turn(*two_each, embeds()))  # the next two batches, which are under way at once, for each event
@@ -89,7 +91,7 @@ async def test_progress_is_told_while_it_is_made(patient_client3: httpx2.AsyncCl
     assert events[-1][1]["chunk_count"] >= 80
 
 
-async def test_a_failed_document_says_why_and_is_taken_up_again(client3: httpx2.AsyncClient) -> None:
+async def test_failed_document_has_a_reason_and_is_retried(client3: httpx2.AsyncClient) -> None:
     failed = await finished(client3, await upload(client3, b"%PDF-1.7 and nothing more", "broken.pdf"))
 
     assert failed["status"] == "failed"
@@ -118,7 +120,7 @@ async def test_nothing_of_a_deleted_document_is_found(client3: httpx2.AsyncClien
     assert new["id"] != document["id"]
 
 
-async def test_deleting_while_it_is_read_leaves_nothing(
+async def test_deletion_during_ingestion_leaves_nothing(
     patient_client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
 ) -> None:
     deleted = threading.Event()
@@ -224,7 +226,7 @@ async def test_a_form_with_more_than_a_file_is_refused(client3: httpx2.AsyncClie
     assert (await client3.get("/documents")).json()["items"] == []
 
 
-async def test_what_is_nobodys_is_404(client3: httpx2.AsyncClient) -> None:
+async def test_unknown_document_is_404(client3: httpx2.AsyncClient) -> None:
     for path in ("", "/chunks", "/file", "/events"):
         assert (await client3.get(f"/documents/{uuid4()}{path}")).status_code == 404
         assert (await client3.get(f"/documents/no-uuid{path}")).status_code == 422

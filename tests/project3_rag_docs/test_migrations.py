@@ -20,7 +20,7 @@ def names(address: str, kind: str) -> set[str]:
         return {row[0] for row in rows}
 
 
-def test_a_migrated_database_is_what_the_models_say(database_url: str) -> None:
+def test_migrated_schema_matches_the_models(database_url: str) -> None:
     assert differences(database_url, PACKAGE) == []
 
 
@@ -51,7 +51,7 @@ def test_a_database_of_stage_2_is_upgraded_and_taken_back(
         assert left == (1,)
 
 
-async def test_what_was_stored_before_the_counts_is_counted(client3: httpx2.AsyncClient, database_url: str) -> None:
+async def test_earlier_chunks_are_counted_by_the_migration(client3: httpx2.AsyncClient, database_url: str) -> None:
     """Back to the first version with documents in it, and up again: everything is as it was."""
     await ready(client3, "# Heron\n\nThe heron nests.\n\n# River\n\nBy the river.", "en.md")
     await ready(client3, "图书馆早上九点开门。", "zh.txt")

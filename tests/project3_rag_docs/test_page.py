@@ -94,7 +94,7 @@ def throttle_uploads(page: Page, bytes_per_second: int) -> None:
     page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", conditions)
 
 
-def test_a_document_is_read_while_one_looks_on(page: Page, serve3: Serve, model: ScriptedModel) -> None:
+def test_ingestion_progress_is_shown(page: Page, serve3: Serve, model: ScriptedModel) -> None:
     looked_on = threading.Event()
     model.embeds(in_turn(embeds(), embeds(), until_released(looked_on, embeds())))
     text = "".join(f"# Part {number}\n\nThis is what part {number} says.\n\n" for number in range(8))
@@ -179,7 +179,7 @@ def test_the_same_content_again(page: Page, url: str) -> None:
     ],
     ids=["415", "413"],
 )
-def test_what_is_not_taken(
+def test_unsupported_file_is_refused(
     refused_page: Page, serve3: Serve, name: str, content: bytes, sentence: str, detail: str
 ) -> None:
     with serve3(max_upload_mb=1) as url:
@@ -206,7 +206,7 @@ def test_an_upload_that_failed_is_sent_again(refused_page: Page, url: str) -> No
     expect(panel.get_by_role("alert")).to_have_count(0)
 
 
-def test_what_is_being_read_when_the_page_is_opened(page: Page, url: str, model: ScriptedModel) -> None:
+def test_ongoing_ingestion_is_shown_on_load(page: Page, url: str, model: ScriptedModel) -> None:
     opened_it = threading.Event()
     model.embeds(until_released(opened_it, embeds()))
     upload(url)
@@ -231,7 +231,7 @@ def test_a_connection_that_breaks_is_made_again(refused_page: Page, url: str, mo
     expect(row(panel, "handbook.md")).to_contain_text("Ready · 1 passage")
 
 
-def test_older_documents_are_a_button_away(page: Page, url: str) -> None:
+def test_older_documents_load_on_demand(page: Page, url: str) -> None:
     for number in range(11):
         upload(url, f"file{number:02}.txt", f"This is file {number}.")
     panel = opened(page, url)
@@ -264,7 +264,7 @@ def test_deleting_asks_first(page: Page, url: str) -> None:
     assert documents(url) == []
 
 
-def test_what_is_deleted_elsewhere_disappears(page: Page, url: str, model: ScriptedModel) -> None:
+def test_document_deleted_elsewhere_disappears(page: Page, url: str, model: ScriptedModel) -> None:
     model.embeds(until_released(deleted := threading.Event(), embeds()))
     document_id = upload(url)
     panel = opened(page, url)
@@ -318,7 +318,7 @@ def test_a_passage_can_be_opened_before_the_answer_is_stopped(page: Page, url: s
     assert model.requests[-1].cancelled
 
 
-def test_only_what_is_ticked_is_asked(page: Page, url: str, model: ScriptedModel) -> None:
+def test_question_uses_selected_documents_only(page: Page, url: str, model: ScriptedModel) -> None:
     upload_and_wait(url)
     chosen = upload_and_wait(url, "menu.md", "# Menu\n\nThere is soup on Monday.\n")
     model.says(DO_NOT_SAY)
@@ -338,7 +338,7 @@ def test_only_what_is_ticked_is_asked(page: Page, url: str, model: ScriptedModel
     assert wide.value.post_data_json == {"question": "Is there leave?"}
 
 
-def test_that_the_documents_do_not_say_looks_different(page: Page, url: str, model: ScriptedModel) -> None:
+def test_unanswered_question_looks_different(page: Page, url: str, model: ScriptedModel) -> None:
     upload_and_wait(url)
     model.says(f"{LEAVE} [1]")
     panel = opened(page, url)

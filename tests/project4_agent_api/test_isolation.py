@@ -90,7 +90,7 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
     }
 
 
-async def test_every_operation_with_anothers_id_answers_as_with_an_unknown_one(
+async def test_other_owners_ids_answer_like_unknown_ones(
     client4: httpx2.AsyncClient, sign_up: SignUp, ada: dict[str, str]
 ) -> None:
     bob = await sign_up("bob@example.com")
@@ -112,9 +112,7 @@ async def test_every_operation_with_anothers_id_answers_as_with_an_unknown_one(
             assert answer.json()["type"] == "urn:problem:not-found", operation
 
 
-async def test_no_list_shows_what_is_anothers(
-    client4: httpx2.AsyncClient, sign_up: SignUp, ada: dict[str, str]
-) -> None:
+async def test_lists_show_own_items_only(client4: httpx2.AsyncClient, sign_up: SignUp, ada: dict[str, str]) -> None:
     bob = await sign_up("bob@example.com")
 
     async def asked(method: str, path: str, **options: Any) -> Any:  # noqa: ANN401  any JSON

@@ -62,7 +62,7 @@ def url(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_sent_is_answered_as_described(url: str, operation: str) -> None:
+def test_responses_follow_the_openapi_document(url: str, operation: str) -> None:
     # What a schema cannot say: which schedules and operators there are, and that a context is given in one form.
     excluded = [positive_data_acceptance, negative_data_rejection]
     fuzz(url, operation, examples=60, excluded_checks=excluded)

@@ -86,7 +86,7 @@ def runs(app: FastAPI, explained: Explained) -> Runs:
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "all"])
-async def test_runs_that_are_not_over_are_found_among_many(runs: Runs, explained: Explained, status: str) -> None:
+async def test_unfinished_runs_are_found_among_many(runs: Runs, explained: Explained, status: str) -> None:
     with pytest.raises(NotFound):
         await runs.stop_with_status(OWNER, status, "interrupt")
     assert "on runs" in explained.plan

@@ -21,12 +21,12 @@ def tables(address: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-def test_a_migrated_database_is_what_the_models_say(databases: Databases) -> None:
+def test_migrated_schema_matches_the_models(databases: Databases) -> None:
     with databases.migrated(PACKAGE) as address:
         assert differences(address, PACKAGE) == []
 
 
-def test_of_several_that_migrate_at_once_one_does(databases: Databases) -> None:
+def test_concurrent_migrations_run_once(databases: Databases) -> None:
     with databases.empty() as address:
         command = [sys.executable, "-m", PACKAGE, "migrate"]
         several = [subprocess.Popen(command, env=os.environ | {"DATABASE_URL": address}, cwd=ROOT) for _ in range(3)]

@@ -74,7 +74,7 @@ def _no_threads(database: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_sent_is_answered_as_described(url: str, operation: str) -> None:
+def test_responses_follow_the_openapi_document(url: str, operation: str) -> None:
     # What a schema cannot say: which assistants there are, that a context has one form, and that here is no lock.
     excluded = [positive_data_acceptance, negative_data_rejection, ignored_auth]
     fuzz(url, operation, examples=50, excluded_checks=excluded)

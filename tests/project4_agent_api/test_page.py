@@ -258,7 +258,7 @@ def test_a_graph_that_takes_a_form(page: Page, service: AgentService, email: str
     expect(given).to_be_visible()
 
 
-def test_a_graph_that_does_not_say_what_it_takes(page: Page, service: AgentService, email: str, tmp_path: Path) -> None:
+def test_graph_without_an_input_schema(page: Page, service: AgentService, email: str, tmp_path: Path) -> None:
     chat = register(page, service, email)
     chat.get_by_label("Assistant").select_option(label="steps")
     chat.get_by_role("button", name="Write JSON instead").click()
@@ -271,7 +271,7 @@ def test_a_graph_that_does_not_say_what_it_takes(page: Page, service: AgentServi
     expect(chat.locator(".steps li")).to_have_text([re.compile(r"step\W+done\W+0"), re.compile(r"step\W+done\W+1")])
 
 
-def test_a_graph_that_gives_no_object(page: Page, service: AgentService, email: str) -> None:
+def test_graph_without_an_object_state(page: Page, service: AgentService, email: str) -> None:
     chat = register(page, service, email)
     chat.get_by_label("Assistant").select_option(label="plain")
     for given, shown in (("a word", '"a word"'), (["a"], '[\n  "a"\n]'), (0, "0"), ("", '""')):
@@ -300,7 +300,7 @@ def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, email: 
     expect(chat.locator(".human")).to_have_count(1)
 
 
-def test_a_model_that_is_away(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_unavailable_model(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     model.fails(500)
 
@@ -360,9 +360,7 @@ def test_threads_are_opened_and_deleted(page: Page, service: AgentService, email
     expect(agents(page).locator(".thread .title")).to_have_text(["Second question"])
 
 
-def test_nobody_sees_what_somebody_else_has(
-    page: Page, service: AgentService, email: str, model: ScriptedModel
-) -> None:
+def test_users_see_only_their_own_threads(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     model.says("Only for Ada.")
     send(chat, "My secret question")
@@ -385,7 +383,7 @@ def test_nobody_sees_what_somebody_else_has(
     assert "secret" not in page.content()
 
 
-def test_somebody_elses_thread_is_not_there(refused_page: Page, service: AgentService, email: str) -> None:
+def test_other_users_thread_is_not_found(refused_page: Page, service: AgentService, email: str) -> None:
     page = refused_page
     chat = register(page, service, email)
     send(chat, "My secret question")
@@ -424,7 +422,7 @@ def test_administrators_see_the_users(page: Page, service: AgentService, email: 
     ],
     ids=["wrong password", "unknown", "no e-mail", "no password"],
 )
-def test_who_cannot_sign_in_is_told_why(
+def test_failed_sign_in_shows_the_reason(
     refused_page: Page, service: AgentService, email: str, given: str, password: str, sentence: str
 ) -> None:
     register(refused_page, service, email)

@@ -97,7 +97,7 @@ def methods_of(client_name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("client_name", "method"), [(name, one) for name in CLIENTS for one in methods_of(name)])
-async def test_what_the_client_sends_is_in_the_api(
+async def test_client_requests_fit_the_api(
     make_settings4: Callable[..., Settings], client_name: str, method: str
 ) -> None:
     document = create_parts(make_settings4()).openapi()
@@ -129,7 +129,7 @@ async def test_what_the_client_sends_is_in_the_api(
     ],
     ids=lambda kind: kind.__name__,
 )
-def test_what_the_client_knows_of_an_answer_is_in_it(theirs: type, ours: type[BaseModel]) -> None:
+def test_responses_have_the_clients_fields(theirs: type, ours: type[BaseModel]) -> None:
     assert set(get_type_hints(theirs)) <= set(ours.model_fields)
 
 

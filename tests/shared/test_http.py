@@ -74,7 +74,7 @@ async def test_the_routers_own_errors_are_problems_too(
         assert response.headers["allow"] == "POST"
 
 
-async def test_what_nobody_expected_is_a_problem_that_tells_nothing(failing_url: str) -> None:
+async def test_unexpected_error_reveals_nothing(failing_url: str) -> None:
     lines: list[str] = []
     sink = logger.add(
         lines.append, format="{extra[request_id]} {message}\n{exception}", filter=lambda r: bool(r["extra"])
@@ -203,7 +203,7 @@ async def test_health_depends_on_nothing_and_ready_names_the_model(
     assert ready.json() == {"status": "ready", "checks": {"model": {"status": "ok", "required": False}}}
 
 
-async def test_ready_is_503_and_says_what_is_away(make_settings: Callable[..., Settings]) -> None:
+async def test_ready_is_503_and_names_the_failed_check(make_settings: Callable[..., Settings]) -> None:
     async def away() -> bool:
         return False
 

@@ -65,7 +65,7 @@ def test_development_writes_a_readable_line_that_a_client_cannot_break(log: Call
 
 
 @pytest.mark.parametrize("app_env", ["development", "production"])
-def test_a_secret_is_masked_wherever_it_turns_up(log: Callable[[str], io.StringIO], app_env: str) -> None:
+def test_secrets_are_masked_everywhere(log: Callable[[str], io.StringIO], app_env: str) -> None:
     stream = log(app_env)
 
     logger.info("Authorization: Bearer {}", KEY)

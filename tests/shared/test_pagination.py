@@ -11,7 +11,7 @@ class Row:
     id: UUID = field(default_factory=uuid4)
 
 
-def test_a_page_knows_whether_there_is_another() -> None:
+def test_page_knows_its_successor() -> None:
     rows = [Row(), Row(), Row()]
 
     assert split_page(rows[:2], 2) == (rows[:2], None)

@@ -18,7 +18,7 @@ WHITE_SPACE = "\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u300
 
 
 @pytest.mark.parametrize("white_space", [r"\s", WHITE_SPACE], ids=["python", "json schema"])
-def test_what_is_blank_is_so_by_the_validator_and_by_the_document(white_space: str) -> None:
+def test_validator_and_schema_agree_on_blank_text(white_space: str) -> None:
     pattern = re.compile(NOT_BLANK_PATTERN.replace(r"\s", white_space))
 
     documented = {character for character in CHARACTERS if not pattern.search(character)}

@@ -19,7 +19,7 @@ def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_they_come_from_the_environment(env: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_the_environment(env: pytest.MonkeyPatch) -> None:
     env.setenv("LLM_FALLBACK_MODELS", "a, b,")
     env.setenv("CORS_ORIGINS", "https://a.example,https://b.example")
     env.setenv("LOG_LEVEL", "debug")
@@ -33,7 +33,7 @@ def test_they_come_from_the_environment(env: pytest.MonkeyPatch) -> None:
     assert settings.port == 8001
 
 
-def test_an_empty_variable_is_one_that_is_not_set(env: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(env: pytest.MonkeyPatch) -> None:
     env.setenv("PORT", "")
     env.setenv("OPENAI_BASE_URL", "")
 
@@ -53,7 +53,7 @@ def test_an_empty_variable_is_one_that_is_not_set(env: pytest.MonkeyPatch) -> No
         ("BATCH_CONCURRENCY", "0", "BATCH_CONCURRENCY: "),
     ],
 )
-def test_what_is_wrong_is_one_line(env: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+def test_invalid_setting_is_one_line(env: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
     env.setenv(name, value)
 
     with pytest.raises(ConfigurationError) as caught:
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_one_line(env: pytest.MonkeyPatch, name: str, value: st
     assert "\n" not in str(caught.value)
 
 
-def test_all_that_is_wrong_is_said_at_once(env: pytest.MonkeyPatch) -> None:
+def test_all_invalid_settings_are_reported(env: pytest.MonkeyPatch) -> None:
     env.delenv("OPENAI_BASE_URL")
     env.delenv("LLM_MODEL")
 
@@ -89,16 +89,14 @@ def test_production_takes_no_wildcard_origin(env: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("env")
-def test_they_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     settings = load_settings(Settings)
 
     with pytest.raises(ValidationError, match="frozen"):
         settings.__setattr__("port", 1)  # written out: the type checker refuses the assignment
 
 
-def test_what_is_not_in_the_environment_is_looked_for_among_the_secrets(
-    env: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_variables_are_read_from_secrets(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "openai_api_key").write_text("sk-from-a-file\n")
     (tmp_path / "llm_model").write_text("from-a-file")
     env.setenv("SECRETS_DIR", str(tmp_path))
@@ -111,7 +109,7 @@ def test_what_is_not_in_the_environment_is_looked_for_among_the_secrets(
     assert "sk-from-a-file" in settings.secrets()
 
 
-def test_no_folder_of_secrets_is_nothing_wrong(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_secrets_folder_is_optional(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     env.setenv("SECRETS_DIR", str(tmp_path / "nothing"))
 
     assert load_settings(Settings).openai_api_key.get_secret_value() == ""
@@ -127,7 +125,7 @@ def test_proxies_are_addresses_or_networks(env: pytest.MonkeyPatch) -> None:
         load_settings(Settings)
 
 
-def test_production_believes_no_proxy_that_it_does_not_know(env: pytest.MonkeyPatch) -> None:
+def test_production_trusts_listed_proxies_only(env: pytest.MonkeyPatch) -> None:
     env.setenv("APP_ENV", "production")
     env.setenv("FORWARDED_ALLOW_IPS", "*")
 

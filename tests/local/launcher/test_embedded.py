@@ -91,7 +91,7 @@ def uploaded(url: str, name: str, content: bytes) -> dict[str, Any]:
     return ready
 
 
-def test_the_samples_answer_their_questions_and_give_no_orders(launch: Callable[..., Launched]) -> None:
+def test_sample_questions_are_answered_and_injected_orders_ignored(launch: Callable[..., Launched]) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     launched = launch("project3", PORT=str(port))
     launched.said("project3: ready")
@@ -123,7 +123,7 @@ def test_the_samples_answer_their_questions_and_give_no_orders(launch: Callable[
     assert len(httpx2.get(f"{url}/documents", timeout=60).json()["items"]) == 7
 
 
-def test_a_command_runs_with_what_it_needs(launch: Callable[..., Launched], model: ScriptedModel) -> None:
+def test_command_starts_the_services_it_needs(launch: Callable[..., Launched], model: ScriptedModel) -> None:
     """`make reindex-project3`: the database is embedded, the command runs, and all of it ends."""
     given = {"OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m", "EMBEDDING_MODEL": "e"}
     url = f"http://127.0.0.1:{(port := free_port())}"
@@ -145,7 +145,7 @@ def test_a_command_runs_with_what_it_needs(launch: Callable[..., Launched], mode
     assert [hit["filename"] for hit in hits] == ["a.txt"]
 
 
-def test_an_operators_command_runs_beside_the_stage_or_without_it(
+def test_operator_command_runs_with_or_without_the_stage(
     launch: Callable[..., Launched], model: ScriptedModel, tmp_path: Path
 ) -> None:
     given = {"OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m", "EMBEDDING_MODEL": "e", "PORT": str(free_port())}

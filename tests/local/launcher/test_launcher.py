@@ -93,9 +93,7 @@ def test_leftovers_end_at_the_next_start(
         stranger.kill()
 
 
-def test_an_app_that_dies_is_started_again_at_its_address(
-    launch: Callable[..., Launched], given: dict[str, str]
-) -> None:
+def test_crashed_app_is_restarted_at_its_address(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     launched = launch(**given)
     launched.said("project1: ready")
     first = launched.descendant("project1_qa_api")
@@ -119,7 +117,7 @@ def test_two_at_once_in_different_folders(
         assert httpx2.get(f"http://127.0.0.1:{port}/health", timeout=SECONDS).status_code == 200
 
 
-def test_make_stop_ends_what_runs_in_this_folder(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+def test_make_stop_ends_the_stages_of_this_folder(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     launched = launch(**given)
     launched.said("project1: ready")
     children = launched.descendants()
@@ -140,7 +138,7 @@ def refused(launched: Launched) -> str:
     return line
 
 
-def test_a_taken_port_is_one_line(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+def test_port_in_use_is_one_line(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", int(given["PORT"]))):
         line = refused(launch(**given))
 
@@ -148,22 +146,20 @@ def test_a_taken_port_is_one_line(launch: Callable[..., Launched], given: dict[s
     assert "PORT chooses another" in line
 
 
-def test_a_second_launcher_is_one_line(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+def test_second_launcher_is_refused_in_one_line(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     first = launch(**given)
     first.said("project1: ready")
 
     assert f"project1 is already running here (process {first.process.pid})" in refused(launch(**given))
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(
-    launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path
-) -> None:
+def test_read_only_folder_is_one_line(launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / ".data").write_text("in the way")
 
     assert "cannot write to" in refused(launch(**given))
 
 
-def test_an_unknown_stage_is_one_line(launch: Callable[..., Launched]) -> None:
+def test_unknown_stage_is_one_line(launch: Callable[..., Launched]) -> None:
     assert "there is no stage project9; there are: project1" in refused(launch("project9"))
 
 
@@ -176,7 +172,7 @@ def test_an_unknown_stage_is_one_line(launch: Callable[..., Launched]) -> None:
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: "),
     ],
 )
-def test_wrong_settings_are_one_line(launch: Callable[..., Launched], environment: dict[str, str], said: str) -> None:
+def test_invalid_settings_are_one_line(launch: Callable[..., Launched], environment: dict[str, str], said: str) -> None:
     assert said in refused(launch(**environment))
 
 

@@ -50,7 +50,7 @@ async def test_wrong_settings_are_not_tried_again() -> None:
         await one.keep_running()
 
 
-async def test_a_child_that_ends_before_it_serves_is_a_failure(tmp_path: Path) -> None:
+async def test_child_that_ends_before_serving_is_a_failure(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     one = child("print('its last words'); raise SystemExit(3)", is_ready=never, log=log)
 

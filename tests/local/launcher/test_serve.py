@@ -33,7 +33,7 @@ def refused(**environment: str) -> str:
     return line
 
 
-def test_it_serves_until_it_is_told_to_stop_and_logs_json(model: ScriptedModel) -> None:
+def test_service_runs_until_a_stop_signal_and_logs_json(model: ScriptedModel) -> None:
     port = free_port()
     key = "sk-a-real-key-0123456789"
     environment = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": key, "LLM_MODEL": "m", "PORT": str(port)}
@@ -57,13 +57,13 @@ def test_it_serves_until_it_is_told_to_stop_and_logs_json(model: ScriptedModel) 
     assert key not in rest
 
 
-def test_a_missing_address_is_one_line() -> None:
+def test_missing_address_is_one_line() -> None:
     line = refused(APP_ENV="production", LLM_MODEL="m")
 
     assert line == "error: OPENAI_BASE_URL is not set (`make run-project1` starts an embedded service for it)"
 
 
-def test_a_taken_port_is_one_line() -> None:
+def test_port_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = refused(OPENAI_BASE_URL="http://127.0.0.1:9/v1", LLM_MODEL="m", PORT=str(port))

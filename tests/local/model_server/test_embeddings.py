@@ -61,7 +61,7 @@ class TestTheFile:
             e5_gguf(tmp_path)
         assert list(tmp_path.iterdir()) == []
 
-    def test_what_a_killed_process_left_is_not_used_and_goes_away(self, tmp_path: Path, gguf: Path) -> None:
+    def test_leftovers_of_a_killed_process_are_unused_and_removed(self, tmp_path: Path, gguf: Path) -> None:
         old, fresh = (tmp_path / f"{gguf.name}.{name}.part" for name in ("old", "fresh"))
         old.write_bytes(b"GGUF")
         os.utime(old, (0, 0))
@@ -81,9 +81,7 @@ class TestTheFile:
         assert [path.name for path in tmp_path.iterdir()] == [gguf.name]
         assert (tmp_path / gguf.name).read_bytes() == gguf.read_bytes()
 
-    def test_says_so_where_the_wheel_is_missing_or_different(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_missing_or_different_wheel_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         other = tmp_path / "e5-small-q4.bin"
         other.write_bytes(b"E5S2" + bytes(100))
         monkeypatch.setattr(repacking, "_source", lambda: other)
@@ -122,7 +120,9 @@ class TestTheModel:
     }
 
     @pytest.mark.parametrize(("text", "tokens"), TOKENS.items())
-    async def test_cuts_texts_as_it_was_trained(self, llama: httpx2.AsyncClient, text: str, tokens: list[int]) -> None:
+    async def test_texts_are_tokenized_as_in_training(
+        self, llama: httpx2.AsyncClient, text: str, tokens: list[int]
+    ) -> None:
         answer = await llama.post("/tokenize", json={"content": text, "add_special": False})
         assert answer.json()["tokens"] == tokens
 

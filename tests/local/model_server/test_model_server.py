@@ -43,7 +43,7 @@ async def api(server_url: str) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
-async def test_it_says_what_it_is(api: openai.AsyncOpenAI) -> None:
+async def test_models_are_listed_with_their_limits(api: openai.AsyncOpenAI) -> None:
     models = (await api.models.list()).data
 
     assert [model.id for model in models] == [SMOLLM, "local-rules", "multilingual-e5-small"]
@@ -51,7 +51,7 @@ async def test_it_says_what_it_is(api: openai.AsyncOpenAI) -> None:
     assert "Not a model" in str(models[1].model_extra)
 
 
-async def test_it_answers(api: openai.AsyncOpenAI) -> None:
+async def test_question_is_answered(api: openai.AsyncOpenAI) -> None:
     answer = await api.chat.completions.create(
         model=SMOLLM, messages=[{"role": "user", "content": QUESTION}], max_tokens=60, temperature=0
     )
@@ -62,7 +62,7 @@ async def test_it_answers(api: openai.AsyncOpenAI) -> None:
     assert answer.usage.completion_tokens <= 60
 
 
-async def test_it_streams_while_it_computes(api: openai.AsyncOpenAI) -> None:
+async def test_tokens_stream_during_computation(api: openai.AsyncOpenAI) -> None:
     arrivals: list[float] = []
     usage = None
     stream = await api.chat.completions.create(
@@ -82,7 +82,7 @@ async def test_it_streams_while_it_computes(api: openai.AsyncOpenAI) -> None:
     assert arrivals[-1] - arrivals[0] > 0.05
 
 
-async def test_it_keeps_to_a_json_schema(api: openai.AsyncOpenAI) -> None:
+async def test_response_follows_a_json_schema(api: openai.AsyncOpenAI) -> None:
     schema = {
         "type": "object",
         "properties": {"city": {"type": "string", "maxLength": 20}, "capital": {"type": "boolean"}},
@@ -99,7 +99,7 @@ async def test_it_keeps_to_a_json_schema(api: openai.AsyncOpenAI) -> None:
     assert set(json.loads(str(answer.choices[0].message.content))) == {"city", "capital"}
 
 
-async def test_it_stops_when_its_client_leaves(server_url: str) -> None:
+async def test_generation_stops_on_disconnect(server_url: str) -> None:
     long = {"messages": [{"role": "user", "content": "Count to a million."}], "max_tokens": 2000, "ignore_eos": True}
     async with httpx2.AsyncClient(base_url=server_url, timeout=120, trust_env=False) as http:
         asking = [asyncio.create_task(http.post("/v1/chat/completions", json=long)) for _ in range(SLOTS)]
@@ -174,7 +174,7 @@ async def test_tools_are_called_by_the_rules(api: openai.AsyncOpenAI) -> None:
     assert told.model == "local-rules"
 
 
-async def test_another_model_does_everything_itself(tmp_path: Path) -> None:
+async def test_another_gguf_replaces_the_rules(tmp_path: Path) -> None:
     with running(create_app("another", language_model(None)[1], tmp_path)) as url:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
             message: Any = {"role": "user", "content": PASSAGES}
@@ -234,7 +234,7 @@ async def test_embeddings_fail_as_chat_does(make_settings: Callable[..., Setting
         {"input": "word " * 20_000},
     ],
 )
-async def test_embeddings_refuse_what_they_cannot_embed(server_url: str, body: dict[str, Any]) -> None:
+async def test_embeddings_reject_unsupported_input(server_url: str, body: dict[str, Any]) -> None:
     async with httpx2.AsyncClient(base_url=server_url, timeout=120, trust_env=False) as http:
         response = await http.post("/v1/embeddings", json=body)
 
@@ -243,7 +243,7 @@ async def test_embeddings_refuse_what_they_cannot_embed(server_url: str, body: d
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"messages": "x"}', b'{"messages": [7]}', b"\xff"])
-async def test_it_refuses_what_is_no_request(server_url: str, content: bytes) -> None:
+async def test_malformed_requests_are_rejected(server_url: str, content: bytes) -> None:
     async with httpx2.AsyncClient(base_url=server_url, timeout=120, trust_env=False) as http:
         response = await http.post("/v1/chat/completions", content=content)
 
@@ -251,7 +251,7 @@ async def test_it_refuses_what_is_no_request(server_url: str, content: bytes) ->
     assert response.json()["error"]["message"]
 
 
-async def test_a_context_that_is_too_long_is_said_so(api: openai.AsyncOpenAI) -> None:
+async def test_too_long_context_is_reported(api: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await api.chat.completions.create(model=SMOLLM, messages=[{"role": "user", "content": "word " * 9000}])
 

@@ -179,7 +179,7 @@ class TestFindingPassages:
         assert found.question == "How tall is it?"
         assert [(passage.number, passage.text) for passage in found.passages] == [(1, TOWER), (2, ARENA), (3, WALL)]
 
-    def test_a_prompt_with_an_example_of_its_own(self) -> None:
+    def test_prompt_containing_an_example(self) -> None:
         context = numbered([TOWER, ARENA, WALL], "Source {n}:\n{text}")
         text = LLAMA_INDEX_CITATION.format(context=context, question="How tall is it?")
         found = find_passages([{"role": "user", "content": text}])
@@ -285,7 +285,7 @@ class TestQuoting:
     @pytest.mark.parametrize(
         "question", ["How do I bake sourdough bread?", "Who won the 1998 World Cup?", "如何重置路由器？"]
     )
-    async def test_says_that_the_passages_do_not_say(self, vectors: Embed, question: str) -> None:
+    async def test_missing_answer_is_stated(self, vectors: Embed, question: str) -> None:
         context = numbered([TOWER, ARENA, WALL], "[{n}] {text}")
         answer = said(await answer_by_rules(user(COOKBOOK.format(context=context, question=question)), vectors))
         assert "[" not in answer
@@ -361,7 +361,7 @@ class TestChoosingATool:
         assert await answer_by_rules(user(message, tools=TOOLS), vectors) is None
 
     @pytest.mark.slow
-    async def test_looks_a_question_up_where_there_is_something_to_look_it_up_in(self, vectors: Embed) -> None:
+    async def test_question_is_looked_up_with_a_search_tool(self, vectors: Embed) -> None:
         name, arguments = called(
             await answer_by_rules(user("How many vacation days do new hires get?", tools=[SEARCH]), vectors)
         )
@@ -369,7 +369,7 @@ class TestChoosingATool:
         assert "vacation days" in arguments["query"]
 
     @pytest.mark.slow
-    async def test_does_not_call_without_what_is_required(self, vectors: Embed) -> None:
+    async def test_no_call_without_required_arguments(self, vectors: Embed) -> None:
         assert await answer_by_rules(user("I need a flight to Rome", tools=TOOLS), vectors) is None
 
     @pytest.mark.slow
@@ -473,7 +473,7 @@ class TestAnsweringFromResults:
         assert answer == "city: Oslo\ntemperature c: 7\nwind:\n  speed: 3"
 
     @pytest.mark.parametrize("result", ["Error: no such city", '{"error": "no such city"}', "ValueError: no such city"])
-    async def test_an_error_is_said_to_be_one(self, result: str) -> None:
+    async def test_error_result_is_reported_as_an_error(self, result: str) -> None:
         answer = said(await answer_by_rules(after_call("Weather?", WEATHER, {"location": "X"}, result), no_vectors))
         assert "failed" in answer
         assert "no such city" in answer
@@ -490,7 +490,7 @@ class TestAnsweringFromResults:
         assert said(await answer_by_rules(after_call("What is 2*3?", CALCULATOR, "{broken", "6"), no_vectors))
 
     @pytest.mark.slow
-    async def test_one_request_after_the_other(self, vectors: Embed) -> None:
+    async def test_consecutive_requests(self, vectors: Embed) -> None:
         question = "What is 2*3, and remember it"
         tools = [CALCULATOR, MEMORY]
         name, arguments = called(await answer_by_rules(user(question, tools=tools), vectors))

@@ -13,7 +13,7 @@ from tests.support.scripted_model import Behaviour, Connection, ScriptedModel, c
 from tests.support.until import until
 
 
-async def test_an_answer_cites_what_it_rests_on(client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_answer_cites_its_sources(client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
     document = await ready(client3, "The library opens at nine. It closes at six.")
     model.says("At nine o'clock [1].")
 
@@ -83,7 +83,7 @@ async def test_the_passages_fit_into_the_budget(
     assert 1 <= len(events[0][1]["sources"]) < 4
 
 
-async def test_where_nothing_is_found_no_model_is_asked(client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_no_model_call_without_hits(client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
     answer = await ask(client3, "Anything?")
 
     assert (answer["answer"], answer["citations"]) == ("The documents do not say.", [])

@@ -26,7 +26,7 @@ def answered(*written: str, question: str = "When?") -> tuple[str, list[tuple[in
     return answer.text, [(cited.marker, cited.quote) for cited in answer.citations()], shown
 
 
-def test_a_citation_quotes_the_sentence_that_says_it() -> None:
+def test_citation_quotes_the_supporting_sentence() -> None:
     text, cited, _ = answered("It opens at nine [1]. Tickets are four euros [2].")
 
     assert text == "It opens at nine [1]. Tickets are four euros [2]."

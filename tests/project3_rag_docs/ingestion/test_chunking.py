@@ -59,7 +59,7 @@ _SIZES = st.integers(6, 150).flatmap(lambda size: st.tuples(st.just(size), st.in
 @given(_TEXTS, _SIZES)
 @example("ab. " + " " * 40 + "cd. ef.", (10, 5))
 @example("中" * 5, (7, 3))
-def test_whatever_the_text_nothing_is_lost_and_nothing_too_long(text: str, limits: tuple[int, int]) -> None:
+def test_chunks_lose_nothing_and_respect_the_limit(text: str, limits: tuple[int, int]) -> None:
     size, overlap = limits
     found = list(chunk_spans(text, size, overlap))
     for start, end in found:
@@ -138,13 +138,13 @@ def test_a_cut_is_at_the_best_place_that_fits(text: str, size: int, first: str) 
     assert cut(text, size)[0] == first
 
 
-def test_what_is_one_character_on_the_screen_is_not_cut() -> None:
+def test_grapheme_clusters_are_not_split() -> None:
     assert cut("e\u0301" * 20, 7)[0] == "e\u0301" * 3
     assert cut("👩\u200d👧" * 9, 16)[0] == "👩\u200d👧" * 2
     assert all(piece[0] not in "ู็่" for piece in cut("กู่็" * 30, 25))
 
 
-def test_a_chunk_begins_with_the_last_sentences_of_the_one_before() -> None:
+def test_chunk_overlaps_the_previous_sentences() -> None:
     text = "Alpha one is here. Beta two. Gamma three. Delta four is far longer than that. Epsilon is the fifth of them."
     assert cut(text, 60, 30) == [
         "Alpha one is here. Beta two. Gamma three.",

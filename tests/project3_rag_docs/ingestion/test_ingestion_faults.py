@@ -37,7 +37,7 @@ def orphans(database_url: str) -> list[int]:
 
 
 @pytest.mark.parametrize("behaviour", [fails(500), fails(429), hangs(), sends(b"no JSON")])
-async def test_a_model_that_is_away_is_waited_for(
+async def test_ingestion_waits_for_an_unavailable_model(
     serve3: Serve, model: ScriptedModel, database_url: str, behaviour: Behaviour
 ) -> None:
     with serve3(llm_timeout_seconds=3, embedding_batch_size=8) as url:
@@ -55,7 +55,7 @@ async def test_a_model_that_is_away_is_waited_for(
     assert orphans(database_url) == [0, 0, 0, 0]
 
 
-async def test_a_model_that_stays_away_fails_the_document(
+async def test_permanently_unavailable_model_fails_the_document(
     serve3: Serve, model: ScriptedModel, database_url: str
 ) -> None:
     with serve3(ingestion_patience_seconds=0.5, embedding_batch_size=8) as url:
@@ -124,7 +124,7 @@ async def test_a_killed_process_loses_nothing(
     assert sum(len(one.body["input"]) for one in model.embedded[seen:]) <= 180 - stored + 8  # no work done twice
 
 
-async def test_a_stopped_process_hands_its_work_over(
+async def test_stopped_process_hands_over_its_work(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
     settings = make_settings3(embedding_batch_size=4)
@@ -171,7 +171,7 @@ async def test_a_worker_that_comes_back_writes_nothing(
     assert orphans(database_url) == [0, 0, 0, 0]
 
 
-async def test_an_answer_tells_when_the_database_is_away(
+async def test_answer_reports_an_unavailable_database(
     client3: httpx2.AsyncClient, database_url: str, databases: Databases
 ) -> None:
     await ready(client3)

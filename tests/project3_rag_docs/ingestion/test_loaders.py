@@ -266,7 +266,7 @@ class TestCsv:
 
 
 class TestHtml:
-    def test_what_is_seen_under_its_headings(self, tmp_path: Path) -> None:
+    def test_visible_text_under_its_headings(self, tmp_path: Path) -> None:
         page = """<!doctype html><title>T</title><style>p { color: red }</style>
             <nav>Home</nav><p>Before.<h1>Guide<br>to  it</h1><p>Hello <b>bold</b> &amp; &lt;b&gt;<br>next
             line<script>var a = "<p>no</p>"</script><noscript>No.</noscript><div hidden>No.<p>No.</div>
@@ -414,7 +414,7 @@ class TestText:
             "The text encoding is unknown, or the file mixes several. Save it as UTF-8."
         )
 
-    def test_what_is_binary_after_its_beginning(self, tmp_path: Path) -> None:
+    def test_binary_content_after_a_text_start(self, tmp_path: Path) -> None:
         path = tmp_path / "a"
         path.write_bytes(b"Text.\n" * 20_000 + bytes(range(256)) * 2000)
         assert reason(MediaType.TEXT, path) == (

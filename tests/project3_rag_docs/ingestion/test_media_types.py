@@ -32,12 +32,12 @@ def refusal(filename: str, content: bytes) -> str:
 
 
 @pytest.mark.parametrize(("name", "expected"), SAMPLES.items())
-def test_the_samples_are_what_they_are_called(name: str, expected: MediaType) -> None:
+def test_samples_have_their_media_types(name: str, expected: MediaType) -> None:
     assert decide(name, (ROOT / "examples" / "documents" / name).read_bytes()) is expected
 
 
 @pytest.mark.parametrize("name", ["letter.txt", "letter", "letter.exe", "LETTER.DOCX"])
-def test_a_pdf_is_one_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_pdf_is_detected_regardless_of_its_name(tmp_path: Path, name: str) -> None:
     content = files.pdf(tmp_path / "a.pdf", ["Text"]).read_bytes()
 
     assert decide(name, content) is MediaType.PDF
@@ -48,7 +48,7 @@ def test_a_text_about_pdf_is_none() -> None:
     assert decide("about.md", b"# PDF\n\nA file begins with %PDF-1.7, and ends with %%EOF.\n") is MediaType.MARKDOWN
 
 
-def test_office_files_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
+def test_office_files_are_distinguished_by_content(tmp_path: Path) -> None:
     word = files.word(tmp_path / "a", [("", "Text")]).read_bytes()
     slides = files.slides(tmp_path / "b", [("Title", "Text", "")]).read_bytes()
     workbook = files.workbook(tmp_path / "c", {"Sheet": [["a"]]}).read_bytes()
@@ -75,7 +75,7 @@ def test_a_zip_bomb_is_not_opened_to_find_out(tmp_path: Path) -> None:
         ("C:\\some.folder\\notes", MediaType.TEXT),
     ],
 )
-def test_text_is_what_its_name_says(name: str, expected: MediaType) -> None:
+def test_text_type_follows_the_file_name(name: str, expected: MediaType) -> None:
     assert decide(name, "Größe, 大小\r\n\t1\x1b[0m\n".encode()) is expected
 
 
@@ -85,12 +85,12 @@ def test_text_may_be_in_any_encoding(encoding: str) -> None:
     assert decide("a.txt", text.encode(encoding)) is MediaType.TEXT
 
 
-def test_an_empty_file_is_what_its_name_says() -> None:
+def test_empty_file_type_follows_its_name() -> None:
     assert decide("a.pdf", b"") is MediaType.PDF
     assert decide("a.md", b"") is MediaType.MARKDOWN
 
 
-def test_what_is_no_text_is_refused() -> None:
+def test_binary_content_is_rejected() -> None:
     reason = f"The file is named like a text file, but its content is not text. {SUPPORTED}"
     assert refusal("a.txt", PNG) == reason
     assert refusal("a.csv", b"some text\0and more") == reason

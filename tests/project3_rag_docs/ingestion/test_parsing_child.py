@@ -94,7 +94,7 @@ async def test_the_samples(
     assert children() == []
 
 
-async def test_it_writes_what_it_would_write_in_this_process(tmp_path: Path) -> None:
+async def test_child_writes_the_same_as_the_parent_would(tmp_path: Path) -> None:
     path = SAMPLES / "refund-policy.pdf"
 
     count = await parse(path, MediaType.PDF, ParseLimits(), tmp_path / "there")
@@ -223,7 +223,7 @@ async def test_a_child_that_crashes(tmp_path: Path) -> None:
     assert await reading == CRASHED
 
 
-async def test_nobody_waits_any_more(tmp_path: Path) -> None:
+async def test_abandoned_parse_is_ended(tmp_path: Path) -> None:
     into = tmp_path / "chunks"
     reading = asyncio.create_task(parse(endless(tmp_path / "a"), MediaType.TEXT, ParseLimits(), into))
     await until(into.exists)
@@ -236,7 +236,7 @@ async def test_nobody_waits_any_more(tmp_path: Path) -> None:
     assert not into.exists()
 
 
-async def test_nobody_waits_even_for_the_start(tmp_path: Path) -> None:
+async def test_parse_abandoned_before_its_start(tmp_path: Path) -> None:
     path = endless(tmp_path / "a")
     reading = asyncio.create_task(parse(path, MediaType.TEXT, ParseLimits(), tmp_path / "chunks"))
     await asyncio.sleep(0)
@@ -279,7 +279,7 @@ def test_nothing_is_left_when_the_service_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_run_as_a_module_is_not_run_again_in_the_child(tmp_path: Path) -> None:
+def test_child_does_not_rerun_the_main_module(tmp_path: Path) -> None:
     package = tmp_path / "served"
     package.mkdir()
     (package / "__init__.py").touch()

@@ -34,7 +34,7 @@ def terms(text: str) -> Mapping[str, int]:
         ("ﾃｽﾄ", "テスト"),
     ],
 )
-def test_the_same_said_in_two_ways_has_the_same_terms(one: str, other: str) -> None:
+def test_equivalent_spellings_have_the_same_terms(one: str, other: str) -> None:
     assert set(terms(one)) - {"a"} == set(terms(other)) - {"a"}
 
 
@@ -87,7 +87,7 @@ def test_a_contraction_is_as_common_as_its_words() -> None:
     assert terms("the dog isn't what it's called, they'll say") == terms("dog called say")
 
 
-def test_common_words_are_kept_only_where_there_is_nothing_else() -> None:
+def test_common_words_are_kept_only_without_others() -> None:
     assert terms("the WHO report") == {"report": 1}
     assert terms("What is the Who? The Who!") == {"what": 1, "is": 1, "the": 2, "who": 2}
     assert terms("don't") == {"don't": 1}

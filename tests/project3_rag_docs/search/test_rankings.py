@@ -47,7 +47,7 @@ def test_chunks_are_looked_for_by_the_rarer_words() -> None:
     assert many.exhaustive().rare == {**many.rare, **many.common}
 
 
-async def test_common_words_count_where_a_rare_one_is_found(session: AsyncSession, database_url: str) -> None:
+async def test_common_words_count_beside_a_rare_one(session: AsyncSession, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
             "INSERT INTO documents (id, owner_id, filename, media_type, size_bytes, sha256, status, chunk_count,"
@@ -74,7 +74,7 @@ async def test_common_words_count_where_a_rare_one_is_found(session: AsyncSessio
     assert round(every[2].score, 6) == round(3 / 4.2, 6)
 
 
-async def test_what_there_is_is_counted_by_language(client3: httpx2.AsyncClient, session: AsyncSession) -> None:
+async def test_statistics_are_counted_by_language(client3: httpx2.AsyncClient, session: AsyncSession) -> None:
     english = await ready(client3, "# A\n\nThe heron nests.\n\n# B\n\nBy the river.", "en.md")
     await ready(client3, "图书馆早上九点开门。", "zh.txt")
 

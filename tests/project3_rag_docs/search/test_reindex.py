@@ -37,7 +37,9 @@ async def stored(serve3: Serve, model: ScriptedModel) -> None:
             await ready(client, "\n\n".join(f"# Part {i}\n\nHeron number {i}." for i in range(40)), "herons.md")
 
 
-async def test_another_model_is_refused_in_one_line(make_settings3: Callable[..., Settings], stored: None) -> None:
+async def test_other_embedding_model_is_refused_in_one_line(
+    make_settings3: Callable[..., Settings], stored: None
+) -> None:
     assert stored is None
     for changed in ({"EMBEDDING_MODEL": "other"}, {"EMBEDDING_MODEL": "e", "EMBEDDING_DIMENSIONS": "256"}):
         refused = command(make_settings3(), PORT="0", **changed)
@@ -74,7 +76,7 @@ async def test_a_running_service_notices(serve3: Serve, database_url: str, store
     assert response.json()["type"] == "urn:problem:not-ready"
 
 
-async def test_reindexing_goes_on_where_it_was_and_is_taken_into_use_at_once(
+async def test_reindexing_resumes_and_switches_atomically(
     serve3: Serve, make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str, stored: None
 ) -> None:
     assert stored is None

@@ -46,7 +46,7 @@ async def filenames(serve3: Serve, url: str, **settings: Any) -> list[tuple[str,
             return [(hit["filename"], hit["score"]) for hit in hits]
 
 
-async def test_its_order_is_taken(serve3: Serve) -> None:
+async def test_reranked_order_is_used(serve3: Serve) -> None:
     seen: list[dict[str, Any]] = []
     with reranker(shortest_first, seen) as url:
         hits = await filenames(serve3, url, rerank_model="r", rerank_api_key="key")
@@ -64,14 +64,16 @@ async def test_its_order_is_taken(serve3: Serve) -> None:
         lambda _: JSONResponse({"results": [{"index": 99, "relevance_score": "high"}]}),
     ],
 )
-async def test_without_it_the_fused_order_is_kept(serve3: Serve, answer: Callable[[dict[str, Any]], Response]) -> None:
+async def test_fused_order_is_kept_without_a_reranker(
+    serve3: Serve, answer: Callable[[dict[str, Any]], Response]
+) -> None:
     with reranker(answer, []) as url:
         hits = await filenames(serve3, url)
 
     assert [name for name, _ in hits] == ["long.txt", "middle.txt"]
 
 
-async def test_one_that_is_away_is_not_waited_for(serve3: Serve) -> None:
+async def test_unavailable_reranker_is_skipped(serve3: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never says a word
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
         assert len(await filenames(serve3, url, rerank_timeout_seconds=0.5)) == 2

@@ -80,7 +80,7 @@ async def test_only_the_documents_that_are_asked_for(client3: httpx2.AsyncClient
     assert await found(client3, "tulips", document_ids=[str(uuid4())]) == []
 
 
-async def test_nothing_is_found_where_there_is_nothing(client3: httpx2.AsyncClient) -> None:
+async def test_empty_index_has_no_hits(client3: httpx2.AsyncClient) -> None:
     assert await found(client3, "anything") == []
 
 
@@ -183,7 +183,7 @@ async def test_a_small_filter_returns_k_hits(
 
 
 @pytest.mark.slow
-async def test_a_search_of_everything_walks_the_index_and_one_of_a_document_does_not(
+async def test_filtered_search_scans_instead_of_walking_the_index(
     client3: httpx2.AsyncClient, many_chunks: list[UUID], database_url: str, statements: list[str]
 ) -> None:
     def scans() -> int:
@@ -235,7 +235,7 @@ async def test_a_search_without_its_model_is_a_problem(
         {"query": "x", "limit": 5},
     ],
 )
-async def test_what_is_no_search_is_refused(client3: httpx2.AsyncClient, body: dict[str, object]) -> None:
+async def test_invalid_search_is_rejected(client3: httpx2.AsyncClient, body: dict[str, object]) -> None:
     assert (await client3.post("/documents/search", json=body)).status_code == 422
 
 
@@ -246,7 +246,7 @@ def test_rankings_are_fused_by_ranks() -> None:
     assert fuse([[], []]) == []
 
 
-def test_the_other_language_comes_in_between_where_it_stands_out() -> None:
+def test_strong_hits_of_the_other_language_are_interleaved() -> None:
     own = [RankedChunk(1, i, 0.9 - i / 100) for i in range(3)]
     usual = [RankedChunk(2, i, 0.5) for i in range(3, 50)]
     foreign = [RankedChunk(2, 0, 0.60), RankedChunk(2, 1, 0.56), RankedChunk(2, 2, 0.54), *usual]

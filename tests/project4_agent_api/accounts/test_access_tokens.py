@@ -40,7 +40,7 @@ def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: Any) -> st
     return token
 
 
-def test_a_token_says_whose_it_is_and_how_long_it_is_good_for(tokens: AccessTokens) -> None:
+def test_token_carries_its_account_and_expiry(tokens: AccessTokens) -> None:
     before = int(time())
 
     issued = [tokens.issue(ACCOUNT, SIGN_IN, 3) for _ in range(2)]
@@ -53,7 +53,7 @@ def test_a_token_says_whose_it_is_and_how_long_it_is_good_for(tokens: AccessToke
     assert said["jti"] != jwt.get_unverified_claims(issued[1])["jti"]
 
 
-def test_a_good_token_is_read(tokens: AccessTokens) -> None:
+def test_valid_token_is_read(tokens: AccessTokens) -> None:
     said = tokens.read(signed())
 
     assert (said.account_id, said.sign_in_id, said.token_version) == (ACCOUNT, SIGN_IN, 3)
@@ -80,6 +80,6 @@ def test_any_other_is_not(tokens: AccessTokens, changes: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("token", ["no token", ""])
-def test_what_is_no_token_is_not(tokens: AccessTokens, token: str) -> None:
+def test_invalid_token_is_rejected(tokens: AccessTokens, token: str) -> None:
     with pytest.raises(Unauthorized):
         tokens.read(token)

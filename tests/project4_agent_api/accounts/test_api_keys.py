@@ -38,7 +38,7 @@ async def test_a_key_is_shown_once_and_only_its_hash_is_stored(
     assert made["key"].removeprefix(made["beginning"]) not in stored
 
 
-async def test_a_deleted_key_is_good_for_nothing_at_once_in_every_process(serve4: Serve) -> None:
+async def test_deleted_key_is_rejected_at_once_in_every_process(serve4: Serve) -> None:
     with serve4() as here, serve4() as there:
         async with (
             httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,
@@ -106,7 +106,7 @@ async def test_a_key_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("key", ["", "x", "key_", "key_" + "x" * 43, "é"])
-async def test_what_is_no_key_is_refused(client4: httpx2.AsyncClient, key: str) -> None:
+async def test_invalid_key_is_rejected(client4: httpx2.AsyncClient, key: str) -> None:
     response = await client4.get("/auth/me", headers=[(b"X-Api-Key", key.encode())])
 
     assert response.status_code == 401

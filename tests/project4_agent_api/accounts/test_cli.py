@@ -30,9 +30,7 @@ async def test_the_first_administrator_comes_from_a_command(client4: httpx2.Asyn
 
 
 @pytest.mark.slow
-async def test_what_is_wrong_is_said_in_one_line(
-    client4: httpx2.AsyncClient, operate: Operate, databases: Databases
-) -> None:
+async def test_usage_errors_are_one_line(client4: httpx2.AsyncClient, operate: Operate, databases: Databases) -> None:
     await register(client4, "ada@example.com")
     cases = [
         (("create-admin", "ada@example.com"), PASSWORD, "There is a user with this e-mail already."),
@@ -68,7 +66,7 @@ def activate(database_url: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_command_is_a_program_of_its_own() -> None:
+def test_command_runs_as_its_own_process() -> None:
     command = [sys.executable, "-m", "project4_agent_api", "activate", "ada@example.com"]
     environment = {"DATABASE_URL": "", "LOG_LEVEL": "ERROR"}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)

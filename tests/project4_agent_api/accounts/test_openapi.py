@@ -64,7 +64,7 @@ def url(
 
 @pytest.mark.parametrize("signed_in", [True, False], ids=["signed in", "a stranger"])
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_whatever_is_sent_is_answered_as_described(url: str, operation: str, signed_in: bool) -> None:
+async def test_responses_follow_the_openapi_document(url: str, operation: str, signed_in: bool) -> None:
     excluded = [positive_data_acceptance] if operation in BEYOND_A_SCHEMA else []
     if operation == "POST /auth/token":
         excluded.append(negative_data_rejection)  # a form's fields are all texts

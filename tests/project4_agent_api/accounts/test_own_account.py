@@ -24,7 +24,7 @@ from tests.support.until import until
 NEW = {"password": "a new password", "old_password": PASSWORD}
 
 
-async def test_what_is_given_is_changed(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_given_fields_are_changed(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     headers = await sign_up("ada@example.com")
     await register(client4, "bob@example.com")
 
@@ -63,7 +63,7 @@ async def test_a_new_password_ends_the_other_sign_ins(client4: httpx2.AsyncClien
         ({"active": True}, 422),
     ],
 )
-async def test_what_may_not_be_changed_stays(
+async def test_read_only_fields_stay(
     client4: httpx2.AsyncClient, sign_up: SignUp, body: dict[str, Any], status: int
 ) -> None:
     headers = await sign_up("ada@example.com")
@@ -101,7 +101,7 @@ async def test_half_a_character_is_no_old_password(client4: httpx2.AsyncClient, 
     assert refused.json()["errors"][0]["loc"] == ["body", "old_password"]
 
 
-async def test_two_new_passwords_at_once_leave_one(client4: httpx2.AsyncClient) -> None:
+async def test_concurrent_password_changes_leave_one(client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
     pairs = [await sign_in(client4, "ada@example.com") for _ in range(5)]
 
@@ -119,7 +119,7 @@ async def test_two_new_passwords_at_once_leave_one(client4: httpx2.AsyncClient) 
     await sign_in(client4, "ada@example.com", f"new password {winners[0]}")
 
 
-async def test_a_key_is_not_enough_to_take_an_account_over(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_api_key_cannot_take_over_an_account(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     headers = await sign_up("ada@example.com")
     made = (await client4.post("/auth/api-keys", json={"name": "job"}, headers=headers)).json()
     key = {"X-Api-Key": made["key"]}
@@ -206,7 +206,7 @@ def history(database_url: str, account_id: object) -> str:
 
 
 @pytest.mark.parametrize("by", ["the user", "an administrator"])
-async def test_all_that_belongs_to_an_account_goes_with_it(
+async def test_account_deletion_removes_its_data(
     client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate, database_url: str, redis_url: str, by: str
 ) -> None:
     ids, headers = [], []
@@ -245,7 +245,7 @@ async def test_all_that_belongs_to_an_account_goes_with_it(
 
 @pytest.mark.parametrize("by", ["the user", "an administrator"])
 @pytest.mark.slow
-async def test_what_comes_while_an_account_is_deleted_goes_later(
+async def test_data_arriving_during_account_deletion_is_removed_later(
     database_url: str, redis_url: str, model: ScriptedModel, operate: Operate, by: str
 ) -> None:
     due = "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE task_name = 'remove_belongings' RETURNING args"
@@ -267,7 +267,7 @@ async def test_what_comes_while_an_account_is_deleted_goes_later(
     assert kept(database_url, UUID(root["id"]))["threads"] == 1
 
 
-async def test_nothing_is_removed_of_who_has_no_account(
+async def test_deleting_an_unknown_account_removes_nothing(
     client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate, database_url: str
 ) -> None:
     admin = await sign_up("root@example.com")
@@ -280,7 +280,7 @@ async def test_nothing_is_removed_of_who_has_no_account(
 
 
 @pytest.mark.slow
-async def test_runs_that_are_executed_are_stopped_and_their_waiters_told(
+async def test_account_deletion_stops_runs_and_notifies_waiters(
     database_url: str, redis_url: str, model: ScriptedModel, tmp_path: Path
 ) -> None:
     alone = {"lease_seconds": "600", "worker_concurrency": "1"}  # nobody finds out by a lease, nor works beside it

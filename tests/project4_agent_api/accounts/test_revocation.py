@@ -71,7 +71,7 @@ async def test_no_request_that_is_sent_after_the_answer_gets_in(
             assert await asyncio.gather(*asking) == [[401] * 3] * 8
 
 
-async def test_redis_says_when_to_ask_postgresql(serve4: Serve, redis_url: str) -> None:
+async def test_redis_version_decides_when_to_query_postgresql(serve4: Serve, redis_url: str) -> None:
     with serve4() as url:
         async with client_of(url) as client:
             await register(client, EMAIL)
@@ -85,7 +85,7 @@ async def test_redis_says_when_to_ask_postgresql(serve4: Serve, redis_url: str) 
                 assert redis.exists(stamp)
 
 
-async def test_who_asks_at_the_same_time_shares_an_answer_of_postgresql(serve4: Serve, database_url: str) -> None:
+async def test_concurrent_lookups_share_one_query(serve4: Serve, database_url: str) -> None:
     """Whenever a lease is over, an account that asks much would take every connection otherwise."""
     with serve4(db_pool_size=1, db_pool_timeout_seconds=1) as url:
         async with client_of(url) as client:
@@ -101,9 +101,7 @@ async def test_who_asks_at_the_same_time_shares_an_answer_of_postgresql(serve4: 
 
 
 @pytest.mark.slow
-async def test_an_end_holds_also_where_redis_cannot_be_told(
-    serve4: Serve, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+async def test_revocation_holds_without_redis(serve4: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Redis goes while both processes trust what they remember, and comes back with all that it knew."""
     state = StageState("tests")
     state.folder = tmp_path_factory.mktemp("valkey")

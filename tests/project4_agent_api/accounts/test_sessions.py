@@ -33,7 +33,7 @@ async def test_a_refresh_token_gives_a_new_pair(client4: httpx2.AsyncClient) -> 
     assert (await refresh(client4, second)).status_code == 200
 
 
-async def test_a_refresh_token_that_is_used_twice_ends_its_family_and_no_other(client4: httpx2.AsyncClient) -> None:
+async def test_reused_refresh_token_revokes_only_its_family(client4: httpx2.AsyncClient) -> None:
     await register(client4, EMAIL)
     stolen, other = await sign_in(client4, EMAIL), await sign_in(client4, EMAIL)
     thieves = (await refresh(client4, stolen)).json()
@@ -47,7 +47,7 @@ async def test_a_refresh_token_that_is_used_twice_ends_its_family_and_no_other(c
     assert [(await refresh(client4, tokens)).status_code for tokens in (thieves, other)] == [401, 200]
 
 
-async def test_50_uses_of_one_refresh_token_at_once_end_the_family(client4: httpx2.AsyncClient) -> None:
+async def test_50_concurrent_uses_of_a_refresh_token_revoke_its_family(client4: httpx2.AsyncClient) -> None:
     await register(client4, EMAIL)
     tokens = await sign_in(client4, EMAIL)
 
@@ -91,7 +91,7 @@ async def test_a_refresh_token_is_no_access_token(client4: httpx2.AsyncClient) -
     assert await gets_in(client4, {"X-Api-Key": tokens["refresh_token"]}) == 401
 
 
-async def test_a_sign_in_that_was_not_used_for_too_long_is_over(client4: httpx2.AsyncClient, database_url: str) -> None:
+async def test_unused_sign_in_expires(client4: httpx2.AsyncClient, database_url: str) -> None:
     await register(client4, EMAIL)
     tokens = await sign_in(client4, EMAIL)
     with psycopg.connect(database_url) as connection:
@@ -129,9 +129,7 @@ async def test_signing_out_everywhere_ends_every_sign_in_of_the_account(client4:
     assert await gets_in(client4, bearer(await sign_in(client4, EMAIL))) == 200
 
 
-async def test_a_deactivated_accounts_live_tokens_are_good_for_nothing(
-    client4: httpx2.AsyncClient, operate: Operate
-) -> None:
+async def test_deactivated_account_has_no_valid_tokens(client4: httpx2.AsyncClient, operate: Operate) -> None:
     await register(client4, EMAIL)
     tokens = await sign_in(client4, EMAIL)
     made = await client4.post("/auth/api-keys", json={"name": "job"}, headers=bearer(tokens))
@@ -149,7 +147,7 @@ async def test_a_deactivated_accounts_live_tokens_are_good_for_nothing(
     assert await gets_in(client4, bearer(await sign_in(client4, EMAIL))) == 200
 
 
-async def test_an_end_holds_at_once_in_another_process_of_the_api(serve4: Serve) -> None:
+async def test_revocation_holds_at_once_in_another_process(serve4: Serve) -> None:
     with serve4() as here, serve4() as there:
         async with (
             httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,
@@ -167,7 +165,7 @@ async def test_an_end_holds_at_once_in_another_process_of_the_api(serve4: Serve)
 
 
 @pytest.mark.slow
-async def test_one_refresh_token_used_in_two_processes_at_once_ends_the_family(
+async def test_concurrent_refresh_in_two_processes_revokes_the_family(
     make_settings: Callable[..., Stage1Settings], database_url: str, redis_url: str
 ) -> None:
     given = {

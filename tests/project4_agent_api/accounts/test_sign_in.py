@@ -69,7 +69,7 @@ async def test_every_reason_not_to_get_in_looks_the_same(client4: httpx2.AsyncCl
     assert bodies[0] == bodies[1] == bodies[2]
 
 
-async def test_a_password_is_hashed_for_an_email_that_nobody_has(client4: httpx2.AsyncClient) -> None:
+async def test_unknown_email_costs_a_hash(client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
     emails = ["ada@example.com", "nobody@example.com", "nobody.else@example.com"]
     busy, threads = threading.Event(), passwords._THREADS
@@ -85,7 +85,7 @@ async def test_a_password_is_hashed_for_an_email_that_nobody_has(client4: httpx2
     assert {(await task).status_code for task in trying} == {401}
 
 
-async def test_an_account_takes_no_more_passwords_after_10_wrong_ones(client4: httpx2.AsyncClient) -> None:
+async def test_account_is_throttled_after_10_wrong_passwords(client4: httpx2.AsyncClient) -> None:
     for email in ("ada@example.com", "bob@example.com"):
         await register(client4, email)
 
@@ -124,13 +124,13 @@ async def test_no_password_chooses_its_codec(client4: httpx2.AsyncClient) -> Non
     assert refused.json()["detail"] == "Forms must be UTF-8: send no charset."
 
 
-async def test_an_email_that_nobody_has_is_slowed_down_too(client4: httpx2.AsyncClient) -> None:
+async def test_unknown_email_is_throttled(client4: httpx2.AsyncClient) -> None:
     guesses = [await try_to_sign_in(client4, "nobody@example.com", f"guess {i}") for i in range(11)]
 
     assert [guess.status_code for guess in guesses] == [401] * 10 + [429]
 
 
-async def test_who_knows_the_password_starts_from_nothing_again(client4: httpx2.AsyncClient) -> None:
+async def test_right_password_resets_the_throttle(client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
 
     for _ in range(2):
@@ -139,7 +139,7 @@ async def test_who_knows_the_password_starts_from_nothing_again(client4: httpx2.
         assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 200
 
 
-async def test_an_address_has_30_attempts_a_minute_whatever_it_tries(serve4: Serve) -> None:
+async def test_address_is_limited_to_30_attempts_a_minute(serve4: Serve) -> None:
     with serve4(sign_ins_per_minute=30) as url, serve4(sign_ins_per_minute=30) as other:
         async with httpx2.AsyncClient(timeout=120, trust_env=False) as client:
             attempts = [
@@ -182,7 +182,7 @@ async def test_without_redis_a_process_counts_for_itself(serve4: Serve) -> None:
     "more",
     [{"grant_type": "client_credentials"}, {"scope": "admin"}, {"client_id": "me"}, {"client_secret": "x"}, {"a": "b"}],
 )
-async def test_what_the_form_cannot_do_is_refused(client4: httpx2.AsyncClient, more: dict[str, str]) -> None:
+async def test_unsupported_grant_is_rejected(client4: httpx2.AsyncClient, more: dict[str, str]) -> None:
     await register(client4, "ada@example.com")
 
     response = await client4.post("/auth/token", data={"username": "ada@example.com", "password": PASSWORD} | more)
@@ -190,7 +190,7 @@ async def test_what_the_form_cannot_do_is_refused(client4: httpx2.AsyncClient, m
     assert response.status_code == 422
 
 
-async def test_the_form_is_the_one_that_swagger_ui_sends(client4: httpx2.AsyncClient) -> None:
+async def test_form_matches_swagger_ui(client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
 
     response = await client4.post(

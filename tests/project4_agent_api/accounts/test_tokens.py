@@ -57,7 +57,7 @@ async def refused(client: httpx2.AsyncClient, token: str) -> bool:
     )
 
 
-async def test_what_a_token_says(tokens: Tokens) -> None:
+async def test_token_claims(tokens: Tokens) -> None:
     claims = claims_of(tokens)
 
     assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "type", "family", "version"}
@@ -134,7 +134,7 @@ async def test_a_token_may_not_name_its_own_key(client4: httpx2.AsyncClient, tok
     ],
     ids=lambda changes: ", ".join(f"{name} {type(value).__name__}" for name, value in changes.items()),
 )
-async def test_a_well_signed_token_that_says_something_else_is_refused(
+async def test_signed_token_with_other_claims_is_rejected(
     client4: httpx2.AsyncClient, tokens: Tokens, secret: str, changes: dict[str, Any]
 ) -> None:
     claims = claims_of(tokens) | changes
@@ -146,9 +146,7 @@ async def test_a_well_signed_token_that_says_something_else_is_refused(
     assert await gets_in(client4, bearer(tokens)) == 200
 
 
-async def test_a_token_may_be_a_little_older_than_the_clock_says(
-    client4: httpx2.AsyncClient, tokens: Tokens, secret: str
-) -> None:
+async def test_token_expiry_allows_clock_skew(client4: httpx2.AsyncClient, tokens: Tokens, secret: str) -> None:
     claims = claims_of(tokens) | {"exp": int(time.time()) - 2}
 
     token = jwt.encode(claims, secret, algorithm="HS256")
@@ -156,7 +154,7 @@ async def test_a_token_may_be_a_little_older_than_the_clock_says(
     assert await gets_in(client4, {"Authorization": f"Bearer {token}"}) == 200
 
 
-async def test_a_token_says_nothing_about_roles(client4: httpx2.AsyncClient, tokens: Tokens, secret: str) -> None:
+async def test_token_carries_no_role(client4: httpx2.AsyncClient, tokens: Tokens, secret: str) -> None:
     claims = claims_of(tokens) | {"role": "admin", "scope": "admin"}
 
     token = jwt.encode(claims, secret, algorithm="HS256")
@@ -184,7 +182,7 @@ async def test_a_token_says_nothing_about_roles(client4: httpx2.AsyncClient, tok
     ],
     ids=range(13),
 )
-async def test_what_is_no_token_at_all_is_refused_likewise(client4: httpx2.AsyncClient, token: str) -> None:
+async def test_malformed_token_is_rejected_alike(client4: httpx2.AsyncClient, token: str) -> None:
     header = f"Bearer {token}".encode("latin-1")
 
     response = await client4.get("/documents", headers=[(b"Authorization", header)])
@@ -193,7 +191,7 @@ async def test_what_is_no_token_at_all_is_refused_likewise(client4: httpx2.Async
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Basic YTpi", "Token x", "bearer", "x"])
-async def test_what_is_no_bearer_header_is_refused(client4: httpx2.AsyncClient, header: str) -> None:
+async def test_other_authorization_scheme_is_rejected(client4: httpx2.AsyncClient, header: str) -> None:
     assert await gets_in(client4, {"Authorization": header}) == 401
 
 

@@ -71,7 +71,7 @@ async def test_calls_side_by_side_are_put_together_from_their_fragments(talk: Ta
 
 
 @pytest.mark.parametrize("arguments", ["[6, 7]", '"6 * 7"', "no json at all", '{"expression": }', "null", ""])
-async def test_malformed_arguments_are_told_to_the_model(talk: Talk, model: ScriptedModel, arguments: str) -> None:
+async def test_malformed_arguments_are_reported_to_the_model(talk: Talk, model: ScriptedModel, arguments: str) -> None:
     async with talk() as conversation:
         model.then(calls(("calculator", arguments)), says("Sorry."))
         _, refusal, answer = await conversation.say("Six times seven?")
@@ -126,7 +126,7 @@ async def test_a_call_that_was_cut_off_is_not_made(talk: Talk, model: ScriptedMo
     assert last(thread) == "Sorry."
 
 
-async def test_arguments_that_do_not_fit_are_told_to_the_model(talk: Talk, model: ScriptedModel) -> None:
+async def test_invalid_arguments_are_reported_to_the_model(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.then(calls(("calculator", '{"sum": 1}')), calls(("remember", '{"fact": ""}')), says("Sorry."))
         messages = await conversation.say("Six times seven?")
@@ -137,7 +137,7 @@ async def test_arguments_that_do_not_fit_are_told_to_the_model(talk: Talk, model
     assert last(messages) == "Sorry."
 
 
-async def test_a_tool_that_does_not_exist_is_told_to_the_model(talk: Talk, model: ScriptedModel) -> None:
+async def test_unknown_tool_is_reported_to_the_model(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.then(calls(("launch_rocket", '{"when": "now"}'), SUM), says("I cannot do that."))
         messages = await conversation.say("Launch it.")
@@ -214,7 +214,7 @@ async def test_a_refusal_and_an_empty_answer_end_in_words(
     assert len(thread) == 2
 
 
-async def test_another_model_stands_in(talk: Talk, model: ScriptedModel) -> None:
+async def test_fallback_model_answers(talk: Talk, model: ScriptedModel) -> None:
     async with talk(llm_fallback_models="second,third") as conversation:
         model.then(fails(500), resets_after(0), calls(SUM), says("It is 42."))
         assert last(await conversation.say("Six times seven?")) == "It is 42."
@@ -228,7 +228,7 @@ async def test_another_model_stands_in(talk: Talk, model: ScriptedModel) -> None
     [(fails(500), ModelUnavailable), (hangs(), ModelTimeout), (resets_after(2), ModelUnavailable)],
     ids=["fails", "hangs", "resets"],
 )
-async def test_a_model_that_is_away_ends_the_run_and_the_thread_goes_on(
+async def test_unavailable_model_fails_the_run_only(
     talk: Talk, model: ScriptedModel, behaviour: Behaviour, error: type[ServiceError]
 ) -> None:
     async with talk(llm_timeout_seconds=5) as conversation:
@@ -240,7 +240,7 @@ async def test_a_model_that_is_away_ends_the_run_and_the_thread_goes_on(
         assert last(await conversation.say("Are you there?")) == "Hello!"
 
 
-async def test_what_is_too_long_for_the_model_is_said(talk: Talk, model: ScriptedModel) -> None:
+async def test_too_long_input_is_reported(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.fails(400, error={"message": "too long", "type": "invalid", "code": "context_length_exceeded"})
         with pytest.raises(InputTooLongForModel):
@@ -355,7 +355,7 @@ async def test_an_answer_that_is_none_can_be_given_again(talk: Talk, model: Scri
     assert last(result["messages"]) == "Very well."
 
 
-async def test_a_tool_to_approve_that_there_is_not_is_refused_at_the_start(make_services: MakeServices) -> None:
+async def test_unknown_approval_tool_is_refused_at_start(make_services: MakeServices) -> None:
     async with make_services(agent_approval_tools="fetch_webpage") as services:
         with pytest.raises(ConfigurationError, match="AGENT_APPROVAL_TOOLS: there is no tool fetch_webpage") as refused:
             await Graphs.load(None, services)
@@ -363,13 +363,13 @@ async def test_a_tool_to_approve_that_there_is_not_is_refused_at_the_start(make_
     assert "\n" not in str(refused.value)
 
 
-async def test_no_approval_where_none_is_wanted(talk: Talk, model: ScriptedModel) -> None:
+async def test_no_approval_unless_configured(talk: Talk, model: ScriptedModel) -> None:
     async with talk(agent_approval_tools="none", web=WebPages(5, 1000)) as conversation:
         model.then(calls(("fetch_web_page", '{"url": "http://127.0.0.1/"}')), says("No."))
         assert last(await conversation.say("Fetch it.")) == "No."
 
 
-async def test_the_model_is_away_while_the_second_answers_nothing(talk: Talk, model: ScriptedModel) -> None:
+async def test_unavailable_model_and_silent_fallback(talk: Talk, model: ScriptedModel) -> None:
     async with talk(llm_fallback_models="second") as conversation:
         model.does(fails(503))
         with pytest.raises(ModelUnavailable):

@@ -129,7 +129,7 @@ async def test_every_kind_of_graph(make_services: MakeServices, tmp_path: Path, 
             assert await said_by(graphs) == "hello"
 
 
-async def test_what_depends_on_no_run_is_made_once(make_services: MakeServices, tmp_path: Path) -> None:
+async def test_run_independent_graphs_are_built_once(make_services: MakeServices, tmp_path: Path) -> None:
     made = {"function": 1, "services": 1, "config": 3, "context manager": 9}
     async with make_services() as services:
         for kind, times in made.items():
@@ -144,7 +144,7 @@ async def test_what_depends_on_no_run_is_made_once(make_services: MakeServices, 
             assert await said_by(counting) == str(times), kind
 
 
-async def test_a_graph_of_ones_own_saver_gets_the_services(make_services: MakeServices, tmp_path: Path) -> None:
+async def test_graph_with_its_own_saver_gets_the_services(make_services: MakeServices, tmp_path: Path) -> None:
     source = "from langgraph.checkpoint.memory import InMemorySaver\n"
     path = project(tmp_path, source + 'graph = saying("hello").compile(checkpointer=InMemorySaver())')
     async with make_services() as services:
@@ -164,7 +164,7 @@ async def test_two_runs_of_one_graph_do_not_share_a_saver(make_services: MakeSer
             assert first.nodes is second.nodes
 
 
-async def test_a_graph_that_is_not_there(make_services: MakeServices) -> None:
+async def test_unknown_graph(make_services: MakeServices) -> None:
     async with make_services() as services:
         graphs = await Graphs.load(None, services)
         assert graphs.names() == ["agent", "rag"]
@@ -174,7 +174,7 @@ async def test_a_graph_that_is_not_there(make_services: MakeServices) -> None:
                 pass
 
 
-async def test_a_factory_that_gives_no_graph_fails_its_run_only(make_services: MakeServices, tmp_path: Path) -> None:
+async def test_factory_without_a_graph_fails_its_run_only(make_services: MakeServices, tmp_path: Path) -> None:
     path = project(tmp_path, "def graph(config):\n    return 5")
     async with make_services() as services:
         graphs = await Graphs.load(path, services)
@@ -241,7 +241,7 @@ async def test_a_context_manager_cleans_up_after_a_run_that_fails(make_services:
         ("", {"grahps": {}}, "there is no key 'grahps'; is it 'graphs'"),
     ],
 )
-async def test_what_is_wrong_is_one_line_at_the_start(
+async def test_configuration_errors_are_one_line_at_start(
     make_services: MakeServices, tmp_path: Path, source: str, file: dict[str, Any], why: str
 ) -> None:
     path = project(tmp_path, source, **file)
@@ -265,7 +265,7 @@ async def test_a_file_that_is_none(make_services: MakeServices, tmp_path: Path, 
             await Graphs.load(tmp_path / "nothing.json", services)
 
 
-async def test_what_is_for_an_image_is_left_alone(make_services: MakeServices, tmp_path: Path) -> None:
+async def test_image_build_keys_are_ignored(make_services: MakeServices, tmp_path: Path) -> None:
     more = {
         "python_version": "3.12",
         "dockerfile_lines": ["RUN true"],
@@ -291,7 +291,7 @@ async def test_modules_and_environment_of_the_team(
         assert await said_by(await Graphs.load(path, services)) == "helloby the operator"
 
 
-async def test_a_team_can_put_its_own_in_place_of_a_built_in_graph(make_services: MakeServices, tmp_path: Path) -> None:
+async def test_team_graph_replaces_a_built_in_one(make_services: MakeServices, tmp_path: Path) -> None:
     file = {"graphs": {"rag": {"path": "./team.py:graph", "description": "Ours."}}}
     async with make_services() as services:
         graphs = await Graphs.load(project(tmp_path, KINDS["compiled"], **file), services)

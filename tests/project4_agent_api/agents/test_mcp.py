@@ -83,7 +83,7 @@ async def test_tools_over_http(
     assert (result.text, answer.text) == ("5", "Five.")
 
 
-async def test_a_server_that_went_away_is_a_tool_that_failed(
+async def test_lost_mcp_server_is_a_tool_error(
     agent_settings: MakeSettings, talk: Talk, model: ScriptedModel, tmp_path: Path
 ) -> None:
     copy = tmp_path / "server.py"
@@ -109,7 +109,7 @@ async def test_a_server_that_went_away_is_a_tool_that_failed(
         ({"transport": "http", "url": "http://127.0.0.1:1/key-12345"}, "ConnectError"),
     ],
 )
-async def test_a_server_that_does_not_start_is_one_line(
+async def test_mcp_server_that_fails_to_start_is_one_line(
     agent_settings: MakeSettings, server: dict[str, Any], why: str
 ) -> None:
     servers = agent_settings(mcp_servers={"broken": server}).mcp_servers

@@ -51,7 +51,7 @@ async def answered(conversation: Conversation, question: str) -> tuple[str, list
     return last(result["messages"]), result["citations"]
 
 
-async def test_an_answer_cites_what_it_rests_on(
+async def test_answer_cites_its_sources(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     document = await ready(documents, HOURS)
@@ -78,7 +78,7 @@ async def test_an_answer_cites_what_it_rests_on(
     assert message.response_metadata["model_name"] == "scripted-model"
 
 
-async def test_only_what_was_checked_is_streamed(
+async def test_only_checked_text_is_streamed(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -98,7 +98,7 @@ async def test_only_what_was_checked_is_streamed(
     assert "".join(message.text for message, _ in invented) == "The documents do not say."
 
 
-async def test_only_what_was_checked_is_streamed_as_events(
+async def test_only_checked_text_is_streamed_as_events(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     """In the newer protocol of streams, which knows beginnings and ends of messages."""
@@ -119,7 +119,7 @@ def _words(events: list[dict[str, Any]]) -> str:
     return "".join(event["delta"].get("text", "") for event in events if event["event"] == "content-block-delta")
 
 
-async def test_a_question_that_finds_nothing_good_is_put_differently(
+async def test_question_without_relevant_hits_is_rewritten(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -164,7 +164,7 @@ async def test_rewriting_has_an_end(
     assert model.requests[-1].body["messages"][1]["content"].endswith("Question: When does the library open?")
 
 
-async def test_where_nothing_is_found_no_model_answers(
+async def test_no_model_call_without_hits(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     del documents
@@ -188,7 +188,7 @@ async def test_an_earlier_answer_leaves_nothing_behind(
         assert await answered(conversation, "When does it open?") == ("The documents do not say.", [])
 
 
-async def test_the_model_grades_where_it_is_told_to(
+async def test_model_grades_if_configured(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -204,7 +204,7 @@ async def test_the_model_grades_where_it_is_told_to(
 
 
 @pytest.mark.parametrize("grade", [says("Yes, I think so."), says("{}"), says(""), fails(500)])
-async def test_a_grade_that_is_none_leaves_it_to_the_scores(
+async def test_invalid_grade_falls_back_to_scores(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel, grade: Behaviour
 ) -> None:
     await ready(documents, HOURS)
@@ -215,7 +215,7 @@ async def test_a_grade_that_is_none_leaves_it_to_the_scores(
     assert text == "At nine [1]."
 
 
-async def test_nobody_is_answered_from_anothers_documents(
+async def test_answers_use_the_callers_documents_only(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -228,7 +228,7 @@ async def test_nobody_is_answered_from_anothers_documents(
             assert "nine" not in str([seen.body for seen in model.requests])
 
 
-async def test_the_embedding_model_is_away(
+async def test_unavailable_embedding_model(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -242,7 +242,7 @@ async def test_the_embedding_model_is_away(
         assert (await answered(conversation, "When does the library open?"))[0] == "At nine [1]."
 
 
-async def test_the_agent_searches_and_its_passages_have_numbers_of_their_own(
+async def test_agent_searches_number_their_passages(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -264,7 +264,7 @@ async def test_the_agent_searches_and_its_passages_have_numbers_of_their_own(
     assert '<passage number="9" source="hours.txt">' in second.text
 
 
-async def test_a_search_that_fails_is_told_to_the_agent(
+async def test_failed_search_is_reported_to_the_agent(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -280,9 +280,7 @@ async def test_a_search_that_fails_is_told_to_the_agent(
     assert answer.text == "The search is unavailable."
 
 
-async def test_relevance_is_measured_by_what_any_text_would_score(
-    agent_settings: MakeSettings, model: ScriptedModel
-) -> None:
+async def test_relevance_is_relative_to_unrelated_text(agent_settings: MakeSettings, model: ScriptedModel) -> None:
     settings = agent_settings()
     http = create_http_client(settings)
     relevance = Relevance(create_embedding_model(settings, http), "query: ", "passage: ")

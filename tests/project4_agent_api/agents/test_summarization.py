@@ -50,7 +50,7 @@ async def test_two_hundred_turns_stay_within_the_context(talk: Talk, model: Scri
     assert all("tools" not in seen.body for seen in notes)
 
 
-async def test_notes_are_no_part_of_what_is_streamed(talk: Talk, model: ScriptedModel) -> None:
+async def test_summary_is_not_streamed(talk: Talk, model: ScriptedModel) -> None:
     async with talk(agent_context_tokens=1000) as conversation:
         model.does(answers_and_takes_notes)
         said = []
@@ -63,7 +63,7 @@ async def test_notes_are_no_part_of_what_is_streamed(talk: Talk, model: Scripted
     assert "Mia" not in words
 
 
-async def test_a_call_and_its_result_are_not_torn_apart(talk: Talk, model: ScriptedModel) -> None:
+async def test_tool_call_and_result_stay_together(talk: Talk, model: ScriptedModel) -> None:
     async def works(connection: Connection) -> None:
         if takes_notes(connection):
             await says("Sums were done.")(connection)
@@ -101,7 +101,7 @@ async def test_a_model_that_writes_no_notes_does_not_make_the_thread_forget(talk
     assert "Mia-1" in str(model.requests[-1].body["messages"])
 
 
-async def test_notes_that_cannot_be_written_leave_the_thread_as_it_was(talk: Talk, model: ScriptedModel) -> None:
+async def test_failed_summary_leaves_the_thread_unchanged(talk: Talk, model: ScriptedModel) -> None:
     async def away(connection: Connection) -> None:
         await (fails(500) if takes_notes(connection) else says("I see."))(connection)
 
@@ -117,7 +117,7 @@ async def test_notes_that_cannot_be_written_leave_the_thread_as_it_was(talk: Tal
     assert before[0].text.startswith("Turn 0")
 
 
-async def test_another_model_takes_the_notes_where_the_first_is_away(talk: Talk, model: ScriptedModel) -> None:
+async def test_fallback_model_writes_the_summary(talk: Talk, model: ScriptedModel) -> None:
     async def first_is_away(connection: Connection) -> None:
         await (fails(500) if connection.seen.body["model"] == "m" else answers_and_takes_notes)(connection)
 

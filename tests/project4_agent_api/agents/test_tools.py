@@ -91,7 +91,7 @@ def test_sums(expression: str, result: str) -> None:
         ("1\0", "no arithmetic"),
     ],
 )
-def test_what_is_no_sum_is_said_to_be_none(expression: str, why: str) -> None:
+def test_invalid_expression_is_reported(expression: str, why: str) -> None:
     with pytest.raises(NoResult, match=why):
         calculate(expression)
 
@@ -119,7 +119,7 @@ def test_no_sum_goes_on_for_ever(expression: str) -> None:
     assert 0 < len(result) < 200
 
 
-def test_a_result_is_what_the_digits_say() -> None:
+def test_result_is_exact_decimal() -> None:
     assert Decimal(calculate("sqrt(2)")) == Decimal("1.4142135623730950488")
 
 
@@ -143,7 +143,7 @@ def test_no_time_nowhere(asked: str) -> None:
         current_time.invoke({"timezone": asked})
 
 
-async def test_what_is_remembered_is_found_in_another_thread(talk: Talk, model: ScriptedModel) -> None:
+async def test_memory_is_found_in_another_thread(talk: Talk, model: ScriptedModel) -> None:
     store = InMemoryStore(index={"embed": lambda texts: [embedding_of(text) for text in texts], "dims": 384})
     facts = ["My dog is called Rex.", "I live in the town of Bergen.", "My  dog is called REX."]
     async with talk(store=store) as conversation:
@@ -161,7 +161,7 @@ async def test_what_is_remembered_is_found_in_another_thread(talk: Talk, model: 
     assert answer.text == "Rex."
 
 
-async def test_nothing_is_remembered_of_nobody(talk: Talk, model: ScriptedModel) -> None:
+async def test_no_memory_without_a_user(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.then(calls(("recall", '{"query": "my dog"}')), says("I do not know."))
         _, recalled, answer = await conversation.say("What is my dog called?")

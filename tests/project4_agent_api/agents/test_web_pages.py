@@ -141,7 +141,7 @@ async def test_no_spelling_of_loopback_is_connected_to(url: str) -> None:
         ("http://" + "a" * 3000 + ".example/", "too long"),
     ],
 )
-async def test_what_is_no_address_of_a_page(url: str, why: str) -> None:
+async def test_invalid_page_address(url: str, why: str) -> None:
     web, connected = internet({"example.com": ["93.184.216.34"]})
 
     with pytest.raises(PageError, match=why):
@@ -158,7 +158,7 @@ async def test_a_name_that_is_nobodys() -> None:
         await resolve("nobody.invalid", 80)
 
 
-async def test_a_page_is_read_as_a_reader_would_see_it() -> None:
+async def test_page_text_is_the_visible_text() -> None:
     page = (
         b"<!doctype html><html><head><title>T</title><style>p{}</style><script>evil()</script></head><body>"
         b"<nav>Menu</nav><h1>Opening hours</h1><p>The library opens at <b>nine</b>.</p><p hidden>Not this.</p></body>"
@@ -173,7 +173,7 @@ async def test_a_page_is_read_as_a_reader_would_see_it() -> None:
     assert connected == ["93.184.216.34"]
 
 
-async def test_what_the_server_is_told() -> None:
+async def test_request_headers() -> None:
     heads: list[str] = []
     async with serving(answer(b"hello", "text/plain"), heads) as port:
         web, _ = internet({"xn--mnchen-3ya.example": ["93.184.216.34"]}, port)
@@ -238,7 +238,7 @@ async def test_texts_of_every_kind(content: bytes, content_type: str, text: str)
         ),
     ],
 )
-async def test_what_is_no_page(response: bytes, why: str) -> None:
+async def test_unsupported_content(response: bytes, why: str) -> None:
     async with serving(response) as port:
         web, _ = internet({"a.example": ["93.184.216.34"]}, port)
         with pytest.raises(PageError, match=why):
@@ -320,7 +320,7 @@ async def test_redirects_have_an_end() -> None:
     assert len(connected) == 6
 
 
-async def test_a_name_that_changes_its_address_gains_nothing() -> None:
+async def test_dns_rebinding_is_prevented() -> None:
     """It resolves to a public address when it is checked, and to loopback the next moment."""
     answers = iter([["93.184.216.34"], ["127.0.0.1"], ["127.0.0.1"]])
     asked: list[str] = []
@@ -349,7 +349,7 @@ async def test_of_several_addresses_the_public_ones_are_tried() -> None:
     assert connected == ["8.8.8.8", "1.1.1.1"]  # nobody answers at the first
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_not_taken(tmp_path: Path) -> None:
+async def test_untrusted_certificate_is_rejected(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a.example")])
     now = datetime.now(UTC)

@@ -121,7 +121,7 @@ async def test_an_id_is_given_once(alice: LangGraphClient, bob: LangGraphClient)
     assert await status_of(bob.assistants.create("nested", assistant_id=chosen, if_exists="do_nothing")) == 409
 
 
-async def test_of_many_who_want_one_id_one_gets_it(http: httpx2.AsyncClient) -> None:
+async def test_concurrent_creates_of_an_id_have_one_winner(http: httpx2.AsyncClient) -> None:
     body = {"graph_id": "echo", "assistant_id": str(uuid4())}
 
     answers = await asyncio.gather(*(http.post("/assistants", json=body) for _ in range(8)))
@@ -255,7 +255,7 @@ async def test_the_runs_of_an_assistant_end_with_it(alice: LangGraphClient, data
     )
 
 
-async def test_an_assistants_threads_go_with_it_where_that_is_wished(alice: LangGraphClient, database_url: str) -> None:
+async def test_threads_are_deleted_with_an_assistant_on_request(alice: LangGraphClient, database_url: str) -> None:
     of = (await alice.assistants.create("echo"))["assistant_id"]
     mine, other, bobs = uuid4(), uuid4(), uuid4()
     with psycopg.connect(database_url) as connection:
@@ -278,7 +278,7 @@ async def test_an_assistants_threads_go_with_it_where_that_is_wished(alice: Lang
     assert {row[0] for row in checkpoints} == {str(other), str(bobs)}
 
 
-async def test_what_came_with_the_service_is_nobodys_to_change(alice: LangGraphClient) -> None:
+async def test_built_in_assistants_are_read_only(alice: LangGraphClient) -> None:
     of = str(built_in_assistant_id("echo"))
 
     assert await status_of(alice.assistants.update(of, name="mine")) == 403
@@ -288,7 +288,7 @@ async def test_what_came_with_the_service_is_nobodys_to_change(alice: LangGraphC
     assert (await alice.assistants.create("echo", assistant_id=of, if_exists="do_nothing"))["name"] == "echo"
 
 
-async def test_anothers_assistant_is_as_one_that_is_not_there(alice: LangGraphClient, bob: LangGraphClient) -> None:
+async def test_other_owners_assistant_is_404(alice: LangGraphClient, bob: LangGraphClient) -> None:
     of = (await alice.assistants.create("echo", name="secret", metadata={"a": 1}))["assistant_id"]
 
     def attempts(assistant_id: str) -> list[Any]:
@@ -357,7 +357,7 @@ async def test_subgraphs_are_shown(alice: LangGraphClient) -> None:
     assert await alice.assistants.get_subgraphs(of, "nowhere") == {}
 
 
-async def test_a_graph_that_is_made_from_the_configuration_is_drawn_as_the_assistant_has_it(
+async def test_configured_graph_is_drawn_with_the_assistants_config(
     alice: LangGraphClient,
 ) -> None:
     of = (await alice.assistants.create("shaped", {"configurable": {"shape": "square"}}))["assistant_id"]
@@ -366,15 +366,13 @@ async def test_a_graph_that_is_made_from_the_configuration_is_drawn_as_the_assis
     assert "round" in {node["id"] for node in (await alice.assistants.get_graph("shaped"))["nodes"]}  # by its name
 
 
-async def test_a_graph_that_cannot_be_made_so_is_the_assistants_fault(alice: LangGraphClient) -> None:
+async def test_graph_that_rejects_the_config_is_a_client_error(alice: LangGraphClient) -> None:
     of = (await alice.assistants.create("shaped", context={"shape": "impossible"}))["assistant_id"]
 
     assert await status_of(alice.assistants.get_graph(of)) == 422
 
 
-async def test_a_graphs_description_is_its_assistants(
-    make_settings4: Callable[..., Settings], database_url: str
-) -> None:
+async def test_assistant_has_its_graphs_description(make_settings4: Callable[..., Settings], database_url: str) -> None:
     engine = create_engine(make_settings4())
     sessions = create_session_factory(engine)
     for text in ("old", "new"):
@@ -385,7 +383,7 @@ async def test_a_graphs_description_is_its_assistants(
         assert connection.execute("SELECT description FROM assistants").fetchall() == [("new",)]
 
 
-async def test_an_id_that_a_graph_has_is_the_services_whoever_took_it_before(
+async def test_graph_id_is_reserved_for_the_service(
     alice: LangGraphClient, make_settings4: Callable[..., Settings]
 ) -> None:
     of = str(built_in_assistant_id("later"))
@@ -399,7 +397,7 @@ async def test_an_id_that_a_graph_has_is_the_services_whoever_took_it_before(
     assert await status_of(alice.assistants.delete(of)) == 404
 
 
-async def test_a_run_names_an_assistant_by_its_id_or_by_its_graph(alice: LangGraphClient, database_url: str) -> None:
+async def test_run_names_an_assistant_by_id_or_graph(alice: LangGraphClient, database_url: str) -> None:
     mine = await alice.assistants.create("coloured", context={"colour": "red"}, metadata={"a": 1})
     gone = await alice.assistants.create("echo")
     known = Assistants({"coloured": None})
@@ -443,7 +441,7 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))
-async def test_what_cannot_be_is_refused(http: httpx2.AsyncClient, body: dict[str, Any]) -> None:
+async def test_invalid_requests_are_rejected(http: httpx2.AsyncClient, body: dict[str, Any]) -> None:
     answer = await http.post("/assistants", content=json.dumps(body), headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 422
@@ -461,11 +459,11 @@ async def test_what_cannot_be_is_refused(http: httpx2.AsyncClient, body: dict[st
         ("/assistants/%00/graph", 422),
     ],
 )
-async def test_what_is_not_there_is_not_found(http: httpx2.AsyncClient, path: str, status: int) -> None:
+async def test_unknown_ids_are_404(http: httpx2.AsyncClient, path: str, status: int) -> None:
     assert (await http.get(path)).status_code == status
 
 
-async def test_null_says_nothing(http: httpx2.AsyncClient) -> None:
+async def test_null_means_omitted(http: httpx2.AsyncClient) -> None:
     nothing = dict.fromkeys(("config", "context", "metadata", "if_exists", "name", "description", "assistant_id"))
 
     made = await http.post("/assistants", json={"graph_id": "echo"} | nothing)
@@ -478,7 +476,7 @@ async def test_null_says_nothing(http: httpx2.AsyncClient) -> None:
     assert (changed.status_code, changed.json()["name"], changed.json()["version"]) == (200, "Untitled", 2)
 
 
-async def test_clients_are_told_what_this_is(url: str) -> None:
+async def test_info_describes_the_service(url: str) -> None:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
         assert (await client.get("/ok?check_db=1")).json() == {"ok": True}
         info = (await client.get("/info")).json()

@@ -91,9 +91,7 @@ async def test_documents_that_come_and_go_are_seen_at_once(users: Users, model: 
     assert [hit["document_id"] for hit in await found(there, WHEN)] == [again["id"]]
 
 
-async def test_no_question_that_is_asked_after_a_deletion_finds_what_was_deleted(
-    users: Users, model: ScriptedModel
-) -> None:
+async def test_deleted_documents_are_never_served_from_the_cache(users: Users, model: ScriptedModel) -> None:
     ada, there = await users.sign_up("ada@example.com")
     model.says("At nine [1].", tokens_per_second=100)
     for i in range(3):
@@ -116,7 +114,7 @@ async def test_no_question_that_is_asked_after_a_deletion_finds_what_was_deleted
         assert await asyncio.gather(*asking) == [[NOTHING_SAID] * 2] * 4
 
 
-async def test_what_many_ask_at_once_the_model_is_asked_once(users: Users, model: ScriptedModel) -> None:
+async def test_concurrent_misses_call_the_model_once(users: Users, model: ScriptedModel) -> None:
     ada, _ = await users.sign_up("ada@example.com")
     await ready(ada, OPENS)
     model.embedded.clear()
@@ -127,7 +125,7 @@ async def test_what_many_ask_at_once_the_model_is_asked_once(users: Users, model
     assert len({answer["id"] for answer in answers}) == len(model.requests) == len(model.embedded) == 1
 
 
-async def test_one_that_leaves_is_followed_by_another(users: Users, model: ScriptedModel) -> None:
+async def test_disconnected_leader_is_replaced(users: Users, model: ScriptedModel) -> None:
     ada, _ = await users.sign_up("ada@example.com")
     await ready(ada, OPENS)
     model.says("At nine [1].")
@@ -143,7 +141,7 @@ async def test_one_that_leaves_is_followed_by_another(users: Users, model: Scrip
     assert len(model.requests) == 2
 
 
-async def test_one_that_fails_is_followed_by_another(users: Users, model: ScriptedModel) -> None:
+async def test_failed_leader_is_replaced(users: Users, model: ScriptedModel) -> None:
     ada, _ = await users.sign_up("ada@example.com")
     await ready(ada, OPENS)
     model.says("At nine [1].")
@@ -156,7 +154,7 @@ async def test_one_that_fails_is_followed_by_another(users: Users, model: Script
     assert (await ask(ada, WHEN))["answer"] == "At nine [1]."
 
 
-async def test_what_cannot_be_read_is_not_given(users: Users, model: ScriptedModel, redis_url: str) -> None:
+async def test_unreadable_entry_is_a_miss(users: Users, model: ScriptedModel, redis_url: str) -> None:
     ada, _ = await users.sign_up("ada@example.com")
     await ready(ada, OPENS)
     model.says("At nine [1].")

@@ -59,7 +59,7 @@ async def test_a_host_that_vanished_is_noticed(
     assert {name: given.get(name) for name in EXPECTED} == EXPECTED
 
 
-async def test_what_the_address_says_of_that_itself_is_left(make_settings4: Callable[..., Settings]) -> None:
+async def test_keepalive_options_of_the_url_are_kept(make_settings4: Callable[..., Settings]) -> None:
     address = make_settings4().database_url
     own = f"{address}{'&' if '?' in address else '?'}keepalives_idle=60"
 

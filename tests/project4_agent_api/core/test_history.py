@@ -13,7 +13,7 @@ async def newest(client: httpx2.AsyncClient, headers: dict[str, str]) -> str | N
     return items[0]["question"] if items else None
 
 
-async def test_each_sees_the_own_history_whichever_process_answers(serve4: Serve) -> None:
+async def test_history_is_private_and_shared_across_processes(serve4: Serve) -> None:
     with serve4(history_size=3) as here, serve4(history_size=3) as there:
         async with (
             httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,
@@ -37,7 +37,7 @@ async def test_each_sees_the_own_history_whichever_process_answers(serve4: Serve
     assert of_bob == [{"items": []}, {"items": []}]
 
 
-async def test_without_redis_questions_are_answered_and_the_history_says_so(serve4: Serve) -> None:
+async def test_questions_are_answered_without_redis(serve4: Serve) -> None:
     with serve4(redis_url="redis://127.0.0.1:1") as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await register(client, "ada@example.com")
@@ -49,9 +49,7 @@ async def test_without_redis_questions_are_answered_and_the_history_says_so(serv
     assert (history.status_code, history.json()["type"]) == (503, "urn:problem:redis-unavailable")
 
 
-async def test_where_redis_is_full_questions_are_answered_and_the_connection_stays(
-    serve4: Serve, full_redis_url: str
-) -> None:
+async def test_questions_are_answered_with_redis_full(serve4: Serve, full_redis_url: str) -> None:
     with serve4(redis_url=full_redis_url) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await register(client, "ada@example.com")

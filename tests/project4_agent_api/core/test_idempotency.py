@@ -50,9 +50,7 @@ def count(database_url: str, table: str) -> int:
     return int(row[0])
 
 
-async def test_what_is_stored_of_a_body_can_be_compared_with_no_guess(
-    clients: list[httpx2.AsyncClient], database_url: str
-) -> None:
+async def test_stored_fingerprint_resists_guessing(clients: list[httpx2.AsyncClient], database_url: str) -> None:
     for key in ("one", "two"):
         made = await clients[0].post("/threads", json={}, headers={"Idempotency-Key": key})
         assert made.status_code == 200
@@ -99,7 +97,7 @@ async def test_the_same_request_is_answered_alike_and_served_once(
     assert (await ada.post(path, json=body, headers={"Idempotency-Key": "another"})).content != first.content
 
 
-async def test_of_20_at_once_at_two_processes_one_is_served(
+async def test_20_concurrent_requests_in_two_processes_run_once(
     clients: list[httpx2.AsyncClient], database_url: str
 ) -> None:
     ada, there, _ = clients
@@ -125,7 +123,7 @@ def content(answer: httpx2.Response) -> object:
     return [line for line in answer.text.splitlines() if line and not line.startswith(":")]
 
 
-async def test_runs_that_are_waited_for_or_streamed_are_one_run(
+async def test_repeated_wait_or_stream_joins_one_run(
     clients: list[httpx2.AsyncClient], database_url: str, tmp_path: Path
 ) -> None:
     ada, there, _ = clients
@@ -146,9 +144,7 @@ async def test_runs_that_are_waited_for_or_streamed_are_one_run(
         assert joined.headers["location"] == late.headers["location"] == (await first).headers["location"]
 
 
-async def test_a_run_of_its_own_that_is_gone_is_not_made_again(
-    clients: list[httpx2.AsyncClient], database_url: str
-) -> None:
+async def test_deleted_stateless_run_is_not_repeated(clients: list[httpx2.AsyncClient], database_url: str) -> None:
     ada, _, _ = clients
     for path, status in (("/runs/wait", 200), ("/runs/stream", 409)):
         first = await ada.post(path, json=RUN, headers=KEY)
@@ -162,7 +158,7 @@ async def test_a_run_of_its_own_that_is_gone_is_not_made_again(
         assert status == 409 or again.json() == first.json()
 
 
-async def test_what_made_nothing_sets_the_key_free(clients: list[httpx2.AsyncClient]) -> None:
+async def test_failed_request_releases_the_key(clients: list[httpx2.AsyncClient]) -> None:
     ada, _, _ = clients
 
     refused = await ada.post("/threads", json={"unknown": 1}, headers=KEY)
@@ -173,9 +169,7 @@ async def test_what_made_nothing_sets_the_key_free(clients: list[httpx2.AsyncCli
     assert (await ada.post("/runs", json=RUN, headers=KEY)).status_code == 200
 
 
-async def test_an_upload_is_the_same_whatever_stands_between_its_parts(
-    clients: list[httpx2.AsyncClient], database_url: str
-) -> None:
+async def test_upload_fingerprint_ignores_the_boundary(clients: list[httpx2.AsyncClient], database_url: str) -> None:
     ada, there, _ = clients
     large = b"".join(hashlib.sha256(b"%d" % i).hexdigest().encode() + b" word\n" for i in range(30_000))
 
@@ -197,7 +191,7 @@ async def test_an_upload_is_the_same_whatever_stands_between_its_parts(
     assert count(database_url, "documents") == 1
 
 
-async def test_a_request_whose_process_died_is_taken_over(clients: list[httpx2.AsyncClient], database_url: str) -> None:
+async def test_request_of_a_dead_process_is_taken_over(clients: list[httpx2.AsyncClient], database_url: str) -> None:
     ada, _, _ = clients
     made = (await ada.post("/runs", json=RUN | KEPT, headers=KEY)).json()
     thread = (await ada.post("/threads", json={"metadata": {}}, headers=KEY)).json()
@@ -215,9 +209,7 @@ async def test_a_request_whose_process_died_is_taken_over(clients: list[httpx2.A
         assert another["thread_id"] != thread["thread_id"]
 
 
-async def test_some_runs_whose_answer_was_lost_are_not_made_again(
-    clients: list[httpx2.AsyncClient], database_url: str
-) -> None:
+async def test_batch_with_a_lost_response_is_not_repeated(clients: list[httpx2.AsyncClient], database_url: str) -> None:
     ada, there, _ = clients
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(_LOSE_ANSWERS)

@@ -75,7 +75,7 @@ async def used(serve4: Serve, make_settings4: Callable[..., Settings], model: Sc
         yield Used(scraped(api), scraped(worker), thread_id)
 
 
-async def test_what_the_service_does_is_counted_and_no_path_is_a_label(used: Used) -> None:
+async def test_activity_is_counted_without_raw_paths(used: Used) -> None:
     api, worker = used.api, used.worker
 
     stream = {"method": "POST", "route": "/threads/{thread_id}/runs/stream"}
@@ -117,7 +117,7 @@ def rules() -> list[dict[str, Any]]:
 PROMETHEUS_OWN = {"up": {"job", "instance"}}
 
 
-async def test_every_query_of_the_dashboard_and_the_alerts_names_what_there_is(used: Used) -> None:
+async def test_dashboard_and_alert_queries_name_existing_metrics(used: Used) -> None:
     there: dict[str, set[str]] = {name: set(labels) for name, labels in PROMETHEUS_OWN.items()}
     for name, labels in [*used.api, *used.worker]:
         there.setdefault(name, set()).update(label for label, _ in labels)
@@ -142,7 +142,7 @@ async def test_every_query_of_the_dashboard_and_the_alerts_names_what_there_is(u
     assert unseen == set()  # what is counted is shown somewhere
 
 
-def test_every_alert_says_what_it_is_and_what_to_do() -> None:
+def test_every_alert_has_a_summary_and_a_runbook() -> None:
     document = (ROOT / "docs" / "operations" / "alerts.md").read_text()
     headings = re.findall(r"^## (\w+)$", document, re.MULTILINE)
 
@@ -154,7 +154,7 @@ def test_every_alert_says_what_it_is_and_what_to_do() -> None:
         assert rule["annotations"]["runbook_url"] == f"docs/operations/alerts.md#{rule['alert'].lower()}"
 
 
-async def test_metrics_want_their_token_where_there_is_one(serve4: Serve) -> None:
+async def test_metrics_require_the_configured_token(serve4: Serve) -> None:
     with serve4(metrics_token="only for Prometheus") as url:
         async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
             assert (await http.get("/metrics")).status_code == 401

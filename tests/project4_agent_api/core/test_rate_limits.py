@@ -30,7 +30,7 @@ def test_an_address_is_counted_as_its_network(one: str, other: str, same: bool) 
     assert (client_network(one) == client_network(other)) is same
 
 
-async def test_exactly_100_of_300_pass_over_two_processes_and_nobody_else_notices(serve4: Serve) -> None:
+async def test_exactly_100_of_300_requests_pass_in_two_processes(serve4: Serve) -> None:
     with serve4(rate_limit_per_minute=100) as here, serve4(rate_limit_per_minute=100) as there:
         async with client_of(here, at_once=20) as client, client_of(there, at_once=20) as other:
             for email in ("ada@example.com", "bob@example.com"):
@@ -97,7 +97,7 @@ async def test_probes_are_not_counted(serve4: Serve) -> None:
                 assert (answer.status_code, "ratelimit-limit" in answer.headers) == (200, False)
 
 
-async def test_a_body_is_not_read_of_what_is_one_too_many(serve4: Serve) -> None:
+async def test_rejected_request_body_is_not_read(serve4: Serve) -> None:
     with serve4(rate_limit_per_minute=1) as url:
         async with client_of(url) as client:
             await client.post("/auth/refresh", json={"refresh_token": "x"})

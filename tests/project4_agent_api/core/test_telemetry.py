@@ -77,7 +77,7 @@ def use(service: AgentService, model: ScriptedModel) -> set[str]:
     return session.secrets
 
 
-def test_one_request_is_followed_from_the_client_to_the_worker_and_says_no_secret(
+def test_request_is_traced_to_the_worker_without_secrets(
     database_url: str, redis_url: str, model: ScriptedModel, capfd: pytest.CaptureFixture[str]
 ) -> None:
     passwords = {str(make_url(url).password) for url in (database_url, redis_url)}
@@ -129,7 +129,7 @@ sys.exit(str([name for name in sys.modules if name.startswith(ours)] or ""))
 """
 
 
-def test_where_no_collector_is_named_nothing_that_sends_is_loaded() -> None:
+def test_exporter_is_not_loaded_without_a_collector() -> None:
     loaded = subprocess.run([sys.executable, "-c", LOADS], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert loaded.stderr.strip() == ""

@@ -206,9 +206,7 @@ async def test_crons_are_searched(alice: LangGraphClient, http: httpx2.AsyncClie
     assert await status_of(alice.crons.delete(two)) == 404
 
 
-async def test_anothers_cron_is_as_one_that_is_not_there(
-    alice: LangGraphClient, bob: LangGraphClient, url: str, thread: UUID
-) -> None:
+async def test_other_owners_cron_is_404(alice: LangGraphClient, bob: LangGraphClient, url: str, thread: UUID) -> None:
     hers = (await made(alice.crons.create("echo", schedule="@daily")))["cron_id"]
     assistant = (await alice.assistants.create("echo"))["assistant_id"]
 
@@ -260,7 +258,7 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-async def test_what_cannot_be_is_refused(http: httpx2.AsyncClient) -> None:
+async def test_invalid_requests_are_rejected(http: httpx2.AsyncClient) -> None:
     good = {"assistant_id": "echo", "schedule": "@daily"}
     for bad in BAD:
         headers = {"Content-Type": "application/json"}
@@ -297,7 +295,7 @@ NEW_YORK = "America/New_York"  # 2026: clocks go forward on 8 March at 2:00, bac
         ("0 9 * * 7", None, "2026-11-24T06:00:00", ["2026-11-29T09:00:00"]),
     ],
 )
-def test_when_it_is_due(schedule: str, zone: str | None, after: str, due: list[str]) -> None:
+def test_due_times(schedule: str, zone: str | None, after: str, due: list[str]) -> None:
     when = datetime.fromisoformat(after).replace(tzinfo=UTC)
     for expected in due:
         found = next_time(schedule, zone, when)
@@ -415,7 +413,7 @@ async def test_many_workers_make_each_run_once(alice: LangGraphClient, runs: Run
     assert sorted(stored.count(cron_id) for cron_id in set(stored)) == [3] * 30
 
 
-async def test_a_worker_that_dies_leaves_them_to_another(alice: LangGraphClient, runs: Runs, database_url: str) -> None:
+async def test_crons_of_a_dead_worker_are_taken_over(alice: LangGraphClient, runs: Runs, database_url: str) -> None:
     await alice.crons.create("echo", schedule="@daily")
     runs.are_due()
     holding = asyncio.Event()
@@ -439,7 +437,7 @@ async def test_a_worker_that_dies_leaves_them_to_another(alice: LangGraphClient,
     assert len(runs.stored()) == 1
 
 
-async def test_one_that_cannot_be_made_keeps_no_other_from_it(alice: LangGraphClient, runs: Runs) -> None:
+async def test_failing_cron_does_not_block_others(alice: LangGraphClient, runs: Runs) -> None:
     bad = UUID((await made(alice.crons.create("echo", schedule="@daily")))["cron_id"])
     good = UUID((await made(alice.crons.create("echo", schedule="@daily")))["cron_id"])
 
@@ -458,7 +456,7 @@ async def test_one_that_cannot_be_made_keeps_no_other_from_it(alice: LangGraphCl
     assert look > 2
 
 
-async def test_what_is_disabled_or_over_is_not_made(alice: LangGraphClient, runs: Runs) -> None:
+async def test_disabled_and_ended_crons_do_not_fire(alice: LangGraphClient, runs: Runs) -> None:
     disabled = (await made(alice.crons.create("echo", schedule="@daily", enabled=False)))["cron_id"]
     runs.are_due()
     assert await runs.fire() is None
@@ -482,7 +480,7 @@ async def test_the_last_time_before_the_end_is_the_last(alice: LangGraphClient, 
     assert len(runs.made) == 1
 
 
-async def test_whoever_is_gone_or_shut_out_has_no_runs_made(
+async def test_deleted_and_deactivated_accounts_fire_no_crons(
     alice: LangGraphClient, bob: LangGraphClient, url: str, runs: Runs
 ) -> None:
     for client in (alice, bob):
@@ -498,7 +496,7 @@ async def test_whoever_is_gone_or_shut_out_has_no_runs_made(
     assert {run.owner_id for run in runs.made} == {ALICE, LOCAL_OWNER_ID}
 
 
-async def test_more_than_one_transaction_takes_are_made_in_several(runs: Runs, alice: LangGraphClient) -> None:
+async def test_many_due_crons_fire_in_several_transactions(runs: Runs, alice: LangGraphClient) -> None:
     await alice.crons.create("echo", schedule="@daily")
     runs.run(
         "INSERT INTO crons SELECT gen_random_uuid(), owner_id, assistant_id, thread_id, schedule, timezone, payload,"

@@ -61,7 +61,7 @@ async def test_redis_is_asked_again(make_settings4: Make, redis: RedisClient) ->
         assert asked == 2
 
 
-async def test_of_a_reader_who_does_not_keep_up_little_waits_and_all_is_read(redis: RedisClient) -> None:
+async def test_slow_reader_is_bounded_and_reads_everything(redis: RedisClient) -> None:
     run_id, subscription = uuid4(), Subscription()
     large = b'"%b"' % (b"a" * 2**20)
     messages = [pack(1, number, [("values", large)]) for number in range(1, 41)] + [pack(1, 41, [(END, b"success")])]
@@ -79,7 +79,7 @@ async def test_of_a_reader_who_does_not_keep_up_little_waits_and_all_is_read(red
         assert [event.id.number async for event in events] == list(range(1, 42))
 
 
-def test_what_is_larger_than_may_wait_is_heard_where_nothing_else_waits() -> None:
+def test_oversized_message_is_delivered_alone() -> None:
     subscription, message = Subscription(), b"a" * 2**25
     subscription.receive(message)
     assert subscription.messages.get_nowait() == message

@@ -31,9 +31,7 @@ def place() -> RunnableConfig:
     return {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": "", "checkpoint_id": str(uuid4())}}
 
 
-async def test_what_cannot_be_stored_of_one_thread_harms_no_other(
-    checkpoints: CheckpointSaver, database_url: str
-) -> None:
+async def test_unstorable_checkpoint_fails_its_thread_only(checkpoints: CheckpointSaver, database_url: str) -> None:
     places = [place() for _ in range(3)]
     tasks = ["one", token_hex(5000), "three"]  # the middle one is longer than an index takes
 
@@ -48,7 +46,7 @@ async def test_what_cannot_be_stored_of_one_thread_harms_no_other(
     assert rows == [(places[number]["configurable"]["thread_id"], tasks[number]) for number in (0, 2)]
 
 
-async def test_what_a_graph_has_begun_to_store_is_stored_when_its_run_ends_and_nothing_after_that(
+async def test_pending_writes_are_flushed_at_the_end_and_none_later(
     checkpoints: CheckpointSaver, database_url: str
 ) -> None:
     config = place()

@@ -54,7 +54,7 @@ async def becomes(http: httpx2.AsyncClient, detail: str | None) -> None:
 
 
 @pytest.mark.parametrize("create", CREATE)
-async def test_what_is_stopped_or_frozen_is_named(proxies: Proxies, make_settings4: Make, create: Callable) -> None:  # type: ignore[type-arg]
+async def test_stopped_or_frozen_dependency_is_named(proxies: Proxies, make_settings4: Make, create: Callable) -> None:  # type: ignore[type-arg]
     settings = make_settings4(
         **proxies.urls, lease_seconds=1, db_statement_timeout_seconds=1, db_pool_timeout_seconds=1
     )
@@ -79,7 +79,7 @@ async def test_what_is_stopped_or_frozen_is_named(proxies: Proxies, make_setting
             await becomes(http, None)
 
 
-async def test_a_start_before_the_servers_are_there(proxies: Proxies, make_settings4: Make) -> None:
+async def test_start_before_the_servers(proxies: Proxies, make_settings4: Make) -> None:
     with proxies.database.refusing(), proxies.redis.refusing():
         service = running(create_app(make_settings4(**proxies.urls)))
         url = service.__enter__()

@@ -53,7 +53,7 @@ def id_of(days: int) -> str:
     return str(UUID(int=(uuid7().int & (1 << 80) - 1) | int((time.time() - days * 86_400) * 1000) << 80))
 
 
-async def test_only_what_is_over_goes(
+async def test_only_expired_rows_are_removed(
     client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     client4.headers |= await sign_up()
@@ -94,7 +94,7 @@ async def test_only_what_is_over_goes(
     assert await (await sql.execute("SELECT key FROM store")).fetchall() == [("kept",)]
 
 
-async def test_a_history_goes_and_its_thread_stays(
+async def test_history_is_pruned_and_its_thread_stays(
     serve4: Serve, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     with serve4() as url:
@@ -137,7 +137,7 @@ async def test_a_failed_upload_goes(
     assert [one["filename"] for one in shown["items"]] == ["new.txt"]
 
 
-async def test_sign_ins_and_keys_that_are_over_go(
+async def test_expired_sign_ins_and_keys_are_removed(
     client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     for name in ("old", "new"):
@@ -164,7 +164,7 @@ async def test_threads_go_a_few_at_a_time(
     assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"threads": 14}
 
 
-async def test_where_one_kind_has_no_time_the_others_go(
+async def test_timeout_of_one_kind_does_not_stop_the_others(
     client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     client4.headers |= await sign_up()

@@ -36,7 +36,7 @@ async def test_the_run_that_waits_longest_is_claimed_for_a_while(connection: Con
     assert await claimed(connection) is None
 
 
-async def test_a_thread_executes_one_run_at_a_time_and_a_user_no_more_than_so_many(connection: Connection) -> None:
+async def test_concurrency_is_one_per_thread_and_limited_per_user(connection: Connection) -> None:
     thread = uuid4()
     await store(connection, "running", thread_id=thread)
     await store(connection, "pending", thread_id=thread)
@@ -65,7 +65,7 @@ async def test_workers_that_ask_at_once_claim_each_run_once(connection: Connecti
     assert set(taken) == waiting
 
 
-async def test_a_run_whose_lease_is_over_waits_again(connection: Connection) -> None:
+async def test_run_with_an_expired_lease_is_requeued(connection: Connection) -> None:
     dead = await store(connection, "running", lease=-1)
     alive = await store(connection, "running")
 
@@ -77,7 +77,7 @@ async def test_a_run_whose_lease_is_over_waits_again(connection: Connection) -> 
     assert (await row(connection, alive))["status"] == "running"
 
 
-async def test_after_too_many_workers_it_has_failed_and_its_thread_says_so(connection: Connection) -> None:
+async def test_run_fails_after_too_many_dead_workers(connection: Connection) -> None:
     unlucky = await store(connection, "running", lease=-1, failures=MOST - 1)
 
     freed = await requeue_expired(connection, MOST)
@@ -100,7 +100,7 @@ async def test_workers_that_look_at_once_take_each_run_back_once(connection: Con
     assert set(taken) == dead
 
 
-async def test_a_run_whose_worker_dies_while_it_takes_it_back_is_taken_back_by_the_next(connection: Connection) -> None:
+async def test_rollback_is_completed_by_the_next_worker(connection: Connection) -> None:
     run_id = await store(connection, "running", lease=-1)
     await connection.execute("UPDATE runs SET cancel = 'rollback'")
     dead, before = (await row(connection, run_id))["claim"], Ending(RunStatus.INTERRUPTED, ThreadStatus.IDLE)

@@ -67,7 +67,7 @@ async def test_everybodys_runs_are_listed_and_stopped(service: AgentService, tmp
         assert done == (2, "", "error: There is no account with this e-mail.\n")
 
 
-def test_what_is_wrong_is_said_in_one_line(databases: Databases, redis_url: str, model: ScriptedModel) -> None:
+def test_usage_errors_are_one_line(databases: Databases, redis_url: str, model: ScriptedModel) -> None:
     environment = {
         "REDIS_URL": redis_url,
         "OPENAI_BASE_URL": model.base_url,

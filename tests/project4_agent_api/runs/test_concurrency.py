@@ -121,7 +121,7 @@ async def test_a_state_is_not_changed_while_a_run_begins(
     assert (await changing).status_code == 409
 
 
-async def test_a_run_that_waits_for_another_attempt_is_taken_back_by_its_worker(connection: Connection) -> None:
+async def test_requeued_run_is_rolled_back_by_its_worker(connection: Connection) -> None:
     run_id, new = await store(connection, "pending"), await store(connection, "pending", due=60)
     begun = await claim_next(connection, OWNER, 60, 10)
     assert begun is not None
@@ -153,9 +153,7 @@ async def test_a_thread_is_deleted_while_a_run_of_it_ends(
     assert await value(connection, "SELECT count(*) FROM threads") == 0
 
 
-async def test_a_thread_is_busy_while_a_run_is_executed_that_was_stored_when_another_ended(
-    connection: Connection, other: Connection
-) -> None:
+async def test_thread_is_busy_with_a_run_stored_at_anothers_end(connection: Connection, other: Connection) -> None:
     thread = uuid4()
     first = await store(connection, "running", thread_id=thread)
     claim = await value(connection, "SELECT claim FROM runs")
@@ -169,9 +167,7 @@ async def test_a_thread_is_busy_while_a_run_is_executed_that_was_stored_when_ano
     assert (await row(connection, second))["thread"] == "busy"
 
 
-async def test_a_thread_stays_busy_where_a_run_is_stored_while_another_is_stopped(
-    connection: Connection, other: Connection
-) -> None:
+async def test_thread_stays_busy_with_a_run_stored_during_a_stop(connection: Connection, other: Connection) -> None:
     thread = uuid4()
     first = await store(connection, "pending", thread_id=thread)
 
@@ -184,7 +180,7 @@ async def test_a_thread_stays_busy_where_a_run_is_stored_while_another_is_stoppe
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["made", "there"])
-async def test_of_two_runs_that_wait_for_no_other_one_is_refused(
+async def test_concurrent_reject_runs_have_one_winner(
     connection: Connection, other: Connection, *, there: bool
 ) -> None:
     new = new_run(uuid4(), multitask_strategy="reject", create_thread=True)
@@ -200,7 +196,7 @@ async def test_of_two_runs_that_wait_for_no_other_one_is_refused(
     assert await value(connection, "SELECT run_id FROM runs WHERE status = 'pending'") == first
 
 
-async def test_who_may_not_have_one_more_leaves_no_thread(connection: Connection) -> None:
+async def test_rejected_run_leaves_no_thread(connection: Connection) -> None:
     await store(connection, "pending")
     new = new_run(uuid4(), multitask_strategy="reject", create_thread=True)
 
@@ -250,9 +246,7 @@ async def test_a_run_that_ends_while_it_is_to_give_way_has_ended(connection: Con
     assert (await row(connection, new.key.run_id))["thread"] == "busy"
 
 
-async def test_who_was_not_the_first_of_a_thread_claims_what_else_is_due(
-    connection: Connection, other: Connection
-) -> None:
+async def test_losing_claim_takes_the_next_due_run(connection: Connection, other: Connection) -> None:
     thread = uuid4()
     first = await store(connection, "pending", thread_id=thread, due=-30)
     await store(connection, "pending", thread_id=thread, due=-20)

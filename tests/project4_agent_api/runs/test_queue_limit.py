@@ -37,7 +37,7 @@ async def signed_up(http: httpx2.AsyncClient, name: str) -> dict[str, str]:
     return bearer(await sign_in(http, f"{name}@example.com"))
 
 
-async def test_more_of_ones_own_than_may_wait_are_429_and_leave_no_trace(http: httpx2.AsyncClient) -> None:
+async def test_too_many_pending_runs_of_a_user_are_429(http: httpx2.AsyncClient) -> None:
     ada = await signed_up(http, "ada")
     thread = (await http.post("/threads", json={}, headers=ada)).json()
     for _ in range(3):
@@ -57,7 +57,7 @@ async def test_more_of_ones_own_than_may_wait_are_429_and_leave_no_trace(http: h
     assert (await http.post("/runs", json=RUN, headers=ada)).status_code == 200
 
 
-async def test_more_than_may_wait_of_all_are_503(http: httpx2.AsyncClient) -> None:
+async def test_too_many_pending_runs_of_the_service_are_503(http: httpx2.AsyncClient) -> None:
     ada, bob = await signed_up(http, "ada"), await signed_up(http, "bob")
     for _ in range(3):
         assert (await http.post("/runs", json=RUN, headers=ada)).status_code == 200
@@ -86,7 +86,7 @@ async def test_a_race_exceeds_the_bound_by_no_more_than_there_are_connections(
     assert 3 <= stored <= 3 + 10  # DB_POOL_SIZE
 
 
-async def test_more_schedules_than_one_may_have_are_429(http: httpx2.AsyncClient) -> None:
+async def test_too_many_crons_are_429(http: httpx2.AsyncClient) -> None:
     ada, bob = await signed_up(http, "ada"), await signed_up(http, "bob")
     cron = {"assistant_id": "agent", "schedule": "0 * * * *"}
     first = (await http.post("/runs/crons", json=cron, headers=ada)).json()
@@ -126,7 +126,7 @@ def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator
 
 
 @pytest.mark.slow
-async def test_users_take_turns_whoever_was_first(service: AgentService, database_url: str, redis_url: str) -> None:
+async def test_users_take_turns(service: AgentService, database_url: str, redis_url: str) -> None:
     busy, other = service.sign_up(), service.sign_up()
     finished: list[str] = []
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -108,7 +108,7 @@ async def test_a_checkpoint_that_cannot_be_is_refused(client: LangGraphClient) -
                 await call
 
 
-async def test_what_the_service_itself_tells_a_graph_is_refused(client: LangGraphClient) -> None:
+async def test_reserved_configurable_keys_are_rejected(client: LangGraphClient) -> None:
     for key in ("thread_id", "checkpoint_ns", "__pregel_checkpointer", "langgraph_auth_user_id"):
         for told in ({"context": {key: "x"}}, {"config": {"configurable": {key: "x"}}}):
             with pytest.raises(UnprocessableEntityError, match=f"{key} is set by the service"):
@@ -117,7 +117,7 @@ async def test_what_the_service_itself_tells_a_graph_is_refused(client: LangGrap
             await client.assistants.create("talk", context={key: "x"})
 
 
-async def test_a_run_whose_worker_is_killed_goes_on_after_its_last_step(
+async def test_run_of_a_killed_worker_resumes_after_its_last_step(
     service: AgentService, client: LangGraphClient, tmp_path: Path
 ) -> None:
     log = tmp_path / "steps.log"
@@ -152,9 +152,7 @@ async def _events(client: LangGraphClient, thread_id: str, run_id: str) -> list[
     return [(part.event, part.data[told[part.event]] if part.event in told else part.data) for part in parts]
 
 
-async def test_a_worker_that_is_told_to_stop_gives_its_run_back(
-    service: AgentService, client: LangGraphClient, tmp_path: Path
-) -> None:
+async def test_stopping_worker_requeues_its_run(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
     log = tmp_path / "steps.log"
     thread_id = (await client.threads.create())["thread_id"]
     work: dict[str, Any] = {"steps": 12, "seconds": 0.4, "log": str(log)}
@@ -228,7 +226,7 @@ async def test_a_question_waits_for_its_answer_over_a_restart(service: AgentServ
         assert (await client.threads.get(thread_id))["status"] == "idle"
 
 
-async def test_another_users_threads_and_runs_are_not_there(service: AgentService, client: LangGraphClient) -> None:
+async def test_other_users_threads_and_runs_are_404(service: AgentService, client: LangGraphClient) -> None:
     thread_id = (await client.threads.create(metadata={"whose": "ada"}))["thread_id"]
     run = await client.runs.create(thread_id, "talk", input=said("secret"))
     await client.runs.join(thread_id, run["run_id"])
@@ -258,7 +256,7 @@ async def test_another_users_threads_and_runs_are_not_there(service: AgentServic
     assert thread["metadata"]["whose"] == "ada"
 
 
-async def test_operators_see_runs_and_stop_them(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_operators_list_and_stop_runs(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
     def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
         return run_command("project4_agent_api", *arguments, environment=os.environ | service.environment)
 
@@ -281,7 +279,7 @@ async def test_operators_see_runs_and_stop_them(service: AgentService, client: L
     assert (again.returncode, again.stderr) == (2, "error: There is no unfinished run with this id.\n")
 
 
-async def test_who_waits_for_a_run_of_a_thread_that_is_deleted_is_told(client: LangGraphClient, tmp_path: Path) -> None:
+async def test_waiter_is_notified_when_the_thread_is_deleted(client: LangGraphClient, tmp_path: Path) -> None:
     log = tmp_path / "steps.log"
     thread_id = (await client.threads.create())["thread_id"]
     work: dict[str, Any] = {"steps": 1000, "seconds": 0.1, "log": str(log)}
@@ -300,7 +298,7 @@ async def test_who_waits_for_a_run_of_a_thread_that_is_deleted_is_told(client: L
     assert log.read_text().count("\n") <= steps.count("\n") + 1
 
 
-async def test_of_a_stateless_run_that_is_taken_back_nothing_stays(client: LangGraphClient, tmp_path: Path) -> None:
+async def test_rolled_back_stateless_run_leaves_nothing(client: LangGraphClient, tmp_path: Path) -> None:
     log = tmp_path / "steps.log"
     work: dict[str, Any] = {"steps": 2, "seconds": 60, "log": str(log)}
     run = await client.runs.create(None, "steps", input=work)
@@ -314,7 +312,7 @@ async def test_of_a_stateless_run_that_is_taken_back_nothing_stays(client: LangG
     assert await client.threads.count() == 0
 
 
-async def test_a_run_is_taken_back_by_a_worker_that_has_one_connection(
+async def test_rollback_works_with_one_connection(
     service: AgentService, client: LangGraphClient, tmp_path: Path
 ) -> None:
     first = service.workers.pop()

@@ -76,7 +76,7 @@ class Reader:
                     return
 
 
-def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path: Path) -> None:
+def test_stopping_api_hands_over_its_clients(service: AgentService, tmp_path: Path) -> None:
     headers = service.sign_up()
     reader = Reader()
     with (
@@ -107,7 +107,7 @@ def test_an_api_that_ends_hands_its_readers_over(service: AgentService, tmp_path
         assert len(elsewhere.get(f"/threads/{thread}/runs/{run}/join").json()["done"]) == 15
 
 
-async def test_a_worker_that_ends_gives_its_runs_back(
+async def test_stopping_worker_requeues_its_runs(
     service: AgentService, ending: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -139,7 +139,7 @@ async def test_a_step_that_takes_too_long_is_cut_off(
         assert cancelled.status_code == 202
 
 
-async def test_a_graph_that_is_streamed_with_events_has_time_to_come_to_its_end(
+async def test_events_graph_has_time_to_finish(
     service: AgentService, ending: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     ending.terminate()

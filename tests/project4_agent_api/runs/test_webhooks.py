@@ -61,7 +61,7 @@ def sleeps(log: Path, seconds: float = 60) -> dict[str, Any]:
     return {"steps": 2, "seconds": seconds, "log": str(log)}
 
 
-async def test_every_end_is_told(client: LangGraphClient, database_url: str, tmp_path: Path) -> None:
+async def test_every_end_calls_the_webhook(client: LangGraphClient, database_url: str, tmp_path: Path) -> None:
     with receiving() as receiver:
         thread_id = (await client.threads.create())["thread_id"]
         run = await client.runs.create(
@@ -111,7 +111,7 @@ async def test_every_end_is_told(client: LangGraphClient, database_url: str, tmp
         assert receiver.calls == 6
 
 
-async def test_a_run_that_takes_too_long_is_told(serve: Callable[..., Any], tmp_path: Path) -> None:
+async def test_timed_out_run_calls_the_webhook(serve: Callable[..., Any], tmp_path: Path) -> None:
     with serve(run_timeout_seconds="0.5") as service, receiving() as receiver:
         async with get_client(url=service.url, api_key=None, headers=service.sign_up()) as client:
             await client.runs.create(None, "steps", input=sleeps(tmp_path / "log"), webhook=receiver.url)
@@ -119,7 +119,7 @@ async def test_a_run_that_takes_too_long_is_told(serve: Callable[..., Any], tmp_
     assert (told["status"], told["error"]["error"]) == ("timeout", "TimeoutError")
 
 
-async def test_a_worker_that_dies_is_told_of_after_all(
+async def test_webhook_survives_a_dead_worker(
     service: AgentService, client: LangGraphClient, database_url: str
 ) -> None:
     with receiving(503, 204) as receiver:
@@ -135,7 +135,7 @@ async def test_a_worker_that_dies_is_told_of_after_all(
         await until(lambda: left(database_url) == 0)
 
 
-async def test_a_run_that_is_not_begun_again_is_told_of(serve: Callable[..., Any], tmp_path: Path) -> None:
+async def test_abandoned_run_calls_the_webhook(serve: Callable[..., Any], tmp_path: Path) -> None:
     with serve(run_attempts="1") as service, receiving() as receiver:
         async with get_client(url=service.url, api_key=None, headers=service.sign_up()) as client:
             log = tmp_path / "log"
@@ -147,7 +147,7 @@ async def test_a_run_that_is_not_begun_again_is_told_of(serve: Callable[..., Any
     assert (told["status"], told["error"]["error"]) == ("error", "WorkerLost")
 
 
-async def test_it_is_given_up_at_last_and_never_logged(
+async def test_webhook_is_abandoned_and_never_logged(
     serve: Callable[..., Any], database_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serve(webhook_attempts="2") as service, receiving(307) as receiver:
@@ -161,7 +161,7 @@ async def test_it_is_given_up_at_last_and_never_logged(
     assert "s3cret" not in logged
 
 
-async def test_what_is_not_public_is_not_called(
+async def test_private_addresses_are_not_called(
     serve: Callable[..., Any], database_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serve(webhook_allow_private="false") as service, receiving() as receiver:
@@ -173,7 +173,7 @@ async def test_what_is_not_public_is_not_called(
     assert capfd.readouterr().err.count("is not called again: its address is not public") == 2
 
 
-async def test_what_cannot_be_called_is_refused(client: LangGraphClient) -> None:
+async def test_invalid_webhook_address_is_rejected(client: LangGraphClient) -> None:
     for url in (
         "ftp://example.com/",
         "http://",

@@ -160,7 +160,7 @@ async def test_items_are_found_by_their_meaning(alice: LangGraphClient, model: S
     assert sent[2] == "query: green tea"
 
 
-async def test_a_page_of_what_was_found_by_meaning_follows_the_one_before(shared: SharedStore) -> None:
+async def test_semantic_search_pages_follow_each_other(shared: SharedStore) -> None:
     store = shared.for_owner(ALICE)
     puts = [PutOp(("m",), f"{n:02}", {"t": ["tea " + "x" * n] * 3}, index=["t[*]"]) for n in range(40)]
     await store.abatch(puts)
@@ -171,7 +171,7 @@ async def test_a_page_of_what_was_found_by_meaning_follows_the_one_before(shared
     assert len({item.key for page in pages for item in page}) == 40
 
 
-async def test_what_is_put_again_is_not_found_by_what_it_was(shared: SharedStore) -> None:
+async def test_updated_item_is_not_found_by_its_old_text(shared: SharedStore) -> None:
     store = shared.for_owner(ALICE)
     await store.aput(("m",), "k", {"t": ["tea", "coffee"]}, index=["t[*]"])
     assert len(await store.asearch(("m",), query="coffee")) == 1
@@ -184,9 +184,7 @@ async def test_what_is_put_again_is_not_found_by_what_it_was(shared: SharedStore
     assert await store.asearch(("m",), query="coffee") == []
 
 
-async def test_the_whole_item_is_what_it_is_found_by_where_nothing_is_said(
-    shared: SharedStore, model: ScriptedModel
-) -> None:
+async def test_whole_item_is_indexed_by_default(shared: SharedStore, model: ScriptedModel) -> None:
     await shared.for_owner(ALICE).aput(("m",), "k", {"b": "é", "a": 1})
     await shared.for_owner(ALICE).aput(("m",), "long", {"a": "x" * 100_000})
 
@@ -214,7 +212,7 @@ async def test_namespaces_are_listed(alice: LangGraphClient, bob: LangGraphClien
     assert await listed(prefix=["nowhere"]) == []
 
 
-async def test_nobody_sees_what_another_remembers(alice: LangGraphClient, bob: LangGraphClient) -> None:
+async def test_items_are_private_to_their_owner(alice: LangGraphClient, bob: LangGraphClient) -> None:
     place = ["memories"]
     await alice.store.put_item(place, "k", {"text": "the code is 1234"})
     await bob.store.put_item(place, "mine", {"text": "nothing"})
@@ -233,7 +231,7 @@ async def test_nobody_sees_what_another_remembers(alice: LangGraphClient, bob: L
     assert (await alice.store.get_item(place, "k"))["value"] == {"text": "the code is 1234"}
 
 
-async def test_what_lives_for_a_time_is_gone_after_it(alice: LangGraphClient, database_url: str) -> None:
+async def test_items_expire(alice: LangGraphClient, database_url: str) -> None:
     place = ["m"]
     await alice.store.put_item(place, "k", {"t": "tea"}, ttl=0.5)  # type: ignore[arg-type]  # the API takes parts
     await alice.store.put_item(place, "for ever", {"t": "tea"})
@@ -265,7 +263,7 @@ async def test_what_lives_for_a_time_is_gone_after_it(alice: LangGraphClient, da
     assert (await alice.store.list_namespaces())["namespaces"] == []
 
 
-async def test_without_the_model_only_what_needs_it_fails(http: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_only_semantic_operations_need_the_model(http: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.embeds(fails(500))
     item = {"namespace": ["m"], "key": "k", "value": {"t": "tea"}}
 
@@ -279,7 +277,7 @@ async def test_without_the_model_only_what_needs_it_fails(http: httpx2.AsyncClie
     assert asked.status_code == 503
 
 
-async def test_a_slow_model_holds_nobody_else_up(shared: SharedStore, model: ScriptedModel) -> None:
+async def test_slow_model_does_not_block_others(shared: SharedStore, model: ScriptedModel) -> None:
     store = shared.for_owner(ALICE)
     release = threading.Event()
     model.embeds(until_released(release, embeds()))
@@ -294,7 +292,7 @@ async def test_a_slow_model_holds_nobody_else_up(shared: SharedStore, model: Scr
     assert len(await store.asearch(("m",), limit=50)) == 20
 
 
-async def test_of_many_puts_of_one_item_one_is_left_whole(shared: SharedStore) -> None:
+async def test_concurrent_puts_leave_one_whole_item(shared: SharedStore) -> None:
     store = shared.for_owner(ALICE)
 
     await asyncio.gather(
@@ -316,7 +314,7 @@ class Note(TypedDict, total=False):
     found: list[str]
 
 
-async def test_a_graph_remembers_for_whom_it_runs(shared: SharedStore) -> None:
+async def test_graph_memory_belongs_to_the_runs_owner(shared: SharedStore) -> None:
     async def remember(state: Note, *, store: BaseStore) -> Note:
         await store.aput(("notes",), state["text"], {"text": state["text"]})
         return {"found": [item.key for item in await store.asearch(("notes",), query=state["text"])]}
@@ -335,18 +333,18 @@ async def test_a_graph_remembers_for_whom_it_runs(shared: SharedStore) -> None:
     assert [answer["found"] for answer in answers] == [["tea"], ["coffee"], ["cake", "tea"]]
 
 
-async def test_on_the_event_loop_waiting_for_it_is_a_mistake(shared: SharedStore) -> None:
+async def test_sync_call_on_the_event_loop_is_refused(shared: SharedStore) -> None:
     with pytest.raises(asyncio.InvalidStateError):
         shared.for_owner(ALICE).get(("m",), "k")
 
 
-async def test_what_is_read_is_as_it_was_before_what_is_written(shared: SharedStore) -> None:
+async def test_batch_reads_precede_its_writes(shared: SharedStore) -> None:
     store = shared.for_owner(ALICE)
     results = await store.abatch([PutOp(("m",), "k", {"n": 1}, index=False), GetOp(("m",), "k")])
     assert results == [None, None]
 
 
-async def test_too_much_to_find_an_item_by_is_refused(shared: SharedStore, model: ScriptedModel) -> None:
+async def test_too_much_indexed_text_is_rejected(shared: SharedStore, model: ScriptedModel) -> None:
     with pytest.raises(InvalidRequest):
         await shared.for_owner(ALICE).aput(("m",), "k", {"t": ["tea"] * 101}, index=["t[*]"])
     with pytest.raises(InvalidRequest):  # each of them would be a text of its own
@@ -374,9 +372,7 @@ async def test_vectors_of_another_length_need_an_empty_table(
     await check_store(wide)
 
 
-async def test_what_is_remembered_is_embedded_by_another_model(
-    make_settings4: MakeSettings, model: ScriptedModel
-) -> None:
+async def test_items_are_reindexed_with_another_model(make_settings4: MakeSettings, model: ScriptedModel) -> None:
     old, new = make_settings4(), make_settings4(embedding_dimensions=512, embedding_model="multilingual-e5-new")
     async with create_http_client(old) as http, create_pool(old) as pool, pool.connection() as connection:
         before = SharedStore(pool, old, create_embedding_model(old, http))
@@ -423,11 +419,11 @@ async def test_a_new_model_that_fails_changes_nothing(make_settings4: MakeSettin
         assert await reindex_store(connection, new, create_embedding_model(new, http)) == 2  # the first was kept
 
 
-async def test_a_database_that_is_away_is_not_waited_for_at_the_start(make_settings4: MakeSettings) -> None:
+async def test_start_does_not_wait_for_the_database(make_settings4: MakeSettings) -> None:
     await check_store(make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none"))
 
 
-async def test_a_database_that_is_away_is_said_so(make_settings4: MakeSettings) -> None:
+async def test_unavailable_database_is_503(make_settings4: MakeSettings) -> None:
     settings = make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none", db_pool_timeout_seconds=1)
     with running(create_parts(settings)) as url:
         async with client_of(url, ALICE) as http:
@@ -484,7 +480,7 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-async def test_what_cannot_be_is_refused(http: httpx2.AsyncClient) -> None:
+async def test_invalid_requests_are_rejected(http: httpx2.AsyncClient) -> None:
     for method, path, body in BAD:
         headers = {"Content-Type": "application/json"}
         answer = await http.request(method, path, content=json.dumps(body), headers=headers)
@@ -494,7 +490,7 @@ async def test_what_cannot_be_is_refused(http: httpx2.AsyncClient) -> None:
         assert (await http.get(f"/store/items?{query}")).status_code == 422, query
 
 
-async def test_whatever_is_a_path_may_be_what_an_item_is_found_by(http: httpx2.AsyncClient) -> None:
+async def test_any_path_can_be_indexed(http: httpx2.AsyncClient) -> None:
     for path in (
         "[",
         "]",
@@ -542,7 +538,7 @@ async def test_the_longest_names_are_taken(alice: LangGraphClient) -> None:
     assert len((await alice.store.search_items(labels, query="tea"))["items"]) == 1
 
 
-async def test_unusual_values_come_back_as_they_were(http: httpx2.AsyncClient) -> None:
+async def test_unusual_values_round_trip(http: httpx2.AsyncClient) -> None:
     value = {"big": 2**64 - 1, "small": 1e-300, "text": "\U0001f600\\u0000 %s", "": [None, {"a": []}], "$gt": 1}
     put = await http.put("/store/items", json={"namespace": ["m"], "key": "%s", "value": value, "index": False})
 

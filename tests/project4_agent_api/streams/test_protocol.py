@@ -190,16 +190,14 @@ class TestStream:
         assert again == begin + end
 
     @pytest.mark.parametrize("way", ["body", "header"])
-    async def test_from_where_it_was_left(self, http: httpx2.AsyncClient, thread_id: str, way: str) -> None:
+    async def test_resumes_from_the_last_event(self, http: httpx2.AsyncClient, thread_id: str, way: str) -> None:
         await start(http, thread_id, "talk", says("one"))
         frames = await read(http, thread_id, until=life("completed"))
         left = frames[3]["seq"]
         options: dict[str, Any] = {"since": left} if way == "body" else {"headers": {"Last-Event-ID": str(left)}}
         assert await read(http, thread_id, until=life("completed"), **options) == frames[4:]
 
-    async def test_a_run_of_another_kind_is_in_it_while_it_happens(
-        self, http: httpx2.AsyncClient, thread_id: str
-    ) -> None:
+    async def test_stream_includes_a_live_run_of_another_kind(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         await http.post("/threads", json={"thread_id": thread_id})
         async with stream(http, thread_id, "lifecycle", "values") as frames:
             asked = {"assistant_id": "ask", "input": says("Well?"), "stream_mode": ["values", "updates"]}
@@ -234,7 +232,7 @@ class TestStream:
         assert [frame["event_id"] for frame in ends] == [f"{running}:end", f"{waiting}:end"]
         assert lives(ends) == ["interrupted", "interrupted"]
 
-    async def test_a_run_whose_worker_is_killed_goes_on(
+    async def test_run_of_a_killed_worker_continues(
         self, service: AgentService, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path
     ) -> None:
         async with stream(http, thread_id, "lifecycle", "custom", "values") as frames:
@@ -250,7 +248,7 @@ class TestStream:
         again = await read(http, thread_id, "lifecycle", "custom", "values", until=life("completed"))
         assert again == before + after
 
-    async def test_a_question_outlives_its_events(
+    async def test_interrupt_outlives_its_events(
         self, service: AgentService, http: httpx2.AsyncClient, thread_id: str
     ) -> None:
         run_id = await start(http, thread_id, "ask", says("Well?"))
@@ -307,20 +305,20 @@ class TestCommands:
         )
         return [message["content"] for message in of(frames, "values")[-1]["messages"]]
 
-    async def test_an_input_answers_what_the_graph_asks(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_input_answers_an_interrupt(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         await self.asked(http, thread_id)
         await start(http, thread_id, "ask", "maybe")
         values = of(await read(http, thread_id, "lifecycle", "values", until=life("completed")), "values")
         assert values[-1]["messages"][-1]["content"] == "You said maybe."
 
-    async def test_nothing_is_an_answer_too(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_null_is_a_valid_answer(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         interrupt_id = await self.asked(http, thread_id)
         answered = await command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response=None)
         assert answered == {"type": "success", "id": 1, "result": {}, "meta": {"applied_through_seq": 0}}
         values = of(await read(http, thread_id, "lifecycle", "values", until=life("completed")), "values")
         assert values[-1]["messages"][-1]["content"] == "You said None."
 
-    async def test_an_answer_with_all_that_may_go_with_it(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_answer_with_all_options(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         answered = await command(
             http,
             thread_id,
@@ -338,7 +336,7 @@ class TestCommands:
         newest = (await http.get(f"/threads/{thread_id}/runs")).json()[0]
         assert newest["metadata"]["purpose"] == "answer"
 
-    async def test_of_two_answers_one_counts(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_concurrent_answers_have_one_winner(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         answer = {"interrupt_id": await self.asked(http, thread_id), "namespace": [], "response": "yes"}
         answers = await asyncio.gather(*(command(http, thread_id, "input.respond", **answer) for _ in range(5)))
         assert sorted(one["type"] for one in answers) == ["error"] * 4 + ["success"]
@@ -391,7 +389,7 @@ class TestCommands:
         assert said in frame["message"]
         assert (await http.get(f"/threads/{thread_id}")).status_code == 404
 
-    async def test_a_busy_thread_is_refused_where_that_is_asked_for(
+    async def test_busy_thread_is_rejected_on_request(
         self, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path
     ) -> None:
         run_id = await start(http, thread_id, "steps", steps(tmp_path, 1, 60))
@@ -413,7 +411,7 @@ class TestCommands:
             ("input.inject", "unknown_command"),
         ],
     )
-    async def test_what_is_not_supported(
+    async def test_unsupported_commands(
         self, http: httpx2.AsyncClient, thread_id: str, method: str, error: str
     ) -> None:
         frame = await command(http, thread_id, method)
@@ -421,9 +419,7 @@ class TestCommands:
 
     @pytest.mark.parametrize("path", ["commands", "stream/events"])
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"7", b'{"id": true, "method": "run.start"}'])
-    async def test_what_is_nothing_of_the_kind(
-        self, http: httpx2.AsyncClient, thread_id: str, path: str, body: bytes
-    ) -> None:
+    async def test_malformed_commands(self, http: httpx2.AsyncClient, thread_id: str, path: str, body: bytes) -> None:
         given = {"Content-Type": "application/json"}
         answer = await http.post(f"/threads/{thread_id}/{path}", content=body, headers=given)
         assert answer.status_code == 400
@@ -453,7 +449,7 @@ class TestCommands:
         ("path", "body"),
         [("commands", b'{"id": 1, "method": "run.start"}'), ("stream/events", b'{"channels": ["values"]}')],
     )
-    async def test_what_a_page_of_another_origin_may_send(
+    async def test_cross_origin_requests(
         self, http: httpx2.AsyncClient, thread_id: str, path: str, body: bytes
     ) -> None:
         given = {"Content-Type": "text/plain"}
@@ -478,7 +474,7 @@ class TestCommands:
 
 @pytest.mark.slow
 class TestIsolation:
-    async def test_anothers_thread_is_as_one_that_is_not_there(
+    async def test_other_owners_thread_is_404(
         self, service: AgentService, http: httpx2.AsyncClient, thread_id: str
     ) -> None:
         interrupt_id = await TestCommands().asked(http, thread_id)

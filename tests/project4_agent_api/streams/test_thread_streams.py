@@ -112,7 +112,7 @@ async def test_runs_are_followed_and_read_again_from_anywhere(
         assert late.done == [third["run_id"]]
 
 
-async def test_who_comes_while_a_run_is_executed_reads_it_from_its_beginning(
+async def test_late_client_reads_the_current_run_from_its_start(
     service: AgentService, client: LangGraphClient, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -135,9 +135,7 @@ async def test_who_comes_while_a_run_is_executed_reads_it_from_its_beginning(
     assert [part.event for part in await short.reads(1)] == ["metadata"] * 3
 
 
-async def test_who_comes_reads_the_run_that_is_executed_also_where_a_later_one_was_stopped(
-    client: LangGraphClient, tmp_path: Path
-) -> None:
+async def test_late_client_reads_the_current_run_despite_a_later_stop(client: LangGraphClient, tmp_path: Path) -> None:
     log = tmp_path / "log"
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "talk", input=said("one"))  # of this nothing is read
@@ -184,7 +182,9 @@ async def test_runs_that_are_stopped_and_taken_back(client: LangGraphClient, tmp
     assert told["state"]["values"]["done"] == [7]
 
 
-async def test_what_is_refused(service: AgentService, client: LangGraphClient, headers: dict[str, str]) -> None:
+async def test_invalid_requests_are_rejected(
+    service: AgentService, client: LangGraphClient, headers: dict[str, str]
+) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     async with httpx2.AsyncClient(base_url=service.url, trust_env=False, timeout=120) as http:
 
@@ -212,7 +212,7 @@ def away(databases: Databases, database_url: str) -> Iterator[None]:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
 
-async def test_what_is_said_while_postgresql_is_away_is_looked_at_when_it_is_back(
+async def test_events_during_a_postgresql_outage_are_read_afterwards(
     service: AgentService, client: LangGraphClient, databases: Databases, database_url: str
 ) -> None:
     thread_id = (await client.threads.create())["thread_id"]

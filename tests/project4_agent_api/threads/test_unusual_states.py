@@ -72,7 +72,7 @@ def said(answer: httpx2.Response) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("graph", RAISED)
 class TestWhatDoesNotFit:
-    async def test_its_run_fails_with_one_reason_for_all(
+    async def test_run_fails_with_the_same_reason_everywhere(
         self, http: httpx2.AsyncClient, thread: str, graph: str
     ) -> None:
         body = {"assistant_id": graph, "input": UNFIT}
@@ -88,7 +88,7 @@ class TestWhatDoesNotFit:
         assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() == told
         assert await wait(http, thread, graph, UNFIT) == told
 
-    async def test_its_thread_says_so_until_the_run_is_deleted(
+    async def test_thread_shows_the_error_until_the_run_is_deleted(
         self, http: httpx2.AsyncClient, thread: str, graph: str
     ) -> None:
         assert (await wait(http, thread, graph, {"n": 1}))["n"] == 2
@@ -108,7 +108,7 @@ class TestWhatDoesNotFit:
         assert (await http.get(f"{thread}/state")).json() == good
         assert (await wait(http, thread, graph, {"n": 5}))["n"] == 6
 
-    async def test_a_run_beside_it_is_taken_back_or_deleted(
+    async def test_concurrent_run_is_rolled_back_or_deleted(
         self, http: httpx2.AsyncClient, thread: str, graph: str
     ) -> None:
         await wait(http, thread, graph, {"n": 1})
@@ -130,7 +130,7 @@ class TestWhatDoesNotFit:
         assert said(await http.get(f"{thread}/state")) == UNREADABLE
         assert (await http.get(thread)).json()["values"] is None
 
-    async def test_nothing_of_a_change_is_stored(self, http: httpx2.AsyncClient, thread: str, graph: str) -> None:
+    async def test_rejected_update_stores_nothing(self, http: httpx2.AsyncClient, thread: str, graph: str) -> None:
         await wait(http, thread, graph, {"n": 1})
         before = (await http.get(f"{thread}/history")).json()
         assert before
@@ -144,7 +144,7 @@ class TestWhatDoesNotFit:
         assert taken.status_code == 200
         assert (await http.get(thread)).json()["values"]["n"] == 7
 
-    async def test_no_thread_begins_with_it(self, http: httpx2.AsyncClient, graph: str) -> None:
+    async def test_unreadable_state_cannot_start_a_thread(self, http: httpx2.AsyncClient, graph: str) -> None:
         thread_id = str(uuid4())
         step = {"updates": [{"values": UNFIT, "as_node": "__start__"}]}
         body = {"thread_id": thread_id, "metadata": {"graph_id": graph}, "supersteps": [step]}
@@ -152,7 +152,7 @@ class TestWhatDoesNotFit:
         assert (await http.get(f"/threads/{thread_id}")).status_code == 404
 
 
-async def test_a_fault_of_the_database_is_no_clients(
+async def test_database_fault_is_not_a_client_error(
     service: AgentService, http: httpx2.AsyncClient, thread: str
 ) -> None:
     await wait(http, thread, "model", {"n": 1})
@@ -195,7 +195,7 @@ async def test_a_result_that_is_no_object(http: httpx2.AsyncClient, thread: str,
     assert (await http.get(f"/threads/{copied['thread_id']}/state")).json()["values"] == value
 
 
-async def test_what_it_asks_is_told_to_all(http: httpx2.AsyncClient, thread: str) -> None:
+async def test_interrupt_is_shown_to_every_client(http: httpx2.AsyncClient, thread: str) -> None:
     assert await wait(http, thread, "plain", "a word") == "a word"
     told = await wait(http, thread, "plain", "ask")
     assert told["__interrupt__"][0]["value"] == "Which?"
@@ -204,15 +204,13 @@ async def test_what_it_asks_is_told_to_all(http: httpx2.AsyncClient, thread: str
     assert (await http.get(thread)).json()["values"] == "a word"
 
 
-async def test_nothing_is_a_result_too(http: httpx2.AsyncClient, thread: str) -> None:
+async def test_null_is_a_valid_result(http: httpx2.AsyncClient, thread: str) -> None:
     assert await wait(http, thread, "plain", "nothing") is None
     (run,) = (await http.get(f"{thread}/runs")).json()
     assert (await http.get(f"{thread}/runs/{run['run_id']}/join")).json() is None
 
 
-async def test_the_end_of_such_a_run_outlives_its_events(
-    service: AgentService, http: httpx2.AsyncClient, thread: str
-) -> None:
+async def test_result_outlives_its_events(service: AgentService, http: httpx2.AsyncClient, thread: str) -> None:
     params = {"assistant_id": "plain", "input": "a word"}
     begun = await http.post(f"{thread}/commands", json={"id": 1, "method": "run.start", "params": params})
     run_id = begun.json()["result"]["run_id"]
