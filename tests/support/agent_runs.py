@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+GRAPHS = Path(__file__).parents[1] / "project4_agent_api" / "graphs" / "langgraph.json"
 
 
 def said(text: str) -> dict[str, Any]:
