@@ -110,7 +110,7 @@ async def client(app_url: str) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 def patient_url(serve: Callable[..., AbstractContextManager[str]], model: ScriptedModel) -> Iterator[str]:
-    """Stage 1, which gives `model` a minute: for what it must not be the time limit that ends."""
+    """Stage 1 with a model timeout of a minute, for tests that must not end by it."""
     assert model is not None
     with serve(llm_timeout_seconds=60) as url:
         yield url

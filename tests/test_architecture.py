@@ -136,7 +136,7 @@ def test_every_operation_of_a_stage_is_in_the_next() -> None:
 
 def without_lock(operation: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
     """Take away what stage 4 adds to every operation, where the earlier stage has not said it for its own reasons."""
-    # The lock asks the database (503) and counts (429); what is asked for again with a key may still be served (409).
+    # The guard queries the database (503) and counts (429); a request repeated with a key may still be served (409).
     added = {"401", "403", "409", "429", "503"} - set(earlier["responses"])
     responses = {status: response for status, response in operation["responses"].items() if status not in added}
     rest = {key: value for key, value in operation.items() if key != "security"} | {"responses": responses}

@@ -1,4 +1,4 @@
-"""The files that a deployment is made of, read without an engine: what they may say, and that they fit together."""
+"""The files of a deployment, read without an engine: their limits, and that they fit together."""
 
 import re
 from pathlib import Path

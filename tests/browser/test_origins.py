@@ -1,4 +1,4 @@
-"""From a page of another origin, a browser may call the API where `CORS_ORIGINS` says so, and not otherwise."""
+"""A browser may call the API from a page of another origin only if `CORS_ORIGINS` allows it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -48,4 +48,4 @@ def test_page_of_another_origin(
             assert page.evaluate(ASK, url) == seen
             page.close()
 
-    assert len(model.requests) == allowed  # what is not allowed is not even sent
+    assert len(model.requests) == allowed  # forbidden requests are not even sent

@@ -11,7 +11,7 @@ from tests.conformance.support import SECONDS
 
 
 class Receiver:
-    """Takes what is posted to its URL."""
+    """Receives requests posted to its URL."""
 
     def __init__(self) -> None:
         self._bodies: Queue[dict[str, Any]] = Queue()

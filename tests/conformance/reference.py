@@ -64,7 +64,7 @@ def _install() -> None:
 
 
 def _copy_graphs() -> None:
-    """Copy the graphs: the server keeps files beside them, and has to be told that it may call this machine."""
+    """Copy the graphs: the server keeps files beside them, and needs permission to call this machine."""
     graphs = FOLDER / "graphs"
     shutil.rmtree(graphs, ignore_errors=True)
     shutil.copytree(SUITE / "graphs", graphs)

@@ -33,7 +33,7 @@ async def take(stream: AsyncIterator[Item], holds: Callable[[Item], bool]) -> li
             taken.append(item)
             if holds(item):
                 return taken
-    raise AssertionError(f"the stream ended without what was waited for: {taken}")
+    raise AssertionError(f"the stream ended without the expected event: {taken}")
 
 
 def data(parts: list[StreamPart], event: str) -> list[Any]:
@@ -46,14 +46,14 @@ async def eventually(
 ) -> Answer:
     """Ask until the answer is as it is to be; return it."""
     async with asyncio.timeout(seconds):
-        while not holds(answer := await ask()):  # noqa: ASYNC110  what is waited for lies in another process
+        while not holds(answer := await ask()):  # noqa: ASYNC110  the condition lies in another process
             await asyncio.sleep(0.05)
     return answer
 
 
 @contextmanager
 def refused(status: int, *, reference: int | None = None) -> Iterator[None]:
-    """Expect a request to be answered with a status: the client says so in one of two ways.
+    """Expect a request to be answered with a status: the client reports it in one of two ways.
 
     Args:
         status: This project's service's answer.

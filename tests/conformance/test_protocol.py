@@ -22,7 +22,7 @@ async def opened(client: LangGraphClient, **options: Any) -> AsyncIterator[Async
     """Open a thread for the block, which has to end."""
     async with asyncio.timeout(SECONDS), client.threads.stream(**options) as stream:
         yield stream
-        # In CPython 3.11 `wait_for` forgets a cancellation that comes when what it waits for is there: a client that is
+        # In CPython 3.11 `wait_for` loses a cancellation that arrives together with its result: a client that is
         # closed while its stream is opened waits for the stream's end.
         if stream._lifecycle_watcher_handle:
             await asyncio.wait([stream._lifecycle_watcher_handle.ready])

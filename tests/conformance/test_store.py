@@ -18,7 +18,7 @@ async def place(client: LangGraphClient, mark: str) -> list[str]:
 
 
 async def keys(client: LangGraphClient, place: list[str], **search: object) -> set[str]:
-    found = await client.store.search_items(place, **search)  # type: ignore[arg-type]  # each test says what it means
+    found = await client.store.search_items(place, **search)  # type: ignore[arg-type]  # each test passes valid fields
     return {item["key"] for item in found["items"]}
 
 

@@ -78,7 +78,7 @@ async def test_create_refuses(client: LangGraphClient, http: httpx2.AsyncClient)
     assert (await http.post("/threads", json={"if_exists": "perhaps"})).status_code == 422
 
 
-@pytest.mark.reference_differs("it ignores what it does not know")
+@pytest.mark.reference_differs("it ignores unknown fields")
 async def test_unknown_fields_are_refused(http: httpx2.AsyncClient) -> None:
     assert (await http.post("/threads", json={"colour": "red"})).status_code == 422
 
@@ -130,7 +130,7 @@ async def test_update(client: LangGraphClient, mark: str) -> None:
 
 
 async def test_update_without_an_answer(client: LangGraphClient, thread_id: str) -> None:
-    answer: object = await client.threads.update(thread_id, metadata={"a": 1}, return_minimal=True)  # type: ignore[func-returns-value]  # that is what is asserted
+    answer: object = await client.threads.update(thread_id, metadata={"a": 1}, return_minimal=True)  # type: ignore[func-returns-value]  # the assertion itself
     assert answer is None
     assert (await client.threads.get(thread_id))["metadata"] == {"a": 1}
 

@@ -22,7 +22,7 @@ _SETTINGS = {
     "EMBEDDING_MODEL": "e",
     "SIGN_INS_PER_MINUTE": "300",  # all of them come from one address here
     "RATE_LIMIT_PER_MINUTE": "6000",
-    # The machine may be busy with other things; what is measured is what a deployment does.
+    # The machine may be busy with other things; only the effect of a deployment is measured.
     "DB_POOL_TIMEOUT_SECONDS": "15",
     "DB_CONNECT_TIMEOUT_SECONDS": "15",
     "DB_STATEMENT_TIMEOUT_SECONDS": "15",

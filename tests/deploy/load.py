@@ -1,4 +1,4 @@
-"""A steady load from clients that count what they got: requests at a pace, and streams that follow each other."""
+"""A steady load from clients that count their results: requests at a pace, and streams that follow each other."""
 
 import asyncio
 import contextlib
@@ -27,9 +27,9 @@ class Load:
         url: The service's base URL.
         accounts: Headers of the accounts that ask, one for each stream.
         answered: How many requests had the answer that they should have.
-        failed: What was wrong with the others, and how often.
+        failed: The failures by kind, each with its count.
         streams: How many streams reached their end, with the whole answer.
-        broken: What was wrong with the others, and how often.
+        broken: The broken streams by kind, each with its count.
         runs: Thread and run of each stream, and whose they are.
     """
 

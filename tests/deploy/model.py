@@ -1,4 +1,4 @@
-"""The scripted model, as a container of the stack: what it is asked is what it does. `python -m tests.deploy.model`."""
+"""The scripted model, as a container of the stack: questions select behaviours. `python -m tests.deploy.model`."""
 
 import re
 import signal

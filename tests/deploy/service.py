@@ -22,7 +22,7 @@ class Service:
     Attributes:
         stack: Its containers.
         url: The proxy's base URL.
-        env_file: What it is configured by.
+        env_file: The file with its settings.
     """
 
     stack: Stack
@@ -30,7 +30,7 @@ class Service:
     env_file: Path
 
     def make(self, target: str, *arguments: str) -> str:
-        """Run one of the Makefile's targets, and return what it printed; it must succeed."""
+        """Run one of the Makefile's targets, and return its output; it must succeed."""
         done = self.tried(target, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

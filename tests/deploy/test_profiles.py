@@ -31,7 +31,7 @@ def client(port: str) -> httpx2.Client:
 
 
 def answer(http: httpx2.Client, path: str) -> Any:  # noqa: ANN401  any JSON
-    """Return what is at a path; None while nothing answers."""
+    """Return the response body of a path; None while nothing answers."""
     try:
         return http.get(path).raise_for_status().json()
     except httpx2.HTTPError:

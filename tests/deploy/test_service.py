@@ -238,7 +238,7 @@ async def _make(*arguments: str) -> int:
 
 async def _nothing_was_lost(during: str, load: Load) -> None:
     lost = await load.lost()
-    print(f"during a {during}: {load}, {lost.total()} lost {dict(lost)}", file=sys.stderr)  # noqa: T201  what it is for
+    print(f"during a {during}: {load}, {lost.total()} lost {dict(lost)}", file=sys.stderr)  # noqa: T201  a report for people
     assert load.answered > 0
     assert load.streams >= STREAMS
     assert not load.failed

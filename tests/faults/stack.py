@@ -64,8 +64,8 @@ class Stack:
     Attributes:
         database: The proxy before PostgreSQL.
         redis: The proxy before Valkey.
-        database_url: Of the database, past the proxy.
-        redis_url: Of Valkey, past the proxy.
+        database_url: The database's address, bypassing the proxy.
+        redis_url: Valkey's address, bypassing the proxy.
         service: What runs on them.
     """
 
@@ -132,7 +132,7 @@ class Stack:
             sleep(0.1)
 
     def is_heard(self, channel: str) -> bool:
-        """Whether an API process hears a channel."""
+        """Return whether an API process is subscribed to a channel."""
         name = f"{make_url(self.database_url).database}:{channel}"
         with Redis.from_url(self.redis_url) as redis:
             return bool(redis.pubsub_numsub(name)[0][1])

@@ -1,4 +1,4 @@
-"""Graphs that do what none should. Whatever one does, its run ends, and no other is harmed."""
+"""Misbehaving graphs: the run of each ends, and no other run is harmed."""
 
 import asyncio
 import resource

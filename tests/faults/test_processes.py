@@ -128,7 +128,7 @@ async def events(client: LangGraphClient, thread_id: str, run_id: str, seen: lis
         seen.clear()
         try:
             async for part in client.runs.join_stream(thread_id, run_id):
-                seen.append(part)  # noqa: PERF401  others look at what was read so far
+                seen.append(part)  # noqa: PERF401  other tasks inspect the partial list
         except (httpx.HTTPStatusError, APIStatusError) as error:
             if error.response.status_code != 503:
                 raise

@@ -1,4 +1,4 @@
-"""The check list: complete, about what there is, and honest where something does not pass."""
+"""The check list: complete, about existing tests, and honest about failures."""
 
 from pathlib import Path
 

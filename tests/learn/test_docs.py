@@ -1,4 +1,4 @@
-"""The site is built without a warning, no page of it is an island, and the commands on it print what they say."""
+"""The site is built without a warning, every page is linked, and commands print the documented output."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Asking: whole, streamed, in a batch, and what was asked before."""
+"""Asking: whole, streamed, in a batch, and the history."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""A client that goes away stops the work behind it: shown by what the model server saw."""
+"""A client's disconnect cancels the call of the model, as the model server sees it."""
 
 import asyncio
 from typing import Any

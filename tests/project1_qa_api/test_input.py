@@ -1,4 +1,4 @@
-"""Input at its edges: what is allowed is answered, everything else is a 4xx in the one error shape."""
+"""Input at its limits: valid input is answered, everything else is a 4xx in the one error shape."""
 
 import json
 from typing import Any

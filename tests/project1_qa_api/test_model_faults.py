@@ -92,7 +92,9 @@ async def test_a_fault_before_the_first_token(
     assert_problem(response.json(), status, kind)
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of the openai library, about what it was sent
+@pytest.mark.filterwarnings(
+    "ignore:Pydantic serializer warnings"
+)  # of the openai library, about the response it received
 @pytest.mark.parametrize("fault", STREAM_FAULTS)
 async def test_a_stream_of_garbage(client: httpx2.AsyncClient, model: ScriptedModel, fault: str) -> None:
     model.does(STREAM_FAULTS[fault])

@@ -22,7 +22,7 @@ OPERATIONS = [
     "POST /users/{user_id}/messages",
     "GET /users/{user_id}/messages",
 ]
-# What is an e-mail, and which version is the present one, no schema can say: well-formed values may be refused here.
+# No schema can express a valid e-mail or the current version: well-formed values may be refused here.
 BEYOND_A_SCHEMA = {"POST /users", "PATCH /users/{user_id}"}
 
 

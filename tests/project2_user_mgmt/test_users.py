@@ -1,4 +1,4 @@
-"""Users: what is stored, who wins a race, what a page holds, what is refused."""
+"""Users: storage, races, pages and rejected input."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Documents: what an upload becomes, who wins a race, what deleting leaves, what is refused."""
+"""Documents: uploads, races, deletion and rejected input."""
 
 import asyncio
 import threading

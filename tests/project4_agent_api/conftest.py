@@ -90,7 +90,7 @@ def sign_up(client4: httpx2.AsyncClient) -> SignUp:
 
 @pytest.fixture
 def operate(database_url: str, redis_url: str) -> Operate:
-    """Runs one of the operators' commands on the test's database; gives what it says."""
+    """Runs an operator command on the test's database; returns its output."""
 
     def operate(*arguments: str, says: str = "", status: int = 0) -> str:
         environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PATH": os.environ["PATH"]}

@@ -1,4 +1,4 @@
-"""Two users: what is one's is not there for the other, whatever operation the other tries with its ids."""
+"""Two users: to each, the other's ids are unknown, in every operation."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ PROTOCOL = {"POST /threads/{thread_id}/commands", "POST /threads/{thread_id}/str
 
 @pytest.fixture
 async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
-    """Ada, who has one of everything: the ids of it."""
+    """The ids of one object of every kind, which Ada owns."""
     headers = await sign_up("ada@example.com")
 
     async def made(method: str, path: str, **options: Any) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: s
     page.reload()
 
     chat = agents(page)
-    expect(answers(chat)).to_contain_text("word3")  # what was said before is there too
+    expect(answers(chat)).to_contain_text("word3")  # earlier messages are shown too
     assert "word39" not in answers(chat).inner_text()
     expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
     rest.set()

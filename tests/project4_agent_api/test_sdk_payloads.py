@@ -28,7 +28,7 @@ NOT_SENT = {"self", "headers", "params", "response_format"}
 CLIENTS = ("assistants", "store", "crons")
 
 
-def example(name: str) -> Any:  # noqa: ANN401  whatever the parameter takes
+def example(name: str) -> Any:  # noqa: ANN401  any type that the parameter takes
     given: dict[str, Any] = {
         "version": 1,
         "limit": 5,

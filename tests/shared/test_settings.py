@@ -1,4 +1,4 @@
-"""Settings: read, checked, frozen; what is wrong is one line."""
+"""Settings: read, checked, frozen; an error is one line."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """The parts of stage 4 that serve LangGraph's assistants, store and crons, put together without the rest.
 
-Who asks stands in the header `X-Owner`: accounts are tested elsewhere.
+The header `X-Owner` names the caller: accounts are tested elsewhere.
 """
 
 import operator

@@ -92,7 +92,7 @@ def agent_service(
 
     Args:
         database_url: A migrated database.
-        redis_url: Where Redis is.
+        redis_url: Address of Redis.
         model: What both ask.
         graphs: A `langgraph.json`; None for the built-in graphs only.
         settings: Environment variables, in small letters.

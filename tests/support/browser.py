@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-# Whatever a browser does of its own accord would be a connection that the test did not ask for.
+# Background requests of the browser would be connections that no test makes.
 _FLAGS = [
     "--no-sandbox",  # CI runs as root, where Chromium's sandbox cannot
     "--disable-gpu",

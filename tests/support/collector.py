@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry's on a real socket: takes what is sent by OTLP over HTTP, and keeps it."""
+"""A collector of OpenTelemetry's on a real socket: receives spans by OTLP over HTTP, and keeps them."""
 
 import gzip
 import threading
@@ -27,10 +27,10 @@ class Collector:
 
     Attributes:
         url: Of the collector, as OTEL_EXPORTER_OTLP_ENDPOINT wants it.
-        paths: What was posted to.
+        paths: The paths of the requests.
         heads: The headers of each request, in small letters.
         texts: Each request as a text, with all that it says.
-        spans: What they told.
+        spans: The received spans.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Collector:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def take(self, path: str, headers: dict[str, str], request: ExportTraceServiceRequest) -> None:
-        """Keep what was sent."""
+        """Keep the received spans."""
         self.paths.add(path)
         self.heads.append(headers)
         self.texts.append(str(request))
@@ -85,7 +85,7 @@ class Collector:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Take what is sent while the block runs."""
+    """Receive spans while the block runs."""
     collector = Collector()
     thread = threading.Thread(target=collector.server.serve_forever, args=[0.05], daemon=True)
     thread.start()

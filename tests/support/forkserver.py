@@ -1,7 +1,7 @@
 """Processes of a stage without its imports: each is forked from a process that has imported the stage once.
 
-Importing stage 4 takes three seconds of a core, and its tests start some hundred processes. What is forked is otherwise
-what `python -m PACKAGE` is: a process of its own with its own environment, arguments and standard streams, which can be
+Importing stage 4 takes three seconds of a core, and its tests start some hundred processes. Otherwise a
+forked process equals `python -m PACKAGE`: it has its own environment, arguments and standard streams, and can be
 signalled, frozen and killed. `tests/local/launcher` starts stages with the real command line.
 
 While coverage measures, and where there is no `fork`, the real command line is used everywhere.

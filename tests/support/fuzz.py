@@ -1,4 +1,4 @@
-"""Sends an operation what its schema allows, and what it does not, and holds the answers against the document."""
+"""Sends valid and invalid requests to an operation, and checks the responses against the document."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

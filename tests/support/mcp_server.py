@@ -18,7 +18,7 @@ def add(a: int, b: int) -> int:
 
 @server.tool()
 def told() -> str:
-    """Say what the environment has told."""
+    """Return a variable of the environment."""
     return os.environ.get("TOLD", "nothing")
 
 

@@ -34,7 +34,7 @@ class Proxy:
     """Passes on what comes to its port, which stays its own while it refuses connections.
 
     Args:
-        background: Where it runs.
+        background: The event loop that it runs on.
         target: The port that it is passed on to.
     """
 

@@ -13,11 +13,11 @@ _SECONDS = 30
 
 
 class Receiver:
-    """Takes what is posted to its address, and answers with each of its statuses in turn, the last one for ever.
+    """Receives requests, and answers with each of its statuses in turn, then always with the last one.
 
     Attributes:
         url: Where to post. It carries a secret.
-        statuses: What it answers with.
+        statuses: The statuses of the responses.
         heads: The headers of each call.
     """
 

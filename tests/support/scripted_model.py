@@ -1,4 +1,4 @@
-"""An OpenAI-compatible model server on a real socket that answers what a test tells it to, and keeps what it saw.
+"""An OpenAI-compatible model server on a real socket with scripted responses, which keeps the requests it saw.
 
 It speaks HTTP itself, so that it can do what no framework lets a server do: break off, send garbage, say nothing.
 """

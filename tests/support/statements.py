@@ -8,7 +8,7 @@ from sqlalchemy import Engine, event
 
 @pytest.fixture
 def statements() -> Iterator[list[str]]:
-    """Every statement that is executed meanwhile, by whatever engine."""
+    """Every statement that any engine executes in the meantime."""
     seen: list[str] = []
 
     def remember(_connection: object, _cursor: object, statement: str, *_: object) -> None:

@@ -9,7 +9,7 @@ from project4_agent_api.core.postgres import Connection
 T = TypeVar("T")
 
 
-async def value(connection: Connection, statement: str, *parameters: object) -> Any:  # noqa: ANN401  whatever the database gives
+async def value(connection: Connection, statement: str, *parameters: object) -> Any:  # noqa: ANN401  any type of the database
     cursor = await connection.execute(statement.encode(), parameters)
     row = await cursor.fetchone()
     assert row is not None
@@ -20,7 +20,7 @@ _HELD_UP = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databa
 
 
 async def waiting(first: Connection, second: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Begin what has to wait for a transaction of the first; return when it does."""
+    """Start an operation that has to wait for the first transaction; return when it waits."""
     task = asyncio.create_task(second)
     async with asyncio.timeout(120):
         while not (task.done() or await value(first, _HELD_UP)):  # noqa: ASYNC110  another process holds it up

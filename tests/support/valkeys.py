@@ -52,7 +52,7 @@ def redis_url(_redis_server: str) -> str:
 
 @pytest.fixture
 def full_redis_url(tmp_path: Path) -> Iterator[str]:
-    """The address of a server of its own that has no memory left: it refuses whatever would take some."""
+    """The address of a server of its own that has no memory left: it refuses commands that need more."""
     with _started(tmp_path) as url:
         with Redis.from_url(url) as client:
             client.config_set("maxmemory", 1)

@@ -1,4 +1,4 @@
-"""A graph in a graph in a graph. The innermost asks a question if its input says so."""
+"""A graph in a graph in a graph. The innermost asks a question if its input requests it."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from typing_extensions import TypedDict  # typing's own has no schema before Pyt
 
 
 def _with(trail: list[str], more: list[str]) -> list[str]:
-    """Append what is not there yet: a subgraph gives back what it was given, too."""
+    """Append new items only: a subgraph returns its input, too."""
     return trail + [place for place in more if place not in trail]
 
 

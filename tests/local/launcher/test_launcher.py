@@ -1,4 +1,4 @@
-"""The launcher on real processes: what it starts, what it says, and that nothing of it is left behind."""
+"""The launcher on real processes: the processes it starts, its output, and that it leaves nothing behind."""
 
 import json
 import signal

@@ -145,7 +145,7 @@ async def test_a_client_that_leaves_stops_the_model(
             model.hangs(after=tokens)
             asking = asyncio.create_task(client.post(path, json={"question": "When does the library open?"}))
             await until(lambda: bool(model.requests))
-            await asyncio.sleep(0.2)  # what it has said has come
+            await asyncio.sleep(0.2)  # its text has arrived
             asking.cancel()
             await until(model.requests[0].finished.is_set)
 

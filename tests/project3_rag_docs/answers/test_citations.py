@@ -18,7 +18,7 @@ def hits() -> list[Hit]:
 
 
 def answered(*written: str, question: str = "When?") -> tuple[str, list[tuple[int, str]], list[str]]:
-    """Return the text that is shown, the citations as (marker, quote), and what was shown after each piece."""
+    """Return the shown text, the citations as (marker, quote), and the text shown after each piece."""
     answer = CitedAnswer(question, hits())
     shown = [answer.add(piece) for piece in written]
     shown.append(answer.finish())

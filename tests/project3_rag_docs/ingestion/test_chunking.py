@@ -1,4 +1,4 @@
-"""Cutting documents: what has to be true of every cut, and where the cuts are."""
+"""Chunking: invariants of every chunk, and the positions of the cuts."""
 
 import time
 from collections.abc import Iterator
@@ -288,4 +288,4 @@ def test_the_time_is_proportional_to_the_length(unit: str) -> None:
     started = time.process_time()
     list(chunk_spans(text, 1200, 150))
     split_sentences(text)
-    assert time.process_time() - started < 8  # under a second here; what is quadratic takes minutes
+    assert time.process_time() - started < 8  # under a second here; a quadratic algorithm takes minutes

@@ -147,7 +147,7 @@ async def test_stopped_process_hands_over_its_work(
 async def test_a_worker_that_comes_back_writes_nothing(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
-    """It was frozen for so long that another one took its job; awake again, it must see that, and stop."""
+    """It was frozen until another process took its job; when it resumes, it must notice that and stop."""
     settings = make_settings3(embedding_batch_size=4)
     model.embeds(embeds(delay=0.3))
     with process(settings) as (first, running):

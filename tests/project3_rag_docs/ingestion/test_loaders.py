@@ -1,4 +1,4 @@
-"""The text that is found in every format, with its page and heading; and what is said of broken files."""
+"""Text extracted from every format, with its page and heading; and the errors of broken files."""
 
 import zipfile
 from datetime import date, datetime, time

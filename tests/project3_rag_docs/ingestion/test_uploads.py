@@ -73,7 +73,7 @@ async def test_a_bomb_takes_neither_memory_nor_time_of_the_service(
     assert failed["status"] == "failed"
     assert failed["error"]
     assert most - before < 300 * MIB
-    assert median(seconds) < 1  # a machine may be slow now and then; what is blocked is so all the time
+    assert median(seconds) < 1  # a machine may be slow now and then; a blocked loop is slow all the time
 
 
 @pytest.mark.slow

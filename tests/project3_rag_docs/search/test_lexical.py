@@ -161,4 +161,4 @@ def _stem_in_threads() -> None:
 def test_the_time_is_proportional_to_the_length(unit: str) -> None:
     started = time.process_time()
     analyse(unit * (200_000 // len(unit)))
-    assert time.process_time() - started < 5  # half a second here; what is quadratic takes a minute
+    assert time.process_time() - started < 5  # half a second here; a quadratic algorithm takes a minute

@@ -1,4 +1,4 @@
-"""Search: what is found and in which order, in one language and across two, with filters of every size."""
+"""Search: the hits and their order, in one language and across two, with filters of every size."""
 
 import asyncio
 import threading
@@ -49,7 +49,7 @@ async def test_chinese_is_found_without_spaces(client3: httpx2.AsyncClient) -> N
 
 
 async def test_the_other_language_is_not_buried(client3: httpx2.AsyncClient) -> None:
-    """The scripted embeddings of the two Python passages are near, whatever the language around the word."""
+    """The scripted embeddings of the two Python passages are near, in either language."""
     for i in range(12):
         await ready(client3, f"Cooking recipe number {i}: stir the soup and add salt to it.", f"recipe{i}.txt")
     await ready(client3, "用 python asyncio gather 来实现并发执行的多个任务。", "zh.txt")

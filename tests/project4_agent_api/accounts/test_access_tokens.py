@@ -1,4 +1,4 @@
-"""Access tokens by themselves: what is in one, and what is not taken for one. Through the API: `test_tokens.py`."""
+"""Access tokens by themselves: claims, and rejected tokens. Through the API: `test_tokens.py`."""
 
 from time import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""The lock: nothing is open that is not on the list, and nobody reaches what is somebody else's."""
+"""The guards: only listed operations are public, and no user reaches another user's data."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ AN_ID = "01a20c50-5b86-761b-bf50-fe632e4213db"
 
 
 def mounted(settings: Settings) -> tuple[set[str], set[str], set[str]]:
-    """Every operation of the app, whether it is in the OpenAPI document or not; what is mounted; and web sockets."""
+    """Every operation of the app, in the OpenAPI document or not; mounted applications; and web sockets."""
     operations, mounts, sockets = set(), set(), set()
     for route in iter_route_contexts(create_app(settings).routes):
         if isinstance(route.original_route, Mount):

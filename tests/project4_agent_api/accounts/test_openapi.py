@@ -35,8 +35,8 @@ OPERATIONS = [
     "GET /auth/api-keys",
     "DELETE /auth/api-keys/{key_id}",
 ]
-# What is an e-mail, whose password is right, and which moment is to come, no schema can say.
-# And who has signed out, or deleted the account, is a stranger from then on.
+# No schema can express a valid e-mail, a right password or a moment in the future.
+# And a caller that has signed out, or deleted the account, is unauthenticated from then on.
 BEYOND_A_SCHEMA = {
     "POST /auth/logout-all",
     "DELETE /auth/me",

@@ -86,7 +86,7 @@ async def test_redis_version_decides_when_to_query_postgresql(serve4: Serve, red
 
 
 async def test_concurrent_lookups_share_one_query(serve4: Serve, database_url: str) -> None:
-    """Whenever a lease is over, an account that asks much would take every connection otherwise."""
+    """Otherwise a busy account would take every connection whenever its cache entry expires."""
     with serve4(db_pool_size=1, db_pool_timeout_seconds=1) as url:
         async with client_of(url) as client:
             await register(client, EMAIL)
@@ -102,7 +102,7 @@ async def test_concurrent_lookups_share_one_query(serve4: Serve, database_url: s
 
 @pytest.mark.slow
 async def test_revocation_holds_without_redis(serve4: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Redis goes while both processes trust what they remember, and comes back with all that it knew."""
+    """Redis fails while both processes trust their caches, and recovers with its data."""
     state = StageState("tests")
     state.folder = tmp_path_factory.mktemp("valkey")
     child, found_by = valkey(state, {})

@@ -94,7 +94,7 @@ class Conversation:
         graphs: The loaded graphs.
         name: The graph's name.
         owner_id: Whose the thread is.
-        store: What is remembered of that user.
+        store: The memory of that user.
     """
 
     graphs: Graphs
@@ -130,7 +130,7 @@ class Conversation:
         return [event["params"]["data"][0] for event in events if event["method"] == "messages"]
 
     async def say(self, text: str) -> list[AnyMessage]:
-        """Say something; give what was said and done since."""
+        """Send a message; return the messages since."""
         messages: list[AnyMessage] = (await self.run(asked(text)))["messages"]
         said = max(place for place, message in enumerate(messages) if message.text == text)
         return messages[said + 1 :]

@@ -1,4 +1,4 @@
-"""`langgraph.json`: every kind of graph, what a factory is given, and what is refused at the start."""
+"""`langgraph.json`: every kind of graph, the arguments of factories, and errors at the start."""
 
 import json
 import os

@@ -18,7 +18,7 @@ def takes_notes(connection: Connection) -> bool:
 
 
 async def answers_and_takes_notes(connection: Connection) -> None:
-    """Note every fact of what is to be noted, as a good model would, and answer everything else."""
+    """Summarize every fact, as a good model would, and answer everything else."""
     messages = connection.seen.body["messages"]
     if takes_notes(connection):
         await says("\n".join(dict.fromkeys(_FACT.findall(messages[-1]["content"]))) or "Nothing of note.")(connection)
@@ -41,7 +41,7 @@ async def test_two_hundred_turns_stay_within_the_context(talk: Talk, model: Scri
     assert len(answers) == 200
     assert 5 < len(notes) < 60
     sizes = [_size(seen.body["messages"]) for seen in model.requests]
-    assert max(sizes) < limit * 1.2  # the instructions stand before what is counted
+    assert max(sizes) < limit * 1.2  # the instructions precede the counted messages
     shown = "\n".join(message["content"] for message in answers[-1].body["messages"])
     assert all(fact in shown for fact in facts.values())
     assert "Turn 199" in shown

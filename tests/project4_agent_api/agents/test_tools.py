@@ -1,4 +1,4 @@
-"""The tools that need no model: what they give, and that nothing asked of them is too much."""
+"""The tools that need no model: their results, and their limits."""
 
 from decimal import Decimal
 
@@ -155,7 +155,7 @@ async def test_memory_is_found_in_another_thread(talk: Talk, model: ScriptedMode
         _, recalled, answer = await another.say("What is my dog called?")
 
     lines = recalled.text.splitlines()
-    assert len(lines) == 2  # what was said twice is one memory
+    assert len(lines) == 2  # a repeated fact is one memory
     assert "dog" in lines[0]
     assert "Bergen" in lines[1]
     assert answer.text == "Rex."

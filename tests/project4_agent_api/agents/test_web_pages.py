@@ -1,7 +1,7 @@
-"""Fetching pages: what must never be reached, what must never be read whole, and what is read.
+"""Fetching pages: forbidden addresses, size limits, and the text.
 
 The servers are real ones on loopback. Only two things stand between: names are resolved by a table, and a connection to
-a public address of the table is made to the server that plays it. What is checked is between the two.
+a public address of the table is made to the server that plays it. The checks are between the two.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: a host that vanished is noticed, whatever the connection is for."""
+"""Connections to PostgreSQL: a vanished host is noticed on every kind of connection."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: what is asked for again is made once, whatever happened in between."""
+"""`Idempotency-Key`: a repeated request is executed once, even after a crash in between."""
 
 import asyncio
 import hashlib
@@ -225,7 +225,7 @@ async def test_batch_with_a_lost_response_is_not_repeated(clients: list[httpx2.A
     assert count(database_url, "runs") == 2
 
 
-# As if each process died between what it was asked for and the note of its answer.
+# As if each process died between its work and storing the response.
 _LOSE_ANSWERS = """
     CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     CREATE TRIGGER lose BEFORE UPDATE ON idempotency_keys FOR EACH ROW WHEN (NEW.status IS NOT NULL)

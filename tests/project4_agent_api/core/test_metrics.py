@@ -55,7 +55,7 @@ class Used:
 
 @pytest.fixture
 async def used(serve4: Serve, make_settings4: Callable[..., Settings], model: ScriptedModel) -> AsyncIterator[Used]:
-    """One run that calls a tool and is streamed, one that fails, a search, and requests for what is not there."""
+    """One run that calls a tool and is streamed, one that fails, a search, and requests for unknown paths."""
     settings = make_settings4(webhook_allow_private=True)
     with serve4() as api, running(create_worker(settings)) as worker, receiving() as receiver:
         async with httpx2.AsyncClient(base_url=api, timeout=120, trust_env=False) as http:
@@ -139,7 +139,7 @@ async def test_dashboard_and_alert_queries_name_existing_metrics(used: Used) -> 
         assert query.count("(") == query.count(")"), where
     ours = {name for name in there if name.startswith("agent_") and not name.endswith(("_created", "_sum", "_count"))}
     unseen = {name for name in ours if not asked[name] and not asked.get(f"{name.removesuffix('_bucket')}_count")}
-    assert unseen == set()  # what is counted is shown somewhere
+    assert unseen == set()  # every metric is shown somewhere
 
 
 def test_every_alert_has_a_summary_and_a_runbook() -> None:

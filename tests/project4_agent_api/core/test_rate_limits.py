@@ -22,7 +22,7 @@ def client_of(url: str, *, at_once: int | None = None) -> httpx2.AsyncClient:
         ("203.0.113.7", "203.0.113.8", False),
         ("203.0.113.7", "::ffff:203.0.113.7", True),
         ("::ffff:203.0.113.7", "::ffff:203.0.113.8", False),
-        ("2001:db8::1", "2001:db8::ffff:1", True),  # who has one of these has all
+        ("2001:db8::1", "2001:db8::ffff:1", True),  # a client that has one of these has all
         ("2001:db8::1", "2001:db8:0:1::1", False),
     ],
 )

@@ -1,4 +1,4 @@
-"""The logs and traces of one request, from the client to the worker's last line; and what it must not."""
+"""The logs and traces of one request, from the client to the worker's last line; and no secrets."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ class Session:
 
 
 def use(service: AgentService, model: ScriptedModel) -> set[str]:
-    """Do what has to do with secrets, and one request that is followed. Gives the secrets."""
+    """Use every kind of secret, and send one request that is traced. Returns the secrets."""
     session = Session(service.url)
     with session.http, receiving() as receiver:
         session.secrets.add(receiver.url.partition("token=")[2])
@@ -95,7 +95,7 @@ def test_request_is_traced_to_the_worker_without_secrets(
         agent_service(database_url, redis_url, model, otel_exporter_otlp_endpoint=collector.url, **settings) as service,
     ):
         secrets = use(service, model)
-        service.stop()  # which sends what was not sent yet
+        service.stop()  # which sends the remaining spans
     logged = capfd.readouterr().err
 
     lines = [json.loads(line) for line in logged.splitlines()]
@@ -113,7 +113,7 @@ def test_request_is_traced_to_the_worker_without_secrets(
     assert [secret for secret in secrets if secret in told] == []
     assert {head["authorization"] for head in collector.heads} == {f"Bearer {COLLECTOR_TOKEN}"}
     traced = "\n".join(collector.texts)
-    assert "lighthouses" not in traced  # neither what was asked nor what was answered
+    assert "lighthouses" not in traced  # neither questions nor answers
 
 
 LOADS = """
@@ -146,7 +146,7 @@ def test_headers_for_the_collector_are_named_values(make_settings4: Callable[...
 
 
 def check_trace(collector: Collector, run_id: str) -> None:
-    """The request, the queue, the run, and what it called: one trace."""
+    """The request, the queue, the run and its calls form one trace."""
     assert collector.paths == {"/v1/traces"}
     (run,) = [span for span in collector.named("run agent") if span.attributes["run_id"] == run_id]
     trace = {span.span_id: span for span in collector.spans if span.trace_id == run.trace_id}

@@ -283,7 +283,7 @@ NEW_YORK = "America/New_York"  # 2026: clocks go forward on 8 March at 2:00, bac
         # 1:30 comes twice on the 1st: it is due once, and looking in between changes nothing.
         ("30 1 * * *", NEW_YORK, "2026-10-31T06:00:00", ["2026-11-01T05:30:00", "2026-11-02T06:30:00"]),
         ("30 1 * * *", NEW_YORK, "2026-11-01T06:10:00", ["2026-11-02T06:30:00"]),
-        # What is due every hour goes by what has passed.
+        # An hourly schedule counts elapsed time.
         ("30 * * * *", NEW_YORK, "2026-11-01T05:00:00", ["2026-11-01T05:30:00", "2026-11-01T06:30:00"]),
         ("@weekly", None, "2026-03-04T00:00:00", ["2026-03-08T00:00:00"]),
         ("0 0 L * ?", None, "2026-02-01T00:00:00", ["2026-02-28T00:00:00", "2026-03-31T00:00:00"]),
@@ -466,7 +466,7 @@ async def test_disabled_and_ended_crons_do_not_fire(alice: LangGraphClient, runs
     assert await runs.fire() is None
     assert runs.made == []
 
-    await alice.crons.update(disabled, enabled=True)  # what was due meanwhile is not made up for
+    await alice.crons.update(disabled, enabled=True)  # missed due times are not made up for
     await runs.fire()
     assert runs.made == []
 

@@ -49,5 +49,5 @@ async def test_each_due_time_makes_one_run(service: AgentService) -> None:
             assert len(set(moments)) == len(moments)
             assert all(run["metadata"]["cron_id"] == cron["cron_id"] for run in runs)  # type: ignore[index]  # it has some
             untold = {run["run_id"] for run in runs}
-            while untold:  # of one that a worker died at, it may be told twice
+            while untold:  # a run whose worker died may be reported twice
                 untold.discard((await receiver.received())["run_id"])

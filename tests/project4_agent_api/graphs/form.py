@@ -12,7 +12,7 @@ class Order(TypedDict):
 
 
 class Bill(Order):
-    """And what it comes to."""
+    """An order with its total."""
 
     total: int
 

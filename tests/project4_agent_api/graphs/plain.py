@@ -1,4 +1,4 @@
-"""Return the input, or a part of it, of any type; but ask, or return nothing, if the input says so."""
+"""Return the input, or a part of it, of any type; but ask, or return nothing, if the input requests it."""
 
 from langgraph.func import entrypoint
 from langgraph.types import interrupt

@@ -1,4 +1,4 @@
-"""Repeats what was said last, and how often something was said."""
+"""Repeats the last message, and the number of messages."""
 
 from typing import Any
 

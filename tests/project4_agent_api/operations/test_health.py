@@ -1,4 +1,4 @@
-"""`/ready` names what is missing, whatever that does; `/health` does not care."""
+"""`/ready` names the failed check; `/health` depends on nothing."""
 
 import asyncio
 import time

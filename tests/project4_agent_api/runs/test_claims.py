@@ -1,4 +1,4 @@
-"""Runs as rows: who may claim which, and what becomes of a claim that nobody keeps up."""
+"""Runs as rows: the rules of claims, and the fate of an expired one."""
 
 import asyncio
 from collections.abc import AsyncIterator

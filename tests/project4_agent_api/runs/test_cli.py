@@ -27,7 +27,7 @@ def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator
 
 
 def operate(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
-    """Run a command; give its exit status and what it says."""
+    """Run a command; return its exit status and output."""
     done = run("project4_agent_api", *arguments, environment={"PATH": os.environ["PATH"], **environment})
     return done.returncode, done.stdout, done.stderr
 

@@ -1,4 +1,4 @@
-"""Concurrent operations on a thread and its runs: one waits for the other, and sees what it has done."""
+"""Concurrent operations on a thread and its runs: one waits for the other, and sees its effect."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def other(database_url: str) -> AsyncIterator[Connection]:
-    """A connection more, for the one who is first."""
+    """Another connection, for the transaction that comes first."""
     async with await connect(database_url) as connection:
         yield connection
 

@@ -1,4 +1,4 @@
-"""Webhooks on real processes: told of every end, once it is stored, whatever happens to the worker and the thread."""
+"""Webhooks on real processes: called for every end, once it is stored, even if the worker dies or the thread."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def serve(database_url: str, redis_url: str, model: ScriptedModel) -> Callable[..., Any]:
-    """Runs the service with a short lease and changed settings; private addresses may be called unless it says so."""
+    """Runs the service with a short lease and changed settings; private addresses are allowed by default."""
 
     @contextmanager
     def serve(**settings: str) -> Iterator[AgentService]:

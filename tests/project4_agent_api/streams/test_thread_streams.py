@@ -66,7 +66,7 @@ class Follower:
         return [part.data for part in self.parts if part.event == event]
 
     async def reads(self, runs: int) -> list[StreamPart]:
-        """Wait until so many runs are over, and leave."""
+        """Read until that many runs have ended, and disconnect."""
         await until(lambda: len(self.done) >= runs or self._task.done())
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -74,7 +74,7 @@ class Follower:
 
 
 def is_followed(service: AgentService, thread_id: str) -> bool:
-    """Whether somebody hears what happens on a thread."""
+    """Return whether a thread's channel has a subscriber."""
     channel = f"{make_url(service.environment['DATABASE_URL']).database}:thread:{thread_id}"
     with Redis.from_url(service.environment["REDIS_URL"]) as redis:
         return bool(redis.pubsub_numsub(channel)[0][1])
