@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from loguru import logger
 from redis.exceptions import RedisError
@@ -59,6 +60,7 @@ class RunWorker:
         self._metrics.slots.set(settings.worker_concurrency)
         self._metrics.leases_held.set_function(lambda: len(self._executions))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claim_locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._scan = asyncio.Event()
         self._served: set[UUID] = set()  # owners without another due run when one of theirs ended
         self._recheck = asyncio.Event()
@@ -125,10 +127,7 @@ class RunWorker:
         """Execute a run of an owner. If more are due, put the owner at the end of the queue."""
         if not self._draining:
             try:
-                async with connected(self._pool) as connection:
-                    run = await claims.claim_next(
-                        connection, owner_id, self._settings.lease_seconds, self._settings.user_runs_running_max
-                    )
+                run = await self._claim(owner_id)
             except DatabaseUnavailable:
                 return  # a scan finds the run when the database has recovered
             if run is None:
@@ -142,6 +141,15 @@ class RunWorker:
                 self._recheck.set()
                 return
         await self._wake(owner_id)
+
+    async def _claim(self, owner_id: UUID) -> ClaimedRun | None:
+        # Concurrent claims do not see each other: without the lock, an owner whom a scan and a wake-up serve at the
+        # same moment would exceed USER_RUNS_RUNNING_MAX.
+        lock = self._claim_locks.setdefault(owner_id, asyncio.Lock())
+        async with lock, connected(self._pool) as connection:
+            return await claims.claim_next(
+                connection, owner_id, self._settings.lease_seconds, self._settings.user_runs_running_max
+            )
 
     async def _recheck_served_owners(self) -> None:
         """Check once more for due runs of the owners that had none when their last run ended.
