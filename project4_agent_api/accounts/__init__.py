@@ -2,7 +2,7 @@
 
 routes, schemas   the API: `/auth`
 service           roles, password changes, deactivation
-sign_ins          signing in, refreshing, signing out
+sign_ins          signing in, rotating refresh tokens, signing out
 tokens            access tokens (JWT) and refresh tokens (random)
 api_keys          keys for programs
 guards            routers that need authentication, and routers that do not

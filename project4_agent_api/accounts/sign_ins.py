@@ -1,4 +1,4 @@
-"""Signing in, refreshing and signing out: the statements behind `/auth/token`, `/auth/refresh` and `/auth/logout`.
+"""Sign in, rotate refresh tokens, and sign out: the statements behind `/auth/token`, `/auth/refresh`, `/auth/logout`.
 
 A sign-in is a family of refresh tokens. `SIGN_IN_IS_VALID` is the condition under which it is valid; the query behind
 every request uses it too (`principals.py`). An ended sign-in is therefore rejected everywhere at once, as soon as the

@@ -1,6 +1,6 @@
-"""Access tokens, which are JWTs, and refresh tokens, which are random. See decision 9.
+"""The formats of access tokens, which are JWTs, and of refresh tokens, which are random. See decision 9.
 
-Only this module uses the JWT library.
+Only this module uses the JWT library. `sign_ins.py` stores refresh tokens and rotates them.
 """
 
 import base64

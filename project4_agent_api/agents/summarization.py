@@ -1,4 +1,4 @@
-"""Keep a thread within the model's context: count its tokens, and summarize its older messages."""
+"""Keep a thread within the model's context: count its tokens, and replace older messages with a summary."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Responses that take a while: a run's events as server-sent events, and a run's result as JSON.
+"""Send a run's events as server-sent events (SSE), and a run's result as JSON: responses that take a while.
 
 The events' data are JSON already, so no event is decoded and encoded again on its way to the client.
 """

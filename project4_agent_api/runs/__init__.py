@@ -1,1 +1,8 @@
-"""The way of a run: stored by the API (`queue`), executed by a worker (`execution`), read by anyone (`events`)."""
+"""The way of a run, from the request to its result.
+
+service       stores a run for the API
+claims        claims a run for a worker, under a lease
+execution     executes its graph
+finishing     stores the outcome
+subscription  follows it for a client
+"""

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from learn.citations import resolve
 from learn.stages import ROOT, STAGES
 from learn.steps import STEPS
 
@@ -28,7 +29,15 @@ def test_table_lists_every_package_with_its_step(page: str) -> None:
     }
 
 
-def test_the_picture_shows_the_layers_in_order() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_places_in_the_table_exist(page: str) -> None:
+    rows = re.findall(r"^\| .+ \| `([\w/]+\.py)` \| `([\w.]+)` \|$", read(page), re.MULTILINE)
+
+    assert [resolve(f"{FOLDER.name}/{file}:{name}").name for file, name in rows] == [name for _, name in rows]
+    assert len(rows) == 10
+
+
+def test_picture_shows_the_layers_in_order() -> None:
     picture = ET.parse(ROOT / "docs" / "assets" / "architecture.svg")  # noqa: S314  a file of this repository
     shown = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text") if text.get("class") == "t"]
 
@@ -38,7 +47,7 @@ def test_the_picture_shows_the_layers_in_order() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_way_of_a_run_passes_few_files_each_once(page: str) -> None:
+def test_the_way_of_a_run_names_each_file_once(page: str) -> None:
     walk = read(page).rpartition("\n## ")[2]
     files = re.findall(r"`((?:\w+/)+\w+\.py)`", walk)
 
