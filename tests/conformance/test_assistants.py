@@ -23,7 +23,7 @@ async def test_every_graph_has_an_assistant(client: LangGraphClient) -> None:
     assert all(name == graph_id for graph_id, name in names.items())
 
 
-async def test_create(client: LangGraphClient, mark: str) -> None:
+async def test_assistant_is_created_with_its_settings(client: LangGraphClient, mark: str) -> None:
     made = await client.assistants.create(
         "configured",
         {"configurable": {"size": "small"}, "tags": ["t"], "recursion_limit": 7},
@@ -40,19 +40,19 @@ async def test_create(client: LangGraphClient, mark: str) -> None:
     assert await client.assistants.get(made["assistant_id"]) == made
 
 
-async def test_create_with_a_context(client: LangGraphClient) -> None:
+async def test_assistant_context_reaches_its_runs(client: LangGraphClient) -> None:
     made = await client.assistants.create("configured", context={"colour": "red"})
     assert made["context"] == {"colour": "red"}
     assert made["name"] == "Untitled"
     assert plain(await client.runs.wait(None, made["assistant_id"], input={}))["context"] == "red"
 
 
-async def test_a_configuration_and_a_context_exclude_each_other(client: LangGraphClient) -> None:
+async def test_configurable_and_context_are_exclusive(client: LangGraphClient) -> None:
     with refused(422, reference=400):
         await client.assistants.create("configured", {"configurable": {"size": "small"}}, context={"colour": "red"})
 
 
-async def test_an_id_of_ones_own(client: LangGraphClient, unknown: str) -> None:
+async def test_assistant_id_can_be_chosen(client: LangGraphClient, unknown: str) -> None:
     made = await client.assistants.create("echo", assistant_id=unknown, name="First")
     assert made["assistant_id"] == unknown
     with refused(409):
@@ -63,7 +63,7 @@ async def test_an_id_of_ones_own(client: LangGraphClient, unknown: str) -> None:
     assert again == made
 
 
-async def test_create_refuses(client: LangGraphClient) -> None:
+async def test_invalid_assistant_is_rejected(client: LangGraphClient) -> None:
     with refused(404):
         await client.assistants.create("no-such-graph")
     with refused(422):
@@ -72,14 +72,14 @@ async def test_create_refuses(client: LangGraphClient) -> None:
         await client.assistants.create(None)
 
 
-async def test_get_refuses(client: LangGraphClient, unknown: str) -> None:
+async def test_unknown_or_malformed_assistant_id_is_rejected(client: LangGraphClient, unknown: str) -> None:
     with refused(404):
         await client.assistants.get(unknown)
     with refused(422):
         await client.assistants.get("no-uuid")
 
 
-async def test_each_update_makes_a_version(client: LangGraphClient, assistant: Assistant, mark: str) -> None:
+async def test_update_creates_a_version(client: LangGraphClient, assistant: Assistant, mark: str) -> None:
     assistant_id = assistant["assistant_id"]
     updated = await client.assistants.update(assistant_id, name="Renamed", description="New", metadata={"more": 1})
     assert (updated["version"], updated["name"], updated["description"]) == (2, "Renamed", "New")
@@ -96,14 +96,16 @@ async def test_each_update_makes_a_version(client: LangGraphClient, assistant: A
     assert await client.assistants.get(assistant_id) == moved
 
 
-async def test_update_refuses(client: LangGraphClient, assistant: Assistant, unknown: str) -> None:
+async def test_update_of_unknown_assistant_or_graph_is_rejected(
+    client: LangGraphClient, assistant: Assistant, unknown: str
+) -> None:
     with refused(404):
         await client.assistants.update(unknown, name="Renamed")
     with refused(404):
         await client.assistants.update(assistant["assistant_id"], graph_id="no-such-graph")
 
 
-async def test_versions(client: LangGraphClient, assistant: Assistant) -> None:
+async def test_versions_are_listed_newest_first(client: LangGraphClient, assistant: Assistant) -> None:
     assistant_id = assistant["assistant_id"]
     await client.assistants.update(assistant_id, name="Second", metadata={"kind": "good"})
     await client.assistants.update(assistant_id, name="Third", metadata={"kind": "bad"})
@@ -117,7 +119,7 @@ async def test_versions(client: LangGraphClient, assistant: Assistant) -> None:
     assert [version["version"] for version in good] == [2]
 
 
-async def test_an_old_version_is_made_the_latest(client: LangGraphClient, assistant: Assistant) -> None:
+async def test_earlier_version_is_restored(client: LangGraphClient, assistant: Assistant) -> None:
     assistant_id = assistant["assistant_id"]
     await client.assistants.update(assistant_id, name="Second", config={"configurable": {"size": "large"}})
     back = await client.assistants.set_latest(assistant_id, 1)
@@ -128,13 +130,13 @@ async def test_an_old_version_is_made_the_latest(client: LangGraphClient, assist
 
 
 @pytest.mark.reference_differs("it leaves the newer version's context in place")
-async def test_an_old_version_brings_its_context_back(client: LangGraphClient) -> None:
+async def test_earlier_version_restores_its_context(client: LangGraphClient) -> None:
     made = await client.assistants.create("configured", context={"colour": "red"})
     await client.assistants.update(made["assistant_id"], context={"colour": "blue"})
     assert (await client.assistants.set_latest(made["assistant_id"], 1))["context"] == {"colour": "red"}
 
 
-async def test_versions_refuse(client: LangGraphClient, assistant: Assistant, unknown: str) -> None:
+async def test_unknown_version_is_rejected(client: LangGraphClient, assistant: Assistant, unknown: str) -> None:
     with refused(404):
         await client.assistants.get_versions(unknown)
     with refused(404):
@@ -143,7 +145,7 @@ async def test_versions_refuse(client: LangGraphClient, assistant: Assistant, un
         await client.assistants.set_latest(unknown, 1)
 
 
-async def test_delete(client: LangGraphClient, assistant: Assistant) -> None:
+async def test_deleted_assistant_is_gone(client: LangGraphClient, assistant: Assistant) -> None:
     thread = await client.threads.create()
     await client.runs.wait(thread["thread_id"], assistant["assistant_id"], input={})
     await client.assistants.delete(assistant["assistant_id"])
@@ -154,7 +156,7 @@ async def test_delete(client: LangGraphClient, assistant: Assistant) -> None:
         await client.assistants.delete(assistant["assistant_id"])
 
 
-async def test_delete_with_its_threads(client: LangGraphClient, assistant: Assistant) -> None:
+async def test_assistant_is_deleted_with_its_threads(client: LangGraphClient, assistant: Assistant) -> None:
     thread, other = await client.threads.create(), await client.threads.create()
     await client.runs.wait(thread["thread_id"], assistant["assistant_id"], input={})
     await client.assistants.delete(assistant["assistant_id"], delete_threads=True)
@@ -176,13 +178,13 @@ class TestSearch:
         made[0] = await client.assistants.update(made[0]["assistant_id"], description="Touched")
         return made
 
-    async def test_by_metadata(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
+    async def test_search_by_metadata(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
         found = await client.assistants.search(metadata={"mark": mark})
         assert {one["assistant_id"] for one in found} == {one["assistant_id"] for one in made}
         inner = await client.assistants.search(metadata={"mark": mark, "nested": {"n": "c"}})
         assert [one["assistant_id"] for one in inner] == [made[3]["assistant_id"]]
 
-    async def test_by_graph_and_name(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
+    async def test_search_by_graph_and_name(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
         found = await client.assistants.search(metadata={"mark": mark}, graph_id="echo")
         assert {one["assistant_id"] for one in found} == {one["assistant_id"] for one in made[:2]}
         named = await client.assistants.search(name=f"{mark}-D".upper())
@@ -192,7 +194,7 @@ class TestSearch:
         ("field", "ascending"),
         [("name", [1, 0, 3, 2]), ("created_at", [0, 1, 2, 3]), ("updated_at", [1, 2, 3, 0])],
     )
-    async def test_sorted(
+    async def test_search_is_sorted(
         self, client: LangGraphClient, made: list[Assistant], mark: str, field: AssistantSortBy, ascending: list[int]
     ) -> None:
         expected = [made[index]["assistant_id"] for index in ascending]
@@ -202,7 +204,7 @@ class TestSearch:
         assert [one["assistant_id"] for one in down] == expected[::-1]
 
     @pytest.mark.parametrize("field", ["assistant_id", "graph_id"])
-    async def test_sorted_by_ids(
+    async def test_search_is_sorted_by_ids(
         self, client: LangGraphClient, made: list[Assistant], mark: str, field: AssistantSortBy
     ) -> None:
         found = await client.assistants.search(metadata={"mark": mark}, sort_by=field, sort_order="asc")
@@ -210,12 +212,14 @@ class TestSearch:
         assert len(values) == len(made)
         assert values == sorted(values)
 
-    async def test_selected_fields(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
+    async def test_search_returns_selected_fields(
+        self, client: LangGraphClient, made: list[Assistant], mark: str
+    ) -> None:
         found = await client.assistants.search(metadata={"mark": mark}, select=["assistant_id", "version"])
         assert len(found) == len(made)
         assert all(set(one) == {"assistant_id", "version"} for one in found)
 
-    async def test_pages(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
+    async def test_search_is_paginated(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
         first = await client.assistants.search(
             metadata={"mark": mark}, limit=3, sort_by="created_at", sort_order="asc", response_format="object"
         )
@@ -232,13 +236,13 @@ class TestSearch:
         assert [one["assistant_id"] for one in last["assistants"]] == [made[3]["assistant_id"]]
         assert last["next"] is None
 
-    async def test_count(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
+    async def test_count_matches_the_search(self, client: LangGraphClient, made: list[Assistant], mark: str) -> None:
         assert await client.assistants.count(metadata={"mark": mark}) == len(made)
         assert await client.assistants.count(metadata={"mark": mark}, graph_id="counter") == 2
         assert await client.assistants.count(name=f"{mark}-a") == 1
         assert await client.assistants.count(name=mark + "-none") == 0
 
-    async def test_refuses(self, client: LangGraphClient) -> None:
+    async def test_invalid_search_is_rejected(self, client: LangGraphClient) -> None:
         wrong: list[dict[str, Any]] = [
             {"limit": 0},
             {"limit": 1001},
@@ -262,26 +266,26 @@ def _edges(graph: dict[str, list[dict[str, Any]]]) -> set[tuple[str, str]]:
 
 
 class TestGraph:
-    async def test_of_an_assistant(self, client: LangGraphClient, assistant: Assistant) -> None:
+    async def test_graph_of_an_assistant(self, client: LangGraphClient, assistant: Assistant) -> None:
         graph = await client.assistants.get_graph(assistant["assistant_id"])
         assert _nodes(graph) == {"__start__", "look", "__end__"}
         assert _edges(graph) == {("__start__", "look"), ("look", "__end__")}
 
-    async def test_of_a_graphs_name(self, client: LangGraphClient) -> None:
+    async def test_graph_by_its_name(self, client: LangGraphClient) -> None:
         assert _nodes(await client.assistants.get_graph("nested")) == {"__start__", "begin", "middle", "__end__"}
 
-    async def test_with_the_subgraphs_inside(self, client: LangGraphClient) -> None:
+    async def test_graph_includes_subgraphs_with_xray(self, client: LangGraphClient) -> None:
         one = await client.assistants.get_graph("nested", xray=1)
         assert {"middle:down", "middle:inner"} <= _nodes(one)
         every = await client.assistants.get_graph("nested", xray=True)
         assert {"middle:down", "middle:inner:bottom"} <= _nodes(every)
         assert ("middle:down", "middle:inner:bottom") in _edges(every)
 
-    async def test_a_branch_says_that_it_is_one(self, client: LangGraphClient) -> None:
+    async def test_branch_is_a_conditional_edge(self, client: LangGraphClient) -> None:
         edges = (await client.assistants.get_graph("chat"))["edges"]
         assert {edge["target"] for edge in edges if edge.get("conditional")} == {"tools", "__end__"}
 
-    async def test_refuses(self, client: LangGraphClient, unknown: str) -> None:
+    async def test_invalid_graph_request_is_rejected(self, client: LangGraphClient, unknown: str) -> None:
         with refused(422):
             await client.assistants.get_graph("nested", xray=-1)
         with refused(404):
@@ -289,7 +293,7 @@ class TestGraph:
 
 
 class TestSchemas:
-    async def test_of_an_assistant(self, client: LangGraphClient, assistant: Assistant) -> None:
+    async def test_schemas_of_an_assistant(self, client: LangGraphClient, assistant: Assistant) -> None:
         schemas = await client.assistants.get_schemas(assistant["assistant_id"])
         assert schemas["graph_id"] == "configured"
         fields = {"context", "given", "tags", "about"}
@@ -297,13 +301,13 @@ class TestSchemas:
             assert set((schema or {})["properties"]) == fields
         assert set((schemas["context_schema"] or {})["properties"]) == {"colour"}
 
-    async def test_refuse(self, client: LangGraphClient, unknown: str) -> None:
+    async def test_schemas_of_unknown_assistant_are_404(self, client: LangGraphClient, unknown: str) -> None:
         with refused(404):
             await client.assistants.get_schemas(unknown)
 
 
 class TestSubgraphs:
-    async def test_are_named(self, client: LangGraphClient) -> None:
+    async def test_subgraphs_have_names_and_schemas(self, client: LangGraphClient) -> None:
         nested = (await built_in(client, "nested"))["assistant_id"]
         subgraphs = await client.assistants.get_subgraphs(nested)
         assert set(subgraphs) == {"middle"}
@@ -311,23 +315,23 @@ class TestSubgraphs:
         assert state is not None
         assert set(state["properties"]) == {"ask", "trail"}
 
-    async def test_within_subgraphs(self, client: LangGraphClient) -> None:
+    async def test_nested_subgraphs_are_listed_recursively(self, client: LangGraphClient) -> None:
         nested = (await built_in(client, "nested"))["assistant_id"]
         assert set(await client.assistants.get_subgraphs(nested, recurse=True)) == {"middle", "middle|inner"}
 
-    async def test_of_a_namespace(self, client: LangGraphClient) -> None:
+    async def test_subgraphs_of_a_namespace(self, client: LangGraphClient) -> None:
         nested = (await built_in(client, "nested"))["assistant_id"]
         assert set(await client.assistants.get_subgraphs(nested, "middle")) == {"middle"}
         assert await client.assistants.get_subgraphs(nested, "nowhere") == {}
 
-    async def test_of_a_graph_without(self, client: LangGraphClient) -> None:
+    async def test_graph_without_subgraphs_has_none(self, client: LangGraphClient) -> None:
         assert await client.assistants.get_subgraphs((await built_in(client, "echo"))["assistant_id"]) == {}
 
-    async def test_refuse(self, client: LangGraphClient, unknown: str) -> None:
+    async def test_subgraphs_of_unknown_assistant_are_404(self, client: LangGraphClient, unknown: str) -> None:
         with refused(404):
             await client.assistants.get_subgraphs(unknown)
 
 
-async def test_the_pagination_header(http: httpx2.AsyncClient) -> None:
+async def test_pagination_header_has_the_next_offset(http: httpx2.AsyncClient) -> None:
     answer = await http.post("/assistants/search", json={"limit": 1})
     assert answer.headers["X-Pagination-Next"] == "1"

@@ -22,7 +22,7 @@ async def create(client: LangGraphClient, **options: Any) -> Cron:
     return cron
 
 
-async def test_create(client: LangGraphClient, mark: str) -> None:
+async def test_cron_is_created_with_its_settings(client: LangGraphClient, mark: str) -> None:
     end = datetime.now(UTC) + timedelta(days=1000)
     cron = await create(
         client,
@@ -66,7 +66,7 @@ async def test_create(client: LangGraphClient, mark: str) -> None:
     await client.crons.delete(cron["cron_id"])
 
 
-async def test_create_with_a_context(client: LangGraphClient) -> None:
+async def test_cron_context_reaches_its_runs(client: LangGraphClient) -> None:
     made: Any = await client.crons.create("configured", schedule=YEARLY, context={"colour": "red"})
     assert made["payload"]["context"] == {"colour": "red"}
     assert made["on_run_completed"] == "delete"
@@ -74,7 +74,7 @@ async def test_create_with_a_context(client: LangGraphClient) -> None:
     await client.crons.delete(made["cron_id"])
 
 
-async def test_create_for_a_thread(client: LangGraphClient, thread_id: str) -> None:
+async def test_cron_is_created_for_a_thread(client: LangGraphClient, thread_id: str) -> None:
     made: Any = await client.crons.create_for_thread(thread_id, "counter", schedule=YEARLY, input={"count": 1})
     assert (made["thread_id"], made["on_run_completed"]) == (thread_id, None)
     assert made["payload"]["input"] == {"count": 1}
@@ -82,7 +82,7 @@ async def test_create_for_a_thread(client: LangGraphClient, thread_id: str) -> N
     assert await client.crons.search(thread_id=thread_id) == []
 
 
-async def test_create_refuses(client: LangGraphClient, unknown: str) -> None:
+async def test_invalid_cron_is_rejected(client: LangGraphClient, unknown: str) -> None:
     with refused(422):
         await client.crons.create("counter", schedule="now and then")
     with refused(422):
@@ -93,7 +93,7 @@ async def test_create_refuses(client: LangGraphClient, unknown: str) -> None:
         await client.crons.create_for_thread(unknown, "counter", schedule=YEARLY)
 
 
-async def test_get(client: LangGraphClient, http: httpx2.AsyncClient, unknown: str) -> None:
+async def test_cron_is_returned(client: LangGraphClient, http: httpx2.AsyncClient, unknown: str) -> None:
     cron = await create(client)
     assert (await http.get(f"/runs/crons/{cron['cron_id']}")).json() == cron
     assert (await http.get(f"/runs/crons/{unknown}")).status_code == 404
@@ -101,7 +101,7 @@ async def test_get(client: LangGraphClient, http: httpx2.AsyncClient, unknown: s
     await client.crons.delete(cron["cron_id"])
 
 
-async def test_update(client: LangGraphClient, mark: str) -> None:
+async def test_cron_is_updated(client: LangGraphClient, mark: str) -> None:
     end = datetime.now(UTC) + timedelta(days=1000)
     cron = await create(client, input={"count": 1}, metadata={"mark": mark}, interrupt_before=["two"])
     cron_id = cron["cron_id"]
@@ -137,7 +137,7 @@ async def test_update(client: LangGraphClient, mark: str) -> None:
     await client.crons.delete(cron_id)
 
 
-async def test_update_refuses(client: LangGraphClient, unknown: str) -> None:
+async def test_invalid_cron_update_is_rejected(client: LangGraphClient, unknown: str) -> None:
     cron = await create(client)
     with refused(404):
         await client.crons.update(unknown, enabled=True)
@@ -148,7 +148,7 @@ async def test_update_refuses(client: LangGraphClient, unknown: str) -> None:
     await client.crons.delete(cron["cron_id"])
 
 
-async def test_delete(client: LangGraphClient, mark: str) -> None:
+async def test_deleted_cron_is_gone(client: LangGraphClient, mark: str) -> None:
     cron = await create(client, metadata={"mark": mark})
     await client.crons.delete(cron["cron_id"])
     assert await client.crons.search(metadata={"mark": mark}) == []
@@ -171,7 +171,9 @@ class TestSearch:
         for cron in made:
             await client.crons.delete(cron["cron_id"])
 
-    async def test_by_what_they_are(self, client: LangGraphClient, made: list[Cron], thread_id: str, mark: str) -> None:
+    async def test_search_filters_crons(
+        self, client: LangGraphClient, made: list[Cron], thread_id: str, mark: str
+    ) -> None:
         async def found(**search: Any) -> set[int]:
             ids = [cron["cron_id"] for cron in made]
             return {ids.index(cron["cron_id"]) for cron in await client.crons.search(**search)}
@@ -185,7 +187,7 @@ class TestSearch:
         assert await client.crons.count(metadata={"mark": mark}, assistant_id=made[2]["assistant_id"]) == 1
 
     @pytest.mark.parametrize(("field", "ascending"), [("created_at", [0, 1, 2]), ("next_run_date", [1, 2, 0])])
-    async def test_sorted(
+    async def test_search_is_sorted(
         self, client: LangGraphClient, made: list[Cron], mark: str, field: CronSortBy, ascending: list[int]
     ) -> None:
         expected = [made[index]["cron_id"] for index in ascending]
@@ -194,7 +196,7 @@ class TestSearch:
         down = await client.crons.search(metadata={"mark": mark}, sort_by=field, sort_order="desc")
         assert [cron["cron_id"] for cron in down] == expected[::-1]
 
-    async def test_in_part(
+    async def test_search_is_paginated_and_selects_fields(
         self, client: LangGraphClient, http: httpx2.AsyncClient, made: list[Cron], mark: str
     ) -> None:
         selected = await client.crons.search(metadata={"mark": mark}, select=["cron_id", "schedule"])
@@ -205,7 +207,7 @@ class TestSearch:
         answer = await http.post("/runs/crons/search", json=order | {"limit": 2})
         assert answer.headers["X-Pagination-Next"] == "2"
 
-    async def test_refuses(self, client: LangGraphClient) -> None:
+    async def test_invalid_search_is_rejected(self, client: LangGraphClient) -> None:
         with refused(422):
             await client.crons.search(limit=0)
         with refused(422):
@@ -213,7 +215,7 @@ class TestSearch:
 
 
 class TestFiring:
-    async def test_on_a_thread(self, client: LangGraphClient, thread_id: str, mark: str) -> None:
+    async def test_cron_fires_on_its_thread(self, client: LangGraphClient, thread_id: str, mark: str) -> None:
         made: Any = await client.crons.create_for_thread(
             thread_id, "counter", schedule=EVERY_SECOND, input={"count": 1}, metadata={"mark": mark}
         )
@@ -222,7 +224,7 @@ class TestFiring:
         assert all(plain(run["metadata"])["mark"] == mark for run in runs)
         assert all(plain(run)["kwargs"]["input"] == {"count": 1} for run in runs)
 
-    async def test_on_threads_of_its_own(self, client: LangGraphClient, mark: str) -> None:
+    async def test_cron_fires_on_new_threads(self, client: LangGraphClient, mark: str) -> None:
         made: Any = await client.crons.create(
             "counter", schedule=EVERY_SECOND, input={}, metadata={"mark": mark}, on_run_completed="keep"
         )
@@ -234,11 +236,11 @@ class TestFiring:
         await client.crons.delete(made["cron_id"])
         assert all(thread["values"] == {"count": 3, "trail": ["one", "two", "three"]} for thread in kept)
 
-    async def test_not_while_it_is_off(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_disabled_cron_does_not_fire(self, client: LangGraphClient, thread_id: str) -> None:
         assert await self._fires_beside_one_that_fires(client, thread_id, enabled=False) == 0
 
     @pytest.mark.reference_differs("its scheduler fires nothing at all while any cron has an end")
-    async def test_not_after_its_end(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_ended_cron_does_not_fire(self, client: LangGraphClient, thread_id: str) -> None:
         over = datetime.now(UTC) - timedelta(days=1)
         assert await self._fires_beside_one_that_fires(client, thread_id, end_time=over) == 0
 

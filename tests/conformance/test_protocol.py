@@ -77,7 +77,7 @@ class TestClient:
         "transport",
         ["sse", pytest.param("websocket", marks=pytest.mark.ours_differs("it speaks server-sent events only"))],
     )
-    async def test_a_run(self, client: LangGraphClient, transport: Literal["sse", "websocket"]) -> None:
+    async def test_run_is_started(self, client: LangGraphClient, transport: Literal["sse", "websocket"]) -> None:
         async with opened(client, assistant_id="counter", transport=transport) as stream:
             started = await stream.run.start(input={}, metadata={"purpose": "count"})
             assert await stream.output == COUNTED
@@ -85,7 +85,7 @@ class TestClient:
         assert run["status"] == "success"
         assert plain(run["metadata"])["purpose"] == "count"
 
-    async def test_on_a_thread_of_ones_own(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_is_started_on_an_existing_thread(self, client: LangGraphClient, thread_id: str) -> None:
         await client.runs.wait(thread_id, "counter", input={})
         async with opened(client, thread_id=thread_id, assistant_id="counter") as stream:
             assert await stream.output == COUNTED
@@ -93,25 +93,25 @@ class TestClient:
             await stream.run.start(input={})
             assert (await stream.output)["count"] == 6
 
-    async def test_with_a_configuration(self, client: LangGraphClient) -> None:
+    async def test_run_takes_a_configuration(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="factory") as stream:
             await stream.run.start(input={}, config={"configurable": {"shape": "flat"}})
             assert await stream.output == {"shape": "flat"}
 
-    async def test_from_a_checkpoint(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_starts_from_a_checkpoint(self, client: LangGraphClient, thread_id: str) -> None:
         await client.runs.wait(thread_id, "counter", input={})
         old = (await client.threads.get_history(thread_id))[2]["checkpoint"]["checkpoint_id"]
         async with opened(client, thread_id=thread_id, assistant_id="counter") as stream:
             await stream.run.start(input={"count": 10}, config={"configurable": {"checkpoint_id": old}})
             assert (await stream.output)["count"] == 14
 
-    async def test_values(self, client: LangGraphClient) -> None:
+    async def test_client_reads_values(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="counter") as stream:
             await stream.run.start(input={})
             seen = await collect(aiter(stream.values))
         assert seen[-1] == COUNTED
 
-    async def test_messages(self, client: LangGraphClient) -> None:
+    async def test_client_reads_whole_messages(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="chat") as stream:
             await stream.run.start(input=says("The sum, please."))
             asked, answered = [await message.output for message in await collect(aiter(stream.messages))]
@@ -121,13 +121,13 @@ class TestClient:
         assert said(output)[0] == ("human", "The sum, please.")
         assert [message["id"] for message in output["messages"] if message["type"] == "ai"] == [asked.id, answered.id]
 
-    async def test_tokens(self, client: LangGraphClient) -> None:
+    async def test_client_reads_tokens(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="chat") as stream:
             await stream.run.start(input=says("Hello"))
             (message,) = await collect(aiter(stream.messages))
             assert await collect(aiter(message.text)) == ["One ", "two ", "three."]
 
-    async def test_tool_calls(self, client: LangGraphClient) -> None:
+    async def test_client_reads_tool_calls(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="chat") as stream:
             await stream.run.start(input=says("The sum, please."))
             (call,) = await collect(aiter(stream.tool_calls))
@@ -135,7 +135,7 @@ class TestClient:
         assert (call.name, call.tool_call_id, call.input) == ("add", "call-1", {"a": 2, "b": 3})
         assert output["content"] == "5"
 
-    async def test_subgraphs(self, client: LangGraphClient) -> None:
+    async def test_client_reads_subgraphs(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="nested") as stream:
             await stream.run.start(input={})
             (middle,) = await collect(aiter(stream.subgraphs))
@@ -143,7 +143,7 @@ class TestClient:
         assert middle.graph_name == "middle"
         assert middle.status == "completed"
 
-    async def test_several_kinds_in_order(self, client: LangGraphClient) -> None:
+    async def test_client_reads_projections_in_order(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="counter") as stream:
             await stream.run.start(input={})
             seen = await collect(stream.interleave_projections(["values", "updates"]))
@@ -152,14 +152,14 @@ class TestClient:
         assert kinds.index("updates") < len(kinds) - 1
         assert [item for kind, item in seen if kind == "values"][-1] == COUNTED
 
-    async def test_custom_events(self, client: LangGraphClient) -> None:
+    async def test_client_reads_custom_events(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="progress") as stream:
             await stream.run.start(input={})
             events = await collect(stream.subscribe(["custom"]))
         parts = [json.dumps(event["params"]["data"]) for event in events if event["method"] == "custom"]
         assert [f'"part": {number}' in part for number, part in enumerate(parts)] == [True, True, True]
 
-    async def test_an_answer(self, client: LangGraphClient) -> None:
+    async def test_client_answers_an_interrupt(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="approval") as stream:
             await stream.run.start(input={"topic": "go"})
             await eventually(lambda: asyncio.sleep(0, stream.interrupts), bool)
@@ -168,24 +168,24 @@ class TestClient:
             assert (await stream.output)["answers"] == ["prepared", "yes", "finished"]
 
     @pytest.mark.reference_differs("it sends the question under another name than this client reads")
-    async def test_the_question(self, client: LangGraphClient) -> None:
+    async def test_client_reads_an_interrupt(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="approval") as stream:
             await stream.run.start(input={"topic": "go"})
             (asked,) = await eventually(lambda: asyncio.sleep(0, stream.interrupts), bool)
         assert asked["value"] == {"question": "May I go?"}
 
-    async def test_an_error(self, client: LangGraphClient) -> None:
+    async def test_client_raises_the_runs_error(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="failing") as stream:
             await stream.run.start(input={})
             with pytest.raises(RuntimeError, match="It is broken"):
                 await stream.output
 
-    async def test_the_graph(self, client: LangGraphClient) -> None:
+    async def test_client_reads_the_graph(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="nested") as stream:
             tree = await stream.agent.get_tree(xray=True)
         assert "middle:inner:bottom" in {node["id"] for node in tree["nodes"]}
 
-    async def test_unknown_graph(self, client: LangGraphClient) -> None:
+    async def test_client_reports_unknown_graph(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="no-such-graph") as stream:
             with pytest.raises(Exception, match="no-such-graph"):
                 await stream.run.start(input={})
@@ -194,7 +194,7 @@ class TestClient:
 class TestEvents:
     """Bytes of the event stream."""
 
-    async def test_frames(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_of_a_run(self, http: httpx2.AsyncClient, unknown: str) -> None:
         started = await command(http, unknown, "run.start", assistant_id="counter", input={})
         assert started["type"] == "success"
         assert started["result"]["run_id"]
@@ -205,7 +205,7 @@ class TestEvents:
         assert len({frame["event_id"] for frame in found}) == len(found)
         assert all(frame["type"] == "event" and frame["params"]["timestamp"] for frame in found)
 
-    async def test_come_again_from_where_they_were_left(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_resume_after_the_last_event(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="counter", input={})
         channels = ["lifecycle", "values"]
         found = await frames(http, unknown, channels, lifecycle("completed"))
@@ -214,19 +214,19 @@ class TestEvents:
         rest = await frames(http, unknown, channels, lifecycle("completed"), since=found[1]["seq"])
         assert [frame["event_id"] for frame in rest] == [frame["event_id"] for frame in found[2:]]
 
-    async def test_updates(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_of_updates(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="counter", input={})
         found = await frames(http, unknown, ["updates", "lifecycle"], lifecycle("completed"))
         assert of(found, "updates") == [{node: {"count": 1, "trail": [node]}} for node in ("one", "two", "three")]
 
-    async def test_every_channel_at_once(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_of_every_channel(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="counter", input={})
         kinds = ["values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom"]
         channels = [*kinds, "custom:one"]
         found = await frames(http, unknown, channels, lifecycle("completed"))
         assert {"values", "updates", "lifecycle"} <= {frame["method"] for frame in found}
 
-    async def test_messages(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_of_messages(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="chat", input=says("Hello"))
         messages = of(await frames(http, unknown, ["messages", "lifecycle"], lifecycle("completed")), "messages")
         kinds = [message["event"] for message in messages]
@@ -236,24 +236,24 @@ class TestEvents:
         deltas = [message["delta"] for message in messages if message["event"] == "content-block-delta"]
         assert deltas == [{"type": "text-delta", "text": text} for text in ("One ", "two ", "three.")]
 
-    async def test_a_tool(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_of_a_tool_call(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="chat", input=says("The sum, please."))
         tools = of(await frames(http, unknown, ["tools", "lifecycle"], lifecycle("completed")), "tools")
         assert [tool["event"] for tool in tools] == ["tool-started", "tool-finished"]
         assert (tools[0]["tool_name"], tools[0]["input"]) == ("add", {"a": 2, "b": 3})
 
-    async def test_subgraphs_have_a_namespace(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_of_subgraphs_have_a_namespace(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="nested", input={})
         found = await frames(http, unknown, ["lifecycle"], lifecycle("completed"))
         places = {tuple(part.split(":")[0] for part in frame["params"]["namespace"]) for frame in found}
         assert places == {(), ("middle",), ("middle", "inner")}
 
-    async def test_of_one_namespace(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_frames_of_one_namespace(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="nested", input={})
         own = await frames(http, unknown, ["values", "lifecycle"], lifecycle("completed"), namespaces=[[]], depth=0)
         assert all(frame["params"]["namespace"] == [] for frame in own)
 
-    async def test_an_interrupt_and_its_answer(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_interrupt_is_answered_by_a_command(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="approval", input={"topic": "go"})
         found = await frames(http, unknown, ["lifecycle", "input"], lifecycle("interrupted"))
         (asked,) = of(found, "input.requested")
@@ -263,7 +263,7 @@ class TestEvents:
         found = await frames(http, unknown, ["lifecycle", "values"], lifecycle("completed"))
         assert of(found, "values")[-1]["answers"] == ["prepared", "yes", "finished"]
 
-    async def test_several_answers_at_once(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_several_interrupts_are_answered_by_one_command(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="several", input={})
         left = {"left", "right"}
 
@@ -277,13 +277,13 @@ class TestEvents:
         found = await frames(http, unknown, ["lifecycle", "values"], lifecycle("completed"))
         assert sorted(of(found, "values")[-1]["answers"]) == ["left: left", "right: right"]
 
-    async def test_an_error(self, http: httpx2.AsyncClient, unknown: str) -> None:
+    async def test_failed_run_ends_with_its_error(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="failing", input={})
         found = await frames(http, unknown, ["lifecycle"], lifecycle("failed"))
         assert found[-1]["params"]["data"]["error"] == "It is broken."
 
 
-class TestRefuses:
+class TestErrors:
     @pytest.mark.parametrize(
         ("method", "params", "error"),
         [
@@ -293,7 +293,7 @@ class TestRefuses:
             ("input.respond", {"interrupt_id": "unknown", "response": 1}, "no_such_interrupt"),
         ],
     )
-    async def test_a_command(
+    async def test_invalid_command_is_answered_with_an_error(
         self, http: httpx2.AsyncClient, thread_id: str, method: str, params: dict[str, Any], error: str
     ) -> None:
         frame = await command(http, thread_id, method, **params)
@@ -301,17 +301,19 @@ class TestRefuses:
         assert frame["message"]
 
     @pytest.mark.parametrize("body", [b"{", b"[]", b'{"id": "seven", "method": "run.start"}', b'{"id": 7}'])
-    async def test_what_is_no_command(self, http: httpx2.AsyncClient, thread_id: str, body: bytes) -> None:
+    async def test_malformed_command_is_rejected(self, http: httpx2.AsyncClient, thread_id: str, body: bytes) -> None:
         headers = {"Content-Type": "application/json"}
         answer = await http.post(f"/threads/{thread_id}/commands", content=body, headers=headers)
         assert answer.status_code == 400
 
     @pytest.mark.parametrize("body", [{}, {"channels": []}, {"channels": ["thoughts"]}, {"channels": "values"}])
-    async def test_a_subscription(self, http: httpx2.AsyncClient, thread_id: str, body: dict[str, Any]) -> None:
+    async def test_malformed_subscription_is_rejected(
+        self, http: httpx2.AsyncClient, thread_id: str, body: dict[str, Any]
+    ) -> None:
         answer = await http.post(f"/threads/{thread_id}/stream/events", json=body)
         assert answer.status_code == 400
 
-    async def test_a_thread_for_which_there_is_no_run(self, client: LangGraphClient, unknown: str) -> None:
+    async def test_opening_a_stream_creates_no_thread(self, client: LangGraphClient, unknown: str) -> None:
         async with opened(client, thread_id=unknown, assistant_id="counter"):
             with refused(404):
                 await client.threads.get(unknown)

@@ -15,7 +15,7 @@ COUNTED = {"count": 3, "trail": ["one", "two", "three"]}
 
 
 class TestCreate:
-    async def test_in_the_background(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_is_created_in_the_background(self, client: LangGraphClient, thread_id: str) -> None:
         run = await client.runs.create(thread_id, "counter", input={}, metadata={"purpose": "count"})
         assert run["thread_id"] == thread_id
         assert run["assistant_id"] == (await built_in(client, "counter"))["assistant_id"]
@@ -28,21 +28,21 @@ class TestCreate:
         assert ended["created_at"] == run["created_at"]
         assert ended["updated_at"] > run["updated_at"]
 
-    async def test_what_was_asked_is_kept(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_keeps_its_arguments(self, client: LangGraphClient, thread_id: str) -> None:
         run = await client.runs.create(thread_id, "counter", input={"count": 4}, stream_mode=["values", "updates"])
         kwargs = plain(run)["kwargs"]
         assert kwargs["input"] == {"count": 4}
         assert kwargs["stream_mode"] == ["values", "updates"]
         await client.runs.join(thread_id, run["run_id"])
 
-    async def test_with_an_assistant(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_takes_the_assistants_settings(self, client: LangGraphClient, thread_id: str) -> None:
         assistant = await client.assistants.create("configured", context={"colour": "red"}, metadata={"from": "it"})
         run = await client.runs.create(thread_id, assistant["assistant_id"], input={})
         assert run["assistant_id"] == assistant["assistant_id"]
         assert plain(run["metadata"])["from"] == "it"
         assert (await client.runs.join(thread_id, run["run_id"]))["context"] == "red"
 
-    async def test_without_a_thread(self, client: LangGraphClient) -> None:
+    async def test_stateless_run_is_created(self, client: LangGraphClient) -> None:
         run = await client.runs.create(None, "slow", input={"seconds": 0.5})
         thread_id = run["thread_id"]
         assert (await client.runs.join(thread_id, run["run_id"]))["done"] == ["lie_down", "sleep"]
@@ -54,13 +54,13 @@ class TestCreate:
         with refused(404):
             await client.runs.get(thread_id, run["run_id"])
 
-    async def test_without_a_thread_but_kept(self, client: LangGraphClient) -> None:
+    async def test_stateless_run_can_keep_its_thread(self, client: LangGraphClient) -> None:
         run = await client.runs.create(None, "counter", input={}, on_completion="keep")
         await client.runs.join(run["thread_id"], run["run_id"])
         assert (await client.threads.get_state(run["thread_id"]))["values"] == COUNTED
         assert (await client.runs.get(run["thread_id"], run["run_id"]))["status"] == "success"
 
-    async def test_a_batch(self, client: LangGraphClient) -> None:
+    async def test_batch_is_created(self, client: LangGraphClient) -> None:
         payloads: list[Any] = [
             {"assistant_id": "counter", "input": {"count": n}, "on_completion": "keep", "metadata": {"n": n}}
             for n in range(3)
@@ -70,7 +70,7 @@ class TestCreate:
         ended = await asyncio.gather(*[client.runs.join(run["thread_id"], run["run_id"]) for run in runs])
         assert [state["count"] for state in ended] == [3, 4, 5]
 
-    async def test_a_batch_refuses(self, client: LangGraphClient) -> None:
+    async def test_invalid_batch_is_rejected(self, client: LangGraphClient) -> None:
         wrong: RunCreate = {"assistant_id": "no-such-graph", "input": {}}  # type: ignore[typeddict-item]  # it may
         with refused(422):
             await client.runs.create_batch([wrong])
@@ -78,25 +78,25 @@ class TestCreate:
             await client.runs.create_batch([])
 
     @pytest.mark.parametrize("thread", ["new", "none"])
-    async def test_says_which_run_it_made(self, client: LangGraphClient, thread_id: str, thread: str) -> None:
+    async def test_create_reports_the_run_id(self, client: LangGraphClient, thread_id: str, thread: str) -> None:
         made: list[RunCreateMetadata] = []
         where = thread_id if thread == "new" else None
         run = await client.runs.create(where, "counter", input={}, on_run_created=made.append)
         assert made == [{"run_id": run["run_id"], "thread_id": where}]
         await client.runs.join(run["thread_id"], run["run_id"])
 
-    async def test_later(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_delayed_run_starts_later(self, client: LangGraphClient, thread_id: str) -> None:
         run = await client.runs.create(thread_id, "counter", input={}, after_seconds=5)
         assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "pending"
         assert await client.runs.join(thread_id, run["run_id"]) == COUNTED
 
-    async def test_not_yet(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_delayed_run_does_not_block_others(self, client: LangGraphClient, thread_id: str) -> None:
         later = await client.runs.create(thread_id, "counter", input={}, after_seconds=600)
         await client.runs.wait(None, "counter", input={})
         assert (await client.runs.get(thread_id, later["run_id"]))["status"] == "pending"
         await client.runs.cancel(thread_id, later["run_id"])
 
-    async def test_its_thread_is_made_where_that_is_asked(self, client: LangGraphClient, unknown: str) -> None:
+    async def test_missing_thread_is_created_on_request(self, client: LangGraphClient, unknown: str) -> None:
         with refused(404):
             await client.runs.create(unknown, "counter", input={})
         with refused(404):
@@ -108,7 +108,7 @@ class TestCreate:
         await client.runs.join(unknown, run["run_id"])
         assert plain((await client.threads.get(unknown))["metadata"])["made"] == "by run"
 
-    async def test_refuses(self, client: LangGraphClient, thread_id: str, unknown: str) -> None:
+    async def test_invalid_run_is_rejected(self, client: LangGraphClient, thread_id: str, unknown: str) -> None:
         with refused(422):
             await client.runs.create(thread_id, "no-such-graph", input={})
         with refused(404):
@@ -131,24 +131,24 @@ class TestCreate:
             await client.runs.create(thread_id, "configured", input={}, config=config, context={"colour": "red"})
         assert await client.runs.list(thread_id) == []
 
-    async def test_nothing_can_be_resumed_without_a_thread(self, client: LangGraphClient) -> None:
+    async def test_stateless_run_cannot_resume(self, client: LangGraphClient) -> None:
         with refused(422, reference=400):
             await client.runs.create(None, "approval", command={"resume": "yes"})
 
 
 class TestWait:
-    async def test_for_the_last_state(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_wait_returns_the_final_state(self, client: LangGraphClient, thread_id: str) -> None:
         ended = plain(await client.runs.wait(thread_id, "echo", input=says("Hello")))
         assert said(ended) == [("human", "Hello"), ("ai", "Echo: Hello")]
         ended = plain(await client.runs.wait(thread_id, "echo", input=says("Again")))
         assert said(ended)[2:] == [("human", "Again"), ("ai", "Echo: Again")]
 
-    async def test_without_a_thread(self, client: LangGraphClient) -> None:
+    async def test_wait_for_a_stateless_run(self, client: LangGraphClient) -> None:
         made: list[RunCreateMetadata] = []
         assert await client.runs.wait(None, "counter", input={}, on_run_created=made.append) == COUNTED
         assert made[0]["run_id"]
 
-    async def test_for_an_interrupt(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_wait_returns_an_interrupt(self, client: LangGraphClient, thread_id: str) -> None:
         stopped = plain(await client.runs.wait(thread_id, "approval", input={"topic": "go"}))
         (interrupt,) = stopped["__interrupt__"]
         assert interrupt["value"] == {"question": "May I go?"}
@@ -156,59 +156,59 @@ class TestWait:
         assert stopped["answers"] == ["prepared"]
         assert [run["status"] for run in await client.runs.list(thread_id)] == ["success"]
 
-    async def test_for_several_interrupts(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_wait_returns_several_interrupts(self, client: LangGraphClient, thread_id: str) -> None:
         stopped = plain(await client.runs.wait(thread_id, "several", input={}))
         assert {interrupt["value"] for interrupt in stopped["__interrupt__"]} == {"left", "right"}
 
-    async def test_for_an_interrupt_without_a_thread(self, client: LangGraphClient) -> None:
+    async def test_wait_returns_the_interrupt_of_a_stateless_run(self, client: LangGraphClient) -> None:
         stopped = plain(await client.runs.wait(None, "approval", input={"topic": "go"}))
         assert [interrupt["value"] for interrupt in stopped["__interrupt__"]] == [{"question": "May I go?"}]
 
     @pytest.mark.parametrize("thread", ["new", "none"])
-    async def test_for_an_error(self, client: LangGraphClient, thread_id: str, thread: str) -> None:
+    async def test_wait_returns_or_raises_the_error(self, client: LangGraphClient, thread_id: str, thread: str) -> None:
         where = thread_id if thread == "new" else None
         answer = await client.runs.wait(where, "failing", input={}, raise_error=False)
         assert answer == {"__error__": {"error": "ValueError", "message": "It is broken."}}
         with pytest.raises(Exception, match="ValueError: It is broken"):
             await client.runs.wait(where, "failing", input={})
 
-    async def test_an_error_is_the_runs_end(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_failed_run_has_the_status_error(self, client: LangGraphClient, thread_id: str) -> None:
         await client.runs.wait(thread_id, "failing", input={}, raise_error=False)
         (run,) = await client.runs.list(thread_id)
         assert run["status"] == "error"
 
-    async def test_says_where_to_come_back_to(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_wait_has_a_location_header(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         answer = await http.post(f"/threads/{thread_id}/runs/wait", json={"assistant_id": "counter", "input": {}})
         run = answer.headers["Content-Location"]
         assert run.startswith(f"/threads/{thread_id}/runs/")
         assert answer.headers["Location"] == f"{run}/join"
         assert (await http.get(answer.headers["Location"])).json() == answer.json()
 
-    async def test_says_that_nothing_came_in(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_without_an_input_fails(self, client: LangGraphClient, thread_id: str) -> None:
         answer = plain(await client.runs.wait(thread_id, "counter", raise_error=False))
         assert answer["__error__"]["error"] == "EmptyInputError"
 
-    async def test_runs_no_further_than_it_may(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_stops_at_the_recursion_limit(self, client: LangGraphClient, thread_id: str) -> None:
         limit: Config = {"recursion_limit": 2}
         answer = plain(await client.runs.wait(thread_id, "counter", input={}, config=limit, raise_error=False))
         assert answer["__error__"]["error"] == "GraphRecursionError"
 
-    async def test_its_thread_is_made_where_that_is_asked(self, client: LangGraphClient, unknown: str) -> None:
+    async def test_wait_creates_a_missing_thread_on_request(self, client: LangGraphClient, unknown: str) -> None:
         with refused(404):
             await client.runs.wait(unknown, "counter", input={})
         assert await client.runs.wait(unknown, "counter", input={}, if_not_exists="create") == COUNTED
         assert (await client.threads.get(unknown))["status"] == "idle"
 
-    async def test_later(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_wait_for_a_delayed_run(self, client: LangGraphClient, thread_id: str) -> None:
         assert await client.runs.wait(thread_id, "counter", input={}, after_seconds=1) == COUNTED
 
     @pytest.mark.ours_differs("it refuses what would have no effect")
-    async def test_on_completion_concerns_threads_made_for_a_run(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_on_completion_keeps_an_existing_thread(self, client: LangGraphClient, thread_id: str) -> None:
         options: dict[str, Any] = {"on_completion": "delete"}  # the client takes it, and declares that it does not
         await client.runs.wait(thread_id, "counter", input={}, **options)
         assert (await client.threads.get(thread_id))["values"] == COUNTED
 
-    async def test_keeps_a_thread_that_was_made_for_it(self, client: LangGraphClient) -> None:
+    async def test_on_completion_keep_keeps_a_new_thread(self, client: LangGraphClient) -> None:
         made: list[RunCreateMetadata] = []
         await client.runs.wait(None, "counter", input={}, on_completion="keep", on_run_created=made.append)
         assert made[0]["thread_id"] is not None
@@ -218,17 +218,17 @@ class TestWait:
 class TestSettings:
     """The parts of a run besides its input."""
 
-    async def test_context(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_context_reaches_the_graph(self, client: LangGraphClient, thread_id: str) -> None:
         seen = plain(await client.runs.wait(thread_id, "configured", input={}, context={"colour": "red"}))
         assert seen["context"] == "red"
 
-    async def test_a_runs_context_before_its_assistants(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_run_context_overrides_the_assistants(self, client: LangGraphClient, thread_id: str) -> None:
         assistant = await client.assistants.create("configured", context={"colour": "red"})
         told = {"colour": "green"}
         seen = plain(await client.runs.wait(thread_id, assistant["assistant_id"], input={}, context=told))
         assert seen["context"] == "green"
 
-    async def test_config(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_config_is_merged_with_the_assistants(self, client: LangGraphClient, thread_id: str) -> None:
         assistant = await client.assistants.create("configured", {"configurable": {"size": "small", "shape": "flat"}})
         run = await client.runs.create(
             thread_id, assistant["assistant_id"], input={}, config={"configurable": {"size": "large"}, "tags": ["t"]}
@@ -245,7 +245,7 @@ class TestSettings:
         assert {name: seen["given"].get(name) for name in expected} == expected
         assert "t" in seen["tags"]
 
-    async def test_metadata(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_metadata_reaches_the_graph(self, client: LangGraphClient, thread_id: str) -> None:
         await client.threads.update(thread_id, metadata={"of": "thread", "thread": "yes"})
         assistant = await client.assistants.create("configured", metadata={"of": "assistant", "assistant": "yes"})
         run = await client.runs.create(thread_id, assistant["assistant_id"], input={}, metadata={"of": "run"})
@@ -255,24 +255,22 @@ class TestSettings:
         assert plain(run["metadata"])["of"] == "run"
 
     @pytest.mark.parametrize("graph", ["factory", "async_factory"])
-    async def test_a_graph_made_for_the_configuration(
-        self, client: LangGraphClient, thread_id: str, graph: str
-    ) -> None:
+    async def test_factory_receives_the_config(self, client: LangGraphClient, thread_id: str, graph: str) -> None:
         flat: Config = {"configurable": {"shape": "flat"}}
         assert await client.runs.wait(thread_id, graph, input={}, config=flat) == {"shape": "flat"}
         assert await client.runs.wait(thread_id, graph, input={}) == {"shape": "round"}
 
-    async def test_a_graph_made_for_the_context(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_factory_receives_the_context(self, client: LangGraphClient, thread_id: str) -> None:
         assert await client.runs.wait(thread_id, "factory", input={}, context={"shape": "flat"}) == {"shape": "flat"}
 
-    async def test_the_store(self, client: LangGraphClient, thread_id: str, mark: str) -> None:
+    async def test_graph_uses_the_store(self, client: LangGraphClient, thread_id: str, mark: str) -> None:
         await client.runs.wait(thread_id, "memory", input={"place": mark, "text": "first"})
         ended = plain(await client.runs.wait(None, "memory", input={"place": mark, "text": "second"}))
         assert ended["found"] == ["first", "second"]
         assert (await client.store.get_item(["notes", mark], "first"))["value"] == {"text": "first"}
 
     @pytest.mark.parametrize(("durability", "checkpoints"), [("sync", 5), ("async", 5), ("exit", 1)])
-    async def test_durability(
+    async def test_durability_determines_the_checkpoints(
         self, client: LangGraphClient, thread_id: str, durability: Durability, checkpoints: int
     ) -> None:
         await client.runs.wait(thread_id, "counter", input={}, durability=durability)
@@ -280,27 +278,31 @@ class TestSettings:
 
 
 class TestWebhook:
-    async def test_tells_how_a_run_ended(self, client: LangGraphClient, thread_id: str, receiver: Receiver) -> None:
+    async def test_webhook_receives_the_result(
+        self, client: LangGraphClient, thread_id: str, receiver: Receiver
+    ) -> None:
         run = await client.runs.create(thread_id, "counter", input={}, webhook=receiver.url)
         told = await receiver.received()
         assert (told["run_id"], told["thread_id"], told["status"]) == (run["run_id"], thread_id, "success")
         assert told["values"] == COUNTED
         assert told["run_started_at"] <= told["run_ended_at"] <= told["webhook_sent_at"]
 
-    async def test_tells_that_a_run_failed(self, client: LangGraphClient, thread_id: str, receiver: Receiver) -> None:
+    async def test_webhook_receives_the_error(
+        self, client: LangGraphClient, thread_id: str, receiver: Receiver
+    ) -> None:
         await client.runs.wait(thread_id, "failing", input={}, webhook=receiver.url, raise_error=False)
         told = await receiver.received()
         assert told["status"] == "error"
         assert told["error"] == {"error": "ValueError", "message": "It is broken."}
 
-    async def test_of_a_run_without_a_thread(self, client: LangGraphClient, receiver: Receiver) -> None:
+    async def test_webhook_of_a_stateless_run(self, client: LangGraphClient, receiver: Receiver) -> None:
         made: list[RunCreateMetadata] = []
         await client.runs.wait(None, "counter", input={}, webhook=receiver.url, on_run_created=made.append)
         assert (await receiver.received())["run_id"] == made[0]["run_id"]
 
 
 class TestList:
-    async def test_newest_first(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_runs_are_listed_newest_first(self, client: LangGraphClient, thread_id: str) -> None:
         await client.runs.wait(thread_id, "failing", input={}, raise_error=False)
         runs = [await client.runs.create(thread_id, "counter", input={}) for _ in range(2)]
         await client.runs.join(thread_id, runs[1]["run_id"])
@@ -312,35 +314,35 @@ class TestList:
         selected = await client.runs.list(thread_id, limit=1, select=["run_id", "status"])
         assert [plain(run) for run in selected] == [{"run_id": runs[1]["run_id"], "status": "success"}]
 
-    async def test_refuses(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_invalid_list_request_is_rejected(self, client: LangGraphClient, thread_id: str) -> None:
         with refused(422):
             await client.runs.list(thread_id, select=["size"])  # type: ignore[list-item]  # it is refused
 
     @pytest.mark.reference_differs("it answers that there is none")
-    async def test_refuses_a_status_that_there_is_not(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_unknown_status_is_rejected(self, client: LangGraphClient, thread_id: str) -> None:
         with refused(422):
             await client.runs.list(thread_id, status="tired")  # type: ignore[arg-type]  # it is refused
 
 
 class TestJoin:
-    async def test_a_running_one(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_join_of_a_running_run(self, client: LangGraphClient, thread_id: str) -> None:
         run_id = await asleep(client, thread_id, seconds=2)
         ended = await client.runs.join(thread_id, run_id)
         assert ended["done"] == ["lie_down", "sleep"]
         assert (await client.runs.get(thread_id, run_id))["status"] == "success"
 
-    async def test_an_ended_one(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_join_of_an_ended_run(self, client: LangGraphClient, thread_id: str) -> None:
         run = await client.runs.create(thread_id, "counter", input={})
         assert await client.runs.join(thread_id, run["run_id"]) == COUNTED
         assert await client.runs.join(thread_id, run["run_id"]) == COUNTED
 
-    async def test_one_that_failed(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_join_of_a_failed_run(self, client: LangGraphClient, thread_id: str) -> None:
         run = await client.runs.create(thread_id, "failing", input={})
         failed = {"__error__": {"error": "ValueError", "message": "It is broken."}}
         assert await client.runs.join(thread_id, run["run_id"]) == failed
         assert await client.runs.join(thread_id, run["run_id"]) == failed
 
-    async def test_one_that_asked(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_join_returns_the_interrupt(self, client: LangGraphClient, thread_id: str) -> None:
         run = await client.runs.create(thread_id, "approval", input={"topic": "go"})
         for _ in range(2):
             asked = (await client.runs.join(thread_id, run["run_id"]))["__interrupt__"]
@@ -348,7 +350,7 @@ class TestJoin:
 
 
 class TestDelete:
-    async def test_an_ended_one(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_ended_run_is_deleted(self, client: LangGraphClient, thread_id: str) -> None:
         first = await client.runs.create(thread_id, "counter", input={})
         second = await client.runs.create(thread_id, "counter", input={})
         await client.runs.join(thread_id, second["run_id"])
@@ -357,12 +359,12 @@ class TestDelete:
             await client.runs.get(thread_id, first["run_id"])
         assert [run["run_id"] for run in await client.runs.list(thread_id)] == [second["run_id"]]
 
-    async def test_an_unknown_one(self, client: LangGraphClient, thread_id: str, unknown: str) -> None:
+    async def test_delete_of_unknown_run_is_404(self, client: LangGraphClient, thread_id: str, unknown: str) -> None:
         with refused(404):
             await client.runs.delete(thread_id, unknown)
 
 
-async def test_a_run_belongs_to_its_thread(client: LangGraphClient, thread_id: str) -> None:
+async def test_run_of_another_thread_is_404(client: LangGraphClient, thread_id: str) -> None:
     run = await client.runs.create(thread_id, "counter", input={})
     await client.runs.join(thread_id, run["run_id"])
     other = (await client.threads.create())["thread_id"]
@@ -374,7 +376,7 @@ async def test_a_run_belongs_to_its_thread(client: LangGraphClient, thread_id: s
         await client.runs.delete(other, run["run_id"])
 
 
-async def test_an_unknown_run(client: LangGraphClient, thread_id: str, unknown: str) -> None:
+async def test_unknown_run_is_404(client: LangGraphClient, thread_id: str, unknown: str) -> None:
     with refused(404):
         await client.runs.get(thread_id, unknown)
     with refused(404):
@@ -384,6 +386,6 @@ async def test_an_unknown_run(client: LangGraphClient, thread_id: str, unknown: 
 
 
 @pytest.mark.reference_differs("it answers 200 with an error inside")
-async def test_an_unknown_run_is_not_joined(client: LangGraphClient, thread_id: str, unknown: str) -> None:
+async def test_join_of_unknown_run_is_404(client: LangGraphClient, thread_id: str, unknown: str) -> None:
     with refused(404):
         await client.runs.join(thread_id, unknown)

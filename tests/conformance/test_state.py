@@ -16,14 +16,14 @@ async def history(client: LangGraphClient, thread_id: str) -> list[ThreadState]:
     return await client.threads.get_history(thread_id)
 
 
-async def test_of_a_thread_that_has_not_run(client: LangGraphClient, thread_id: str) -> None:
+async def test_state_of_a_new_thread(client: LangGraphClient, thread_id: str) -> None:
     state = await client.threads.get_state(thread_id)
     assert (state["values"], state["next"], state["tasks"]) == ({}, [], [])
     assert state["parent_checkpoint"] is None
     assert await client.threads.get_history(thread_id) == []
 
 
-async def test_after_a_run(client: LangGraphClient, thread_id: str) -> None:
+async def test_state_after_a_run(client: LangGraphClient, thread_id: str) -> None:
     run = await client.runs.create(thread_id, "counter", input={}, metadata={"purpose": "count"})
     await client.runs.join(thread_id, run["run_id"])
     state = await client.threads.get_state(thread_id)
@@ -40,7 +40,7 @@ async def test_after_a_run(client: LangGraphClient, thread_id: str) -> None:
     assert metadata["purpose"] == "count"
 
 
-async def test_after_an_error(client: LangGraphClient, thread_id: str) -> None:
+async def test_state_after_an_error(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "failing", input={}, raise_error=False)
     state = await client.threads.get_state(thread_id)
     assert (state["values"], state["next"]) == ({"count": 1, "trail": ["one"]}, ["break"])
@@ -50,7 +50,7 @@ async def test_after_an_error(client: LangGraphClient, thread_id: str) -> None:
     assert "It is broken." in task["error"]
 
 
-async def test_at_an_interrupt(client: LangGraphClient, thread_id: str) -> None:
+async def test_state_at_an_interrupt(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "approval", input={"topic": "go"})
     state = await client.threads.get_state(thread_id)
     assert state["next"] == ["ask"]
@@ -63,7 +63,7 @@ async def test_at_an_interrupt(client: LangGraphClient, thread_id: str) -> None:
     assert thread["interrupts"] == {task["id"]: [interrupt]}
 
 
-async def test_with_subgraphs(client: LangGraphClient, thread_id: str) -> None:
+async def test_state_with_subgraphs(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "nested", input={"ask": True})
     (task,) = (await client.threads.get_state(thread_id))["tasks"]
     assert task["name"] == "middle"
@@ -81,7 +81,7 @@ async def test_with_subgraphs(client: LangGraphClient, thread_id: str) -> None:
     assert inner["checkpoint"]["checkpoint_ns"].startswith(f"middle:{task['id']}|inner:")
 
 
-async def test_of_a_subgraph(client: LangGraphClient, thread_id: str) -> None:
+async def test_state_of_a_subgraph(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "nested", input={"ask": True})
     (task,) = (await client.threads.get_state(thread_id))["tasks"]
     middle = await client.threads.get_state(thread_id, checkpoint=task["checkpoint"])
@@ -91,7 +91,7 @@ async def test_of_a_subgraph(client: LangGraphClient, thread_id: str) -> None:
     assert whole["tasks"][0]["state"] is not None
 
 
-async def test_history(thread_id: str, history: list[ThreadState]) -> None:
+async def test_history_is_listed_newest_first(thread_id: str, history: list[ThreadState]) -> None:
     assert [state["next"] for state in history] == [[], ["three"], ["two"], ["one"], ["__start__"]]
     assert [plain(state["values"]).get("count", 0) for state in history] == [13, 12, 11, 10, 0]
     assert [(state["metadata"] or {})["source"] for state in history] == ["loop"] * 4 + ["input"]
@@ -102,7 +102,9 @@ async def test_history(thread_id: str, history: list[ThreadState]) -> None:
     assert history[-1]["parent_checkpoint"] is None
 
 
-async def test_history_in_part(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+async def test_history_is_limited_and_filtered(
+    client: LangGraphClient, thread_id: str, history: list[ThreadState]
+) -> None:
     assert await client.threads.get_history(thread_id, limit=2) == history[:2]
     assert await client.threads.get_history(thread_id, metadata={"source": "input"}) == history[4:]
     assert await client.threads.get_history(thread_id, metadata={"step": 1, "purpose": "count"}) == [history[2]]
@@ -125,13 +127,13 @@ async def test_history_of_a_subgraph(client: LangGraphClient, thread_id: str) ->
     assert [state["next"] for state in states] == [["inner"], ["down"], ["__start__"]]
 
 
-async def test_history_refuses(client: LangGraphClient, thread_id: str) -> None:
+async def test_invalid_history_request_is_rejected(client: LangGraphClient, thread_id: str) -> None:
     for limit in (0, 1001):
         with refused(422):
             await client.threads.get_history(thread_id, limit=limit)
 
 
-async def test_at_a_checkpoint(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+async def test_state_at_a_checkpoint(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
     checkpoint = history[2]["checkpoint"]
     assert await client.threads.get_state(thread_id, checkpoint=checkpoint) == history[2]
     by_id = await client.threads.get_state(thread_id, checkpoint_id=checkpoint["checkpoint_id"])
@@ -143,7 +145,7 @@ async def test_at_a_checkpoint(client: LangGraphClient, thread_id: str, history:
 
 
 @pytest.mark.reference_differs("it sends every field, whichever are asked for")
-async def test_selected_fields(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+async def test_state_has_selected_fields(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
     newest = history[0]
     chosen = {"values": newest["values"], "next": []}
     assert plain(await client.threads.get_state(thread_id, select=["values", "next"])) == chosen
@@ -153,7 +155,7 @@ async def test_selected_fields(client: LangGraphClient, thread_id: str, history:
     assert plain(first) == chosen
 
 
-async def test_update(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+async def test_update_stores_values(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
     answer = await client.threads.update_state(thread_id, {"count": 100}, as_node="one")
     state = await client.threads.get_state(thread_id)
     assert answer["checkpoint"]["checkpoint_id"] == state["checkpoint"]["checkpoint_id"]
@@ -169,7 +171,9 @@ async def test_update(client: LangGraphClient, thread_id: str, history: list[Thr
     assert plain(ended)["trail"] == ["one", "two", "three", "two", "three"]
 
 
-async def test_update_after_the_end(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+async def test_update_after_the_end_schedules_nothing(
+    client: LangGraphClient, thread_id: str, history: list[ThreadState]
+) -> None:
     assert history
     await client.threads.update_state(thread_id, {"count": 1}, as_node="three")
     state = await client.threads.get_state(thread_id)
@@ -177,7 +181,7 @@ async def test_update_after_the_end(client: LangGraphClient, thread_id: str, his
     assert (await client.threads.get(thread_id))["status"] == "idle"
 
 
-async def test_an_update_ends_what_was_to_come(client: LangGraphClient, thread_id: str) -> None:
+async def test_update_as_end_finishes_the_thread(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "counter", input={}, interrupt_before=["two"])
     await client.threads.update_state(thread_id, None, as_node="__end__")
     state = await client.threads.get_state(thread_id)
@@ -185,7 +189,9 @@ async def test_an_update_ends_what_was_to_come(client: LangGraphClient, thread_i
     assert (await client.threads.get(thread_id))["status"] == "idle"
 
 
-async def test_update_at_a_checkpoint(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+async def test_update_forks_at_a_checkpoint(
+    client: LangGraphClient, thread_id: str, history: list[ThreadState]
+) -> None:
     checkpoint = history[2]["checkpoint"]
     await client.threads.update_state(thread_id, {"count": 1000}, checkpoint=checkpoint, as_node="two")
     state = await client.threads.get_state(thread_id)
@@ -196,14 +202,16 @@ async def test_update_at_a_checkpoint(client: LangGraphClient, thread_id: str, h
     assert await client.threads.get_state(thread_id, checkpoint=history[0]["checkpoint"]) == history[0]
 
 
-async def test_update_at_a_checkpoints_id(client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+async def test_update_forks_at_a_checkpoint_id(
+    client: LangGraphClient, thread_id: str, history: list[ThreadState]
+) -> None:
     checkpoint_id = history[2]["checkpoint"]["checkpoint_id"]
     await client.threads.update_state(thread_id, {"count": 1000}, checkpoint_id=checkpoint_id)
     state = await client.threads.get_state(thread_id)
     assert (plain(state["values"])["count"], state["next"]) == (1011, ["two"])
 
 
-async def test_update_refuses(client: LangGraphClient, thread_id: str) -> None:
+async def test_invalid_update_is_rejected(client: LangGraphClient, thread_id: str) -> None:
     with refused(422, reference=400):
         await client.threads.update_state(thread_id, {"count": 1})
     await client.threads.update(thread_id, metadata={"graph_id": "counter"})
@@ -211,7 +219,7 @@ async def test_update_refuses(client: LangGraphClient, thread_id: str) -> None:
         await client.threads.update_state(thread_id, {"count": 1}, as_node="nowhere")
 
 
-async def test_update_refuses_what_the_graph_cannot_take(
+async def test_update_that_the_graph_rejects_is_a_client_error(
     client: LangGraphClient, thread_id: str, history: list[ThreadState]
 ) -> None:
     assert history
@@ -219,7 +227,7 @@ async def test_update_refuses_what_the_graph_cannot_take(
         await client.threads.update_state(thread_id, {"count": "many"}, as_node="one")
 
 
-async def test_update_waits_for_nobody(client: LangGraphClient, thread_id: str) -> None:
+async def test_update_of_a_busy_thread_is_409(client: LangGraphClient, thread_id: str) -> None:
     run_id = await asleep(client, thread_id)
     with refused(409):
         await client.threads.update_state(thread_id, {"seconds": 0}, as_node="sleep")
@@ -227,7 +235,9 @@ async def test_update_waits_for_nobody(client: LangGraphClient, thread_id: str) 
 
 
 class TestFork:
-    async def test_from_a_checkpoint(self, client: LangGraphClient, thread_id: str, history: list[ThreadState]) -> None:
+    async def test_run_forks_from_a_checkpoint(
+        self, client: LangGraphClient, thread_id: str, history: list[ThreadState]
+    ) -> None:
         checkpoint = history[2]["checkpoint"]
         ended = await client.runs.wait(thread_id, "counter", checkpoint=checkpoint)
         assert ended == {"count": 13, "trail": ["one", "two", "three"]}
@@ -235,7 +245,7 @@ class TestFork:
         assert len(after) > len(history)
         assert after[-len(history) :] == history
 
-    async def test_from_a_checkpoints_id_with_new_input(
+    async def test_run_forks_from_a_checkpoint_id_with_new_input(
         self, client: LangGraphClient, thread_id: str, history: list[ThreadState]
     ) -> None:
         checkpoint_id = history[1]["checkpoint"]["checkpoint_id"]
@@ -243,7 +253,7 @@ class TestFork:
         assert ended == {"count": 115, "trail": ["one", "two", "one", "two", "three"]}
         assert await client.threads.get_state(thread_id, checkpoint=history[0]["checkpoint"]) == history[0]
 
-    async def test_to_be_asked_again(self, client: LangGraphClient, thread_id: str) -> None:
+    async def test_fork_asks_the_question_again(self, client: LangGraphClient, thread_id: str) -> None:
         await client.runs.wait(thread_id, "approval", input={"topic": "go"})
         await client.runs.wait(thread_id, "approval", command={"resume": "yes"})
         beginning = (await client.threads.get_history(thread_id))[-2]["checkpoint"]

@@ -22,7 +22,7 @@ async def keys(client: LangGraphClient, place: list[str], **search: object) -> s
     return {item["key"] for item in found["items"]}
 
 
-async def test_put_and_get(client: LangGraphClient, mark: str) -> None:
+async def test_item_is_put_and_returned(client: LangGraphClient, mark: str) -> None:
     await client.store.put_item([mark], "key", {"text": "Hello", "list": [1, {"a": None}]})
     item = await client.store.get_item([mark], "key")
     assert item["namespace"] == [mark]
@@ -31,7 +31,7 @@ async def test_put_and_get(client: LangGraphClient, mark: str) -> None:
     assert item["created_at"] <= item["updated_at"]
 
 
-async def test_put_again(client: LangGraphClient, mark: str) -> None:
+async def test_put_replaces_the_item(client: LangGraphClient, mark: str) -> None:
     await client.store.put_item([mark], "key", {"text": "Hello"})
     first = await client.store.get_item([mark], "key")
     await client.store.put_item([mark], "key", {"other": "Bye"})
@@ -40,18 +40,18 @@ async def test_put_again(client: LangGraphClient, mark: str) -> None:
     assert second["updated_at"] > first["updated_at"]
 
 
-async def test_get_what_is_not_there(client: LangGraphClient, mark: str) -> None:
+async def test_unknown_item_is_404(client: LangGraphClient, mark: str) -> None:
     answer: object = await client.store.get_item([mark], "none")
     assert answer is None
 
 
-async def test_delete(client: LangGraphClient, place: list[str]) -> None:
+async def test_deleted_item_is_gone(client: LangGraphClient, place: list[str]) -> None:
     await client.store.delete_item(place, "k0")
     await client.store.delete_item(place, "k0")
     assert await keys(client, place) == {"k1", "k2", "k3"}
 
 
-async def test_namespaces_are_apart(client: LangGraphClient, mark: str) -> None:
+async def test_namespaces_are_separate(client: LangGraphClient, mark: str) -> None:
     await client.store.put_item([mark, "a"], "key", {"in": "a"})
     await client.store.put_item([mark, "b"], "key", {"in": "b"})
     assert (await client.store.get_item([mark, "a"], "key"))["value"] == {"in": "a"}
@@ -84,7 +84,7 @@ async def test_search_with_a_query(client: LangGraphClient, place: list[str]) ->
     assert await keys(client, place, query="red") == {"k0", "k1", "k2", "k3"}
 
 
-async def test_index_and_time_to_live_are_taken(client: LangGraphClient, mark: str) -> None:
+async def test_index_and_ttl_are_accepted(client: LangGraphClient, mark: str) -> None:
     await client.store.put_item([mark], "a", {"text": "Hello"}, index=False)
     await client.store.put_item([mark], "b", {"text": "Hello"}, index=["text"])
     await client.store.put_item([mark], "c", {"text": "Hello"}, ttl=5)
@@ -92,7 +92,7 @@ async def test_index_and_time_to_live_are_taken(client: LangGraphClient, mark: s
     assert (await client.store.get_item([mark], "c", refresh_ttl=False))["value"] == {"text": "Hello"}
 
 
-async def test_namespaces(client: LangGraphClient, place: list[str]) -> None:
+async def test_namespaces_are_listed(client: LangGraphClient, place: list[str]) -> None:
     below = await client.store.list_namespaces(prefix=place[:1])
     assert sorted(below["namespaces"]) == [place, [*place, "deep"]]
     shallow = await client.store.list_namespaces(prefix=place[:1], max_depth=2)
@@ -104,7 +104,7 @@ async def test_namespaces(client: LangGraphClient, place: list[str]) -> None:
     assert pages[0] != pages[1]
 
 
-async def test_refuses(client: LangGraphClient, http: httpx2.AsyncClient, place: list[str]) -> None:
+async def test_invalid_request_is_rejected(client: LangGraphClient, http: httpx2.AsyncClient, place: list[str]) -> None:
     with refused(422, reference=400):
         await client.store.search_items(place, filter={"n": {"$near": 1}})
     with refused(422, reference=400):

@@ -29,7 +29,7 @@ async def watched(
     return parts
 
 
-async def test_runs(client: LangGraphClient, thread_id: str) -> None:
+async def test_thread_stream_has_a_run(client: LangGraphClient, thread_id: str) -> None:
     parts = await watched(client, thread_id, "run_modes")
     assert [part.event for part in parts] == ["metadata", "values", "values", "values", "metadata"]
     assert data(parts, "values")[-1] == {"count": 3, "trail": ["one", "two", "three"]}
@@ -39,7 +39,7 @@ async def test_runs(client: LangGraphClient, thread_id: str) -> None:
     assert (await client.runs.get(thread_id, run_id))["status"] == "success"
 
 
-async def test_several_runs(client: LangGraphClient, thread_id: str) -> None:
+async def test_thread_stream_has_several_runs(client: LangGraphClient, thread_id: str) -> None:
     first = await client.runs.create(thread_id, "counter", input={}, after_seconds=5)
     second = await client.runs.create(thread_id, "echo", input={"messages": ["Hi"]}, after_seconds=5)  # type: ignore[dict-item]  # it may
     stream = await client.threads.join_stream(thread_id)
@@ -49,12 +49,12 @@ async def test_several_runs(client: LangGraphClient, thread_id: str) -> None:
     assert done == [first["run_id"], second["run_id"]]
 
 
-async def test_a_failed_run(client: LangGraphClient, thread_id: str) -> None:
+async def test_thread_stream_has_the_error_of_a_run(client: LangGraphClient, thread_id: str) -> None:
     parts = await watched(client, thread_id, "run_modes", "failing")
     assert data(parts, "error") == [{"error": "ValueError", "message": "It is broken."}]
 
 
-async def test_from_the_start(client: LangGraphClient, thread_id: str) -> None:
+async def test_thread_stream_replays_from_the_start(client: LangGraphClient, thread_id: str) -> None:
     streamed = await collect(client.runs.stream(thread_id, "counter", input={}, stream_resumable=True))
     stream = await client.threads.join_stream(thread_id, last_event_id="-")
     parts = await take(stream, run_done(streamed[0].data["run_id"]))
@@ -63,14 +63,14 @@ async def test_from_the_start(client: LangGraphClient, thread_id: str) -> None:
 
 
 @pytest.mark.reference_differs("it takes its modes under another name than the client sends")
-async def test_only_when_runs_begin_and_end(client: LangGraphClient, thread_id: str) -> None:
+async def test_lifecycle_mode_has_starts_and_ends_only(client: LangGraphClient, thread_id: str) -> None:
     parts = await watched(client, thread_id, "lifecycle")
     assert [part.event for part in parts] == ["metadata", "metadata"]
     assert parts[0].data["run_id"] == parts[1].data["run_id"]
 
 
 @pytest.mark.reference_differs("it takes its modes under another name than the client sends")
-async def test_only_changes_of_the_state(client: LangGraphClient, thread_id: str) -> None:
+async def test_state_update_mode_has_changes_only(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "counter", input={})
 
     async def change() -> None:
@@ -90,18 +90,18 @@ async def test_only_changes_of_the_state(client: LangGraphClient, thread_id: str
 
 
 @pytest.mark.reference_differs("it takes its modes under another name than the client sends")
-async def test_refuses_a_mode_that_there_is_not(http: httpx2.AsyncClient, thread_id: str) -> None:
+async def test_unknown_mode_is_rejected(http: httpx2.AsyncClient, thread_id: str) -> None:
     async with http.stream("GET", f"/threads/{thread_id}/stream", params={"stream_mode": "thoughts"}) as answer:
         assert answer.status_code == 422
 
 
 @pytest.mark.reference_differs("it waits for a thread of that id to come")
-async def test_refuses_a_thread_that_is_not_there(http: httpx2.AsyncClient, unknown: str) -> None:
+async def test_unknown_thread_is_404(http: httpx2.AsyncClient, unknown: str) -> None:
     async with http.stream("GET", f"/threads/{unknown}/stream") as answer:
         assert answer.status_code == 404
 
 
-async def test_refuses_a_malformed_place_to_begin(http: httpx2.AsyncClient, thread_id: str) -> None:
+async def test_malformed_last_event_id_is_rejected(http: httpx2.AsyncClient, thread_id: str) -> None:
     headers = {"Last-Event-ID": "yesterday"}
     async with http.stream("GET", f"/threads/{thread_id}/stream", headers=headers) as answer:
         assert answer.status_code == 422

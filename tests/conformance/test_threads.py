@@ -11,7 +11,7 @@ from langgraph_sdk.schema import Thread
 from tests.conformance.support import asleep, copy_of, plain, refused
 
 
-async def test_create(client: LangGraphClient, mark: str) -> None:
+async def test_thread_is_created(client: LangGraphClient, mark: str) -> None:
     thread = await client.threads.create(metadata={"mark": mark})
     assert str(uuid.UUID(thread["thread_id"])) == thread["thread_id"]
     assert thread["metadata"] == {"mark": mark}
@@ -21,7 +21,7 @@ async def test_create(client: LangGraphClient, mark: str) -> None:
     assert (await client.threads.get(thread["thread_id"]))["metadata"] == {"mark": mark}
 
 
-async def test_an_id_of_ones_own(client: LangGraphClient, unknown: str) -> None:
+async def test_thread_id_can_be_chosen(client: LangGraphClient, unknown: str) -> None:
     thread = await client.threads.create(thread_id=unknown, metadata={"made": "first"})
     assert thread["thread_id"] == unknown
     with refused(409):
@@ -32,12 +32,12 @@ async def test_an_id_of_ones_own(client: LangGraphClient, unknown: str) -> None:
     assert again["metadata"] == {"made": "first"}
 
 
-async def test_create_for_a_graph(client: LangGraphClient, mark: str) -> None:
+async def test_thread_is_created_for_a_graph(client: LangGraphClient, mark: str) -> None:
     thread = await client.threads.create(graph_id="counter", metadata={"mark": mark})
     assert thread["metadata"] == {"mark": mark, "graph_id": "counter"}
 
 
-async def test_create_with_a_past(client: LangGraphClient) -> None:
+async def test_thread_is_created_with_supersteps(client: LangGraphClient) -> None:
     steps = [("one", 1, ["one"]), ("two", 2, ["two"])]
     thread = await client.threads.create(
         graph_id="counter",
@@ -55,7 +55,7 @@ async def test_create_with_a_past(client: LangGraphClient) -> None:
 
 
 @pytest.mark.reference_differs("it answers 500")
-async def test_a_past_may_hold_commands(client: LangGraphClient) -> None:
+async def test_supersteps_can_contain_commands(client: LangGraphClient) -> None:
     command = {"update": {"count": 9}}
     thread = await client.threads.create(
         graph_id="counter", supersteps=[{"updates": [{"values": None, "command": command, "as_node": "one"}]}]
@@ -64,12 +64,12 @@ async def test_a_past_may_hold_commands(client: LangGraphClient) -> None:
 
 
 @pytest.mark.reference_differs("it answers 201 with a message instead of a thread")
-async def test_a_past_needs_a_graph(client: LangGraphClient) -> None:
+async def test_supersteps_require_a_graph(client: LangGraphClient) -> None:
     with refused(422):
         await client.threads.create(supersteps=[{"updates": [{"values": {"count": 1}, "as_node": "one"}]}])
 
 
-async def test_create_refuses(client: LangGraphClient, http: httpx2.AsyncClient) -> None:
+async def test_invalid_thread_is_rejected(client: LangGraphClient, http: httpx2.AsyncClient) -> None:
     with refused(422):
         await client.threads.create(thread_id="no-uuid")
     with refused(422):
@@ -84,7 +84,7 @@ async def test_unknown_fields_are_refused(http: httpx2.AsyncClient) -> None:
 
 
 @pytest.mark.reference_differs("in memory it keeps no time to live")
-async def test_time_to_live(client: LangGraphClient) -> None:
+async def test_thread_has_its_ttl(client: LangGraphClient) -> None:
     thread_id = (await client.threads.create(ttl=5))["thread_id"]
     ttl = plain(await client.threads.get(thread_id, include=["ttl"]))["ttl"]
     assert (ttl["strategy"], ttl["ttl_minutes"]) == ("delete", 5)
@@ -96,14 +96,14 @@ async def test_time_to_live(client: LangGraphClient) -> None:
     assert (ttl["strategy"], ttl["ttl_minutes"]) == ("keep_latest", 7)
 
 
-async def test_a_time_to_live_is_taken(client: LangGraphClient) -> None:
+async def test_ttl_is_updated(client: LangGraphClient) -> None:
     thread_id = (await client.threads.create(ttl={"ttl": 5, "strategy": "keep_latest"}))["thread_id"]
     updated = await client.threads.update(thread_id, metadata={"a": 1}, ttl=7)
     assert updated["metadata"] == {"a": 1}
 
 
 @pytest.mark.parametrize(("thread_id", "status"), [(str(uuid.uuid4()), 404), ("no-uuid", 422)], ids=["unknown", "none"])
-async def test_a_thread_that_is_not_there(client: LangGraphClient, thread_id: str, status: int) -> None:
+async def test_unknown_thread_is_404(client: LangGraphClient, thread_id: str, status: int) -> None:
     with refused(status):
         await client.threads.get(thread_id)
     with refused(status):
@@ -120,7 +120,7 @@ async def test_a_thread_that_is_not_there(client: LangGraphClient, thread_id: st
         await client.runs.list(thread_id)
 
 
-async def test_update(client: LangGraphClient, mark: str) -> None:
+async def test_thread_metadata_is_updated(client: LangGraphClient, mark: str) -> None:
     thread = await client.threads.create(metadata={"mark": mark, "kept": 1, "inner": {"a": 1}})
     updated = await client.threads.update(thread["thread_id"], metadata={"mark": "new", "more": 2, "inner": {"b": 2}})
     assert updated["metadata"] == {"mark": "new", "kept": 1, "more": 2, "inner": {"b": 2}}
@@ -129,13 +129,13 @@ async def test_update(client: LangGraphClient, mark: str) -> None:
     assert (await client.threads.get(thread["thread_id"]))["metadata"] == updated["metadata"]
 
 
-async def test_update_without_an_answer(client: LangGraphClient, thread_id: str) -> None:
+async def test_minimal_update_returns_nothing(client: LangGraphClient, thread_id: str) -> None:
     answer: object = await client.threads.update(thread_id, metadata={"a": 1}, return_minimal=True)  # type: ignore[func-returns-value]  # the assertion itself
     assert answer is None
     assert (await client.threads.get(thread_id))["metadata"] == {"a": 1}
 
 
-async def test_delete(client: LangGraphClient, thread_id: str) -> None:
+async def test_deleted_thread_is_gone(client: LangGraphClient, thread_id: str) -> None:
     run = await client.runs.create(thread_id, "counter", input={})
     await client.runs.join(thread_id, run["run_id"])
     await client.threads.delete(thread_id)
@@ -147,7 +147,7 @@ async def test_delete(client: LangGraphClient, thread_id: str) -> None:
         await client.runs.get(thread_id, run["run_id"])
 
 
-async def test_what_a_run_leaves_in_its_thread(client: LangGraphClient, thread_id: str) -> None:
+async def test_thread_has_the_result_of_its_run(client: LangGraphClient, thread_id: str) -> None:
     run = await client.runs.create(thread_id, "counter", input={"count": 1})
     await client.runs.join(thread_id, run["run_id"])
     thread = await client.threads.get(thread_id)
@@ -157,13 +157,13 @@ async def test_what_a_run_leaves_in_its_thread(client: LangGraphClient, thread_i
     assert thread["metadata"] == {"graph_id": "counter", "assistant_id": run["assistant_id"]}
 
 
-async def test_a_thread_is_busy_while_a_run_is_at_it(client: LangGraphClient, thread_id: str) -> None:
+async def test_thread_is_busy_during_a_run(client: LangGraphClient, thread_id: str) -> None:
     run_id = await asleep(client, thread_id)
     assert (await client.threads.get(thread_id))["status"] == "busy"
     await client.runs.cancel(thread_id, run_id, wait=True)
 
 
-async def test_a_failed_run_is_seen(client: LangGraphClient, thread_id: str) -> None:
+async def test_thread_shows_the_error_of_its_run(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "failing", input={}, raise_error=False)
     thread = await client.threads.get(thread_id)
     assert thread["status"] == "error"
@@ -186,7 +186,9 @@ class TestSearch:
         await client.runs.wait(ids[2], "approval", input={"topic": mark})
         return [await client.threads.get(thread_id) for thread_id in ids]
 
-    async def test_everything_at_once(self, client: LangGraphClient, made: list[Thread], mark: str) -> None:
+    async def test_search_filters_sorts_and_selects(
+        self, client: LangGraphClient, made: list[Thread], mark: str
+    ) -> None:
         """One test for all, because each of its threads takes a run."""
         await self._filters(client, made, mark)
         await self._order(client, made, mark)
@@ -242,7 +244,7 @@ class TestSearch:
         assert await client.threads.count(metadata={"mark": mark}, status="idle") == 2
         assert await client.threads.count(metadata={"mark": mark}, values={"count": 3}) == 1
 
-    async def test_pages(self, client: LangGraphClient, http: httpx2.AsyncClient, mark: str) -> None:
+    async def test_search_is_paginated(self, client: LangGraphClient, http: httpx2.AsyncClient, mark: str) -> None:
         for _ in range(2):
             await client.threads.create(metadata={"mark": mark})
         first = await http.post("/threads/search", json={"metadata": {"mark": mark}, "limit": 1})
@@ -253,7 +255,7 @@ class TestSearch:
         assert last.json() != first.json()
         assert "X-Pagination-Next" not in last.headers
 
-    async def test_refuses(self, client: LangGraphClient, mark: str) -> None:
+    async def test_invalid_search_is_rejected(self, client: LangGraphClient, mark: str) -> None:
         wrong: list[dict[str, Any]] = [
             {"limit": -1},
             {"limit": 1001},
@@ -273,7 +275,7 @@ class TestSearch:
             await client.threads.search(ids=["no-uuid"])
 
 
-async def test_copy(client: LangGraphClient, thread_id: str, mark: str) -> None:
+async def test_copy_has_the_history(client: LangGraphClient, thread_id: str, mark: str) -> None:
     await client.threads.update(thread_id, metadata={"mark": mark})
     await client.runs.wait(thread_id, "counter", input={})
     copied = await copy_of(client, thread_id)
@@ -290,7 +292,7 @@ async def test_copy(client: LangGraphClient, thread_id: str, mark: str) -> None:
     assert plain((await client.threads.get_state(thread_id))["values"])["count"] == 3
 
 
-async def test_a_copy_waits_for_the_same_answer(client: LangGraphClient, thread_id: str) -> None:
+async def test_copy_keeps_the_interrupt(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "approval", input={"topic": "go"})
     copied = await copy_of(client, thread_id)
     ended = await client.runs.wait(copied["thread_id"], "approval", command={"resume": "yes"})
@@ -299,18 +301,18 @@ async def test_a_copy_waits_for_the_same_answer(client: LangGraphClient, thread_
 
 
 @pytest.mark.reference_differs("it leaves the copy's values out until its next run")
-async def test_a_copy_has_the_values_at_once(client: LangGraphClient, thread_id: str) -> None:
+async def test_copy_has_the_values(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "counter", input={})
     copied = await copy_of(client, thread_id)
     assert plain(copied["values"])["count"] == 3
 
 
-async def test_copy_of_an_unknown_thread(client: LangGraphClient, unknown: str) -> None:
+async def test_copy_of_unknown_thread_is_404(client: LangGraphClient, unknown: str) -> None:
     with refused(404, reference=409):
         await client.threads.copy(unknown)
 
 
-async def test_prune(client: LangGraphClient, thread_id: str, unknown: str) -> None:
+async def test_prune_deletes_threads(client: LangGraphClient, thread_id: str, unknown: str) -> None:
     other = (await client.threads.create())["thread_id"]
     assert await client.threads.prune([thread_id, unknown]) == {"pruned_count": 1}
     with refused(404):
@@ -320,7 +322,7 @@ async def test_prune(client: LangGraphClient, thread_id: str, unknown: str) -> N
 
 
 @pytest.mark.reference_differs("in memory it cannot")
-async def test_prune_to_the_latest_state(client: LangGraphClient, thread_id: str) -> None:
+async def test_prune_keeps_the_latest_state(client: LangGraphClient, thread_id: str) -> None:
     await client.runs.wait(thread_id, "counter", input={})
     assert await client.threads.prune([thread_id], strategy="keep_latest") == {"pruned_count": 1}
     (latest,) = await client.threads.get_history(thread_id)
@@ -328,7 +330,7 @@ async def test_prune_to_the_latest_state(client: LangGraphClient, thread_id: str
     assert plain(await client.runs.wait(thread_id, "counter", input={}))["count"] == 6
 
 
-async def test_prune_refuses(client: LangGraphClient, thread_id: str) -> None:
+async def test_invalid_prune_is_rejected(client: LangGraphClient, thread_id: str) -> None:
     with refused(422):
         await client.threads.prune([thread_id], strategy="everything")  # type: ignore[arg-type]  # it is refused
     with refused(422):

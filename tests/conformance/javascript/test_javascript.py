@@ -37,14 +37,14 @@ def javascript() -> Path:
     return INSTALLED
 
 
-def test_in_node(server: Server, javascript: Path) -> None:
+def test_client_works_in_node(server: Server, javascript: Path) -> None:
     command = ["node", "node.js", server.url, json.dumps(server.headers)]
     ended = subprocess.run(command, cwd=javascript, capture_output=True, text=True, timeout=120, check=False)
     assert ended.stderr == ""
     assert json.loads(ended.stdout) == DONE
 
 
-def test_from_a_page_of_another_origin(server: Server, javascript: Path, browser: Browser) -> None:
+def test_client_works_from_another_origin(server: Server, javascript: Path, browser: Browser) -> None:
     bundle = javascript / "bundle.js"
     options = ["--bundle", "--format=esm", "--log-level=warning", f"--outfile={bundle}"]
     subprocess.run(["node_modules/.bin/esbuild", "smoke.js", *options], cwd=javascript, check=True)
