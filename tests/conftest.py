@@ -59,10 +59,15 @@ def _model_server() -> Iterator[ScriptedModel]:
 
 
 @pytest.fixture
-def model(_model_server: ScriptedModel) -> ScriptedModel:
-    """The scripted model, answering "Hello!" until a test scripts something else."""
+def model(_model_server: ScriptedModel) -> Iterator[ScriptedModel]:
+    """The scripted model, answering "Hello!" until a test scripts something else.
+
+    A request that a real endpoint refuses fails the test, unless the test empties `violations` or sets `profile` to
+    None.
+    """
     _model_server.reset()
-    return _model_server
+    yield _model_server
+    assert not _model_server.violations, "the model endpoint refused requests"
 
 
 @pytest.fixture(scope="session")

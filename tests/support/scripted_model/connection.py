@@ -1,0 +1,48 @@
+"""A request to the scripted model, and the connection that it is answered on."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Seen:
+    """One request, as the model server saw it."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    cancelled: bool = False  # the client hung up before the answer was complete
+    finished: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class Connection:
+    """The connection that a behaviour answers on."""
+
+    seen: Seen
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def respond(self, status: int, body: bytes, content_type: str, headers: dict[str, str] | None = None) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        await self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    async def start_stream(self) -> None:
+        await self.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    async def event(self, data: bytes) -> None:
+        event = b"data: " + data + b"\n\n"
+        await self.send(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+
+    async def end_stream(self) -> None:
+        await self.send(b"0\r\n\r\n")
+
+
+Behaviour = Callable[[Connection], Coroutine[Any, Any, None]]
