@@ -30,7 +30,7 @@ def run_tests(folder: Path, tests: Iterable[str]) -> Mapping[str, Verdict]:
 
     Args:
         folder: The project's folder or that of a working copy; its code is imported, whatever else is installed.
-        tests: Node ids without parameters, such as `tests/shared/test_http.py::test_cors`.
+        tests: Node ids without parameters, such as `tests/shared/test_logs.py::test_secrets_are_masked_everywhere`.
 
     Returns:
         A verdict for each test. A test that did not run counts as failed, with the reason.

@@ -17,7 +17,7 @@ from shared.serve import listen
 
 WITHOUT_PGVECTOR = [
     "tests/project2_user_mgmt",
-    "--deselect=tests/project2_user_mgmt/test_migrations.py::test_a_database_that_a_later_stage_has_extended",
+    "--deselect=tests/project2_user_mgmt/test_migrations.py::test_database_of_a_later_stage_is_accepted",
 ]
 TESTS = [
     "tests/project2_user_mgmt",

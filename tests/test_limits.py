@@ -55,7 +55,7 @@ def run_tests(folder: Path, *arguments: str, hangs: str) -> tuple[int, str]:
     ["def test_it():\n    threading.Event().wait()", "async def test_it():\n    await asyncio.sleep(60)"],
     ids=["thread", "event loop"],
 )
-def test_a_hang_is_a_failure_with_all_stacks(tmp_path: Path, arguments: list[str], hangs: str) -> None:
+def test_hang_is_a_failure_with_all_stacks(tmp_path: Path, arguments: list[str], hangs: str) -> None:
     status, output = run_tests(tmp_path, *arguments, hangs=hangs)
 
     assert status == 1
@@ -75,7 +75,7 @@ def test_a_hang_is_a_failure_with_all_stacks(tmp_path: Path, arguments: list[str
     ],
     ids=["C code that holds the GIL", "swallowed", "teardown of a failure"],
 )
-def test_a_process_that_cannot_be_interrupted_is_ended(tmp_path: Path, hangs: str) -> None:
+def test_uninterruptible_process_is_killed(tmp_path: Path, hangs: str) -> None:
     status, output = run_tests(tmp_path, "-n1", "--dist=worksteal", hangs=hangs)
 
     assert status == 1

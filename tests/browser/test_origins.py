@@ -30,7 +30,7 @@ ASK = """async url => {
 @pytest.mark.parametrize(
     ("allowed", "seen"), [(True, [200, "Hello!", True]), (False, "TypeError")], ids=["allowed", "not allowed"]
 )
-def test_page_of_another_origin(
+def test_page_of_another_origin_follows_the_cors_settings(
     browser: Browser,
     serve: Callable[..., AbstractContextManager[str]],
     model: ScriptedModel,

@@ -55,7 +55,7 @@ def test_answer_grows_while_it_streams(page: Page, patient_url: str, model: Scri
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
-def test_stop_stops_the_model(page: Page, app_url: str, model: ScriptedModel) -> None:
+def test_stop_button_stops_the_model(page: Page, app_url: str, model: ScriptedModel) -> None:
     model.says("and so on " * 200, tokens_per_second=10)
     page.goto(app_url)
     ask(page, "Go on")
@@ -84,7 +84,7 @@ def test_only_filled_fields_are_sent(page: Page, app_url: str) -> None:
     expect(page.get_by_role("status")).to_have_text("Done.")
 
 
-def test_unavailable_model(refused_page: Page, app_url: str, model: ScriptedModel) -> None:
+def test_unavailable_model_is_reported(refused_page: Page, app_url: str, model: ScriptedModel) -> None:
     page = refused_page
     page.clock.install(time=0)
     model.fails(status=500)
@@ -108,7 +108,7 @@ def test_unavailable_model(refused_page: Page, app_url: str, model: ScriptedMode
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_an_error_in_mid_stream_keeps_the_text(page: Page, app_url: str, model: ScriptedModel) -> None:
+def test_error_in_mid_stream_keeps_the_text(page: Page, app_url: str, model: ScriptedModel) -> None:
     model.resets_after(3)
     page.goto(app_url)
 
@@ -118,7 +118,7 @@ def test_an_error_in_mid_stream_keeps_the_text(page: Page, app_url: str, model: 
     expect(answer_of(page)).to_contain_text("token0 token1 token2")
 
 
-def test_a_stream_without_an_end_was_cut(page: Page, app_url: str) -> None:
+def test_stream_without_an_end_is_reported(page: Page, app_url: str) -> None:
     half = 'event: token\ndata: {"text": "Half a"}\n\n'
     page.route("**/ask/stream", lambda route: route.fulfill(content_type="text/event-stream", body=half))
     page.goto(app_url)
@@ -129,7 +129,7 @@ def test_a_stream_without_an_end_was_cut(page: Page, app_url: str) -> None:
     expect(answer_of(page)).to_contain_text("Half a")
 
 
-def test_unavailable_server(refused_page: Page, app_url: str) -> None:
+def test_unavailable_server_is_reported(refused_page: Page, app_url: str) -> None:
     refused_page.goto(app_url)
     refused_page.route("**/ask/stream", lambda route: route.abort("connectionrefused"))
 
@@ -169,7 +169,7 @@ def test_markup_in_an_answer_stays_text(page: Page, app_url: str, model: Scripte
     expect(page.locator("main").locator("img, script")).to_have_count(0)
 
 
-def test_history(page: Page, app_url: str, model: ScriptedModel) -> None:
+def test_history_is_listed(page: Page, app_url: str, model: ScriptedModel) -> None:
     question = f"Is {uuid4()} a good name?"
     model.says("It is unique.")
     page.goto(app_url)
@@ -191,7 +191,7 @@ def test_empty_history_shows_a_message(page: Page, app_url: str) -> None:
     expect(page.get_by_text("Nothing yet.")).to_be_visible()
 
 
-def test_the_language_can_be_switched_and_is_remembered(page: Page, app_url: str) -> None:
+def test_language_choice_is_stored(page: Page, app_url: str) -> None:
     page.goto(app_url)
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
@@ -204,7 +204,7 @@ def test_the_language_can_be_switched_and_is_remembered(page: Page, app_url: str
     expect(page.get_by_role("button", name="中文")).to_have_attribute("aria-pressed", "true")
 
 
-def test_a_phone_does_not_scroll_sideways(page: Page, app_url: str, model: ScriptedModel) -> None:
+def test_page_fits_a_phone(page: Page, app_url: str, model: ScriptedModel) -> None:
     page.set_viewport_size({"width": 320, "height": 640})
     model.says("unbreakable" * 50)
     page.goto(app_url)
@@ -216,7 +216,7 @@ def test_a_phone_does_not_scroll_sideways(page: Page, app_url: str, model: Scrip
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_the_page_follows_the_browser(browser: Browser, app_url: str) -> None:
+def test_page_follows_the_browsers_language_and_theme(browser: Browser, app_url: str) -> None:
     with browser.new_context(locale="zh-CN", color_scheme="dark") as context:
         page = context.new_page()
         page.goto(app_url)

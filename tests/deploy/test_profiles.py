@@ -38,7 +38,7 @@ def answer(http: httpx2.Client, path: str) -> Any:  # noqa: ANN401  any JSON
         return None
 
 
-def test_prometheus_reads_every_replica_and_knows_the_alerts(service: Service) -> None:
+def test_prometheus_scrapes_every_replica_and_loads_the_alerts(service: Service) -> None:
     service.wait_until_ready()
 
     with up(service, "monitoring", "prometheus"), client("PROMETHEUS_PORT") as http:

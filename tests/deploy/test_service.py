@@ -25,7 +25,7 @@ def _ready(service: Service) -> None:
     service.wait_until_ready()
 
 
-def test_a_user_goes_all_the_way_through_the_proxy(service: Service) -> None:
+def test_user_journey_works_through_the_proxy(service: Service) -> None:
     with service.client(service.sign_up()) as http:
         service.upload(http, DOCUMENT)
         cited = http.post("/documents/ask", json={"question": "Within how many days can I send something back?"})
@@ -52,7 +52,7 @@ def test_internal_routes_are_not_published(service: Service) -> None:
         assert metrics.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_file_that_is_too_large_is_refused_in_the_same_words_everywhere(service: Service) -> None:
+def test_oversized_file_has_the_same_error_everywhere(service: Service) -> None:
     with service.client(service.sign_up()) as http:
         for mib in (52, 80):  # beyond what the service takes; beyond what the proxy takes
             answer = http.post("/documents", files={"file": ("large.txt", b"x" * (mib << 20))})
@@ -76,7 +76,7 @@ def test_containers_have_minimal_privileges(service: Service) -> None:
         assert b"Read-only file system" in written.stderr
 
 
-async def test_a_deployment_fails_no_request_and_no_stream(service: Service) -> None:
+async def test_deployment_fails_no_request_and_no_stream(service: Service) -> None:
     before = set(service.stack.ids("api") + service.stack.ids("worker"))
     load = await _loaded(service)
 
@@ -90,7 +90,7 @@ async def test_a_deployment_fails_no_request_and_no_stream(service: Service) -> 
 
 
 @pytest.mark.parametrize("what", ["api", "worker"])
-async def test_a_version_that_never_becomes_ready_is_put_back(service: Service, what: str) -> None:
+async def test_version_that_never_becomes_ready_is_rolled_back(service: Service, what: str) -> None:
     broken = _version_without(service, what)
     version = _image_id(service, "current")
     before = {kind: set(service.stack.ids(kind)) for kind in ("api", "worker")}
@@ -112,7 +112,7 @@ async def test_a_version_that_never_becomes_ready_is_put_back(service: Service, 
     await _nothing_was_lost(f"deployment whose {what} never becomes ready", load)
 
 
-def test_a_backup_brings_everything_back(service: Service) -> None:
+def test_backup_restores_everything(service: Service) -> None:
     email = f"{uuid.uuid4()}@example.com"
     with service.client(service.sign_up(email)) as http:
         document = service.upload(http, DOCUMENT)
@@ -139,7 +139,7 @@ def test_a_backup_brings_everything_back(service: Service) -> None:
         assert service.ask_agent(http, thread, "And again: what is 17 * 23?") == "The tool said 391."
 
 
-def test_a_damaged_backup_is_refused(service: Service) -> None:
+def test_damaged_backup_is_rejected(service: Service) -> None:
     backup = Path(service.make("backup").splitlines()[-1].partition(": ")[0])
     content = bytearray(backup.read_bytes())
     content[len(content) // 2] ^= 1
@@ -151,7 +151,7 @@ def test_a_damaged_backup_is_refused(service: Service) -> None:
     assert "checksum" in tried.stderr
 
 
-def test_as_many_backups_are_kept_as_are_wanted(service: Service) -> None:
+def test_backups_beyond_the_limit_are_deleted(service: Service) -> None:
     made = [Path(service.make("backup").splitlines()[-1].partition(": ")[0]) for _ in range(3)]
 
     assert sorted(made[0].parent.glob("*.dump.enc")) == made[1:]

@@ -116,7 +116,7 @@ async def test_oversized_event_is_replaced_by_a_notice(faulty: Faulty, client: L
     assert omitted == {"event": "custom", "bytes": 100 * MEGABYTE + len('{"padding":""}')}
 
 
-async def test_a_large_result_is_read_from_the_database(faulty: Faulty, client: LangGraphClient) -> None:
+async def test_large_result_is_read_from_the_database(faulty: Faulty, client: LangGraphClient) -> None:
     run, result = await faulty.run("grow", megabytes=6)
 
     assert len(result["left"]) == 6 * MEGABYTE

@@ -137,7 +137,7 @@ async def events(client: LangGraphClient, thread_id: str, run_id: str, seen: lis
             return seen
 
 
-async def test_a_worker_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_runs_survive_a_killed_worker(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
     work = await Work.begin(client, tmp_path, steps=20)
 
     stack.kill_worker()
@@ -147,7 +147,7 @@ async def test_a_worker_is_killed(stack: Stack, client: LangGraphClient, tmp_pat
     assert work.taken_over(stack)
 
 
-async def test_worker_killed_between_storing_and_publishing_an_end(stack: Stack, client: LangGraphClient) -> None:
+async def test_end_is_published_after_its_worker_was_killed(stack: Stack, client: LangGraphClient) -> None:
     stack.kill_worker()
     threads = [(await client.threads.create())["thread_id"] for _ in range(2)]
     runs = [(await client.runs.create(thread, "steps", input={}))["run_id"] for thread in threads]
@@ -186,7 +186,7 @@ async def first_life(client: LangGraphClient, thread_id: str) -> str:
     return event
 
 
-async def test_an_api_process_is_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_runs_survive_a_killed_api_process(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
     work = await Work.begin(client, tmp_path, runs=4, steps=20)
 
     stack.kill_api()
@@ -199,7 +199,7 @@ async def test_an_api_process_is_killed(stack: Stack, client: LangGraphClient, t
     await work.all_succeed(stack, steps=20, again=0)
 
 
-async def test_both_are_killed(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_runs_survive_killed_api_and_worker(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
     work = await Work.begin(client, tmp_path, runs=8, steps=20)
 
     stack.kill_api()
@@ -213,7 +213,9 @@ async def test_both_are_killed(stack: Stack, client: LangGraphClient, tmp_path: 
     assert work.taken_over(stack)
 
 
-async def test_only_worker_frozen_beyond_its_lease(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_runs_survive_a_worker_frozen_beyond_its_lease(
+    stack: Stack, client: LangGraphClient, tmp_path: Path
+) -> None:
     work = await Work.begin(client, tmp_path, runs=4, steps=20)
 
     stack.service.workers[0].send_signal(signal.SIGSTOP)
@@ -238,7 +240,7 @@ async def test_resumed_worker_has_lost_its_runs(stack: Stack, client: LangGraphC
     assert await asyncio.to_thread(frozen.wait, 30) == 0
 
 
-async def test_redis_is_restarted_empty(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_runs_survive_an_empty_redis(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
     work = await Work.begin(client, tmp_path, steps=20)
 
     await asyncio.to_thread(stack.restart_valkey_empty)
@@ -246,7 +248,7 @@ async def test_redis_is_restarted_empty(stack: Stack, client: LangGraphClient, t
     await work.all_succeed(stack, steps=20, again=0)
 
 
-async def test_postgresql_is_restarted(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_runs_survive_a_restart_of_postgresql(stack: Stack, client: LangGraphClient, tmp_path: Path) -> None:
     work = await Work.begin(client, tmp_path, steps=20)
 
     await asyncio.to_thread(stack.restart_postgres)
@@ -271,7 +273,7 @@ async def test_no_request_fails_after_postgresql_recovers(stack: Stack, client: 
     ("database", "redis"),
     [("refusing", "stalling"), ("stalling", "refusing")] if LONG else [("refusing", "stalling")],
 )
-async def test_both_servers_cannot_be_reached_under_load(
+async def test_runs_survive_unreachable_servers_under_load(
     stack: Stack, client: LangGraphClient, tmp_path: Path, database: str, redis: str
 ) -> None:
     work = await Work.begin(client, tmp_path)
@@ -318,7 +320,7 @@ def _settled(stack: Stack) -> None:
     stack.wait_for("SELECT FROM runs WHERE status IN ('pending', 'running')")
 
 
-async def test_the_disk_of_the_uploads_is_full(stack: Stack) -> None:
+async def test_full_upload_disk_is_reported(stack: Stack) -> None:
     assert stack.service.api
     api = psutil.Process(stack.service.api.pid)
     before = api.rlimit(resource.RLIMIT_FSIZE)
@@ -338,7 +340,7 @@ async def test_the_disk_of_the_uploads_is_full(stack: Stack) -> None:
         assert accepted.status_code == 202
 
 
-async def test_the_clock_of_a_worker_is_an_hour_ahead(stack: Stack, client: LangGraphClient) -> None:
+async def test_runs_survive_a_worker_clock_an_hour_ahead(stack: Stack, client: LangGraphClient) -> None:
     first = stack.service.workers.pop()
     changes = {"PYTHONPATH": str(Path(__file__).parent / "clock"), "CLOCK_AHEAD": "3600"}
     ahead = await asyncio.to_thread(stack.service.start_worker, **changes)

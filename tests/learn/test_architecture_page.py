@@ -47,7 +47,7 @@ def test_picture_shows_the_layers_in_order() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_way_of_a_run_names_each_file_once(page: str) -> None:
+def test_way_of_a_run_names_each_file_once(page: str) -> None:
     walk = read(page).rpartition("\n## ")[2]
     files = re.findall(r"`((?:\w+/)+\w+\.py)`", walk)
 

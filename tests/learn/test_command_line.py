@@ -30,7 +30,7 @@ def test_errors_are_one_line(arguments: list[str], said: str) -> None:
     assert tried.stderr.count("\n") == 1
 
 
-def test_a_difference_is_printed_summary_first() -> None:
+def test_difference_is_printed_summary_first() -> None:
     shown = learn("diff", "1", "2")
 
     assert shown.returncode == 0, shown.stderr

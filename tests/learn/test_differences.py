@@ -51,7 +51,7 @@ def test_pages_are_generated_from_the_code(facts: list[Facts], tmp_path: Path) -
         assert [path for path in found.changed_files if f'<h2 id="{path}">' not in html] == []
 
 
-def test_pages_are_ignored_by_git_but_their_index_is_not(facts: list[Facts]) -> None:
+def test_pages_are_ignored_by_git_except_their_index(facts: list[Facts]) -> None:
     pattern = "docs/differences/*-to-*"
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
 
@@ -62,7 +62,7 @@ def test_pages_are_ignored_by_git_but_their_index_is_not(facts: list[Facts]) -> 
 
 
 @pytest.mark.parametrize("suffix", ["", ".zh"])
-def test_the_index_links_to_every_page(facts: list[Facts], suffix: str) -> None:
+def test_index_links_to_every_page(facts: list[Facts], suffix: str) -> None:
     links = set(re.findall(r"\]\(([^)]+)\)", (pages.FOLDER / f"index{suffix}.md").read_text("utf-8")))
 
     # Links leave out the language: the site finds the page in the reader's own.
@@ -75,7 +75,7 @@ def test_every_package_of_stage_4_is_in_one_step() -> None:
     assert sorted(package for step in STEPS.values() for package in step.packages) == packages
 
 
-def test_the_steps_of_stage_4_share_its_files_and_operations(facts: list[Facts]) -> None:
+def test_steps_of_stage_4_share_its_files_and_operations(facts: list[Facts]) -> None:
     found = pair(facts, 3)
     parts = [part_of(found, step) for step in STEPS.values()]
 
@@ -89,7 +89,7 @@ def test_the_steps_of_stage_4_share_its_files_and_operations(facts: list[Facts])
     assert lines[-1] == "Next: `make diff-3-4 STEP=runs`"
 
 
-def test_the_modules_of_shared_that_a_stage_uses_first_are_listed(facts: list[Facts]) -> None:
+def test_first_uses_of_shared_modules_are_listed(facts: list[Facts]) -> None:
     second, third, fourth = (pair(facts, earlier).shared_modules for earlier in (1, 2, 3))
 
     assert "shared/database/engine.py" in second
@@ -122,7 +122,7 @@ def test_removals_are_named(facts: list[Facts]) -> None:
     ]
 
 
-def test_a_difference_is_read_from_the_code(facts: list[Facts]) -> None:
+def test_difference_is_read_from_the_code(facts: list[Facts]) -> None:
     second, third, fourth = (pair(facts, earlier) for earlier in (1, 2, 3))
 
     assert second.operations["POST /users"].summary == "Create a user."
@@ -143,7 +143,7 @@ def test_a_difference_is_read_from_the_code(facts: list[Facts]) -> None:
 
 
 @pytest.mark.parametrize("earlier", [1, 2, 3])
-def test_a_summary_fits_on_one_screen(facts: list[Facts], earlier: int) -> None:
+def test_summary_fits_on_one_screen(facts: list[Facts], earlier: int) -> None:
     lines = terminal.summary(pair(facts, earlier), terminal.Painter(colours=False))
 
     assert len(lines) <= terminal.SUMMARY_LINES
@@ -160,7 +160,7 @@ def test_colours_are_for_a_terminal_only(facts: list[Facts]) -> None:
     assert any(line == "\x1b[32m+from shared.database.engine import database\x1b[0m" for line in coloured)
 
 
-def test_the_side_by_side_pages_need_nothing_from_elsewhere(facts: list[Facts]) -> None:
+def test_side_by_side_pages_are_self_contained(facts: list[Facts]) -> None:
     for name, text in pages.render(facts).items():
         if name.endswith(".html"):
             assert not re.search(r'(src|href)="(?!#)', text), name

@@ -63,7 +63,7 @@ def test_every_page_is_linked_from_another_in_its_language(site: Path) -> None:
     assert pages - linked - {site / "index.html", site / "zh" / "index.html"} == set()
 
 
-def test_nothing_on_the_site_is_fetched_from_elsewhere(site: Path) -> None:
+def test_site_is_self_contained(site: Path) -> None:
     for page in site.rglob("*.html"):
         fetched = re.findall(
             r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(https?://[^\" >]+)", page.read_text("utf-8")

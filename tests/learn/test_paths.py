@@ -25,7 +25,7 @@ NAMES = {path.name for folder in ("shared", "project*") for path in ROOT.glob(f"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_a_named_file_exists(page: Path) -> None:
+def test_named_files_exist(page: Path) -> None:
     text = re.sub(r"^(`{3,}).*?^\1", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     named = {span for span in re.findall(r"`([^`\s]+)`", text) if PATH.fullmatch(span) and not NOT_IN_GIT.match(span)}
 

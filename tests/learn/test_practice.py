@@ -48,7 +48,7 @@ def test_working_copy_is_not_overwritten(tmp_path: Path) -> None:
         practice.create_working_copy(1, tmp_path / "mine")
 
 
-def test_a_solution_is_shown_as_a_difference() -> None:
+def test_solution_is_shown_as_a_difference() -> None:
     lines = list(practice.diff_to_solution(practice.find_exercise("pages"), Path("nowhere")))
 
     assert '-    raise NotImplementedError("practice: pages")' in lines

@@ -14,7 +14,7 @@ def the_map() -> QuestionMap:
     return questions.load()
 
 
-def test_the_map_the_answers_the_code_and_the_tests_agree(the_map: QuestionMap) -> None:
+def test_answers_match_the_map_code_and_tests(the_map: QuestionMap) -> None:
     assert list(questions.check(the_map)) == []
 
 

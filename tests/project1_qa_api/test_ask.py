@@ -11,7 +11,7 @@ from tests.support.sse import ask_stream, events_of
 from tests.support.until import until
 
 
-async def test_a_question_is_answered(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_question_is_answered(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.says("It waits for many things at once.")
 
     response = await client.post("/ask", json={"question": "What is an event loop?"})
@@ -137,7 +137,7 @@ async def test_invalid_question_rejects_the_whole_batch(client: httpx2.AsyncClie
 
 
 @pytest.mark.parametrize("count", [0, 21])
-async def test_a_batch_holds_1_to_20_questions(client: httpx2.AsyncClient, count: int) -> None:
+async def test_batch_holds_1_to_20_questions(client: httpx2.AsyncClient, count: int) -> None:
     response = await client.post("/ask/batch", json={"questions": ["q"] * count})
 
     assert response.status_code == 422

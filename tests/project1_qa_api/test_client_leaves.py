@@ -23,7 +23,7 @@ async def model_was_stopped(model: ScriptedModel, requests: int = 1) -> None:
         ("/ask/batch", {"questions": ["a", "b", "c"]}, 3),
     ],
 )
-async def test_before_the_answer_begins(
+async def test_disconnect_before_the_answer_stops_the_model(
     patient_client: httpx2.AsyncClient, model: ScriptedModel, path: str, body: dict[str, Any], requests: int
 ) -> None:
     model.does(says("too late", delay=30))
@@ -35,7 +35,7 @@ async def test_before_the_answer_begins(
     await model_was_stopped(model, requests)
 
 
-async def test_in_mid_stream(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_disconnect_in_mid_stream_stops_the_model(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.says("a long answer " * 100, tokens_per_second=20)
 
     async with client.stream("POST", "/ask/stream", json={"question": "Hi"}) as response:

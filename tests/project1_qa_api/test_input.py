@@ -25,14 +25,14 @@ def assert_invalid(response: httpx2.Response, *loc: str | int) -> None:
 @pytest.mark.parametrize(
     "question", ["?", "x" * 4000, "🦜" * 4000, "什么是事件循环？", "  padded  ", "a\nb\tc", "\ufffe"]
 )
-async def test_allowed(client: httpx2.AsyncClient, model: ScriptedModel, question: str) -> None:
+async def test_valid_question_is_accepted(client: httpx2.AsyncClient, model: ScriptedModel, question: str) -> None:
     response = await client.post("/ask", json={"question": question})
 
     assert response.status_code == 200
     assert model.requests[0].body["messages"][-1]["content"] == question
 
 
-async def test_a_number_without_a_fraction_is_an_integer(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_number_without_a_fraction_is_an_integer(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     response = await client.post("/ask", content=b'{"question": "a", "max_tokens": 5.0}', headers=JSON)
 
     assert response.status_code == 200
@@ -64,7 +64,7 @@ async def test_a_number_without_a_fraction_is_an_integer(client: httpx2.AsyncCli
         pytest.param({"question": "a", "max_tokens": 10**30}, "max_tokens", id="endless tokens"),
     ],
 )
-async def test_refused(
+async def test_invalid_field_is_rejected(
     client: httpx2.AsyncClient, model: ScriptedModel, path: str, body: dict[str, Any], field: str
 ) -> None:
     response = await client.post(path, json=body)
@@ -90,7 +90,7 @@ async def test_refused(
         pytest.param(b'{"question": "a", "' + b"x" * 100_000 + b'": 1}', id="endless name"),
     ],
 )
-async def test_no_question_at_all(client: httpx2.AsyncClient, content: bytes) -> None:
+async def test_body_without_a_question_is_rejected(client: httpx2.AsyncClient, content: bytes) -> None:
     response = await client.post("/ask", content=content, headers=JSON)
 
     assert_invalid(response, "body")
@@ -106,7 +106,7 @@ async def test_no_question_at_all(client: httpx2.AsyncClient, content: bytes) ->
         pytest.param(b'{"question": ' + b"9" * 5000 + b"}", id="a number of 5,000 digits"),
     ],
 )
-async def test_a_body_that_cannot_be_read(client: httpx2.AsyncClient, content: bytes) -> None:
+async def test_malformed_json_is_rejected(client: httpx2.AsyncClient, content: bytes) -> None:
     response = await client.post("/ask", content=content, headers=JSON)
 
     assert response.status_code == 400
@@ -114,7 +114,7 @@ async def test_a_body_that_cannot_be_read(client: httpx2.AsyncClient, content: b
     assert response.json()["status"] == 400
 
 
-async def test_a_body_that_is_not_called_json(client: httpx2.AsyncClient) -> None:
+async def test_other_content_type_is_rejected(client: httpx2.AsyncClient) -> None:
     body = json.dumps({"question": "Hi"}).encode()
 
     assert_invalid(await client.post("/ask", content=body, headers={"content-type": "text/plain"}), "body")

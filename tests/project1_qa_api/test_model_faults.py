@@ -78,7 +78,7 @@ def assert_problem(problem: dict[str, Any], status: int, kind: str) -> None:
 
 @pytest.mark.parametrize("path", ["/ask", "/ask/stream"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_before_the_first_token(
+async def test_fault_before_the_first_token_is_a_problem(
     client: httpx2.AsyncClient, model: ScriptedModel, path: str, fault: str
 ) -> None:
     behaviour, status, kind = FAULTS[fault]
@@ -96,7 +96,7 @@ async def test_a_fault_before_the_first_token(
     "ignore:Pydantic serializer warnings"
 )  # of the openai library, about the response it received
 @pytest.mark.parametrize("fault", STREAM_FAULTS)
-async def test_a_stream_of_garbage(client: httpx2.AsyncClient, model: ScriptedModel, fault: str) -> None:
+async def test_garbage_in_the_stream_is_a_problem(client: httpx2.AsyncClient, model: ScriptedModel, fault: str) -> None:
     model.does(STREAM_FAULTS[fault])
 
     response = await client.post("/ask/stream", json={"question": "Hi"})
@@ -105,7 +105,7 @@ async def test_a_stream_of_garbage(client: httpx2.AsyncClient, model: ScriptedMo
     assert_problem(response.json(), 503, "model-unavailable")
 
 
-async def test_nothing_listens(serve: Serve) -> None:
+async def test_closed_port_is_unavailable(serve: Serve) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # it does not listen, and nobody else can
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
@@ -118,7 +118,7 @@ async def test_nothing_listens(serve: Serve) -> None:
             assert http.get("/ready").json()["checks"]["model"] == {"status": "unreachable", "required": False}
 
 
-async def test_an_endpoint_that_is_no_endpoint_is_unreachable(serve: Serve) -> None:
+async def test_endpoint_without_http_is_unavailable(serve: Serve) -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
         writer.close()
@@ -133,7 +133,7 @@ async def test_an_endpoint_that_is_no_endpoint_is_unreachable(serve: Serve) -> N
     assert ready.json()["checks"]["model"]["status"] == "unreachable"
 
 
-async def test_the_models_retry_after_is_passed_on(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_retry_after_of_the_model_is_forwarded(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.fails(429, headers={"Retry-After": "37"})
 
     response = await client.post("/ask", json={"question": "Hi"})
@@ -156,7 +156,7 @@ async def test_the_models_retry_after_is_passed_on(client: httpx2.AsyncClient, m
         ),
     ],
 )
-async def test_a_fault_in_mid_stream_is_the_streams_last_event(
+async def test_fault_in_mid_stream_is_the_last_event(
     client: httpx2.AsyncClient, model: ScriptedModel, behaviour: Behaviour, status: int, kind: str
 ) -> None:
     model.does(behaviour)
@@ -168,7 +168,7 @@ async def test_a_fault_in_mid_stream_is_the_streams_last_event(
     assert_problem(problem, status, kind)
 
 
-async def test_a_failed_call_is_tried_again(serve: Serve, model: ScriptedModel) -> None:
+async def test_failed_call_is_retried(serve: Serve, model: ScriptedModel) -> None:
     with serve(llm_max_retries=1) as url:
         model.then(fails(500))
         assert httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60).status_code == 200
@@ -180,7 +180,7 @@ async def test_a_failed_call_is_tried_again(serve: Serve, model: ScriptedModel) 
         assert len(model.requests) == 2
 
 
-async def test_a_long_retry_after_is_not_waited_for(serve: Serve, model: ScriptedModel) -> None:
+async def test_long_retry_after_is_not_awaited(serve: Serve, model: ScriptedModel) -> None:
     model.fails(429, headers={"Retry-After": "30"})
     with serve(llm_max_retries=2) as url:
         response = httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60)
@@ -189,7 +189,7 @@ async def test_a_long_retry_after_is_not_waited_for(serve: Serve, model: Scripte
     assert len(model.requests) == 1
 
 
-async def test_fallback_models_are_tried_in_their_order(serve: Serve, model: ScriptedModel) -> None:
+async def test_fallback_models_are_tried_in_order(serve: Serve, model: ScriptedModel) -> None:
     with serve(llm_fallback_models="second,third", llm_timeout_seconds=5) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             model.then(fails(500), hangs(), says("from the third"))
@@ -207,7 +207,7 @@ async def test_fallback_models_are_tried_in_their_order(serve: Serve, model: Scr
             assert len(model.requests) == 3
 
 
-async def test_a_request_that_is_too_long_is_not_sent_to_the_fallback(serve: Serve, model: ScriptedModel) -> None:
+async def test_too_long_request_is_not_sent_to_the_fallback(serve: Serve, model: ScriptedModel) -> None:
     model.fails(400, error=CONTEXT_EXCEEDED)
     with serve(llm_fallback_models="second") as url:
         response = httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60)
@@ -216,7 +216,7 @@ async def test_a_request_that_is_too_long_is_not_sent_to_the_fallback(serve: Ser
     assert len(model.requests) == 1
 
 
-async def test_an_endpoint_that_counts_no_tokens(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_usage_is_null_without_token_counts(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.does(streams(chunk({"content": "a"}), chunk({}, "stop"), b"[DONE]"))
     *_, (_, done) = await ask_stream(client)
     assert done["usage"] is None

@@ -18,7 +18,7 @@ def document(make_settings: Callable[..., Settings]) -> dict[str, Any]:
     return create_app(make_settings()).openapi()
 
 
-def test_the_operations_are_those_of_the_contract(document: dict[str, Any]) -> None:
+def test_operations_match_the_contract(document: dict[str, Any]) -> None:
     operations = {(method, path) for path, item in document["paths"].items() for method in item}
 
     assert operations == {
@@ -31,7 +31,7 @@ def test_the_operations_are_those_of_the_contract(document: dict[str, Any]) -> N
     }
 
 
-def test_every_error_is_described_in_its_real_shape(document: dict[str, Any]) -> None:
+def test_errors_are_described_as_problems(document: dict[str, Any]) -> None:
     for path, item in document["paths"].items():
         for operation in item.values():
             for status, response in operation["responses"].items():
@@ -45,13 +45,13 @@ def test_every_error_is_described_in_its_real_shape(document: dict[str, Any]) ->
     assert set(document["components"]["schemas"]["Problem"]["required"]) == {"title", "status", "detail"}
 
 
-def test_every_field_of_a_request_has_an_example(document: dict[str, Any]) -> None:
+def test_request_fields_have_examples(document: dict[str, Any]) -> None:
     for name in ("AskRequest", "BatchRequest"):
         for field, schema in document["components"]["schemas"][name]["properties"].items():
             assert "examples" in schema, (name, field)
 
 
-async def test_swagger_ui_comes_from_the_service_itself(client: httpx2.AsyncClient) -> None:
+async def test_swagger_ui_is_self_hosted(client: httpx2.AsyncClient) -> None:
     page = await client.get("/docs")
 
     assert page.status_code == 200

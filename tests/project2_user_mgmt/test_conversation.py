@@ -12,7 +12,7 @@ def conversation(turns: int) -> list[Message]:
     return [Message(user_id=uuid4(), role=role, content=f"{place:040}") for place, role in enumerate(roles)]
 
 
-def test_the_end_of_a_conversation_is_kept_and_begins_with_a_question() -> None:
+def test_conversation_is_trimmed_to_start_with_a_question() -> None:
     history = conversation(turns=10)
 
     shown = prompt("Be brief.", history, "And now?", context_tokens=50)

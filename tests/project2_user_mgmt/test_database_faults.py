@@ -11,13 +11,12 @@ import httpx2
 import psutil
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from local.processes import Child
 from local.services import postgres
 from local.state import StageState
-from shared.database.driver import sqlalchemy_url
 from shared.database.engine import transaction
 from shared.database.migrate import migrate
 from shared.errors import DatabaseUnavailable
@@ -86,7 +85,7 @@ async def recovers(client: httpx2.AsyncClient) -> None:
             pass
 
 
-async def test_stopped(client: httpx2.AsyncClient, server: Child) -> None:
+async def test_stopped_database_is_503(client: httpx2.AsyncClient, server: Child) -> None:
     await server.stop()
 
     assert await answers(client) == {503: 12}
@@ -98,7 +97,7 @@ async def test_stopped(client: httpx2.AsyncClient, server: Child) -> None:
     await recovers(client)
 
 
-async def test_killed(client: httpx2.AsyncClient, server: Child) -> None:
+async def test_killed_database_is_503(client: httpx2.AsyncClient, server: Child) -> None:
     for process in processes_of(server):
         process.kill()
     await until(lambda: server.pid is None)
@@ -109,7 +108,7 @@ async def test_killed(client: httpx2.AsyncClient, server: Child) -> None:
     await recovers(client)
 
 
-async def test_frozen(client: httpx2.AsyncClient, server: Child) -> None:
+async def test_frozen_database_is_503(client: httpx2.AsyncClient, server: Child) -> None:
     for process in processes_of(server):
         process.suspend()
 
@@ -139,7 +138,7 @@ async def test_slow_statement_is_cancelled_and_full_pool_reported(
 
 async def test_deadlock_victim_receives_503(cluster: tuple[Child, str], server: Child) -> None:
     assert server.pid
-    engine = create_async_engine(sqlalchemy_url(cluster[1]))
+    engine = create_async_engine(make_url(cluster[1]).set(drivername="postgresql+psycopg"))
     both_hold = asyncio.Barrier(2)
 
     async def lock(first: int, second: int) -> int:

@@ -52,9 +52,7 @@ async def test_model_receives_the_conversation(
     assert await conversation(client2, messages) == [*said, ("assistant", "Ada.")]
 
 
-async def test_the_context_is_bounded_by_tokens(
-    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
-) -> None:
+async def test_context_is_limited_by_tokens(client2: httpx2.AsyncClient, model: ScriptedModel, messages: str) -> None:
     model.says("字" * 500)  # some 750 tokens, as they are counted here
     for number in range(4):
         await client2.post(messages, json={"content": f"question {number}"})
@@ -64,7 +62,7 @@ async def test_the_context_is_bounded_by_tokens(
 
 
 @pytest.mark.parametrize(("behaviour", "status"), [(fails(500), 503), (hangs(), 504)])
-async def test_nothing_is_stored_when_the_model_fails(
+async def test_failed_answer_stores_nothing(
     client2: httpx2.AsyncClient, model: ScriptedModel, messages: str, behaviour: Behaviour, status: int
 ) -> None:
     model.does(behaviour)
@@ -73,9 +71,7 @@ async def test_nothing_is_stored_when_the_model_fails(
     assert await conversation(client2, messages) == []
 
 
-async def test_nothing_is_stored_when_the_client_leaves(
-    patient_client2: httpx2.AsyncClient, model: ScriptedModel
-) -> None:
+async def test_disconnect_stores_nothing(patient_client2: httpx2.AsyncClient, model: ScriptedModel) -> None:
     messages = f"/users/{(await create(patient_client2))['id']}/messages"
     model.does(says("too late", delay=30))
     asking = asyncio.create_task(patient_client2.post(messages, json={"content": "Hi"}))
@@ -87,7 +83,7 @@ async def test_nothing_is_stored_when_the_client_leaves(
     assert await conversation(patient_client2, messages) == []
 
 
-async def test_questions_at_once_are_stored_pair_by_pair(
+async def test_concurrent_questions_are_stored_in_pairs(
     client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
 ) -> None:
     model.does(says("yes", delay=0.1))
@@ -114,7 +110,7 @@ async def test_user_deleted_during_the_call_gets_no_message(
     assert (await asking).status_code == 404
 
 
-async def test_deleting_a_user_takes_the_messages_along(client2: httpx2.AsyncClient, messages: str) -> None:
+async def test_deletion_of_a_user_deletes_the_messages(client2: httpx2.AsyncClient, messages: str) -> None:
     await client2.post(messages, json={"content": "Hi"})
 
     await client2.delete(messages.removesuffix("/messages"))
@@ -122,7 +118,7 @@ async def test_deleting_a_user_takes_the_messages_along(client2: httpx2.AsyncCli
     assert (await client2.get(messages)).status_code == 404
 
 
-async def test_messages_come_in_pages_newest_first(client2: httpx2.AsyncClient, messages: str) -> None:
+async def test_messages_are_paginated_newest_first(client2: httpx2.AsyncClient, messages: str) -> None:
     for number in range(3):
         await client2.post(messages, json={"content": f"question {number}"})
     whole = (await client2.get(messages)).json()["items"]

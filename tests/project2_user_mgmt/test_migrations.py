@@ -31,7 +31,7 @@ def test_migrated_schema_matches_the_models(database_url: str) -> None:
     assert "add_column" in {kind for kind, *_ in differences(database_url, PACKAGE)}
 
 
-def test_down_and_up_again_with_rows_in_place(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrations_keep_rows_down_and_up(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO users VALUES (gen_random_uuid(), 'a@example.com', 'A', '$', 1, now(), now())")
@@ -44,7 +44,7 @@ def test_down_and_up_again_with_rows_in_place(database_url: str, monkeypatch: py
     assert tables(database_url) == {"alembic_version", "users", "messages"}
 
 
-def test_a_migration_that_fails_half_way_changes_nothing(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_changes_nothing(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database)
     with psycopg.connect(empty_database) as connection:  # in the way of the second table
         connection.execute("CREATE TABLE messages (id int)")
@@ -56,7 +56,7 @@ def test_a_migration_that_fails_half_way_changes_nothing(empty_database: str, mo
 
 
 @pytest.mark.slow
-def test_two_that_start_at_once_migrate_once(empty_database: str) -> None:
+def test_concurrent_migrations_run_once(empty_database: str) -> None:
     command_line = [sys.executable, "-m", PACKAGE, "migrate"]
     environment = os.environ | {"DATABASE_URL": empty_database}
     root = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_two_that_start_at_once_migrate_once(empty_database: str) -> None:
     assert tables(empty_database) == {"alembic_version", "users", "messages"}
 
 
-def test_a_database_that_a_later_stage_has_extended(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_of_a_later_stage_is_accepted(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     assert migrate("project3_rag_docs", "project3") == 0
 

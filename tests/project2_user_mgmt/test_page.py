@@ -53,7 +53,7 @@ def send(panel: Locator, text: str) -> None:
     panel.get_by_label("Message").press("Control+Enter")
 
 
-def test_a_new_user_is_listed(page: Page, url: str) -> None:
+def test_new_user_is_listed(page: Page, url: str) -> None:
     page.goto(url)
     expect(panel_of(page).get_by_text("There are no users yet.")).to_be_visible()
 
@@ -79,7 +79,7 @@ def test_validation_errors_appear_at_their_field(refused_page: Page, url: str, e
     expect(field).to_have_accessible_description(re.compile(sentence))
 
 
-def test_a_conversation_grows_and_is_kept(page: Page, url: str, model: ScriptedModel) -> None:
+def test_conversation_grows_and_is_stored(page: Page, url: str, model: ScriptedModel) -> None:
     add_user(url, "Ada")
     panel = opened(page, url, "Ada")
     expect(panel.get_by_text("No messages yet.")).to_be_visible()
@@ -112,7 +112,7 @@ def test_earlier_messages_load_on_demand(page: Page, url: str) -> None:
     expect(panel.get_by_role("button", name="Earlier messages")).to_be_hidden()
 
 
-def test_a_model_that_fails_costs_no_text(refused_page: Page, url: str, model: ScriptedModel) -> None:
+def test_failed_model_keeps_the_text(refused_page: Page, url: str, model: ScriptedModel) -> None:
     add_user(url, "Ada")
     panel = opened(refused_page, url, "Ada")
     refused_page.clock.install()
@@ -144,7 +144,7 @@ def test_concurrent_rename_is_a_conflict(refused_page: Page, url: str) -> None:
     expect(panel.get_by_role("heading", name="Augusta")).to_be_visible()
 
 
-def test_deleting_asks_first(page: Page, url: str) -> None:
+def test_deletion_requires_confirmation(page: Page, url: str) -> None:
     add_user(url, "Ada")
     panel = opened(page, url, "Ada")
 
@@ -158,7 +158,7 @@ def test_deleting_asks_first(page: Page, url: str) -> None:
     expect(panel.get_by_text("There are no users yet.")).to_be_visible()
 
 
-def test_search_and_more(page: Page, url: str) -> None:
+def test_users_are_searched_and_loaded_on_demand(page: Page, url: str) -> None:
     for number in range(21):
         add_user(url, f"Person {number:02}", f"p{number}@example.com")
     page.goto(url)

@@ -16,7 +16,7 @@ def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_the_password_is_a_secret(env: pytest.MonkeyPatch) -> None:
+def test_database_password_is_a_secret(env: pytest.MonkeyPatch) -> None:
     env.setenv("DATABASE_URL", f"postgresql://app:{PASSWORD}@db.example/app")
 
     settings = load_settings(Settings)
@@ -27,14 +27,14 @@ def test_the_password_is_a_secret(env: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["mysql://h/d", "db.example", "sqlite:///x"])
-def test_other_database_kind_is_refused_in_one_line(env: pytest.MonkeyPatch, address: str) -> None:
+def test_other_database_kind_is_rejected_in_one_line(env: pytest.MonkeyPatch, address: str) -> None:
     env.setenv("DATABASE_URL", address)
 
     with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: must be a postgresql:// address$"):
         load_settings(Settings)
 
 
-def test_a_missing_address_names_the_command_that_helps(env: pytest.MonkeyPatch) -> None:
+def test_missing_address_names_the_launcher(env: pytest.MonkeyPatch) -> None:
     env.delenv("DATABASE_URL", raising=False)
 
     with pytest.raises(ConfigurationError, match=r"DATABASE_URL is not set \(`make run-project2` starts"):

@@ -11,7 +11,7 @@ from tests.support.users import create
 
 
 @pytest.mark.parametrize("rows", [1, 100])
-async def test_reading_takes_the_same_statements_for_any_number_of_rows(
+async def test_statement_count_is_independent_of_rows(
     serve2: Callable[..., AbstractContextManager[str]], database_url: str, statements: list[str], rows: int
 ) -> None:
     with serve2() as url:

@@ -24,7 +24,7 @@ def stored(database_url: str, emails: Sequence[str]) -> list[str]:
     return [str(one) for one in ids]
 
 
-async def test_a_user_is_created_and_shown(client2: httpx2.AsyncClient) -> None:
+async def test_user_is_created_and_returned(client2: httpx2.AsyncClient) -> None:
     response = await client2.post("/users", json={"email": "Ada@Example.com", "name": "Ada", "password": PASSWORD})
 
     assert response.status_code == 201
@@ -49,7 +49,7 @@ async def test_passwords_are_stored_as_argon2_only(client2: httpx2.AsyncClient, 
     assert PASSWORD not in stored
 
 
-async def test_50_creates_of_one_email_make_one_user(client2: httpx2.AsyncClient) -> None:
+async def test_50_creates_of_one_email_create_one_user(client2: httpx2.AsyncClient) -> None:
     cases = ["ada@example.com", "ADA@example.com", "Ada@Example.COM"]
     bodies = [{"email": cases[i % 3], "name": f"Ada {i}", "password": PASSWORD} for i in range(50)]
 
@@ -61,7 +61,7 @@ async def test_50_creates_of_one_email_make_one_user(client2: httpx2.AsyncClient
     assert len((await client2.get("/users")).json()["items"]) == 1
 
 
-async def test_50_changes_of_one_version_change_it_once(client2: httpx2.AsyncClient) -> None:
+async def test_50_updates_of_one_version_have_one_winner(client2: httpx2.AsyncClient) -> None:
     user = await create(client2)
     url, headers = f"/users/{user['id']}", {"If-Match": '"1"'}
 
@@ -86,7 +86,7 @@ async def test_patch_changes_given_fields_only(client2: httpx2.AsyncClient) -> N
     assert moved["created_at"] == user["created_at"]
 
 
-async def test_a_taken_email_cannot_be_changed_to(client2: httpx2.AsyncClient) -> None:
+async def test_update_to_a_taken_email_is_rejected(client2: httpx2.AsyncClient) -> None:
     await create(client2, "ada@example.com")
     other = await create(client2, "grace@example.com")
 
@@ -97,7 +97,7 @@ async def test_a_taken_email_cannot_be_changed_to(client2: httpx2.AsyncClient) -
 
 
 @pytest.mark.parametrize("given", ["1", '"x"', 'W/"1"', '"1", "2"', '""', '"99999999999999"'])
-async def test_an_if_match_that_is_none_is_stale(client2: httpx2.AsyncClient, given: str) -> None:
+async def test_malformed_if_match_is_stale(client2: httpx2.AsyncClient, given: str) -> None:
     user = await create(client2)
 
     response = await client2.patch(f"/users/{user['id']}", json={"name": "x"}, headers={"If-Match": given})
@@ -106,7 +106,7 @@ async def test_an_if_match_that_is_none_is_stale(client2: httpx2.AsyncClient, gi
     assert response.json()["type"] == "urn:problem:precondition-failed"
 
 
-async def test_any_version_matches_a_star(client2: httpx2.AsyncClient) -> None:
+async def test_star_matches_any_version(client2: httpx2.AsyncClient) -> None:
     user = await create(client2)
 
     assert (
@@ -114,7 +114,7 @@ async def test_any_version_matches_a_star(client2: httpx2.AsyncClient) -> None:
     ).status_code == 200
 
 
-async def test_a_deleted_user_is_gone(client2: httpx2.AsyncClient) -> None:
+async def test_deleted_user_is_gone(client2: httpx2.AsyncClient) -> None:
     user = await create(client2)
     url = f"/users/{user['id']}"
 
@@ -126,9 +126,7 @@ async def test_a_deleted_user_is_gone(client2: httpx2.AsyncClient) -> None:
     assert (await client2.get(f"/users/{uuid4()}")).json()["type"] == "urn:problem:not-found"
 
 
-async def test_pages_neither_skip_nor_repeat_while_others_come_and_go(
-    client2: httpx2.AsyncClient, database_url: str
-) -> None:
+async def test_pages_are_stable_during_inserts_and_deletes(client2: httpx2.AsyncClient, database_url: str) -> None:
     there = stored(database_url, [f"user{i:02}@example.com" for i in range(25)])
     passing = stored(database_url, [f"passing{i}@example.com" for i in range(5)])
     there += stored(database_url, [f"late{i}@example.com" for i in range(5)])
@@ -161,7 +159,7 @@ PREFIXES = {
 }
 
 
-async def test_a_prefix_of_email_or_name_is_found(client2: httpx2.AsyncClient) -> None:
+async def test_users_are_found_by_prefix(client2: httpx2.AsyncClient) -> None:
     await create(client2, "ada@example.com", name="Countess")
     await create(client2, "grace@example.com", name="Amazing")
     await create(client2, "other@example.com", name="GRACE Hopper")
@@ -176,7 +174,7 @@ async def test_a_prefix_of_email_or_name_is_found(client2: httpx2.AsyncClient) -
     assert found == PREFIXES
 
 
-async def test_the_prefix_search_uses_its_indexes(database_url: str) -> None:
+async def test_prefix_search_uses_its_indexes(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("SET enable_seqscan = off")
         rows = connection.execute(
@@ -222,7 +220,7 @@ async def test_invalid_user_is_rejected(client2: httpx2.AsyncClient, field: str,
 
 
 @pytest.mark.parametrize("field", ["name", "email", "password"])
-async def test_half_a_character_is_refused(client2: httpx2.AsyncClient, field: str) -> None:
+async def test_lone_surrogate_is_rejected(client2: httpx2.AsyncClient, field: str) -> None:
     r"""JSON can say `\ud800`, half of a surrogate pair, which is no text that can be stored."""
     body = {"email": "ada@example.com", "name": "Ada", "password": PASSWORD} | {field: "Ada \ud800 Lovelace"}
 
@@ -235,7 +233,7 @@ async def test_half_a_character_is_refused(client2: httpx2.AsyncClient, field: s
 
 
 @pytest.mark.parametrize("email", ["ada+tag@example.com", "ada@bücher.example.com", "a.b-c_d@sub.example.com"])
-async def test_unusual_emails_are_taken(client2: httpx2.AsyncClient, email: str) -> None:
+async def test_unusual_emails_are_accepted(client2: httpx2.AsyncClient, email: str) -> None:
     assert (await create(client2, email))["email"] == email
 
 
@@ -255,11 +253,11 @@ async def test_unusual_emails_are_taken(client2: httpx2.AsyncClient, email: str)
         "q=" + "x" * 255,
     ],
 )
-async def test_a_malformed_page_is_refused(client2: httpx2.AsyncClient, query: str) -> None:
+async def test_malformed_page_is_rejected(client2: httpx2.AsyncClient, query: str) -> None:
     assert (await client2.get(f"/users?{query}")).status_code == 422
 
 
 @pytest.mark.parametrize("user_id", ["1", "x", "00000000-0000-0000-0000-00000000000g", "%00"])
-async def test_a_malformed_id_is_refused(client2: httpx2.AsyncClient, user_id: str) -> None:
+async def test_malformed_id_is_rejected(client2: httpx2.AsyncClient, user_id: str) -> None:
     for method in ("GET", "DELETE"):
         assert (await client2.request(method, f"/users/{user_id}")).status_code == 422

@@ -16,7 +16,7 @@ from tests.support.sse import events_of
 from tests.support.until import until
 
 
-async def test_an_upload_becomes_a_document_that_is_found(client3: httpx2.AsyncClient) -> None:
+async def test_uploaded_document_is_found(client3: httpx2.AsyncClient) -> None:
     response = await client3.post("/documents", files={"file": ("../../etc/hours.txt", TEXT.encode())})
 
     assert response.status_code == 202
@@ -47,7 +47,7 @@ async def test_stored_file_is_unchanged(client3: httpx2.AsyncClient) -> None:
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_the_same_content_again_is_the_same_document(client3: httpx2.AsyncClient, database_url: str) -> None:
+async def test_repeated_content_is_the_same_document(client3: httpx2.AsyncClient, database_url: str) -> None:
     document = await ready(client3)
 
     again = await upload(client3, name="copy.txt", status=200)
@@ -56,7 +56,7 @@ async def test_the_same_content_again_is_the_same_document(client3: httpx2.Async
     assert rows(database_url, "documents") == 1
 
 
-async def test_20_uploads_of_one_content_make_one_document(client3: httpx2.AsyncClient, database_url: str) -> None:
+async def test_20_uploads_of_one_content_create_one_document(client3: httpx2.AsyncClient, database_url: str) -> None:
     answers = await asyncio.gather(
         *(client3.post("/documents", files={"file": (f"{i}.txt", TEXT.encode())}) for i in range(20))
     )
@@ -102,7 +102,7 @@ async def test_failed_document_has_a_reason_and_is_retried(client3: httpx2.Async
     assert (await finished(client3, again))["status"] == "failed"
 
 
-async def test_nothing_of_a_deleted_document_is_found(client3: httpx2.AsyncClient, database_url: str) -> None:
+async def test_deleted_document_is_not_found(client3: httpx2.AsyncClient, database_url: str) -> None:
     document = await ready(client3)
     other = await ready(client3, "The library has a garden.", "garden.txt")
     url = f"/documents/{document['id']}"
@@ -137,7 +137,7 @@ async def test_deletion_during_ingestion_leaves_nothing(
     assert [rows(database_url, table) for table in ("chunks", "postings", "document_parts", "terms")] == [0, 0, 0, 0]
 
 
-async def test_counts_are_right_after_deletions(client3: httpx2.AsyncClient, database_url: str) -> None:
+async def test_counts_are_correct_after_deletions(client3: httpx2.AsyncClient, database_url: str) -> None:
     documents = [await ready(client3, f"Text number {i} is about trees.", f"{i}.txt") for i in range(3)]
     await ready(client3, "图书馆早上九点开门。", "zh.txt")
     for document in documents[:2]:
@@ -164,7 +164,7 @@ async def test_counts_are_right_after_deletions(client3: httpx2.AsyncClient, dat
     assert [rows(database_url, table) for table in ("terms", "document_languages", "postings")] == [0, 0, 0]
 
 
-async def test_documents_come_in_pages_newest_first(client3: httpx2.AsyncClient) -> None:
+async def test_documents_are_paginated_newest_first(client3: httpx2.AsyncClient) -> None:
     for i in range(5):
         await upload(client3, f"Document {i}.", f"{i}.txt")
 
@@ -175,7 +175,7 @@ async def test_documents_come_in_pages_newest_first(client3: httpx2.AsyncClient)
     assert second["next_cursor"] is None
 
 
-async def test_chunks_come_in_pages_in_order(client3: httpx2.AsyncClient) -> None:
+async def test_chunks_are_paginated_in_order(client3: httpx2.AsyncClient) -> None:
     document = await ready(client3, "\n\n".join(f"# Part {i}\n\nText of part {i}." for i in range(7)), "parts.md")
     url = f"/documents/{document['id']}/chunks"
     chunks: list[dict[str, Any]] = []
@@ -201,21 +201,21 @@ async def test_chunks_come_in_pages_in_order(client3: httpx2.AsyncClient) -> Non
         ("archive.zip", b"PK\x03\x04" + b"\x00" * 100),
     ],
 )
-async def test_other_kinds_are_415(client3: httpx2.AsyncClient, name: str, content: bytes) -> None:
+async def test_unsupported_media_types_are_415(client3: httpx2.AsyncClient, name: str, content: bytes) -> None:
     response = await client3.post("/documents", files={"file": (name, content)})
 
     assert response.status_code == 415
     assert response.json()["type"] == "urn:problem:unsupported-media-type"
 
 
-async def test_a_form_without_a_file_is_refused(client3: httpx2.AsyncClient) -> None:
+async def test_form_without_a_file_is_rejected(client3: httpx2.AsyncClient) -> None:
     for given in ({"data": {"x": "1"}}, {"json": {"file": "x"}}, {"data": {"file": "no file"}}):
         response = await client3.post("/documents", **given)  # type: ignore[arg-type]
         assert response.status_code == 422
         assert response.json()["errors"][0]["loc"] == ["body", "file"]
 
 
-async def test_a_form_with_more_than_a_file_is_refused(client3: httpx2.AsyncClient) -> None:
+async def test_form_with_extra_parts_is_rejected(client3: httpx2.AsyncClient) -> None:
     file = ("a.txt", b"Text.")
     for given in (
         {"files": [("file", file), ("file", file)]},

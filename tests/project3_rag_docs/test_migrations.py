@@ -24,9 +24,7 @@ def test_migrated_schema_matches_the_models(database_url: str) -> None:
     assert differences(database_url, PACKAGE) == []
 
 
-def test_a_database_of_stage_2_is_upgraded_and_taken_back(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stage_2_database_is_upgraded_and_downgraded(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     with databases.migrated("project2_user_mgmt") as address:
         monkeypatch.setenv("DATABASE_URL", address)
         before = names(address, "r")
@@ -51,7 +49,7 @@ def test_a_database_of_stage_2_is_upgraded_and_taken_back(
         assert left == (1,)
 
 
-async def test_earlier_chunks_are_counted_by_the_migration(client3: httpx2.AsyncClient, database_url: str) -> None:
+async def test_migration_counts_earlier_chunks(client3: httpx2.AsyncClient, database_url: str) -> None:
     """Back to the first version with documents in it, and up again: everything is as it was."""
     await ready(client3, "# Heron\n\nThe heron nests.\n\n# River\n\nBy the river.", "en.md")
     await ready(client3, "图书馆早上九点开门。", "zh.txt")

@@ -118,7 +118,7 @@ def test_ingestion_progress_is_shown(page: Page, serve3: Serve, model: ScriptedM
         assert download.value.path().read_text() == text
 
 
-def test_an_upload_can_be_watched_and_cancelled(page: Page, url: str) -> None:
+def test_upload_shows_progress_and_can_be_cancelled(page: Page, url: str) -> None:
     panel = opened(page, url)
     throttle_uploads(page, 200_000)
 
@@ -149,7 +149,7 @@ def test_dropped_files_are_uploaded(page: Page, url: str) -> None:
     expect(panel.get_by_text("Ready · 1 passage")).to_have_count(2)
 
 
-def test_why_a_document_could_not_be_read(page: Page, url: str) -> None:
+def test_failed_document_shows_the_reason(page: Page, url: str) -> None:
     panel = opened(page, url)
 
     choose(panel, file("broken.pdf", b"%PDF-1.4\nnothing of the kind"))
@@ -159,7 +159,7 @@ def test_why_a_document_could_not_be_read(page: Page, url: str) -> None:
     expect(panel.get_by_role("checkbox", name="broken.pdf")).to_be_disabled()
 
 
-def test_the_same_content_again(page: Page, url: str) -> None:
+def test_repeated_content_is_reported(page: Page, url: str) -> None:
     upload_and_wait(url)
     panel = opened(page, url)
 
@@ -179,7 +179,7 @@ def test_the_same_content_again(page: Page, url: str) -> None:
     ],
     ids=["415", "413"],
 )
-def test_unsupported_file_is_refused(
+def test_unsupported_file_is_rejected(
     refused_page: Page, serve3: Serve, name: str, content: bytes, sentence: str, detail: str
 ) -> None:
     with serve3(max_upload_mb=1) as url:
@@ -194,7 +194,7 @@ def test_unsupported_file_is_refused(
         assert documents(url) == []
 
 
-def test_an_upload_that_failed_is_sent_again(refused_page: Page, url: str) -> None:
+def test_failed_upload_can_be_retried(refused_page: Page, url: str) -> None:
     panel = opened(refused_page, url)
     refused_page.route("**/documents", lambda route: route.abort("connectionrefused"), times=1)
     choose(panel, file("handbook.md", HANDBOOK))
@@ -218,7 +218,7 @@ def test_ongoing_ingestion_is_shown_on_load(page: Page, url: str, model: Scripte
     expect(row(panel, "handbook.md")).to_contain_text("Ready · 1 passage")
 
 
-def test_a_connection_that_breaks_is_made_again(refused_page: Page, url: str, model: ScriptedModel) -> None:
+def test_broken_connection_is_reopened(refused_page: Page, url: str, model: ScriptedModel) -> None:
     broken = threading.Event()
     model.embeds(until_released(broken, embeds()))
     upload(url)
@@ -246,7 +246,7 @@ def test_older_documents_load_on_demand(page: Page, url: str) -> None:
     expect(panel.get_by_role("button", name="More documents")).to_be_hidden()
 
 
-def test_deleting_asks_first(page: Page, url: str) -> None:
+def test_deletion_requires_confirmation(page: Page, url: str) -> None:
     upload_and_wait(url)
     panel = opened(page, url)
 
@@ -276,7 +276,7 @@ def test_document_deleted_elsewhere_disappears(page: Page, url: str, model: Scri
     deleted.set()
 
 
-def test_a_citation_opens_the_passage(page: Page, url: str, model: ScriptedModel) -> None:
+def test_citation_opens_the_passage(page: Page, url: str, model: ScriptedModel) -> None:
     upload_and_wait(url)
     seen = threading.Event()
     model.says(f"{LEAVE} [1] " + " ".join(f"word{number}" for number in range(20)), last_word_after=seen)
@@ -302,7 +302,7 @@ def test_a_citation_opens_the_passage(page: Page, url: str, model: ScriptedModel
     expect(marker).to_be_focused()
 
 
-def test_a_passage_can_be_opened_before_the_answer_is_stopped(page: Page, url: str, model: ScriptedModel) -> None:
+def test_passage_can_be_opened_during_the_answer(page: Page, url: str, model: ScriptedModel) -> None:
     upload_and_wait(url)
     model.says(f"{LEAVE} [1] " + "and so on " * 200, tokens_per_second=10)
     panel = opened(page, url)
@@ -358,7 +358,7 @@ def test_unanswered_question_looks_different(page: Page, url: str, model: Script
     expect(panel.get_by_role("heading", name="Answer from the documents")).to_have_count(0)
 
 
-def test_an_error_in_mid_stream_keeps_the_text(page: Page, url: str, model: ScriptedModel) -> None:
+def test_error_in_mid_stream_keeps_the_text(page: Page, url: str, model: ScriptedModel) -> None:
     upload_and_wait(url)
     panel = opened(page, url)
     half = (
@@ -378,7 +378,7 @@ def test_an_error_in_mid_stream_keeps_the_text(page: Page, url: str, model: Scri
     expect(panel.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_blank_question_is_not_sent(page: Page, url: str, model: ScriptedModel) -> None:
+def test_blank_question_is_not_sent(page: Page, url: str, model: ScriptedModel) -> None:
     panel = opened(page, url)
 
     ask(panel, " \n ")
@@ -411,7 +411,7 @@ def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(page: Page, url:
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_in_chinese(browser: Browser, url: str, model: ScriptedModel) -> None:
+def test_page_is_available_in_chinese(browser: Browser, url: str, model: ScriptedModel) -> None:
     model.says("每人每年有二十五天带薪年假。[1]")
     with browser.new_context(locale="zh-CN") as context:
         page = context.new_page()

@@ -112,7 +112,7 @@ async def test_other_owners_ids_answer_like_unknown_ones(
             assert answer.json()["type"] == "urn:problem:not-found", operation
 
 
-async def test_lists_show_own_items_only(client4: httpx2.AsyncClient, sign_up: SignUp, ada: dict[str, str]) -> None:
+async def test_lists_contain_own_items_only(client4: httpx2.AsyncClient, sign_up: SignUp, ada: dict[str, str]) -> None:
     bob = await sign_up("bob@example.com")
 
     async def asked(method: str, path: str, **options: Any) -> Any:  # noqa: ANN401  any JSON

@@ -86,22 +86,20 @@ def runs(app: FastAPI, explained: Explained) -> Runs:
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "all"])
-async def test_unfinished_runs_are_found_among_many(runs: Runs, explained: Explained, status: str) -> None:
+async def test_unfinished_runs_are_found_by_an_index(runs: Runs, explained: Explained, status: str) -> None:
     with pytest.raises(NotFound):
         await runs.stop_with_status(OWNER, status, "interrupt")
     assert "on runs" in explained.plan
     assert "Seq Scan" not in explained.plan
 
 
-async def test_the_runs_of_an_assistant_are_found_among_many(runs: Runs, explained: Explained) -> None:
+async def test_runs_of_an_assistant_are_found_by_an_index(runs: Runs, explained: Explained) -> None:
     await runs.stop_runs_of_assistant(OWNER, OWNER)
     assert "on runs" in explained.plan
     assert "Seq Scan" not in explained.plan
 
 
-async def test_a_reader_of_a_thread_with_many_runs_reads_those_that_have_events(
-    runs: Runs, explained: Explained
-) -> None:
+async def test_replay_reads_only_runs_with_events(runs: Runs, explained: Explained) -> None:
     replay = ThreadReplay(runs.pool, OWNER, THREAD, runs.kept_seconds)
     assert await replay.start() is None
     assert await replay.next_started(datetime.fromtimestamp(0, UTC), None) is None
@@ -110,7 +108,7 @@ async def test_a_reader_of_a_thread_with_many_runs_reads_those_that_have_events(
     assert "Seq Scan" not in explained.plan
 
 
-async def test_old_runs_are_found_among_many(app: FastAPI, explained: Explained) -> None:
+async def test_old_runs_are_found_by_an_index(app: FastAPI, explained: Explained) -> None:
     state = find(app, AppState)
     retention = Retention(state.settings, cast("Pool", explained), state.sessions, state.jobs, state.checkpoints)
     await retention._delete_runs()
@@ -118,7 +116,7 @@ async def test_old_runs_are_found_among_many(app: FastAPI, explained: Explained)
 
 
 @pytest.mark.parametrize("column", ["thread_id", "assistant_id"])
-def test_schedules_that_go_with_something_are_looked_up(database_url: str, column: str) -> None:
+def test_crons_of_a_deleted_row_are_found_by_an_index(database_url: str, column: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("SET enable_seqscan = off")
         condition = f"{column} = '00000000-0000-0000-0000-000000000000'"
@@ -126,7 +124,9 @@ def test_schedules_that_go_with_something_are_looked_up(database_url: str, colum
     assert f"ix_crons_{column}" in "\n".join(row[0] for row in rows)
 
 
-async def test_many_threads_go_a_few_at_a_time(client4: httpx2.AsyncClient, sign_up: SignUp, database_url: str) -> None:
+async def test_many_threads_are_deleted_in_batches(
+    client4: httpx2.AsyncClient, sign_up: SignUp, database_url: str
+) -> None:
     client4.headers |= await sign_up()
 
     async def threads(**body: object) -> list[str]:

@@ -34,9 +34,7 @@ def test_concurrent_migrations_run_once(databases: Databases) -> None:
         assert differences(address, PACKAGE) == []
 
 
-def test_a_database_of_stage_3_is_upgraded_and_taken_back(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stage_3_database_is_upgraded_and_downgraded(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     with databases.migrated("project3_rag_docs") as address:
         monkeypatch.setenv("DATABASE_URL", address)
         before = tables(address)

@@ -99,9 +99,7 @@ def is_done(chat: Locator) -> None:
     expect(chat.locator(".talk > [role=status]")).to_have_text("Done.", timeout=20_000)
 
 
-def test_an_answer_streams_with_the_calls_of_tools(
-    page: Page, service: AgentService, email: str, model: ScriptedModel
-) -> None:
+def test_answer_streams_with_tool_calls(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     expect(chat.get_by_text("No threads yet.")).to_be_visible()
     rest = threading.Event()
@@ -126,7 +124,7 @@ def test_an_answer_streams_with_the_calls_of_tools(
     expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
 
 
-def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_run_continues_over_a_reload(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     rest = threading.Event()
     model.then(calls(SUM), says(LONG, last_word_after=rest))
@@ -145,7 +143,7 @@ def test_a_run_goes_on_over_a_reload(page: Page, service: AgentService, email: s
     assert len(model.requests) == 2
 
 
-def test_a_connection_that_breaks_is_made_again(
+def test_broken_connection_is_reopened(
     refused_page: Page, service: AgentService, email: str, model: ScriptedModel
 ) -> None:
     page = refused_page
@@ -170,7 +168,7 @@ def test_a_connection_that_breaks_is_made_again(
     is_done(chat)
 
 
-def test_a_call_is_approved(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_call_is_approved(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     model.then(calls(FETCH), says("I could not read it."))
     send(chat, "Read that page")
@@ -187,7 +185,7 @@ def test_a_call_is_approved(page: Page, service: AgentService, email: str, model
     is_done(chat)
 
 
-def test_a_call_is_rejected(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_call_is_rejected(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     model.then(calls(FETCH), says("Then not."))
     send(chat, "Read that page")
@@ -201,7 +199,9 @@ def test_a_call_is_rejected(page: Page, service: AgentService, email: str, model
     assert "That one is secret." in json.dumps(model.requests[-1].body)
 
 
-def test_some_calls_are_decided_together(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_several_calls_are_decided_together(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
     chat = register(page, service, email)
     model.then(calls(FETCH, FETCH), says("Good."))
     send(chat, "Read these pages")
@@ -227,7 +227,7 @@ def test_some_calls_are_decided_together(page: Page, service: AgentService, emai
     assert "It says 42." in results
 
 
-def test_a_question_of_a_graph_is_answered(page: Page, service: AgentService, email: str) -> None:
+def test_interrupt_of_a_graph_is_answered(page: Page, service: AgentService, email: str) -> None:
     chat = register(page, service, email)
     chat.get_by_label("Assistant").select_option(label="ask")
     send(chat, "Shall I?")
@@ -239,7 +239,7 @@ def test_a_question_of_a_graph_is_answered(page: Page, service: AgentService, em
     expect(answers(chat)).to_have_text("You said yes.")
 
 
-def test_a_graph_that_takes_a_form(page: Page, service: AgentService, email: str) -> None:
+def test_graph_with_structured_input(page: Page, service: AgentService, email: str) -> None:
     chat = register(page, service, email)
     chat.get_by_label("Assistant").select_option(label="form")
     given = chat.get_by_label("Input, as JSON")
@@ -283,7 +283,7 @@ def test_graph_without_an_object_state(page: Page, service: AgentService, email:
     expect(agents(page).get_by_role("log").locator("> pre")).to_have_text('""')
 
 
-def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_stopped_run_continues(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     model.hangs(after=3)
     send(chat, "Hello")
@@ -300,7 +300,7 @@ def test_a_run_is_stopped_and_goes_on(page: Page, service: AgentService, email: 
     expect(chat.locator(".human")).to_have_count(1)
 
 
-def test_unavailable_model(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_unavailable_model_is_reported(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     model.fails(500)
 
@@ -315,7 +315,7 @@ def test_unavailable_model(page: Page, service: AgentService, email: str, model:
     expect(chat.locator(".human")).to_have_count(1)
 
 
-def test_a_document_is_found_in_the_answer(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_answer_cites_an_uploaded_document(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     handbook = "# Leave\n\nEveryone has 25 days of paid leave.\n"
     documents = panel(page, "Ask your documents")
@@ -400,7 +400,7 @@ def test_other_users_thread_is_not_found(refused_page: Page, service: AgentServi
     assert "secret" not in page.content()
 
 
-def test_administrators_see_the_users(page: Page, service: AgentService, email: str) -> None:
+def test_administrator_sees_the_users(page: Page, service: AgentService, email: str) -> None:
     environment = os.environ | service.environment
     assert run("project4_agent_api", "create-admin", email, environment=environment, says=PASSWORD).returncode == 0
     page.goto(service.url)
@@ -434,7 +434,7 @@ def test_failed_sign_in_shows_the_reason(
     expect(refused_page.get_by_role("heading", name="Agents", exact=True)).to_be_hidden()
 
 
-def test_an_email_that_is_taken(refused_page: Page, service: AgentService, email: str) -> None:
+def test_taken_email_is_reported(refused_page: Page, service: AgentService, email: str) -> None:
     register(refused_page, service, email)
     refused_page.get_by_role("button", name="Sign out").click()
     refused_page.get_by_role("button", name="Create an account").click()
@@ -449,7 +449,7 @@ def test_an_email_that_is_taken(refused_page: Page, service: AgentService, email
     expect(account.get_by_label("E-mail")).to_be_focused()
 
 
-def test_an_expired_token_is_renewed_once(
+def test_expired_token_is_renewed_once(
     refused_page: Page, service: AgentService, email: str, model: ScriptedModel
 ) -> None:
     page = refused_page
@@ -468,7 +468,7 @@ def test_an_expired_token_is_renewed_once(
     assert [response.status for response in renewals] == [200]
 
 
-def test_a_sign_in_that_has_ended(refused_page: Page, service: AgentService, email: str) -> None:
+def test_ended_sign_in_shows_the_form(refused_page: Page, service: AgentService, email: str) -> None:
     page = refused_page
     register(page, service, email)
     page.evaluate(
@@ -504,7 +504,9 @@ def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_in_chinese(browser: Browser, service: AgentService, email: str, model: ScriptedModel) -> None:
+def test_page_is_available_in_chinese(
+    browser: Browser, service: AgentService, email: str, model: ScriptedModel
+) -> None:
     with browser.new_context(locale="zh-CN") as context:
         page = context.new_page()
         page.goto(service.url)
@@ -525,7 +527,7 @@ def test_in_chinese(browser: Browser, service: AgentService, email: str, model: 
         expect(panel(page, "Agents").get_by_text("Done.", exact=True)).to_be_visible()
 
 
-def test_without_accounts_everything_is_shown(page: Page, serve4: Serve) -> None:
+def test_page_without_accounts_shows_all_panels(page: Page, serve4: Serve) -> None:
     with serve4(auth_required=False) as url:
         page.goto(url)
 

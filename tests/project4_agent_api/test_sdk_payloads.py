@@ -133,7 +133,7 @@ def test_responses_have_the_clients_fields(theirs: type, ours: type[BaseModel]) 
     assert set(get_type_hints(theirs)) <= set(ours.model_fields)
 
 
-def test_the_fields_that_can_be_selected_are_those_that_the_client_names() -> None:
+def test_selectable_fields_match_the_clients() -> None:
     assert (
         set(get_args(schema.AssistantSelectField)) == set(get_args(AssistantField)) == set(AssistantRead.model_fields)
     )

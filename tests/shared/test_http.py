@@ -37,14 +37,14 @@ def failing_url(make_settings: Callable[..., Settings]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("given", ["abc", "a.b_c-D9", "x" * 128])
-async def test_a_sane_request_id_is_kept(client: httpx2.AsyncClient, given: str) -> None:
+async def test_valid_request_id_is_kept(client: httpx2.AsyncClient, given: str) -> None:
     response = await client.get("/health", headers={"X-Request-ID": given})
 
     assert response.headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", '{"a":1}', "é".encode()])
-async def test_another_request_id_is_replaced(client: httpx2.AsyncClient, given: str | bytes) -> None:
+async def test_invalid_request_id_is_replaced(client: httpx2.AsyncClient, given: str | bytes) -> None:
     response = await client.get(
         "/health", headers={b"X-Request-ID": given if isinstance(given, bytes) else given.encode()}
     )
@@ -56,7 +56,7 @@ async def test_another_request_id_is_replaced(client: httpx2.AsyncClient, given:
     ("method", "path", "status", "title"),
     [("GET", "/nothing", 404, "Not Found"), ("DELETE", "/ask", 405, "Method Not Allowed")],
 )
-async def test_the_routers_own_errors_are_problems_too(
+async def test_router_errors_are_problems(
     client: httpx2.AsyncClient, method: str, path: str, status: int, title: str
 ) -> None:
     response = await client.request(method, path)
@@ -94,7 +94,7 @@ async def test_unexpected_error_reveals_nothing(failing_url: str) -> None:
     assert any("KeyError" in line and response.headers["x-request-id"] in line for line in lines)
 
 
-async def test_a_body_of_10_mb_is_refused(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_body_of_10_mb_is_rejected(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
     content = json.dumps({"question": "x" * 10 * MEGABYTE}).encode()
 
     response = await client.post("/ask", content=content, headers={"content-type": "application/json"})
@@ -120,7 +120,9 @@ async def test_a_body_of_10_mb_is_refused(client: httpx2.AsyncClient, model: Scr
         ("; charset*=utf-8''punycode", 400),
     ],
 )
-async def test_no_client_chooses_the_codec_of_a_form(client: httpx2.AsyncClient, parameters: str, status: int) -> None:
+async def test_client_cannot_choose_the_codec_of_a_form(
+    client: httpx2.AsyncClient, parameters: str, status: int
+) -> None:
     form = b'--x\r\nContent-Disposition: form-data; name="question"\r\n\r\nabc-abc\r\n--x--\r\n'
 
     response = await client.post(
@@ -131,7 +133,7 @@ async def test_no_client_chooses_the_codec_of_a_form(client: httpx2.AsyncClient,
     assert response.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_body_of_undeclared_length_is_not_read_on(app_url: str) -> None:
+async def test_chunked_body_is_read_up_to_the_limit(app_url: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(app_url.rpartition(":")[2]))
     writer.write(
         b"POST /ask HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -156,7 +158,7 @@ async def test_a_body_of_undeclared_length_is_not_read_on(app_url: str) -> None:
     assert sent < 40 * MEGABYTE  # what the server drops on the floor, and the sockets' buffers
 
 
-async def test_a_body_at_the_limit_is_read(client: httpx2.AsyncClient) -> None:
+async def test_body_at_the_limit_is_accepted(client: httpx2.AsyncClient) -> None:
     content = json.dumps({"question": "x"}).encode().ljust(MEGABYTE)
 
     response = await client.post("/ask", content=content, headers={"content-type": "application/json"})
@@ -178,7 +180,9 @@ async def test_a_body_at_the_limit_is_read(client: httpx2.AsyncClient) -> None:
         ({"app_env": "production", "cors_origins": "https://example.com"}, "https://example.com", True),
     ],
 )
-async def test_cors(serve: Serve, model: ScriptedModel, settings: dict[str, str], origin: str, allowed: bool) -> None:
+async def test_cors_allows_configured_origins_only(
+    serve: Serve, model: ScriptedModel, settings: dict[str, str], origin: str, allowed: bool
+) -> None:
     assert model is not None
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     with serve(**settings) as url:
@@ -194,7 +198,7 @@ async def test_cors(serve: Serve, model: ScriptedModel, settings: dict[str, str]
         assert exposed >= {"Content-Location", "Location", "ETag", "Link", "Retry-After", "X-Request-ID"}
 
 
-async def test_health_depends_on_nothing_and_ready_names_the_model(
+async def test_health_has_no_dependencies_and_ready_names_the_model(
     client: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
     assert model is not None
@@ -219,5 +223,5 @@ async def test_ready_is_503_and_names_the_failed_check(make_settings: Callable[.
     assert "retry-after" in response.headers
 
 
-def test_the_quiet_loggers_are_quiet() -> None:
+def test_library_loggers_are_quiet() -> None:
     assert logging.getLogger("httpx2").level == logging.WARNING

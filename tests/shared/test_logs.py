@@ -26,7 +26,7 @@ def log(make_settings: Callable[..., Settings]) -> Iterator[Callable[[str], io.S
     configure_logging(make_settings())
 
 
-def test_production_writes_one_json_object_a_line(log: Callable[[str], io.StringIO]) -> None:
+def test_production_logs_one_json_object_per_line(log: Callable[[str], io.StringIO]) -> None:
     stream = log("production")
 
     with logger.contextualize(request_id="r1"):
@@ -40,7 +40,7 @@ def test_production_writes_one_json_object_a_line(log: Callable[[str], io.String
     assert (second["logger"], second["level"], second["message"]) == ("some.library", "WARNING", "from elsewhere")
 
 
-def test_an_exception_is_one_line_too(log: Callable[[str], io.StringIO]) -> None:
+def test_exception_is_logged_in_one_line(log: Callable[[str], io.StringIO]) -> None:
     stream = log("production")
 
     try:
@@ -52,7 +52,7 @@ def test_an_exception_is_one_line_too(log: Callable[[str], io.StringIO]) -> None
     assert "KeyError: 'MISSING'" in json.loads(line)["exception"]
 
 
-def test_development_writes_a_readable_line_that_a_client_cannot_break(log: Callable[[str], io.StringIO]) -> None:
+def test_development_log_lines_resist_injection(log: Callable[[str], io.StringIO]) -> None:
     stream = log("development")
 
     with logger.contextualize(request_id="0123456789"):

@@ -71,7 +71,7 @@ def test_all_invalid_settings_are_reported(env: pytest.MonkeyPatch) -> None:
         load_settings(Settings)
 
 
-def test_a_wrong_key_is_not_repeated(env: pytest.MonkeyPatch) -> None:
+def test_invalid_key_is_not_echoed(env: pytest.MonkeyPatch) -> None:
     env.setenv("LLM_MAX_RETRIES", "sk-secret")
 
     with pytest.raises(ConfigurationError) as caught:
@@ -80,7 +80,7 @@ def test_a_wrong_key_is_not_repeated(env: pytest.MonkeyPatch) -> None:
     assert "sk-secret" not in str(caught.value)
 
 
-def test_production_takes_no_wildcard_origin(env: pytest.MonkeyPatch) -> None:
+def test_production_rejects_a_wildcard_origin(env: pytest.MonkeyPatch) -> None:
     env.setenv("APP_ENV", "production")
     env.setenv("CORS_ORIGINS", "*")
 

@@ -18,7 +18,7 @@ from tests.support.sse import events_in
 pytestmark = pytest.mark.slow
 
 
-def test_a_bare_start_answers_and_leaves_nothing(launch: Callable[..., Launched]) -> None:
+def test_bare_start_answers_and_leaves_nothing(launch: Callable[..., Launched]) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     launched = launch(PORT=str(port))
     launched.said("project1: ready")
@@ -53,7 +53,7 @@ def stream(url: str) -> tuple[float, float]:
     return arrivals[0], arrivals[-1]
 
 
-def test_the_embedded_database_keeps_its_rows(launch: Callable[..., Launched], model: ScriptedModel) -> None:
+def test_embedded_database_keeps_its_rows(launch: Callable[..., Launched], model: ScriptedModel) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     environment = {"PORT": str(port), "OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m"}
     ada = {"email": "ada@example.com", "name": "Ada", "password": "correct horse battery staple"}
@@ -91,7 +91,7 @@ def uploaded(url: str, name: str, content: bytes) -> dict[str, Any]:
     return ready
 
 
-def test_sample_questions_are_answered_and_injected_orders_ignored(launch: Callable[..., Launched]) -> None:
+def test_sample_questions_are_answered_and_injections_ignored(launch: Callable[..., Launched]) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     launched = launch("project3", PORT=str(port))
     launched.said("project3: ready")
@@ -167,9 +167,7 @@ def test_operator_command_runs_with_or_without_the_stage(
     assert "project4: stopped" in alone.output
 
 
-def test_embeddings_are_embedded_beside_a_model_from_elsewhere(
-    launch: Callable[..., Launched], model: ScriptedModel
-) -> None:
+def test_embedded_embeddings_work_beside_another_model(launch: Callable[..., Launched], model: ScriptedModel) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     launched = launch("project3", PORT=str(port), OPENAI_BASE_URL=model.base_url, LLM_MODEL="m")
     launched.said("EMBEDDING_MODEL is not set; starting the embedded model server")

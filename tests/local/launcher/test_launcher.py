@@ -25,7 +25,7 @@ def answer_of(given: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_signal_ends_everything_in_order(
+def test_stop_signal_ends_everything_in_order(
     launch: Callable[..., Launched], given: dict[str, str], number: signal.Signals
 ) -> None:
     launched = launch(**given)
@@ -41,7 +41,7 @@ def test_a_stop_signal_ends_everything_in_order(
     assert "Traceback" not in launched.output
 
 
-def test_an_open_stream_may_end_before_the_app_does(
+def test_open_stream_ends_before_the_app(
     launch: Callable[..., Launched], given: dict[str, str], model: ScriptedModel
 ) -> None:
     model.says("a stream that goes on for a while", tokens_per_second=5)
@@ -60,7 +60,7 @@ def test_an_open_stream_may_end_before_the_app_does(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
-def test_a_killed_launcher_leaves_nothing(launch: Callable[..., Launched], given: dict[str, str]) -> None:
+def test_killed_launcher_leaves_nothing(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     launched = launch(**given)
     launched.said("project1: ready")
     children = launched.descendants()
@@ -72,7 +72,7 @@ def test_a_killed_launcher_leaves_nothing(launch: Callable[..., Launched], given
     again.said("project1: ready")
 
 
-def test_leftovers_end_at_the_next_start(
+def test_leftover_processes_end_at_the_next_start(
     launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path
 ) -> None:
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -106,7 +106,7 @@ def test_crashed_app_is_restarted_at_its_address(launch: Callable[..., Launched]
     assert launched.descendant("project1_qa_api").pid != first.pid
 
 
-def test_two_at_once_in_different_folders(
+def test_launchers_in_different_folders_coexist(
     launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path
 ) -> None:
     ports = [str(free_port()), str(free_port())]
@@ -176,7 +176,7 @@ def test_invalid_settings_are_one_line(launch: Callable[..., Launched], environm
     assert said in refused(launch(**environment))
 
 
-def test_the_addresses_may_stand_in_dotenv(
+def test_addresses_are_read_from_dotenv(
     launch: Callable[..., Launched], given: dict[str, str], model: ScriptedModel, tmp_path: Path
 ) -> None:
     model.does(says("from the model in .env"))

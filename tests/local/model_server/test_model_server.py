@@ -174,7 +174,7 @@ async def test_tools_are_called_by_the_rules(api: openai.AsyncOpenAI) -> None:
     assert told.model == "local-rules"
 
 
-async def test_another_gguf_replaces_the_rules(tmp_path: Path) -> None:
+async def test_configured_gguf_replaces_the_rules(tmp_path: Path) -> None:
     with running(create_app("another", language_model(None)[1], tmp_path)) as url:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
             message: Any = {"role": "user", "content": PASSAGES}
@@ -194,7 +194,7 @@ def cosine(a: list[float], b: list[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))  # both are of unit length
 
 
-async def test_embeddings_through_langchain(server_url: str, make_settings: Callable[..., Settings]) -> None:
+async def test_langchain_reads_embeddings(server_url: str, make_settings: Callable[..., Settings]) -> None:
     settings = make_settings(openai_base_url=f"{server_url}/v1", llm_timeout_seconds=60)
     async with create_http_client(settings) as http:
         model = embeddings_of(settings, http, "multilingual-e5-small")
@@ -258,7 +258,7 @@ async def test_too_long_context_is_reported(api: openai.AsyncOpenAI) -> None:
     assert caught.value.type == "exceed_context_size_error"
 
 
-def test_another_gguf_can_be_named(tmp_path: Path) -> None:
+def test_gguf_path_is_configurable(tmp_path: Path) -> None:
     other = tmp_path / "my-model.gguf"
     other.touch()
 
@@ -267,7 +267,7 @@ def test_another_gguf_can_be_named(tmp_path: Path) -> None:
         language_model(str(tmp_path / "missing.gguf"))
 
 
-async def test_stage_1_in_front_of_llama_cpps_own_server(serve: Callable[..., AbstractContextManager[str]]) -> None:
+async def test_stage_1_works_with_llama_cpps_server(serve: Callable[..., AbstractContextManager[str]]) -> None:
     llama = xllamacpp.Server(chat_params("independent", language_model(None)[1]))
     settings = {"openai_base_url": f"{llama.listening_address}/v1", "llm_model": "independent"}
     with serve(**settings) as url:

@@ -34,7 +34,7 @@ def test_citation_quotes_the_supporting_sentence() -> None:
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 5])
-def test_markers_are_known_however_the_text_is_cut(pieces: int) -> None:
+def test_markers_are_recognized_across_chunks(pieces: int) -> None:
     whole = "It opens at nine [1][2], and 学生票两欧元【2】. More [1, 2]."
     written = [whole[i : i + pieces] for i in range(0, len(whole), pieces)]
 
@@ -44,14 +44,14 @@ def test_markers_are_known_however_the_text_is_cut(pieces: int) -> None:
     assert [marker for marker, _ in cited] == [1, 2]
 
 
-def test_markers_that_point_nowhere_are_not_shown() -> None:
+def test_markers_without_a_source_are_removed() -> None:
     text, cited, _ = answered("It opens at nine [1]. So it was in [9] and [7, 2].")
 
     assert text == "It opens at nine [1]. So it was in  and [2]."
     assert [marker for marker, _ in cited] == [1, 2]
 
 
-def test_nothing_is_shown_before_something_is_cited() -> None:
+def test_text_is_withheld_until_a_citation() -> None:
     text, _, shown = answered("I think ", "it opens ", "at nine [1]", ". Bye", "!")
 
     assert shown == ["", "", "I think it opens at nine [1]", ". Bye", "!", ""]
@@ -68,18 +68,18 @@ def test_nothing_is_shown_before_something_is_cited() -> None:
         ("The passages say [9] nothing.", "What?", "The documents do not say."),
     ],
 )
-def test_an_invention_is_not_shown(written: str, question: str, said: str) -> None:
+def test_unsupported_text_is_not_shown(written: str, question: str, said: str) -> None:
     assert answered(written, question=question) == (said, [], ["", said])
 
 
-def test_a_marker_that_was_forgotten_is_put_in() -> None:
+def test_missing_marker_is_inserted() -> None:
     text, cited, _ = answered("The library opens at nine. Paris is the capital of France.")
 
     assert text == "The library opens at nine. [1] Paris is the capital of France."
     assert cited == [(1, "The library opens at nine.")]
 
 
-def test_a_quote_is_verbatim_and_short() -> None:
+def test_quote_is_verbatim_and_short() -> None:
     long = Hit(uuid4(), uuid4(), "x", None, None, "word " * 500 + "end.", 1.0)
     answer = CitedAnswer("?", [long])
     answer.add("A word [1].")

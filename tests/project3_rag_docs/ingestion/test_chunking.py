@@ -100,7 +100,7 @@ def _overlaps(text: str, chunk: str) -> bool:
     return chunk in text or text.strip() in chunk
 
 
-def test_a_passage_that_fits_is_one_chunk_unchanged() -> None:
+def test_fitting_passage_is_one_unchanged_chunk() -> None:
     text = "First.\n\nSecond, and more.  " * 44
     assert list(split_sections([section(f"\n{text}", 3, "Intro")])) == [Chunk(text.strip(), 3, "Intro")]
     assert [chunk.text for chunk in split_sections([section("中" * 400)])] == ["中" * 400]
@@ -134,7 +134,7 @@ def test_a_passage_that_fits_is_one_chunk_unchanged() -> None:
         ),
     ],
 )
-def test_a_cut_is_at_the_best_place_that_fits(text: str, size: int, first: str) -> None:
+def test_cut_is_at_the_best_boundary(text: str, size: int, first: str) -> None:
     assert cut(text, size)[0] == first
 
 
@@ -156,14 +156,14 @@ def test_chunk_overlaps_the_previous_sentences() -> None:
     assert cut(chinese, 65, 20)[1].startswith("然后")
 
 
-def test_a_repetition_prefers_the_beginning_of_a_sentence_to_that_of_a_line() -> None:
+def test_overlap_prefers_a_sentence_start_to_a_line_start() -> None:
     text = "A first, far longer sentence\nends. The second\nline is here. " + "Something else follows and is long."
     assert cut(text, 66, 33)[1].startswith("The second\nline is here. Something")
     lines = "apples\npears\nbananas\ncherries\ndates\nelderberries\nfigs\ngrapes"
     assert cut(lines, 32, 10)[1].startswith("cherries\n")
 
 
-def test_the_last_chunk_is_no_scrap() -> None:
+def test_last_chunk_is_not_tiny() -> None:
     text = " ".join(f"Sentence number {number} is here." for number in range(100, 160))
     for length in range(1210, 1500, 7):
         pieces = cut(text[:length], 1200)
@@ -178,7 +178,7 @@ def test_chunks_are_well_filled() -> None:
     assert sum(map(len, pieces)) / len(pieces) > 1100
 
 
-def test_small_neighbours_are_put_together_and_others_never() -> None:
+def test_only_small_neighbours_are_merged() -> None:
     sections = [
         section("one", 1, "A"),
         section(" \n", 2, "A"),
@@ -204,14 +204,14 @@ def test_small_neighbours_are_put_together_and_others_never() -> None:
     ]
 
 
-def test_nothing_is_repeated_across_pages() -> None:
+def test_chunks_do_not_overlap_across_pages() -> None:
     assert [chunk.text for chunk in split_sections([section("One. Two.", 1), section("Three.", 2)], 30, 15)] == [
         "One. Two.",
         "Three.",
     ]
 
 
-def test_sections_are_taken_one_by_one() -> None:
+def test_sections_are_read_lazily() -> None:
     taken = 0
 
     def endless() -> Iterator[Document]:
@@ -225,7 +225,7 @@ def test_sections_are_taken_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(5, 0), (100, 51), (100, -1)])
-def test_limits_that_cannot_be_kept_are_refused(size: int, overlap: int) -> None:
+def test_impossible_limits_are_rejected(size: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="cannot split"):
         list(chunk_spans("text", size, overlap))
 
@@ -251,13 +251,13 @@ def test_limits_that_cannot_be_kept_are_refused(size: int, overlap: int) -> None
         [],
     ],
 )
-def test_the_sentences_of_a_text(pieces: list[str]) -> None:
+def test_text_is_split_into_sentences(pieces: list[str]) -> None:
     assert split_sentences("".join(pieces)) == pieces
 
 
 @settings(derandomize=True, max_examples=500, deadline=None)
 @given(_TEXTS)
-def test_sentences_are_the_text_again(text: str) -> None:
+def test_sentences_join_to_the_text(text: str) -> None:
     found = split_sentences(text)
     assert "".join(found) == text
     assert all(piece.strip() for piece in found) or not text.strip()
@@ -283,7 +283,7 @@ def test_sentences_are_the_text_again(text: str) -> None:
         "etc." + " " * 3000,
     ],
 )
-def test_the_time_is_proportional_to_the_length(unit: str) -> None:
+def test_time_is_proportional_to_the_length(unit: str) -> None:
     text = unit * (400_000 // len(unit))
     started = time.process_time()
     list(chunk_spans(text, 1200, 150))

@@ -95,7 +95,7 @@ def process(settings: Settings) -> AbstractContextManager[tuple[str, subprocess.
     return served("project3_rag_docs", {name.upper(): str(getattr(settings, name)) for name in names})
 
 
-async def test_a_killed_process_loses_nothing(
+async def test_killed_process_loses_nothing(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
     settings = make_settings3(embedding_batch_size=4)
@@ -144,7 +144,7 @@ async def test_stopped_process_hands_over_its_work(
     assert (done["status"], done["chunk_count"]) == ("ready", 60)
 
 
-async def test_a_worker_that_comes_back_writes_nothing(
+async def test_resumed_worker_writes_nothing(
     make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
     """It was frozen until another process took its job; when it resumes, it must notice that and stop."""

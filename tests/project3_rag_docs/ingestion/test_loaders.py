@@ -43,12 +43,12 @@ def reason(media_type: MediaType, path: Path, limits: ParseLimits | None = None)
 
 
 class TestPdf:
-    def test_a_page_is_a_section_under_the_outlines_title(self, tmp_path: Path) -> None:
+    def test_page_is_a_section_under_its_outline_title(self, tmp_path: Path) -> None:
         path = files.pdf(tmp_path / "a", ["One", "Two", "Three", ""], outline=[("First", 1), ("Same page", 1)])
 
         assert found(MediaType.PDF, path) == [(1, None, "One"), (2, "First", "Two"), (3, "First", "Three")]
 
-    def test_the_sample(self) -> None:
+    def test_pdf_sample_is_loaded(self) -> None:
         pages = load(MediaType.PDF, SAMPLES / "refund-policy.pdf")
 
         assert [page.metadata for page in pages] == [
@@ -58,23 +58,23 @@ class TestPdf:
         ]
         assert "within 45 days of delivery" in pages[0].page_content
 
-    def test_a_password(self, tmp_path: Path) -> None:
+    def test_encrypted_pdf_is_rejected(self, tmp_path: Path) -> None:
         path = files.pdf(tmp_path / "a", ["Secret"], password="open sesame")
         assert reason(MediaType.PDF, path) == "The PDF is protected by a password. Save it without one."
 
-    def test_scanned_images(self, tmp_path: Path) -> None:
+    def test_scanned_pdf_is_rejected(self, tmp_path: Path) -> None:
         path = files.image_pdf(tmp_path / "a")
         assert reason(MediaType.PDF, path) == "The PDF has no text in it; it may be scanned images."
 
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-    def test_cut_off(self, tmp_path: Path, share: float) -> None:
+    def test_truncated_pdf_is_rejected(self, tmp_path: Path, share: float) -> None:
         path = tmp_path / "a"
         path.write_bytes((SAMPLES / "refund-policy.pdf").read_bytes())
         assert reason(MediaType.PDF, files.truncated(path, share)) == (
             "The PDF cannot be read; it is damaged or incomplete."
         )
 
-    def test_too_many_pages(self, tmp_path: Path) -> None:
+    def test_pdf_with_too_many_pages_is_rejected(self, tmp_path: Path) -> None:
         path = files.pdf(tmp_path / "a", ["Text"] * 3)
 
         assert len(load(MediaType.PDF, path, ParseLimits(pages=3))) == 3
@@ -82,7 +82,7 @@ class TestPdf:
 
 
 class TestDocx:
-    def test_headings_and_tables_in_order(self, tmp_path: Path) -> None:
+    def test_headings_and_tables_keep_their_order(self, tmp_path: Path) -> None:
         path = files.word(
             tmp_path / "a",
             [
@@ -108,12 +108,12 @@ class TestDocx:
             (None, "Guide > Use", "It works."),
         ]
 
-    def test_the_sample(self) -> None:
+    def test_docx_sample_is_loaded(self) -> None:
         sections = {section.metadata["heading"]: section for section in load(MediaType.DOCX, SAMPLES / "员工手册.docx")}
 
         assert "三年至八年 | 16 天 | 5 天" in sections["凯斯特林员工手册 > 假期"].page_content
 
-    def test_controls_and_changes(self, tmp_path: Path) -> None:
+    def test_content_controls_and_tracked_changes_are_read(self, tmp_path: Path) -> None:
         run = "<w:r><w:t>{}</w:t></w:r>"
         body = (
             f"<w:sdt><w:sdtContent><w:p>{run.format('In a control')}</w:p></w:sdtContent></w:sdt>"
@@ -124,15 +124,15 @@ class TestDocx:
 
         assert found(MediaType.DOCX, path) == [(None, None, "In a control\nadded\ttab\nbreak")]
 
-    def test_cut_off(self, tmp_path: Path) -> None:
+    def test_truncated_docx_is_rejected(self, tmp_path: Path) -> None:
         path = files.truncated(files.word(tmp_path / "a", [("", "Text")]))
         assert reason(MediaType.DOCX, path) == "The Word document cannot be read; it is damaged or incomplete."
 
-    def test_a_billion_laughs(self, tmp_path: Path) -> None:
+    def test_billion_laughs_is_rejected(self, tmp_path: Path) -> None:
         path = files.billion_laughs(tmp_path / "a")
         assert reason(MediaType.DOCX, path) == "The Word document cannot be read; it is damaged or incomplete."
 
-    def test_external_entities_are_not_read(self, tmp_path: Path) -> None:
+    def test_docx_external_entities_are_not_read(self, tmp_path: Path) -> None:
         secret = tmp_path / "secret"
         secret.write_text("the key of the house")
 
@@ -140,7 +140,7 @@ class TestDocx:
 
         assert found(MediaType.DOCX, path) == [(None, None, "Seen.")]
 
-    def test_too_large_when_unpacked(self, tmp_path: Path) -> None:
+    def test_docx_too_large_when_unpacked_is_rejected(self, tmp_path: Path) -> None:
         path = files.zip_bomb(tmp_path / "a", 3 * 2**20)
 
         assert load(MediaType.DOCX, path)
@@ -148,11 +148,11 @@ class TestDocx:
             "The Word document is larger than 2 MiB when it is unpacked."
         )
 
-    def test_too_many_parts(self, tmp_path: Path) -> None:
+    def test_docx_with_too_many_parts_is_rejected(self, tmp_path: Path) -> None:
         path = files.many_parts(tmp_path / "a", 10_000)
         assert reason(MediaType.DOCX, path) == "The Word document has more than 10,000 parts."
 
-    def test_an_encrypted_archive(self, tmp_path: Path) -> None:
+    def test_encrypted_archive_is_rejected(self, tmp_path: Path) -> None:
         path = files.word(tmp_path / "a", [("", "Text")])
         content = path.read_bytes()
         entry = content.rindex(b"PK\x01\x02")
@@ -162,7 +162,7 @@ class TestDocx:
 
 
 class TestPptx:
-    def test_slides_with_notes(self, tmp_path: Path) -> None:
+    def test_slides_are_read_with_notes(self, tmp_path: Path) -> None:
         path = files.slides(tmp_path / "a", [("Plan", "First\nSecond", "Speak slowly."), ("Only a title", "", "")])
 
         assert found(MediaType.PPTX, path) == [
@@ -170,12 +170,12 @@ class TestPptx:
             (2, "Only a title", "Only a title"),
         ]
 
-    def test_tables_and_groups(self, tmp_path: Path) -> None:
+    def test_tables_and_groups_are_read(self, tmp_path: Path) -> None:
         assert found(MediaType.PPTX, files.slide_with_table_and_group(tmp_path / "a")) == [
             (1, None, "a | b\nc | d\nIn a group"),
         ]
 
-    def test_external_entities_are_not_read(self, tmp_path: Path) -> None:
+    def test_pptx_external_entities_are_not_read(self, tmp_path: Path) -> None:
         path = files.slides(tmp_path / "a", [("Plan", "SECRET", "")])
         poisoned(path, "ppt/slides/slide1.xml", tmp_path / "secret", "SECRET")
 
@@ -183,7 +183,7 @@ class TestPptx:
 
 
 class TestXlsx:
-    def test_rows_are_named_after_the_first(self, tmp_path: Path) -> None:
+    def test_rows_are_labelled_by_the_header(self, tmp_path: Path) -> None:
         rows: list[list[object]] = [
             ["Prices of 2026"],
             [],
@@ -207,7 +207,7 @@ Since: 2026-05-01 12:30:00; True""",
             (None, "One", "only | header"),
         ]
 
-    def test_long_sheets_are_several_sections(self, tmp_path: Path) -> None:
+    def test_long_sheets_are_split_into_sections(self, tmp_path: Path) -> None:
         path = files.workbook(tmp_path / "a", {"Long": [["a", "b"], *[[n, n] for n in range(450)]]})
 
         sections = load(MediaType.XLSX, path)
@@ -215,7 +215,7 @@ Since: 2026-05-01 12:30:00; True""",
         assert [len(section.page_content.splitlines()) for section in sections] == [200, 200, 50]
         assert sections[2].page_content.startswith("a: 400; b: 400\n")
 
-    def test_external_entities_are_not_read(self, tmp_path: Path) -> None:
+    def test_xlsx_external_entities_are_not_read(self, tmp_path: Path) -> None:
         path = files.workbook(tmp_path / "a", {"Sheet": [["SECRET", "seen"]]})
         poisoned(path, "xl/worksheets/sheet1.xml", tmp_path / "secret", "SECRET")
 
@@ -238,12 +238,12 @@ def poisoned(path: Path, part: str, secret: Path, placeholder: str) -> None:
 
 
 class TestCsv:
-    def test_the_sample(self) -> None:
+    def test_csv_sample_is_loaded(self) -> None:
         ((_, _, text),) = found(MediaType.CSV, SAMPLES / "prices.csv")
         assert "Article: KF-012; Name: Filter K-12; Price (EUR): 39.50; Delivery (days): 1; Note: fits Aria;" in text
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-    def test_the_delimiter_is_found(self, tmp_path: Path, delimiter: str) -> None:
+    def test_delimiter_is_detected(self, tmp_path: Path, delimiter: str) -> None:
         rows = [["name", "note"], ["Aria", '"white, soft; warm"'], ["Max", "x"]]
         content = "\r\n".join(delimiter.join(row) for row in rows)
 
@@ -251,22 +251,22 @@ class TestCsv:
             (None, "name: Aria; note: white, soft; warm\nname: Max; note: x")
         ]
 
-    def test_rows_of_other_lengths_and_line_ends_in_cells(self, tmp_path: Path) -> None:
+    def test_ragged_rows_and_multiline_cells_are_read(self, tmp_path: Path) -> None:
         content = 'a,b\n1\n2,"two\nlines",3\n\n'
         assert found_in(MediaType.CSV, tmp_path / "a", content) == [(None, "a: 1\na: 2; b: two lines; 3")]
 
-    def test_long_tables_are_several_sections(self, tmp_path: Path) -> None:
+    def test_long_tables_are_split_into_sections(self, tmp_path: Path) -> None:
         sections = found_in(MediaType.CSV, tmp_path / "a", "a,b\n" + "1,2\n" * 401)
         assert [len(text.splitlines()) for _, text in sections] == [200, 200, 1]
 
-    def test_a_quotation_mark_that_is_not_closed(self, tmp_path: Path) -> None:
+    def test_unclosed_quotation_mark_is_reported(self, tmp_path: Path) -> None:
         path = tmp_path / "a"
         path.write_text('a,b\n1,"never closed\n' + "2,3\n" * 50_000)
         assert reason(MediaType.CSV, path) == "The CSV file cannot be read; a quotation mark may not be closed."
 
 
 class TestHtml:
-    def test_visible_text_under_its_headings(self, tmp_path: Path) -> None:
+    def test_visible_text_is_under_its_headings(self, tmp_path: Path) -> None:
         page = """<!doctype html><title>T</title><style>p { color: red }</style>
             <nav>Home</nav><p>Before.<h1>Guide<br>to  it</h1><p>Hello <b>bold</b> &amp; &lt;b&gt;<br>next
             line<script>var a = "<p>no</p>"</script><noscript>No.</noscript><div hidden>No.<p>No.</div>
@@ -282,7 +282,7 @@ class TestHtml:
             ("Guide to it > End", "Last."),
         ]
 
-    def test_the_sample(self) -> None:
+    def test_html_sample_is_loaded(self) -> None:
         sections = found(MediaType.HTML, SAMPLES / "release-notes.html")
 
         assert [heading for _, heading, _ in sections][:3] == [
@@ -292,26 +292,26 @@ class TestHtml:
         ]
         assert "Home" not in str(sections)
 
-    def test_the_encoding_that_it_names(self, tmp_path: Path) -> None:
+    def test_declared_encoding_is_used(self, tmp_path: Path) -> None:
         page = '<meta http-equiv="content-type" content="text/html; charset=ISO-8859-2"><p>Zażółć gęślą jaźń'
         assert found_in(MediaType.HTML, tmp_path / "a", page.encode("iso-8859-2")) == [(None, "Zażółć gęślą jaźń")]
 
     @pytest.mark.parametrize("name", ["zip", "no-such-encoding", "utf-16", "punycode"])
-    def test_a_wrong_encoding_that_it_names(self, tmp_path: Path, name: str) -> None:
+    def test_wrong_declared_encoding_is_ignored(self, tmp_path: Path, name: str) -> None:
         page = f'<meta charset="{name}"><p>Über Größe und Wärme'.encode("cp1252")
         assert found_in(MediaType.HTML, tmp_path / "a", page) == [(None, "Über Größe und Wärme")]
 
-    def test_no_entity_is_declared(self, tmp_path: Path) -> None:
+    def test_declared_entities_are_ignored(self, tmp_path: Path) -> None:
         page = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><p>Text &a; end'
         assert "root:" not in str(found_in(MediaType.HTML, tmp_path / "a", page))
 
-    def test_nested_without_end(self, tmp_path: Path) -> None:
+    def test_deep_nesting_is_tolerated(self, tmp_path: Path) -> None:
         page = "<div>" * 100_000 + "deep" + "</div>" * 100_000
         assert found_in(MediaType.HTML, tmp_path / "a", page) == [(None, "deep")]
 
 
 class TestMarkdown:
-    def test_headings_and_code(self, tmp_path: Path) -> None:
+    def test_headings_in_code_are_not_headings(self, tmp_path: Path) -> None:
         text = """\
 ---
 title: Guide
@@ -352,7 +352,7 @@ Text of *C#*.
             ("Install C# > Leaf", "Leaf"),
         ]
 
-    def test_the_sample(self) -> None:
+    def test_markdown_sample_is_loaded(self) -> None:
         headings = [heading for _, heading, _ in found(MediaType.MARKDOWN, SAMPLES / "handbook.md")]
 
         assert headings[1:4] == [
@@ -380,22 +380,22 @@ class TestText:
         ],
     )
     @pytest.mark.parametrize("before", [0, 300_000])
-    def test_encodings(self, tmp_path: Path, encoding: str, text: str, before: int) -> None:
+    def test_encodings_are_detected(self, tmp_path: Path, encoding: str, text: str, before: int) -> None:
         whole = "All ASCII here.\n" * (before // 16) + (text + "\n") * 5
         ((_, read),) = found_in(MediaType.TEXT, tmp_path / "a", whole.encode(encoding))
         assert read == whole.rstrip()
 
-    def test_the_other_byte_order(self, tmp_path: Path) -> None:
+    def test_big_endian_utf_16_is_detected(self, tmp_path: Path) -> None:
         content = "\ufeffGröße und 大小".encode("utf-16-be")
         assert found_in(MediaType.TEXT, tmp_path / "a", content) == [(None, "Größe und 大小")]
 
-    def test_a_long_text_without_spaces(self, tmp_path: Path) -> None:
+    def test_long_text_without_spaces_is_loaded(self, tmp_path: Path) -> None:
         text = "保修期为两年请联系客服中心办理退货手续" * 20_000
         ((_, read),) = found_in(MediaType.TEXT, tmp_path / "a", text.encode("gbk"))
         assert read == text
 
     @pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
-    def test_a_few_bad_bytes(self, tmp_path: Path, encoding: str) -> None:
+    def test_few_invalid_bytes_are_replaced(self, tmp_path: Path, encoding: str) -> None:
         line = "保修期为两年。请联系客服中心办理退货手续。\n".encode(encoding)
 
         ((_, read),) = found_in(MediaType.TEXT, tmp_path / "a", line * 50 + b"\xff\n" + line * 50)
@@ -403,29 +403,29 @@ class TestText:
         assert read.count("保修期为两年。请联系客服中心办理退货手续。\n") == 99
         assert read.count("\N{REPLACEMENT CHARACTER}") == 1
 
-    def test_a_few_bad_bytes_in_ascii(self, tmp_path: Path) -> None:
+    def test_few_invalid_bytes_in_ascii_are_replaced(self, tmp_path: Path) -> None:
         content = b"All ASCII.\n" * 50 + b"but\x81\x00\xff\x9d for these\n"
         ((_, read),) = found_in(MediaType.TEXT, tmp_path / "a", content)
         assert read.startswith("All ASCII.\n" * 50 + "but")
         assert read.endswith("for these")
 
-    def test_mixed_encodings(self, tmp_path: Path) -> None:
+    def test_mixed_encodings_are_rejected(self, tmp_path: Path) -> None:
         assert reason(MediaType.TEXT, files.mixed_encodings(tmp_path / "a")) == (
             "The text encoding is unknown, or the file mixes several. Save it as UTF-8."
         )
 
-    def test_binary_content_after_a_text_start(self, tmp_path: Path) -> None:
+    def test_binary_content_after_text_is_rejected(self, tmp_path: Path) -> None:
         path = tmp_path / "a"
         path.write_bytes(b"Text.\n" * 20_000 + bytes(range(256)) * 2000)
         assert reason(MediaType.TEXT, path) == (
             "The text encoding is unknown, or the file mixes several. Save it as UTF-8."
         )
 
-    def test_nul_and_other_controls_are_taken_out(self, tmp_path: Path) -> None:
+    def test_control_characters_are_removed(self, tmp_path: Path) -> None:
         content = b"one\0two\x07\x7f\tthree\r\nfour\rfive"
         assert found_in(MediaType.TEXT, tmp_path / "a", content) == [(None, "onetwo\tthree\nfour\nfive")]
 
-    def test_lone_surrogates_never_come(self, tmp_path: Path) -> None:
+    def test_lone_surrogates_are_replaced(self, tmp_path: Path) -> None:
         content = b"\xff\xfe" + "text".encode("utf-16-le") + b"\x00\xd8" + "end".encode("utf-16-le")
         assert found_in(MediaType.TEXT, tmp_path / "a", content) == [(None, "text\N{REPLACEMENT CHARACTER}end")]
         content = b"<p>a&#xD800;b&#0;c"
@@ -433,12 +433,12 @@ class TestText:
         text.encode()
         assert "\0" not in text
 
-    def test_blank(self, tmp_path: Path) -> None:
+    def test_blank_text_has_no_sections(self, tmp_path: Path) -> None:
         for media_type in (MediaType.TEXT, MediaType.MARKDOWN, MediaType.HTML, MediaType.CSV):
             assert found_in(media_type, tmp_path / "a", b" \n\t\r\n") == []
             assert found_in(media_type, tmp_path / "a", b"") == []
 
-    def test_without_any_line_end(self, tmp_path: Path) -> None:
+    def test_text_without_line_ends_is_loaded(self, tmp_path: Path) -> None:
         path = files.one_line(tmp_path / "a", 3 * 2**20)
 
         sections = load(MediaType.TEXT, path)
@@ -446,7 +446,7 @@ class TestText:
         assert len(sections) == 4
         assert "".join(section.page_content + " " for section in sections).split() == path.read_text().split()
 
-    def test_long_texts_are_cut_at_line_ends(self, tmp_path: Path) -> None:
+    def test_long_texts_are_split_at_line_ends(self, tmp_path: Path) -> None:
         line = "A line of text.\n"
         sections = found_in(MediaType.TEXT, tmp_path / "a", line * 100_000)
         assert all(text.endswith("A line of text.") and text.startswith("A line") for _, text in sections)

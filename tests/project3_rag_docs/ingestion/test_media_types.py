@@ -44,7 +44,7 @@ def test_pdf_is_detected_regardless_of_its_name(tmp_path: Path, name: str) -> No
     assert decide("a.pdf", b"\x00rubbish of a mail program\r\n" + content) is MediaType.PDF
 
 
-def test_a_text_about_pdf_is_none() -> None:
+def test_text_about_pdf_is_not_a_pdf() -> None:
     assert decide("about.md", b"# PDF\n\nA file begins with %PDF-1.7, and ends with %%EOF.\n") is MediaType.MARKDOWN
 
 
@@ -60,7 +60,7 @@ def test_office_files_are_distinguished_by_content(tmp_path: Path) -> None:
     ]
 
 
-def test_a_zip_bomb_is_not_opened_to_find_out(tmp_path: Path) -> None:
+def test_zip_bomb_is_detected_without_unpacking(tmp_path: Path) -> None:
     assert decide("a.docx", files.many_parts(tmp_path / "a.docx", 2000).read_bytes()) is MediaType.DOCX
 
 
@@ -80,7 +80,7 @@ def test_text_type_follows_the_file_name(name: str, expected: MediaType) -> None
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "gb18030", "shift_jis", "latin-1"])
-def test_text_may_be_in_any_encoding(encoding: str) -> None:
+def test_text_is_detected_in_any_encoding(encoding: str) -> None:
     text = "Caf\u00e9 \u00e0 volont\u00e9" if encoding == "latin-1" else "保証 no 期間"
     assert decide("a.txt", text.encode(encoding)) is MediaType.TEXT
 
@@ -97,12 +97,12 @@ def test_binary_content_is_rejected() -> None:
     assert refusal("a.md", bytes(range(1, 9)) * 20 + b"text" * 100) == reason
 
 
-def test_names_that_lie_are_refused() -> None:
+def test_misnamed_files_are_rejected() -> None:
     assert refusal("a.pdf", b"Only text.") == "The file is named .pdf, but its content has another format."
     assert refusal("a.docx", PNG) == "The file is named .docx, but its content has another format."
 
 
-def test_other_kinds_are_refused() -> None:
+def test_unsupported_types_are_rejected() -> None:
     assert refusal("a.exe", b"MZ\x90\0") == f"Files with the suffix .exe are not supported. {SUPPORTED}"
     assert refusal("a.rtf", b"{\\rtf1 Text}") == f"Files with the suffix .rtf are not supported. {SUPPORTED}"
     assert refusal("a.png", PNG) == f"Files with the suffix .png are not supported. {SUPPORTED}"
@@ -111,7 +111,7 @@ def test_other_kinds_are_refused() -> None:
     )
 
 
-def test_office_files_from_before_2007_are_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_legacy_office_files_are_rejected_with_advice(tmp_path: Path) -> None:
     old = files.old_office(tmp_path / "a", encrypted=False).read_bytes()
 
     assert refusal("a.doc", old) == (
@@ -119,7 +119,7 @@ def test_office_files_from_before_2007_are_refused_with_what_to_do(tmp_path: Pat
     )
 
 
-def test_office_files_with_a_password_are_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_encrypted_office_files_are_rejected_with_advice(tmp_path: Path) -> None:
     encrypted = files.old_office(tmp_path / "a", encrypted=True).read_bytes()
     reason = "The Office file is protected by a password. Save it without one."
 

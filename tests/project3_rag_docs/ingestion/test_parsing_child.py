@@ -78,7 +78,7 @@ async def reason(path: Path, media_type: MediaType, limits: ParseLimits | None =
         ("release-notes.html", MediaType.HTML, None, "Aria firmware", "en", "purifi"),
     ],
 )
-async def test_the_samples(
+async def test_samples_are_parsed(
     tmp_path: Path, name: str, media_type: MediaType, page: int | None, heading: str | None, language: str, term: str
 ) -> None:
     into = tmp_path / "chunks"
@@ -94,7 +94,7 @@ async def test_the_samples(
     assert children() == []
 
 
-async def test_child_writes_the_same_as_the_parent_would(tmp_path: Path) -> None:
+async def test_child_writes_the_same_as_the_parent(tmp_path: Path) -> None:
     path = SAMPLES / "refund-policy.pdf"
 
     count = await parse(path, MediaType.PDF, ParseLimits(), tmp_path / "there")
@@ -103,7 +103,7 @@ async def test_child_writes_the_same_as_the_parent_would(tmp_path: Path) -> None
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
 
 
-async def test_many_at_once(tmp_path: Path) -> None:
+async def test_concurrent_parses_have_their_own_results(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.txt" for number in range(12)]
     for number, path in enumerate(paths):
         path.write_text(f"The number is {number}.")
@@ -114,19 +114,19 @@ async def test_many_at_once(tmp_path: Path) -> None:
     assert texts == [f"The number is {number}." for number in range(12)]
 
 
-def test_on_the_event_loop_that_serves(tmp_path: Path) -> None:
+def test_parse_works_on_uvloop(tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         into = tmp_path / "chunks"
         assert runner.run(parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into)) == 1
 
 
-async def test_no_text(tmp_path: Path) -> None:
+async def test_file_without_text_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text(" \n\n")
     assert await reason(path, MediaType.TEXT) == "There is no text in the document."
 
 
-async def test_the_loaders_reasons_arrive(tmp_path: Path) -> None:
+async def test_loader_errors_are_passed_on(tmp_path: Path) -> None:
     path = files.image_pdf(tmp_path / "a")
     assert await reason(path, MediaType.PDF) == "The PDF has no text in it; it may be scanned images."
     path = files.pdf(path, ["Secret"], password="open sesame")
@@ -136,12 +136,12 @@ async def test_the_loaders_reasons_arrive(tmp_path: Path) -> None:
     assert await reason(files.truncated(path), MediaType.PDF) == "The PDF cannot be read; it is damaged or incomplete."
 
 
-async def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+async def test_missing_output_folder_is_a_crash(tmp_path: Path) -> None:
     with pytest.raises(UnreadableDocument, match=f"^{CRASHED}$"):
         await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), tmp_path / "gone" / "chunks")
 
 
-async def test_entities(tmp_path: Path) -> None:
+async def test_entities_are_not_expanded(tmp_path: Path) -> None:
     assert await reason(files.billion_laughs(tmp_path / "a"), MediaType.DOCX) == DAMAGED
 
     secret, into = tmp_path / "secret", tmp_path / "chunks"
@@ -151,33 +151,33 @@ async def test_entities(tmp_path: Path) -> None:
     assert [chunk.text for chunk in read_chunks(into)] == ["Seen."]
 
 
-async def test_too_much_text(tmp_path: Path) -> None:
+async def test_too_much_text_is_rejected(tmp_path: Path) -> None:
     path = files.one_line(tmp_path / "a", 3 * MIB)
     assert await reason(path, MediaType.TEXT, ParseLimits(characters=1_500_000)) == (
         "The document has more than 1,500,000 characters of text. Split it."
     )
 
 
-async def test_too_much_time(tmp_path: Path) -> None:
+async def test_too_much_time_is_rejected(tmp_path: Path) -> None:
     assert await reason(endless(tmp_path / "a"), MediaType.TEXT, ParseLimits(seconds=0.2)) == TOO_LONG
     busy = files.one_line(tmp_path / "b", 4 * MIB)
     assert await reason(busy, MediaType.TEXT, ParseLimits(seconds=0.2)) == TOO_LONG
 
 
-async def test_too_much_memory(tmp_path: Path) -> None:
+async def test_too_much_memory_is_rejected(tmp_path: Path) -> None:
     path = files.zip_bomb(tmp_path / "a", 60 * MIB)
     assert await reason(path, MediaType.DOCX, ParseLimits(memory_bytes=100 * MIB)) == TOO_MUCH_MEMORY
 
 
 @pytest.mark.parametrize("media_type", [MediaType.TEXT, MediaType.MARKDOWN, MediaType.HTML])
 @pytest.mark.slow
-async def test_fifty_megabytes_in_one_line(tmp_path: Path, media_type: MediaType) -> None:
+async def test_fifty_megabytes_in_one_line_are_rejected(tmp_path: Path, media_type: MediaType) -> None:
     path = files.one_line(tmp_path / "a")
     assert await reason(path, media_type) == "The document has more than 5,000,000 characters of text. Split it."
 
 
 @pytest.mark.slow
-async def test_zip_bombs_cost_the_service_nothing(tmp_path: Path) -> None:
+async def test_zip_bombs_do_not_load_the_service(tmp_path: Path) -> None:
     honest, lying = files.zip_bomb(tmp_path / "a"), files.lying_zip_bomb(tmp_path / "b")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -197,12 +197,12 @@ async def test_zip_bombs_cost_the_service_nothing(tmp_path: Path) -> None:
         (b'{"chunks": 3}', 0, True, TOO_LONG),
     ],
 )
-def test_how_an_end_is_explained(report: bytes, exitcode: int | None, timed_out: bool, expected: str) -> None:
+def test_end_of_a_child_is_explained(report: bytes, exitcode: int | None, timed_out: bool, expected: str) -> None:
     with pytest.raises(UnreadableDocument, match=f"^{expected}$"):
         _chunk_count(_ChildResult(report, exitcode, timed_out))
 
 
-async def test_processor_time_is_limited_too(tmp_path: Path) -> None:
+async def test_processor_time_is_limited(tmp_path: Path) -> None:
     reading = asyncio.create_task(reason(endless(tmp_path / "a"), MediaType.TEXT, ParseLimits(seconds=30)))
     await until(lambda: bool(children()))
     (child,) = children()
@@ -215,7 +215,7 @@ async def test_processor_time_is_limited_too(tmp_path: Path) -> None:
     assert await reading == TOO_LONG
 
 
-async def test_a_child_that_crashes(tmp_path: Path) -> None:
+async def test_crashed_child_is_reported(tmp_path: Path) -> None:
     reading = asyncio.create_task(reason(endless(tmp_path / "a"), MediaType.TEXT))
     await until(lambda: bool(children()))
     children()[0].send_signal(signal.SIGSEGV)
@@ -236,7 +236,7 @@ async def test_abandoned_parse_is_ended(tmp_path: Path) -> None:
     assert not into.exists()
 
 
-async def test_parse_abandoned_before_its_start(tmp_path: Path) -> None:
+async def test_parse_cancelled_before_its_start_is_not_run(tmp_path: Path) -> None:
     path = endless(tmp_path / "a")
     reading = asyncio.create_task(parse(path, MediaType.TEXT, ParseLimits(), tmp_path / "chunks"))
     await asyncio.sleep(0)
@@ -249,7 +249,7 @@ async def test_parse_abandoned_before_its_start(tmp_path: Path) -> None:
     await until(lambda: children() == [])
 
 
-async def test_a_server_that_was_killed_is_started_again(tmp_path: Path) -> None:
+async def test_killed_fork_server_is_restarted(tmp_path: Path) -> None:
     into = tmp_path / "chunks"
     assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into) == 1
     (server,) = servers()
@@ -264,7 +264,7 @@ async def test_a_server_that_was_killed_is_started_again(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_nothing_is_left_when_the_service_is_killed(tmp_path: Path) -> None:
+def test_killed_service_leaves_no_children(tmp_path: Path) -> None:
     path, into = endless(tmp_path / "a"), tmp_path / "chunks"
     command = [sys.executable, "-c", PROGRAM, str(path), MediaType.TEXT, str(into)]
     with subprocess.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL) as service:

@@ -21,7 +21,7 @@ MIB = 2**20
 
 
 @pytest.mark.slow
-async def test_a_gigabyte_is_cut_off_at_the_limit(serve3: Serve) -> None:
+async def test_gigabyte_upload_is_rejected_at_the_limit(serve3: Serve) -> None:
     with serve3(max_upload_mb=5) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx2.URL(url).port)
         part = '--X\r\nContent-Disposition: form-data; name="file"; filename="zeros.txt"\r\n\r\n'
@@ -50,9 +50,7 @@ async def test_a_gigabyte_is_cut_off_at_the_limit(serve3: Serve) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [zip_bomb, lying_zip_bomb])
-async def test_a_bomb_takes_neither_memory_nor_time_of_the_service(
-    serve3: Serve, tmp_path: Path, make: Callable[[Path], Path]
-) -> None:
+async def test_bomb_does_not_load_the_service(serve3: Serve, tmp_path: Path, make: Callable[[Path], Path]) -> None:
     bomb = await asyncio.to_thread(make, tmp_path / "bomb.docx")
     content = bomb.read_bytes()
     with serve3() as url:
@@ -77,7 +75,7 @@ async def test_a_bomb_takes_neither_memory_nor_time_of_the_service(
 
 
 @pytest.mark.slow
-async def test_every_broken_file_ends_somewhere(client3: httpx2.AsyncClient, tmp_path: Path) -> None:
+async def test_broken_files_reach_a_final_status(client3: httpx2.AsyncClient, tmp_path: Path) -> None:
     """Truncated, empty, misnamed, locked, scanned, with NUL bytes, in two encodings, in one line of 50 MB."""
     path = tmp_path / "file"
     good = files.pdf(path, ["A good page."]).read_bytes()
@@ -130,5 +128,5 @@ def memory() -> float:
         ("x" * 300, "x" * 255),
     ],
 )
-def test_a_name_is_a_name_and_no_path(given: str, kept: str) -> None:
+def test_filename_is_reduced_to_a_name(given: str, kept: str) -> None:
     assert clean_filename(given) == kept

@@ -60,7 +60,7 @@ def test_equivalent_spellings_have_the_same_terms(one: str, other: str) -> None:
         ("… — 🙂 \ud800\x00", {}),
     ],
 )
-def test_the_terms_of_a_text(text: str, expected: dict[str, int]) -> None:
+def test_text_has_its_terms(text: str, expected: dict[str, int]) -> None:
     assert terms(text) == expected
 
 
@@ -79,15 +79,15 @@ def test_the_terms_of_a_text(text: str, expected: dict[str, int]) -> None:
         ("使用 PostgreSQL 数据库", "postgresql"),
     ],
 )
-def test_a_question_finds_the_word(document: str, question: str) -> None:
+def test_question_shares_a_term_with_the_document(document: str, question: str) -> None:
     assert set(terms(document)) & set(terms(question))
 
 
-def test_a_contraction_is_as_common_as_its_words() -> None:
+def test_contractions_are_stop_words() -> None:
     assert terms("the dog isn't what it's called, they'll say") == terms("dog called say")
 
 
-def test_common_words_are_kept_only_without_others() -> None:
+def test_stop_words_are_kept_only_without_other_words() -> None:
     assert terms("the WHO report") == {"report": 1}
     assert terms("What is the Who? The Who!") == {"what": 1, "is": 1, "the": 2, "who": 2}
     assert terms("don't") == {"don't": 1}
@@ -114,12 +114,12 @@ def test_common_words_are_kept_only_without_others() -> None:
         ("ภาษาไทย", Language.ZH),
     ],
 )
-def test_the_language_of_a_text(text: str, language: Language) -> None:
+def test_language_is_detected(text: str, language: Language) -> None:
     assert language_of(text) is language
     assert analyse(text).language is language
 
 
-def test_no_term_is_longer_than_a_column_can_hold() -> None:
+def test_terms_fit_their_column() -> None:
     text = " ".join(["x" * 65, "y" * 100_000, "a-" * 50 + "z", "1." * 100 + "1", "é" * 70, "ﷺ" * 30, "x" * 90 + "n't"])
     found = terms(text)
     assert "x" * 64 in found
@@ -129,14 +129,14 @@ def test_no_term_is_longer_than_a_column_can_hold() -> None:
 
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.text(st.sampled_from("aA'’-.,#+_1 \n中ーん한ก\u0301\u00adéẞİ½ﷺ。🙂") | st.characters(), max_size=60))
-def test_any_text_has_well_formed_terms(text: str) -> None:
+def test_terms_are_well_formed(text: str) -> None:
     found = terms(text)
     assert all(0 < len(term) <= 64 and count > 0 and not any(map(str.isspace, term)) for term, count in found.items())
     assert bool(found) == bool(terms(f"{text} the")) - (not found)
     assert language_of(text) in Language
 
 
-def test_threads_do_not_disturb_each_other() -> None:
+def test_analysis_is_thread_safe() -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -158,7 +158,7 @@ def _stem_in_threads() -> None:
 @pytest.mark.parametrize(
     "unit", ["a\u0300\u0316" + "\u0316\u0300" * 20, "a.", "a-", "a'", "中\n", "x", " ", "-\n", "\u0300\u0316", "1."]
 )
-def test_the_time_is_proportional_to_the_length(unit: str) -> None:
+def test_time_is_proportional_to_the_length(unit: str) -> None:
     started = time.process_time()
     analyse(unit * (200_000 // len(unit)))
     assert time.process_time() - started < 5  # half a second here; a quadratic algorithm takes a minute

@@ -33,7 +33,7 @@ def corpus_of(chunks: int) -> Corpus:
     return Corpus(Language.EN, chunk_count=chunks, average_length=1.0, in_scope_count=chunks, indexed_count=chunks)
 
 
-def test_chunks_are_looked_for_by_the_rarer_words() -> None:
+def test_rare_words_select_the_candidates() -> None:
     few = BM25Query.for_terms(corpus_of(100_000), {1: 9_000, 2: 300, 3: 10_000}, 50)
     many = BM25Query.for_terms(corpus_of(100_000), {1: 40_000, 2: 300, 3: 10_000}, 50)
     one = BM25Query.for_terms(corpus_of(100_000), {1: 40_000}, 50)
@@ -47,7 +47,7 @@ def test_chunks_are_looked_for_by_the_rarer_words() -> None:
     assert many.exhaustive().rare == {**many.rare, **many.common}
 
 
-async def test_common_words_count_beside_a_rare_one(session: AsyncSession, database_url: str) -> None:
+async def test_common_words_count_beside_a_rare_word(session: AsyncSession, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
             "INSERT INTO documents (id, owner_id, filename, media_type, size_bytes, sha256, status, chunk_count,"
@@ -90,7 +90,7 @@ async def test_statistics_are_counted_by_language(client3: httpx2.AsyncClient, s
     assert strangers.corpora == {}
 
 
-def test_small_parts_of_a_large_index_are_compared() -> None:
+def test_small_scopes_are_scanned_exactly() -> None:
     def exactly(wanted: int, indexed: int) -> bool:
         return Corpus(Language.EN, indexed, 1.0, wanted, indexed).prefers_exact_scan(50)
 

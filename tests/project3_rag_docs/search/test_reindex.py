@@ -37,7 +37,7 @@ async def stored(serve3: Serve, model: ScriptedModel) -> None:
             await ready(client, "\n\n".join(f"# Part {i}\n\nHeron number {i}." for i in range(40)), "herons.md")
 
 
-async def test_other_embedding_model_is_refused_in_one_line(
+async def test_other_embedding_model_is_rejected_in_one_line(
     make_settings3: Callable[..., Settings], stored: None
 ) -> None:
     assert stored is None
@@ -51,7 +51,7 @@ async def test_other_embedding_model_is_refused_in_one_line(
         assert "`make reindex-project3`" in refused.stderr
 
 
-async def test_an_index_without_a_row_becomes_the_models(
+async def test_index_without_a_row_adopts_the_configured_model(
     serve3: Serve, make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
     model.embeds(embeds(256))
@@ -64,7 +64,7 @@ async def test_an_index_without_a_row_becomes_the_models(
         assert connection.execute("SELECT model, dimensions FROM search_index").fetchone() == ("e", 256)
 
 
-async def test_a_running_service_notices(serve3: Serve, database_url: str, stored: None) -> None:
+async def test_running_service_detects_another_model(serve3: Serve, database_url: str, stored: None) -> None:
     assert stored is None
     with serve3() as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
@@ -126,7 +126,7 @@ def postponed(database_url: str) -> int:
 
 
 @pytest.mark.parametrize("dimensions", [384, 256])
-async def test_a_document_that_is_half_read_waits_for_a_worker_with_the_new_model(
+async def test_partly_ingested_document_waits_for_the_new_model(
     serve3: Serve,
     make_settings3: Callable[..., Settings],
     model: ScriptedModel,

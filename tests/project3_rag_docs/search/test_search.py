@@ -25,7 +25,7 @@ from tests.support.scripted_model import (
 from tests.support.until import until
 
 
-async def test_words_and_meaning_are_both_searched(client3: httpx2.AsyncClient) -> None:
+async def test_search_uses_words_and_meaning(client3: httpx2.AsyncClient) -> None:
     await ready(client3, "The heron nests by the river.", "heron.txt")
     await ready(client3, "Invoice XJ-4471 was paid in May.", "invoice.txt")
     await ready(client3, "Rivers and herons are nesting grounds.", "grounds.txt")
@@ -34,7 +34,7 @@ async def test_words_and_meaning_are_both_searched(client3: httpx2.AsyncClient) 
     assert {hit["filename"] for hit in (await found(client3, "a heron's nest"))[:2]} == {"heron.txt", "grounds.txt"}
 
 
-async def test_a_heading_is_searched_too(client3: httpx2.AsyncClient) -> None:
+async def test_headings_are_searched(client3: httpx2.AsyncClient) -> None:
     await ready(client3, "# Zeppelin\n\nIt rose slowly.\n\n# Balloon\n\nIt fell at once.", "flight.md")
 
     assert (await found(client3, "zeppelin"))[0]["heading"] == "Zeppelin"
@@ -48,7 +48,7 @@ async def test_chinese_is_found_without_spaces(client3: httpx2.AsyncClient) -> N
     assert (await found(client3, "午餐"))[0]["filename"] == "食堂.txt"
 
 
-async def test_the_other_language_is_not_buried(client3: httpx2.AsyncClient) -> None:
+async def test_hits_of_the_other_language_are_kept(client3: httpx2.AsyncClient) -> None:
     """The scripted embeddings of the two Python passages are near, in either language."""
     for i in range(12):
         await ready(client3, f"Cooking recipe number {i}: stir the soup and add salt to it.", f"recipe{i}.txt")
@@ -59,7 +59,7 @@ async def test_the_other_language_is_not_buried(client3: httpx2.AsyncClient) -> 
     assert "zh.txt" in {hit["filename"] for hit in hits}
 
 
-async def test_k_is_the_most_and_scores_fall(client3: httpx2.AsyncClient) -> None:
+async def test_k_limits_the_hits_and_scores_decrease(client3: httpx2.AsyncClient) -> None:
     await ready(client3, "\n\n".join(f"# Tree {i}\n\nTree number {i} has leaves." for i in range(30)), "trees.md")
 
     for k in (1, 7, 30, 50):
@@ -70,7 +70,7 @@ async def test_k_is_the_most_and_scores_fall(client3: httpx2.AsyncClient) -> Non
         assert scores == sorted(scores, reverse=True)
 
 
-async def test_only_the_documents_that_are_asked_for(client3: httpx2.AsyncClient) -> None:
+async def test_search_is_limited_to_selected_documents(client3: httpx2.AsyncClient) -> None:
     one = await ready(client3, "Tulips are red.", "1.txt")
     await ready(client3, "Tulips are yellow.", "2.txt")
 
@@ -84,7 +84,7 @@ async def test_empty_index_has_no_hits(client3: httpx2.AsyncClient) -> None:
     assert await found(client3, "anything") == []
 
 
-async def test_a_document_appears_at_once(
+async def test_new_document_is_found_at_once(
     patient_client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
 ) -> None:
     """While it is being read its chunks are stored, and none is found; then all are."""
@@ -164,7 +164,7 @@ def many_chunks(database_url: str) -> list[UUID]:
 
 
 @pytest.mark.slow
-async def test_a_small_filter_returns_k_hits(
+async def test_small_filter_returns_k_hits(
     client3: httpx2.AsyncClient, many_chunks: list[UUID], database_url: str
 ) -> None:
     """By default HNSW returns 0.4 rows of 10 where a filter keeps 1 %."""
@@ -208,7 +208,7 @@ _WALKS = "ORDER BY embedding <=>"
 
 
 @pytest.mark.parametrize(("behaviour", "status"), [(fails(500), 503), (hangs(), 504), (embeds(768), 503)])
-async def test_a_search_without_its_model_is_a_problem(
+async def test_unavailable_embedding_model_is_a_problem(
     client3: httpx2.AsyncClient, model: ScriptedModel, behaviour: object, status: int
 ) -> None:
     await ready(client3)

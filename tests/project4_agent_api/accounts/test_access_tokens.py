@@ -74,7 +74,7 @@ def test_valid_token_is_read(tokens: AccessTokens) -> None:
     ],
     ids=str,
 )
-def test_any_other_is_not(tokens: AccessTokens, changes: dict[str, Any]) -> None:
+def test_token_with_other_claims_is_rejected(tokens: AccessTokens, changes: dict[str, Any]) -> None:
     with pytest.raises(Unauthorized):
         tokens.read(signed(**changes))
 

@@ -19,7 +19,7 @@ async def make(client: httpx2.AsyncClient, headers: dict[str, str], **fields: An
     return made
 
 
-async def test_a_key_is_shown_once_and_only_its_hash_is_stored(
+async def test_key_is_shown_once_and_stored_as_hash(
     client4: httpx2.AsyncClient, sign_up: SignUp, database_url: str
 ) -> None:
     headers = await sign_up()
@@ -59,7 +59,7 @@ async def test_deleted_key_is_rejected_at_once_in_every_process(serve4: Serve) -
             assert again.status_code == 404
 
 
-async def test_a_key_expires(client4: httpx2.AsyncClient, sign_up: SignUp, database_url: str) -> None:
+async def test_expired_key_is_rejected(client4: httpx2.AsyncClient, sign_up: SignUp, database_url: str) -> None:
     headers = await sign_up()
     made = await make(client4, headers, expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     key = {"X-Api-Key": made["key"]}
@@ -94,7 +94,7 @@ async def test_keys_outlive_sign_ins(client4: httpx2.AsyncClient, sign_up: SignU
     ],
     ids=str,
 )
-async def test_a_key_that_makes_no_sense_is_refused(
+async def test_invalid_key_request_is_rejected(
     client4: httpx2.AsyncClient, sign_up: SignUp, fields: dict[str, Any]
 ) -> None:
     headers = await sign_up()
@@ -112,7 +112,7 @@ async def test_invalid_key_is_rejected(client4: httpx2.AsyncClient, key: str) ->
     assert response.status_code == 401
 
 
-async def test_keys_are_each_accounts_own(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_keys_are_private_to_their_account(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
     made = await make(client4, ada)
 
@@ -121,7 +121,7 @@ async def test_keys_are_each_accounts_own(client4: httpx2.AsyncClient, sign_up: 
     assert await gets_in(client4, {"X-Api-Key": made["key"]}) == 200
 
 
-async def test_keys_are_listed_newest_first_page_by_page(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_keys_are_listed_newest_first_in_pages(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     headers = await sign_up()
     made = [(await make(client4, headers, name=f"job {i}"))["name"] for i in range(5)]
 
@@ -137,7 +137,7 @@ async def test_keys_are_listed_newest_first_page_by_page(client4: httpx2.AsyncCl
     assert names == made[::-1]
 
 
-async def test_langgraphs_client_gets_in_with_a_key(serve4: Serve) -> None:
+async def test_langgraph_client_authenticates_with_a_key(serve4: Serve) -> None:
     with serve4() as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             await register(http, "ada@example.com")

@@ -21,7 +21,7 @@ from tests.support.processes import run
 from tests.support.running import running
 
 
-async def test_the_first_administrator_comes_from_a_command(client4: httpx2.AsyncClient, operate: Operate) -> None:
+async def test_command_creates_the_first_administrator(client4: httpx2.AsyncClient, operate: Operate) -> None:
     said = operate("create-admin", "Root@example.com", "--name", "Root", says=f"{PASSWORD}\n")
 
     assert said == "Root@example.com is an administrator\n"
@@ -84,7 +84,7 @@ async def test_roles_are_set(client4: httpx2.AsyncClient, operate: Operate) -> N
         assert (await client4.get("/auth/me", headers=headers)).json()["role"] == role
 
 
-async def test_an_account_takes_over_the_local_users_documents(
+async def test_account_adopts_the_local_users_documents(
     client4: httpx2.AsyncClient, operate: Operate, make_settings4: Callable[..., Settings], database_url: str
 ) -> None:
     def lines(word: str) -> str:
@@ -135,7 +135,7 @@ def corpora(database_url: str, owner_id: str) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-async def test_an_adopted_document_that_was_not_read_yet_is_read(
+async def test_adopted_pending_document_is_ingested(
     client4: httpx2.AsyncClient, operate: Operate, make_settings4: Callable[..., Settings], database_url: str
 ) -> None:
     await register(client4, "ada@example.com")

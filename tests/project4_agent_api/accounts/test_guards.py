@@ -46,7 +46,7 @@ def mounted(settings: Settings) -> tuple[set[str], set[str], set[str]]:
     return operations, mounts, sockets
 
 
-async def test_every_route_that_is_not_on_the_list_is_locked(
+async def test_unlisted_routes_require_authentication(
     client4: httpx2.AsyncClient, make_settings4: Callable[..., Settings]
 ) -> None:
     operations, mounts, sockets = mounted(make_settings4())
@@ -64,7 +64,7 @@ async def test_every_route_that_is_not_on_the_list_is_locked(
     assert sockets == SAYS_THAT_THERE_ARE_NONE
 
 
-async def test_the_openapi_document_shows_the_lock(client4: httpx2.AsyncClient) -> None:
+async def test_openapi_document_declares_the_authentication(client4: httpx2.AsyncClient) -> None:
     document = (await client4.get("/openapi.json")).json()
 
     for path, item in document["paths"].items():
@@ -74,7 +74,7 @@ async def test_the_openapi_document_shows_the_lock(client4: httpx2.AsyncClient) 
             assert key in OPEN or "401" in operation["responses"], key
 
 
-async def test_a_strangers_body_is_not_waited_for(client4: httpx2.AsyncClient) -> None:
+async def test_unauthenticated_request_is_rejected_before_its_body(client4: httpx2.AsyncClient) -> None:
     url = client4.base_url
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(
@@ -91,7 +91,9 @@ async def test_a_strangers_body_is_not_waited_for(client4: httpx2.AsyncClient) -
     assert unreadable.status_code == 401
 
 
-async def test_users_are_for_administrators(client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate) -> None:
+async def test_users_api_requires_an_administrator(
+    client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate
+) -> None:
     ada = await sign_up("ada@example.com")
     bob = await register(client4, "bob@example.com")
     operations = [
@@ -119,7 +121,7 @@ async def test_users_are_for_administrators(client4: httpx2.AsyncClient, sign_up
     assert (await client4.get("/users", headers=ada)).status_code == 403
 
 
-async def test_a_password_that_an_administrator_changes_ends_the_users_sign_ins(
+async def test_password_change_by_an_administrator_ends_sign_ins(
     client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate
 ) -> None:
     admin = await sign_up("ada@example.com")
@@ -136,7 +138,7 @@ async def test_a_password_that_an_administrator_changes_ends_the_users_sign_ins(
     await sign_in(client4, "bob@example.com", "a new password")
 
 
-async def test_documents_are_each_accounts_own(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_documents_are_private_to_their_account(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
     files = {"file": ("hours.txt", b"The library opens at nine.\n")}
     mine = (await client4.post("/documents", files=files, headers=ada)).json()
@@ -158,7 +160,7 @@ async def test_documents_are_each_accounts_own(client4: httpx2.AsyncClient, sign
     assert (theirs.status_code, theirs.json()["id"] != mine["id"]) == (202, True)
 
 
-async def test_a_key_and_a_token_are_the_same_account(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_key_and_token_identify_the_same_account(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     ada, bob = await sign_up("ada@example.com"), await sign_up("bob@example.com")
     key = {"x-api-key": (await client4.post("/auth/api-keys", json={"name": "job"}, headers=ada)).json()["key"]}
 
@@ -170,7 +172,7 @@ async def test_a_key_and_a_token_are_the_same_account(client4: httpx2.AsyncClien
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
-async def test_a_page_of_an_allowed_origin_may_send_either_header(serve4: Serve, header: str) -> None:
+async def test_cors_allows_both_authentication_headers(serve4: Serve, header: str) -> None:
     asks = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": f"content-type,{header}",
@@ -190,7 +192,7 @@ async def test_a_page_of_an_allowed_origin_may_send_either_header(serve4: Serve,
     assert refused.headers["access-control-allow-origin"] == "https://app.example.com"
 
 
-async def test_without_accounts_everyone_is_the_local_user(serve4: Serve) -> None:
+async def test_without_accounts_every_caller_is_the_local_user(serve4: Serve) -> None:
     with serve4(auth_required=False) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             uploaded = await client.post("/documents", files={"file": ("a.txt", b"The library opens at nine.\n")})

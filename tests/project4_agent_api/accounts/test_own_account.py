@@ -24,7 +24,7 @@ from tests.support.until import until
 NEW = {"password": "a new password", "old_password": PASSWORD}
 
 
-async def test_given_fields_are_changed(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_patch_changes_given_fields_only(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     headers = await sign_up("ada@example.com")
     await register(client4, "bob@example.com")
 
@@ -39,7 +39,7 @@ async def test_given_fields_are_changed(client4: httpx2.AsyncClient, sign_up: Si
     assert (await try_to_sign_in(client4, "lovelace@example.com")).status_code == 200
 
 
-async def test_a_new_password_ends_the_other_sign_ins(client4: httpx2.AsyncClient) -> None:
+async def test_password_change_ends_other_sign_ins(client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
     here, there = await sign_in(client4, "ada@example.com"), await sign_in(client4, "ada@example.com")
 
@@ -63,7 +63,7 @@ async def test_a_new_password_ends_the_other_sign_ins(client4: httpx2.AsyncClien
         ({"active": True}, 422),
     ],
 )
-async def test_read_only_fields_stay(
+async def test_read_only_fields_are_rejected(
     client4: httpx2.AsyncClient, sign_up: SignUp, body: dict[str, Any], status: int
 ) -> None:
     headers = await sign_up("ada@example.com")
@@ -76,7 +76,7 @@ async def test_read_only_fields_stay(
     await sign_in(client4, "ada@example.com")
 
 
-async def test_a_found_token_does_not_find_the_password(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_guesses_of_the_old_password_are_throttled(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     headers = await sign_up("ada@example.com")
 
     guesses = await asyncio.gather(
@@ -90,7 +90,7 @@ async def test_a_found_token_does_not_find_the_password(client4: httpx2.AsyncCli
     assert (await try_to_sign_in(client4, "other@example.com")).status_code == 429  # nor by signing in
 
 
-async def test_half_a_character_is_no_old_password(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
+async def test_old_password_with_a_lone_surrogate_is_rejected(client4: httpx2.AsyncClient, sign_up: SignUp) -> None:
     headers = await sign_up("ada@example.com") | {"Content-Type": "application/json"}
 
     refused = await client4.patch(
@@ -101,7 +101,7 @@ async def test_half_a_character_is_no_old_password(client4: httpx2.AsyncClient, 
     assert refused.json()["errors"][0]["loc"] == ["body", "old_password"]
 
 
-async def test_concurrent_password_changes_leave_one(client4: httpx2.AsyncClient) -> None:
+async def test_concurrent_password_changes_have_one_winner(client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
     pairs = [await sign_in(client4, "ada@example.com") for _ in range(5)]
 
@@ -267,7 +267,7 @@ async def test_data_arriving_during_account_deletion_is_removed_later(
     assert kept(database_url, UUID(root["id"]))["threads"] == 1
 
 
-async def test_deleting_an_unknown_account_removes_nothing(
+async def test_deletion_of_unknown_account_removes_nothing(
     client4: httpx2.AsyncClient, sign_up: SignUp, operate: Operate, database_url: str
 ) -> None:
     admin = await sign_up("root@example.com")

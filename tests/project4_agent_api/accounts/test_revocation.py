@@ -44,7 +44,7 @@ async def _delete_account(client: httpx2.AsyncClient, tokens: dict[str, Any]) ->
     ("end", "status"),
     [(_log_out, 204), (_log_out_everywhere, 204), (_reuse_refresh_token, 401), (_delete_account, 204)],
 )
-async def test_no_request_that_is_sent_after_the_answer_gets_in(
+async def test_revocation_rejects_every_later_request(
     serve4: Serve, end: Callable[..., Awaitable[httpx2.Response]], status: int
 ) -> None:
     with serve4() as here, serve4() as there:

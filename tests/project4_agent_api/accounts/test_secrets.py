@@ -18,7 +18,7 @@ from tests.support.accounts import PASSWORD, bearer, refresh, register, sign_in
 
 
 @pytest.mark.parametrize("app_env", ["test", "production"])
-async def test_no_secret_is_in_a_log_or_an_error(
+async def test_logs_and_errors_contain_no_secret(
     serve4: Serve, make_settings4: Callable[..., Settings], app_env: str
 ) -> None:
     log = io.StringIO()
@@ -59,7 +59,7 @@ async def test_no_secret_is_in_a_log_or_an_error(
     assert [secret for secret in secrets if secret in written] == []
 
 
-async def test_no_secret_is_in_a_repr(make_settings4: Callable[..., Settings]) -> None:
+async def test_reprs_contain_no_secret(make_settings4: Callable[..., Settings]) -> None:
     token = RefreshToken.first()
     pair = TokenPair(access_token="aaaa", refresh_token="bbbb", expires_in=1)
     shown_key = {"id": uuid4(), "name": "n", "beginning": "b", "created_at": now(), "key": "cccc"}

@@ -18,7 +18,7 @@ from tests.support.processes import served
 EMAIL = "ada@example.com"
 
 
-async def test_a_refresh_token_gives_a_new_pair(client4: httpx2.AsyncClient) -> None:
+async def test_refresh_token_is_exchanged_for_a_new_pair(client4: httpx2.AsyncClient) -> None:
     await register(client4, EMAIL)
     first = await sign_in(client4, EMAIL)
 
@@ -59,7 +59,7 @@ async def test_50_concurrent_uses_of_a_refresh_token_revoke_its_family(client4: 
     assert (await refresh(client4, won)).status_code == 401
 
 
-async def test_a_made_up_refresh_token_ends_nothing(client4: httpx2.AsyncClient) -> None:
+async def test_forged_refresh_token_revokes_nothing(client4: httpx2.AsyncClient) -> None:
     await register(client4, EMAIL)
     tokens = await sign_in(client4, EMAIL)
     real = urlsafe_b64decode(tokens["refresh_token"])
@@ -83,7 +83,7 @@ async def test_a_made_up_refresh_token_ends_nothing(client4: httpx2.AsyncClient)
     assert (await refresh(client4, tokens)).status_code == 200
 
 
-async def test_a_refresh_token_is_no_access_token(client4: httpx2.AsyncClient) -> None:
+async def test_refresh_token_is_rejected_as_access_token(client4: httpx2.AsyncClient) -> None:
     await register(client4, EMAIL)
     tokens = await sign_in(client4, EMAIL)
 
@@ -104,7 +104,7 @@ async def test_unused_sign_in_expires(client4: httpx2.AsyncClient, database_url:
         assert connection.execute("SELECT count(*) FROM sign_ins").fetchone() == (1,)
 
 
-async def test_signing_out_ends_one_sign_in(client4: httpx2.AsyncClient) -> None:
+async def test_sign_out_ends_one_sign_in(client4: httpx2.AsyncClient) -> None:
     await register(client4, EMAIL)
     left, other = await sign_in(client4, EMAIL), await sign_in(client4, EMAIL)
 
@@ -117,7 +117,7 @@ async def test_signing_out_ends_one_sign_in(client4: httpx2.AsyncClient) -> None
     assert (await client4.post("/auth/logout", json={"refresh_token": "no token"})).status_code == 204
 
 
-async def test_signing_out_everywhere_ends_every_sign_in_of_the_account(client4: httpx2.AsyncClient) -> None:
+async def test_sign_out_everywhere_ends_all_sign_ins(client4: httpx2.AsyncClient) -> None:
     for email in (EMAIL, "bob@example.com"):
         await register(client4, email)
     here, there, bobs = [await sign_in(client4, email) for email in (EMAIL, EMAIL, "bob@example.com")]
@@ -147,7 +147,7 @@ async def test_deactivated_account_has_no_valid_tokens(client4: httpx2.AsyncClie
     assert await gets_in(client4, bearer(await sign_in(client4, EMAIL))) == 200
 
 
-async def test_revocation_holds_at_once_in_another_process(serve4: Serve) -> None:
+async def test_revocation_reaches_other_processes_at_once(serve4: Serve) -> None:
     with serve4() as here, serve4() as there:
         async with (
             httpx2.AsyncClient(base_url=here, timeout=120, trust_env=False) as client,

@@ -14,7 +14,7 @@ from tests.support.accounts import PASSWORD, bearer, gets_in, register, sign_in,
 from tests.support.until import until
 
 
-async def test_an_account_is_made_and_signs_in(client4: httpx2.AsyncClient) -> None:
+async def test_new_account_signs_in(client4: httpx2.AsyncClient) -> None:
     account = await register(client4, "Ada@Example.com")
     tokens = await sign_in(client4, "Ada@example.com")
 
@@ -27,14 +27,14 @@ async def test_an_account_is_made_and_signs_in(client4: httpx2.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "ADA@example.com", "Ada@Example.COM"])
-async def test_an_email_signs_in_in_any_case(client4: httpx2.AsyncClient, email: str) -> None:
+async def test_email_is_case_insensitive(client4: httpx2.AsyncClient, email: str) -> None:
     await register(client4, "Ada@example.com")
 
     assert await gets_in(client4, bearer(await sign_in(client4, email))) == 200
 
 
 @pytest.mark.parametrize("field", ["role", "active", "id", "is_admin", "token_version"])
-async def test_nobody_registers_with_a_role(client4: httpx2.AsyncClient, field: str) -> None:
+async def test_registration_rejects_a_role(client4: httpx2.AsyncClient, field: str) -> None:
     body = {"email": "ada@example.com", "name": "Ada", "password": PASSWORD, field: "admin"}
 
     response = await client4.post("/auth/register", json=body)
@@ -43,7 +43,7 @@ async def test_nobody_registers_with_a_role(client4: httpx2.AsyncClient, field: 
     assert (await try_to_sign_in(client4, "ada@example.com")).status_code == 401
 
 
-async def test_50_registrations_of_one_email_make_one_account(client4: httpx2.AsyncClient) -> None:
+async def test_50_registrations_of_one_email_create_one_account(client4: httpx2.AsyncClient) -> None:
     cases = ["ada@example.com", "ADA@example.com", "Ada@Example.COM"]
     bodies = [{"email": cases[i % 3], "name": "Ada", "password": PASSWORD} for i in range(50)]
 
@@ -52,7 +52,7 @@ async def test_50_registrations_of_one_email_make_one_account(client4: httpx2.As
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
 
 
-async def test_every_reason_not_to_get_in_looks_the_same(client4: httpx2.AsyncClient, operate: Operate) -> None:
+async def test_failed_sign_ins_are_indistinguishable(client4: httpx2.AsyncClient, operate: Operate) -> None:
     for email in ("ada@example.com", "gone@example.com"):
         await register(client4, email)
     operate("deactivate", "gone@example.com")
@@ -101,7 +101,7 @@ async def test_account_is_throttled_after_10_wrong_passwords(client4: httpx2.Asy
     assert (await try_to_sign_in(client4, "bob@example.com")).status_code == 200
 
 
-async def test_an_email_that_is_written_otherwise_is_the_same_account(client4: httpx2.AsyncClient) -> None:
+async def test_throttle_counts_spellings_of_an_email_together(client4: httpx2.AsyncClient) -> None:
     await register(client4, "vic@example.com")
     dotted = "v\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}c@example.com"  # which PostgreSQL's lower() makes an `i`
     assert (await try_to_sign_in(client4, dotted)).status_code == 200
@@ -111,7 +111,7 @@ async def test_an_email_that_is_written_otherwise_is_the_same_account(client4: h
     assert [guess.status_code for guess in guesses] == [401] * 10 + [429]
 
 
-async def test_no_password_chooses_its_codec(client4: httpx2.AsyncClient) -> None:
+async def test_password_form_cannot_choose_its_codec(client4: httpx2.AsyncClient) -> None:
     form = (
         b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nada@example.com\r\n'
         b'--x\r\nContent-Disposition: form-data; name="password"\r\n\r\n\\ud800\r\n--x--\r\n'
@@ -130,7 +130,7 @@ async def test_unknown_email_is_throttled(client4: httpx2.AsyncClient) -> None:
     assert [guess.status_code for guess in guesses] == [401] * 10 + [429]
 
 
-async def test_right_password_resets_the_throttle(client4: httpx2.AsyncClient) -> None:
+async def test_correct_password_resets_the_throttle(client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
 
     for _ in range(2):
@@ -157,7 +157,7 @@ async def test_address_is_limited_to_30_attempts_a_minute(serve4: Serve) -> None
     assert registered.status_code == 201  # counted apart
 
 
-async def test_no_email_stands_in_redis(client4: httpx2.AsyncClient, redis_url: str) -> None:
+async def test_redis_contains_no_email(client4: httpx2.AsyncClient, redis_url: str) -> None:
     await try_to_sign_in(client4, "nobody@example.com")
 
     with Redis.from_url(redis_url) as redis:
@@ -166,7 +166,7 @@ async def test_no_email_stands_in_redis(client4: httpx2.AsyncClient, redis_url: 
     assert not any(b"nobody" in key for key in keys)
 
 
-async def test_without_redis_a_process_counts_for_itself(serve4: Serve) -> None:
+async def test_throttle_works_without_redis(serve4: Serve) -> None:
     with serve4(redis_url="redis://127.0.0.1:1", sign_ins_per_minute=1000) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
             await register(client, "ada@example.com")

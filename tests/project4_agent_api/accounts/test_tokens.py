@@ -65,9 +65,7 @@ async def test_token_claims(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None])
-async def test_no_token_goes_without_a_signature(
-    client4: httpx2.AsyncClient, tokens: Tokens, algorithm: str | None
-) -> None:
+async def test_unsigned_token_is_rejected(client4: httpx2.AsyncClient, tokens: Tokens, algorithm: str | None) -> None:
     signature = tokens["access_token"].rpartition(".")[2]
 
     assert await refused(client4, unsigned({"alg": algorithm, "typ": "JWT"}, claims_of(tokens)))
@@ -76,27 +74,27 @@ async def test_no_token_goes_without_a_signature(
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
-async def test_the_algorithm_is_not_the_tokens_choice(
+async def test_token_cannot_choose_its_algorithm(
     client4: httpx2.AsyncClient, tokens: Tokens, secret: str, algorithm: str
 ) -> None:
     assert await refused(client4, jwt.encode(claims_of(tokens), secret, algorithm=algorithm))
 
 
-async def test_an_asymmetric_algorithm_does_not_take_the_secret_for_a_public_key(
-    client4: httpx2.AsyncClient, tokens: Tokens, secret: str
-) -> None:
+async def test_asymmetric_algorithm_is_rejected(client4: httpx2.AsyncClient, tokens: Tokens, secret: str) -> None:
     signed = f"{encoded({'alg': 'RS256', 'typ': 'JWT'})}.{encoded(claims_of(tokens))}"
     signature = encoded(hmac.digest(secret.encode(), signed.encode(), "sha256"))
 
     assert await refused(client4, f"{signed}.{signature}")
 
 
-async def test_a_token_of_another_key_is_refused(client4: httpx2.AsyncClient, tokens: Tokens, secret: str) -> None:
+async def test_token_signed_with_another_key_is_rejected(
+    client4: httpx2.AsyncClient, tokens: Tokens, secret: str
+) -> None:
     for key in ("another secret, also with more than 32 bytes", "", secret + " ", secret.upper()):
         assert await refused(client4, jwt.encode(claims_of(tokens), key, algorithm="HS256"))
 
 
-async def test_a_token_may_not_name_its_own_key(client4: httpx2.AsyncClient, tokens: Tokens) -> None:
+async def test_token_cannot_name_its_own_key(client4: httpx2.AsyncClient, tokens: Tokens) -> None:
     key = "a key of an attacker's own, with 32 bytes"
     own = {"jwk": {"kty": "oct", "k": encoded(key.encode())}, "kid": "../../dev/null", "jku": "http://127.0.0.1:9/"}
 
@@ -154,7 +152,7 @@ async def test_token_expiry_allows_clock_skew(client4: httpx2.AsyncClient, token
     assert await gets_in(client4, {"Authorization": f"Bearer {token}"}) == 200
 
 
-async def test_token_carries_no_role(client4: httpx2.AsyncClient, tokens: Tokens, secret: str) -> None:
+async def test_token_contains_no_role(client4: httpx2.AsyncClient, tokens: Tokens, secret: str) -> None:
     claims = claims_of(tokens) | {"role": "admin", "scope": "admin"}
 
     token = jwt.encode(claims, secret, algorithm="HS256")
@@ -195,7 +193,7 @@ async def test_other_authorization_scheme_is_rejected(client4: httpx2.AsyncClien
     assert await gets_in(client4, {"Authorization": header}) == 401
 
 
-async def test_a_token_of_a_service_with_another_secret_is_refused(serve4: Serve, client4: httpx2.AsyncClient) -> None:
+async def test_token_of_another_service_is_rejected(serve4: Serve, client4: httpx2.AsyncClient) -> None:
     await register(client4, "ada@example.com")
     pair = await sign_in(client4, "ada@example.com")
 

@@ -37,7 +37,7 @@ Streamed = Callable[[Conversation, Given], Awaitable[object]]
 SUM = ("calculator", '{"expression": "6 * 7"}')
 
 
-async def test_a_tool_is_called_and_its_result_shown_to_the_model(talk: Talk, model: ScriptedModel) -> None:
+async def test_tool_result_is_sent_to_the_model(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.then(calls(SUM), says("It is 42."))
         call, result, answer = await conversation.say("What is six times seven?")
@@ -56,7 +56,7 @@ async def test_a_tool_is_called_and_its_result_shown_to_the_model(talk: Talk, mo
     assert "runtime" not in json.dumps(model.requests[0].body["tools"])
 
 
-async def test_calls_side_by_side_are_put_together_from_their_fragments(talk: Talk, model: ScriptedModel) -> None:
+async def test_parallel_calls_are_assembled_from_fragments(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.then(calls(SUM, ("calculator", '{"expression": "2 ** 10"}'), ("current_time", "{}")), says("Done."))
         pieces = await conversation.stream(asked("Two sums, and the time."))
@@ -86,7 +86,7 @@ async def test_malformed_arguments_are_reported_to_the_model(talk: Talk, model: 
 
 @pytest.mark.parametrize("arguments", ["[6, 7]", "no json at all", "null"])
 @pytest.mark.parametrize("streamed", [Conversation.stream, Conversation.events])
-async def test_malformed_arguments_in_a_stream(
+async def test_malformed_streamed_arguments_are_reported_to_the_model(
     talk: Talk, model: ScriptedModel, arguments: str, streamed: Streamed
 ) -> None:
     async with talk() as conversation:
@@ -102,7 +102,7 @@ async def test_malformed_arguments_in_a_stream(
         assert call["role"] != "assistant" or all(one["id"] for one in call["tool_calls"])
 
 
-async def test_a_malformed_call_without_an_id_is_answered_too(talk: Talk, model: ScriptedModel) -> None:
+async def test_malformed_call_without_an_id_gets_a_tool_message(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.then(calls(("calculator", "nonsense"), numbered=False), says("Sorry."))
         messages = await conversation.say("Six times seven?")
@@ -113,7 +113,7 @@ async def test_a_malformed_call_without_an_id_is_answered_too(talk: Talk, model:
 
 
 @pytest.mark.parametrize("streamed", [Conversation.stream, Conversation.events])
-async def test_a_call_that_was_cut_off_is_not_made(talk: Talk, model: ScriptedModel, streamed: Streamed) -> None:
+async def test_truncated_call_is_not_executed(talk: Talk, model: ScriptedModel, streamed: Streamed) -> None:
     """The streamed part looks like a complete call, with half of its argument."""
     async with talk() as conversation:
         model.then(calls(("remember", '{"fact": "The code is 12'), finish_reason="length"), says("Sorry."))
@@ -147,7 +147,7 @@ async def test_unknown_tool_is_reported_to_the_model(talk: Talk, model: Scripted
     assert last(messages) == "I cannot do that."
 
 
-async def test_an_endless_loop_is_made_to_answer(talk: Talk, model: ScriptedModel) -> None:
+async def test_endless_loop_ends_with_an_answer(talk: Talk, model: ScriptedModel) -> None:
     """The last model call is instructed to answer; a model that complies does."""
 
     async def loops(connection: Connection) -> None:
@@ -165,9 +165,7 @@ async def test_an_endless_loop_is_made_to_answer(talk: Talk, model: ScriptedMode
 
 
 @pytest.mark.parametrize("arguments", ['{"expression": "1+1"}', "malformed"])
-async def test_an_endless_loop_that_does_not_listen_ends_in_words(
-    talk: Talk, model: ScriptedModel, arguments: str
-) -> None:
+async def test_persistent_endless_loop_ends_with_a_text(talk: Talk, model: ScriptedModel, arguments: str) -> None:
     async with talk(agent_max_model_calls=4) as conversation:
         model.does(calls(("calculator", arguments)))
         messages = await conversation.say("Go on for ever.")
@@ -178,7 +176,7 @@ async def test_an_endless_loop_that_does_not_listen_ends_in_words(
         assert last(await conversation.say("Hello?")) == "Hello again."
 
 
-async def test_too_many_calls_of_tools_are_refused(talk: Talk, model: ScriptedModel) -> None:
+async def test_tool_calls_beyond_the_limit_are_refused(talk: Talk, model: ScriptedModel) -> None:
     async with talk(agent_max_tool_calls=3, agent_approval_tools="calculator") as conversation:
         model.then(calls(*[SUM] * 5), says("Three will do."))
         asks = await conversation.run(asked("Five sums."))
@@ -202,7 +200,7 @@ async def test_too_many_calls_of_tools_are_refused(talk: Talk, model: ScriptedMo
     ],
 )
 @pytest.mark.parametrize("streamed", [Conversation.run, Conversation.stream, Conversation.events])
-async def test_a_refusal_and_an_empty_answer_end_in_words(
+async def test_unusable_answer_ends_with_a_text(
     talk: Talk, model: ScriptedModel, behaviour: Behaviour, words: str, streamed: Streamed
 ) -> None:
     async with talk() as conversation:
@@ -266,9 +264,7 @@ async def long() -> str:
     return "word " * 100_000
 
 
-async def test_a_tool_that_fails_is_no_failed_run(
-    make_services: MakeServices, model: ScriptedModel, talk: Talk
-) -> None:
+async def test_failed_tool_does_not_fail_the_run(make_services: MakeServices, model: ScriptedModel, talk: Talk) -> None:
     del make_services
     tools: tuple[BaseTool, ...] = (broken, slow, long)
     async with talk(mcp_tools=tools, agent_tool_timeout_seconds=2) as conversation:
@@ -285,7 +281,7 @@ async def test_a_tool_that_fails_is_no_failed_run(
     assert last(messages) == "Two failed."
 
 
-async def test_a_person_is_asked_before_a_page_is_fetched(talk: Talk, model: ScriptedModel) -> None:
+async def test_web_page_requires_approval(talk: Talk, model: ScriptedModel) -> None:
     page = ("fetch_web_page", '{"url": "http://127.0.0.1/"}')
     async with talk() as conversation:
         model.then(calls(page, SUM), says("It is private."))
@@ -315,7 +311,7 @@ async def test_a_person_is_asked_before_a_page_is_fetched(talk: Talk, model: Scr
         ({"type": "edit", "edited_action": {"name": "calculator", "args": {}}}, "expression"),
     ],
 )
-async def test_a_person_can_decide_otherwise(
+async def test_approval_can_be_edited_or_rejected(
     talk: Talk, model: ScriptedModel, decision: dict[str, Any], told: str
 ) -> None:
     async with talk() as conversation:
@@ -342,7 +338,7 @@ async def test_a_person_can_decide_otherwise(
         {"decisions": [{"type": "edit", "edited_action": {"name": "no_such_tool", "args": {}}}]},
     ],
 )
-async def test_an_answer_that_is_none_can_be_given_again(talk: Talk, model: ScriptedModel, answer: object) -> None:
+async def test_invalid_approval_can_be_repeated(talk: Talk, model: ScriptedModel, answer: object) -> None:
     async with talk() as conversation:
         model.then(calls(("fetch_web_page", '{"url": "http://127.0.0.1/"}')), says("Very well."))
         await conversation.run(asked("Fetch it."))
@@ -369,7 +365,7 @@ async def test_no_approval_unless_configured(talk: Talk, model: ScriptedModel) -
         assert last(await conversation.say("Fetch it.")) == "No."
 
 
-async def test_unavailable_model_and_silent_fallback(talk: Talk, model: ScriptedModel) -> None:
+async def test_unavailable_model_with_failing_fallback_fails_the_run(talk: Talk, model: ScriptedModel) -> None:
     async with talk(llm_fallback_models="second") as conversation:
         model.does(fails(503))
         with pytest.raises(ModelUnavailable):

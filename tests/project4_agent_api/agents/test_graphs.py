@@ -114,7 +114,7 @@ async def said_by(graphs: Graphs, name: str = "team") -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_every_kind_of_graph(make_services: MakeServices, tmp_path: Path, kind: str) -> None:
+async def test_graphs_of_all_kinds_are_loaded(make_services: MakeServices, tmp_path: Path, kind: str) -> None:
     path = project(tmp_path, KINDS[kind])
     async with make_services() as services:
         graphs = await Graphs.load(path, services)
@@ -151,7 +151,7 @@ async def test_graph_with_its_own_saver_gets_the_services(make_services: MakeSer
         assert await said_by(await Graphs.load(path, services)) == "hello"
 
 
-async def test_two_runs_of_one_graph_do_not_share_a_saver(make_services: MakeServices) -> None:
+async def test_runs_of_a_graph_have_their_own_savers(make_services: MakeServices) -> None:
     async with make_services() as services:
         graphs = await Graphs.load(None, services)
         one, other = InMemorySaver(), InMemorySaver()
@@ -164,7 +164,7 @@ async def test_two_runs_of_one_graph_do_not_share_a_saver(make_services: MakeSer
             assert first.nodes is second.nodes
 
 
-async def test_unknown_graph(make_services: MakeServices) -> None:
+async def test_unknown_graph_is_not_found(make_services: MakeServices) -> None:
     async with make_services() as services:
         graphs = await Graphs.load(None, services)
         assert graphs.names() == ["agent", "rag"]
@@ -182,7 +182,7 @@ async def test_factory_without_a_graph_fails_its_run_only(make_services: MakeSer
             await said_by(graphs)
 
 
-async def test_a_context_manager_cleans_up_after_a_run_that_fails(make_services: MakeServices, tmp_path: Path) -> None:
+async def test_context_manager_exits_after_a_failed_run(make_services: MakeServices, tmp_path: Path) -> None:
     source = (
         "from pathlib import Path\n@asynccontextmanager\nasync def graph():\n    try:\n        yield saying('hello')\n"
         f"    finally:\n        Path({str(tmp_path / 'closed')!r}).touch()\n"
@@ -255,7 +255,9 @@ async def test_configuration_errors_are_one_line_at_start(
 @pytest.mark.parametrize(
     ("content", "why"), [("{", "is not JSON"), ("[]", "has to be a JSON object"), ("\ud800", "is not JSON")]
 )
-async def test_a_file_that_is_none(make_services: MakeServices, tmp_path: Path, content: str, why: str) -> None:
+async def test_malformed_langgraph_json_is_reported(
+    make_services: MakeServices, tmp_path: Path, content: str, why: str
+) -> None:
     path = tmp_path / "langgraph.json"
     path.write_bytes(content.encode("utf-8", "surrogatepass"))
     async with make_services() as services:
@@ -276,7 +278,7 @@ async def test_image_build_keys_are_ignored(make_services: MakeServices, tmp_pat
         assert await said_by(await Graphs.load(project(tmp_path, KINDS["compiled"], **more), services)) == "hello"
 
 
-async def test_modules_and_environment_of_the_team(
+async def test_team_modules_and_environment_are_loaded(
     make_services: MakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEAM_SET", "by the operator")
@@ -291,7 +293,7 @@ async def test_modules_and_environment_of_the_team(
         assert await said_by(await Graphs.load(path, services)) == "helloby the operator"
 
 
-async def test_team_graph_replaces_a_built_in_one(make_services: MakeServices, tmp_path: Path) -> None:
+async def test_team_graph_replaces_a_built_in_graph(make_services: MakeServices, tmp_path: Path) -> None:
     file = {"graphs": {"rag": {"path": "./team.py:graph", "description": "Ours."}}}
     async with make_services() as services:
         graphs = await Graphs.load(project(tmp_path, KINDS["compiled"], **file), services)
@@ -300,7 +302,7 @@ async def test_team_graph_replaces_a_built_in_one(make_services: MakeServices, t
         assert await said_by(graphs, "rag") == "hello"
 
 
-async def test_the_example_project(make_services: MakeServices, model: ScriptedModel) -> None:
+async def test_example_project_runs(make_services: MakeServices, model: ScriptedModel) -> None:
     async with make_services() as services:
         graphs = await Graphs.load(EXAMPLE, services)
         assert graphs.names() == ["agent", "rag", "echo", "poet", "expenses"]

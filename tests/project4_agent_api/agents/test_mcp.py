@@ -40,7 +40,7 @@ async def http_server() -> AsyncIterator[dict[str, Any]]:
         await process.wait()
 
 
-async def test_tools_over_stdio(
+async def test_stdio_server_tools_are_called(
     agent_settings: MakeSettings, make_services: MakeServices, model: ScriptedModel
 ) -> None:
     servers = {"here": STDIO, "told": STDIO | {"env": {"TOLD": "a secret"}}}
@@ -68,7 +68,7 @@ async def test_tools_over_stdio(
     assert last(messages) == "Done."
 
 
-async def test_tools_over_http(
+async def test_http_server_tools_are_called(
     agent_settings: MakeSettings, talk: Talk, http_server: dict[str, Any], model: ScriptedModel
 ) -> None:
     settings = agent_settings(mcp_servers={"there": http_server | {"headers": {"Authorization": "Bearer key-12345"}}})
@@ -133,7 +133,7 @@ async def test_mcp_server_that_fails_to_start_is_one_line(
         ('{"a b": {"transport": "stdio", "command": "x"}}', r"MCP_SERVERS\.a b\.\[key\]: String should match"),
     ],
 )
-def test_settings_that_are_none(
+def test_invalid_mcp_settings_are_rejected(
     agent_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, value: str, why: str
 ) -> None:
     for name, given in agent_settings().model_dump(exclude_defaults=True).items():

@@ -135,7 +135,7 @@ async def test_question_without_relevant_hits_is_rewritten(
     assert answering[1]["content"].endswith("Question: The library opens at nine")
 
 
-async def test_a_question_of_a_conversation_is_understood(
+async def test_follow_up_question_is_rewritten(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)
@@ -150,7 +150,7 @@ async def test_a_question_of_a_conversation_is_understood(
 
 
 @pytest.mark.parametrize("rewrites", [0, 1, 3])
-async def test_rewriting_has_an_end(
+async def test_rewrites_are_limited(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel, rewrites: int
 ) -> None:
     """And then the best that was found is answered from after all: a low grade costs a search, not the answer."""
@@ -176,7 +176,7 @@ async def test_no_model_call_without_hits(
     assert model.requests == []
 
 
-async def test_an_earlier_answer_leaves_nothing_behind(
+async def test_earlier_citations_do_not_leak_into_the_next_answer(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     document = await ready(documents, HOURS)
@@ -228,7 +228,7 @@ async def test_answers_use_the_callers_documents_only(
             assert "nine" not in str([seen.body for seen in model.requests])
 
 
-async def test_unavailable_embedding_model(
+async def test_unavailable_embedding_model_fails_the_run(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel
 ) -> None:
     await ready(documents, HOURS)

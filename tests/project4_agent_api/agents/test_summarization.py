@@ -85,7 +85,7 @@ async def test_tool_call_and_result_stay_together(talk: Talk, model: ScriptedMod
         assert called == told
 
 
-async def test_a_model_that_writes_no_notes_does_not_make_the_thread_forget(talk: Talk, model: ScriptedModel) -> None:
+async def test_empty_summary_keeps_the_transcript(talk: Talk, model: ScriptedModel) -> None:
     async def mute(connection: Connection) -> None:
         await (says("") if takes_notes(connection) else says("I see."))(connection)
 
@@ -146,7 +146,7 @@ def test_tokens_of_calls_are_counted() -> None:
     assert count_tokens([HumanMessage("雨" * 100)]) > 2 * count_tokens([HumanMessage("r" * 100)])
 
 
-def test_a_text_is_clipped_to_its_tokens() -> None:
+def test_text_is_truncated_to_its_tokens() -> None:
     assert truncate("short", 100) == "short"
     for text in ("word " * 1000, "雨" * 1000):
         cut = truncate(text, 100)

@@ -48,7 +48,7 @@ from tests.support.scripted_model import ScriptedModel, calls, embedding_of, say
         ("0 * -1", "0"),
     ],
 )
-def test_sums(expression: str, result: str) -> None:
+def test_calculator_computes_expressions(expression: str, result: str) -> None:
     assert calculate(expression) == result
 
 
@@ -91,7 +91,7 @@ def test_sums(expression: str, result: str) -> None:
         ("1\0", "no arithmetic"),
     ],
 )
-def test_invalid_expression_is_reported(expression: str, why: str) -> None:
+def test_calculator_reports_invalid_expressions(expression: str, why: str) -> None:
     with pytest.raises(NoResult, match=why):
         calculate(expression)
 
@@ -110,7 +110,7 @@ def test_invalid_expression_is_reported(expression: str, why: str) -> None:
         "max(" + ",".join(["9**9"] * 80) + ")",
     ],
 )
-def test_no_sum_goes_on_for_ever(expression: str) -> None:
+def test_calculator_bounds_its_work(expression: str) -> None:
     try:
         result = calculate(expression)
     except NoResult as error:
@@ -119,7 +119,7 @@ def test_no_sum_goes_on_for_ever(expression: str) -> None:
     assert 0 < len(result) < 200
 
 
-def test_result_is_exact_decimal() -> None:
+def test_calculator_result_is_an_exact_decimal() -> None:
     assert Decimal(calculate("sqrt(2)")) == Decimal("1.4142135623730950488")
 
 
@@ -133,12 +133,12 @@ def test_result_is_exact_decimal() -> None:
         ("new york", "America/New_York"),
     ],
 )
-def test_the_time_somewhere(asked: str, zone: str) -> None:
+def test_clock_returns_the_time_of_a_zone(asked: str, zone: str) -> None:
     assert f" in {zone} (2" in current_time.invoke({"timezone": asked})
 
 
 @pytest.mark.parametrize("asked", ["Atlantis", "../../etc/passwd", "/etc/passwd", "", "\0", "x" * 1000])
-def test_no_time_nowhere(asked: str) -> None:
+def test_clock_reports_an_unknown_zone(asked: str) -> None:
     with pytest.raises(Exception, match="There is no time zone"):
         current_time.invoke({"timezone": asked})
 
@@ -161,7 +161,7 @@ async def test_memory_is_found_in_another_thread(talk: Talk, model: ScriptedMode
     assert answer.text == "Rex."
 
 
-async def test_no_memory_without_a_user(talk: Talk, model: ScriptedModel) -> None:
+async def test_memory_requires_a_user(talk: Talk, model: ScriptedModel) -> None:
     async with talk() as conversation:
         model.then(calls(("recall", '{"query": "my dog"}')), says("I do not know."))
         _, recalled, answer = await conversation.say("What is my dog called?")

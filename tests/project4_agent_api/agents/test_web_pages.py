@@ -71,7 +71,7 @@ PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.15.255.255", "172.32.0.1",
 
 
 @pytest.mark.parametrize("address", FORBIDDEN)
-async def test_no_forbidden_address_is_connected_to(address: str) -> None:
+async def test_private_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
     web, connected = internet({"innocent.example": [address]})
 
@@ -85,7 +85,7 @@ async def test_no_forbidden_address_is_connected_to(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_are(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(address)
 
 
@@ -112,7 +112,7 @@ def test_public_addresses_are(address: str) -> None:
         "HTTP://LOCALHOST/",
     ],
 )
-async def test_no_spelling_of_loopback_is_connected_to(url: str) -> None:
+async def test_spellings_of_loopback_are_refused(url: str) -> None:
     """With the system's own resolver, which knows all of them."""
     connected: list[str] = []
     with pytest.raises(PageError):
@@ -141,7 +141,7 @@ async def test_no_spelling_of_loopback_is_connected_to(url: str) -> None:
         ("http://" + "a" * 3000 + ".example/", "too long"),
     ],
 )
-async def test_invalid_page_address(url: str, why: str) -> None:
+async def test_invalid_page_address_is_reported(url: str, why: str) -> None:
     web, connected = internet({"example.com": ["93.184.216.34"]})
 
     with pytest.raises(PageError, match=why):
@@ -149,7 +149,7 @@ async def test_invalid_page_address(url: str, why: str) -> None:
     assert connected == []
 
 
-async def test_a_name_that_is_nobodys() -> None:
+async def test_unresolvable_name_is_reported() -> None:
     web, _ = internet({})
 
     with pytest.raises(PageError, match=r"no server named nobody\.example"):
@@ -173,7 +173,7 @@ async def test_page_text_is_the_visible_text() -> None:
     assert connected == ["93.184.216.34"]
 
 
-async def test_request_headers() -> None:
+async def test_request_headers_are_minimal() -> None:
     heads: list[str] = []
     async with serving(answer(b"hello", "text/plain"), heads) as port:
         web, _ = internet({"xn--mnchen-3ya.example": ["93.184.216.34"]}, port)
@@ -210,7 +210,7 @@ async def test_request_headers() -> None:
         (b"\xff\xfe<broken", "text/plain", "\ufffd\ufffd<broken"),
     ],
 )
-async def test_texts_of_every_kind(content: bytes, content_type: str, text: str) -> None:
+async def test_texts_of_all_types_are_decoded(content: bytes, content_type: str, text: str) -> None:
     async with serving(answer(content, content_type)) as port:
         web, _ = internet({"a.example": ["93.184.216.34"]}, port)
         assert (await web.fetch("http://a.example/")).text == text
@@ -238,14 +238,14 @@ async def test_texts_of_every_kind(content: bytes, content_type: str, text: str)
         ),
     ],
 )
-async def test_unsupported_content(response: bytes, why: str) -> None:
+async def test_unsupported_content_is_reported(response: bytes, why: str) -> None:
     async with serving(response) as port:
         web, _ = internet({"a.example": ["93.184.216.34"]}, port)
         with pytest.raises(PageError, match=why):
             await web.fetch("http://a.example/")
 
 
-async def test_a_page_without_end_is_read_to_the_limit() -> None:
+async def test_endless_page_is_read_to_the_limit() -> None:
     async def endless(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
         while True:
@@ -261,7 +261,7 @@ async def test_a_page_without_end_is_read_to_the_limit() -> None:
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nslow"])
-async def test_a_slow_page_is_given_up(before: bytes) -> None:
+async def test_slow_page_times_out(before: bytes) -> None:
     async def slow(writer: asyncio.StreamWriter) -> None:
         writer.write(before)
         while True:
@@ -300,7 +300,7 @@ async def test_redirects_are_followed() -> None:
         "/" * 3000,
     ],
 )
-async def test_no_redirect_leads_inside(location: str) -> None:
+async def test_redirect_to_a_private_address_is_refused(location: str) -> None:
     async with serving({"/": moved(location)}) as port:
         web, connected = internet(
             {"a.example": ["93.184.216.34"], "b.example": ["1.1.1.1"], "inside.example": ["10.0.0.1"]}, port
@@ -311,7 +311,7 @@ async def test_no_redirect_leads_inside(location: str) -> None:
     assert connected == ["93.184.216.34"]
 
 
-async def test_redirects_have_an_end() -> None:
+async def test_redirects_are_limited() -> None:
     async with serving({"/": moved("/")}) as port:
         web, connected = internet({"a.example": ["93.184.216.34"]}, port)
         with pytest.raises(PageError, match="more than 5 times"):
@@ -339,7 +339,7 @@ async def test_dns_rebinding_is_prevented() -> None:
     assert asked == ["a.example:80", "a.example:80"]
 
 
-async def test_of_several_addresses_the_public_ones_are_tried() -> None:
+async def test_only_public_addresses_of_a_name_are_tried() -> None:
     async with serving(answer(b"hello", "text/plain")) as port:
         connected: list[str] = []
         table = {"a.example": ["10.0.0.1", "8.8.8.8", "::1", "1.1.1.1"]}

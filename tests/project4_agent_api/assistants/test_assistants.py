@@ -52,7 +52,7 @@ async def status_of(call: Coroutine[Any, Any, object]) -> int:
     return caught.value.status_code
 
 
-async def test_each_graph_has_an_assistant_with_the_id_that_langgraph_gives_it(alice: LangGraphClient) -> None:
+async def test_built_in_assistants_have_langgraphs_ids(alice: LangGraphClient) -> None:
     found = await alice.assistants.search(sort_by="name", sort_order="asc")
 
     assert [one["name"] for one in found] == ["coloured", "echo", "nested", "shaped"]
@@ -64,7 +64,7 @@ async def test_each_graph_has_an_assistant_with_the_id_that_langgraph_gives_it(a
     assert [v["version"] for v in await alice.assistants.get_versions(echo["assistant_id"])] == [1]
 
 
-async def test_processes_that_start_at_once_store_them_once(
+async def test_built_in_assistants_are_stored_once_by_concurrent_starts(
     make_settings4: Callable[..., Settings], database_url: str
 ) -> None:
     settings = make_settings4()
@@ -82,7 +82,7 @@ async def test_processes_that_start_at_once_store_them_once(
         assert connection.execute("SELECT count(*) FROM assistant_versions").fetchone() == (4,)
 
 
-async def test_an_assistant_is_created(alice: LangGraphClient) -> None:
+async def test_assistant_is_created(alice: LangGraphClient) -> None:
     made = await alice.assistants.create(
         "coloured",
         {"tags": ["t"], "recursion_limit": 7},
@@ -99,7 +99,7 @@ async def test_an_assistant_is_created(alice: LangGraphClient) -> None:
     assert await alice.assistants.get(made["assistant_id"]) == made
 
 
-async def test_configurable_is_the_older_form_of_the_context(alice: LangGraphClient) -> None:
+async def test_configurable_and_context_are_the_same(alice: LangGraphClient) -> None:
     made = await alice.assistants.create("coloured", {"configurable": {"colour": "red"}})
 
     assert made["context"] == {"colour": "red"}
@@ -107,11 +107,11 @@ async def test_configurable_is_the_older_form_of_the_context(alice: LangGraphCli
     assert await status_of(both) == 422
 
 
-async def test_an_assistant_without_a_name_is_untitled(alice: LangGraphClient) -> None:
+async def test_assistant_without_a_name_is_untitled(alice: LangGraphClient) -> None:
     assert (await alice.assistants.create("echo"))["name"] == "Untitled"
 
 
-async def test_an_id_is_given_once(alice: LangGraphClient, bob: LangGraphClient) -> None:
+async def test_assistant_id_is_unique(alice: LangGraphClient, bob: LangGraphClient) -> None:
     chosen = str(uuid4())
     first = await alice.assistants.create("echo", assistant_id=chosen)
 
@@ -129,7 +129,7 @@ async def test_concurrent_creates_of_an_id_have_one_winner(http: httpx2.AsyncCli
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
 
 
-async def test_a_change_makes_a_version(alice: LangGraphClient) -> None:
+async def test_update_creates_a_version(alice: LangGraphClient) -> None:
     made = await alice.assistants.create("coloured", context={"colour": "red"}, metadata={"a": 1}, description="d")
     of = made["assistant_id"]
 
@@ -151,7 +151,7 @@ async def test_a_change_makes_a_version(alice: LangGraphClient) -> None:
     assert await status_of(alice.assistants.get_versions(of, {"b": 3})) == 404
 
 
-async def test_an_earlier_version_is_taken_up_again(alice: LangGraphClient) -> None:
+async def test_earlier_version_is_restored(alice: LangGraphClient) -> None:
     first = await alice.assistants.create("coloured", context={"colour": "red"}, metadata={"a": 1}, name="one")
     of = first["assistant_id"]
     await alice.assistants.update(of, graph_id="echo", context={"colour": "blue"}, metadata={"a": 2}, name="two")
@@ -164,7 +164,7 @@ async def test_an_earlier_version_is_taken_up_again(alice: LangGraphClient) -> N
     assert await status_of(alice.assistants.set_latest(of, 9)) == 404
 
 
-async def test_changes_at_once_make_a_version_each(alice: LangGraphClient) -> None:
+async def test_concurrent_updates_create_a_version_each(alice: LangGraphClient) -> None:
     of = (await alice.assistants.create("echo"))["assistant_id"]
 
     changed = await asyncio.gather(*(alice.assistants.update(of, name=f"n{number}") for number in range(8)))
@@ -194,7 +194,7 @@ async def test_assistants_are_searched(alice: LangGraphClient) -> None:
     assert await status_of(alice.assistants.count(graph_id="nope")) == 404
 
 
-async def test_a_page_says_where_the_next_begins(http: httpx2.AsyncClient) -> None:
+async def test_page_has_the_next_offset(http: httpx2.AsyncClient) -> None:
     first = await http.post("/assistants/search", json={"limit": 3})
     last = await http.post("/assistants/search", json={"limit": 3, "offset": 3})
 
@@ -205,13 +205,13 @@ async def test_a_page_says_where_the_next_begins(http: httpx2.AsyncClient) -> No
     assert len(set(ids)) == 4
 
 
-async def test_only_the_wanted_fields_are_shown(alice: LangGraphClient) -> None:
+async def test_search_returns_selected_fields(alice: LangGraphClient) -> None:
     found: list[Any] = await alice.assistants.search(graph_id="echo", select=["name", "metadata"])
 
     assert found == [{"name": "echo", "metadata": {"created_by": "system"}}]
 
 
-async def test_an_assistant_is_deleted(alice: LangGraphClient, database_url: str) -> None:
+async def test_assistant_is_deleted(alice: LangGraphClient, database_url: str) -> None:
     of = (await alice.assistants.create("echo"))["assistant_id"]
     with psycopg.connect(database_url) as connection:
         for owner in (ALICE, BOB):
@@ -228,7 +228,7 @@ async def test_an_assistant_is_deleted(alice: LangGraphClient, database_url: str
         assert connection.execute("SELECT count(*) FROM threads").fetchone() == (2,)
 
 
-async def test_the_runs_of_an_assistant_end_with_it(alice: LangGraphClient, database_url: str) -> None:
+async def test_deletion_of_an_assistant_ends_its_runs(alice: LangGraphClient, database_url: str) -> None:
     of, other = [(await alice.assistants.create("echo"))["assistant_id"] for _ in range(2)]
     with psycopg.connect(database_url) as connection:
         for assistant_id, status in ((of, "pending"), (of, "running"), (of, "success"), (other, "pending")):
@@ -319,7 +319,7 @@ async def test_other_owners_assistant_is_404(alice: LangGraphClient, bob: LangGr
     assert (await alice.assistants.get(of))["name"] == "secret"
 
 
-async def test_a_graph_is_drawn(alice: LangGraphClient) -> None:
+async def test_graph_is_drawn(alice: LangGraphClient) -> None:
     of = str(built_in_assistant_id("nested"))
 
     plain = await alice.assistants.get_graph(of)

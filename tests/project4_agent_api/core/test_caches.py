@@ -48,7 +48,7 @@ async def users(serve4: Serve, make_settings4: Callable[..., Settings]) -> Async
         yield Users(serve4, stack)
 
 
-async def test_a_question_is_answered_once_for_each_user_in_every_form(users: Users, model: ScriptedModel) -> None:
+async def test_answer_is_cached_per_user_for_all_routes(users: Users, model: ScriptedModel) -> None:
     (ada, adas), (bob, _) = await users.sign_up("ada@example.com"), await users.sign_up("bob@example.com")
     for one in (ada, bob):
         await ready(one, OPENS)
@@ -73,7 +73,7 @@ async def test_a_question_is_answered_once_for_each_user_in_every_form(users: Us
     assert len(model.requests) == 3
 
 
-async def test_documents_that_come_and_go_are_seen_at_once(users: Users, model: ScriptedModel) -> None:
+async def test_document_changes_invalidate_the_cache(users: Users, model: ScriptedModel) -> None:
     ada, there = await users.sign_up("ada@example.com")
     document = await ready(ada, OPENS)
     model.says("At nine [1].")
@@ -171,7 +171,7 @@ async def test_unreadable_entry_is_a_miss(users: Users, model: ScriptedModel, re
 
 
 @pytest.mark.parametrize("settings", [{"cache_enabled": False}, {"redis_url": "redis://127.0.0.1:1"}], ids=str)
-async def test_without_a_cache_the_model_is_asked_each_time(
+async def test_disabled_cache_calls_the_model_each_time(
     serve4: Serve, make_settings4: Callable[..., Settings], model: ScriptedModel, settings: dict[str, object]
 ) -> None:
     model.says("At nine [1].")

@@ -40,7 +40,7 @@ async def notifications(settings: Settings) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("open_", [an_engine, a_pool, jobs, notifications])
-async def test_a_host_that_vanished_is_noticed(
+async def test_vanished_host_is_detected(
     make_settings4: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, open_: Open
 ) -> None:
     made: list[psycopg.AsyncConnection[Any]] = []

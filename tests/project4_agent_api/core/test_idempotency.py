@@ -70,7 +70,7 @@ async def test_stored_fingerprint_resists_guessing(clients: list[httpx2.AsyncCli
         ("/runs/crons", RUN | {"schedule": "0 0 1 1 *"}, "crons"),
     ],
 )
-async def test_the_same_request_is_answered_alike_and_served_once(
+async def test_repeated_request_is_executed_once(
     clients: list[httpx2.AsyncClient], database_url: str, path: str, body: dict[str, Any] | list[Any], table: str
 ) -> None:
     ada, there, bob = clients
@@ -234,13 +234,13 @@ _LOSE_ANSWERS = """
 
 
 @pytest.mark.parametrize("key", ["", "two words", "é", "x" * 256])
-async def test_a_key_of_another_form_is_refused(clients: list[httpx2.AsyncClient], key: str) -> None:
+async def test_malformed_key_is_rejected(clients: list[httpx2.AsyncClient], key: str) -> None:
     answer = await clients[0].post("/threads", json={}, headers=[(b"Idempotency-Key", key.encode())])
 
     assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["header", "Idempotency-Key"])
 
 
-async def test_no_secret_is_kept(clients: list[httpx2.AsyncClient], database_url: str) -> None:
+async def test_responses_with_secrets_are_not_stored(clients: list[httpx2.AsyncClient], database_url: str) -> None:
     ada = clients[0]
 
     keys = [(await ada.post("/auth/api-keys", json={"name": "job"}, headers=KEY)).json()["key"] for _ in range(2)]

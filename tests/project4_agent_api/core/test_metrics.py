@@ -163,7 +163,7 @@ async def test_metrics_require_the_configured_token(serve4: Serve) -> None:
         assert scraped(url, Authorization="Bearer only for Prometheus")
 
 
-def test_names_from_elsewhere_are_bounded() -> None:
+def test_label_values_are_bounded() -> None:
     names = LabelValues(["known"], extra=2)
 
     assert [names.label_for(name) for name in ("a", "b", "c", "a", "known")] == ["a", "b", OTHER, "a", "known"]

@@ -26,7 +26,7 @@ def client_of(url: str, *, at_once: int | None = None) -> httpx2.AsyncClient:
         ("2001:db8::1", "2001:db8:0:1::1", False),
     ],
 )
-def test_an_address_is_counted_as_its_network(one: str, other: str, same: bool) -> None:
+def test_address_is_counted_as_its_network(one: str, other: str, same: bool) -> None:
     assert (client_network(one) == client_network(other)) is same
 
 
@@ -57,7 +57,7 @@ async def test_exactly_100_of_300_requests_pass_in_two_processes(serve4: Serve) 
             assert refused.headers["retry-after"] == refused.headers["ratelimit-reset"]
 
 
-async def test_a_key_and_a_token_share_their_users_requests(serve4: Serve) -> None:
+async def test_key_and_token_share_the_users_limit(serve4: Serve) -> None:
     with serve4(rate_limit_per_minute=5) as url:
         async with client_of(url) as client:
             await register(client, "ada@example.com")
@@ -73,7 +73,7 @@ async def test_a_key_and_a_token_share_their_users_requests(serve4: Serve) -> No
     assert statuses == [200] * 4 + [429] * 2
 
 
-async def test_strangers_are_counted_by_their_address_and_use_up_nobodys_requests(serve4: Serve) -> None:
+async def test_anonymous_requests_are_counted_by_address(serve4: Serve) -> None:
     with serve4(rate_limit_per_minute=6) as url:
         async with client_of(url) as client:
             await register(client, "ada@example.com")
@@ -112,7 +112,7 @@ async def test_rejected_request_body_is_not_read(serve4: Serve) -> None:
             await writer.wait_closed()
 
 
-async def test_without_redis_a_process_counts_for_itself(serve4: Serve) -> None:
+async def test_limits_are_counted_locally_without_redis(serve4: Serve) -> None:
     with serve4(rate_limit_per_minute=10, redis_url="redis://127.0.0.1:1") as url:
         async with client_of(url) as client:
             await register(client, "ada@example.com")
@@ -125,7 +125,7 @@ async def test_without_redis_a_process_counts_for_itself(serve4: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/threads", "/ask", "/documents", "/auth/token", "/auth/refresh", "/users"])
-async def test_the_openapi_document_shows_the_limit(client4: httpx2.AsyncClient, path: str) -> None:
+async def test_openapi_document_declares_the_limit(client4: httpx2.AsyncClient, path: str) -> None:
     document = (await client4.get("/openapi.json")).json()
 
     assert "429" in document["paths"][path]["post"]["responses"]

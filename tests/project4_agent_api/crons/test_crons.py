@@ -88,7 +88,7 @@ def moment(text: str) -> datetime:
 ECHO = str(built_in_assistant_id("echo"))
 
 
-async def test_a_cron_is_created(alice: LangGraphClient) -> None:
+async def test_cron_is_created(alice: LangGraphClient) -> None:
     cron = await made(
         alice.crons.create(
             "echo",
@@ -133,7 +133,7 @@ async def test_a_cron_is_created(alice: LangGraphClient) -> None:
     assert await alice.crons.search() == [cron]
 
 
-async def test_a_cron_of_a_thread(alice: LangGraphClient, thread: UUID) -> None:
+async def test_cron_of_a_thread_is_created(alice: LangGraphClient, thread: UUID) -> None:
     end = datetime(2020, 1, 1)  # noqa: DTZ001  one without a zone is meant in UTC
     cron = await made(
         alice.crons.create_for_thread(
@@ -148,7 +148,7 @@ async def test_a_cron_of_a_thread(alice: LangGraphClient, thread: UUID) -> None:
     assert await status_of(alice.crons.create_for_thread(str(uuid4()), ECHO, schedule="@daily")) == 404
 
 
-async def test_a_cron_is_changed(alice: LangGraphClient) -> None:
+async def test_cron_is_updated(alice: LangGraphClient) -> None:
     cron = await made(alice.crons.create("echo", schedule="0 9 * * *", metadata={"a": 1}, input={"n": 1}))
     of = cron["cron_id"]
 
@@ -222,7 +222,7 @@ async def test_other_owners_cron_is_404(alice: LangGraphClient, bob: LangGraphCl
     assert await alice.crons.count() == 1
 
 
-async def test_a_cron_goes_with_its_assistant(alice: LangGraphClient) -> None:
+async def test_deletion_of_an_assistant_deletes_its_crons(alice: LangGraphClient) -> None:
     assistant = (await alice.assistants.create("echo"))["assistant_id"]
     await alice.crons.create(assistant, schedule="@daily")
 
@@ -295,7 +295,7 @@ NEW_YORK = "America/New_York"  # 2026: clocks go forward on 8 March at 2:00, bac
         ("0 9 * * 7", None, "2026-11-24T06:00:00", ["2026-11-29T09:00:00"]),
     ],
 )
-def test_due_times(schedule: str, zone: str | None, after: str, due: list[str]) -> None:
+def test_schedule_has_its_due_times(schedule: str, zone: str | None, after: str, due: list[str]) -> None:
     when = datetime.fromisoformat(after).replace(tzinfo=UTC)
     for expected in due:
         found = next_time(schedule, zone, when)
@@ -347,7 +347,7 @@ def runs(database_url: str) -> Runs:
     return Runs(database_url)
 
 
-async def test_a_run_is_made_when_it_is_due(alice: LangGraphClient, runs: Runs) -> None:
+async def test_due_cron_creates_a_run(alice: LangGraphClient, runs: Runs) -> None:
     assert await runs.fire() is None
     cron = await made(
         alice.crons.create(
@@ -390,7 +390,7 @@ async def test_a_run_is_made_when_it_is_due(alice: LangGraphClient, runs: Runs) 
     assert before - 1 < moment(str(again)).timestamp() - look < after + 1
 
 
-async def test_a_run_with_a_context_has_no_second_form_of_it(alice: LangGraphClient, runs: Runs, thread: UUID) -> None:
+async def test_run_with_a_context_has_no_configurable(alice: LangGraphClient, runs: Runs, thread: UUID) -> None:
     await alice.crons.create_for_thread(str(thread), "coloured", schedule="@daily", context={"colour": "red"})
     runs.are_due()
 
@@ -401,7 +401,7 @@ async def test_a_run_with_a_context_has_no_second_form_of_it(alice: LangGraphCli
     assert run.fields == {"context": {"colour": "red"}, "config": {"configurable": {}}}
 
 
-async def test_many_workers_make_each_run_once(alice: LangGraphClient, runs: Runs) -> None:
+async def test_concurrent_workers_create_each_run_once(alice: LangGraphClient, runs: Runs) -> None:
     for _ in range(30):
         await alice.crons.create("echo", schedule="0 0 1 1 *")
     for _ in range(3):
@@ -471,7 +471,7 @@ async def test_disabled_and_ended_crons_do_not_fire(alice: LangGraphClient, runs
     assert runs.made == []
 
 
-async def test_the_last_time_before_the_end_is_the_last(alice: LangGraphClient, runs: Runs) -> None:
+async def test_cron_does_not_fire_after_its_end(alice: LangGraphClient, runs: Runs) -> None:
     end = datetime.now(UTC) + timedelta(minutes=1)
     await alice.crons.create("echo", schedule="0 0 1 1 *", end_time=end)
     runs.are_due()
@@ -556,9 +556,7 @@ async def client(served: str) -> AsyncIterator[LangGraphClient]:
         yield client
 
 
-async def test_a_worker_makes_the_runs_of_schedules_and_executes_them(
-    client: LangGraphClient, database_url: str
-) -> None:
+async def test_worker_fires_crons_and_executes_their_runs(client: LangGraphClient, database_url: str) -> None:
     due = "UPDATE crons SET next_run_date = now() WHERE cron_id = %s"
     with psycopg.connect(database_url, autocommit=True) as connection:
         thread = (await client.threads.create())["thread_id"]

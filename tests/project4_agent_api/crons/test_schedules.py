@@ -24,7 +24,7 @@ def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator
         yield running
 
 
-async def test_each_due_time_makes_one_run(service: AgentService) -> None:
+async def test_due_time_creates_one_run(service: AgentService) -> None:
     service.start_worker()
     headers = service.sign_up()
     async with get_client(url=service.url, api_key=None, headers=headers) as client:

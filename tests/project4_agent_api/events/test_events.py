@@ -21,7 +21,7 @@ async def redis(make_settings4: Make) -> AsyncIterator[RedisClient]:
         yield client
 
 
-async def test_the_database_is_asked_again(redis: RedisClient) -> None:
+async def test_database_is_queried_again_after_a_failure(redis: RedisClient) -> None:
     run_id, subscription, asked = uuid4(), Subscription(), 0
     await redis.xadd(redis.key(run_stream(run_id)), {"e": pack(1, 1, [("values", b"{}"), (END, b"success\n{}")])})
 
@@ -39,7 +39,7 @@ async def test_the_database_is_asked_again(redis: RedisClient) -> None:
     assert asked == 3
 
 
-async def test_redis_is_asked_again(make_settings4: Make, redis: RedisClient) -> None:
+async def test_redis_is_read_again_after_a_failure(make_settings4: Make, redis: RedisClient) -> None:
     run_id, subscription, asked = uuid4(), Subscription(), 0
     await redis.xadd(redis.key(run_stream(run_id)), {"e": pack(1, 1, [(END, b"success\n{}")])})
     nowhere = make_settings4(redis_url="redis://127.0.0.1:1/0")

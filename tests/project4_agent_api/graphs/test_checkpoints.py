@@ -46,9 +46,7 @@ async def test_unstorable_checkpoint_fails_its_thread_only(checkpoints: Checkpoi
     assert rows == [(places[number]["configurable"]["thread_id"], tasks[number]) for number in (0, 2)]
 
 
-async def test_pending_writes_are_flushed_at_the_end_and_none_later(
-    checkpoints: CheckpointSaver, database_url: str
-) -> None:
+async def test_closed_saver_flushes_and_refuses_later_writes(checkpoints: CheckpointSaver, database_url: str) -> None:
     config = place()
     thread_id = UUID(config["configurable"]["thread_id"])
     async with await connect(database_url) as connection, await connect(database_url) as other:

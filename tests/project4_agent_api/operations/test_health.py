@@ -79,7 +79,7 @@ async def test_stopped_or_frozen_dependency_is_named(proxies: Proxies, make_sett
             await becomes(http, None)
 
 
-async def test_start_before_the_servers(proxies: Proxies, make_settings4: Make) -> None:
+async def test_processes_start_before_their_servers(proxies: Proxies, make_settings4: Make) -> None:
     with proxies.database.refusing(), proxies.redis.refusing():
         service = running(create_app(make_settings4(**proxies.urls)))
         url = service.__enter__()
@@ -93,7 +93,7 @@ async def test_start_before_the_servers(proxies: Proxies, make_settings4: Make) 
     service.__exit__(None, None, None)
 
 
-async def test_a_database_that_is_not_migrated(
+async def test_unmigrated_database_is_not_ready(
     databases: Databases, make_settings4: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with databases.empty() as database_url, running(create_app(make_settings4(database_url=database_url))) as url:
@@ -106,7 +106,7 @@ async def test_a_database_that_is_not_migrated(
             assert (await http.get("/ready")).status_code == 200
 
 
-async def test_migrating_waits_for_the_database(
+async def test_migration_waits_for_the_database(
     proxies: Proxies, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", proxies.urls["database_url"])

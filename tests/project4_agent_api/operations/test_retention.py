@@ -94,7 +94,7 @@ async def test_only_expired_rows_are_removed(
     assert await (await sql.execute("SELECT key FROM store")).fetchall() == [("kept",)]
 
 
-async def test_history_is_pruned_and_its_thread_stays(
+async def test_history_is_pruned_but_its_thread_kept(
     serve4: Serve, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     with serve4() as url:
@@ -114,7 +114,7 @@ async def test_history_is_pruned_and_its_thread_stays(
             assert after["values"]["messages"] == before["messages"]
 
 
-async def test_one_at_a_time(retention: Retention, sql: AsyncConnection) -> None:
+async def test_sweep_does_nothing_during_another_sweep(retention: Retention, sql: AsyncConnection) -> None:
     await sql.execute("INSERT INTO store (prefix, key, value, expires_at) VALUES ('a', 'b', '{}', now())")
     async with sql.transaction():
         await sql.execute("SELECT pg_advisory_xact_lock(7305961119)")
@@ -122,7 +122,7 @@ async def test_one_at_a_time(retention: Retention, sql: AsyncConnection) -> None
     assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"items": 1}
 
 
-async def test_a_failed_upload_goes(
+async def test_failed_upload_is_removed(
     client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     client4.headers |= await sign_up()
@@ -151,7 +151,7 @@ async def test_expired_sign_ins_and_keys_are_removed(
     assert await retention.sweep() == dict.fromkeys(ALL, 0)
 
 
-async def test_threads_go_a_few_at_a_time(
+async def test_threads_are_deleted_in_batches(
     client4: httpx2.AsyncClient, sign_up: SignUp, retention: Retention, sql: AsyncConnection
 ) -> None:
     client4.headers |= await sign_up()

@@ -20,7 +20,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def test_the_run_that_waits_longest_is_claimed_for_a_while(connection: Connection) -> None:
+async def test_longest_waiting_run_is_claimed_under_a_lease(connection: Connection) -> None:
     second = await store(connection, "pending", due=-10)
     first = await store(connection, "pending", due=-20)
     await store(connection, "pending", due=60)
@@ -47,7 +47,7 @@ async def test_concurrency_is_one_per_thread_and_limited_per_user(connection: Co
     assert await claimed(connection, most=3) is None
 
 
-async def test_workers_that_ask_at_once_claim_each_run_once(connection: Connection, database_url: str) -> None:
+async def test_concurrent_workers_claim_each_run_once(connection: Connection, database_url: str) -> None:
     waiting = {await store(connection, "pending") for _ in range(12)}
     workers = [await connect(database_url) for _ in range(4)]
 
@@ -87,7 +87,7 @@ async def test_run_fails_after_too_many_dead_workers(connection: Connection) -> 
     assert (stored["status"], stored["error"], stored["thread"]) == ("error", "WorkerLost", "error")
 
 
-async def test_workers_that_look_at_once_take_each_run_back_once(connection: Connection, database_url: str) -> None:
+async def test_concurrent_workers_requeue_each_run_once(connection: Connection, database_url: str) -> None:
     dead = {await store(connection, "running", lease=-1) for _ in range(20)}
     workers = [await connect(database_url) for _ in range(4)]
 

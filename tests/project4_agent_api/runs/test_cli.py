@@ -32,7 +32,7 @@ def operate(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, 
     return done.returncode, done.stdout, done.stderr
 
 
-async def test_everybodys_runs_are_listed_and_stopped(service: AgentService, tmp_path: Path) -> None:
+async def test_runs_of_all_users_are_listed_and_stopped(service: AgentService, tmp_path: Path) -> None:
     def ids(*arguments: str) -> list[str]:
         status, out, err = operate(service.environment, "runs", *arguments)
         assert (status, err) == (0, "")

@@ -64,7 +64,7 @@ async def stop(connection: Connection, *run_ids: UUID, action: str = "interrupt"
         return await stop_runs(connection, run_ids, action, WEBHOOKS)
 
 
-async def test_nothing_is_left_of_a_thread_that_is_deleted_while_a_run_writes(
+async def test_thread_deleted_during_a_write_of_its_run_is_gone(
     client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
 ) -> None:
     client4.headers |= await sign_up()
@@ -81,7 +81,7 @@ async def test_nothing_is_left_of_a_thread_that_is_deleted_while_a_run_writes(
     assert await value(connection, "SELECT count(*) FROM checkpoints") == 0
 
 
-async def test_nothing_is_left_of_a_thread_that_is_deleted_while_its_state_is_changed(
+async def test_thread_deleted_during_a_state_update_is_gone(
     client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
 ) -> None:
     client4.headers |= await sign_up()
@@ -106,7 +106,7 @@ async def test_nothing_is_left_of_a_thread_that_is_deleted_while_its_state_is_ch
         assert await value(connection, f"SELECT count(*) FROM {table}") == 0  # noqa: S608  one of these names
 
 
-async def test_a_state_is_not_changed_while_a_run_begins(
+async def test_state_update_during_the_start_of_a_run_is_rejected(
     client4: httpx2.AsyncClient, sign_up: SignUp, other: Connection
 ) -> None:
     client4.headers |= await sign_up()
@@ -137,7 +137,7 @@ async def test_requeued_run_is_rolled_back_by_its_worker(connection: Connection)
     assert (again.key.run_id, again.stop_reason) == (run_id, "rollback")
 
 
-async def test_a_thread_is_deleted_while_a_run_of_it_ends(
+async def test_thread_is_deleted_during_the_end_of_its_run(
     client4: httpx2.AsyncClient, sign_up: SignUp, connection: Connection, other: Connection
 ) -> None:
     client4.headers |= await sign_up()
@@ -153,7 +153,7 @@ async def test_a_thread_is_deleted_while_a_run_of_it_ends(
     assert await value(connection, "SELECT count(*) FROM threads") == 0
 
 
-async def test_thread_is_busy_with_a_run_stored_at_anothers_end(connection: Connection, other: Connection) -> None:
+async def test_thread_is_busy_with_a_run_stored_during_an_end(connection: Connection, other: Connection) -> None:
     thread = uuid4()
     first = await store(connection, "running", thread_id=thread)
     claim = await value(connection, "SELECT claim FROM runs")
@@ -207,9 +207,7 @@ async def test_rejected_run_leaves_no_thread(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
-async def test_a_run_that_is_stopped_while_it_is_claimed_is_stopped(
-    connection: Connection, other: Connection, action: str
-) -> None:
+async def test_run_stopped_during_its_claim_is_stopped(connection: Connection, other: Connection, action: str) -> None:
     run = await store(connection, "pending")
 
     async with other.transaction():
@@ -220,7 +218,7 @@ async def test_a_run_that_is_stopped_while_it_is_claimed_is_stopped(
     assert await value(connection, "SELECT cancel FROM runs") == action
 
 
-async def test_a_run_that_gives_way_while_it_is_claimed_is_stopped(connection: Connection, other: Connection) -> None:
+async def test_run_interrupted_during_its_claim_is_stopped(connection: Connection, other: Connection) -> None:
     thread = uuid4()
     run = await store(connection, "pending", thread_id=thread)
 
@@ -232,7 +230,9 @@ async def test_a_run_that_gives_way_while_it_is_claimed_is_stopped(connection: C
     assert [(one["run_id"], one["status"]) for one in (await creating).stopped] == [(run, "running")]
 
 
-async def test_a_run_that_ends_while_it_is_to_give_way_has_ended(connection: Connection, other: Connection) -> None:
+async def test_run_that_ends_during_its_interruption_keeps_its_status(
+    connection: Connection, other: Connection
+) -> None:
     thread = uuid4()
     run = await store(connection, "running", thread_id=thread)
 

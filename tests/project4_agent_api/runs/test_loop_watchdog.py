@@ -121,10 +121,10 @@ class TestGraphCode:
             pytest.param(("uvicorn.server", "asyncio.events", TEAM), id="nothing that calls graphs"),
         ],
     )
-    def test_frames_of_the_service_and_its_libraries_are_not(self, modules: tuple[str, ...]) -> None:
+    def test_frames_of_the_service_and_its_libraries_are_no_graph_code(self, modules: tuple[str, ...]) -> None:
         assert not call_through(modules, is_graph_code, "inner(sys._getframe())")
 
-    def test_no_stack_is_not(self) -> None:
+    def test_empty_stack_is_no_graph_code(self) -> None:
         assert not is_graph_code(None)
 
     @pytest.mark.parametrize("module", loop_watchdog._CALLERS)
@@ -182,7 +182,7 @@ class TestSignals:
 
         assert time.monotonic() - interrupted > 0.19
 
-    async def test_signal_that_comes_late_does_nothing(self, make_watchdog: MakeWatchdog) -> None:
+    async def test_late_signal_does_nothing(self, make_watchdog: MakeWatchdog) -> None:
         async with make_watchdog(run_blocking_seconds=30).watching():
             call_through(NODE, send_signal)
 
@@ -204,8 +204,8 @@ def compiled(node: Callable[..., Any], saver: InMemorySaver | None = None) -> An
     return StateGraph(State).add_node("node", node).add_edge(START, "node").compile(checkpointer=saver)
 
 
-class TestWatching:
-    async def test_service_that_is_slow_is_left_alone_until_the_graph_goes_on(
+class TestLoopWatchdog:
+    async def test_slow_service_code_is_not_interrupted(
         self, make_watchdog: MakeWatchdog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         signalled: list[str] = []
@@ -226,7 +226,7 @@ class TestWatching:
         assert set(signalled[:-1]) == {"psycopg.cursor_async"}
         assert len(signalled) >= 4
 
-    async def test_node_that_blocks_is_interrupted(self, make_watchdog: MakeWatchdog) -> None:
+    async def test_blocking_node_is_interrupted(self, make_watchdog: MakeWatchdog) -> None:
         async def node(_: State) -> State:
             time.sleep(60)  # noqa: ASYNC251
             return {}
@@ -235,7 +235,7 @@ class TestWatching:
             with pytest.raises(LoopBlocked):
                 await compiled(node).ainvoke({"number": 1})
 
-    async def test_tool_that_blocks_is_interrupted(self, make_watchdog: MakeWatchdog) -> None:
+    async def test_blocking_tool_is_interrupted(self, make_watchdog: MakeWatchdog) -> None:
         @tool
         async def sleep(seconds: int) -> None:
             """Sleep."""
@@ -249,7 +249,7 @@ class TestWatching:
             with pytest.raises(LoopBlocked):
                 await compiled(node).ainvoke({"number": 1})
 
-    async def test_subgraph_that_is_not_awaited_is_interrupted(self, make_watchdog: MakeWatchdog) -> None:
+    async def test_unawaited_subgraph_is_interrupted(self, make_watchdog: MakeWatchdog) -> None:
         def inner_node(_: State) -> State:
             time.sleep(60)
             return {}

@@ -72,9 +72,7 @@ async def test_too_many_pending_runs_of_the_service_are_503(http: httpx2.AsyncCl
     assert refused.json()["type"] == "urn:problem:queue-full"
 
 
-async def test_a_race_exceeds_the_bound_by_no_more_than_there_are_connections(
-    http: httpx2.AsyncClient, database_url: str
-) -> None:
+async def test_race_exceeds_the_limit_by_at_most_the_connections(http: httpx2.AsyncClient, database_url: str) -> None:
     ada = await signed_up(http, "ada")
 
     answers = await asyncio.gather(*(http.post("/runs", json=RUN, headers=ada) for _ in range(40)))
@@ -100,9 +98,7 @@ async def test_too_many_crons_are_429(http: httpx2.AsyncClient) -> None:
     assert (await http.post("/runs/crons", json=cron, headers=ada)).status_code == 200
 
 
-async def test_a_stateless_run_that_is_stopped_before_it_began_leaves_no_thread(
-    http: httpx2.AsyncClient, database_url: str
-) -> None:
+async def test_pending_stateless_run_leaves_no_thread_when_stopped(http: httpx2.AsyncClient, database_url: str) -> None:
     ada = await signed_up(http, "ada")
     runs = [(await http.post("/runs", json=RUN, headers=ada)).json() for _ in range(2)]
     kept = (await http.post("/runs", json=RUN | {"on_completion": "keep"}, headers=ada)).json()

@@ -42,7 +42,7 @@ async def client(service: AgentService) -> AsyncIterator[LangGraphClient]:
         yield client
 
 
-async def test_a_conversation_survives_a_restart_of_everything(service: AgentService) -> None:
+async def test_conversation_survives_a_restart_of_all_processes(service: AgentService) -> None:
     headers = service.sign_up()
     async with client_of(service, headers) as client:
         thread_id = (await client.threads.create())["thread_id"]
@@ -56,7 +56,7 @@ async def test_a_conversation_survives_a_restart_of_everything(service: AgentSer
         assert [message["content"] for message in result["messages"]] == ["one", "1: one", "two", "3: two"]
 
 
-async def test_a_fork_leaves_the_original_alone(client: LangGraphClient) -> None:
+async def test_fork_leaves_the_original_unchanged(client: LangGraphClient) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "talk", input=said("one"))
     first = await client.threads.get_state(thread_id)
@@ -70,7 +70,7 @@ async def test_a_fork_leaves_the_original_alone(client: LangGraphClient) -> None
     assert again["values"] == original["values"]
 
 
-async def test_a_checkpoint_of_another_thread_is_refused(client: LangGraphClient) -> None:
+async def test_checkpoint_of_another_thread_is_rejected(client: LangGraphClient) -> None:
     mine, other = [(await client.threads.create())["thread_id"] for _ in range(2)]
     for thread_id in (mine, other):
         await client.runs.wait(thread_id, "talk", input=said("one"))
@@ -89,7 +89,7 @@ async def test_a_checkpoint_of_another_thread_is_refused(client: LangGraphClient
     assert [message["content"] for message in values["messages"]] == ["one", "1: one"]
 
 
-async def test_a_checkpoint_that_cannot_be_is_refused(client: LangGraphClient) -> None:
+async def test_malformed_checkpoint_is_rejected(client: LangGraphClient) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     checkpoints: list[Any] = [
         {"checkpoint_ns": "a\0b"},
@@ -170,7 +170,7 @@ async def test_stopping_worker_requeues_its_run(service: AgentService, client: L
     assert await asyncio.to_thread(service.workers[0].wait, 30) == 0
 
 
-async def test_a_frozen_worker_that_comes_back_writes_nothing(
+async def test_resumed_frozen_worker_writes_nothing(
     service: AgentService, client: LangGraphClient, tmp_path: Path
 ) -> None:
     log = tmp_path / "steps.log"
@@ -191,9 +191,7 @@ async def test_a_frozen_worker_that_comes_back_writes_nothing(
     assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "success"
 
 
-async def test_several_workers_share_the_runs_and_execute_each_once(
-    service: AgentService, client: LangGraphClient, tmp_path: Path
-) -> None:
+async def test_workers_execute_each_run_once(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
     service.start_worker()
     logs = [tmp_path / f"{number}.log" for number in range(30)]
     threads = [(await client.threads.create())["thread_id"] for _ in logs]
@@ -210,7 +208,7 @@ async def test_several_workers_share_the_runs_and_execute_each_once(
     assert len({line.split()[1] for steps in lines for line in steps}) == 2
 
 
-async def test_a_question_waits_for_its_answer_over_a_restart(service: AgentService) -> None:
+async def test_interrupt_survives_a_restart(service: AgentService) -> None:
     headers = service.sign_up()
     async with client_of(service, headers) as client:
         thread_id = (await client.threads.create())["thread_id"]
@@ -256,7 +254,9 @@ async def test_other_users_threads_and_runs_are_404(service: AgentService, clien
     assert thread["metadata"]["whose"] == "ada"
 
 
-async def test_operators_list_and_stop_runs(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
+async def test_operator_commands_list_and_stop_runs(
+    service: AgentService, client: LangGraphClient, tmp_path: Path
+) -> None:
     def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
         return run_command("project4_agent_api", *arguments, environment=os.environ | service.environment)
 

@@ -124,7 +124,7 @@ async def test_stopping_worker_requeues_its_runs(
     assert [int(line.split()[0]) for line in log.read_text().splitlines()] == list(range(8))  # none was taken twice
 
 
-async def test_a_step_that_takes_too_long_is_cut_off(
+async def test_slow_step_is_cancelled_at_shutdown(
     service: AgentService, ending: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -139,7 +139,7 @@ async def test_a_step_that_takes_too_long_is_cut_off(
         assert cancelled.status_code == 202
 
 
-async def test_events_graph_has_time_to_finish(
+async def test_graph_in_events_mode_has_time_to_finish(
     service: AgentService, ending: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     ending.terminate()

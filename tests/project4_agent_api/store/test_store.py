@@ -72,7 +72,7 @@ def keys(found: SearchItemsResponse) -> list[str]:
     return [item["key"] for item in found["items"]]
 
 
-async def test_an_item_is_put_and_got_and_deleted(alice: LangGraphClient) -> None:
+async def test_item_is_put_returned_and_deleted(alice: LangGraphClient) -> None:
     place = ["memories", "kitchen"]
     await alice.store.put_item(place, "k", {"text": "Tea at five", "n": 1})
     item = await alice.store.get_item(place, "k")
@@ -141,7 +141,7 @@ async def test_items_are_filtered(shared: SharedStore, wanted: dict[str, Any], f
     assert {item.key for item in await store.asearch(("items",), filter=wanted)} == found
 
 
-async def test_items_are_found_by_their_meaning(alice: LangGraphClient, model: ScriptedModel) -> None:
+async def test_items_are_found_by_meaning(alice: LangGraphClient, model: ScriptedModel) -> None:
     place = ["memories"]
     await alice.store.put_item(place, "tea", {"text": "likes green tea in the morning"}, index=["text"])
     await alice.store.put_item(place, "cat", {"text": "has a cat called Minka", "kind": "pet"}, index=["text"])
@@ -160,7 +160,7 @@ async def test_items_are_found_by_their_meaning(alice: LangGraphClient, model: S
     assert sent[2] == "query: green tea"
 
 
-async def test_semantic_search_pages_follow_each_other(shared: SharedStore) -> None:
+async def test_semantic_search_is_paginated(shared: SharedStore) -> None:
     store = shared.for_owner(ALICE)
     puts = [PutOp(("m",), f"{n:02}", {"t": ["tea " + "x" * n] * 3}, index=["t[*]"]) for n in range(40)]
     await store.abatch(puts)
@@ -354,7 +354,7 @@ async def test_too_much_indexed_text_is_rejected(shared: SharedStore, model: Scr
     assert model.embedded == []
 
 
-async def test_vectors_of_another_length_need_an_empty_table(
+async def test_vectors_of_another_length_require_an_empty_table(
     make_settings4: MakeSettings, model: ScriptedModel
 ) -> None:
     wide = make_settings4(embedding_dimensions=512)
@@ -401,7 +401,9 @@ async def test_items_are_reindexed_with_another_model(make_settings4: MakeSettin
         assert [item.key for item in found] == ["two", "whole"]
 
 
-async def test_a_new_model_that_fails_changes_nothing(make_settings4: MakeSettings, model: ScriptedModel) -> None:
+async def test_reindexing_with_a_failing_model_changes_nothing(
+    make_settings4: MakeSettings, model: ScriptedModel
+) -> None:
     old, new = make_settings4(), make_settings4(embedding_dimensions=512, embedding_batch_size=1)
     async with create_http_client(old) as http, create_pool(old) as pool, pool.connection() as connection:
         store = SharedStore(pool, old, create_embedding_model(old, http)).for_owner(ALICE)
@@ -419,7 +421,7 @@ async def test_a_new_model_that_fails_changes_nothing(make_settings4: MakeSettin
         assert await reindex_store(connection, new, create_embedding_model(new, http)) == 2  # the first was kept
 
 
-async def test_start_does_not_wait_for_the_database(make_settings4: MakeSettings) -> None:
+async def test_service_starts_without_the_database(make_settings4: MakeSettings) -> None:
     await check_store(make_settings4(database_url="postgresql://nobody@127.0.0.1:1/none"))
 
 
@@ -522,7 +524,7 @@ async def test_any_path_can_be_indexed(http: httpx2.AsyncClient) -> None:
         ({"t": "tea"}, [], []),
     ],
 )
-async def test_an_item_is_found_once_by_each_place(
+async def test_text_at_several_indexed_paths_is_embedded_once(
     http: httpx2.AsyncClient, model: ScriptedModel, value: dict[str, Any], index: list[str], texts: list[str]
 ) -> None:
     put = await http.put("/store/items", json={"namespace": ["m"], "key": "k", "value": value, "index": index})
@@ -531,7 +533,7 @@ async def test_an_item_is_found_once_by_each_place(
     assert [text for asked in model.embedded for text in asked.body["input"]] == [f"passage: {text}" for text in texts]
 
 
-async def test_the_longest_names_are_taken(alice: LangGraphClient) -> None:
+async def test_names_of_maximal_length_are_accepted(alice: LangGraphClient) -> None:
     labels = [chr(0x4E00 + n) * 30 for n in range(10)]
     await alice.store.put_item(labels, "k" * 1000, {"x" * 250: "tea"}, index=["x" * 250])
 

@@ -133,7 +133,9 @@ def steps(tmp_path: Path, count: int, seconds: float) -> dict[str, Any]:
 
 @pytest.mark.slow
 class TestStream:
-    async def test_every_kind_of_event(self, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path) -> None:
+    async def test_stream_has_events_of_all_channels(
+        self, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path
+    ) -> None:
         await start(http, thread_id, "steps", steps(tmp_path, 2, 0))
         frames = await read(http, thread_id, until=life("completed"))
         assert of(frames, "custom") == [{"payload": {"step": 0}}, {"payload": {"step": 1}}]
@@ -144,7 +146,7 @@ class TestStream:
         assert [data["name"] for data in begun] == ["step", "step"]
         assert [data["id"] for data in ended] == [data["id"] for data in begun]
 
-    async def test_a_checkpoint_comes_before_its_values(
+    async def test_checkpoint_precedes_its_values(
         self, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path
     ) -> None:
         await start(http, thread_id, "steps", steps(tmp_path, 2, 0))
@@ -162,7 +164,7 @@ class TestStream:
         assert len(told) == 3
         assert told == {checkpoint: values_at[checkpoint] for checkpoint in told}
 
-    async def test_a_whole_message(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_unstreamed_message_is_sent_whole(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         await start(http, thread_id, "talk", says("hello"))
         frames = await read(http, thread_id, "messages", "lifecycle", until=life("completed"))
         events = of(frames, "messages")
@@ -176,7 +178,7 @@ class TestStream:
         assert events[2]["delta"] == {"type": "text-delta", "text": "1: hello"}
         assert {frame["params"].get("node") for frame in frames if frame["method"] == "messages"} == {"reply"}
 
-    async def test_the_runs_of_a_thread_follow_each_other(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_runs_of_a_thread_follow_each_other(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         async with stream(http, thread_id, "lifecycle", "values") as frames:
             first = await start(http, thread_id, "talk", says("one"))
             begin = await take(frames, life("completed"))
@@ -190,7 +192,9 @@ class TestStream:
         assert again == begin + end
 
     @pytest.mark.parametrize("way", ["body", "header"])
-    async def test_resumes_from_the_last_event(self, http: httpx2.AsyncClient, thread_id: str, way: str) -> None:
+    async def test_stream_resumes_after_the_last_event(
+        self, http: httpx2.AsyncClient, thread_id: str, way: str
+    ) -> None:
         await start(http, thread_id, "talk", says("one"))
         frames = await read(http, thread_id, until=life("completed"))
         left = frames[3]["seq"]
@@ -211,7 +215,9 @@ class TestStream:
         later = await read(http, thread_id, "lifecycle", until=life("completed"))
         assert lives(later) == ["running", "completed"]
 
-    async def test_a_run_that_is_cancelled(self, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path) -> None:
+    async def test_cancelled_run_ends_its_frames(
+        self, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path
+    ) -> None:
         async with stream(http, thread_id, "lifecycle", "custom") as frames:
             run_id = await start(http, thread_id, "steps", steps(tmp_path, 2, 60))
             await take(frames, lambda frame: frame["method"] == "custom")
@@ -219,7 +225,7 @@ class TestStream:
             assert answer.status_code == 200
             assert lives(await take(frames, life("interrupted"))) == ["interrupted"]
 
-    async def test_a_run_that_is_cancelled_before_it_begins(
+    async def test_cancelled_pending_run_has_frames(
         self, http: httpx2.AsyncClient, thread_id: str, tmp_path: Path
     ) -> None:
         async with stream(http, thread_id, "lifecycle", "custom") as frames:
@@ -267,7 +273,7 @@ class TestStream:
         values = of(await read(http, thread_id, "lifecycle", "values", until=life("completed")), "values")
         assert values[-1]["messages"][-1]["content"] == "You said yes."
 
-    async def test_frames_that_are_too_large_are_left_out(
+    async def test_oversized_frames_are_omitted(
         self, database_url: str, redis_url: str, model: ScriptedModel, thread_id: str
     ) -> None:
         with agent_service(database_url, redis_url, model, GRAPHS, run_events_kb="64") as service:
@@ -318,7 +324,7 @@ class TestCommands:
         values = of(await read(http, thread_id, "lifecycle", "values", until=life("completed")), "values")
         assert values[-1]["messages"][-1]["content"] == "You said None."
 
-    async def test_answer_with_all_options(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_input_takes_all_options(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         answered = await command(
             http,
             thread_id,
@@ -342,7 +348,7 @@ class TestCommands:
         assert sorted(one["type"] for one in answers) == ["error"] * 4 + ["success"]
         assert {one["error"] for one in answers if one["type"] == "error"} == {"no_such_interrupt"}
 
-    async def test_a_run_from_an_earlier_checkpoint(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_run_starts_from_an_earlier_checkpoint(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         await start(http, thread_id, "talk", says("one"))
         await read(http, thread_id, "lifecycle", until=life("completed"))
         first = (await http.get(f"/threads/{thread_id}/state")).json()["checkpoint_id"]
@@ -351,7 +357,7 @@ class TestCommands:
             contents = await self.said(http, thread_id, run_id)
             assert contents == ["one", "1: one", text, f"3: {text}"]
 
-    async def test_a_run_with_all_that_the_clients_send(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_run_takes_all_fields_of_the_clients(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         run_id = await start(
             http,
             thread_id,
@@ -381,7 +387,7 @@ class TestCommands:
             ({"assistant_id": "talk", "input": "\0"}, "NUL"),
         ],
     )
-    async def test_a_run_is_refused(
+    async def test_invalid_run_is_rejected(
         self, http: httpx2.AsyncClient, thread_id: str, params: dict[str, Any], said: str
     ) -> None:
         frame = await command(http, thread_id, "run.start", **params)
@@ -411,7 +417,7 @@ class TestCommands:
             ("input.inject", "unknown_command"),
         ],
     )
-    async def test_unsupported_commands(
+    async def test_unsupported_commands_are_rejected(
         self, http: httpx2.AsyncClient, thread_id: str, method: str, error: str
     ) -> None:
         frame = await command(http, thread_id, method)
@@ -419,7 +425,9 @@ class TestCommands:
 
     @pytest.mark.parametrize("path", ["commands", "stream/events"])
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"7", b'{"id": true, "method": "run.start"}'])
-    async def test_malformed_commands(self, http: httpx2.AsyncClient, thread_id: str, path: str, body: bytes) -> None:
+    async def test_malformed_commands_are_rejected(
+        self, http: httpx2.AsyncClient, thread_id: str, path: str, body: bytes
+    ) -> None:
         given = {"Content-Type": "application/json"}
         answer = await http.post(f"/threads/{thread_id}/{path}", content=body, headers=given)
         assert answer.status_code == 400
@@ -436,11 +444,13 @@ class TestCommands:
             {"channels": ["custom:"]},
         ],
     )
-    async def test_a_stream_is_refused(self, http: httpx2.AsyncClient, thread_id: str, options: dict[str, Any]) -> None:
+    async def test_invalid_stream_is_rejected(
+        self, http: httpx2.AsyncClient, thread_id: str, options: dict[str, Any]
+    ) -> None:
         answer = await http.post(f"/threads/{thread_id}/stream/events", json=options)
         assert answer.status_code == 400
 
-    async def test_a_last_event_that_is_no_number(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_malformed_last_event_id_is_rejected(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         path, given = f"/threads/{thread_id}/stream/events", {"Last-Event-ID": "1-2"}
         answer = await http.post(path, json={"channels": ["values"]}, headers=given)
         assert answer.status_code == 422
@@ -449,7 +459,7 @@ class TestCommands:
         ("path", "body"),
         [("commands", b'{"id": 1, "method": "run.start"}'), ("stream/events", b'{"channels": ["values"]}')],
     )
-    async def test_cross_origin_requests(
+    async def test_cross_origin_requests_are_allowed(
         self, http: httpx2.AsyncClient, thread_id: str, path: str, body: bytes
     ) -> None:
         given = {"Content-Type": "text/plain"}
@@ -457,7 +467,7 @@ class TestCommands:
         assert answer.status_code == 400
         assert answer.json()["detail"] == "Send it as application/json."
 
-    async def test_a_web_socket(self, service: AgentService, headers: dict[str, str], thread_id: str) -> None:
+    async def test_web_socket_is_refused(self, service: AgentService, headers: dict[str, str], thread_id: str) -> None:
         url = f"{service.url.replace('http', 'ws')}/threads/{thread_id}/stream/events"
         with pytest.raises(InvalidStatus) as refused:
             await connect(url, additional_headers=headers)
@@ -466,7 +476,7 @@ class TestCommands:
         assert json.loads(answer.body)["type"] == "urn:problem:not-supported"
 
     @pytest.mark.parametrize("path", ["commands", "stream/events"])
-    async def test_a_stranger(self, service: AgentService, thread_id: str, path: str) -> None:
+    async def test_unauthenticated_client_is_rejected(self, service: AgentService, thread_id: str, path: str) -> None:
         async with httpx2.AsyncClient(base_url=service.url, trust_env=False) as nobody:
             answer = await nobody.post(f"/threads/{thread_id}/{path}", json={})
         assert answer.status_code == 401
@@ -499,7 +509,7 @@ class TestIsolation:
         assert len(runs) == 2
 
 
-class TestWhatIsWanted:
+class TestSubscription:
     @pytest.mark.parametrize(
         ("wanted", "channel", "namespace", "takes"),
         [
@@ -519,7 +529,7 @@ class TestWhatIsWanted:
             ({"channels": ["values"], "namespaces": [["b"], ["a"]]}, "values", ["a:1"], True),
         ],
     )
-    def test_by_channel_and_namespace(
+    def test_subscription_filters_by_channel_and_namespace(
         self, wanted: dict[str, Any], channel: str, namespace: list[str], takes: bool
     ) -> None:
         assert EventStreamRequest(**wanted).includes(channel, namespace) == takes

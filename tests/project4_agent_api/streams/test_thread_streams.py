@@ -80,7 +80,7 @@ def is_followed(service: AgentService, thread_id: str) -> bool:
         return bool(redis.pubsub_numsub(channel)[0][1])
 
 
-async def test_runs_are_followed_and_read_again_from_anywhere(
+async def test_stream_has_all_runs_and_resumes_from_any_event(
     service: AgentService, client: LangGraphClient, headers: dict[str, str]
 ) -> None:
     thread_id = (await client.threads.create())["thread_id"]
@@ -153,7 +153,7 @@ async def test_late_client_reads_the_current_run_despite_a_later_stop(client: La
     assert follower.done == [run["run_id"], later["run_id"]]
 
 
-async def test_runs_that_are_stopped_and_taken_back(client: LangGraphClient, tmp_path: Path) -> None:
+async def test_stream_shows_interrupted_and_rolled_back_runs(client: LangGraphClient, tmp_path: Path) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     follower = Follower(client, thread_id, stream_mode=["lifecycle", "state_update"])
     runs = []

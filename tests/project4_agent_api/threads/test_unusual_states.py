@@ -71,7 +71,7 @@ def said(answer: httpx2.Response) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("graph", RAISED)
-class TestWhatDoesNotFit:
+class TestUnserializableState:
     async def test_run_fails_with_the_same_reason_everywhere(
         self, http: httpx2.AsyncClient, thread: str, graph: str
     ) -> None:
@@ -171,7 +171,7 @@ async def test_database_fault_is_not_a_client_error(
 
 
 @pytest.mark.parametrize("value", ["a word", "", 7, 0, ["a", 1], [], True, {"a": 1}, {}], ids=repr)
-async def test_a_result_that_is_no_object(http: httpx2.AsyncClient, thread: str, value: object) -> None:
+async def test_result_of_any_json_type_is_streamed(http: httpx2.AsyncClient, thread: str, value: object) -> None:
     body = {"assistant_id": "plain", "input": value, "stream_mode": ["values", "updates"]}
     async with http.stream("POST", f"{thread}/runs/stream", json=body) as answer:
         events = [event async for event in events_of(answer)]
@@ -224,7 +224,7 @@ async def test_result_outlives_its_events(service: AgentService, http: httpx2.As
 
 
 @pytest.mark.parametrize("value", [[], {}, 7, True, None, ""], ids=repr)
-async def test_a_graph_is_named_by_a_text(http: httpx2.AsyncClient, thread: str, value: object) -> None:
+async def test_malformed_graph_id_in_metadata_is_404(http: httpx2.AsyncClient, thread: str, value: object) -> None:
     told = await wait(http, thread, "plain", "ask")
     (run,) = (await http.get(f"{thread}/runs")).json()
     metadata = {"graph_id": value, "assistant_id": value}
