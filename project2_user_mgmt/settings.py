@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from project1_qa_api.settings import Settings as Stage1Settings
+from shared.database.address import connection_parameters, passwords
 
 
 def _postgresql(value: str) -> str:
-    if not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-        raise ValueError("must be a postgresql:// address")
+    connection_parameters(value)
     return value
 
 
@@ -30,5 +30,4 @@ class Settings(Stage1Settings):
 
     def secrets(self) -> list[str]:
         """Return the values that must never appear in a log."""
-        password = self.database_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
-        return [*super().secrets(), *([password] if password else [])]
+        return [*super().secrets(), *passwords(self.database_url)]

@@ -7,10 +7,9 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
-from sqlalchemy import URL
 
 from project3_rag_docs.settings import Settings as Stage3Settings
-from shared.database.driver import sqlalchemy_url
+from shared.database.address import connection_parameters
 from shared.settings import CommaSeparated, HttpAddress
 
 _MIN_SECRET_LENGTH = 32  # bytes; required for HMAC-SHA256 (RFC 7518, section 3.2)
@@ -30,9 +29,9 @@ def _redis(value: str) -> str:
     return value
 
 
-def names_in_redis(prefix: str, database: URL) -> str:
+def names_in_redis(prefix: str, database_url: str) -> str:
     """Return the prefix of every key and channel in Redis."""
-    return prefix or database.database or "agents"
+    return prefix or connection_parameters(database_url).get("dbname") or "agents"
 
 
 class _McpServer(BaseModel):
@@ -249,7 +248,7 @@ class Settings(Stage3Settings):
     @property
     def redis_names(self) -> str:
         """Prefix of every key and channel in Redis."""
-        return names_in_redis(self.redis_prefix, sqlalchemy_url(self.database_url))
+        return names_in_redis(self.redis_prefix, self.database_url)
 
     def otlp_headers(self) -> dict[str, str]:
         """Return the headers for the collector of traces."""

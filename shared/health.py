@@ -16,8 +16,13 @@ from shared.shutdown import Shutdown
 router = APIRouter(tags=["health"])
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
-Failure = Literal["unreachable", "outdated", "idle"]
-_FAILURES: dict[Failure, str] = {"unreachable": "Not reachable", "outdated": "Not up to date", "idle": "Not working"}
+Failure = Literal["unreachable", "read-only", "outdated", "idle"]
+_FAILURES: dict[Failure, str] = {
+    "unreachable": "Not reachable",
+    "read-only": "Read-only",
+    "outdated": "Not up to date",
+    "idle": "Not working",
+}
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,13 @@ class Check:
 
     Attributes:
         name: Shown in `/ready`.
-        probe: Returns whether the dependency is available, within about a second, without raising.
+        probe: Returns whether the dependency is available, or how it fails, within about a second, without raising.
         required: Whether the service is unready without it.
-        failure: Status if the probe fails.
+        failure: Status if the probe returns false.
     """
 
     name: str
-    probe: Callable[[], Awaitable[bool]]
+    probe: Callable[[], Awaitable[bool | Failure]]
     required: bool = True
     failure: Failure = "unreachable"
 
@@ -86,11 +91,13 @@ class Checks(list[Check]):
 
 
 async def _run(checks: Sequence[Check]) -> dict[str, CheckResult]:
-    available = await asyncio.gather(*(check.probe() for check in checks))
-    return {
-        check.name: CheckResult(status="ok" if ok else check.failure, required=check.required)
-        for check, ok in zip(checks, available, strict=True)
-    }
+    found = await asyncio.gather(*(check.probe() for check in checks))
+    return {check.name: _result(check, state) for check, state in zip(checks, found, strict=True)}
+
+
+def _result(check: Check, state: bool | Failure) -> CheckResult:
+    status = state if isinstance(state, str) else "ok" if state else check.failure
+    return CheckResult(status=status, required=check.required)
 
 
 def describe_failures(results: dict[str, CheckResult]) -> str:

@@ -159,7 +159,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> str:
-    database = _Database(database_address().render_as_string(hide_password=False))
+    database = _Database(database_address())
     engine = create_engine(database)
     try:
         return await COMMANDS[arguments.command](create_session_factory(engine), arguments)

@@ -20,7 +20,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import from_state
 from project4_agent_api.settings import Settings
-from shared.database.driver import DeadlineConnection, libpq_url
+from shared.database.driver import DeadlineConnection, conninfo
 from shared.database.errors import database_errors
 from shared.database.migrate import RequiredRevisions
 from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
@@ -37,7 +37,6 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 def create_pool(settings: Settings) -> Pool:
     """Create a pool of driver connections without connecting. The caller opens and closes it."""
-    milliseconds = round(settings.db_statement_timeout_seconds * 1000)
 
     async def configure(connection: Connection) -> None:
         set_json_dumps(dumps, connection)
@@ -46,15 +45,9 @@ def create_pool(settings: Settings) -> Pool:
             connection.read_timeout = settings.db_statement_timeout_seconds + 1
 
     return ConnectionPool(
-        libpq_url(settings),
+        conninfo(settings),
         connection_class=DeadlineConnection,
-        kwargs={
-            "autocommit": True,
-            "row_factory": dict_row,
-            "connect_timeout": settings.db_connect_timeout_seconds,
-            "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={4 * milliseconds}",
-            "application_name": "ai-backend-capstones",
-        },
+        kwargs={"autocommit": True, "row_factory": dict_row},
         configure=configure,
         min_size=1,
         max_size=settings.db_pool_size,

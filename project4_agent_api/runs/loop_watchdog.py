@@ -28,7 +28,7 @@ from loguru import logger
 from project4_agent_api.runs.claims import RENEW_LEASES, renewal_parameters
 from project4_agent_api.settings import Settings
 from shared.background import background_task
-from shared.database.driver import libpq_url
+from shared.database.driver import conninfo
 
 _BEATS_PER_LEASE = 6
 _RETRY_SECONDS = 0.05  # between two signals, until one finds graph code
@@ -128,13 +128,7 @@ class LoopWatchdog:
         claims = self._claims()
         seconds = self._settings.lease_seconds
         try:
-            with psycopg.connect(
-                libpq_url(self._settings),
-                autocommit=True,
-                connect_timeout=self._settings.db_connect_timeout_seconds,
-                options=f"-c statement_timeout={round(self._settings.db_statement_timeout_seconds * 1000)}",
-                application_name="ai-backend-capstones",
-            ) as connection:
+            with psycopg.connect(conninfo(self._settings), autocommit=True) as connection:
                 connection.execute(RENEW_LEASES, renewal_parameters(claims, seconds))
         except psycopg.Error as error:
             logger.warning("leases could not be renewed while the event loop is blocked: {}", type(error).__name__)

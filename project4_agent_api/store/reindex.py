@@ -20,7 +20,7 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.store.indexing import embed
 from project4_agent_api.store.repository import VectorColumn, load_vector_column, store_vector_model
 from project4_agent_api.store.vectors import check_store, configured_column
-from shared.database.driver import libpq_url
+from shared.database.driver import conninfo
 from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, ServiceError
 from shared.models.client import create_http_client
@@ -135,9 +135,8 @@ async def _reindex(settings: Settings) -> int:
     async with (
         create_http_client(settings) as http,
         await AsyncConnection.connect(
-            libpq_url(settings),
+            conninfo(settings),
             autocommit=True,
-            connect_timeout=settings.db_connect_timeout_seconds,
             row_factory=dict_row,
         ) as connection,
     ):

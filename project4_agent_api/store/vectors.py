@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 from project3_rag_docs.settings import Settings
 from project4_agent_api.core.postgres import execute, fetch_one
 from project4_agent_api.store.repository import VectorColumn, load_vector_column, store_vector_model
-from shared.database.driver import libpq_url
+from shared.database.driver import conninfo
 from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, DatabaseUnavailable
 
@@ -22,9 +22,8 @@ async def check_store(settings: Settings) -> None:
     """
     with contextlib.suppress(DatabaseUnavailable), database_errors():  # checked again before each embedding
         async with await AsyncConnection.connect(
-            libpq_url(settings),
+            conninfo(settings),
             autocommit=True,
-            connect_timeout=settings.db_connect_timeout_seconds,
             row_factory=dict_row,
         ) as connection:
             await claim_vectors(connection, settings)

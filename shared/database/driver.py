@@ -1,21 +1,27 @@
-"""psycopg, the driver under SQLAlchemy: addresses, and connections with a read timeout."""
+"""psycopg, the driver under SQLAlchemy: connections to the writable server, with a read timeout."""
 
 import asyncio
 import contextlib
 import os
 import select
 import socket
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
-from sqlalchemy import URL, make_url
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from shared.database.address import connection_parameters
+from shared.database.errors import has_lost_its_server
 
 T = TypeVar("T")
 
 # Detect a host that disappeared within half a minute, even on connections that only listen. libpq ignores the options
 # that the platform does not support, and all of them on a Unix socket.
 _KEEPALIVE = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
+
+_last_primary: dict[str, tuple[str, int]] = {}  # host and port of the last connection, by address
 
 
 class DatabaseSettings(Protocol):
@@ -42,19 +48,71 @@ class DatabaseSettings(Protocol):
         """Maximum time of one statement."""
 
 
-def sqlalchemy_url(address: str) -> URL:
-    """Return a PostgreSQL address as a SQLAlchemy URL that selects psycopg."""
-    return make_url(address).set(drivername="postgresql+psycopg")
+def conninfo(settings: DatabaseSettings, *, statement_timeout: float | None = None) -> str:
+    """Return libpq's connection string, with time limits and TCP keepalives. Those in the address take precedence.
+
+    Args:
+        settings: Address and limits.
+        statement_timeout: Seconds, if other than `DB_STATEMENT_TIMEOUT_SECONDS`.
+    """
+    milliseconds = round((statement_timeout or settings.db_statement_timeout_seconds) * 1000)
+    limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={4 * milliseconds}"
+    given = connection_parameters(settings.database_url)
+    defaults = {
+        **_KEEPALIVE,
+        "connect_timeout": str(settings.db_connect_timeout_seconds),
+        "application_name": "ai-backend-capstones",
+    }
+    return make_conninfo("", **(defaults | given | {"options": f"{limits} {given.get('options', '')}".rstrip()}))
 
 
-def libpq_url(settings: DatabaseSettings) -> str:
-    """Return the database's address for psycopg, with TCP keepalives. Options in the address take precedence."""
-    url = sqlalchemy_url(settings.database_url).set(drivername="postgresql")
-    return url.set(query={**_KEEPALIVE, **url.query}).render_as_string(hide_password=False)
+class PrimaryConnection(AsyncConnection[Any]):
+    """A connection to the writable server of an address, which closes itself when the server is not writable any more.
+
+    A pool would otherwise keep connections to a primary that was demoted while it ran: statements fail there, or read
+    what is out of date. PostgreSQL 14 and newer report the change with the next statement; earlier ones only refuse to
+    write.
+    """
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Connect, first to the server that was the primary the last time: one that is down can take all its time."""
+        connection = await super().connect(_with_last_primary_first(conninfo), **options)
+        _last_primary[conninfo] = (connection.info.host, connection.info.port)
+        return connection
+
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109
+        """Run one driver operation; psycopg routes all of them through this method."""
+        try:
+            return await super().wait(gen, interval, timeout)
+        except psycopg.Error as error:
+            if has_lost_its_server(error):
+                self.pgconn.finish()
+            raise
+        finally:
+            if self._is_read_only():
+                self.pgconn.finish()
+
+    def _is_read_only(self) -> bool:
+        return not self.closed and b"on" in (
+            self.pgconn.parameter_status(b"in_hot_standby"),
+            self.pgconn.parameter_status(b"default_transaction_read_only"),
+        )
 
 
-class DeadlineConnection(AsyncConnection[Any]):
-    """A connection that fails if the server does not answer within `read_timeout` seconds.
+def _with_last_primary_first(conninfo: str) -> str:
+    last, parameters = _last_primary.get(conninfo), conninfo_to_dict(conninfo)
+    hosts, ports = (str(parameters.get(name) or "").split(",") for name in ("host", "port"))
+    if last is None or len(hosts) == 1 or parameters.get("hostaddr"):
+        return conninfo
+    servers = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True)
+    ordered = sorted(servers, key=lambda server: (server[0], int(server[1] or 5432)) != last)
+    host, port = (",".join(parts) for parts in zip(*ordered, strict=True))
+    return make_conninfo(conninfo, host=host, port=port)
+
+
+class DeadlineConnection(PrimaryConnection):
+    """A connection that also fails if the server does not answer within `read_timeout` seconds.
 
     `statement_timeout` ends slow statements on the server, but a frozen server enforces nothing, and its kernel keeps
     acknowledging packets, so TCP timeouts do not fire. The client therefore shuts down the socket, and the pending
@@ -78,10 +136,12 @@ def _shut_down(file_descriptor: int) -> None:
 
 
 def closed_by_server(connection: AsyncConnection[Any]) -> bool:
-    """Return whether the server has closed an idle connection, without a round trip.
+    """Return whether the server has closed an idle connection, or is read-only, without a round trip.
 
     A notice also makes the socket readable; such a connection is then replaced needlessly, but safely.
     """
+    if connection.closed:
+        return True
     readable = select.poll()
     readable.register(connection.pgconn.socket, select.POLLIN)
     return bool(readable.poll(0))

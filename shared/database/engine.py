@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.pool import PoolResetState
 from sqlmodel import SQLModel
 
-from shared.database.driver import DatabaseSettings, DeadlineConnection, closed_by_server, libpq_url
-from shared.database.errors import database_errors
-from shared.health import Check
+from shared.database.driver import DatabaseSettings, DeadlineConnection, closed_by_server, conninfo
+from shared.database.errors import database_errors, is_read_only
+from shared.health import Check, Failure
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -42,17 +42,11 @@ def create_engine(settings: DatabaseSettings, *, statement_timeout: float | None
         settings: Address and limits.
         statement_timeout: Seconds, if other than `DB_STATEMENT_TIMEOUT_SECONDS`.
     """
-    address = libpq_url(settings)
+    address = conninfo(settings, statement_timeout=statement_timeout)
     seconds = statement_timeout or settings.db_statement_timeout_seconds
-    milliseconds = round(seconds * 1000)
 
     async def connect() -> DeadlineConnection:
-        connection = await DeadlineConnection.connect(
-            address,
-            connect_timeout=settings.db_connect_timeout_seconds,
-            options=f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={4 * milliseconds}",
-            application_name="ai-backend-capstones",
-        )
+        connection = await DeadlineConnection.connect(address)
         connection.read_timeout = seconds + 1
         return connection
 
@@ -95,7 +89,8 @@ def _reset(connection: Any, record: Any, state: PoolResetState) -> None:  # noqa
     """Roll back a connection that is returned inside a transaction, which only happens after a failure."""
     driver: AsyncConnection[Any] = connection.driver_connection
     record.info["idle_since"] = monotonic()
-    if driver.info.transaction_status != TransactionStatus.IDLE and not state.terminate_only:
+    clean = driver.closed or driver.info.transaction_status == TransactionStatus.IDLE
+    if not clean and not state.terminate_only:
         connection.rollback()
 
 
@@ -112,19 +107,34 @@ async def database(app: FastAPI) -> AsyncIterator[None]:
     app.state.sessions = create_session_factory(engine)
     app.state.reading = async_sessionmaker(engine, expire_on_commit=False)
 
-    async def is_reachable() -> bool:
-        try:
-            async with asyncio.timeout(_PROBE_SECONDS), engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
-        except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError):
-            return False
-        return True
+    probes: list[asyncio.Task[bool | Failure]] = []
 
-    app.state.checks.append(Check("database", is_reachable))
+    async def is_writable() -> bool | Failure:
+        # A probe goes on after its time: if a server does not answer, the connection to the next takes seconds, but is
+        # then in the pool.
+        if not probes:
+            probes.append(asyncio.create_task(_is_writable(engine)))
+            probes[0].add_done_callback(lambda _: probes.clear())
+        (probe,) = probes
+        await asyncio.wait(probes, timeout=_PROBE_SECONDS)
+        return probe.done() and probe.result()
+
+    app.state.checks.append(Check("database", is_writable))
     try:
         yield
     finally:
+        for probe in probes:
+            probe.cancel()
         await engine.dispose()
+
+
+async def _is_writable(engine: AsyncEngine) -> bool | Failure:
+    try:
+        async with engine.connect() as connection:
+            read_only = await connection.scalar(text("SHOW transaction_read_only"))
+    except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError) as error:
+        return "read-only" if is_read_only(error) else False
+    return "read-only" if read_only == "on" else True
 
 
 @asynccontextmanager

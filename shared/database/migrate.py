@@ -4,7 +4,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -13,10 +13,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from dotenv import dotenv_values
-from sqlalchemy import URL
-from sqlalchemy.exc import OperationalError
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.exc import DBAPIError
 
-from shared.database.driver import sqlalchemy_url
+from shared.database.address import connection_parameters
+from shared.database.errors import is_read_only, unavailable
 from shared.errors import ConfigurationError
 from shared.settings import secrets_folder
 
@@ -25,24 +26,28 @@ MIGRATION_LOCK = 7_305_961_118  # key of an advisory lock; arbitrary
 _ROOT = Path(__file__).parents[2]
 
 
-def database_address() -> URL:
+def database_address() -> str:
     """Return the database's address from the environment, `.env` or the secrets folder.
 
     Raises:
-        ConfigurationError: if none of them has it.
+        ConfigurationError: if none of them has it, or it is invalid.
     """
     address = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL") or _address_from_secrets()
     if not address:
         raise ConfigurationError(
             "DATABASE_URL is not set (`make run-project…` starts an embedded PostgreSQL, migrated)"
         )
-    return sqlalchemy_url(address)
+    try:
+        connection_parameters(address)
+    except ValueError as error:
+        raise ConfigurationError(f"DATABASE_URL: {error}") from None
+    return address
 
 
 def _address_from_secrets() -> str:
     folder = secrets_folder()
     file = folder / "database_url" if folder else None
-    return file.read_text().strip() if file and file.is_file() else ""
+    return file.read_text() if file and file.is_file() else ""
 
 
 def alembic_config(package: str) -> Config:
@@ -123,28 +128,31 @@ def migrate(package: str, branch: str, arguments: Sequence[str] = ()) -> int:
     wait: float = parser.parse_args(arguments).wait
     try:
         config = alembic_config(package)
-        _wait_for(database_address(), wait)
+        _wait_for(connection_parameters(database_address()), wait)
         for head in _heads(config, branch):
             command.upgrade(config, head)
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  a command has no log
-    except OperationalError as error:
-        print(f"error: the database cannot be migrated ({type(error.orig).__name__})", file=sys.stderr)  # noqa: T201
+    except DBAPIError as error:
+        if unavailable(error) is None and not isinstance(error.orig, psycopg.errors.InvalidSchemaName):
+            raise
+        reason = "it is read-only" if is_read_only(error) else type(error.orig).__name__
+        print(f"error: the database cannot be migrated ({reason})", file=sys.stderr)  # noqa: T201  a command has no log
     else:
         return 0
     return 2
 
 
-def _wait_for(address: URL, seconds: float) -> None:
+def _wait_for(parameters: Mapping[str, str], seconds: float) -> None:
     """Wait until the database accepts connections, or the time is up: then the migration reports the failure."""
     deadline, pause, announced = monotonic() + seconds, _FIRST_PAUSE_SECONDS, False
     while monotonic() < deadline:
         try:
-            psycopg.connect(address.set(drivername="postgresql").render_as_string(False), connect_timeout=3).close()
+            psycopg.connect(make_conninfo("", **{**parameters, "connect_timeout": "3"})).close()
         except psycopg.OperationalError as error:
             if not announced:
-                place = f"{address.host}:{address.port or 5432}"
-                reason = type(error).__name__
+                place = f"{parameters.get('host', 'localhost')}:{parameters.get('port', '5432')}"
+                reason = "it is read-only" if is_read_only(error) else type(error).__name__
                 print(f"waiting up to {seconds:g} s for the database at {place} ({reason})", file=sys.stderr)  # noqa: T201
             announced, pause = True, min(2 * pause, _LONGEST_PAUSE_SECONDS)
             sleep(pause)

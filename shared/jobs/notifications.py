@@ -12,9 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import background_task
-from shared.database.driver import DatabaseSettings, libpq_url
+from shared.database.driver import DatabaseSettings, PrimaryConnection, conninfo
 
 _RECONNECT_SECONDS = 1.0
+_CHECK_SECONDS = 10.0
 
 
 class NotificationListener:
@@ -54,16 +55,14 @@ class NotificationListener:
     async def _listen(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(
-                    libpq_url(self._settings),
-                    autocommit=True,
-                    connect_timeout=self._settings.db_connect_timeout_seconds,
-                ) as connection:
+                async with await PrimaryConnection.connect(conninfo(self._settings), autocommit=True) as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                     for key in list(self._subscribers):  # notifications sent before LISTEN are lost
                         self._wake(key)
-                    async for notification in connection.notifies():
-                        self._wake(notification.payload)
+                    while True:
+                        async for notification in connection.notifies(timeout=_CHECK_SECONDS):
+                            self._wake(notification.payload)
+                        await connection.execute("SELECT")  # fails if the server is not the primary any more
             except (psycopg.Error, OSError) as error:
                 logger.warning(
                     "notifications of {} interrupted ({}); reconnecting", self._channel, type(error).__name__

@@ -21,7 +21,7 @@ from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import background_task
-from shared.database.driver import DatabaseSettings, libpq_url
+from shared.database.driver import DatabaseSettings, PrimaryConnection, conninfo
 from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
 
 _HEARTBEAT_SECONDS = 2.0
@@ -72,8 +72,9 @@ def add_tasks(job_app: procrastinate.App, tasks: Mapping[str, Task], queue: str 
 async def open_job_app(job_app: procrastinate.App, settings: DatabaseSettings) -> AsyncIterator[None]:
     """Connect the app while the block runs. If the database is unavailable, the pool connects in the background."""
     # procrastinate would open its own pool, but fails if the database is unavailable at that moment.
-    pool: ConnectionPool[AsyncConnection[Any]] = ConnectionPool(
-        libpq_url(settings),
+    pool: ConnectionPool[PrimaryConnection] = ConnectionPool(
+        conninfo(settings),
+        connection_class=PrimaryConnection,
         min_size=1,
         max_size=4,
         open=False,

@@ -18,7 +18,6 @@ from sqlmodel import SQLModel
 
 from local.services import postgres
 from local.state import StageState
-from shared.database.driver import sqlalchemy_url
 from shared.database.migrate import alembic_config, include_own_tables, migrate
 
 _OWN = os.environ.get("PYTEST_XDIST_WORKER", "")  # of processes that test side by side on one server, each has its own
@@ -120,7 +119,7 @@ def _empty(connection: psycopg.Connection[Any]) -> None:
 
 def differences(address: str, package: str) -> list[Any]:
     """Return the changes that autogenerate would make to a database so that it fits a stage's models."""
-    engine = create_engine(sqlalchemy_url(address))
+    engine = create_engine(make_url(address).set(drivername="postgresql+psycopg"))
     config = alembic_config(package)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": include_own_tables(config)})

@@ -4,12 +4,16 @@ import asyncio
 from typing import Any
 
 from alembic import context
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
+from shared.database.address import connection_parameters
 from shared.database.migrate import MIGRATION_LOCK, database_address, include_own_tables
 
+_DIALECT = "postgresql+psycopg://"
 config = context.config
 include_object = include_own_tables(config)
 
@@ -24,9 +28,14 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
+async def connect() -> AsyncConnection[Any]:
+    """Connect to the database, which SQLAlchemy cannot if the address has several hosts."""
+    return await AsyncConnection.connect(make_conninfo("", **connection_parameters(database_address())))
+
+
 async def online() -> None:
     """Connect, and run the migrations."""
-    engine = create_async_engine(database_address(), poolclass=pool.NullPool)
+    engine = create_async_engine(_DIALECT, async_creator=connect, poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()
@@ -35,7 +44,7 @@ async def online() -> None:
 if (connection := config.attributes.get("connection")) is not None:
     run(connection)
 elif context.is_offline_mode():
-    context.configure(url=database_address(), target_metadata=SQLModel.metadata, literal_binds=True)
+    context.configure(url=_DIALECT, target_metadata=SQLModel.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 else:

@@ -1,0 +1,171 @@
+"""`DATABASE_URL`: check an address, and translate what other tools write there into parameters of libpq.
+
+libpq is PostgreSQL's client library, which psycopg uses. The messages of errors name parameters, never values: libpq's
+own would quote an address with its password.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+from urllib.parse import unquote
+
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import Conninfo, PGconn
+
+_SCHEME = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?:(?P<slashes>//)?(?P<rest>.*)", re.DOTALL)
+_HOST = r"(?:\[[^\[\]@/]*\]|[^\[\]:@/?,]*)(?::\d*)?"
+_PLACE = re.compile(
+    rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/(?P<database>[^?@]*))?(?:\?(?P<query>(?:\w+=.*)?))?", re.DOTALL
+)
+_HOST_AND_PORT = re.compile(r"(?P<host>\[.*\]|[^:]*|.*:.*:.*):?(?P<port>\d*)")
+_FORM = "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE; use percent-encoding for special characters"
+
+_KNOWN = {option.keyword.decode() for option in Conninfo.get_defaults()}
+_FILES = ("sslrootcert", "sslcert", "sslkey")
+_SECONDS = ("connect_timeout", "tcp_user_timeout", "keepalives", "keepalives_idle", "keepalives_interval")
+_NUMBERS = (*_SECONDS, "keepalives_count")
+
+_RENAMED = {
+    "ApplicationName": "application_name",  # JDBC
+    "connectTimeout": "connect_timeout",
+    "currentSchema": "search_path",
+    "loginTimeout": "connect_timeout",
+    "schema": "search_path",  # Prisma
+    "ssl": "sslmode",  # asyncpg, JDBC, node-postgres
+    "targetServerType": "target_session_attrs",
+}
+_SSL_MODES = {
+    **dict.fromkeys(("true", "1", "on", "yes", "no-verify"), "require"),
+    **dict.fromkeys(("false", "0", "off", "no"), "disable"),
+}
+_PRIMARY = ("read-write", "primary", "master", "any")
+# Parameters of other tools for which the service has settings.
+_SETTINGS = {
+    **dict.fromkeys(
+        ("connection_limit", "max_connections", "maxPoolSize", "maximumPoolSize", "pool", "pool_max_conns"),
+        "DB_POOL_SIZE",
+    ),
+    **dict.fromkeys(("pool_size", "max_overflow", "poolSize", "max_size", "min_size"), "DB_POOL_SIZE"),
+    **dict.fromkeys(("pool_timeout", "connectionTimeout"), "DB_POOL_TIMEOUT_SECONDS"),
+    **dict.fromkeys(
+        ("command_timeout", "query_timeout", "socket_timeout", "socketTimeout", "statement_timeout"),
+        "DB_STATEMENT_TIMEOUT_SECONDS",
+    ),
+    **dict.fromkeys(("sslaccept", "sslfactory", "sslidentity"), "sslmode, sslrootcert, sslcert and sslkey"),
+}
+# Parameters for a pooler in transaction mode, and the values that mean none.
+_POOLER = {
+    "pgbouncer": ("false", "0"),
+    "prepareThreshold": (),
+    "prepared_statements": ("true", "1"),
+    "prepared_statement_cache_size": (),
+    "statement_cache_size": (),
+}
+
+
+def connection_parameters(address: str) -> dict[str, str]:
+    """Return libpq's parameters for an address. Of several hosts, connections are made to the writable one.
+
+    Raises:
+        ValueError: with one line that names what is wrong, without a value.
+    """
+    credentials, place = _split(address)
+    user, _, password = credentials.partition(":")
+    hosts, ports = _hosts(place["hosts"].split(","))
+    parameters = {
+        "user": unquote(user),
+        "password": unquote(password),
+        "host": hosts,
+        "port": ports,
+        "dbname": unquote(place["database"] or ""),
+    }
+    for name, value in _pairs(place["query"] or ""):
+        _add(parameters, name, value)
+    parameters = {name: value for name, value in parameters.items() if value}
+    parameters["target_session_attrs"] = "read-write"
+    _check(parameters)
+    return parameters
+
+
+def _split(address: str) -> tuple[str, re.Match[str]]:
+    """Return the credentials and the rest of an address. A password may contain `@`, `/` and `?` as they are."""
+    scheme = _SCHEME.fullmatch(address.strip())
+    if scheme is None:
+        raise ValueError("must be a postgresql:// address")
+    rest = scheme["rest"] if scheme["slashes"] else "/" + scheme["rest"].lstrip("/")
+    for credentials, place in [("", rest), *((rest[: at.start()], rest[at.end() :]) for at in re.finditer("@", rest))]:
+        if match := _PLACE.fullmatch(place):
+            return credentials, match
+    raise ValueError(_FORM)
+
+
+def _hosts(places: Sequence[str]) -> tuple[str, str]:
+    """Return libpq's `host` and `port` for places such as `h`, `h:1`, `[::1]:1` and `%2Ftmp`."""
+    found = [match for place in places if (match := _HOST_AND_PORT.fullmatch(place))]
+    hosts, ports = ([unquote(match[name] or "") for match in found] for name in ("host", "port"))
+    return ",".join(host.strip("[]") for host in hosts), ",".join(ports) if any(ports) else ""
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """Yield names and values. A plus sign is a space in options only, which other tools encode in that way."""
+    hosts = []
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        name, value = unquote(name), unquote(value.replace("+", " ") if name == "options" else value)
+        if name == "host" and not value.startswith("/"):
+            hosts += value.split(",")
+        elif name and value:
+            yield name, value
+    if hosts:  # SQLAlchemy writes several of them, with ports
+        yield from filter(itemgetter(1), zip(("host", "port"), _hosts(hosts), strict=True))
+
+
+def _add(parameters: dict[str, str], name: str, value: str) -> None:
+    """Add a parameter of an address's query, as the tool means it that has this parameter."""
+    if name in _POOLER:
+        if value.lower() in _POOLER[name]:
+            return
+        raise ValueError(
+            f"{name} is for a pooler in transaction mode, which cannot be used, because the service listens for "
+            "notifications; connect to the database, or to a pooler in session mode, without it"
+        )
+    if name in _SETTINGS:
+        raise ValueError(f"{name} is not a parameter of libpq; use {_SETTINGS[name]} instead")
+    name = _RENAMED.get(name, name)
+    if name == "search_path":
+        escaped = re.sub(r"([\\\s])", r"\\\1", value)
+        name, value = "options", f"-c search_path={escaped}"
+    elif name == "sslmode":
+        value = _SSL_MODES.get(value.lower(), value)
+    elif name == "target_session_attrs" and value not in _PRIMARY:
+        raise ValueError("target_session_attrs must be read-write, because the service writes")
+    if name not in _KNOWN:
+        raise ValueError(f"{name} is not a parameter of libpq" if name.isidentifier() else _FORM)
+    if name == "options" and name in parameters:
+        value = f"{parameters[name]} {value}"
+    parameters[name] = value
+
+
+def _check(parameters: dict[str, str]) -> None:
+    """Check the values, most of them by libpq itself: it does so before it connects."""
+    for name in _NUMBERS:
+        if not parameters.get(name, "0").isdigit():
+            raise ValueError(f"{name} must be a number")
+    for name in _FILES:
+        file = parameters.get(name, "system")
+        if file != "system" and not Path(file).is_file():
+            raise ValueError(f"{name} names a file that does not exist")
+    hosts = ",".join("/nonexistent" for _ in parameters.get("host", "").split(","))
+    checked = {name: value for name, value in parameters.items() if name not in ("hostaddr", "service")}
+    checked["host"] = hosts
+    message = PGconn.connect_start(make_conninfo("", **checked).encode()).error_message.decode(errors="replace")
+    if "/nonexistent" not in message:
+        named = [name for name in _KNOWN & parameters.keys() if re.search(rf'\b{name}\b"? |option "{name}"', message)]
+        raise ValueError(f"{min(named, default='port')} has an invalid value")
+
+
+def passwords(address: str) -> list[str]:
+    """Return the password of a valid address, as it is written there and as it is sent."""
+    written = _split(address)[0].partition(":")[2]
+    return sorted(filter(None, {written, connection_parameters(address).get("password")}))
