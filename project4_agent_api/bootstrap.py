@@ -23,6 +23,7 @@ from project4_agent_api.accounts import deletion
 from project4_agent_api.accounts.authenticator import Authenticator
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.login_throttle import LoginThrottle
+from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
@@ -143,6 +144,7 @@ class ApiState(AppState):
     sign_ins: SignIns
     login_throttle: LoginThrottle
     authenticator: Authenticator
+    open_responses: OpenResponses
     idempotency: Idempotency
 
 
@@ -200,8 +202,10 @@ async def open_api(
                 principals=principals,
                 rate_limiter=rate_limits,
             ),
+            open_responses=OpenResponses(common.pool),
             idempotency=Idempotency(common.pool, settings.lease_seconds),
         )
+        await stack.enter_async_context(state.open_responses.checking())
         publish(app, state)
         earlier.user_hooks.on_user_changed.append(principals.invalidate)
         earlier.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)

@@ -8,6 +8,7 @@ from typing import TypeVar
 from fastapi import Request
 from fastapi.sse import ServerSentEvent
 from loguru import logger
+from pydantic import BaseModel
 
 from shared.errors import ClientClosedRequest, ServiceError
 from shared.problems import problem_for
@@ -74,7 +75,24 @@ async def primed_stream(
         yield all_events()
 
 
+def server_event(name: str, data: BaseModel) -> ServerSentEvent:
+    """Return an event with JSON data in one line."""
+    return ServerSentEvent(event=name, raw_data=escape_line_ends(data.model_dump_json().encode()).decode())
+
+
 def error_event(error: ServiceError, request: Request) -> ServerSentEvent:
     """Return the `error` event of a stream that fails after the status was sent. Its data are a problem body."""
     logger.warning("{} in a started stream: {}", type(error).__name__, error.detail)
-    return ServerSentEvent(event="error", data=problem_for(error, request.scope.get("request_id")))
+    return server_event("error", problem_for(error, request.scope.get("request_id")))
+
+
+# In an event stream only CR and LF end a line. Clients that read lines of text (`httpx.Response.iter_lines`) also end
+# them at these characters, which JSON does not escape as it does U+000B, U+000C and U+001C to U+001E.
+_LINE_ENDS = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
+
+
+def escape_line_ends(data: bytes) -> bytes:
+    """Escape U+0085, U+2028 and U+2029 in JSON, which may contain them in strings only."""
+    for character, escape in _LINE_ENDS.items():
+        data = data.replace(character, escape)
+    return data

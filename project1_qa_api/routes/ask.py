@@ -25,7 +25,7 @@ from project1_qa_api.schemas import (
 from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, ServiceError
 from shared.owner import CurrentOwner
 from shared.problems import error_responses, problem_for
-from shared.streaming import cancel_on_disconnect, error_event, primed_stream
+from shared.streaming import cancel_on_disconnect, error_event, primed_stream, server_event
 
 router = APIRouter(prefix="/ask", tags=["ask"])
 
@@ -95,10 +95,10 @@ async def ask_stream(
             match event:
                 case Token():
                     answer += event.text
-                    yield ServerSentEvent(event="token", data=event)
+                    yield server_event("token", event)
                 case Done():
                     background.add_task(history.add, owner_id, _exchange(stream.question, answer, event))
-                    yield ServerSentEvent(event="done", data=event)
+                    yield server_event("done", event)
     except ServiceError as error:
         yield error_event(error, request)
 

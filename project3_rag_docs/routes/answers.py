@@ -28,7 +28,7 @@ from shared.errors import (
 )
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
-from shared.streaming import cancel_on_disconnect, error_event, primed_stream
+from shared.streaming import cancel_on_disconnect, error_event, primed_stream, server_event
 
 router = APIRouter(prefix=PATH, tags=["answers"])
 
@@ -89,6 +89,6 @@ async def ask_documents_stream(
     try:
         async for event in events:
             name = {Sources: "sources", Token: "token", AnswerDone: "done"}[type(event)]
-            yield ServerSentEvent(event=name, data=event)
+            yield server_event(name, event)
     except ServiceError as error:
         yield error_event(error, request)

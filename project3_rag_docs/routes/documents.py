@@ -31,7 +31,7 @@ from shared.jobs.queue import JobsDep
 from shared.owner import CurrentOwner
 from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
 from shared.problems import error_responses
-from shared.streaming import error_event
+from shared.streaming import error_event, server_event
 
 PATH = "/documents"
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
@@ -184,6 +184,6 @@ async def document_events(
     """Follow a document until it is ready or has failed."""
     try:
         async for document in states:
-            yield ServerSentEvent(event=document.status, data=DocumentRead.model_validate(document))
+            yield server_event(document.status, DocumentRead.model_validate(document))
     except ServiceError as error:
         yield error_event(error, request)

@@ -1,6 +1,7 @@
 """Guards of routers: `Authenticated` requires a valid token or API key, `Public` does not. Both limit request rates."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal
 from project4_agent_api.core.idempotency import Idempotency
@@ -137,8 +139,9 @@ class Authenticated(APIRouter):
         try:
             if self._for_administrators:
                 await require_administrator(principal)
-            idempotency = find(request.app, Idempotency)
-            await idempotency.serve(super().handle, principal.account_id, scope, receive, _with_headers(send, counted))
+            idempotency, open_responses = find(request.app, Idempotency), find(request.app, OpenResponses)
+            app = partial(idempotency.serve, super().handle, principal.account_id)
+            await open_responses.serve(app, principal, scope, receive, _with_headers(send, counted))
         except (ServiceError, RequestValidationError) as error:
             raise _add_headers(error, counted) from error
 

@@ -1,5 +1,6 @@
 """The queries that resolve a token or an API key to a principal. `authenticator.py` caches their results."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf
 from time import time
@@ -8,8 +9,8 @@ from uuid import UUID
 
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.sign_ins import SIGN_IN_IS_VALID
-from project4_agent_api.accounts.tokens import INVALID_TOKEN, LEEWAY_SECONDS, AccessToken
-from project4_agent_api.core.postgres import Pool, fetch_one
+from project4_agent_api.accounts.tokens import INVALID_TOKEN, AccessToken
+from project4_agent_api.core.postgres import Pool, fetch_all, fetch_one
 from project4_agent_api.models import AccountRole
 from shared.errors import Unauthorized
 from shared.owner import LOCAL_OWNER_ID
@@ -21,14 +22,21 @@ class Principal:
 
     Attributes:
         account_id: The account, which owns what the caller creates.
-        sign_in_id: The sign-in, if `authenticated_by` is "token".
+        credential_id: The sign-in of a token, or the API key.
+        token_rejected_at: Unix time from which the token is no longer accepted; None for an API key.
     """
 
     account_id: UUID
     role: AccountRole
     email: str
     authenticated_by: Literal["token", "api_key", "nothing"]
-    sign_in_id: UUID | None = None
+    credential_id: UUID | None = None
+    token_rejected_at: float | None = None
+
+    @property
+    def sign_in_id(self) -> UUID | None:
+        """The sign-in, if the caller sent a token."""
+        return self.credential_id if self.authenticated_by == "token" else None
 
 
 # The caller of every request if AUTH_REQUIRED is false: the only user of a development machine, an administrator.
@@ -47,8 +55,10 @@ async def load_by_token(pool: Pool, claims: AccessToken) -> tuple[Principal, flo
     )
     if row is None:
         raise Unauthorized(INVALID_TOKEN)
-    principal = Principal(claims.account_id, AccountRole(row["role"]), row["email"], "token", claims.sign_in_id)
-    return principal, claims.expires_at + LEEWAY_SECONDS - time()
+    principal = Principal(
+        claims.account_id, AccountRole(row["role"]), row["email"], "token", claims.sign_in_id, claims.rejected_at
+    )
+    return principal, claims.rejected_at - time()
 
 
 async def load_by_api_key(pool: Pool, key: str) -> tuple[Principal, float]:
@@ -61,8 +71,18 @@ async def load_by_api_key(pool: Pool, key: str) -> tuple[Principal, float]:
     row = await fetch_one(pool, _BY_API_KEY, {"key_hash": key_hash(key)})
     if row is None:
         raise Unauthorized("The API key is not valid.")
-    principal = Principal(row["id"], AccountRole(row["role"]), row["email"], "api_key")
+    principal = Principal(row["id"], AccountRole(row["role"]), row["email"], "api_key", row["key_id"])
     return principal, inf if row["seconds"] is None else row["seconds"]
+
+
+async def list_valid(pool: Pool, principals: Collection[Principal]) -> set[UUID]:
+    """Return the ids of the credentials that are still valid. The expiry of tokens is not checked.
+
+    Raises:
+        DatabaseUnavailable: if the database is unavailable.
+    """
+    ids = [principal.credential_id for principal in principals]
+    return {row["id"] for row in await fetch_all(pool, _VALID, {"ids": ids})}
 
 
 _BY_TOKEN = f"""
@@ -82,5 +102,14 @@ _BY_API_KEY = """
         WHERE api_keys.id = found.key_id
             AND (found.last_used_at IS NULL OR found.last_used_at < now() - interval '1 minute')
     )
-    SELECT id, email, role, seconds FROM found
+    SELECT id, key_id, email, role, seconds FROM found
 """
+_VALID = f"""
+    SELECT s.id
+    FROM sign_ins s JOIN users u ON u.id = s.user_id LEFT JOIN accounts a ON a.user_id = u.id
+    WHERE s.id = ANY(%(ids)s) AND {SIGN_IN_IS_VALID}
+    UNION ALL
+    SELECT k.id
+    FROM api_keys k LEFT JOIN accounts a ON a.user_id = k.user_id
+    WHERE k.id = ANY(%(ids)s) AND (k.expires_at IS NULL OR k.expires_at > now()) AND coalesce(a.active, true)
+"""  # noqa: S608  a constant

@@ -21,10 +21,10 @@ from shared.errors import Unauthorized
 ISSUER = "urn:ai-backend-capstones:project4"
 AUDIENCE = "urn:ai-backend-capstones:project4:api"
 _ALGORITHM = "HS256"
-LEEWAY_SECONDS = 10  # how far the clocks of two processes may differ
+_LEEWAY_SECONDS = 2  # how far the clocks of two processes may differ
 _MAX_TOKEN_LENGTH = 2048
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti")
-_OPTIONS = {"leeway": LEEWAY_SECONDS} | {f"require_{claim}": True for claim in _REQUIRED}
+_OPTIONS = {"leeway": _LEEWAY_SECONDS} | {f"require_{claim}": True for claim in _REQUIRED}
 INVALID_TOKEN = "The token is not valid. Sign in again."  # noqa: S105  a text
 
 
@@ -39,6 +39,11 @@ class AccessToken(BaseModel):
     expires_at: float = Field(validation_alias="exp", description="Unix time in seconds.")
     jti: str = Field(strict=True, description="Unique id of the token.")
     type: Literal["access"]
+
+    @property
+    def rejected_at(self) -> float:
+        """Unix time from which the token is rejected. The JWT library compares whole seconds."""
+        return self.expires_at + _LEEWAY_SECONDS + 1
 
 
 class AccessTokens:

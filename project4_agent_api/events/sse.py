@@ -8,15 +8,23 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
-from fastapi import Response
+from fastapi import Request, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from project4_agent_api.core.serialization import dumps, public_error
 from project4_agent_api.events.ids import Event
 from shared.errors import ServiceError
 from shared.problems import problem_for
+from shared.streaming import escape_line_ends
 
 _PING_SECONDS = 5.0  # proxies close idle connections
+
+# Names in a request's state, set by the authentication guard: a function `(EncodeError) -> None` that makes a response
+# end with its credential, and whether the credential has expired, as opposed to being revoked.
+HOLD_OPEN, CREDENTIAL_EXPIRED = "hold_open", "credential_expired"
+
+# Returns the last bytes of a body that an error ends after the status was sent.
+EncodeError = Callable[[ServiceError, str | None], bytes]
 
 
 class KeepAliveResponse(Response):
@@ -35,7 +43,7 @@ class KeepAliveResponse(Response):
         body: AsyncGenerator[bytes],
         *,
         ping: bytes,
-        encode_error: Callable[[ServiceError, str | None], bytes],
+        encode_error: EncodeError,
         media_type: str,
         headers: Mapping[str, str],
         single: bool,
@@ -54,6 +62,8 @@ class KeepAliveResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if hold_open := scope.get("state", {}).get(HOLD_OPEN):
+            hold_open(self._encode_error)
         sending = asyncio.create_task(self._send(scope, send))
         pinging = asyncio.create_task(self._keep_alive(send))
         disconnected = asyncio.create_task(_wait_for_disconnect(receive))
@@ -100,6 +110,11 @@ class KeepAliveResponse(Response):
                 await self._write(send, self._ping)
 
 
+def has_expired(request: Request) -> bool:
+    """Return whether the response ends because the access token has expired."""
+    return getattr(request.state, CREDENTIAL_EXPIRED, False)
+
+
 async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -108,7 +123,8 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 def encode(name: str, data: bytes, id_: str | None) -> bytes:
     """Return an event as server-sent event. Its data are JSON without line breaks."""
     last = b"id: %b\r\n\r\n" % id_.encode() if id_ else b"\r\n"
-    return b"event: %b\r\ndata: %b\r\n%b" % (name.encode(), data, last)
+    # The name may contain the name of a graph's node.
+    return b"event: %b\r\ndata: %b\r\n%b" % (" ".join(name.splitlines()).encode(), escape_line_ends(data), last)
 
 
 def encode_event(event: Event) -> bytes:
@@ -116,18 +132,21 @@ def encode_event(event: Event) -> bytes:
     return encode(event.name, event.data, str(event.id))
 
 
-def _encode_error(error: ServiceError, request_id: str | None) -> bytes:
+def encode_error_event(error: ServiceError, request_id: str | None) -> bytes:
+    """Return an error as event `error`: a problem body, with the keys that LangGraph's clients read."""
     problem = problem_for(error, request_id).model_dump(exclude_none=True)
     data = dumps(problem | {"error": type(error).__name__, "message": error.detail})
     return encode("error", data, None)
 
 
-def event_stream(events: AsyncGenerator[bytes], headers: Mapping[str, str]) -> KeepAliveResponse:
+def event_stream(
+    events: AsyncGenerator[bytes], headers: Mapping[str, str], encode_error: EncodeError = encode_error_event
+) -> KeepAliveResponse:
     """Respond with server-sent events."""
     return KeepAliveResponse(
         events,
         ping=b": ping\r\n\r\n",
-        encode_error=_encode_error,
+        encode_error=encode_error,
         media_type="text/event-stream",
         headers=headers,
         single=False,

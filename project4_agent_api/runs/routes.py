@@ -1,6 +1,7 @@
 """Runs: create, wait, stream, list, stop and delete them; on a thread, or on a thread of their own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Annotated, Any, get_args
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from project4_agent_api.core.idempotency import current_claim
 from project4_agent_api.core.serialization import JsonResponse
 from project4_agent_api.events.ids import START, EventId, run_end_channel, run_stream
-from project4_agent_api.events.sse import delayed_json, event_stream
+from project4_agent_api.events.sse import delayed_json, event_stream, has_expired
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import (
@@ -106,12 +107,19 @@ def new_run(read_request: Callable[..., Awaitable[RunRequest]], channel: RunChan
     """Create a run that its client follows, and subscribe to it before it is stored, so that no event is missed."""
 
     async def create(
-        request: Annotated[RunRequest, Depends(read_request)], runs: RunsDep
+        request: Annotated[RunRequest, Depends(read_request)], runs: RunsDep, connection: Request
     ) -> AsyncIterator[RunSubscription]:
         async with runs.subscriber.subscribe(channel(request.key.run_id), eager=True) as subscription:
             await runs.create(request, subscription)
             stop_if_abandoned = request.body.on_disconnect == "cancel"
-            yield RunSubscription(runs, request.key, subscription, stop_if_abandoned, request.stateless)
+            yield RunSubscription(
+                runs,
+                request.key,
+                subscription,
+                stop_if_abandoned,
+                request.stateless,
+                credential_expired=partial(has_expired, connection),
+            )
 
     return Depends(create)
 
@@ -176,12 +184,14 @@ def existing_run(channel: RunChannel) -> Any:  # noqa: ANN401  what FastAPI's `D
     async def join(
         key: RunKeyDep,
         runs: RunsDep,
+        connection: Request,
         cancel_on_disconnect: Annotated[bool, Query(description="Stop the run when this client disconnects.")] = False,
     ) -> AsyncIterator[RunSubscription]:
         async with runs.subscriber.subscribe(channel(key.run_id)) as subscription:
             await runs.get(key)
             subscription.receive(None)
-            yield RunSubscription(runs, key, subscription, cancel_on_disconnect)
+            expired = partial(has_expired, connection)
+            yield RunSubscription(runs, key, subscription, cancel_on_disconnect, credential_expired=expired)
 
     return Depends(join)
 

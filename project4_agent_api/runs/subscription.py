@@ -1,8 +1,8 @@
 """Follow a run: wait for its result or stream its events, until it ends or its client disconnects."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Collection
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Collection
+from dataclasses import dataclass, field
 from math import inf
 
 from project4_agent_api.events.ids import END, START, Event, EventId
@@ -22,6 +22,8 @@ class RunSubscription:
         subscription: A subscription to one of the run's channels.
         stop_if_abandoned: Whether the run is stopped when its client disconnects before its end.
         own_thread: Whether its thread was created for it, and is deleted with it.
+        credential_expired: Returns whether the request ends because its access token has expired. The run continues
+            then, because its client is expected to return with a new one.
     """
 
     runs: Runs
@@ -29,6 +31,7 @@ class RunSubscription:
     subscription: Subscription
     stop_if_abandoned: bool = False
     own_thread: bool = False
+    credential_expired: Callable[[], bool] = field(default=lambda: False, kw_only=True)
 
     def headers(self, action: str) -> dict[str, str]:
         """Return the headers with the run's address, and the one at which it can be followed again."""
@@ -105,7 +108,8 @@ class RunSubscription:
             yield event
 
     async def _close(self) -> None:
-        if self.stop_if_abandoned and not self.runs.shutdown.closing_connections:
+        closed_by_server = self.runs.shutdown.closing_connections or self.credential_expired()
+        if self.stop_if_abandoned and not closed_by_server:
             await self.runs.stop_abandoned(self.key)
 
 

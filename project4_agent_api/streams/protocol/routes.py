@@ -14,7 +14,7 @@ from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import RunsDep
 from project4_agent_api.streams.protocol.commands import Commands, describe_error
 from project4_agent_api.streams.protocol.schemas import Command, EventStreamRequest
-from project4_agent_api.streams.protocol.streams import ThreadStream
+from project4_agent_api.streams.protocol.streams import ThreadStream, encode_error
 from shared.errors import DatabaseUnavailable, NotSupported, RedisUnavailable, UnreadableBody
 from shared.owner import CurrentOwner
 from shared.problems import error_responses, problem_response
@@ -98,7 +98,7 @@ async def thread_stream(
 )
 async def stream_thread(stream: Annotated[ThreadStream, Depends(thread_stream)]) -> Response:
     """Stream all events of a thread, run after run, from the beginning or from the last one received."""
-    return event_stream(stream.events(), {})
+    return event_stream(stream.events(), {}, encode_error)
 
 
 @sockets.websocket("/threads/{thread_id}/stream/events")

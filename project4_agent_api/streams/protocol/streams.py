@@ -16,6 +16,7 @@ import orjson
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.events.ids import END, OMITTED, Event, run_stream
+from project4_agent_api.events.sse import encode
 from project4_agent_api.events.subscriber import IDLE, Subscription
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.replay import ThreadReplay
@@ -24,7 +25,7 @@ from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.runs.subscription import RunSubscription
 from project4_agent_api.streams.protocol.frames import INPUT, LIFECYCLE, PER_MILLISECOND, Frame, question
 from project4_agent_api.streams.protocol.schemas import EventStreamRequest
-from shared.errors import DatabaseUnavailable, NotFound
+from shared.errors import DatabaseUnavailable, NotFound, ServiceError, Unauthorized
 
 _BACK_OFF_SECONDS = 0.5
 # Events of every run that are not frames: the protocol expresses them differently, or not at all.
@@ -71,7 +72,7 @@ class ThreadStream:
         frame = orjson.loads(data)
         if frame["seq"] <= (self.request.since or 0):
             return None
-        return b"event: %b\r\ndata: %b\r\nid: %d\r\n\r\n" % (frame["method"].encode(), data, frame["seq"])
+        return encode(frame["method"], data, str(frame["seq"]))
 
     async def _follow(self, run: Row) -> AsyncGenerator[bytes]:
         """Yield the requested frames of a run, up to its end."""
@@ -142,6 +143,13 @@ class ThreadStream:
             self._last = max(self._last, milliseconds * PER_MILLISECOND) + 1
             if self.request.includes(frame.channel, list(frame.namespace)):
                 yield dumps(frame._replace(timestamp=milliseconds).encode(run["run_id"], self._last))
+
+
+def encode_error(error: ServiceError, request_id: str | None) -> bytes:
+    """Return an error as the protocol's message that no command asked for, the last one of a stream."""
+    code = "permission_denied" if isinstance(error, Unauthorized) else "unknown_error"
+    frame = {"type": "error", "id": None, "error": code, "message": error.detail, "status": error.status}
+    return encode("error", dumps(frame | ({"request_id": request_id} if request_id else {})), None)
 
 
 def _is_past(run: Row) -> bool:
