@@ -1,28 +1,55 @@
-"""`ChatOpenAI` with a time limit and the service's errors, wherever it is used: a route, a chain or an agent."""
+"""`ChatOpenAI` for any OpenAI-compatible endpoint: with a time limit, the service's errors, and normalized answers."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from typing import Any
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
 
 import openai
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import AIMessageChunk, BaseMessage, ToolCallChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.language_models import LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, PrivateAttr
 
 from shared.errors import ModelUnavailable
+from shared.models.content_blocks import MISPLACED, PROVIDER, plain_message
 from shared.models.errors import INVALID_RESPONSE, endpoint_errors
+from shared.models.normalization import AnswerNormalizer, Delta
+from shared.models.provider_fields import REASONING, restore_provider_fields
+from shared.models.reasoning import ReasoningHabit
 
 
 class EndpointChatModel(ChatOpenAI):
     """A chat model with a time limit that raises the service's errors.
+
+    Its messages have the answer as `content`, and the reasoning as `additional_kwargs["reasoning_content"]`, from which
+    LangChain makes a `reasoning` content block.
 
     Attributes:
         time_limit: Seconds for a whole answer, retries included; in a stream, for each chunk.
     """
 
     time_limit: float
+    _habit: ReasoningHabit = PrivateAttr()
+    _origin: str = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401  Pydantic's signature
+        """Identify the endpoint with the model, for messages that go back to it."""
+        super().model_post_init(context)
+        self._habit = ReasoningHabit(self.model_name)
+        address = f"{self.root_async_client.base_url} {self.model_name}"
+        self._origin = hashlib.sha256(address.encode()).hexdigest()[:12]  # not the address: users see it
+
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
+        restore_provider_fields(payload["messages"], self._convert_input(input_).to_messages(), self._origin)
+        return payload
 
     async def _agenerate(
         self,
@@ -31,103 +58,144 @@ class EndpointChatModel(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        del run_manager
         with endpoint_errors(self.model_name):
             async with asyncio.timeout(self.time_limit):
                 payload = self._get_request_payload(messages, stop=stop, **kwargs)
-                if "response_format" in payload:
-                    result = await super()._agenerate(messages, stop, run_manager, **kwargs)
-                else:  # as in `super()`, but without the typed response and the extra thread
-                    result = self._create_chat_result(await self.async_client.create(**payload))
-            if not result.generations:
+                schema = _take_schema(payload)
+                response = await self.async_client.create(**payload)
+            answer = self._normalizer(payload)
+            sent = answer.add(response)
+            if not answer.started:
                 raise ModelUnavailable(INVALID_RESPONSE)
+            rest = answer.finish()
+            choice = {"message": answer.message(), "finish_reason": answer.finish_reason or "stop"}
+            result = self._create_chat_result(answer.metadata() | {"choices": [choice]})
+            result.llm_output = (result.llm_output or {}) | {"model_provider": PROVIDER}
+            result.generations[0].message.additional_kwargs = self._additional_kwargs(
+                answer, sent.reasoning + rest.reasoning, schema
+            )
             return result
-
-    def _create_chat_result(
-        self, response: dict[str, Any] | openai.BaseModel, generation_info: dict[str, Any] | None = None
-    ) -> ChatResult:
-        if isinstance(response, dict):
-            _invalidate_non_object_arguments(response)
-        result = super()._create_chat_result(response, generation_info)
-        if isinstance(response, dict):
-            for generation, choice in zip(result.generations, response["choices"], strict=True):
-                _use_refusal_as_content(generation.message, choice["message"])
-        return result
-
-    def _convert_chunk_to_generation_chunk(
-        self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
-    ) -> ChatGenerationChunk | None:
-        generation = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
-        if generation and (choices := chunk.get("choices")):
-            _use_refusal_as_content(generation.message, choices[0]["delta"])
-        return generation
 
     async def _astream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        *,
+        stream_usage: bool | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        chunks = super()._astream(messages, stop, run_manager, **kwargs)
-        buffered: list[ChatGenerationChunk] = []  # until the first one with content: a fallback is possible until then
-        started = finished = False
-        arguments: dict[int | None, str] = {}
-        try:
-            with endpoint_errors(self.model_name):
+        if self._should_stream_usage(stream_usage, **kwargs):
+            kwargs["stream_options"] = {"include_usage": True}
+        payload = self._get_request_payload(messages, stop=stop, **kwargs, stream=True)
+        schema = _take_schema(payload)
+        answer = self._normalizer(payload)
+        with endpoint_errors(self.model_name):
+            async with aclosing(_chunks(self.async_client, payload)) as chunks:
                 while True:
                     async with asyncio.timeout(self.time_limit):
                         chunk = await anext(chunks, None)
                     if chunk is None:
                         break
-                    for call in _tool_calls(chunk):
-                        arguments[call["index"]] = arguments.get(call["index"], "") + (call["args"] or "")
-                    finished = finished or "finish_reason" in (chunk.generation_info or {})
-                    started = started or finished or bool(chunk.text or _tool_calls(chunk))
-                    buffered.append(chunk)
-                    if finished:
-                        buffered += [
-                            _invalid_arguments(index) for index, text in arguments.items() if _is_json_non_object(text)
-                        ]
-                        arguments.clear()
-                    if started:
-                        for ready in buffered:
-                            yield ready
-                        buffered.clear()
-                if not finished:
-                    raise ModelUnavailable("The model's answer broke off.")
-        finally:
-            await chunks.aclose()  # type: ignore[attr-defined]  # an async generator; closing it ends the request
+                    if delta := answer.add(chunk):
+                        generation = _generation(delta)
+                        await _report(run_manager, generation)
+                        yield generation
+            rest = answer.finish()
+            if answer.finish_reason is None:
+                raise ModelUnavailable("The model's answer broke off.")
+            last = self._last_chunk(answer, rest, schema)
+            await _report(run_manager, last)
+            yield last
+
+    def _normalizer(self, payload: dict[str, Any]) -> AnswerNormalizer:
+        ids = [call["id"] for message in payload["messages"] for call in message.get("tool_calls") or []]
+        ids += [message["tool_call_id"] for message in payload["messages"] if "tool_call_id" in message]
+        names = [tool["function"]["name"] for tool in payload.get("tools") or [] if "function" in tool]
+        return AnswerNormalizer(ids, names, self._habit)
+
+    def _last_chunk(self, answer: AnswerNormalizer, rest: Delta, schema: type[BaseModel] | None) -> ChatGenerationChunk:
+        choice: dict[str, Any] = {"delta": {}, "finish_reason": answer.finish_reason}
+        metadata = super()._convert_chunk_to_generation_chunk(
+            answer.metadata() | {"choices": [choice]}, AIMessageChunk, {}
+        )
+        metadata = cast("ChatGenerationChunk", metadata)  # None only for a chunk without a delta
+        metadata.message.response_metadata = {}  # of LangChain's own: another provider
+        last = _generation(rest) + metadata
+        last.message.additional_kwargs = self._additional_kwargs(answer, rest.reasoning, schema)
+        return last
+
+    def _additional_kwargs(
+        self, answer: AnswerNormalizer, reasoning: str, schema: type[BaseModel] | None
+    ) -> dict[str, Any]:
+        more = answer.additional_kwargs(self._origin)
+        if schema and not answer.refusal:
+            more["parsed"] = schema.model_validate_json(answer.text)
+        return more | ({REASONING: reasoning} if reasoning else {})
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        # The one place that all ways to a whole message pass: LangChain also makes one of the chunks it has streamed.
+        result = await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
+        generation = result.generations[0]
+        message = plain_message(cast("AIMessage", generation.message))
+        result.generations = [ChatGeneration(message=message, generation_info=generation.generation_info)]
+        return result
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        # Middleware compares it with the provider of messages, to know whether to trust their token counts.
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        return params
 
 
-def _use_refusal_as_content(message: BaseMessage, sent: dict[str, Any]) -> None:
-    # A refusal has a field of its own, and the content is null: without this it would look like an empty answer.
-    if not message.content and isinstance(refusal := sent.get("refusal"), str):
-        message.content = refusal
+async def _chunks(completions: Any, payload: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:  # noqa: ANN401  LangChain does not type it
+    async with await completions.create(**payload) as stream:
+        async for chunk in stream:
+            yield chunk
 
 
-# If a tool call's arguments are JSON but not an object, LangChain drops the whole answer; if they are not JSON, it
-# returns an invalid call, which is reported to the model. So this suffix turns the former into the latter.
-_INVALID_SUFFIX = " is no object"
+def _generation(delta: Delta) -> ChatGenerationChunk:
+    kwargs: dict[str, Any] = {REASONING: delta.reasoning} if delta.reasoning else {}
+    if delta.misplaced:
+        kwargs[MISPLACED] = delta.misplaced
+    calls = [
+        tool_call_chunk(
+            name=call["function"]["name"], args=call["function"]["arguments"], id=call["id"], index=call["index"]
+        )
+        for call in delta.calls
+    ]
+    message = AIMessageChunk(
+        content=delta.text,
+        additional_kwargs=kwargs,
+        tool_call_chunks=calls,
+        response_metadata={"model_provider": PROVIDER},
+    )
+    return ChatGenerationChunk(message=message)
 
 
-def _is_json_non_object(arguments: str) -> bool:
-    try:
-        return not isinstance(json.loads(arguments), dict)
-    except (TypeError, ValueError, RecursionError):
-        return False
+async def _report(run_manager: AsyncCallbackManagerForLLMRun | None, chunk: ChatGenerationChunk) -> None:
+    if run_manager:
+        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
 
 
-def _invalid_arguments(index: int | None) -> ChatGenerationChunk:
-    call = ToolCallChunk(type="tool_call_chunk", name=None, args=_INVALID_SUFFIX, id=None, index=index)
-    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))
+def _take_schema(payload: dict[str, Any]) -> type[BaseModel] | None:
+    """Replace a Pydantic class in `response_format` by its JSON schema, and return the class.
 
-
-def _invalidate_non_object_arguments(response: dict[str, Any]) -> None:
-    for choice in response.get("choices") or []:
-        for call in choice["message"].get("tool_calls") or []:
-            if _is_json_non_object(call["function"]["arguments"]):
-                call["function"]["arguments"] += _INVALID_SUFFIX
-
-
-def _tool_calls(chunk: ChatGenerationChunk) -> list[ToolCallChunk]:
-    return chunk.message.tool_call_chunks if isinstance(chunk.message, AIMessageChunk) else []
+    The openai client would do so too, and then parse the answer before it is normalized.
+    """
+    schema = payload.get("response_format")
+    if not isinstance(schema, type) or not issubclass(schema, BaseModel):
+        return None
+    function = openai.pydantic_function_tool(schema)["function"]
+    payload["response_format"] = {
+        "type": "json_schema",
+        "json_schema": {"name": function["name"], "strict": True, "schema": function["parameters"]},
+    }
+    return schema
