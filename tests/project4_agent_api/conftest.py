@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+from langgraph_sdk.client import LangGraphClient
 
 from project1_qa_api.settings import Settings as Stage1Settings
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
 from tests.support.accounts import bearer, register, sign_in
+from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
 from tests.support.databases import Databases
 from tests.support.processes import run
 from tests.support.running import running
@@ -99,3 +102,34 @@ def operate(database_url: str, redis_url: str) -> Operate:
         return done.stdout + done.stderr
 
     return operate
+
+
+@pytest.fixture
+def parts(make_settings4: Callable[..., Settings]) -> FastAPI:
+    """Assistants, store and crons without the rest of stage 4, and without accounts: a header names the owner."""
+    return create_parts(make_settings4())
+
+
+@pytest.fixture
+def parts_url(parts: FastAPI) -> Iterator[str]:
+    with running(parts) as url:
+        yield url
+
+
+@pytest.fixture
+async def alice(parts_url: str) -> AsyncIterator[LangGraphClient]:
+    async with sdk_of(parts_url, ALICE) as client:
+        yield client
+
+
+@pytest.fixture
+async def bob(parts_url: str) -> AsyncIterator[LangGraphClient]:
+    async with sdk_of(parts_url, BOB) as client:
+        yield client
+
+
+@pytest.fixture
+async def alice_http(parts_url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """Alice's client of the same parts, for requests that LangGraph's client cannot make."""
+    async with client_of(parts_url, ALICE) as client:
+        yield client

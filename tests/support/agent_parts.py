@@ -4,17 +4,19 @@ The header `X-Owner` names the caller: accounts are tested elsewhere.
 """
 
 import operator
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any, cast
 from uuid import UUID
 
 import httpx2
+import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import APIStatusError
 from typing_extensions import TypedDict
 
 from project4_agent_api import bootstrap
@@ -107,3 +109,10 @@ def client_of(url: str, owner_id: UUID) -> httpx2.AsyncClient:
 
 def sdk_of(url: str, owner_id: UUID) -> LangGraphClient:
     return get_client(url=url, api_key=None, headers={"X-Owner": str(owner_id)})
+
+
+async def status_of(call: Coroutine[Any, Any, object]) -> int:
+    """Return the status with which a call of LangGraph's client is rejected."""
+    with pytest.raises(APIStatusError) as caught:
+        await call
+    return caught.value.status_code

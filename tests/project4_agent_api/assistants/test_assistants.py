@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,38 +18,8 @@ from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine, create_session_factory
 from shared.errors import InvalidRequest, NotFound
-from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
+from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, status_of
 from tests.support.running import running
-
-
-@pytest.fixture
-def url(make_settings4: Callable[..., Settings]) -> Iterator[str]:
-    with running(create_parts(make_settings4())) as url:
-        yield url
-
-
-@pytest.fixture
-async def alice(url: str) -> AsyncIterator[LangGraphClient]:
-    async with sdk_of(url, ALICE) as client:
-        yield client
-
-
-@pytest.fixture
-async def bob(url: str) -> AsyncIterator[LangGraphClient]:
-    async with sdk_of(url, BOB) as client:
-        yield client
-
-
-@pytest.fixture
-async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(url, ALICE) as client:
-        yield client
-
-
-async def status_of(call: Coroutine[Any, Any, object]) -> int:
-    with pytest.raises(APIStatusError) as caught:
-        await call
-    return caught.value.status_code
 
 
 async def test_built_in_assistants_have_langgraphs_ids(alice: LangGraphClient) -> None:
@@ -121,10 +91,10 @@ async def test_assistant_id_is_unique(alice: LangGraphClient, bob: LangGraphClie
     assert await status_of(bob.assistants.create("nested", assistant_id=chosen, if_exists="do_nothing")) == 409
 
 
-async def test_concurrent_creates_of_an_id_have_one_winner(http: httpx2.AsyncClient) -> None:
+async def test_concurrent_creates_of_an_id_have_one_winner(alice_http: httpx2.AsyncClient) -> None:
     body = {"graph_id": "echo", "assistant_id": str(uuid4())}
 
-    answers = await asyncio.gather(*(http.post("/assistants", json=body) for _ in range(8)))
+    answers = await asyncio.gather(*(alice_http.post("/assistants", json=body) for _ in range(8)))
 
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
 
@@ -194,9 +164,9 @@ async def test_assistants_are_searched(alice: LangGraphClient) -> None:
     assert await status_of(alice.assistants.count(graph_id="nope")) == 404
 
 
-async def test_page_has_the_next_offset(http: httpx2.AsyncClient) -> None:
-    first = await http.post("/assistants/search", json={"limit": 3})
-    last = await http.post("/assistants/search", json={"limit": 3, "offset": 3})
+async def test_page_has_the_next_offset(alice_http: httpx2.AsyncClient) -> None:
+    first = await alice_http.post("/assistants/search", json={"limit": 3})
+    last = await alice_http.post("/assistants/search", json={"limit": 3, "offset": 3})
 
     assert (first.headers["x-pagination-next"], first.headers["x-pagination-total"]) == ("3", "4")
     assert "x-pagination-next" not in last.headers
@@ -441,8 +411,10 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))
-async def test_invalid_requests_are_rejected(http: httpx2.AsyncClient, body: dict[str, Any]) -> None:
-    answer = await http.post("/assistants", content=json.dumps(body), headers={"Content-Type": "application/json"})
+async def test_invalid_requests_are_rejected(alice_http: httpx2.AsyncClient, body: dict[str, Any]) -> None:
+    answer = await alice_http.post(
+        "/assistants", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -459,25 +431,25 @@ async def test_invalid_requests_are_rejected(http: httpx2.AsyncClient, body: dic
         ("/assistants/%00/graph", 422),
     ],
 )
-async def test_unknown_ids_are_404(http: httpx2.AsyncClient, path: str, status: int) -> None:
-    assert (await http.get(path)).status_code == status
+async def test_unknown_ids_are_404(alice_http: httpx2.AsyncClient, path: str, status: int) -> None:
+    assert (await alice_http.get(path)).status_code == status
 
 
-async def test_null_means_omitted(http: httpx2.AsyncClient) -> None:
+async def test_null_means_omitted(alice_http: httpx2.AsyncClient) -> None:
     nothing = dict.fromkeys(("config", "context", "metadata", "if_exists", "name", "description", "assistant_id"))
 
-    made = await http.post("/assistants", json={"graph_id": "echo"} | nothing)
+    made = await alice_http.post("/assistants", json={"graph_id": "echo"} | nothing)
 
     assert made.status_code == 200
     assert made.json()["name"] == "Untitled"
     of = made.json()["assistant_id"]
     del nothing["if_exists"], nothing["assistant_id"]
-    changed = await http.patch(f"/assistants/{of}", json=nothing | {"graph_id": None})
+    changed = await alice_http.patch(f"/assistants/{of}", json=nothing | {"graph_id": None})
     assert (changed.status_code, changed.json()["name"], changed.json()["version"]) == (200, "Untitled", 2)
 
 
-async def test_info_describes_the_service(url: str) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+async def test_info_describes_the_service(parts_url: str) -> None:
+    async with httpx.AsyncClient(base_url=parts_url, trust_env=False) as client:
         assert (await client.get("/ok?check_db=1")).json() == {"ok": True}
         info = (await client.get("/info")).json()
     assert info["flags"]["assistants"] is True

@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import APIStatusError
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
@@ -27,33 +26,9 @@ from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from shared.errors import NotFound
 from shared.owner import LOCAL_OWNER_ID
-from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
+from tests.support.agent_parts import ALICE, BOB, client_of, sdk_of, status_of
 from tests.support.running import running
 from tests.support.until import until
-
-
-@pytest.fixture
-def url(make_settings4: Callable[..., Settings]) -> Iterator[str]:
-    with running(create_parts(make_settings4())) as url:
-        yield url
-
-
-@pytest.fixture
-async def alice(url: str) -> AsyncIterator[LangGraphClient]:
-    async with sdk_of(url, ALICE) as client:
-        yield client
-
-
-@pytest.fixture
-async def bob(url: str) -> AsyncIterator[LangGraphClient]:
-    async with sdk_of(url, BOB) as client:
-        yield client
-
-
-@pytest.fixture
-async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(url, ALICE) as client:
-        yield client
 
 
 @pytest.fixture
@@ -67,12 +42,6 @@ def thread(database_url: str) -> UUID:
             (thread_id, ALICE),
         )
     return thread_id
-
-
-async def status_of(call: Coroutine[Any, Any, object]) -> int:
-    with pytest.raises(APIStatusError) as caught:
-        await call
-    return caught.value.status_code
 
 
 async def made(call: Coroutine[Any, Any, Any]) -> dict[str, Any]:
@@ -175,7 +144,7 @@ async def test_cron_is_updated(alice: LangGraphClient) -> None:
     assert await status_of(alice.crons.update(of)) == 422
 
 
-async def test_crons_are_searched(alice: LangGraphClient, http: httpx2.AsyncClient, thread: UUID) -> None:
+async def test_crons_are_searched(alice: LangGraphClient, alice_http: httpx2.AsyncClient, thread: UUID) -> None:
     first = await made(alice.crons.create("echo", schedule="0 1 * * *", metadata={"n": 1}))
     second = await made(alice.crons.create("nested", schedule="0 2 * * *", metadata={"n": 2}, enabled=False))
     third = await made(alice.crons.create_for_thread(str(thread), "echo", schedule="0 3 * * *"))
@@ -198,22 +167,24 @@ async def test_crons_are_searched(alice: LangGraphClient, http: httpx2.AsyncClie
     assert await alice.crons.count(assistant_id=ECHO) == 2
     assert await alice.crons.count(thread_id=str(thread)) == 1
     assert await alice.crons.count(metadata={"n": 2}) == 1
-    page = await http.post("/runs/crons/search", json={"limit": 2})
+    page = await alice_http.post("/runs/crons/search", json={"limit": 2})
     assert (page.headers["x-pagination-next"], page.headers["x-pagination-total"]) == ("2", "3")
-    assert (await http.get(f"/runs/crons/{one}")).json() == first
+    assert (await alice_http.get(f"/runs/crons/{one}")).json() == first
     await alice.crons.delete(two)
     assert await found() == [three, one]
     assert await status_of(alice.crons.delete(two)) == 404
 
 
-async def test_other_owners_cron_is_404(alice: LangGraphClient, bob: LangGraphClient, url: str, thread: UUID) -> None:
+async def test_other_owners_cron_is_404(
+    alice: LangGraphClient, bob: LangGraphClient, parts_url: str, thread: UUID
+) -> None:
     hers = (await made(alice.crons.create("echo", schedule="@daily")))["cron_id"]
     assistant = (await alice.assistants.create("echo"))["assistant_id"]
 
     for cron_id in (hers, str(uuid4())):
         assert await status_of(bob.crons.update(cron_id, enabled=False)) == 404
         assert await status_of(bob.crons.delete(cron_id)) == 404
-        async with client_of(url, BOB) as http:
+        async with client_of(parts_url, BOB) as http:
             assert (await http.get(f"/runs/crons/{cron_id}")).status_code == 404
     assert await status_of(bob.crons.create(assistant, schedule="@daily")) == 404
     assert await status_of(bob.crons.create_for_thread(str(thread), "echo", schedule="@daily")) == 404
@@ -258,16 +229,16 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
-async def test_invalid_requests_are_rejected(http: httpx2.AsyncClient) -> None:
+async def test_invalid_requests_are_rejected(alice_http: httpx2.AsyncClient) -> None:
     good = {"assistant_id": "echo", "schedule": "@daily"}
     for bad in BAD:
         headers = {"Content-Type": "application/json"}
-        answer = await http.post("/runs/crons", content=json.dumps(good | bad), headers=headers)
+        answer = await alice_http.post("/runs/crons", content=json.dumps(good | bad), headers=headers)
         assert answer.status_code == 422, bad
-    assert (await http.post("/runs/crons", json=good | {"assistant_id": "nope"})).status_code == 422
-    assert (await http.post("/runs/crons", json=good | {"assistant_id": str(uuid4())})).status_code == 404
+    assert (await alice_http.post("/runs/crons", json=good | {"assistant_id": "nope"})).status_code == 422
+    assert (await alice_http.post("/runs/crons", json=good | {"assistant_id": str(uuid4())})).status_code == 404
     nothing = dict.fromkeys(("input", "timezone", "end_time", "enabled", "webhook", "on_run_completed", "stream_mode"))
-    assert (await http.post("/runs/crons", json=good | nothing)).status_code == 200
+    assert (await alice_http.post("/runs/crons", json=good | nothing)).status_code == 200
 
 
 NEW_YORK = "America/New_York"  # 2026: clocks go forward on 8 March at 2:00, back on 1 November at 2:00
@@ -481,11 +452,11 @@ async def test_cron_does_not_fire_after_its_end(alice: LangGraphClient, runs: Ru
 
 
 async def test_deleted_and_deactivated_accounts_fire_no_crons(
-    alice: LangGraphClient, bob: LangGraphClient, url: str, runs: Runs
+    alice: LangGraphClient, bob: LangGraphClient, parts_url: str, runs: Runs
 ) -> None:
     for client in (alice, bob):
         await client.crons.create("echo", schedule="@daily")
-    async with sdk_of(url, LOCAL_OWNER_ID) as local, sdk_of(url, uuid4()) as deleted:
+    async with sdk_of(parts_url, LOCAL_OWNER_ID) as local, sdk_of(parts_url, uuid4()) as deleted:
         await local.crons.create("echo", schedule="@daily")
         await deleted.crons.create("echo", schedule="@daily")
     runs.run("INSERT INTO accounts VALUES (%s, 'user', false, 0), (%s, 'user', true, 0)", BOB, ALICE)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -24,7 +24,7 @@ from project4_agent_api.store.service import SharedStore
 from project4_agent_api.store.vectors import check_store
 from shared.errors import ConfigurationError, InvalidRequest, ModelUnavailable, NotReady
 from shared.models.client import create_http_client
-from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
+from tests.support.agent_parts import ALICE, BOB, client_of, create_parts
 from tests.support.running import running
 from tests.support.scripted_model import Connection, ScriptedModel, embeds, fails, until_released
 from tests.support.until import until
@@ -33,32 +33,8 @@ MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture
-def app(make_settings4: MakeSettings) -> FastAPI:
+def parts(make_settings4: MakeSettings) -> FastAPI:
     return create_parts(make_settings4(embedding_model="multilingual-e5-small", llm_timeout_seconds=5))
-
-
-@pytest.fixture
-def url(app: FastAPI) -> Iterator[str]:
-    with running(app) as url:
-        yield url
-
-
-@pytest.fixture
-async def alice(url: str) -> AsyncIterator[LangGraphClient]:
-    async with sdk_of(url, ALICE) as client:
-        yield client
-
-
-@pytest.fixture
-async def bob(url: str) -> AsyncIterator[LangGraphClient]:
-    async with sdk_of(url, BOB) as client:
-        yield client
-
-
-@pytest.fixture
-async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(url, ALICE) as client:
-        yield client
 
 
 @pytest.fixture
@@ -263,17 +239,17 @@ async def test_items_expire(alice: LangGraphClient, database_url: str) -> None:
     assert (await alice.store.list_namespaces())["namespaces"] == []
 
 
-async def test_only_semantic_operations_need_the_model(http: httpx2.AsyncClient, model: ScriptedModel) -> None:
+async def test_only_semantic_operations_need_the_model(alice_http: httpx2.AsyncClient, model: ScriptedModel) -> None:
     model.embeds(fails(500))
     item = {"namespace": ["m"], "key": "k", "value": {"t": "tea"}}
 
-    refused = await http.put("/store/items", json=item)
+    refused = await alice_http.put("/store/items", json=item)
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:problem:model-unavailable")
     assert refused.headers["retry-after"]
-    assert (await http.get("/store/items?namespace=m&key=k")).json() is None
-    assert (await http.put("/store/items", json=item | {"index": False})).status_code == 204
-    assert (await http.post("/store/items/search", json={"namespace_prefix": ["m"]})).status_code == 200
-    asked = await http.post("/store/items/search", json={"namespace_prefix": ["m"], "query": "tea"})
+    assert (await alice_http.get("/store/items?namespace=m&key=k")).json() is None
+    assert (await alice_http.put("/store/items", json=item | {"index": False})).status_code == 204
+    assert (await alice_http.post("/store/items/search", json={"namespace_prefix": ["m"]})).status_code == 200
+    asked = await alice_http.post("/store/items/search", json={"namespace_prefix": ["m"], "query": "tea"})
     assert asked.status_code == 503
 
 
@@ -482,17 +458,17 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-async def test_invalid_requests_are_rejected(http: httpx2.AsyncClient) -> None:
+async def test_invalid_requests_are_rejected(alice_http: httpx2.AsyncClient) -> None:
     for method, path, body in BAD:
         headers = {"Content-Type": "application/json"}
-        answer = await http.request(method, path, content=json.dumps(body), headers=headers)
+        answer = await alice_http.request(method, path, content=json.dumps(body), headers=headers)
         assert answer.status_code == 422, body
         assert answer.headers["content-type"] == "application/problem+json"
     for query in ("namespace=&key=k", "namespace=a..b&key=k", "namespace=a", "key=k", "namespace=a&key=%00"):
-        assert (await http.get(f"/store/items?{query}")).status_code == 422, query
+        assert (await alice_http.get(f"/store/items?{query}")).status_code == 422, query
 
 
-async def test_any_path_can_be_indexed(http: httpx2.AsyncClient) -> None:
+async def test_any_path_can_be_indexed(alice_http: httpx2.AsyncClient) -> None:
     for path in (
         "[",
         "]",
@@ -512,7 +488,9 @@ async def test_any_path_can_be_indexed(http: httpx2.AsyncClient) -> None:
         "{a.b,c}",
         "%s",
     ):
-        answer = await http.put("/store/items", json=ITEM | {"value": {"a": [{"b": "x"}], "c": "y"}, "index": [path]})
+        answer = await alice_http.put(
+            "/store/items", json=ITEM | {"value": {"a": [{"b": "x"}], "c": "y"}, "index": [path]}
+        )
         assert answer.status_code == 204, path
 
 
@@ -525,9 +503,9 @@ async def test_any_path_can_be_indexed(http: httpx2.AsyncClient) -> None:
     ],
 )
 async def test_text_at_several_indexed_paths_is_embedded_once(
-    http: httpx2.AsyncClient, model: ScriptedModel, value: dict[str, Any], index: list[str], texts: list[str]
+    alice_http: httpx2.AsyncClient, model: ScriptedModel, value: dict[str, Any], index: list[str], texts: list[str]
 ) -> None:
-    put = await http.put("/store/items", json={"namespace": ["m"], "key": "k", "value": value, "index": index})
+    put = await alice_http.put("/store/items", json={"namespace": ["m"], "key": "k", "value": value, "index": index})
 
     assert put.status_code == 204
     assert [text for asked in model.embedded for text in asked.body["input"]] == [f"passage: {text}" for text in texts]
@@ -540,9 +518,9 @@ async def test_names_of_maximal_length_are_accepted(alice: LangGraphClient) -> N
     assert len((await alice.store.search_items(labels, query="tea"))["items"]) == 1
 
 
-async def test_unusual_values_round_trip(http: httpx2.AsyncClient) -> None:
+async def test_unusual_values_round_trip(alice_http: httpx2.AsyncClient) -> None:
     value = {"big": 2**64 - 1, "small": 1e-300, "text": "\U0001f600\\u0000 %s", "": [None, {"a": []}], "$gt": 1}
-    put = await http.put("/store/items", json={"namespace": ["m"], "key": "%s", "value": value, "index": False})
+    put = await alice_http.put("/store/items", json={"namespace": ["m"], "key": "%s", "value": value, "index": False})
 
     assert put.status_code == 204
-    assert (await http.get("/store/items", params={"namespace": "m", "key": "%s"})).json()["value"] == value
+    assert (await alice_http.get("/store/items", params={"namespace": "m", "key": "%s"})).json()["value"] == value
