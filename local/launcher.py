@@ -103,6 +103,8 @@ def _create_stage(package: str, settings_class: type[Settings], state: StageStat
     services = [] if configured.get("APP_ENV") == "production" else _create_services(settings_class, state, environment)
     if "OPENAI_API_KEY" in configured and "OPENAI_BASE_URL" not in configured:
         print(f"{state.stage}: OPENAI_API_KEY is ignored without OPENAI_BASE_URL", flush=True)
+    if "EMBEDDED_MODEL" in configured and "OPENAI_BASE_URL" in configured:
+        print(f"{state.stage}: EMBEDDED_MODEL is ignored with OPENAI_BASE_URL", flush=True)
     if "EMBEDDING_MODEL" in configured and environment["EMBEDDING_MODEL"] != configured["EMBEDDING_MODEL"]:
         print(f"{state.stage}: EMBEDDING_MODEL is ignored without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
     state.publish_environment({name: value for name, value in environment.items() if configured.get(name) != value})

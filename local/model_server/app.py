@@ -1,7 +1,7 @@
 """The embedded model server's HTTP API: OpenAI's paths in front of llama.cpp and the rules.
 
-Free text is forwarded to llama.cpp's own server. The rules (`local-rules`) answer requests with numbered passages or
-tools, which a model of this size cannot handle. Another model (`LOCAL_LLM_GGUF`) handles everything itself.
+Free text is forwarded to llama.cpp's own server. The rules (`local-rules`) answer the requests with numbered passages
+or tools that they handle better than the language model. Tool calls that the model writes as text are converted.
 """
 
 import base64
@@ -22,17 +22,18 @@ from starlette.routing import Route
 
 from local.model_server import embeddings, rules
 from local.model_server.e5_gguf import e5_gguf
-from local.model_server.llama import SMOLLM, Llama, chat_params, threads
+from local.model_server.language_models import LanguageModel
+from local.model_server.llama import Llama, chat_params, threads
 from local.model_server.replies import completion, completion_events
+from local.model_server.written_calls import callable_tools, convert_completion, convert_events
 from shared.errors import ClientClosedRequest
 from shared.streaming import cancel_on_disconnect
 
-DESCRIPTIONS = {
-    SMOLLM: "An embedded model to try things out: small, quick to start, English only, often wrong. "
-    "Set OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL for a real one.",
-    rules.MODEL: "Not a model: rules that quote from numbered passages and call tools, for which SmolLM2 is too small.",
+_DESCRIPTIONS = {
+    rules.MODEL: "Not a model: rules that quote from numbered passages and call tools, better than a tiny model does.",
     embeddings.MODEL: "An embedded model with 384 dimensions. Texts need the prefix `query: ` or `passage: `.",
 }
+_TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 _MAX_QUESTION = 500  # characters; a single text up to this length does not wait for longer ones or batches
 _MAX_INPUTS = 2048  # the limit of OpenAI's endpoint
 
@@ -41,23 +42,23 @@ class BadRequest(Exception):
     """An invalid request, with a message for the client."""
 
 
-def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
+def create_app(model: LanguageModel, gguf: Path, cache: Path) -> Starlette:
     """Create the server's ASGI app.
 
     Args:
-        model: Name of the language model in answers.
-        gguf: Weights of the language model.
+        model: The language model.
+        gguf: Its weights.
         cache: Folder for the repacked weights of the embedding model.
     """
-    with_rules = model == SMOLLM
-    names = [model, *([rules.MODEL] if with_rules else []), embeddings.MODEL]
+    names = [model.name, *([rules.MODEL] if model.rules_for else []), embeddings.MODEL]
+    descriptions = _DESCRIPTIONS | {model.name: model.description}
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         for name in names:
-            logger.info("{}: {}", name, DESCRIPTIONS.get(name, "LOCAL_LLM_GGUF"))
+            logger.info("{}: {}", name, descriptions[name])
         async with AsyncExitStack() as stack:
-            app.state.chat = await stack.enter_async_context(Llama(lambda: chat_params(model, gguf)))
+            app.state.chat = await stack.enter_async_context(Llama(lambda: chat_params(model.name, gguf)))
             # Two servers share the weights of one model, so that a question does not wait for a whole book.
             app.state.e5_batches, app.state.e5_questions = [
                 await stack.enter_async_context(Llama(lambda: embeddings.embedding_params(e5_gguf(cache), threads())))
@@ -74,14 +75,16 @@ def create_app(model: str, gguf: Path, cache: Path) -> Starlette:
     async def models(_: Request) -> Response:
         common = {"object": "model", "created": started, "owned_by": "embedded"}
         return JSONResponse(
-            {"object": "list", "data": [{"id": name, "description": DESCRIPTIONS.get(name)} | common for name in names]}
+            {"object": "list", "data": [{"id": name, "description": descriptions[name]} | common for name in names]}
         )
 
     async def chat_completions(request: Request, body: dict[str, Any]) -> Response:
         async with cancel_on_disconnect(request):
-            reply = await rules.answer_by_rules(body, _embedder(request)) if with_rules else None
+            reply = await rules.answer_by_rules(body, _embedder(request), model.rules_for) if model.rules_for else None
             if reply is not None:
                 return await _answer_by_rules(request, body, reply)
+        if "tools" in model.rules_for:  # the rules call none of them, and the model would call a wrong one
+            body = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}
         return await _forward(request, "/v1/chat/completions", body)
 
     return Starlette(
@@ -125,15 +128,22 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Response:
     """Forward a request to llama.cpp and stream its answer. llama.cpp stops when the connection is closed."""
+    tools = callable_tools(body)
     async with cancel_on_disconnect(request):
         llama: httpx2.AsyncClient = await request.app.state.chat.client()
         upstream = await llama.send(llama.build_request("POST", path, json=body), stream=True)
+        if tools and upstream.is_success and not body.get("stream"):
+            async with aclosing(upstream):
+                answer = json.loads(await upstream.aread())
+            convert_completion(answer, tools)
+            return JSONResponse(answer)
 
     async def content() -> AsyncIterator[bytes]:
         complete = False
         try:
             async with aclosing(upstream):
-                async for chunk in upstream.aiter_raw():
+                received = upstream.aiter_raw()
+                async for chunk in convert_events(received, tools) if tools and upstream.is_success else received:
                     yield chunk
             complete = True
         finally:

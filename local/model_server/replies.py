@@ -38,10 +38,10 @@ async def completion_events(reply: RulesReply, usage: dict[str, int], *, include
     if reply.tool_calls:
         deltas.append({"tool_calls": [{"index": i} | call for i, call in enumerate(_tool_calls(reply))]})
     for delta in deltas:
-        yield _event(envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    yield _event(envelope | {"choices": [{"index": 0, "delta": {}, "finish_reason": _finish_reason(reply)}]})
+        yield sse_event(envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    yield sse_event(envelope | {"choices": [{"index": 0, "delta": {}, "finish_reason": _finish_reason(reply)}]})
     if include_usage:
-        yield _event(envelope | {"choices": [], "usage": usage})
+        yield sse_event(envelope | {"choices": [], "usage": usage})
     yield b"data: [DONE]\n\n"
 
 
@@ -60,5 +60,6 @@ def _finish_reason(reply: RulesReply) -> str:
     return "tool_calls" if reply.tool_calls else "stop"
 
 
-def _event(chunk: dict[str, Any]) -> bytes:
+def sse_event(chunk: dict[str, Any]) -> bytes:
+    """Return a chunk as a server-sent event."""
     return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"

@@ -7,7 +7,7 @@ system, but do not reason, do not resolve "it" or "there" from earlier messages,
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,10 @@ from local.model_server.rules.results import Result, answer_from_results, result
 from local.model_server.rules.text import terms
 from local.model_server.rules.tool_choice import Tool, choose_tool, parse_tools
 
-__all__ = ["MODEL", "Embed", "RulesReply", "ToolCall", "answer_by_rules"]
+__all__ = ["KINDS", "MODEL", "Embed", "RulesReply", "ToolCall", "answer_by_rules"]
 
 MODEL = "local-rules"
+KINDS = frozenset({"passages", "tools"})  # of requests that the rules can answer
 
 # Separators of two requests in a message: "what is 2*3, and remember it".
 _AND_THEN = re.compile(
@@ -50,7 +51,9 @@ class RulesReply:
     tool_calls: Sequence[ToolCall] = ()
 
 
-async def answer_by_rules(request: Mapping[str, Any], embed: Embed) -> RulesReply | None:
+async def answer_by_rules(
+    request: Mapping[str, Any], embed: Embed, kinds: Collection[str] = KINDS
+) -> RulesReply | None:
     """Answer a chat completion by rules, if they apply.
 
     In this order: describe tool results at the end of the conversation; make a call that `tool_choice` requires; quote
@@ -61,6 +64,7 @@ async def answer_by_rules(request: Mapping[str, Any], embed: Embed) -> RulesRepl
     Args:
         request: A validated body of OpenAI's `/v1/chat/completions`.
         embed: Returns unit-length e5 vectors for up to about seventy texts with the prefixes `query: ` and `passage: `.
+        kinds: The kinds of requests to answer.
 
     Returns:
         None if the language model should answer: free text, or a `response_format` other than text.
@@ -73,7 +77,12 @@ async def answer_by_rules(request: Mapping[str, Any], embed: Embed) -> RulesRepl
     if not messages or (isinstance(form, Mapping) and form.get("type", "text") != "text"):
         return None
     tools, required = _allowed_tools(request)
-    if results := results_at_end(messages):
+    results = results_at_end(messages)
+    if "tools" not in kinds and (tools or results):
+        return None
+    if "passages" not in kinds and not tools and not results:
+        return None
+    if results:
         return await _after_results(results, messages, tools, embed)
     if messages[-1].get("role") == "assistant":
         return None

@@ -16,9 +16,10 @@ import xllamacpp
 from langchain_core.embeddings import Embeddings
 
 from local.model_server.app import create_app
-from local.model_server.llama import SMOLLM, chat_params, language_model
+from local.model_server.language_models import EMBEDDED_MODELS, SMOLLM, LanguageModel, weights_of
+from local.model_server.llama import chat_params
 from project1_qa_api.settings import Settings
-from shared.errors import ConfigurationError, ModelTimeout, ModelUnavailable
+from shared.errors import ModelTimeout, ModelUnavailable
 from shared.models.client import create_http_client
 from shared.models.embeddings import create_embeddings
 from tests.support.running import running
@@ -27,13 +28,15 @@ from tests.support.sse import ask_stream
 
 pytestmark = pytest.mark.slow
 
+MODEL = EMBEDDED_MODELS[SMOLLM]
+GGUF = weights_of(MODEL, {})
 SLOTS = 4  # how many requests are answered side by side
 QUESTION = "Why is the sky blue?"
 
 
 @pytest.fixture(scope="module")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(create_app(*language_model(None), tmp_path_factory.mktemp("models"))) as url:
+    with running(create_app(MODEL, GGUF, tmp_path_factory.mktemp("models"))) as url:
         yield url
 
 
@@ -175,7 +178,7 @@ async def test_tools_are_called_by_the_rules(api: openai.AsyncOpenAI) -> None:
 
 
 async def test_configured_gguf_replaces_the_rules(tmp_path: Path) -> None:
-    with running(create_app("another", language_model(None)[1], tmp_path)) as url:
+    with running(create_app(LanguageModel("another"), GGUF, tmp_path)) as url:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
             message: Any = {"role": "user", "content": PASSAGES}
             answer = await client.chat.completions.create(model="another", messages=[message], max_tokens=5)
@@ -258,17 +261,8 @@ async def test_too_long_context_is_reported(api: openai.AsyncOpenAI) -> None:
     assert caught.value.type == "exceed_context_size_error"
 
 
-def test_gguf_path_is_configurable(tmp_path: Path) -> None:
-    other = tmp_path / "my-model.gguf"
-    other.touch()
-
-    assert language_model(str(other)) == ("my-model", other)
-    with pytest.raises(ConfigurationError, match="LOCAL_LLM_GGUF: there is no file"):
-        language_model(str(tmp_path / "missing.gguf"))
-
-
 async def test_stage_1_works_with_llama_cpps_server(serve: Callable[..., AbstractContextManager[str]]) -> None:
-    llama = xllamacpp.Server(chat_params("independent", language_model(None)[1]))
+    llama = xllamacpp.Server(chat_params("independent", GGUF))
     settings = {"openai_base_url": f"{llama.listening_address}/v1", "llm_model": "independent"}
     with serve(**settings) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
