@@ -12,26 +12,32 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from local.services import postgres, valkey
+from local.services import ServiceFactory, postgres, valkey
 from local.state import StageState
+
+
+@asynccontextmanager
+async def embedded(create: ServiceFactory) -> AsyncIterator[dict[str, str]]:
+    """Run an embedded service while the block runs; yield the environment variables that point to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        state = StageState("bench")
+        state.folder = Path(folder)
+        child, found_by = create(state, os.environ)
+        try:
+            await child.start()
+            yield found_by
+        finally:
+            await child.stop()
 
 
 @asynccontextmanager
 async def postgresql() -> AsyncIterator[str]:
     """Yield the URL of a PostgreSQL server: `TEST_DATABASE_URL`, or an embedded one that is stopped after the block."""
-    given = given_server()
-    if given:
+    if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        state = StageState("bench")
-        state.folder = Path(folder)
-        child, found_by = postgres(state, os.environ)
-        try:
-            await child.start()
+    else:
+        async with embedded(postgres) as found_by:
             yield found_by["DATABASE_URL"]
-        finally:
-            await child.stop()
 
 
 @asynccontextmanager
@@ -39,27 +45,17 @@ async def redis() -> AsyncIterator[str]:
     """Yield the URL of a Redis server: `TEST_REDIS_URL`, or an embedded Valkey that is stopped after the block."""
     if given := os.environ.get("TEST_REDIS_URL"):
         yield given
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        state = StageState("bench")
-        state.folder = Path(folder)
-        child, found_by = valkey(state, os.environ)
-        try:
-            await child.start()
+    else:
+        async with embedded(valkey) as found_by:
             yield found_by["REDIS_URL"]
-        finally:
-            await child.stop()
-
-
-def given_server() -> str | None:
-    """Return the URL of an external server, if any: its CPU time is not counted as ours."""
-    return os.environ.get("TEST_DATABASE_URL")
 
 
 def server_version(server: str) -> str:
-    """Return the version of a PostgreSQL server, for example `18.1`."""
+    """Return the version of a PostgreSQL server for the report, and whether its CPU time is counted as ours."""
     with psycopg.connect(server) as connection:
-        return str(connection.info.parameter_status("server_version"))
+        version = connection.info.parameter_status("server_version")
+    external = "TEST_DATABASE_URL" in os.environ
+    return f"{version}, " + ("whose CPU time counts as that of other processes" if external else "embedded")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from bench.servers import serve_handed_socket
+from bench.servers import read_body, send_json, serve_handed_socket
 
 MODEL = "paced"
 
@@ -52,9 +52,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one request: a completion if it has a body, otherwise an empty list of models."""
     if scope["type"] != "http":
         return
-    body = await _body(receive)
+    body = await read_body(receive)
     if not body:
-        await _send_json(send, {"object": "list", "data": []})
+        await send_json(send, b'{"object":"list","data":[]}')
         return
     asked = json.loads(body)
     script = Script.of_question(asked["messages"][-1]["content"])
@@ -63,23 +63,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     else:
         message = {"role": "assistant", "content": "word " * script.tokens}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-        await _send_json(send, _HEAD | {"object": "chat.completion", "choices": [choice], "usage": _usage(script)})
-
-
-async def _body(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-
-
-async def _send_json(send: Send, content: dict[str, Any]) -> None:
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        completion = _HEAD | {"object": "chat.completion", "choices": [choice], "usage": _usage(script)}
+        await send_json(send, json.dumps(completion).encode())
 
 
 async def _send_stream(send: Send, script: Script, *, with_usage: bool) -> None:

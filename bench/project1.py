@@ -1,7 +1,6 @@
 """The benchmark of stage 1: added latency, throughput and CPU time, and memory growth."""
 
 import asyncio
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -221,12 +220,12 @@ async def memory_after_answers(service: Server, step: int) -> dict[int, float]:
     """Stream answers, and measure the service's memory after a warm-up and after 1, 2, 4 and 6 steps of answers."""
     request = post("/ask/stream", {"question": str(MEMORY_SCRIPT)})
     await _stream_answers(service, request, step // 5)
-    memory = {0: await _settled_memory(service)}
+    memory = {0: await service.settled_memory_mb()}
     answers = 0
     for steps in (1, 1, 2, 2):
         await _stream_answers(service, request, steps * step)
         answers += steps * step
-        memory[answers] = await _settled_memory(service)
+        memory[answers] = await service.settled_memory_mb()
     return memory
 
 
@@ -239,13 +238,6 @@ async def _stream_answers(service: Server, request: bytes, count: int) -> None:
 
     shares = [count // CONNECTIONS + (number < count % CONNECTIONS) for number in range(CONNECTIONS)]
     await asyncio.gather(*map(client, shares))
-
-
-async def _settled_memory(service: Server) -> float:
-    await asyncio.sleep(0.5)  # background tasks and closed connections end
-    service.process.send_signal(signal.SIGUSR1)  # collect garbage, see `bench.collectable`
-    await asyncio.sleep(0.5)
-    return service.memory_mb()
 
 
 PACKAGES = (

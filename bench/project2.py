@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 
 from bench.client import Connection, UnexpectedAnswer, get, post
-from bench.databases import given_server, migrated_database, postgresql, server_version
+from bench.databases import migrated_database, postgresql, server_version
 from bench.rates import CONNECTIONS, Rate, Times, ask_for, rates_of
 from bench.report import aims, conditions, noise, table
 from bench.servers import Server, others_at_work, running
@@ -337,8 +337,7 @@ def section(plan: Plan, figures: Figures) -> str:
     """Return stage 2's section of README.md."""
     return _TEMPLATE.format(
         conditions=conditions("project2", PACKAGES),
-        postgres=figures.postgres
-        + (", whose CPU time counts as that of other processes" if given_server() else ", embedded"),
+        postgres=figures.postgres,
         noise=noise(figures.others_busy),
         aims=_aims(plan, figures),
         reads=_reads(figures.reads),
@@ -416,11 +415,7 @@ def _rates(rows: list[list[str]]) -> str:
 
 
 def _row(title: str, rate: Rate, ratio: str) -> list[str]:
-    return [title, f"{median(rate.per_second):,.0f}", _pair(rate.times), f"{rate.cpu_ms:.2f} ms", ratio]
-
-
-def _pair(times: Times) -> str:
-    return f"{times.percentile(50):.2f} / {times.percentile(99):.2f}"
+    return [title, f"{median(rate.per_second):,.0f}", rate.times.pair(99, 2), f"{rate.cpu_ms:.2f} ms", ratio]
 
 
 def _hash_cost(rates: dict[str, Rate]) -> str:
@@ -436,8 +431,8 @@ def _health(health: Health) -> str:
     rows = [
         [
             title,
-            _pair(quiet),
-            _pair(hashing),
+            quiet.pair(99, 2),
+            hashing.pair(99, 2),
             f"{hashing.ratio_to(quiet, 99):.1f}",
             f"{_samples(quiet):,} / {_samples(hashing):,}",
         ]

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.databases import given_server, postgresql, server_version
+from bench.databases import postgresql, server_version
+from bench.project3_index import LIMIT, POOL_SIZE, K
 from bench.project3_ingestion import BATCH, PAUSE_SECONDS, Ingestion, IngestionPlan, Searches, measure_ingestion
-from bench.project3_scale import GRAPH, LIMIT, POOL_SIZE, Filtered, K, Scale, ScalePlan, Side, Words, measure_scale
-from bench.rates import CONNECTIONS, Times
+from bench.project3_scale import GRAPH, Filtered, Scale, ScalePlan, Side, Words, measure_scale
+from bench.rates import CONNECTIONS
 from bench.report import aims, conditions, noise, table
 from bench.servers import others_at_work
 
@@ -171,8 +172,7 @@ def section(plan: Plan, figures: Figures) -> str:
     scale, ingestion = figures.scale, figures.ingestion
     return _TEMPLATE.format(
         conditions=conditions("project3", PACKAGES),
-        postgres=figures.postgres
-        + (", whose CPU time counts as that of other processes" if given_server() else ", embedded"),
+        postgres=figures.postgres,
         noise=noise(figures.others_busy),
         aims=_aims(scale, ingestion),
         chunks=plan.scale.documents * plan.scale.chunks_per_document,
@@ -188,7 +188,7 @@ def section(plan: Plan, figures: Figures) -> str:
         seconds=plan.scale.seconds,
         connections=CONNECTIONS,
         searches=_searches(scale.searches),
-        parts=table(["", *scale.parts.ms], [["ms", *(f"{ms:.2f}" for ms in scale.parts.ms.values())]]),
+        parts=table(["", *scale.parts_ms], [["ms", *(f"{ms:.2f}" for ms in scale.parts_ms.values())]]),
         recall=table(
             ["", f"recall@{K}", "ms"],
             [[name, f"{recall:.3f}", f"{scale.meaning_ms[name]:.1f}"] for name, recall in scale.recall.items()],
@@ -261,8 +261,8 @@ def _searches(searches: Mapping[int, Side]) -> str:
         rows.append(
             [
                 _clients(clients),
-                _pair(rate.times),
-                _pair(side.bare),
+                rate.times.pair(95, 1),
+                side.bare.pair(95, 1),
                 " / ".join(f"{rate.times.ratio_to(side.bare, percent):.2f}" for percent in (50, 95)),
                 f"{median(rate.per_second):,.0f}",
                 f"{rate.cpu_ms:.1f} ms",
@@ -270,10 +270,6 @@ def _searches(searches: Mapping[int, Side]) -> str:
         )
     head = ["ms, p50 / p95", "stage 3", "bare", "times as long", "searches per second", "CPU time of the service"]
     return table(head, rows)
-
-
-def _pair(times: Times) -> str:
-    return f"{times.percentile(50):.1f} / {times.percentile(95):.1f}"
 
 
 def _filters(filters: Sequence[Filtered]) -> str:
@@ -331,4 +327,4 @@ def _meanwhile(ingestion: Ingestion) -> str:
 def _row(side: tuple[str, Searches]) -> list[str]:
     title, seen = side
     samples = " / ".join(f"{sum(map(len, times.rounds)):,}" for times in (seen.quiet, seen.busy))
-    return [title, _pair(seen.quiet), _pair(seen.busy), f"{seen.times_as_long(95):.1f}", samples]
+    return [title, seen.quiet.pair(95, 1), seen.busy.pair(95, 1), f"{seen.times_as_long(95):.1f}", samples]

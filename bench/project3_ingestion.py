@@ -2,12 +2,7 @@
 
 import asyncio
 import json
-import os
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -17,11 +12,10 @@ from langchain_core.documents import Document
 
 from bench.client import Connection, post
 from bench.corpus import prose
-from bench.databases import migrated_database
+from bench.databases import embedded, migrated_database
 from bench.rates import Times
 from bench.servers import Server, running
 from local.services import model_server
-from local.state import StageState
 from project3_rag_docs.ingestion.chunking import split_sections
 from project3_rag_docs.settings import Settings
 
@@ -103,24 +97,10 @@ class Ingestion:
     questions: Searches = field(default_factory=Searches)
 
 
-@asynccontextmanager
-async def embedded_model() -> AsyncIterator[dict[str, str]]:
-    """Run the embedded model server; yield the environment variables that point to it."""
-    with tempfile.TemporaryDirectory() as folder:
-        state = StageState("bench")
-        state.folder = Path(folder)
-        child, found_by = model_server(state, os.environ)
-        try:
-            await child.start()
-            yield found_by
-        finally:
-            await child.stop()
-
-
 async def measure_ingestion(plan: IngestionPlan, server: str) -> Ingestion:
     """Ingest files, and search during ingestion."""
     found = Ingestion()
-    async with embedded_model() as model:
+    async with embedded(model_server) as model:
         with migrated_database(server, "bench_ingestion", PACKAGE) as address:
             environment = {"APP_ENV": "production", "DATABASE_URL": address, **model}
             with running(PACKAGE, environment=environment) as service:

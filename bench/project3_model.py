@@ -10,7 +10,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bench.servers import serve_handed_socket
+from bench.servers import read_body, send_json, serve_handed_socket
 
 MODEL = "scripted-embeddings"
 
@@ -21,16 +21,8 @@ def scripted(answers: dict[str, bytes]) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        content = answers[json.loads(body)["input"][0]] if body else b'{"object":"list","data":[]}'
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        body = await read_body(receive)
+        await send_json(send, answers[json.loads(body)["input"][0]] if body else b'{"object":"list","data":[]}')
 
     return app
 

@@ -23,6 +23,10 @@ class Times:
         """Return a percentile over all rounds."""
         return percentile([time for times in self.rounds for time in times], percent)
 
+    def pair(self, percent: float, digits: int) -> str:
+        """Return p50 and another percentile as text."""
+        return f"{self.percentile(50):.{digits}f} / {self.percentile(percent):.{digits}f}"
+
     def ratio_to(self, other: "Times", percent: float) -> float:
         """Return the median of the rounds' ratios of percentiles."""
         pairs = zip(self.rounds, other.rounds, strict=True)

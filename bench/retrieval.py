@@ -22,9 +22,9 @@ import httpx2
 from langchain_core.embeddings import Embeddings
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from bench.databases import migrated_database, postgresql
-from bench.project3_ingestion import embedded_model
+from bench.databases import embedded, migrated_database, postgresql
 from bench.servers import running
+from local.services import model_server
 from project3_rag_docs.search.bm25 import BM25Query
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.hits import load_hits
@@ -193,7 +193,7 @@ async def measure(collections: Sequence[Collection], most_queries: int | None) -
     print("| queries | index | search | BM25 alone | vectors alone | aim | |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     started = perf_counter()
-    async with postgresql() as server, embedded_model() as model:
+    async with postgresql() as server, embedded(model_server) as model:
         for group in runs_of(collections):
             with migrated_database(server, "bench_retrieval", _PACKAGE) as address:
                 environment = model | {"DATABASE_URL": address, "LOG_LEVEL": "WARNING"}

@@ -1,6 +1,7 @@
 """Start each measured server in a separate process on a free loopback port, and always stop it."""
 
 import argparse
+import asyncio
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from time import monotonic, sleep
 
 import psutil
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
 
 _START_SECONDS = 60
 _STOP_SECONDS = 15
@@ -37,6 +38,13 @@ class Server:
     def memory_mb(self) -> float:
         """Return the resident memory in MB (10⁶ bytes)."""
         return self.process.memory_info().rss / 1e6
+
+    async def settled_memory_mb(self) -> float:
+        """Return the memory of a server run by `bench.collectable` after its background tasks and a collection."""
+        await asyncio.sleep(0.5)
+        self.process.send_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.5)
+        return self.memory_mb()
 
 
 @contextmanager
@@ -121,6 +129,23 @@ def others_at_work() -> Iterator[Others]:
     idle = sum(getattr(machine, kind, 0) - getattr(machine_before, kind, 0) for kind in ("idle", "iowait"))
     used_by_us = sum(ours[:4]) - sum(ours_before[:4])
     others.busy = max(0.0, (passed - idle - used_by_us) / passed)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Return the body of a request."""
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def send_json(send: Send, content: bytes) -> None:
+    """Respond with JSON."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
 
 
 def serve_handed_socket(app: ASGIApp, arguments: Sequence[str] | None = None) -> None:
