@@ -11,9 +11,11 @@ from uuid import uuid4
 from fastapi import Depends, Request
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 
-from project1_qa_api.schemas import AskRequest, AskResponse, Done, Token, Usage
+from project1_qa_api.schemas import AskRequest, AskResponse, Done, Reasoning, Token, Usage
 from shared.errors import ServiceError
 from shared.models.chat import ChatModel
+from shared.models.content_blocks import MISPLACED
+from shared.models.provider_fields import REASONING
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Answerer:
             model=message.response_metadata.get("model_name") or self.model_name,
             usage=token_usage(message),
             latency_ms=milliseconds_since(started),
+            reasoning=message.additional_kwargs.get(REASONING) if ask.reasoning else None,
         )
 
     async def answer_all(
@@ -73,8 +76,8 @@ class Answerer:
             tasks = [group.create_task(answer_one(question)) for question in questions]
         return [task.result() for task in tasks]
 
-    async def stream(self, ask: AskRequest) -> AsyncGenerator[Token | Done]:
-        """Stream the answer to a question as the model generates it: tokens, then one `Done`.
+    async def stream(self, ask: AskRequest) -> AsyncGenerator[Reasoning | Token | Done]:
+        """Stream the answer to a question as the model generates it: reasoning, tokens, then one `Done`.
 
         Raises:
             ModelUnavailable, ModelTimeout, InputTooLongForModel: before the first token, or between two.
@@ -88,6 +91,8 @@ class Answerer:
             async for chunk in chunks:
                 usage = token_usage(chunk) or usage
                 metadata |= chunk.response_metadata
+                if reasoning := reasoning_of(chunk):
+                    yield reasoning
                 if chunk.text:
                     yield Token(text=chunk.text)
         yield Done(
@@ -112,6 +117,12 @@ def token_usage(message: AIMessage) -> Usage | None:
     if usage is None:
         return None
     return Usage(input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"])
+
+
+def reasoning_of(chunk: AIMessageChunk) -> Reasoning | None:
+    """Return the reasoning that a chunk adds."""
+    text = chunk.additional_kwargs.get(REASONING)
+    return Reasoning(text=text, replaces_tokens=MISPLACED in chunk.additional_kwargs) if text else None
 
 
 def milliseconds_since(started: float) -> float:

@@ -1,5 +1,6 @@
 """Requests and responses of stage 1."""
 
+import operator
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -29,6 +30,15 @@ SystemPrompt = Annotated[
 ]
 
 
+ReasoningText = Annotated[
+    str | None,
+    Field(
+        exclude_if=lambda reasoning: reasoning is None,
+        description="The model's reasoning, if the request asks for it and the model sends it.",
+    ),
+]
+
+
 class AskRequest(RequestBody):
     """A question, and options for the answer."""
 
@@ -49,6 +59,11 @@ class AskRequest(RequestBody):
     max_tokens: Annotated[int, Field(ge=1, le=100_000), INTEGRAL] | None = Field(
         default=None, description="Maximum length of the answer, in tokens.", examples=[200]
     )
+    reasoning: bool = Field(
+        default=False,
+        description="Whether to return the model's reasoning too, if it sends any, apart from the answer.",
+        examples=[False],
+    )
 
 
 class Usage(BaseModel):
@@ -66,12 +81,24 @@ class AskResponse(BaseModel):
     model: str = Field(description="The model that answered.", examples=["smollm2-135m-instruct"])
     usage: Usage | None = Field(description="null if the endpoint does not report it.")
     latency_ms: float = Field(description="Time until the end of the answer.", examples=[843.2])
+    reasoning: ReasoningText = None
 
 
 class Token(BaseModel):
     """`event: token`: the next part of the answer."""
 
     text: str
+
+
+class Reasoning(BaseModel):
+    """`event: reasoning`: the next part of the model's reasoning, if the request asks for it."""
+
+    text: str
+    replaces_tokens: bool = Field(
+        default=False,
+        exclude_if=operator.not_,
+        description="true if it was sent as tokens, before the model showed that it was reasoning.",
+    )
 
 
 class Done(BaseModel):

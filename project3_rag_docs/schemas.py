@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from project1_qa_api.schemas import Question, Usage
+from project1_qa_api.schemas import Question, ReasoningText, Usage
 from shared.schemas import INTEGRAL, RequestBody
 
 
@@ -97,6 +97,11 @@ class DocumentQuestion(RequestBody):
         description="Maximum number of passages in the prompt; fewer if they exceed its size.",
     )
     document_ids: DocumentIds | None = None
+    reasoning: bool = Field(
+        default=False,
+        description="Whether to return the model's reasoning too, if it sends any, apart from the answer.",
+        examples=[False],
+    )
 
 
 class Citation(BaseModel):
@@ -119,6 +124,7 @@ class DocumentAnswer(BaseModel):
     model: str | None = Field(description="The model that answered; null if the search found no passages.")
     usage: Usage | None
     latency_ms: float
+    reasoning: ReasoningText = None
 
 
 class Source(BaseModel):

@@ -20,6 +20,7 @@ from project1_qa_api.schemas import (
     Exchange,
     Failed,
     HistoryResponse,
+    Reasoning,
     Token,
 )
 from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, ServiceError
@@ -64,21 +65,21 @@ async def ask(
 class OpenStream:
     """A question, and the started stream of its answer."""
 
-    question: str
-    events: AsyncIterator[Token | Done]
+    ask: AskRequest
+    events: AsyncIterator[Reasoning | Token | Done]
 
 
 async def open_stream(body: AskRequest, request: Request, answerer: AnswererDep) -> AsyncIterator[OpenStream]:
     """Start the answer, and wait for its first event."""
     async with primed_stream(answerer.stream(body), request) as events:
-        yield OpenStream(body.question, events)
+        yield OpenStream(body, events)
 
 
 @router.post(
     "/stream",
     response_class=EventSourceResponse,
     response_description="Events: `token` {text} …, then `done` {id, model, usage, finish_reason, latency_ms}; "
-    "or `error` with a problem.",
+    "or `error` with a problem. If the request has `reasoning: true`, also `reasoning` {text} … before the tokens.",
     responses=MODEL_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
 )
 async def ask_stream(
@@ -93,11 +94,15 @@ async def ask_stream(
     try:
         async for event in stream.events:
             match event:
+                case Reasoning():
+                    answer = "" if event.replaces_tokens else answer
+                    if stream.ask.reasoning:
+                        yield server_event("reasoning", event)
                 case Token():
                     answer += event.text
                     yield server_event("token", event)
                 case Done():
-                    background.add_task(history.add, owner_id, _exchange(stream.question, answer, event))
+                    background.add_task(history.add, owner_id, _exchange(stream.ask.question, answer, event))
                     yield server_event("done", event)
     except ServiceError as error:
         yield error_event(error, request)

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 from fastapi import Depends, Request
 from langchain_core.messages import AIMessageChunk
 
-from project1_qa_api.answering import milliseconds_since, token_usage
-from project1_qa_api.schemas import Token, Usage
+from project1_qa_api.answering import milliseconds_since, reasoning_of, token_usage
+from project1_qa_api.schemas import Reasoning, Token, Usage
 from project3_rag_docs.answers.chain import State, Steps, stream_chain
 from project3_rag_docs.answers.citations import CitedAnswer, CitedPassage
 from project3_rag_docs.schemas import (
@@ -25,7 +25,7 @@ from project3_rag_docs.schemas import (
 )
 from project3_rag_docs.search.hits import Hit
 
-AnswerEvent = Sources | Token | AnswerDone
+AnswerEvent = Sources | Reasoning | Token | AnswerDone
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,19 @@ class DocumentAnswerer:
         Raises:
             NotReady, ModelUnavailable, ModelTimeout, InputTooLongForModel, DatabaseUnavailable: see `shared.errors`.
         """
-        text = ""
+        text = reasoning = ""
         async for event in self.stream(owner_id, request):
             match event:
+                case Reasoning() if request.reasoning:
+                    reasoning += event.text
                 case Token():
                     text += event.text
                 case AnswerDone():
-                    return DocumentAnswer(answer=text, **event.model_dump())
+                    return DocumentAnswer(answer=text, reasoning=reasoning or None, **event.model_dump())
         raise AssertionError("the stream ended without `AnswerDone`")
 
     async def stream(self, owner_id: UUID, request: DocumentQuestion) -> AsyncGenerator[AnswerEvent]:
-        """Answer a question, and yield the sources, the tokens as they arrive, and one `AnswerDone`.
+        """Answer a question, and yield the sources, reasoning and tokens as they arrive, and one `AnswerDone`.
 
         Raises the same errors as `answer`, before the first event or between two events.
         """
@@ -82,6 +84,10 @@ class DocumentAnswerer:
                     continue
                 usage = token_usage(piece) or usage
                 model = piece.response_metadata.get("model_name") or model or self.model_name
+                if reasoning := reasoning_of(piece):
+                    if reasoning.replaces_tokens:
+                        cited.discard_pending()
+                    yield reasoning
                 if text := cited.add(piece.text):
                     yield Token(text=text)
         if text := cited.finish():

@@ -65,6 +65,10 @@ class CitedAnswer:
         self._pending = rest
         return self._show(ready)
 
+    def discard_pending(self) -> None:
+        """Discard the output that is held back: it was no part of the answer."""
+        self._pending = ""
+
     def finish(self) -> str:
         """Return the rest of the text; without any citation, the statement that there is no answer."""
         rest, self._pending = self._normalize_markers(self._pending), ""

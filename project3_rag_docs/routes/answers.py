@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from project1_qa_api.schemas import Token
+from project1_qa_api.schemas import Reasoning, Token
 from project3_rag_docs.answers.answering import AnswerEvent, DocumentAnswererDep
 from project3_rag_docs.routes.documents import PATH
 from project3_rag_docs.schemas import (
@@ -79,16 +79,19 @@ async def open_answer(
     "/ask/stream",
     response_class=EventSourceResponse,
     response_description="Events: `sources` {sources}, `token` {text} …, then `done` {id, citations, model, usage, "
-    "latency_ms}; or `error` with a problem.",
+    "latency_ms}; or `error` with a problem. If the request has `reasoning: true`, also `reasoning` {text} … before "
+    "the tokens.",
     responses=ANSWER_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
 )
 async def ask_documents_stream(
-    events: Annotated[AsyncIterator[AnswerEvent], Depends(open_answer)], request: Request
+    body: DocumentQuestion, events: Annotated[AsyncIterator[AnswerEvent], Depends(open_answer)], request: Request
 ) -> AsyncIterator[ServerSentEvent]:
     """Answer a question from the documents, streamed as server-sent events."""
     try:
         async for event in events:
-            name = {Sources: "sources", Token: "token", AnswerDone: "done"}[type(event)]
+            if isinstance(event, Reasoning) and not body.reasoning:
+                continue
+            name = {Sources: "sources", Reasoning: "reasoning", Token: "token", AnswerDone: "done"}[type(event)]
             yield server_event(name, event)
     except ServiceError as error:
         yield error_event(error, request)

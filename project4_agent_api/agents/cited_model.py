@@ -18,6 +18,8 @@ from pydantic import ConfigDict
 
 from project3_rag_docs.answers.citations import CitedAnswer
 from shared.models.chat import ChatModel
+from shared.models.content_blocks import MISPLACED
+from shared.models.provider_fields import REASONING
 
 
 class CitedModel(BaseChatModel):
@@ -48,10 +50,14 @@ class CitedModel(BaseChatModel):
         written = self.writer.astream(messages, {"tags": [TAG_NOSTREAM]}, **kwargs)
         async with aclosing(cast("Any", written)) as chunks:
             async for chunk in chunks:
+                kwargs = {REASONING: reasoning} if (reasoning := chunk.additional_kwargs.get(REASONING)) else {}
+                if MISPLACED in chunk.additional_kwargs:
+                    self.cited.discard_pending()
                 text = self.cited.add(chunk.text)
                 finished = "finish_reason" in chunk.response_metadata
-                if text or finished or chunk.usage_metadata:
-                    yield _chunk(text, chunk.usage_metadata, chunk.response_metadata if finished else {})
+                if text or kwargs or finished or chunk.usage_metadata:
+                    metadata = chunk.response_metadata if finished else {}
+                    yield _chunk(text, chunk.usage_metadata, metadata, additional_kwargs=kwargs)
         yield _chunk(self.cited.finish(), chunk_position="last")
 
     async def _agenerate(

@@ -78,8 +78,9 @@ class ToolCallAssembler:
         """Add a value of `tool_calls`, of a chunk or a whole message; return the deltas that it adds."""
         touched: list[AssembledCall] = []
         deltas = []
-        for fragment in _fragments(sent):
-            call = self._find(fragment, touched)
+        fragments = list(_fragments(sent))
+        for fragment in fragments:
+            call = self._find(fragment, touched, alone=len(fragments) == 1)
             if call is None:
                 call = AssembledCall(len(self.calls), self._new_id(), fragment.index, fragment.id)
                 self.calls.append(call)
@@ -117,7 +118,7 @@ class ToolCallAssembler:
         self._taken.add(new)
         return new
 
-    def _find(self, fragment: _Fragment, touched: list[AssembledCall]) -> AssembledCall | None:
+    def _find(self, fragment: _Fragment, touched: list[AssembledCall], *, alone: bool) -> AssembledCall | None:
         """Return the call that a fragment continues or repeats; None if it begins one."""
         # Entries of one list are different calls, if they have names.
         calls = [call for call in self.calls if call not in touched] if fragment.name else self.calls
@@ -131,7 +132,7 @@ class ToolCallAssembler:
             matching = [call for call in calls if _repeats(call, fragment)] or calls[-1:]
         else:
             # Without a name, an id and an index, only the place in the list is left.
-            matching = calls[len(touched) : len(touched) + 1] if touched else calls[-1:]
+            matching = ([] if alone else calls[len(touched) : len(touched) + 1]) or calls[-1:]
         return None if not matching or self._restarts(matching[-1], fragment) else matching[-1]
 
     def _restarts(self, call: AssembledCall, fragment: _Fragment) -> bool:
