@@ -17,13 +17,16 @@ from tests.support.scripted_model.behaviours import (
     resets_after,
     says,
     sends,
+    sends_json,
     speaks,
     streams,
     until_released,
 )
 from tests.support.scripted_model.connection import Behaviour, Connection, Seen
-from tests.support.scripted_model.profiles import PROFILES, Profile
+from tests.support.scripted_model.profile import Profile
+from tests.support.scripted_model.profiles import PROFILES
 from tests.support.scripted_model.server import ScriptedModel
+from tests.support.scripted_model.strictness import Violation
 
 __all__ = [
     "MODEL",
@@ -33,6 +36,7 @@ __all__ = [
     "Profile",
     "ScriptedModel",
     "Seen",
+    "Violation",
     "calls",
     "chunk",
     "embedding_of",
@@ -44,6 +48,7 @@ __all__ = [
     "resets_after",
     "says",
     "sends",
+    "sends_json",
     "speaks",
     "streams",
     "until_released",

@@ -165,6 +165,11 @@ def sends(body: bytes, content_type: str = "application/json", status: int = 200
     return behaviour
 
 
+def sends_json(body: object, status: int = 200) -> Behaviour:
+    """Answer with this body."""
+    return sends(json.dumps(body).encode(), status=status)
+
+
 def streams(*events: bytes) -> Behaviour:
     """Stream these events' data, and end the response in an orderly way."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.scripted_model.strictness import Violation
+
 
 @dataclass
 class Seen:
@@ -14,6 +16,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    violations: list[Violation] = field(default_factory=list)  # the rules that it broke, and was refused for
     cancelled: bool = False  # the client hung up before the answer was complete
     finished: threading.Event = field(default_factory=threading.Event)
 
@@ -38,8 +41,11 @@ class Connection:
         await self.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
 
     async def event(self, data: bytes) -> None:
-        event = b"data: " + data + b"\n\n"
-        await self.send(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+        await self.chunk(b"data: " + data + b"\n\n")
+
+    async def chunk(self, data: bytes) -> None:
+        """Send bytes of a stream as they are."""
+        await self.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
     async def end_stream(self) -> None:
         await self.send(b"0\r\n\r\n")

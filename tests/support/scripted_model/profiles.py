@@ -1,42 +1,62 @@
-"""Model endpoints by name: what each refuses, in its own words."""
+"""All profiles, by name, and the strictest one."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
 from tests.support.scripted_model import strictness
-from tests.support.scripted_model.strictness import Rule, Violation
+from tests.support.scripted_model.hosted import (
+    ANTHROPIC,
+    AZURE,
+    DEEPSEEK,
+    GEMINI,
+    MISTRAL,
+    OPENAI,
+    OPENAI_RULES,
+    OPENROUTER,
+)
+from tests.support.scripted_model.profile import Profile
+from tests.support.scripted_model.servers import GATEWAY, LLAMACPP, OLLAMA, VLLM, VLLM_PLAIN
 
+# All rules that one request can fulfil. Not those of one provider's own fields (`reasoning_content`, signatures), which
+# contradict each other: Mistral refuses what DeepSeek requires.
+STRICTEST = replace(
+    OPENAI,
+    name="strictest",
+    rules=(
+        strictness.roles_are_known(("system", "user", "assistant", "tool")),
+        *OPENAI_RULES[1:6],
+        strictness.messages_have_known_fields("reasoning_content", "reasoning", "reasoning_details"),
+        *OPENAI_RULES[7:],
+        strictness.call_ids_are_unique_in_the_thread,
+        strictness.arguments_are_objects,
+        strictness.system_message_is_first,
+        strictness.roles_alternate,
+        strictness.no_user_after_tool,
+        strictness.last_message_asks,
+        strictness.content_is_not_empty,
+        strictness.calls_follow_user_or_tool,
+        strictness.nobody_has_a_name,
+        strictness.call_ids_match(
+            "[a-zA-Z0-9]{9}", "Tool call id was {} but must be a-z, A-Z, 0-9, with a length of 9."
+        ),
+    ),
+)
 
-@dataclass(frozen=True)
-class Profile:
-    """A kind of endpoint.
-
-    Attributes:
-        rules: What a request must fulfil.
-    """
-
-    name: str
-    rules: tuple[Rule, ...]
-
-    def check(self, body: dict[str, Any]) -> Iterator[Violation]:
-        """Yield the violations of a request for a chat completion."""
-        for rule in self.rules:
-            yield from rule(body)
-
-    def error(self, violation: Violation) -> dict[str, Any]:
-        """Return the body of the response to a request with a violation."""
-        return {
-            "error": {
-                "message": violation.message,
-                "type": "invalid_request_error",
-                "param": violation.param,
-                "code": violation.code,
-            }
-        }
-
-
-OPENAI = Profile("openai", (strictness.tool_results_follow_their_calls, strictness.call_ids_are_unique_strings))
-STRICTEST = Profile("strictest", OPENAI.rules)
-
-PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (OPENAI, STRICTEST)}
+PROFILES: Mapping[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        OPENAI,
+        AZURE,
+        DEEPSEEK,
+        GEMINI,
+        MISTRAL,
+        ANTHROPIC,
+        OPENROUTER,
+        VLLM,
+        VLLM_PLAIN,
+        OLLAMA,
+        LLAMACPP,
+        GATEWAY,
+        STRICTEST,
+    )
+}

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from tests.support.scripted_model.behaviours import embeds, fails, hangs, resets_after, says, sends
+from tests.support.scripted_model.behaviours import embeds, fails, hangs, resets_after, says
 from tests.support.scripted_model.connection import Behaviour, Connection, Seen
-from tests.support.scripted_model.profiles import STRICTEST, Profile
+from tests.support.scripted_model.profile import Profile
+from tests.support.scripted_model.profiles import STRICTEST
+from tests.support.scripted_model.strictness import Violation
 
 T = TypeVar("T")
 # The single switch: until the histories of stage 4 are repaired, requests are checked where a test says so.
@@ -28,7 +30,7 @@ class ScriptedModel:
         self.requests: list[Seen] = []
         self.embedded: list[Seen] = []  # those for embeddings, which are counted apart
         self.profile: Profile | None = _DEFAULT_PROFILE
-        self.violations: list[str] = []
+        self.violations: list[Violation] = []
         self.busiest = 0  # the most requests that were being answered at one time
         self._answering = 0
         self._behaviour: Behaviour = says("Hello!")
@@ -108,9 +110,9 @@ class ScriptedModel:
             return await self._answer(self._embedding, connection, reader)
         self.requests.append(connection.seen)
         if self.profile and (broken := list(self.profile.check(connection.seen.body))):
-            self.violations += [str(violation) for violation in broken]
-            error = self.profile.error(broken[0])
-            return await self._answer(sends(json.dumps(error).encode(), status=400), connection, reader)
+            connection.seen.violations = broken
+            self.violations += broken
+            return await self._answer(self.profile.refuses(broken[0]), connection, reader)
         behaviour = self._queue.pop(0) if self._queue else self._behaviour
         return await self._answer(behaviour, connection, reader)
 
