@@ -37,6 +37,7 @@ from shared.jobs.queue import RetryLater
 
 CHANNEL = "documents"  # notified with a document's id whenever its progress or status changes
 _MAX_WAIT_SECONDS = 30.0
+_OUTAGE_SECONDS = 5.0  # of the database, before the next attempt
 _CONCURRENT_BATCHES = 2  # per document
 
 
@@ -67,7 +68,7 @@ async def ingest(context: JobContext, document_id: str) -> None:
         await attempt.fail(f"The document could not be embedded: {error.detail} Upload the file again to resume.")
     except (DatabaseUnavailable, ConfigurationError) as error:
         logger.warning("document {}: ingestion is postponed: {}", document_id, error)
-        raise RetryLater(_MAX_WAIT_SECONDS) from None
+        raise RetryLater(_OUTAGE_SECONDS if isinstance(error, DatabaseUnavailable) else _MAX_WAIT_SECONDS) from None
     except Exception as error:  # noqa: BLE001  the document must not stay `processing` for ever
         logger.opt(exception=error).error("document {}: unexpected {}", document_id, type(error).__name__)
         await attempt.fail("An internal error occurred while the document was read.")
@@ -80,7 +81,7 @@ async def purge(context: JobContext, document_id: str) -> None:
         async with transaction(ingestion.sessions) as session:
             await index.delete_rows(session, UUID(document_id))
     except DatabaseUnavailable:
-        raise RetryLater(_MAX_WAIT_SECONDS) from None
+        raise RetryLater(_OUTAGE_SECONDS) from None
 
 
 TASKS = {"ingest": ingest, "purge": purge}
@@ -125,7 +126,7 @@ class _Attempt:
         except Superseded:
             return
         except DatabaseUnavailable:
-            raise RetryLater(_MAX_WAIT_SECONDS) from None
+            raise RetryLater(_OUTAGE_SECONDS) from None
         logger.warning("document {}: failed: {}", self._id, reason)
 
     async def _claim_document(self) -> MediaType:

@@ -14,6 +14,7 @@ from project4_agent_api.models import Json
 from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import RunCreate, StatelessRunCreate
 from project4_agent_api.runs.service import Runs
+from shared.database.errors import unavailable
 from shared.owner import LOCAL_OWNER_ID
 
 _BATCH_SIZE = 100  # runs that are created in one transaction
@@ -124,8 +125,8 @@ async def fire_due(connection: Connection, create_run: CreateRun) -> float | Non
         Seconds until the next cron is due; None if none will be unless crons are changed.
 
     Raises:
-        psycopg.OperationalError: if the database is unavailable, or the transaction was aborted for another one. No run
-            was created.
+        psycopg.Error: if the database is unavailable, or the transaction was aborted for another one. No run was
+            created.
     """
     async with connection.transaction():
         due = await fetch_all(connection, _LOCK_DUE, [LOCAL_OWNER_ID, _BATCH_SIZE])
@@ -148,4 +149,6 @@ async def _fire(connection: Connection, create_run: CreateRun, run: DueRun) -> N
     except psycopg.OperationalError:
         raise
     except Exception as error:  # noqa: BLE001  one run that cannot be created must not prevent the others
+        if unavailable(error):
+            raise
         logger.opt(exception=error).error("the run of cron {} cannot be created", run.cron_id)

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 
 from shared.database.address import connection_parameters
 from shared.database.errors import has_lost_its_server
@@ -90,11 +91,11 @@ class PrimaryConnection(AsyncConnection[Any]):
                 self.pgconn.finish()
             raise
         finally:
-            if self._is_read_only():
-                self.pgconn.finish()
+            if not self.closed and self.info.transaction_status == TransactionStatus.IDLE and self._is_read_only():
+                _shut_down(self.pgconn.socket)  # what was read can still be fetched
 
     def _is_read_only(self) -> bool:
-        return not self.closed and b"on" in (
+        return b"on" in (
             self.pgconn.parameter_status(b"in_hot_standby"),
             self.pgconn.parameter_status(b"default_transaction_read_only"),
         )

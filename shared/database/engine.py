@@ -71,18 +71,19 @@ def _check(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN40
 
     After a restart of the server the sockets are readable, which is free to find out. `SELECT 1` is sent only on
     connections that were idle for long, which a firewall may have dropped: on every checkout it would double the time
-    of a single statement.
+    of a single statement. It also closes the connection if the server has become read-only.
     """
-    if closed_by_server(connection.driver_connection):
-        raise DisconnectionError
+    driver: AsyncConnection[Any] = connection.driver_connection
     idle_since = record.info.get("idle_since")
-    if idle_since is not None and monotonic() - idle_since > _LONG_IDLE_SECONDS:
-        try:
+    try:
+        if idle_since is not None and monotonic() - idle_since > _LONG_IDLE_SECONDS and not closed_by_server(driver):
             cursor = connection.cursor()
             cursor.execute("SELECT 1")
             cursor.close()
-        except psycopg.Error as error:
-            raise DisconnectionError from error
+    except psycopg.Error as error:
+        raise DisconnectionError from error
+    if closed_by_server(driver):
+        raise DisconnectionError
 
 
 def _reset(connection: Any, record: Any, state: PoolResetState) -> None:  # noqa: ANN401  SQLAlchemy's signature

@@ -8,20 +8,24 @@ arguments of jobs are logged, so they are ids, never secrets.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import procrastinate
+import psycopg
 from fastapi import Depends, Request
 from loguru import logger
 from procrastinate import BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import DEFAULT_QUEUE, DeleteJobCondition, Job
+from procrastinate.manager import JobManager
 from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import background_task
 from shared.database.driver import DatabaseSettings, PrimaryConnection, conninfo
+from shared.database.errors import unavailable
 from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
 
 _HEARTBEAT_SECONDS = 2.0
@@ -52,12 +56,72 @@ class RetryStrategy(BaseRetryStrategy):
                 return None
 
 
+class PatientJobManager(JobManager):
+    """procrastinate's job manager, made to wait for a database that is unavailable.
+
+    With the first error, procrastinate ends the heartbeats and notifications of a worker that goes on, whose jobs are
+    then requeued while it runs them; and it forgets a job whose outcome it cannot store.
+
+    Attributes:
+        stopping: Whether the process is about to end, and must not wait.
+    """
+
+    stopping = False
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Update the heartbeat of a worker, or leave it to the next time."""
+        with _outages_ignored():
+            await super().update_heartbeat(worker_id)
+
+    async def listen_for_jobs(self, **arguments: Any) -> None:
+        """Listen until cancelled."""
+        while True:
+            with _outages_ignored():
+                await super().listen_for_jobs(**arguments)
+            await asyncio.sleep(_RESTART_SECONDS)
+
+    async def finish_job_by_id_async(self, *arguments: Any, **options: Any) -> None:
+        """Store that a job has ended."""
+        await self._until_stored(partial(super().finish_job_by_id_async, *arguments, **options))
+
+    async def retry_job_by_id_async(self, *arguments: Any, **options: Any) -> None:
+        """Store that a job is to be run again."""
+        await self._until_stored(partial(super().retry_job_by_id_async, *arguments, **options))
+
+    async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
+        tried = False
+        while True:
+            try:
+                return await store()
+            except procrastinate.exceptions.ConnectorException as error:
+                if tried and isinstance(error.__cause__, psycopg.errors.RaiseException):
+                    return None  # the job is not running any more: the first attempt did store it
+                if self.stopping or not _is_outage(error):
+                    raise
+            tried = True
+            await asyncio.sleep(_RESTART_SECONDS)
+
+
+def _is_outage(error: procrastinate.exceptions.ConnectorException) -> bool:
+    return unavailable(error.__cause__ or error) is not None
+
+
+@contextlib.contextmanager
+def _outages_ignored() -> Iterator[None]:
+    try:
+        yield
+    except procrastinate.exceptions.ConnectorException as error:
+        if not _is_outage(error):
+            raise
+
+
 Task = Callable[..., Coroutine[Any, Any, None]]
 
 
 def create_job_app(tasks: Mapping[str, Task]) -> procrastinate.App:
     """Create procrastinate's app with some tasks, without connecting."""
     job_app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+    job_app.job_manager = PatientJobManager(job_app.connector)
     add_tasks(job_app, tasks)
     return job_app
 
@@ -157,7 +221,11 @@ async def run_worker(
             await asyncio.sleep(_RESTART_SECONDS)
 
     async with background_task(work()), background_task(_requeue_stalled_jobs(job_app, queue)):
-        yield
+        try:
+            yield
+        finally:
+            if isinstance(job_app.job_manager, PatientJobManager):
+                job_app.job_manager.stopping = True
 
 
 async def _requeue_stalled_jobs(job_app: procrastinate.App, queue: str) -> None:

@@ -29,7 +29,7 @@ GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 LEASE_SECONDS = 2.0
 
 # Writes down each end of a run: one that ended twice stands there twice.
-_WATCH_ENDS = """
+WATCH_ENDS = """
     CREATE TABLE ends (run_id uuid, status text, at timestamptz DEFAULT clock_timestamp());
     CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN INSERT INTO ends VALUES (OLD.run_id, CASE TG_OP WHEN 'DELETE' THEN 'deleted' ELSE NEW.status END);
@@ -81,7 +81,7 @@ class Stack:
         databases = Databases(found_by["DATABASE_URL"])
         self.database_url = exits.enter_context(databases.migrated("project4_agent_api"))
         with psycopg.connect(self.database_url) as connection:
-            connection.execute(_WATCH_ENDS)
+            connection.execute(WATCH_ENDS)
         self._valkey, found_by = valkey(state, os.environ)
         self._start(self._valkey, exits)
         self.redis_url = found_by["REDIS_URL"]

@@ -26,12 +26,14 @@ class AgentService:
         url: The API's base URL.
         api: The API's process.
         workers: The workers' processes.
+        worker_urls: Base URLs of all workers that were started.
     """
 
     environment: Mapping[str, str]
     url: str = ""
     api: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    worker_urls: list[str] = field(default_factory=list)
     _listening: socket.socket | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -60,6 +62,7 @@ class AgentService:
         """Start a worker, and return when it works. Its environment may differ from that of the others."""
         url, process = self._stack.enter_context(served(PACKAGE, {**self.environment, **changes}, "worker"))
         self.workers.append(process)
+        self.worker_urls.append(url)
         self._answers(url)
         return process
 
