@@ -1,6 +1,9 @@
 """Texts in English and Chinese."""
 
 import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +22,13 @@ class Translated(BaseModel):
     def in_language(self, language: Language) -> str:
         """Return the text in a language."""
         return self.zh if language == "zh" else self.en
+
+
+def load_words(pages: str) -> dict[Language, Mapping[str, str]]:
+    """Return the texts of a group of generated pages, by language."""
+    groups = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+    words: dict[Language, Mapping[str, str]] = groups[pages]
+    return words
 
 
 def terminal_language() -> Language:

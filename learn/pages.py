@@ -9,6 +9,7 @@ from pathlib import Path
 
 from learn.differences import Difference, NewFile, compare, grouped_files, grouped_operations
 from learn.facts import Facts
+from learn.language import load_words
 from learn.side_by_side import html_page
 from learn.stages import ROOT, STAGES
 from learn.steps import STEPS, Step, StepDifference, part_of
@@ -17,75 +18,8 @@ from learn.terminal import unified
 FOLDER = ROOT / "docs" / "differences"
 STAGE_4 = "3-to-4"
 
-_ENGLISH = {
-    "title": "From stage {0} to stage {1}: {2}",
-    "made": "Generated from the code by `make diffs`; `make diff-{0}-{1}` prints the same. It adds {2}.",
-    "beside": "See also the files of both stages [side by side]({0}).",
-    "operations": "Operations",
-    "authenticated": "Operations of earlier stages that now require a token or an API key",
-    "settings": "Settings",
-    "changed": "Changed defaults",
-    "tables": "Tables and columns",
-    "packages": "Packages",
-    "processes": "Processes and services",
-    "no_process": "One process, as in the stage before.",
-    "new": "New files",
-    "shared": "Modules of `shared` used for the first time",
-    "steps": "Read it in five steps",
-    "step_made": "One of the five steps of [stage 4](3-to-4.md). Generated from the code by `make diffs`;"
-    " `make diff-3-4 STEP={0}` prints the same.",
-    "step_title": "Stage 4, step {0}: {1}",
-    "both": "Files that both stages have",
-    "table": "table",
-    "columns": "columns",
-    "operation": "operation",
-    "summary": "description",
-    "setting": "setting",
-    "default": "default",
-    "required": "required",
-    "file": "file",
-    "lines": "lines",
-    "service": "address",
-    "module": "process",
-    "none": "None.",
-    "more": "new columns",
-    "count": "{0} operations, {1} settings, {2} tables, {3} packages, {4} files",
-}
-_CHINESE = {
-    "title": "从第 {0} 阶段到第 {1} 阶段：{2}",
-    "made": "本页由 `make diffs` 从代码生成；`make diff-{0}-{1}` 在终端打印同样的内容。共新增 {2}。",
-    "beside": "另见两个阶段共有文件的[并排对照]({0})。",
-    "operations": "接口",
-    "authenticated": "前面阶段的接口，现在需要令牌或 API 密钥",
-    "settings": "配置项",
-    "changed": "默认值不同",
-    "tables": "表与列",
-    "packages": "依赖包",
-    "processes": "进程与服务",
-    "no_process": "与前一阶段一样，只有一个进程。",
-    "new": "新文件",
-    "shared": "首次用到的 `shared` 模块",
-    "steps": "分五步阅读",
-    "step_made": "[第 4 阶段](3-to-4.md)的五步之一。本页由 `make diffs` 从代码生成；"
-    "`make diff-3-4 STEP={0}` 在终端打印同样的内容。",
-    "step_title": "第 4 阶段，第 {0} 步：{1}",
-    "both": "两个阶段都有的文件",
-    "table": "表",
-    "columns": "列",
-    "operation": "接口",
-    "summary": "说明",
-    "setting": "配置项",
-    "default": "默认值",
-    "required": "必填",
-    "file": "文件",
-    "lines": "行数",
-    "service": "地址",
-    "module": "进程",
-    "none": "无。",
-    "more": "新增的列",
-    "count": "{0} 个接口、{1} 个配置项、{2} 个表、{3} 个包、{4} 个文件",
-}
-_LANGUAGES: Mapping[str, Mapping[str, str]] = {"": _ENGLISH, ".zh": _CHINESE}
+_WORDS = load_words("differences")
+_ENGLISH = _WORDS["en"]
 
 
 def compare_neighbours(facts: Sequence[Facts]) -> list[Difference]:
@@ -98,7 +32,7 @@ def render(facts: Sequence[Facts]) -> dict[str, str]:
     found = compare_neighbours(facts)
     pages = {f"{one.slug}-side-by-side.html": html_page(one) for one in found}
     steps = [part_of(one, step) for one in found if one.slug == STAGE_4 for step in STEPS.values()]
-    for suffix, words in _LANGUAGES.items():
+    for suffix, words in (("", _ENGLISH), (".zh", _WORDS["zh"])):
         for one in found:
             pages[f"{one.slug}{suffix}.md"] = "\n".join(_page(one, words)) + "\n"
         for part in steps:

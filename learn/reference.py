@@ -3,40 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from learn.language import Language, load_words
 from learn.stages import Stage
 
 _METHODS = "get", "post", "put", "patch", "delete"
-_WORDS = {
-    "en": {
-        "title": "API of stage {number}",
-        "lead": "The {count} operations of `{package}`, from its OpenAPI document. Try them at `/docs` of the running "
-        "service. See also [what the stage teaches](../stages/stage-{number}.md).",
-        "name": "name",
-        "in": "in",
-        "type": "type",
-        "description": "description",
-        "body": "Body",
-        "status": "status",
-        "response": "response",
-        "required": "required",
-    },
-    "zh": {
-        "title": "阶段 {number} 的接口",
-        "lead": "由 `{package}` 的 OpenAPI 文档生成，共 {count} 个接口；接口说明保留代码中的英文原文。"
-        "服务运行时可以在 `/docs` 里逐个试用；[这一阶段学什么](../stages/stage-{number}.md)。",
-        "name": "名称",
-        "in": "位置",
-        "type": "类型",
-        "description": "说明",
-        "body": "请求体",
-        "status": "状态码",
-        "response": "响应",
-        "required": "必填",
-    },
-}
+_WORDS = load_words("reference")
 
 
-def page(stage: Stage, language: str) -> str:
+def page(stage: Stage, language: Language) -> str:
     """Return the reference of a stage as Markdown."""
     openapi = stage.openapi()
     words = _WORDS[language]

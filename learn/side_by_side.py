@@ -3,32 +3,12 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
 from learn.differences import Difference
 
 _CONTEXT = 3  # unchanged lines around a change
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --left: #f003; --right: #0a03; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 110rem; font: 16px/1.5 system-ui, sans-serif; }
-h2 { margin: 2rem 0 .5rem; font-size: 1.1rem; overflow-wrap: anywhere; }
-pre { margin: 0; font: 12.5px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
-.file { border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; border-top: 1px solid var(--line); }
-.pair:first-child { border-top: 0; }
-.pair > pre { padding: .3rem .6rem; min-width: 0; }
-.pair > pre + pre { border-left: 1px solid var(--line); }
-.changed > .left:not(:empty) { background: var(--left); }
-.changed > .right:not(:empty) { background: var(--right); }
-.same > .right { opacity: .75; }
-summary { padding: .2rem .6rem; cursor: pointer; border-top: 1px solid var(--line); opacity: .7; }
-.legend span { padding: 0 .4rem; border-radius: 4px; }
-@media (max-width: 50rem) {
-  .pair { grid-template-columns: 1fr; }
-  .pair > pre + pre { border-left: 0; }
-  .same > .right, .changed > pre:empty { display: none; }
-}
-"""
+_STYLE = "\n" + Path(__file__).with_suffix(".css").read_text("utf-8")
 
 
 def html_page(found: Difference) -> str:

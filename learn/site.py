@@ -11,6 +11,7 @@ finds this package.
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mkdocs.structure.pages import Page
 
 from learn import questions, reference
 from learn.citations import ROOT, CitationError, resolve
+from learn.language import Language, load_words
 from learn.stages import STAGES
 
 log = get_plugin_logger(__name__)
@@ -27,26 +29,8 @@ log = get_plugin_logger(__name__)
 _PACKAGES = {number: stage.package for number, stage in STAGES.items()}
 _DIRECTIVE = re.compile(r"^\{\{ (\w+) (\S+) \}\}$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
-_WORDS = {
-    "en": {
-        "try": "Try it",
-        "needs": "`{command}` must be running in another terminal.",
-        "before": "`{command}` must be running in another terminal. Run this in yours first, once:",
-        "prints": "Sample output:",
-        "not_run": "No test runs this command: {reason}.",
-        "tests": "Tests",
-        "run": "Run them",
-    },
-    "zh": {
-        "try": "动手验证",
-        "needs": "另一个终端里已运行 `{command}`。",
-        "before": "另一个终端里已运行 `{command}`，并在当前终端执行过下面的准备命令。",
-        "prints": "输出大致如下：",
-        "not_run": "这条命令没有测试来执行：{reason}。",
-        "tests": "对应的测试",
-        "run": "运行它们",
-    },
-}
+_WORDS = load_words("questions")
+_SUFFIXES: Mapping[Language, str] = {"en": "", "zh": ".zh"}
 _question_map: list[questions.QuestionMap] = []
 
 
@@ -96,7 +80,7 @@ def on_pre_build(config: MkDocsConfig) -> None:
         for suffix, readme in (("", "README.md"), (".zh", "README.zh-CN.md")):
             text = (ROOT / package / readme).read_text(encoding="utf-8")
             _write(docs / "stages" / f"stage-{number}{suffix}.md", _readme(text, package))
-        for language, suffix in (("en", ""), ("zh", ".zh")):
+        for language, suffix in _SUFFIXES.items():
             _write(docs / "reference" / f"stage-{number}{suffix}.md", reference.page(STAGES[number], language))
 
 
@@ -126,7 +110,7 @@ def _readme(text: str, package: str) -> str:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Expand the directives of a page."""
-    language = "zh" if page.file.src_uri.endswith(".zh.md") else "en"
+    language: Language = "zh" if page.file.src_uri.endswith(".zh.md") else "en"
 
     def expand(match: re.Match[str]) -> str:
         kind, argument = match.groups()
@@ -165,7 +149,7 @@ def _fenced(text: str, language: str, title: str = "") -> str:
     return f"{fence}{language}{options}\n{text}\n{fence}\n"
 
 
-def _try(the_map: questions.QuestionMap, question: questions.Question, words: dict[str, str]) -> str:
+def _try(the_map: questions.QuestionMap, question: questions.Question, words: Mapping[str, str]) -> str:
     lines = [f"**{words['try']}**", ""]
     if question.needs:
         kind = "before" if question.needs in the_map.before else "needs"
