@@ -8,7 +8,7 @@ DONE := .venv/installed
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-##@ Run
+##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)
 
 .PHONY: run-project1
 run-project1: $(DONE)/project1 $(DONE)/embedded ## Stage 1, a question-answering API, on port 8001

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 _CONTEXT = 8192  # tokens: the training context of SmolLM2 (Qwen2.5 has more), shared by concurrent requests
 _PARALLEL = 4
+_PROMPT_CACHE_MIB = 256  # for prompts of earlier requests; llama.cpp would use 8 GiB
 _MAX_ANSWER_TOKENS = 512  # default of requests without `max_tokens`
 
 
@@ -33,6 +34,7 @@ def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
     params.n_ctx = _CONTEXT
     params.n_parallel = _PARALLEL
     params.kv_unified = True
+    params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
     # The first two are recommended by the model's authors. Values in a request take precedence over all of these.
     params.sampling.temp = 0.2
