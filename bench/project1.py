@@ -12,7 +12,7 @@ from bench.bare import HTTP_LIBRARY
 from bench.client import Connection, UnexpectedAnswer, get, post
 from bench.paced_model import MODEL, Script, sent_at
 from bench.rates import CONNECTIONS, Rate, rates_of
-from bench.report import aims, conditions, noise, percentile, table
+from bench.report import aims, conditions, noise, percentile, table, template
 from bench.servers import Server, others_at_work, running
 
 MEMORY_SCRIPT = Script(20)
@@ -254,58 +254,10 @@ PACKAGES = (
 )
 _NAMES = {"service": "stage 1", "fastapi": "bare FastAPI", "starlette": "bare Starlette"}
 
-_TEMPLATE = """\
-## Stage 1: question answering
-
-{conditions}
-{noise}
-
-{aims}
-
-### What the service adds to a stream
-
-The same client reads the same stream twice: from the model server directly, and through `POST /ask/stream`. *First
-token* is the time from the request to the first token. *Under way* is the time from the model server's sending of a
-token, whose text is the time of sending, to its receipt. The starts of the streams are spread evenly over the duration
-of one, and each client opens its next stream when one ends; so the number of open streams is constant, without a burst
-at the start. Milliseconds, p50 / p99:
-
-{latency}
-
-*Added* is the difference of the two percentiles. The pace is about 500 tokens per second in total when many streams are
-open: the model server and the client are then far from saturated (see below), and the direct times show how little they
-add. CPU use of each process, in percent of one core:
-
-{load}
-
-### Requests a second
-
-One process each, the same uvicorn settings (uvloop, httptools), {connections} connections kept open by one client, in
-{rounds} rounds of {seconds:g} s in which the servers take turns. Ratios are medians of the ratios within a round, so
-that a slow moment of the machine affects both sides. *Bare* is the same route without any features (`bare.py`): no
-log line, request id or body limit, no detection of disconnected clients, no history, no timeout or retries, no
-LangChain; it calls the model with a plain `{http_library}` client. The model answers `/ask` at once with {ask_tokens}
-tokens, so that what remains is the cost of the service.
-
-{rates}
-
-The CPU time is that of the server alone, and is more meaningful than the rates: client, server and model server share
-the cores of the machine. A real model takes hundreds of times longer, during which the service handles other requests.
-
-### Memory
-
-The memory of the service's process after garbage collection, by the number of streamed answers of {memory_tokens}
-tokens, {connections} at a time, after a warm-up of {warm_up}:
-
-{memory}
-
-{memory_verdict}
-"""
-
 
 def section(plan: Plan, figures: Figures) -> str:
     """Return stage 1's section of README.md."""
-    return _TEMPLATE.format(
+    return template("project1").format(
         conditions=conditions("project1", PACKAGES),
         noise=noise(figures.others_busy),
         aims=_aims(figures),

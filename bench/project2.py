@@ -15,7 +15,7 @@ import psycopg
 from bench.client import Connection, UnexpectedAnswer, get, post
 from bench.databases import migrated_database, postgresql, server_version
 from bench.rates import CONNECTIONS, Rate, Times, ask_for, rates_of
-from bench.report import aims, conditions, noise, table
+from bench.report import aims, conditions, noise, table, template
 from bench.servers import Server, others_at_work, running
 from project2_user_mgmt.settings import Settings
 from shared.pagination import encode_cursor
@@ -276,66 +276,10 @@ PACKAGES = (
     "argon2-cffi",
 )
 
-_TEMPLATE = """\
-## Stage 2: users on PostgreSQL
-
-{conditions}
-PostgreSQL {postgres}. {noise}
-
-{aims}
-
-### Requests a second
-
-Stage 2 as it is served, and beside it psycopg alone (`bare_users.py`): exactly the statement that SQLAlchemy
-sends, in a Starlette route that returns JSON of the same shape. The same uvicorn settings (uvloop, httptools), the
-same PostgreSQL with {few:,} users, {pool} database connections each, {connections} connections kept open by one client,
-in {rounds} rounds of {seconds:g} s in which the servers take turns. Ratios are medians of the ratios within a round.
-The bare route has no validation, log line, request id, body limit or `ETag`, no unit of work, and no check that a
-pooled connection is alive. *Bare* sends the statement alone, as stage 2 does for reads; *bare, transaction*
-sends BEGIN and COMMIT around it, which are two more round trips to PostgreSQL.
-
-{reads}
-
-The CPU time is that of the server alone, without PostgreSQL's; client, server and PostgreSQL share the cores of the
-machine. The difference between stage 2 and the bare route is FastAPI (routes, dependencies, the response) and
-SQLAlchemy (the ORM and its pool), in about equal parts.
-
-### Creating users
-
-`POST /users`, in {creation_rounds} rounds of {creation_seconds:g} s. *Bare* hashes the password like stage 2, with
-the same Argon2id in a thread; *bare, no hash* stores a text of the same length, so it shows the cost of the statement.
-Every e-mail address is new.
-
-{creations}
-
-{hash_cost}
-
-### `/health` while passwords are hashed
-
-One probe at a time, {pause:g} ms after the previous response, while the service is idle, and while {connections}
-connections create users without a pause ({hashed:,.0f} per second); alternating, in {health_rounds} rounds of
-{health_seconds:g} s. The *bystander* is an idle bare server that is probed at the same time: its delay is due
-to the cores, which are all busy, and not to the service's event loop. Milliseconds, p50 / p99:
-
-{health}
-
-*Times as long* is the median of the rounds' ratios of p99.
-
-### Pages of few and of many users
-
-Two services, one with a database of {few:,} users and one with {many:,}, take turns with one connection, one request
-at a time, in {page_rounds} rounds of {page_seconds:g} s. `GET /users?limit={page}`: the first page, the page after the
-user in the middle by cursor, and `q={prefix}`, which matches ten e-mail addresses in both. p50:
-
-{pages}
-
-*Times as long* is the median of the rounds' ratios of p50.
-"""
-
 
 def section(plan: Plan, figures: Figures) -> str:
     """Return stage 2's section of README.md."""
-    return _TEMPLATE.format(
+    return template("project2").format(
         conditions=conditions("project2", PACKAGES),
         postgres=figures.postgres,
         noise=noise(figures.others_busy),
@@ -372,7 +316,7 @@ def _aims(plan: Plan, figures: Figures) -> str:
     for name, rates in figures.reads.items():
         spread = _spread(rates["service"].times)
         rows.append((f"`{name}`, p99 against p50", "≤ 5 times", f"{spread:.1f} times", spread <= 5))
-    health = _delay(figures.health)
+    health = figures.health.hashing.service.ratio_to(figures.health.quiet.service, 99)
     rows.append(("`/health`, p99 while passwords are hashed", "≤ 3 times", f"{health:.1f} times", health <= 3))
     for name, rates_by_size in figures.pages.items():
         growth = _growth(plan, rates_by_size)
@@ -383,10 +327,6 @@ def _aims(plan: Plan, figures: Figures) -> str:
 
 def _spread(times: Times) -> float:
     return times.percentile(99) / times.percentile(50)
-
-
-def _delay(health: Health) -> float:
-    return health.hashing.service.ratio_to(health.quiet.service, 99)
 
 
 def _growth(plan: Plan, rates: dict[int, Rate]) -> float:

@@ -9,7 +9,7 @@ from bench.project3_index import LIMIT, POOL_SIZE, K
 from bench.project3_ingestion import BATCH, PAUSE_SECONDS, Ingestion, IngestionPlan, Searches, measure_ingestion
 from bench.project3_scale import GRAPH, Filtered, Scale, ScalePlan, Side, Words, measure_scale
 from bench.rates import CONNECTIONS
-from bench.report import aims, conditions, noise, table
+from bench.report import aims, conditions, noise, table, template
 from bench.servers import others_at_work
 
 
@@ -91,86 +91,11 @@ PACKAGES = (
 )
 _FLAT_MB = 2.0
 
-_TEMPLATE = """\
-## Stage 3: documents
-
-{conditions}
-PostgreSQL {postgres}. {noise}
-
-{aims}
-
-### Searches in {chunks:,} chunks
-
-A synthetic collection (`corpus.py`): {documents:,} documents of {chunks_per_document} chunks, nine tenths English
-and one tenth Chinese; words by Zipf's law, vectors with 384 dimensions clustered by topic and document. It was written
-with COPY in {load_seconds:.0f} s, including indexes. `POST /documents/search` for {k} hits, {questions} questions in
-turn, of three to five words with the frequencies of the texts; a scripted endpoint serves their prepared vectors.
-*Bare* is psycopg alone: exactly the statements that the service sends for the same questions, with the same parameters,
-over as many connections ({pool}); without HTTP, without a call for the vector, and without processing the results.
-They take turns, in {rounds} rounds of {seconds:g} s. Ratios are medians of the ratios within a round.
-
-{searches}
-
-The statements of a search with one client, measured in psycopg, in ms (p50):
-
-{parts}
-
-### Recall of the vector search
-
-recall@{k}: the share of the {k} nearest chunks, found by an exact scan, that are among the first {k} of the service's
-ranking, which requests {limit}. Milliseconds are p50:
-
-{recall}
-
-### Filtered searches
-
-The same for English questions in a random selection of documents. The service either scans all of their vectors
-(*compared*), or searches the HNSW graph until it has found {limit} of them (*walked*). Both strategies were measured,
-regardless of the service's choice; *too short* is the share of walks that found too few chunks and were followed by a
-scan. *Index* is the index that PostgreSQL chose for the walk: only `{graph}` is the graph. Milliseconds, p50:
-
-{filters}
-
-{rule}
-
-Over HTTP: {found}.
-
-### BM25 searches
-
-Milliseconds, p50. *Postings* are the rows that are read: one per word and chunk that contains it. *Looked up* are
-those that PostgreSQL had to fetch from the table in addition to the index.
-
-{words}
-
-### Memory
-
-The memory of the service's process after garbage collection, by the number of searches for rare words,
-{connections} at a time:
-
-{memory}
-
-### Ingestion
-
-With the embedded model. A text file of about {file_chunks} chunks of 1,000 characters, from the upload to `ready`, and
-the same chunks embedded by the model server alone, in the service's batches of {batch}. They take turns, in
-{ingestion_rounds} rounds.
-
-{ingestion}
-
-### Searching during ingestion
-
-One search at a time, {pause:g} ms after the previous response, for {quiet_seconds:g} s while the service is idle,
-and then while a file of about {large_chunks} chunks is ingested. *Question embedded* is the model server's part of a
-search, measured at the same time without the service. Milliseconds, p50 / p95:
-
-{meanwhile}
-"""
-
 
 def section(plan: Plan, figures: Figures) -> str:
     """Return stage 3's section of README.md."""
     scale, ingestion = figures.scale, figures.ingestion
-    return _TEMPLATE.format(
+    return template("project3").format(
         conditions=conditions("project3", PACKAGES),
         postgres=figures.postgres,
         noise=noise(figures.others_busy),

@@ -10,14 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 README = Path(__file__).parent / "README.md"
-HEAD = """\
-# Measurements
-
-Written by `make bench` (`python -m bench`). `python -m bench project1` measures one part and replaces only its section;
-`--quick` runs everything in some seconds and writes nothing. Everything runs on one machine, over loopback, with a
-model server that costs almost nothing (`paced_model.py`), so the results are the costs of the services, not of a model.
-Absolute values hold for the machine named below; the comparisons within one run carry over to other machines.
-"""
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
@@ -30,6 +22,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; all columns but the first are right-aligned."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
+
+
+def template(name: str) -> str:
+    """Return the text of a section of README.md, with placeholders."""
+    return (Path(__file__).parent / "reports" / f"{name}.md").read_text("utf-8")
 
 
 def conditions(part: str, packages: Iterable[str]) -> str:
@@ -64,7 +61,7 @@ def write_sections(sections: dict[str, str], order: Sequence[str]) -> None:
     merged = kept | sections
     names = [name for name in order if name in merged] + [name for name in merged if name not in order]
     texts = [f"<!-- {name} -->\n{merged[name].strip()}\n" for name in names]
-    README.write_text("\n".join([HEAD, *texts]))
+    README.write_text("\n".join([template("head"), *texts]))
 
 
 def _sections(text: str) -> dict[str, str]:
