@@ -47,6 +47,7 @@ class Retention:
         Raises:
             DatabaseUnavailable: if the database is unavailable. Deletions before the error are kept.
         """
+        hours = self.settings.idempotency_hours
         deleted = dict.fromkeys(("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys"), 0)
         async with connected(self.pool) as lock, lock.transaction():
             row = await fetch_one(lock, "SELECT pg_try_advisory_xact_lock(%s) AS locked", [_LOCK])
@@ -57,10 +58,10 @@ class Retention:
                 ("threads", self._delete_old_threads()),
                 ("histories", _until_zero(self._prune_history)),
                 ("runs", _until_zero(self._delete_runs)),
-                ("items", _until_zero(self._delete_items)),
+                ("items", _until_zero(partial(self._delete, _DELETE_ITEMS))),
                 ("uploads", _until_zero(self._delete_failed_uploads)),
-                ("sign-ins", _until_zero(self._delete_sign_ins)),
-                ("keys", _until_zero(self._delete_idempotency_keys)),
+                ("sign-ins", _until_zero(partial(self._delete, _DELETE_SIGN_INS))),
+                ("keys", _until_zero(partial(self._delete, _DELETE_IDEMPOTENCY_KEYS, hours=hours))),
             ):
                 try:
                     async with aclosing(batches):
@@ -144,19 +145,8 @@ class Retention:
             return 0
         return await self._delete(_DELETE_RUNS, days=days, newer=_smallest_uuid7(-days))
 
-    async def _delete_items(self) -> int:
-        """Delete a batch of expired items of the store."""
-        return await self._delete(_DELETE_ITEMS)
-
-    async def _delete_sign_ins(self) -> int:
-        """Delete a batch of expired sign-ins. Signing in deletes some too, but may not happen for a long time."""
-        return await self._delete(_DELETE_SIGN_INS)
-
-    async def _delete_idempotency_keys(self) -> int:
-        """Delete a batch of idempotency keys, with the responses they store."""
-        return await self._delete(_DELETE_IDEMPOTENCY_KEYS, hours=self.settings.idempotency_hours)
-
     async def _delete(self, statement: str, **parameters: Any) -> int:
+        """Delete a batch of rows."""
         return await execute(self.pool, statement, {"limit": _BATCH, **parameters})
 
     async def _delete_failed_uploads(self) -> int:
@@ -225,6 +215,7 @@ _DELETE_ITEMS = """
         SELECT prefix, key FROM store WHERE expires_at < now() LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
 """
+# Signing in deletes some too, but may not happen for a long time.
 _DELETE_SIGN_INS = """
     DELETE FROM sign_ins WHERE id IN (
         SELECT id FROM sign_ins WHERE expires_at < now()
