@@ -31,9 +31,6 @@ class Heard:
 
     Attributes:
         open: Number of streams that are open now.
-        whole: Number of streams that ended complete.
-        events: Number of events in all streams.
-        wrong: Errors, one line each.
     """
 
     open: int = 0

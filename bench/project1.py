@@ -64,7 +64,6 @@ class Streams:
     Attributes:
         first: Milliseconds from the request to the first token.
         under_way: From the model's sending of a token to its receipt.
-        gaps: Between two tokens.
         errors: Number of streams that were incomplete or did not end properly.
         seconds: Total duration; `client_busy`, `model_busy` and `service_busy` are the CPU time in it.
     """
@@ -94,7 +93,6 @@ class Figures:
     """All results.
 
     Attributes:
-        levels: By the number of open streams.
         rates: By path, then by server: `service`, `fastapi`, `starlette`.
         memory_mb: By the number of answers streamed so far.
         others_busy: Share of all cores' time that other processes used.

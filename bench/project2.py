@@ -42,8 +42,6 @@ class Plan:
     """The extent of the benchmark.
 
     Attributes:
-        few: Users in the smaller database.
-        many: Users in the larger database.
         read_rounds: Rounds in which every server is read for `read_seconds`.
         creation_rounds: Rounds in which users are created on every server for `creation_seconds`.
         health_rounds: Rounds in which `/health` is probed for `health_seconds` while idle, and while hashing.
@@ -98,13 +96,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class Health:
-    """The results of the probes.
-
-    Attributes:
-        quiet: While the service was idle.
-        hashing: While users were created.
-        creations: The rate of their creation.
-    """
+    """The results of the probes: while the service was idle, and while users were created."""
 
     quiet: Probes = field(default_factory=Probes)
     hashing: Probes = field(default_factory=Probes)
@@ -116,7 +108,6 @@ class Figures:
     """All results.
 
     Attributes:
-        postgres: The version of PostgreSQL.
         reads: By request, then by server: `service`, `bare`, `transaction`.
         creations: `POST /users`, by server: `service`, `hashing`, `hashless`.
         pages: By request, then by the number of users; one connection.

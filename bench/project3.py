@@ -53,9 +53,6 @@ class Figures:
     """All results.
 
     Attributes:
-        postgres: The version of PostgreSQL.
-        scale: Results on a large index.
-        ingestion: Results with the embedded model.
         others_busy: Share of all cores' time that other processes used.
     """
 

@@ -87,7 +87,6 @@ class Ingestion:
     Attributes:
         service: Ingestion from the upload to `ready`.
         model: The same chunks, embedded by the model server alone in batches of the same size.
-        searches: Searches through the service.
         questions: The same questions, embedded by the model server alone at the same time.
     """
 

@@ -54,7 +54,6 @@ class ScalePlan:
     """The extent of the benchmark.
 
     Attributes:
-        questions: Number of different questions.
         rounds: Rounds in which the service and the bare statements run for `seconds`, with each number of clients.
         samples: Questions for which recall is measured and search strategies are timed.
         searches: Number of searches between the first and the last measurement of memory.
@@ -82,7 +81,6 @@ class Filtered:
     """Vector searches in some documents, in the language of the question.
 
     Attributes:
-        share: The share of the documents.
         chunks: The number of their chunks in this language.
         compared_ms: Median time of the exact scan.
         walked_ms: Median time of the index search, including an exact scan after it if it ended too early.
@@ -118,10 +116,7 @@ class Words:
     """A BM25 search.
 
     Attributes:
-        what: A description of the words.
-        terms: Number of words.
         postings: Number of their postings.
-        ms: Median time.
         read: How PostgreSQL reads the postings.
         fetched: Rows that it had to fetch from the table; zero for an index-only scan.
     """
@@ -139,13 +134,8 @@ class Scale:
     """All results.
 
     Attributes:
-        load_seconds: Time to write the collection.
-        searches: By the number of clients.
         parts_ms: Median time of each statement of a search by a single client, measured in psycopg.
         recall: recall@10 of vector searches in all documents, by the language of the chunks.
-        meaning_ms: The time of these searches.
-        filters: By the share of the documents.
-        found: Filtered searches over HTTP.
         words: BM25 searches, from rare to common words.
         memory_mb: The service's memory, by the number of searches so far.
     """

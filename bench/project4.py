@@ -29,7 +29,6 @@ class Plan:
         samples: Sequential requests per round.
         rounds: Rounds in which both servers take their turn.
         seconds: Duration of the concurrent requests in a round.
-        workers: Other numbers of workers to measure.
     """
 
     samples: int

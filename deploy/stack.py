@@ -30,8 +30,6 @@ class Stack:
 
     Attributes:
         container: The engine's command, as a list of words.
-        build: The command that builds an image.
-        compose: The command that reads `docker-compose.yml`.
         project: The prefix of the project's containers, networks and volumes.
         image: The name of stage 4's image, without a tag.
     """

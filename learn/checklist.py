@@ -28,8 +28,6 @@ class Item(BaseModel):
     Attributes:
         id: The plan's number, such as `C1.1`; its first digit is the stage of study, 1 to 6.
         can: The ability that the item stands for.
-        tested: What the tests check.
-        why: Why it matters.
         places: Citations of definitions, or paths of whole files.
         tests: Node ids of the tests that show it.
     """

@@ -54,7 +54,6 @@ def resolve(citation: str, root: Path = ROOT) -> Source:
     """Return the code that a citation names.
 
     Args:
-        citation: `path:Qualified.name`, as in the module's docstring.
         root: The folder to which the path is relative.
 
     Raises:
@@ -88,7 +87,6 @@ def definition(citation: str, text: str, name: str) -> ast.stmt:
     """Find a definition in a Python file.
 
     Args:
-        citation: The citation, for the error message.
         name: The qualified name, such as `Class.method`.
 
     Raises:

@@ -18,8 +18,6 @@ class NewFile:
     """A file that only the later stage has.
 
     Attributes:
-        path: Relative to the stage's folder.
-        lines: The number of lines.
         summary: The first sentence of its docstring or first comment, or an empty string.
     """
 

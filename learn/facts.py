@@ -36,7 +36,6 @@ class Operation:
 
     Attributes:
         summary: The first sentence of its description.
-        statuses: The status codes that it documents.
         requires_authentication: Whether it requires a token or an API key.
     """
 
@@ -64,8 +63,6 @@ class Facts:
 
     Attributes:
         operations: By method and path, such as `GET /users`.
-        settings: By environment variable.
-        tables: The tables of the migrated database.
         packages: The requirements of the stage's extra, without those of earlier stages.
         shared_modules: Summaries of the modules of `shared` that this stage or an earlier one imports, by path.
         processes: By the module that assembles the process: `main` and, in stage 4, `worker`.
@@ -85,11 +82,7 @@ class Facts:
 
 
 async def read_facts(numbers: Sequence[int]) -> list[Facts]:
-    """Read the facts of some stages: create their applications and migrate an embedded database.
-
-    Args:
-        numbers: The stages' numbers, ascending.
-    """
+    """Read the facts of some stages, in ascending order: create their applications and migrate an embedded database."""
     with redirect_stdout(StringIO()):  # the embedded database prints its address
         schemas = asyncio.create_task(_read_tables(numbers))
         await asyncio.sleep(0)  # the database starts while the stages are imported

@@ -24,10 +24,8 @@ class Exercise(BaseModel):
     """A function to write.
 
     Attributes:
-        place: A citation of the function.
         needs: Earlier exercises that its tests depend on.
         task: The task, in addition to the function's docstring.
-        hint: Shown if a test fails.
         tests: Node ids of the tests that grade it.
     """
 
@@ -139,7 +137,6 @@ class ExerciseResult:
 
     Attributes:
         started: Whether the function is no longer blank.
-        failed: The failed tests, with messages.
     """
 
     exercise: Exercise

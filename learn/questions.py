@@ -32,7 +32,6 @@ class Question(_Checked):
     Attributes:
         id: The number of the part and of the question in it, such as `2.3`.
         zh: The question in Chinese, in the plan's words.
-        en: The same in English.
         code: Citations of the code that answers it.
         tests: Node ids of the tests that show it.
         needs: The stage that must be running, such as `project3`, or an empty string.

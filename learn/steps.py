@@ -41,7 +41,6 @@ class StepDifference:
     """The part of the difference between stages 3 and 4 that a step reads.
 
     Attributes:
-        operations: The step's operations with their summaries.
         shared_modules: Modules of `shared` that the step's files import and no earlier stage does, with summaries.
         files: The step's files. The last step also has the stage's top-level modules: its processes.
     """

@@ -73,9 +73,7 @@ class Stage:
     """The processes of a stage, in starting order.
 
     Attributes:
-        package: Package of the stage.
         settings: Settings, as the processes will read them.
-        services: Embedded services.
         worker: The worker, if the stage has one.
     """
 

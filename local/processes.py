@@ -25,13 +25,8 @@ class Child:
 
     Attributes:
         name: Shown in messages.
-        command: Program and arguments.
-        is_ready: Returns whether the process serves.
         sockets: Inherited listening sockets. The parent keeps them open, so a restart refuses no connection.
         log: File for the output; the terminal by default.
-        on_start: Called after each start.
-        stop_signal: Signal for a graceful stop.
-        stop_seconds: Seconds until the process is killed.
         drop_root: Whether the program refuses to run as root.
         back_off: Seconds to wait before each restart, up to the maximum number of restarts.
     """

@@ -24,7 +24,6 @@ class Answerer:
 
     Attributes:
         chat_model: From `shared.models.chat`; its errors pass through.
-        system_prompt: Default system prompt.
         model_name: Reported if the endpoint does not name the model.
     """
 
@@ -55,7 +54,6 @@ class Answerer:
         """Answer several questions concurrently. A question that fails does not affect the others.
 
         Args:
-            concurrency: Maximum number of concurrent model calls.
             on_answer: Called with each answer as soon as it arrives.
 
         Returns:

@@ -27,13 +27,7 @@ async def recent_messages(session: AsyncSession, user_id: UUID) -> Sequence[Mess
 
 
 async def list_messages(session: AsyncSession, user_id: UUID, *, before: UUID | None, limit: int) -> Sequence[Message]:
-    """Return a user's messages, newest first.
-
-    Args:
-        session: Session of the query.
-        before: Only messages before this id.
-        limit: Maximum number of messages.
-    """
+    """Return a user's messages with smaller ids than `before`, newest first."""
     query = select(Message).where(col(Message.user_id) == user_id).order_by(col(Message.id).desc()).limit(limit)
     if before is not None:
         query = query.where(col(Message.id) < before)

@@ -48,9 +48,6 @@ async def list_users(session: AsyncSession, *, after: UUID | None, limit: int, p
     """Return users in the order of their ids, which is the order of their creation.
 
     Args:
-        session: Session of the query.
-        after: Only users after this id.
-        limit: Maximum number of users.
         prefix: Only users with this prefix of the e-mail or the name, ignoring case.
     """
     query = select(User).order_by(col(User.id)).limit(limit)
@@ -73,7 +70,6 @@ async def update_user(
     """Change a user, in one statement.
 
     Args:
-        session: Session of the statement.
         changes: Fields to change; None leaves a field unchanged.
         password_hash: Hash of the new password, if any.
         version: Expected version; None for any.

@@ -53,7 +53,6 @@ def build_app(
     """Create a stage's application.
 
     Args:
-        settings: Settings of the stage.
         title: Shown in `/docs` and on the page.
         description: Markdown, shown in `/docs`.
         routers: In the order in which `/docs` shows them.
@@ -116,7 +115,6 @@ class ProblemDetailsAPI(FastAPI):
 
     Args:
         extend_openapi: Changes the document in place.
-        options: See `FastAPI`.
     """
 
     def __init__(self, extend_openapi: Callable[[dict[str, Any]], None], **options: Any) -> None:

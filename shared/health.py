@@ -30,7 +30,6 @@ class Check:
     """A readiness check of a dependency.
 
     Attributes:
-        name: Shown in `/ready`.
         probe: Returns whether the dependency is available, or how it fails, within about a second, without raising.
         required: Whether the service is unready without it.
         failure: Status if the probe returns false.

@@ -76,7 +76,6 @@ class BodyGuard:
     (`punycode`). RFC 7578 has no such parameter.
 
     Args:
-        limit_bytes: Default limit.
         path_limits: Limits in bytes of the paths that accept files.
     """
 

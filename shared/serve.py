@@ -36,8 +36,6 @@ def serve(
     """Read the settings, listen on `HOST` and `PORT`, and serve until a stop signal.
 
     Args:
-        settings_class: Settings of the stage.
-        create_app: Creates the stage's app.
         startup_check: Raises a `ConfigurationError` if the settings contradict the stored data.
         arguments: Arguments of the command line; those of the process by default.
         port_setting: Name of the setting with the port.
@@ -103,7 +101,6 @@ class _Server(uvicorn.Server):
     """Uvicorn with a gradual shutdown.
 
     Args:
-        config: Configuration of uvicorn.
         state: Updated during the shutdown.
         drain_seconds: Time to keep accepting requests after a stop signal.
         finish_seconds: Time for open requests to finish after that.

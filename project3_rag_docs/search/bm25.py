@@ -20,7 +20,6 @@ class BM25Query:
     """A ranking of chunks by BM25.
 
     Attributes:
-        corpus: The corpus in the query's language.
         rare: By term key, the weights of the terms that select candidates.
         common: The weights of the other terms, which only add to the score of a candidate.
     """

@@ -37,7 +37,6 @@ async def run_queries(
         session: A session in which `load_statistics` was called.
         queries: At most one of them a `BM25Query`.
         vector: The query's embedding; see `vector_literal`.
-        limit: Maximum length of each ranking.
 
     Returns:
         For each query its chunks, best first.

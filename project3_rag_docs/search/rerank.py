@@ -63,7 +63,6 @@ class EndpointReranker:
         url: The base URL, without `/rerank`.
         model: Empty if the endpoint serves only one model.
         api_key: Empty if the endpoint requires none.
-        seconds: Timeout of a call.
     """
 
     http: httpx2.AsyncClient

@@ -59,7 +59,6 @@ async def subgraphs(graph: Graph, namespace: str | None, *, recurse: bool) -> As
 
     Args:
         namespace: Only the subgraph with this namespace, such as `outer|inner`.
-        recurse: Whether to include subgraphs of subgraphs.
     """
     async for path, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse):
         yield path, schemas(subgraph)

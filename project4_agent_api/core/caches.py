@@ -35,7 +35,6 @@ class CachedEmbeddings(Embeddings):
 
     Args:
         name: Its name, and the number of its dimensions.
-        cache: Stores the vectors.
     """
 
     def __init__(self, model: Embeddings, name: tuple[str, int], cache: RedisCache) -> None:

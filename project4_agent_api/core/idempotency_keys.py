@@ -18,7 +18,6 @@ class Claim:
     """A key that is claimed by a request.
 
     Attributes:
-        row_id: Id of the key's row.
         token: Identifies the request. Only the holder of the latest token may change the row.
         created_id: Id for the run that the request creates, if it creates one.
     """

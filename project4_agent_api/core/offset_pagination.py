@@ -20,9 +20,6 @@ def paginate(
     """Order a query, and limit it to a page and one more row, which shows whether there is another page.
 
     Args:
-        query: The query to limit.
-        search: The page and the direction.
-        sort_by: A key of `columns`.
         columns: Columns to order by. Strings are compared without case.
         tie_breaker: A unique column that orders equal rows, so that pages neither skip nor repeat any.
     """

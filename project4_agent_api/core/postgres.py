@@ -113,7 +113,6 @@ async def fetch_all(source: Pool | Connection, statement: str, parameters: Param
 
     Args:
         source: A pool to borrow a connection from, or a connection, whose transaction the statement becomes part of.
-        statement: SQL with placeholders.
         parameters: Values of the placeholders, by position or by name.
 
     Raises:

@@ -29,7 +29,6 @@ class RedisCache:
 
     Args:
         kind: Part of every key.
-        seconds: Lifetime of an entry.
         breaker: Shared by all caches on the same Redis.
     """
 

@@ -54,7 +54,6 @@ class Graphs:
 
         Args:
             path: The file; None for the built-in graphs only.
-            services: Passed to factories that take them.
 
         Raises:
             ConfigurationError: with one line that names the graph and its fault.

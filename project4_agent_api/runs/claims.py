@@ -186,7 +186,6 @@ class Ending:
         thread_status: The thread's status, unless another of its runs is pending.
         values: The thread's state as JSON; None leaves the stored one.
         interrupts: The questions that wait for an answer, by task; None leaves the stored ones.
-        error: The error of run and thread.
     """
 
     status: RunStatus

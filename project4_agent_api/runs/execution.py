@@ -59,8 +59,6 @@ class ExecutionContext:
     """The parts of a worker that an execution uses.
 
     Attributes:
-        encoders: Create the encoder of a run.
-        timeout_seconds: How long a run may take.
         drain_seconds: How long the current step of a run may take when the worker shuts down.
     """
 
@@ -81,7 +79,6 @@ class Outcome:
 
     Attributes:
         ending: To be stored; None if another worker continues the run, or it is to be rolled back.
-        result: The run's result, as JSON.
     """
 
     ending: Ending | None
@@ -92,9 +89,6 @@ class Execution:
     """One attempt at a run.
 
     Attributes:
-        publisher: Publishes the events of this attempt.
-        claim: The claim under which it executes.
-        graph_id: The name of the graph.
         started_at: When it started, by the monotonic clock.
         stop_reason: Why it is stopped, if it is.
         finished: Whether the graph has ended and the claim is no longer needed for checkpoints.

@@ -16,10 +16,6 @@ class QueueLimit:
 
     Counting takes longer the more runs wait, so a process hands out a sixteenth of the free capacity before it counts
     again. With up to sixteen API processes the limit is exceeded only by the runs that are being stored at that moment.
-
-    Args:
-        total: Pending runs of the service.
-        per_user: Pending runs of one user.
     """
 
     def __init__(self, *, total: int, per_user: int) -> None:

@@ -95,12 +95,9 @@ class ThreadReplay:
         return await fetch_one(self.pool, _NEXT_STARTED, self._parameters(since=since, after=after or UUID(int=0)))
 
     async def list_started(self, seen: Sequence[UUID] = ()) -> list[Row]:
-        """Return the runs that started, or ended without having started, in the order of their execution.
+        """Return the runs that started, or ended without having started, in the order of their execution, without those seen.
 
         Of the runs whose events are no longer kept, only the newest is returned. The thread need not exist.
-
-        Args:
-            seen: Runs to leave out.
 
         Returns:
             `run_id`, `status`, `created_at`, `updated_at`, `graph_id` and `protocol` of each.

@@ -27,12 +27,8 @@ class NewRun:
         key: Chosen by the caller, which may subscribe to the run before it is stored.
         base_metadata: The first part of its metadata, before the thread's: the assistant's.
         metadata: The last part: its own.
-        spec: How the graph is executed.
         multitask_strategy: What happens to unfinished runs of the thread.
-        request_id: The id of the request.
-        after_seconds: When it is due.
         create_thread: Whether to create the thread if there is none.
-        traceparent: The trace that it belongs to.
     """
 
     key: RunKey

@@ -93,15 +93,12 @@ class ClaimedRun:
 
     Attributes:
         claim: The token of this claim: a statement with an older one changes nothing.
-        spec: How its graph is executed.
         request_id: The id of the request that created it.
-        traceparent: The trace of that request.
         attempt: The number of this claim, from 1.
         claimed_at: The time of this claim, by the database's clock.
         stop_reason: `INTERRUPT` or `ROLLBACK` if that was requested before.
         seconds_queued: Seconds between its due time and this claim.
         more_due: Whether other runs of the owner are due.
-        has_state: Whether the thread has a checkpoint.
     """
 
     key: RunKey

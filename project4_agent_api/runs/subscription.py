@@ -76,7 +76,6 @@ class RunSubscription:
         """Yield the run's events, encoded for the client.
 
         Args:
-            after: Only later events.
             modes: Only events of these stream modes.
         """
         try:

@@ -75,14 +75,7 @@ _DELETE_CALL = "DELETE FROM webhooks WHERE run_id = %s"
 
 @dataclass(frozen=True)
 class WebhookCaller:
-    """Makes the stored calls.
-
-    Attributes:
-        network: Opens connections to the permitted addresses.
-        seconds: How long one call may take.
-        attempts: How often a call is tried.
-        metrics: Counts calls.
-    """
+    """Makes the stored calls."""
 
     pool: Pool
     network: httpcore2.AsyncNetworkBackend

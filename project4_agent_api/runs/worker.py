@@ -35,7 +35,6 @@ class RunWorker:
     Args:
         settings: Slots, leases, limits.
         blocking_redis: A client without a response timeout.
-        context: Passed to each execution.
         fire_crons: Creates the runs of due crons; returns the seconds until the next one, or None.
     """
 

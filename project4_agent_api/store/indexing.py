@@ -68,9 +68,7 @@ async def embed(embeddings: Embeddings, settings: Settings, prefix: str, texts: 
     """Return the vectors of texts, truncated and in batches.
 
     Args:
-        settings: The size of a batch.
         prefix: The model's prefix for this kind of text.
-        texts: Any number of texts.
 
     Raises:
         ModelUnavailable, ModelTimeout: see `shared.errors`.

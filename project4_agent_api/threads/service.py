@@ -26,7 +26,6 @@ class Threads:
     """The threads of a service.
 
     Attributes:
-        redis: Publishes the end of deleted runs.
         event_retention_seconds: How long the events of a finished run are kept.
     """
 

@@ -31,12 +31,7 @@ STATE_CHANGED = b"state"  # published on a thread's channel after an update that
 
 @dataclass(frozen=True)
 class ThreadStates:
-    """The states of threads, read and updated through their graphs.
-
-    Attributes:
-        store: Passed to graphs.
-        redis: Publishes updates.
-    """
+    """The states of threads, read and updated through their graphs."""
 
     pool: Pool
     checkpoints: CheckpointSaver

@@ -22,7 +22,6 @@ class NotificationListener:
     """Listens on a channel, and wakes those who wait for a key.
 
     Args:
-        settings: Settings of the database.
         channel: Name of the channel. The payload of a notification is a key.
     """
 

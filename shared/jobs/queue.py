@@ -166,12 +166,9 @@ async def defer(
     """Store a job within an open transaction.
 
     Args:
-        job_app: App with the task.
         transaction: The session or the connection of the transaction.
-        task: Name of the task.
         lock: Jobs with the same lock run one after another.
         delay_seconds: Minimum delay before the job runs.
-        arguments: Arguments of the task.
 
     Raises:
         psycopg.Error: as raised by the driver, for the owner of the transaction to handle.
@@ -192,13 +189,7 @@ async def defer(
 async def run_worker(
     job_app: procrastinate.App, context: Mapping[str, Any], concurrency: int, queue: str = DEFAULT_QUEUE
 ) -> AsyncIterator[None]:
-    """Run the jobs of a queue while the block runs. Unfinished jobs are requeued at the end.
-
-    Args:
-        context: `context.additional_context` of the tasks.
-        concurrency: Maximum number of concurrent jobs.
-        queue: Name of the queue.
-    """
+    """Run the jobs of a queue while the block runs. Unfinished jobs are requeued at the end."""
 
     async def work() -> None:
         while True:

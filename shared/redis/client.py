@@ -64,7 +64,6 @@ def create_redis(settings: RedisSettings, *, response_timeout: float | None = _R
     """Create a client and its pool without connecting. The caller closes it.
 
     Args:
-        settings: Address and key prefix.
         response_timeout: Seconds; None for connections that wait for messages.
     """
     # A blocking pool queues commands when all connections are busy; the other kind raises a connection error, which

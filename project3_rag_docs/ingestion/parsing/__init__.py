@@ -25,7 +25,6 @@ class ParseLimits:
         seconds: Maximum wall-clock time, and maximum CPU time.
         memory_bytes: Maximum memory of the child process, including about 40 MiB for Python and the libraries.
         unpacked_bytes: Maximum total size of the parts of an Office file, which is a ZIP archive.
-        pages: Maximum pages of a PDF.
         characters: Maximum length of the extracted text.
     """
 

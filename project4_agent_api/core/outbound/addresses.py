@@ -89,7 +89,6 @@ class PublicAddresses(httpcore2.AsyncNetworkBackend):
 
     Args:
         resolve: Returns the addresses of a host.
-        backend: Connects to an address.
     """
 
     def __init__(self, resolve: Resolve, backend: httpcore2.AsyncNetworkBackend) -> None:

@@ -24,11 +24,8 @@ async def request(
     """Send a request, and yield the response before its body is read. Redirects are not followed.
 
     Args:
-        method: HTTP method.
         url: A URL with a scheme of `PORTS`.
-        headers: Headers in addition to `Host`.
         network: Opens the connection, and decides which addresses are allowed.
-        content: Body of the request.
 
     Raises:
         UNREACHABLE: if there is no response.

@@ -41,9 +41,7 @@ class MetricsCollector(Collector):
     """Collects the metrics of a process.
 
     Args:
-        checks: The checks of the dependencies.
         pools: The driver's pools by name.
-        orm_pool: SQLAlchemy's pool.
         caches: The counters of the caches by name.
         limits: The rate limits; None in a worker.
         queue: The pool to query the queue with; None in a worker, because every process would report the same.

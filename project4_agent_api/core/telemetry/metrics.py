@@ -30,7 +30,6 @@ class LabelValues:
 
     Args:
         known: Values that are always in the set.
-        extra: How many further values are added.
     """
 
     def __init__(self, known: Iterable[str] = (), extra: int = _MAX_NAMES) -> None:

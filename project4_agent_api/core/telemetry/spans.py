@@ -94,8 +94,6 @@ class OpenTelemetryTracing:
         """Trace the block.
 
         Args:
-            name: Name of the span.
-            kind: Kind of the span.
             parent: The `traceparent` of a parent in another process.
         """
         context = _propagator.extract({_TRACEPARENT: parent}) if parent else None

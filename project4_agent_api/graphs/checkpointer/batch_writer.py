@@ -143,7 +143,6 @@ class BatchWriter:
     """Writer of one batch after the other.
 
     Args:
-        open_cursor: Opens a cursor for one statement.
         retry_seconds: How long to retry while the database is unavailable.
     """
 

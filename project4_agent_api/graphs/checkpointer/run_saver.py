@@ -29,7 +29,6 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
     for all of them.
 
     Args:
-        saver: Stores the checkpoints.
         claim: The worker's claim; nothing is stored after it is lost.
         durable: Whether each step waits until the one before is stored: LangGraph's durability `sync`.
         thread_is_empty: Whether the thread has no checkpoint yet, so that no query is needed to find the newest.
