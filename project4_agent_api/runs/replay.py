@@ -95,7 +95,7 @@ class ThreadReplay:
         return await fetch_one(self.pool, _NEXT_STARTED, self._parameters(since=since, after=after or UUID(int=0)))
 
     async def list_started(self, seen: Sequence[UUID] = ()) -> list[Row]:
-        """Return the runs that started, or ended without having started, in the order of their execution, without those seen.
+        """Return the runs that started, or ended without having started, in order of execution, without those `seen`.
 
         Of the runs whose events are no longer kept, only the newest is returned. The thread need not exist.
 
