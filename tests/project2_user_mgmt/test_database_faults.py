@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
@@ -119,6 +120,51 @@ async def test_frozen_database_is_503(client: httpx2.AsyncClient, server: Child)
     for process in processes_of(server):
         process.resume()
     await recovers(client)
+
+
+async def test_read_only_database_is_503_until_it_can_be_written(
+    client: httpx2.AsyncClient, cluster: tuple[Child, str], server: Child
+) -> None:
+    assert server.pid
+    account = {"email": "ada@example.com", "name": "Ada", "password": "correct horse battery staple"}
+    assert await answers(client) == {200: 12}  # fills the pool with connections
+    set_read_only(cluster[1], "on")
+
+    refused = await client.post("/users", json=account)
+    ready = await client.get("/ready")
+
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:problem:database-unavailable")
+    assert int(refused.headers["retry-after"]) > 0
+    assert (ready.status_code, ready.json()["detail"]) == (503, "Read-only: database.")
+    assert (await answers(client))[503] >= 8  # each of four connections may read once
+    set_read_only(cluster[1], "off")
+    await recovers(client)
+    assert (await client.post("/users", json=account)).status_code == 201
+    assert (await client.get("/ready")).status_code == 200
+
+
+def set_read_only(url: str, value: str) -> None:
+    with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+        connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        connection.execute("SELECT pg_reload_conf()")
+    shown = None
+    while shown != (value,):
+        with psycopg.connect(url) as connection:
+            shown = connection.execute("SHOW default_transaction_read_only").fetchone()
+
+
+async def test_service_becomes_ready_although_the_first_of_its_servers_is_silent(
+    cluster: tuple[Child, str], server: Child, serve2: Serve
+) -> None:
+    assert server.pid
+    url = make_url(cluster[1])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"127.0.0.1:{silent.getsockname()[1]},{url.host}:{url.port}"
+        address = f"postgresql://{url.username}:{url.password}@{hosts}/{url.database}"
+        with serve2(database_url=address, **QUICK) as base_url:
+            async with httpx2.AsyncClient(base_url=base_url, timeout=120, trust_env=False) as http, asyncio.timeout(30):
+                while (await http.get("/ready")).status_code != 200:
+                    pass
 
 
 async def test_slow_statement_is_cancelled_and_full_pool_reported(
