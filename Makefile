@@ -6,6 +6,9 @@ DONE := .venv/installed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# Variables of the command line are for this make alone. A make that a test starts would otherwise prefer them to the
+# variables that the test sets in its environment.
+MAKEOVERRIDES =
 .DELETE_ON_ERROR:
 
 ##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)
