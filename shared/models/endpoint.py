@@ -48,7 +48,12 @@ class EndpointChatModel(ChatOpenAI):
         self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
-        restore_provider_fields(payload["messages"], self._convert_input(input_).to_messages(), self._origin)
+        restore_provider_fields(
+            payload["messages"],
+            self._convert_input(input_).to_messages(),
+            self._origin,
+            wants_reasoning=self._habit.field,
+        )
         return payload
 
     async def _agenerate(
@@ -92,22 +97,30 @@ class EndpointChatModel(ChatOpenAI):
         schema = _take_schema(payload)
         answer = self._normalizer(payload)
         with endpoint_errors(self.model_name):
-            async with aclosing(_chunks(self.async_client, payload)) as chunks:
-                while True:
-                    async with asyncio.timeout(self.time_limit):
-                        chunk = await anext(chunks, None)
-                    if chunk is None:
-                        break
-                    if delta := answer.add(chunk):
-                        generation = _generation(delta)
-                        await _report(run_manager, generation)
-                        yield generation
-            rest = answer.finish()
-            if answer.finish_reason is None:
-                raise ModelUnavailable("The model's answer broke off.")
-            last = self._last_chunk(answer, rest, schema)
+            async with aclosing(self._parts(answer, payload)) as parts:
+                async for part in parts:
+                    generation = _generation(part)
+                    await _report(run_manager, generation)
+                    yield generation
+            last = self._last_chunk(answer, schema)
             await _report(run_manager, last)
             yield last
+
+    async def _parts(self, answer: AnswerNormalizer, payload: dict[str, Any]) -> AsyncGenerator[Delta]:
+        """Yield the parts of a streamed answer. None is empty: a fallback is possible until the first one."""
+        async with aclosing(_chunks(self.async_client, payload)) as chunks:
+            while True:
+                async with asyncio.timeout(self.time_limit):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    break
+                for part in answer.add(chunk).parts():
+                    yield part
+        rest = answer.finish()
+        if answer.finish_reason is None:
+            raise ModelUnavailable("The model's answer broke off.")
+        for part in rest.parts():
+            yield part
 
     def _normalizer(self, payload: dict[str, Any]) -> AnswerNormalizer:
         ids = [call["id"] for message in payload["messages"] for call in message.get("tool_calls") or []]
@@ -115,20 +128,18 @@ class EndpointChatModel(ChatOpenAI):
         names = [tool["function"]["name"] for tool in payload.get("tools") or [] if "function" in tool]
         return AnswerNormalizer(ids, names, self._habit)
 
-    def _last_chunk(self, answer: AnswerNormalizer, rest: Delta, schema: type[BaseModel] | None) -> ChatGenerationChunk:
+    def _last_chunk(self, answer: AnswerNormalizer, schema: type[BaseModel] | None) -> ChatGenerationChunk:
         choice: dict[str, Any] = {"delta": {}, "finish_reason": answer.finish_reason}
-        metadata = super()._convert_chunk_to_generation_chunk(
-            answer.metadata() | {"choices": [choice]}, AIMessageChunk, {}
-        )
-        metadata = cast("ChatGenerationChunk", metadata)  # None only for a chunk without a delta
-        metadata.message.response_metadata = {}  # of LangChain's own: another provider
-        last = _generation(rest) + metadata
-        last.message.additional_kwargs = self._additional_kwargs(answer, rest.reasoning, schema)
+        last = self._convert_chunk_to_generation_chunk(answer.metadata() | {"choices": [choice]}, AIMessageChunk, {})
+        last = cast("ChatGenerationChunk", last)  # None only for a chunk without a delta
+        last.message.response_metadata = {"model_provider": PROVIDER}
+        last.message.additional_kwargs = self._additional_kwargs(answer, "", schema)
         return last
 
     def _additional_kwargs(
         self, answer: AnswerNormalizer, reasoning: str, schema: type[BaseModel] | None
     ) -> dict[str, Any]:
+        self._habit.field = self._habit.field or answer.provider_fields.source == REASONING
         more = answer.additional_kwargs(self._origin)
         if schema and not answer.refusal:
             more["parsed"] = schema.model_validate_json(answer.text)

@@ -43,7 +43,14 @@ class Delta:
 
     def __bool__(self) -> bool:
         """Return whether it adds anything."""
-        return bool(self.text or self.reasoning or self.calls or self.misplaced)
+        return bool(self.text or self.reasoning or self.calls)
+
+    def parts(self) -> Iterator["Delta"]:
+        """Yield the reasoning, then the rest: LangChain tells content blocks of a stream by their places in a chunk."""
+        if self.reasoning:
+            yield Delta(reasoning=self.reasoning, misplaced=self.misplaced)
+        if self.text or self.calls:
+            yield Delta(text=self.text, calls=self.calls)
 
 
 class AnswerNormalizer:
@@ -123,11 +130,8 @@ class AnswerNormalizer:
         return Delta(text, reasoning, calls, self._misplaced())
 
     def _texts(self, sent: dict[str, Any], content: object) -> tuple[str, str]:
-        reasoning, text = _parts(content)
-        if reasoning:
-            self.provider_fields.reasoning_from("parts")
-        if not reasoning:
-            reasoning = self.provider_fields.add(sent)
+        in_content, text = _parts(content)
+        reasoning = self.provider_fields.add(sent) or in_content
         if reasoning:
             self._splitter.expect_no_unopened_tag()
         if isinstance(refusal := sent.get("refusal"), str):

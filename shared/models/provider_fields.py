@@ -27,12 +27,12 @@ class ProviderFields:
     """Collects the fields of one answer."""
 
     def __init__(self) -> None:
-        self._source = ""  # the field that the reasoning came in, "parts" or "text"
+        self.source = ""  # the field that the reasoning came in, or "text"; `reasoning_content` also if it was empty
         self._fields: dict[str, Any] = {}
 
     def reasoning_from(self, source: str) -> None:
         """Remember the form in which the reasoning arrived."""
-        self._source = self._source or source
+        self.source = self.source or source
 
     def add(self, sent: dict[str, Any]) -> str:
         """Add the fields of a chunk or a message; return the reasoning in them."""
@@ -40,9 +40,10 @@ class ProviderFields:
             if value := sent.get(name):
                 self._fields[name] = _merge(self._fields.get(name), value)
         for name in _TEXT_FIELDS:
-            if isinstance(text := sent.get(name), str) and text:
+            if isinstance(text := sent.get(name), str) and (text or name == REASONING):
                 self.reasoning_from(name)
-                return text
+                if text:
+                    return text
         details = sent.get("reasoning_details")
         return "".join(_detail_texts(details)) if isinstance(details, list) else ""
 
@@ -53,7 +54,7 @@ class ProviderFields:
             if call.sent_id and _MEANINGFUL_ID.fullmatch(call.sent_id):
                 of_calls[call.id]["id"] = call.sent_id
         kept = {
-            "source": self._source,
+            "source": self.source,
             "fields": self._fields,
             "calls": {id_: fields for id_, fields in of_calls.items() if fields},
         }
@@ -61,25 +62,32 @@ class ProviderFields:
         return {"origin": origin} | kept if kept else {}
 
 
-def restore_provider_fields(payload: list[dict[str, Any]], messages: Sequence[BaseMessage], origin: str) -> None:
+def restore_provider_fields(
+    payload: list[dict[str, Any]], messages: Sequence[BaseMessage], origin: str, *, wants_reasoning: bool
+) -> None:
     """Add the fields of the endpoint's own messages to a request, and remove what no endpoint needs.
 
     Args:
         payload: The messages in OpenAI's form; changed in place.
         messages: The same messages.
         origin: Identifies the endpoint and the model.
+        wants_reasoning: Whether the model is known to send `reasoning_content`.
     """
     ids: dict[str, str] = {}
     for turn in _turns(messages):
-        has_calls = any(isinstance(message := messages[place], AIMessage) and message.tool_calls for place in turn)
-        for place in turn:
-            if isinstance(message := messages[place], AIMessage):
-                _flatten(payload[place])
-                kept = message.additional_kwargs.get(KEY)
-                if isinstance(kept, dict) and kept.get("origin") == origin:
-                    current = turn[-1] == len(messages) - 1
-                    _restore(payload[place], message, kept, with_reasoning=has_calls, current=current)
-                    ids |= _sent_ids(kept)
+        replies = {place: message for place in turn if isinstance(message := messages[place], AIMessage)}
+        has_calls = any(message.tool_calls for message in replies.values())
+        for place, message in replies.items():
+            _flatten(payload[place])
+            kept = message.additional_kwargs.get(KEY)
+            if isinstance(kept, dict) and kept.get("origin") == origin:
+                current = turn[-1] == len(messages) - 1
+                _restore(payload[place], message, kept, with_reasoning=has_calls, current=current)
+                ids |= _sent_ids(kept)
+                wants_reasoning = wants_reasoning or kept.get("source") == REASONING
+        if has_calls and wants_reasoning:  # DeepSeek wants it in each message, also if there was none
+            for place in replies:
+                payload[place].setdefault(REASONING, "")
     _restore_ids(payload, ids)
 
 
@@ -114,10 +122,6 @@ def _restore(
         return
     if source in _TEXT_FIELDS:
         sent[source] = reasoning
-    elif source == "parts" and current:
-        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": reasoning}]}
-        answer = [{"type": "text", "text": sent["content"]}] if sent["content"] else []
-        sent["content"] = [thinking, *answer]
     elif source == "text" and current:  # chat templates cut it out of earlier turns, and some want it in this one
         sent["content"] = f"<think>\n{reasoning}\n</think>\n\n{sent['content'] or ''}"
 

@@ -34,10 +34,12 @@ class ReasoningHabit:
 
     Attributes:
         unopened: Whether it sends `</think>` without `<think>`; None if unknown.
+        field: Whether it sends the field `reasoning_content`.
     """
 
     model: str
     unopened: bool | None = None
+    field: bool = False
 
     @property
     def suspected(self) -> bool:

@@ -160,7 +160,7 @@ REASONING: dict[str, tuple[list[dict[str, Any]], str]] = {
         ],
         "reasoning",
     ),
-    "parts": ([{"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}]}], "parts"),
+    "parts": ([{"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}]}], ""),
     "tags": ([{"content": "<think>\nLet me"}, {"content": " see.\n</th"}, {"content": "ink>\n\n"}], "text"),
     "no opening tag": ([{"content": "Let me see.\n</think>"}], "text"),
     "thoughts of Gemini": (
@@ -190,7 +190,7 @@ async def test_reasoning_is_kept_apart(
         {"type": "reasoning", "reasoning": "Let me see."},
         {"type": "text", "text": "It is 42."},
     ]
-    assert message.additional_kwargs["provider_fields"].get("source", "") == source
+    assert message.additional_kwargs.get("provider_fields", {}).get("source", "") == source
 
 
 def _joined(deltas: list[dict[str, Any]]) -> dict[str, Any]:

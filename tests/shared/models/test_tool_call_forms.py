@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,10 +41,10 @@ def streamed(*deltas: dict[str, Any] | None, finish_reason: str | None = "tool_c
 
 
 async def answered(
-    chat_model: EndpointChatModel, *, stream: bool, messages: list[BaseMessage] | None = None
+    chat_model: EndpointChatModel, *, stream: bool, messages: Sequence[BaseMessage] | None = None
 ) -> AIMessage:
     bound = chat_model.bind(tools=TOOLS)
-    asked: list[BaseMessage] = messages or [HumanMessage("Hi")]
+    asked: Sequence[BaseMessage] = messages or [HumanMessage("Hi")]
     if not stream:
         return await bound.ainvoke(asked)
     pieces = [piece async for piece in bound.astream(asked)]
