@@ -293,6 +293,11 @@ def schema(changes: Body) -> Callable[[Body], None]:
 open_schema, optional_property = schema({"additionalProperties": True}), schema({"required": []})
 open_schema.__name__, optional_property.__name__ = "open_schema", "optional_property"
 
+
+def any_json(body: Body) -> None:
+    body["response_format"] = {"type": "json_object"}
+
+
 # By fault, the profiles that refuse it, besides `strictest`; in brackets those that `strictest` does not follow.
 OPENAI = "openai azure openrouter"
 ORDER = f"{OPENAI} anthropic deepseek gemini mistral gateway"
@@ -347,8 +352,9 @@ REFUSED_BY: dict[Callable[[Body], None], str] = {
     tool_with_a_dot: f"{OPENAI} deepseek gemini mistral anthropic",
     tool_without_an_object: f"{OPENAI} deepseek gemini mistral anthropic",
     unknown_tool: OPENAI,
-    open_schema: OPENAI,
-    optional_property: OPENAI,
+    open_schema: f"{OPENAI} deepseek",
+    optional_property: f"{OPENAI} deepseek",
+    any_json: f"{OPENAI} deepseek",
 }
 
 

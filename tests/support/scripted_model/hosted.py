@@ -27,6 +27,7 @@ _OPENAI_PARAMETERS = [*CompletionCreateParamsBase.__annotations__, "stream"]
 # - options without tools: github.com/openai/swarm/issues/30, github.com/writer/writer-framework/pull/1013
 # - stream_options: github.com/BerriAI/litellm/issues/5803
 # - strict schemas: github.com/vercel/ai/issues/6484, github.com/moeru-ai/xsai/issues/202
+# - the word JSON: in many public trackers
 # - unsupported parameters: github.com/FoundationAgents/OpenManus/issues/555
 # - "Unknown parameter: 'messages[…]…'": github.com/pydantic/pydantic-ai, tests/models/test_openai.py (the words)
 # From memory: the empty string, the length of ids, empty arrays, and that ids are unique within a message.
@@ -43,6 +44,7 @@ OPENAI_RULES = (
     parameters.tool_options_need_tools,
     parameters.stream_options_need_a_stream,
     parameters.strict_schemas_are_closed,
+    parameters.json_mode_is_announced,
 )
 
 OPENAI = Profile(
@@ -102,8 +104,8 @@ def _reasoning_comes_back(body: Body) -> Iterator[Violation]:
 # ignored otherwise. Reports want it in each message after the first call (github.com/MoonshotAI/kimi-cli/issues/2141,
 # github.com/openclaw/openclaw/issues/73417), also if it was empty (github.com/deepseek-ai/deepseek-harness/discussions/
 # 1850). Errors' shape and order of messages: github.com/FoundationAgents/OpenManus/issues/744,
-# github.com/ThinkInAIXYZ/deepchat/issues/1078. The filter: "Content Exists Risk", in many public trackers. Keep-alive
-# comments and empty lines: api-docs.deepseek.com/quick_start/rate_limit.
+# github.com/ThinkInAIXYZ/deepchat/issues/1078. The filter ("Content Exists Risk") and the refusal of JSON schemas: the
+# words are in many public trackers. Keep-alive comments and empty lines: api-docs.deepseek.com/quick_start/rate_limit.
 DEEPSEEK = Profile(
     "deepseek",
     (
@@ -121,6 +123,8 @@ DEEPSEEK = Profile(
         ),
         strictness.call_ids_are_unique_strings,
         parameters.tools_are_functions,
+        parameters.no_json_schema,
+        parameters.json_mode_is_announced,
         _reasoning_comes_back,
     ),
     Wire(

@@ -1,5 +1,6 @@
 """Rules for the parameters of a request: those that an endpoint knows, and those that go together."""
 
+import json
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -81,6 +82,20 @@ def strict_schemas_are_closed(body: Body) -> Iterator[Violation]:
             for words in _open_objects(given.get("schema"), ()):
                 message = f"Invalid schema for response_format '{given.get('name')}': {words}"
                 yield Violation(message, "response_format")
+
+
+def json_mode_is_announced(body: Body) -> Iterator[Violation]:
+    """Require the word JSON in a message of a request for any JSON object."""
+    kind = (body.get("response_format") or {}).get("type")
+    if kind == "json_object" and "json" not in json.dumps(body["messages"]).lower():
+        words = "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
+        yield Violation(words, "messages")
+
+
+def no_json_schema(body: Body) -> Iterator[Violation]:
+    """Refuse a schema for the answer."""
+    if (body.get("response_format") or {}).get("type") == "json_schema":
+        yield Violation("This response_format type is unavailable now", code="invalid_request_error")
 
 
 def _open_objects(schema: Any, context: tuple[str, ...]) -> Iterator[str]:  # noqa: ANN401  JSON

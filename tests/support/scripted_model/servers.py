@@ -126,7 +126,8 @@ LLAMACPP = Profile(
 
 # What the forms allow and some gateway does: no space after `data:` (Spring), CRLF and pings as comments
 # (sse-starlette's defaults), no `[DONE]`, no usage, no ids or indexes of calls, arguments as an object, and reasoning
-# between tags in the text, as models write it where nothing parses it.
+# between tags in the text, as models write it where nothing parses it. Too long: text-generation-inference,
+# router/src/validation.rs.
 GATEWAY = Profile(
     "gateway",
     (strictness.roles_are_known(), strictness.content_is_complete, strictness.tool_results_follow_their_calls),
@@ -143,5 +144,5 @@ GATEWAY = Profile(
         done=False,
     ),
     _vllm_old_error,
-    too_long=replace(VLLM.too_long, message="Input validation error: `inputs` tokens must be <= 4096. Given: 5120"),
+    too_long=Violation("Input validation error: `inputs` must have less than 4096 tokens. Given: 5120"),
 )
