@@ -7,15 +7,14 @@ of their memory, both per stream. Prints the results; writes nothing.
 
 import argparse
 import asyncio
-import os
 import uuid
-from pathlib import Path
+from collections.abc import Sequence
 from time import monotonic
 
 import httpx2
+import psutil
 
 _STREAMS_OF_ONE = 10  # account, because the runs of a user are limited
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PASSWORD = "correct horse battery staple"  # noqa: S105  of an account that this benchmark creates
 
 
@@ -32,8 +31,8 @@ async def main() -> None:
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=arguments.url, timeout=120, trust_env=False, limits=limits) as http:
         accounts = [await _token(http) for _ in range(0, arguments.streams, _STREAMS_OF_ONE)]
-        kinds = {"API": arguments.api, "worker": arguments.worker}
-        empty = {kind: sum(map(_memory, pids)) for kind, pids in kinds.items()}
+        kinds = {"API": [*map(psutil.Process, arguments.api)], "worker": [*map(psutil.Process, arguments.worker)]}
+        empty = {kind: _memory(processes) for kind, processes in kinds.items()}
         words = int((arguments.seconds + 60) * 1000 / arguments.gap_ms)
         question = f"{words} words, {arguments.gap_ms} ms apart"
         heard = [0] * arguments.streams
@@ -43,16 +42,17 @@ async def main() -> None:
         ]
         while not all(heard):  # noqa: ASYNC110  no single event signals it
             await asyncio.sleep(0.5)
-        before, spoken, started = {kind: _spent(pids) for kind, pids in kinds.items()}, sum(heard), monotonic()
+        before = {kind: _spent(processes) for kind, processes in kinds.items()}
+        spoken, started = sum(heard), monotonic()
         await asyncio.sleep(arguments.seconds)
         seconds, events = monotonic() - started, sum(heard) - spoken
         print(f"{arguments.streams} streams, {events / seconds:.0f} events a second for {seconds:.0f} s")
-        for kind, pids in kinds.items():
-            busy = _spent(pids) - before[kind]
-            held = (sum(map(_memory, pids)) - empty[kind]) / arguments.streams
+        for kind, processes in kinds.items():
+            busy = _spent(processes) - before[kind]
+            held = (_memory(processes) - empty[kind]) / arguments.streams
             print(
-                f"{kind} × {len(pids)}: {busy / seconds:.2f} processors, {busy / events * 1e3:.2f} ms an event, "
-                f"{held / 1024:.0f} KiB a stream, {empty[kind] / len(pids) / 2**20:.0f} MiB each before"
+                f"{kind} × {len(processes)}: {busy / seconds:.2f} processors, {busy / events * 1e3:.2f} ms an event, "
+                f"{held / 1024:.0f} KiB a stream, {empty[kind] / len(processes) / 2**20:.0f} MiB each before"
             )
         for stream in streams:
             stream.cancel()
@@ -82,15 +82,14 @@ async def _stream(http: httpx2.AsyncClient, token: str, question: str, heard: li
             heard[number] += line.startswith("event: messages")
 
 
-def _spent(pids: list[int]) -> float:
+def _spent(processes: Sequence[psutil.Process]) -> float:
     """Return the CPU time of some processes so far, in seconds."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(stat[11]) + int(stat[12]) for stat in fields) / _TICKS
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def _memory(pid: int) -> int:
-    """Return the resident memory of a process, in bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+def _memory(processes: Sequence[psutil.Process]) -> int:
+    """Return the resident memory of some processes, in bytes."""
+    return sum(process.memory_info().rss for process in processes)
 
 
 if __name__ == "__main__":
