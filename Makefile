@@ -6,9 +6,10 @@ DONE := .venv/installed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-# Variables of the command line are for this make alone. A make that a test starts would otherwise prefer them to the
-# variables that the test sets in its environment.
+# Variables of the command line are for this make alone. A make that a test starts would otherwise take over the arguments
+# of the tests, and prefer the rest to the variables that the test sets in its environment.
 MAKEOVERRIDES =
+unexport ARGS EMAIL FILE NAME STAGE STEP
 .DELETE_ON_ERROR:
 
 ##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)

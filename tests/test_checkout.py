@@ -53,9 +53,11 @@ def test_make_variables_on_the_command_line_leave_an_inner_make_alone(tmp_path: 
     makefile.write_text(
         f"include {ROOT}/Makefile\n"
         f"outer:\n\t@COMPOSE='inner -f file' make --no-print-directory -f {makefile} inner\n"
-        "inner:\n\t@echo compose=$$COMPOSE container=$$CONTAINER\n"
+        "inner:\n\t@echo compose=$$COMPOSE container=$$CONTAINER args=$(ARGS)\n"
     )
 
-    shown = run("make", "--no-print-directory", "-f", str(makefile), "outer", "COMPOSE=outer", "CONTAINER=podman")
+    shown = run(
+        "make", "--no-print-directory", "-f", str(makefile), "outer", "COMPOSE=outer", "CONTAINER=podman", "ARGS=-x"
+    )
 
-    assert shown == "compose=inner -f file container=podman\n"
+    assert shown == "compose=inner -f file container=podman args=\n"
