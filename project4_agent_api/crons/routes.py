@@ -1,5 +1,6 @@
 """Crons: create, find, change and delete schedules that start runs."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -26,49 +27,43 @@ from shared.owner import CurrentOwner
 from shared.problems import error_responses
 from shared.redis.client import RedisClient
 
-
-async def max_crons(settings: Annotated[Settings, Depends(from_state(Settings))]) -> int:
-    """Return how many crons one user may have."""
-    return settings.user_crons_max
-
-
 RedisDep = Annotated[RedisClient, Depends(from_state(RedisClient))]
-MaxCrons = Annotated[int, Depends(max_crons)]
+
+
+@dataclass(frozen=True)
+class CronCreator:
+    """Stores the cron of a request, and tells the workers when it is due."""
+
+    owner_id: CurrentOwner
+    assistants: AssistantsDep
+    sessions: SessionsDep
+    redis: RedisDep
+    settings: Annotated[Settings, Depends(from_state(Settings))]
+
+    async def create(self, body: CronCreate | ThreadCronCreate, thread_id: UUID | None = None) -> CronRead:
+        """Store a cron, for one thread or for a new thread each time."""
+        limit = self.settings.user_crons_max
+        async with transaction(self.sessions) as session:
+            cron = await crons.create_cron(session, self.owner_id, self.assistants, body, thread_id, limit=limit)
+        await publish_due_time(self.redis)
+        return CronRead.model_validate(cron)
+
+
+CronCreatorDep = Annotated[CronCreator, Depends()]
 
 router = APIRouter(tags=["crons"], responses=error_responses(DatabaseUnavailable, NotFound))
 
 
 @router.post("/runs/crons", responses=error_responses(TooManyRequests))
-async def create_cron(
-    body: CronCreate,
-    owner_id: CurrentOwner,
-    assistants: AssistantsDep,
-    sessions: SessionsDep,
-    redis: RedisDep,
-    limit: MaxCrons,
-) -> CronRead:
+async def create_cron(body: CronCreate, creator: CronCreatorDep) -> CronRead:
     """Create a cron that runs an assistant, each time on a new thread."""
-    async with transaction(sessions) as session:
-        cron = await crons.create_cron(session, owner_id, assistants, body, limit=limit)
-    await publish_due_time(redis)
-    return CronRead.model_validate(cron)
+    return await creator.create(body)
 
 
 @router.post("/threads/{thread_id}/runs/crons", responses=error_responses(TooManyRequests))
-async def create_thread_cron(
-    thread_id: UUID,
-    body: ThreadCronCreate,
-    owner_id: CurrentOwner,
-    assistants: AssistantsDep,
-    sessions: SessionsDep,
-    redis: RedisDep,
-    limit: MaxCrons,
-) -> CronRead:
+async def create_thread_cron(thread_id: UUID, body: ThreadCronCreate, creator: CronCreatorDep) -> CronRead:
     """Create a cron that runs an assistant on a thread."""
-    async with transaction(sessions) as session:
-        cron = await crons.create_cron(session, owner_id, assistants, body, thread_id, limit=limit)
-    await publish_due_time(redis)
-    return CronRead.model_validate(cron)
+    return await creator.create(body, thread_id)
 
 
 @router.post("/runs/crons/search", response_model=list[CronSelection], response_model_exclude_unset=True)  # type: ignore[valid-type]  # a model that was made at run time
