@@ -35,7 +35,7 @@ class Answerer:
         """Answer a question.
 
         Raises:
-            ModelUnavailable, ModelTimeout, InputTooLongForModel: see `shared.errors`.
+            MODEL_ERRORS: see `shared.errors`.
         """
         started = perf_counter()
         message = await self.chat_model.ainvoke(self._prompt(ask), **_options(ask))
@@ -78,7 +78,7 @@ class Answerer:
         """Stream the answer to a question as the model generates it: reasoning, tokens, then one `Done`.
 
         Raises:
-            ModelUnavailable, ModelTimeout, InputTooLongForModel: before the first token, or between two.
+            MODEL_ERRORS: before the first token, or between two.
         """
         started = perf_counter()
         usage: Usage | None = None

@@ -11,12 +11,15 @@ ServiceError                    an error response
 ├── UnsupportedMediaType   415  a type of file that is not supported
 ├── InvalidRequest         422  the request fails validation
 ├── InputTooLongForModel   422  the request exceeds the model's context
+├── InputFilteredByModel   422  the model endpoint's content filter rejects the request
 ├── IdempotencyKeyReused   422  the idempotency key belongs to another request
 ├── TooManyRequests        429  a rate limit is exceeded
 ├── ClientClosedRequest    499  the client disconnected; for the log only
 ├── NotSupported           501  a part of a wider interface that is not implemented
 ├── Unavailable            503  a dependency is temporarily unavailable
 │   ├── ModelUnavailable        the model endpoint is unreachable or fails
+│   │   └── ModelMisconfigured  it refuses this service's calls until an operator acts
+│   ├── ModelKeyRefused         it refuses the key, whatever the model
 │   ├── DatabaseUnavailable     the database is unreachable or overloaded
 │   ├── RedisUnavailable        Redis is unreachable or overloaded
 │   ├── QueueFull               too many jobs are waiting
@@ -157,6 +160,15 @@ class InputTooLongForModel(ServiceError):
     example_detail = "The request does not fit into the model's context. Make it shorter."
 
 
+class InputFilteredByModel(ServiceError):
+    """The content filter of the model endpoint rejected the request."""
+
+    status = 422
+    type = "urn:problem:input-filtered"
+    title = "Input rejected by the content filter"
+    example_detail = "The model endpoint's content filter rejects the request. Change its wording."
+
+
 class IdempotencyKeyReused(ServiceError):
     """An `Idempotency-Key` was already used with a different request."""
 
@@ -208,13 +220,13 @@ class Unavailable(ServiceError):
     """A dependency is temporarily unavailable.
 
     Args:
-        retry_after: Seconds until a retry makes sense.
+        retry_after: Seconds until a retry makes sense; None if waiting does not help.
     """
 
     status = 503
 
-    def __init__(self, detail: str, *, retry_after: int = 5) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(self, detail: str, *, retry_after: int | None = 5) -> None:
+        super().__init__(detail, headers=None if retry_after is None else {"Retry-After": str(retry_after)})
 
 
 class ModelUnavailable(Unavailable):
@@ -223,6 +235,29 @@ class ModelUnavailable(Unavailable):
     type = "urn:problem:model-unavailable"
     title = "Language model unavailable"
     example_detail = "The model endpoint could not be reached. Try again shortly."
+
+
+class ModelMisconfigured(ModelUnavailable):
+    """The endpoint refuses this service's calls until an operator acts: waiting does not help, another model may.
+
+    Args:
+        restart: Whether this service's settings have to be changed, and not only something at the endpoint.
+    """
+
+    def __init__(self, detail: str, *, restart: bool) -> None:
+        super().__init__(detail, retry_after=None)
+        self.restart = restart
+
+
+class ModelKeyRefused(Unavailable):
+    """The endpoint refuses this service's key. Clients see a `ModelUnavailable`, but no fallback model can help."""
+
+    type = ModelUnavailable.type
+    title = ModelUnavailable.title
+    example_detail = "The model endpoint refuses this service's key."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after=None)
 
 
 class DatabaseUnavailable(Unavailable):
@@ -272,3 +307,6 @@ class ModelTimeout(ServiceError):
     type = "urn:problem:model-timeout"
     title = "Language model timed out"
     example_detail = "The model took too long. Try again, or ask for a shorter answer."
+
+
+MODEL_ERRORS = (InputTooLongForModel, InputFilteredByModel, ModelUnavailable, ModelTimeout)

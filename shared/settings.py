@@ -4,12 +4,21 @@ The `Settings` of each stage inherit those of the previous stage, and add new fi
 """
 
 import ipaddress
+import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
@@ -31,6 +40,41 @@ def _http_url(value: str) -> str:
 
 HttpAddress = Annotated[str, AfterValidator(_http_url)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+def _json_object(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = json.loads(value, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise ValueError('must be a JSON object, such as {"top_k": 20}')  # noqa: TRY004  Pydantic wants a ValueError
+    return parsed
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)  # NaN and Infinity are not JSON: endpoints refuse the request
+
+
+def _extra_fields(value: dict[str, Any]) -> dict[str, Any]:
+    if reserved := sorted(_RESERVED_FIELDS & value.keys()):
+        raise ValueError(f"must not contain {', '.join(reserved)}")
+    return value
+
+
+def _options_by_model(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    for fields in value.values():
+        if not isinstance(fields, dict):
+            raise ValueError('must be a JSON object of objects, such as {"model": {"top_k": 20}}')  # noqa: TRY004
+        _extra_fields(fields)
+    return value
+
+
+_RESERVED_FIELDS = {"messages", "model", "input", "tools", "stream", "n"}
+ExtraFields = Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object), AfterValidator(_extra_fields)]
+FieldsByModel = Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object), AfterValidator(_options_by_model)]
 
 
 class Settings(BaseSettings):
@@ -81,6 +125,13 @@ class Settings(BaseSettings):
         description="Maximum time for a model to answer, retries included; in a stream, between two chunks.",
     )
     llm_max_retries: int = Field(default=2, ge=0, le=10, description="Maximum retries of a failed call of a model.")
+    llm_extra_body: ExtraFields = Field(
+        default={},
+        description="Fields of every chat request, as a JSON object; `null` removes one. They win over the service's.",
+    )
+    llm_model_options: FieldsByModel = Field(
+        default={}, description="Likewise for single models, as a JSON object of objects by model; they win over both."
+    )
 
     @field_validator("cors_origins", "forwarded_allow_ips", "llm_fallback_models", mode="before")
     @classmethod

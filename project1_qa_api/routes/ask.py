@@ -23,14 +23,14 @@ from project1_qa_api.schemas import (
     Reasoning,
     Token,
 )
-from shared.errors import InputTooLongForModel, ModelTimeout, ModelUnavailable, ServiceError
+from shared.errors import MODEL_ERRORS, ServiceError
 from shared.owner import CurrentOwner
 from shared.problems import error_responses, problem_for
 from shared.streaming import cancel_on_disconnect, error_event, primed_stream, server_event
 
 router = APIRouter(prefix="/ask", tags=["ask"])
 
-MODEL_ERRORS = error_responses(InputTooLongForModel, ModelUnavailable, ModelTimeout)
+_ERRORS = error_responses(*MODEL_ERRORS)
 EXAMPLE_STREAM = """\
 event: token
 data: {"text":"It waits"}
@@ -45,7 +45,7 @@ data: {"id":"5c7a2a0e-6d8c-4b0a-9e39-7d1c1f2f5a63","model":"smollm2-135m-instruc
 """
 
 
-@router.post("", responses=MODEL_ERRORS)
+@router.post("", responses=_ERRORS)
 async def ask(
     body: AskRequest,
     request: Request,
@@ -80,7 +80,7 @@ async def open_stream(body: AskRequest, request: Request, answerer: AnswererDep)
     response_class=EventSourceResponse,
     response_description="Events: `token` {text} …, then `done` {id, model, usage, finish_reason, latency_ms}; "
     "or `error` with a problem. If the request has `reasoning: true`, also `reasoning` {text} … before the tokens.",
-    responses=MODEL_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
+    responses=_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
 )
 async def ask_stream(
     stream: Annotated[OpenStream, Depends(open_stream)],

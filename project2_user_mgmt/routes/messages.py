@@ -9,7 +9,7 @@ from project2_user_mgmt import conversation
 from project2_user_mgmt.schemas import Exchange, MessageCreate, MessagePage, MessageRead
 from project2_user_mgmt.users import get_user
 from shared.database.engine import ReadSessionDep, SessionsDep, transaction
-from shared.errors import DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable, NotFound
+from shared.errors import MODEL_ERRORS, DatabaseUnavailable, NotFound
 from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
 from shared.problems import error_responses
 from shared.streaming import cancel_on_disconnect
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/users/{user_id}/messages", tags=["messages"])
 @router.post(
     "",
     status_code=201,
-    responses=error_responses(NotFound, InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, ModelTimeout),
+    responses=error_responses(NotFound, *MODEL_ERRORS, DatabaseUnavailable),
 )
 async def create_message(
     user_id: UUID, body: MessageCreate, request: Request, sessions: SessionsDep, answerer: AnswererDep

@@ -43,7 +43,7 @@ class DocumentAnswerer:
         """Return the best hits, best first.
 
         Raises:
-            NotReady, ModelUnavailable, ModelTimeout, DatabaseUnavailable: see `shared.errors`.
+            NotReady, DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
         """
         state = _initial_state(owner_id, request.query, request)
         hits = await self.steps.retrieve(state)
@@ -53,7 +53,7 @@ class DocumentAnswerer:
         """Answer a question, and return the complete answer.
 
         Raises:
-            NotReady, ModelUnavailable, ModelTimeout, InputTooLongForModel, DatabaseUnavailable: see `shared.errors`.
+            NotReady, DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
         """
         text = reasoning = ""
         async for event in self.stream(owner_id, request):

@@ -110,7 +110,7 @@ async def stream_chain(steps: Steps, question: State) -> AsyncIterator[list[Hit]
     disconnected: the model would keep generating.
 
     Raises:
-        NotReady, ModelUnavailable, ModelTimeout, InputTooLongForModel, DatabaseUnavailable: see `shared.errors`.
+        NotReady, DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
     """
     state = await steps.retrieval().ainvoke(question)
     yield state["passages"]

@@ -18,22 +18,14 @@ from project3_rag_docs.schemas import (
     SearchResponse,
     Sources,
 )
-from shared.errors import (
-    DatabaseUnavailable,
-    InputTooLongForModel,
-    ModelTimeout,
-    ModelUnavailable,
-    NotReady,
-    ServiceError,
-)
+from shared.errors import MODEL_ERRORS, DatabaseUnavailable, NotReady, ServiceError
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 from shared.streaming import cancel_on_disconnect, error_event, primed_stream, server_event
 
 router = APIRouter(prefix=PATH, tags=["answers"])
 
-SEARCH_ERRORS = error_responses(ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
-ANSWER_ERRORS = error_responses(InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
+_ERRORS = error_responses(*MODEL_ERRORS, DatabaseUnavailable, NotReady)
 EXAMPLE_STREAM = """\
 event: sources
 data: {"sources":[{"marker":1,"filename":"handbook.md","page":null,"heading":"Leave","text":"Everyone has 25 days."}]}
@@ -48,7 +40,7 @@ data: {"id":"5c7a2a0e-6d8c-4b0a-9e39-7d1c1f2f5a63","citations":[{"marker":1,"fil
 """
 
 
-@router.post("/search", responses=SEARCH_ERRORS)
+@router.post("/search", responses=_ERRORS)
 async def search_documents(
     body: SearchRequest, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
 ) -> SearchResponse:
@@ -58,7 +50,7 @@ async def search_documents(
     return SearchResponse(hits=[HitRead.model_validate(hit) for hit in hits])
 
 
-@router.post("/ask", responses=ANSWER_ERRORS)
+@router.post("/ask", responses=_ERRORS)
 async def ask_documents(
     body: DocumentQuestion, request: Request, owner_id: CurrentOwner, answerer: DocumentAnswererDep
 ) -> DocumentAnswer:
@@ -81,7 +73,7 @@ async def open_answer(
     response_description="Events: `sources` {sources}, `token` {text} …, then `done` {id, citations, model, usage, "
     "latency_ms}; or `error` with a problem. If the request has `reasoning: true`, also `reasoning` {text} … before "
     "the tokens.",
-    responses=ANSWER_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
+    responses=_ERRORS | {200: {"content": {"text/event-stream": {"example": EXAMPLE_STREAM}}}},
 )
 async def ask_documents_stream(
     body: DocumentQuestion, events: Annotated[AsyncIterator[AnswerEvent], Depends(open_answer)], request: Request

@@ -52,7 +52,7 @@ class Searcher:
 
         Raises:
             NotReady: if the documents were embedded with another model.
-            ModelUnavailable, ModelTimeout, DatabaseUnavailable: see `shared.errors`.
+            DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
         """
         # No database connection is held while waiting for the model.
         embedding = await self.embeddings.aembed_query(self.query_prefix + query)

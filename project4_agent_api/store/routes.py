@@ -20,13 +20,13 @@ from project4_agent_api.store.schemas import (
     NamespaceSearch,
 )
 from project4_agent_api.store.service import OwnedStore, SharedStore
-from shared.errors import DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable, NotReady
+from shared.errors import MODEL_ERRORS, DatabaseUnavailable, NotReady
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
 router = APIRouter(prefix="/store", tags=["store"], responses=error_responses(DatabaseUnavailable))
 
-_MODEL_ERRORS = error_responses(InputTooLongForModel, ModelUnavailable, DatabaseUnavailable, NotReady, ModelTimeout)
+_MODEL_ERRORS = error_responses(*MODEL_ERRORS, DatabaseUnavailable, NotReady)
 _LABELS = TypeAdapter(Labels)
 
 

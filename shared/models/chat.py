@@ -16,6 +16,7 @@ from shared.settings import Settings
 
 ChatModel = Runnable[LanguageModelInput, AIMessage]
 Output = TypeVar("Output")
+FALLBACK_ERRORS = (ModelUnavailable, ModelTimeout)  # those that another model of the endpoint may not have
 
 
 def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel:
@@ -27,7 +28,8 @@ def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel
 
     Returns:
         A Runnable: messages in, an `AIMessage` out; `astream` yields its chunks. Both raise `ModelUnavailable`,
-        `ModelTimeout` or `InputTooLongForModel`. A stream falls back only until its first chunk.
+        `ModelKeyRefused`, `ModelTimeout`, `InputTooLongForModel` or `InputFilteredByModel`. A stream falls back only
+        until its first chunk.
     """
     return with_fallbacks(create_chat_models(settings, http))
 
@@ -40,12 +42,13 @@ def create_chat_models(settings: Settings, http: httpx2.AsyncClient) -> list[End
         max_retries=settings.llm_max_retries,
         http_client=http,
     )
+    completions = UntypedCompletions(client, settings.llm_extra_body, settings.llm_model_options)
     return [
         EndpointChatModel(
             model=name,
             api_key=client.api_key,
             root_async_client=client,
-            async_client=UntypedCompletions(client),
+            async_client=completions,
             stream_usage=True,  # LangChain's default only for OpenAI's own endpoint
             use_responses_api=False,
             stream_chunk_timeout=None,
@@ -56,8 +59,12 @@ def create_chat_models(settings: Settings, http: httpx2.AsyncClient) -> list[End
 
 
 def with_fallbacks(models: Sequence[Runnable[LanguageModelInput, Output]]) -> Runnable[LanguageModelInput, Output]:
-    """Combine models: each is called if those before it are unavailable or time out."""
+    """Combine models: each is called if those before it are unavailable, refuse its parameters, or time out.
+
+    Not if the input is too long or filtered, or the key is refused: the models share an endpoint, its filter and its
+    key, and an input that one model cannot take is the client's to shorten.
+    """
     first, *others = models
     if not others:
         return first
-    return first.with_fallbacks(others, exceptions_to_handle=(ModelUnavailable, ModelTimeout))
+    return first.with_fallbacks(others, exceptions_to_handle=FALLBACK_ERRORS)

@@ -5,6 +5,8 @@ import asyncio
 import httpx2
 import openai
 
+from shared.models.error_facts import header_seconds
+from shared.models.refusals import classify, response_body
 from shared.settings import Settings
 
 _CONNECT_SECONDS = 5.0
@@ -16,7 +18,7 @@ def create_http_client(settings: Settings) -> httpx2.AsyncClient:
     return openai.DefaultAioHttpClient(
         timeout=httpx2.Timeout(settings.llm_timeout_seconds, connect=_CONNECT_SECONDS),
         limits=httpx2.Limits(max_connections=0, max_keepalive_connections=100),  # 0: unlimited; None would mean 100
-        event_hooks={"response": [_refuse_long_retries]},
+        event_hooks={"response": [_refuse_useless_retries]},
         follow_redirects=False,
     )
 
@@ -36,14 +38,16 @@ async def endpoint_reachable(settings: Settings, http: httpx2.AsyncClient, secon
     return True
 
 
-def retry_after_seconds(response: httpx2.Response) -> int | None:
-    """Return the `Retry-After` of a response in seconds, at most one hour; None if it has none."""
-    value = response.headers.get("retry-after", "")
-    return min(int(value), 3600) if value.isascii() and value.isdigit() else None
+async def _refuse_useless_retries(response: httpx2.Response) -> None:
+    """Keep the openai client from repeating a call if waiting does not help, or helps too late.
 
-
-async def _refuse_long_retries(response: httpx2.Response) -> None:
-    # The openai client would sleep as long as the endpoint asks, up to two minutes, while our caller waits.
-    seconds = retry_after_seconds(response)
-    if seconds is not None and seconds > _MAX_RETRY_AFTER_SECONDS:
+    It would repeat any 429 and 5xx, also an exhausted quota or a prompt that is too long, and sleep as long as the
+    endpoint asks, up to two minutes, while our caller waits.
+    """
+    if response.status_code < 400:
+        return
+    await response.aread()
+    refusal = classify(response.status_code, response_body(response), headers=response.headers)
+    seconds = header_seconds(response.headers)
+    if not refusal.kind.waiting_helps or (seconds is not None and seconds > _MAX_RETRY_AFTER_SECONDS):
         response.headers["x-should-retry"] = "false"

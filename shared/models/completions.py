@@ -1,15 +1,29 @@
 """Chat completions without the openai client's response models."""
 
-from typing import Any, ClassVar, cast
+import json
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self, cast
 
+import httpx2
 import openai
+
+from shared.models.parameters import ParameterAdapter
+from shared.models.refusals import is_error, refusal_of
 
 
 class UntypedCompletions:
     """A replacement for `client.chat.completions` that returns the endpoint's JSON unparsed.
 
     The openai client builds a Pydantic model of each response and chunk, which LangChain converts back to
-    dictionaries: a third of the time of a call. Retries, headers and errors remain the client's.
+    dictionaries: a third of the time of a call. Retries, headers and errors remain the client's. An error in a
+    successful response or in a stream is raised as an `openai.APIError`, and parameters that the endpoint refuses are
+    left out.
+
+    Args:
+        client: Of the endpoint.
+        extra: Fields of every request; None removes one.
+        by_model: Further fields of the requests to a model.
     """
 
     _OPTIONS: ClassVar = {
@@ -19,8 +33,15 @@ class UntypedCompletions:
         "timeout": "timeout",
     }
 
-    def __init__(self, client: openai.AsyncOpenAI) -> None:
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        extra: Mapping[str, Any] | None = None,
+        by_model: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self._client = client
+        self._request = httpx2.Request("POST", client.base_url.join("chat/completions"))  # for errors without one
+        self._adapter = ParameterAdapter(extra or {}, by_model)
 
     async def create(self, *, stream: bool = False, **payload: Any) -> Any:  # noqa: ANN401  JSON
         """Create a completion.
@@ -31,13 +52,100 @@ class UntypedCompletions:
 
         Returns:
             The response; or an asynchronous iterator of chunks that is also a context manager.
+
+        Raises:
+            openai.APIError: with the classified `refusal`.
         """
         options = {option: payload.pop(name) for name, option in self._OPTIONS.items() if name in payload}
-        return await self._client.post(
-            "/chat/completions",
-            cast_to=object,
-            body=payload | {"stream": stream},
-            options=cast("Any", options),
-            stream=stream,
-            stream_cls=openai.AsyncStream[object],
-        )
+
+        async def send(body: dict[str, Any]) -> Any:  # noqa: ANN401  JSON
+            result = await self._client.post(
+                "/chat/completions",
+                cast_to=object,
+                body=body,
+                options=cast("Any", options),
+                stream=stream,
+                stream_cls=_Events,
+            )
+            if isinstance(result, _Events):
+                chunks = Chunks(result, body)
+                await chunks.peek()
+                return chunks
+            if is_error(result):
+                raise openai.APIError("an error in a successful response", self._request, body=result)
+            return result
+
+        return await self._adapter.call(payload | {"stream": stream}, send)
+
+
+class Chunks:
+    """The chunks of a streamed completion: an asynchronous iterator, and a context manager that closes the response."""
+
+    def __init__(self, events: "_Events", sent: Mapping[str, Any]) -> None:
+        self._events = events
+        self._sent = sent
+        self._first: list[Any] = []
+
+    async def peek(self) -> None:
+        """Wait for the first chunk, so that an error in its place is raised before the stream is returned."""
+        try:
+            self._first = [await anext(self)]
+        except StopAsyncIteration:
+            pass
+        except BaseException:
+            await self._events.close()
+            raise
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Return the iterator itself."""
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401  JSON
+        """Return the next chunk.
+
+        Raises:
+            openai.APIError: if it is an error; with the classified `refusal`.
+        """
+        if self._first:
+            return self._first.pop()
+        try:
+            return await anext(self._events)
+        except openai.APIError as error:
+            error.refusal = refusal_of(error, self._sent)  # type: ignore[attr-defined]  # read by `endpoint_errors`
+            raise
+
+    async def __aenter__(self) -> Self:
+        """Return the iterator."""
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """Close the response."""
+        await self._events.close()
+
+
+class _Events(openai.AsyncStream[object]):
+    """The openai client's stream, which raises an `openai.APIError` for an error in any form, not only OpenAI's."""
+
+    async def __anext__(self) -> object:
+        if is_error(chunk := await super().__anext__()):
+            raise openai.APIError("an error in a stream", self.response.request, body=chunk)
+        return chunk
+
+    async def _iter_events(self) -> AsyncIterator[Any]:
+        if self.response.headers.get("content-type", "").startswith("application/json"):
+            if is_error(body := json.loads(await self.response.aread())):
+                raise openai.APIError("an error in place of a stream", self.response.request, body=body)
+            return
+        async for event in super()._iter_events():
+            if event.event == "error":
+                raise openai.APIError("an error event", self.response.request, body=_parsed(event.data))
+            yield event
+
+
+def _parsed(data: str) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data
