@@ -27,6 +27,7 @@ from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.agents.grants import Grants
 from project4_agent_api.agents.mcp import load_mcp_tools
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
@@ -259,6 +260,7 @@ async def _open_common(
         chat_models=create_chat_models(settings, earlier.model_http),
         steps=caches.document_answerer.steps,
         web=WebPages(settings.fetch_timeout_seconds, settings.fetch_max_kb * 1024),
+        grants=Grants(pool),
         mcp_tools=await load_mcp_tools(settings.mcp_servers),
     )
     graphs = await load(settings, services)

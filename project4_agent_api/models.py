@@ -4,7 +4,8 @@
                      ├─ sign_ins       a signed-in device: a family of refresh tokens
                      └─ api_keys
     assistants ── assistant_versions   a graph with its configuration
-    threads ── runs                    a conversation, and each execution of a graph on it
+    threads ─┬─ runs                   a conversation, and each execution of a graph on it
+             └─ tool_approvals         what a person has approved, each for one execution
     webhooks                           calls that are due because a run has ended
     crons                              schedules of runs
     idempotency_keys                   responses to requests with an `Idempotency-Key`
@@ -175,6 +176,19 @@ class Thread(SQLModel, table=True):
     created_at: datetime = _timestamp(default_factory=now)
     updated_at: datetime = _timestamp(default_factory=now)
     state_updated_at: datetime = _timestamp(default_factory=now)
+
+
+class ToolApproval(SQLModel, table=True):
+    """A person's approval of one tool call, which permits one execution. See `agents/grants.py`."""
+
+    __tablename__: ClassVar[str] = "tool_approvals"
+    __table_args__: ClassVar = (Index("ix_tool_approvals_thread_id", "thread_id"),)
+
+    id: UUID = Field(primary_key=True)
+    thread_id: UUID = Field(sa_column_args=[ForeignKey("threads.thread_id", ondelete="CASCADE")])
+    action_hash: str = Field(sa_type=String(64))  # SHA-256 of the tool's name and arguments
+    created_at: datetime = _timestamp(default_factory=now)
+    used_at: datetime | None = _timestamp(default=None)
 
 
 class DocumentVersion(SQLModel, table=True):

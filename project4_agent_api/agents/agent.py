@@ -1,25 +1,21 @@
 """The graph `agent`: LangChain's agent loop with tools, memory, human approval, and limits that end every run.
 
-before the model   check the limit of model calls; summarize old messages
+before the model   repair the history; check the limit of model calls; summarize old messages
 the model          with fallback models
-after the model    count the call, repair unusable answers, refuse calls beyond the limit, ask for approval
-the tools          concurrently; a tool's error is reported to the model
+after the model    repair unusable answers, refuse calls beyond the limit, ask for approval
+the tools          concurrently, each counted, and approved if it has to be; a tool's error is reported to the model
 """
 
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelFallbackMiddleware, ToolCallLimitMiddleware
+from langchain.agents.middleware import ModelFallbackMiddleware
 from langgraph.graph.state import CompiledStateGraph
 
-from project4_agent_api.agents.middleware import (
-    Approval,
-    Middleware,
-    ModelCallLimit,
-    ToolBounds,
-    UnusableAnswers,
-    tool_errors,
-)
+from project4_agent_api.agents.approval import Approval
+from project4_agent_api.agents.history import RepairHistory
+from project4_agent_api.agents.limits import ModelCallLimit, ToolCallLimit
+from project4_agent_api.agents.middleware import Middleware, ToolBounds, UnusableAnswers, tool_errors
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.summarization import summarization_middleware
 from project4_agent_api.agents.tools import agent_tools
@@ -48,10 +44,11 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
     first, *others = services.chat_models
     # Hooks after the model run in reverse order.
     middleware: list[Middleware] = [
+        RepairHistory(),
+        Approval(settings.agent_approval_tools, names, services.grants),
+        ToolCallLimit(settings.agent_max_tool_calls),
         tool_errors(),
         ToolBounds(settings.agent_tool_timeout_seconds, tokens=settings.agent_context_tokens // 4),
-        Approval(settings.agent_approval_tools, names),
-        ToolCallLimitMiddleware(run_limit=settings.agent_max_tool_calls),
         UnusableAnswers(),
         ModelCallLimit(settings.agent_max_model_calls),
         summarization_middleware(services.chat_models, settings.agent_context_tokens),

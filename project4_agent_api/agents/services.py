@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
 from project3_rag_docs.answers.chain import Steps
+from project4_agent_api.agents.grants import Grants
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.settings import Settings
 
@@ -20,6 +21,7 @@ class Services:
     Attributes:
         chat_models: The model, then its fallbacks in order.
         steps: Stage 3's search and answers.
+        grants: Approvals of tool calls.
         mcp_tools: The tools of `MCP_SERVERS`.
     """
 
@@ -27,6 +29,7 @@ class Services:
     chat_models: Sequence[BaseChatModel]
     steps: Steps
     web: WebPages
+    grants: Grants
     mcp_tools: Sequence[BaseTool] = ()
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, FilePayload, Locator, Page, Response, R
 from tests.support.agent_service import PASSWORD, AgentService, agent_service
 from tests.support.databases import Databases
 from tests.support.processes import run
-from tests.support.scripted_model import ScriptedModel, calls, says
+from tests.support.scripted_model import ScriptedModel, calls, embeds, hangs, says
 
 pytestmark = pytest.mark.slow
 
@@ -298,6 +298,27 @@ def test_stopped_run_continues(page: Page, service: AgentService, email: str, mo
     chat.get_by_role("button", name="Continue").click()
     expect(answers(chat)).to_have_text("Here I am again.")
     expect(chat.locator(".human")).to_have_count(1)
+
+
+def test_stopped_call_is_shown_and_the_thread_goes_on(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    chat = register(page, service, email)
+    model.then(calls(("search_documents", '{"query": "opening hours"}')), says("Never mind."))
+    model.embeds(hangs())
+    send(chat, "When do they open?")
+    summary = call_of(chat, "search_documents").locator("summary")
+    expect(summary).to_contain_text("calling…")
+
+    chat.get_by_role("button", name="Stop").click()
+
+    expect(summary).to_contain_text("stopped")
+    model.embeds(embeds())
+    send(chat, "Forget it")
+    expect(answers(chat)).to_have_text("Never mind.")
+    expect(summary).to_contain_text("stopped")
+    roles = [message["role"] for message in model.requests[-1].body["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "user"]
 
 
 def test_unavailable_model_is_reported(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:

@@ -22,8 +22,10 @@ from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.rerank import PassthroughReranker
 from project3_rag_docs.search.service import Searcher
+from project4_agent_api.agents.grants import Grants
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
+from project4_agent_api.core.postgres import create_pool
 from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine, create_session_factory
@@ -33,7 +35,7 @@ from shared.owner import LOCAL_OWNER_ID
 from tests.support.scripted_model import ScriptedModel
 
 MakeSettings = Callable[..., Settings]
-Given = dict[str, Any] | Command[Any]
+Given = dict[str, Any] | Command[Any] | None
 MakeServices = Callable[..., AbstractAsyncContextManager[Services]]
 
 
@@ -77,9 +79,14 @@ def make_services(agent_settings: MakeSettings) -> MakeServices:
             settings.query_prefix(),
         )
         steps = Steps(searcher, PassthroughReranker(), create_chat_model(settings, http), settings.context_tokens)
+        pool = create_pool(settings)
+        if "database_url" in changes:
+            await pool.open()
+        models, web_pages = create_chat_models(settings, http), web or WebPages(5, 65536)
         try:
-            yield Services(settings, create_chat_models(settings, http), steps, web or WebPages(5, 65536), mcp_tools)
+            yield Services(settings, models, steps, web_pages, Grants(pool), mcp_tools)
         finally:
+            await pool.close()
             await http.aclose()
             await engine.dispose()
 
@@ -106,13 +113,30 @@ class Conversation:
 
     @property
     def config(self) -> RunnableConfig:
-        return {"configurable": {"thread_id": self.thread_id, "langgraph_auth_user_id": str(self.owner_id)}}
+        """The configuration of a new run."""
+        configurable = {"thread_id": self.thread_id, "langgraph_auth_user_id": str(self.owner_id)}
+        return {"configurable": configurable, "metadata": {"run_id": str(uuid4())}}
 
-    async def run(self, given: Given) -> dict[str, Any]:
-        """Run the graph and give what comes out."""
-        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
-            result: dict[str, Any] = await graph.ainvoke(given, self.config)
+    async def run(self, given: Given, checkpoint: RunnableConfig | None = None) -> dict[str, Any]:
+        """Run the graph, from the newest or another checkpoint, and give what comes out."""
+        config = self.config
+        config["configurable"] |= checkpoint["configurable"] if checkpoint else {}
+        async with self.graphs.open(self.name, config, checkpointer=self.saver, store=self.store) as graph:
+            result: dict[str, Any] = await graph.ainvoke(given, config)
             return result
+
+    async def update(
+        self, values: dict[str, Any], checkpoint: RunnableConfig | None = None, as_node: str | None = None
+    ) -> RunnableConfig:
+        """Write the state of the newest or another checkpoint; return the new one."""
+        config = checkpoint or self.config
+        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
+            return await graph.aupdate_state(config, values, as_node)
+
+    async def checkpoints_before(self, node: str) -> list[RunnableConfig]:
+        """Return the checkpoints after which a node runs, newest first."""
+        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
+            return [state.config async for state in graph.aget_state_history(self.config) if node in state.next]
 
     async def stream(self, given: Given) -> list[tuple[AnyMessage, dict[str, Any]]]:
         """Run the graph and give the messages that are streamed."""

@@ -3,19 +3,16 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
-from langgraph.types import Command
 
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.graphs.registry import Graphs
 from shared.errors import (
     ConfigurationError,
     InputTooLongForModel,
-    InvalidRequest,
     ModelTimeout,
     ModelUnavailable,
     ServiceError,
@@ -176,19 +173,6 @@ async def test_persistent_endless_loop_ends_with_a_text(talk: Talk, model: Scrip
         assert last(await conversation.say("Hello?")) == "Hello again."
 
 
-async def test_tool_calls_beyond_the_limit_are_refused(talk: Talk, model: ScriptedModel) -> None:
-    async with talk(agent_max_tool_calls=3, agent_approval_tools="calculator") as conversation:
-        model.then(calls(*[SUM] * 5), says("Three will do."))
-        asks = await conversation.run(asked("Five sums."))
-        requests = asks["__interrupt__"][0].value["action_requests"]
-        assert len(requests) == 3  # nobody is asked about those that will not be made
-        result = await conversation.decide(*[{"type": "approve"}] * 3)
-
-    statuses = [message.status for message in result["messages"] if isinstance(message, ToolMessage)]
-    assert sorted(statuses) == ["error", "error", "success", "success", "success"]
-    assert last(result["messages"]) == "Three will do."
-
-
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
@@ -279,76 +263,6 @@ async def test_failed_tool_does_not_fail_the_run(make_services: MakeServices, mo
     assert len(results[2].text) < 4 * 6000
     assert results[2].text.endswith("[…]")
     assert last(messages) == "Two failed."
-
-
-async def test_web_page_requires_approval(talk: Talk, model: ScriptedModel) -> None:
-    page = ("fetch_web_page", '{"url": "http://127.0.0.1/"}')
-    async with talk() as conversation:
-        model.then(calls(page, SUM), says("It is private."))
-        asks = await conversation.run(asked("Fetch it."))
-        (interrupt,) = asks["__interrupt__"]
-        assert interrupt.value["action_requests"][0]["name"] == "fetch_web_page"
-        assert interrupt.value["action_requests"][0]["args"] == {"url": "http://127.0.0.1/"}
-        assert not [message for message in asks["messages"] if isinstance(message, ToolMessage)]
-
-        approved = await conversation.decide({"type": "approve"})
-        errors = [message.text for message in approved["messages"] if isinstance(message, ToolMessage)]
-        assert "not a public address" in errors[0]
-        assert errors[1] == "42"
-        assert last(approved["messages"]) == "It is private."
-
-
-@pytest.mark.parametrize(
-    ("decision", "told"),
-    [
-        ({"type": "reject", "message": "Not that one."}, "Not that one."),
-        ({"type": "respond", "message": "The page says: hello."}, "The page says: hello."),
-        (
-            {"type": "edit", "edited_action": {"name": "fetch_web_page", "args": {"url": "ftp://x/"}}},
-            "begin with http:// or https://",
-        ),
-        ({"type": "edit", "edited_action": {"name": "calculator", "args": {"expression": "1 + 1"}}}, "\n2"),
-        ({"type": "edit", "edited_action": {"name": "calculator", "args": {}}}, "expression"),
-    ],
-)
-async def test_approval_can_be_edited_or_rejected(
-    talk: Talk, model: ScriptedModel, decision: dict[str, Any], told: str
-) -> None:
-    async with talk() as conversation:
-        model.then(calls(("fetch_web_page", '{"url": "http://example.com/"}')), says("Very well."))
-        await conversation.run(asked("Fetch it."))
-        result = await conversation.decide(decision)
-
-    (message,) = [message for message in result["messages"] if isinstance(message, ToolMessage)]
-    assert told in message.text
-    assert last(result["messages"]) == "Very well."
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "yes",
-        5,
-        ["approve"],
-        {"decisions": []},
-        {"decisions": "approve"},
-        {"decisions": [{"type": "perhaps"}]},
-        {"decisions": [{"type": "approve"}, {"type": "approve"}]},
-        {"decisions": [{"type": "edit", "edited_action": "fetch_web_page"}]},
-        {"decisions": [{"type": "edit", "edited_action": {"name": "no_such_tool", "args": {}}}]},
-    ],
-)
-async def test_invalid_approval_can_be_repeated(talk: Talk, model: ScriptedModel, answer: object) -> None:
-    async with talk() as conversation:
-        model.then(calls(("fetch_web_page", '{"url": "http://127.0.0.1/"}')), says("Very well."))
-        await conversation.run(asked("Fetch it."))
-        for _ in range(2):
-            with pytest.raises(InvalidRequest, match="resume: "):
-                await conversation.run(Command(resume=answer))
-
-        result = await conversation.decide({"type": "approve"})
-
-    assert last(result["messages"]) == "Very well."
 
 
 async def test_unknown_approval_tool_is_refused_at_start(make_services: MakeServices) -> None:

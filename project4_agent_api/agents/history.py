@@ -1,0 +1,173 @@
+"""Repair of a thread's messages, so that every model endpoint accepts them.
+
+Endpoints refuse a conversation, and with it every later message, unless each tool call is followed at once by exactly
+one result with its id. Threads lose results: a run is cancelled or times out during a call, its worker dies, a client
+sends a message instead of an approval, forks, or writes the state.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from operator import is_
+from typing import Any
+
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolCall, ToolMessage
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.runtime import Runtime
+from uuid_utils.compat import uuid7
+
+STOPPED = "stopped"  # in `additional_kwargs` of the result of a call that has none
+
+
+class RepairHistory(AgentMiddleware[Any, Any, Any]):
+    """Repairs the thread's messages before the model reads them, and stores the repair."""
+
+    async def abefore_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Replace the messages if they need a repair."""
+        del runtime
+        messages = state["messages"]
+        repaired = repair(messages)
+        if len(repaired) == len(messages) and all(map(is_, repaired, messages)):
+            return None
+        return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *repaired]}
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Repair what the model reads: a command can start tools and the model in the same step."""
+        return await handler(request.override(messages=repair(request.messages)))
+
+
+def repair(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages with exactly one result right after each tool call.
+
+    A call without a result is answered as stopped, one that cannot be read as not called. Calls whose id is missing or
+    was used before get another, and so do their results, which are paired in order. Results without a call, and answers
+    of the model that contain nothing, are left out.
+    """
+    used_ids = set[str | None]()
+    placed = set[int]()  # indexes of results
+    repaired: list[AnyMessage] = []
+    for index, message in enumerate(messages):
+        if isinstance(message, ToolMessage):
+            continue
+        if not isinstance(message, AIMessage):
+            repaired.append(message)
+            continue
+        complete = with_readable_calls(message)
+        if not complete.tool_calls:
+            repaired += [message] if message.content else []
+            continue
+        calls = unique_calls(complete.tool_calls, used_ids)
+        repaired.append(message if calls == message.tool_calls else with_calls(complete, calls))
+        for position, (call, renamed) in enumerate(zip(complete.tool_calls, calls, strict=True)):
+            found = _find_result(messages, index, call["id"], placed)
+            if found is not None:
+                placed.add(found)
+                repaired.append(_with_call_id(messages[found], renamed))
+            else:
+                readable = position < len(message.tool_calls)
+                repaired.append(_stopped(renamed) if readable else refusal(renamed))
+    return repaired
+
+
+def _find_result(messages: Sequence[AnyMessage], index: int, call_id: str | None, placed: set[int]) -> int | None:
+    """Return the index of a call's result: one before the next message that calls with the same id.
+
+    A result that came after the call was answered as stopped takes the place of that answer.
+    """
+    found = None
+    for later in range(index + 1, len(messages)):
+        message = messages[later]
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id == (call_id or "") and later not in placed:
+                if not message.additional_kwargs.get(STOPPED):
+                    return later
+                found = later if found is None else found
+        elif any(call["id"] == call_id for call in tool_calls(message)):
+            break
+    return found
+
+
+def last_ai_message(messages: Sequence[AnyMessage]) -> AIMessage | None:
+    """Return the newest answer of the model."""
+    return next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
+
+
+def tool_calls(message: AnyMessage) -> Sequence[ToolCall]:
+    """Return the calls of a message; none if it is not the model's."""
+    return message.tool_calls if isinstance(message, AIMessage) else []
+
+
+def unanswered_calls(messages: Sequence[AnyMessage]) -> dict[int, ToolCall]:
+    """Return the newest answer's calls that have no result yet, by their position."""
+    index = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], AIMessage)), None)
+    if index is None:
+        return {}
+    placed = set[int]()
+    unanswered = {}
+    for position, call in enumerate(tool_calls(messages[index])):
+        found = _find_result(messages, index, call["id"], placed)
+        if found is None:
+            unanswered[position] = call
+        else:
+            placed.add(found)
+    return unanswered
+
+
+def unique_calls(calls: Sequence[ToolCall], used_ids: set[str | None]) -> list[ToolCall]:
+    """Return the calls, with other ids where they are missing or used, and add their ids to the used ones."""
+    unique = []
+    for call in calls:
+        if not call["id"] or call["id"] in used_ids:
+            call = {**call, "id": f"call_{uuid7().hex}"}  # noqa: PLW2901  a copy
+        used_ids.add(call["id"])
+        unique.append(call)
+    return unique
+
+
+def with_readable_calls(message: AIMessage) -> AIMessage:
+    """Turn calls whose arguments are no JSON object into calls without arguments, at the end.
+
+    Endpoints that parse the arguments of earlier calls would refuse the whole thread.
+    """
+    if not message.invalid_tool_calls:
+        return message
+    calls = [
+        ToolCall(type="tool_call", name=call["name"] or "unknown", args={}, id=call["id"])
+        for call in message.invalid_tool_calls
+    ]
+    return with_calls(message, [*message.tool_calls, *calls])
+
+
+def with_calls(message: AIMessage, calls: Sequence[ToolCall]) -> AIMessage:
+    """Return the message with other calls, and no invalid ones."""
+    return message.model_copy(update={"tool_calls": list(calls), "invalid_tool_calls": []})
+
+
+def refusal(call: ToolCall) -> ToolMessage:
+    """Create the result of a call whose arguments could not be read."""
+    return ToolMessage(
+        f"Error: {call['name']} was not called, because its arguments were no complete JSON object. Call it again with "
+        "valid arguments.",
+        tool_call_id=call["id"],
+        name=call["name"],
+        status="error",
+    )
+
+
+def _stopped(call: ToolCall) -> ToolMessage:
+    return ToolMessage(
+        f"Stopped: {call['name']} has no result, because the run ended before it did.",
+        tool_call_id=call["id"],
+        name=call["name"],
+        status="error",
+        additional_kwargs={STOPPED: True},
+        id=str(uuid7()),
+    )
+
+
+def _with_call_id(message: AnyMessage, call: ToolCall) -> ToolMessage:
+    assert isinstance(message, ToolMessage)  # noqa: S101  found by its type
+    if message.tool_call_id == call["id"]:
+        return message
+    return message.model_copy(update={"tool_call_id": call["id"]})
