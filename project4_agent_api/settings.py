@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 
 from project3_rag_docs.settings import Settings as Stage3Settings
 from shared.database.address import connection_parameters
+from shared.redis.address import passwords, redis_address
 from shared.settings import CommaSeparated, HttpAddress
 
 _MIN_SECRET_LENGTH = 32  # bytes; required for HMAC-SHA256 (RFC 7518, section 3.2)
@@ -24,8 +25,7 @@ If a tool fails, say so, or try another way; do not make up what it would have s
 
 
 def _redis(value: str) -> str:
-    if not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must be a redis:// or rediss:// address")
+    redis_address(value)
     return value
 
 
@@ -258,7 +258,6 @@ class Settings(Stage3Settings):
 
     def secrets(self) -> list[str]:
         """Return the values that must not appear in logs."""
-        password = self.redis_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
         mcp_secrets = [
             value.get_secret_value()
             for server in self.mcp_servers.values()
@@ -266,7 +265,7 @@ class Settings(Stage3Settings):
         ]
         return [
             *super().secrets(),
-            *([password] if password else []),
+            *passwords(self.redis_url),
             *filter(None, mcp_secrets),
             *self.otlp_headers().values(),
         ]

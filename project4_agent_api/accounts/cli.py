@@ -34,6 +34,7 @@ from shared.database.engine import Sessions, create_engine, create_session_facto
 from shared.database.migrate import database_address
 from shared.errors import ConfigurationError, ServiceError
 from shared.jobs.queue import create_job_app
+from shared.redis.address import redis_address
 from shared.redis.client import create_redis
 
 _STATEMENT_SECONDS = 600  # inserting the chunks of a large document into the vector index is slow
@@ -56,14 +57,25 @@ class _Redis:
     redis_names: str
 
 
-async def _invalidate(account_id: UUID) -> None:
-    """Invalidate an account in the caches of all processes. Without REDIS_URL, wait until they have expired."""
+def _redis() -> _Redis | None:
     environment = dotenv_values(".env") | os.environ
     url = environment.get("REDIS_URL")
     if not url:
+        return None
+    try:
+        redis_address(url)
+    except ValueError as error:
+        raise ConfigurationError(f"REDIS_URL: {error}") from None
+    return _Redis(url, names_in_redis(environment.get("REDIS_PREFIX") or "", database_address()))
+
+
+async def _invalidate(account_id: UUID) -> None:
+    """Invalidate an account in the caches of all processes. Without REDIS_URL, wait until they have expired."""
+    settings = _redis()
+    if settings is None:
         await asyncio.sleep(TTL_SECONDS)
         return
-    redis = create_redis(_Redis(url, names_in_redis(environment.get("REDIS_PREFIX") or "", database_address())))
+    redis = create_redis(settings)
     try:
         await invalidate_account(redis, account_id)
     finally:
@@ -160,6 +172,7 @@ def run(arguments: Sequence[str]) -> int:
 
 async def _run(arguments: argparse.Namespace) -> str:
     database = _Database(database_address())
+    _redis()  # an invalid address must not be found after the change
     engine = create_engine(database)
     try:
         return await COMMANDS[arguments.command](create_session_factory(engine), arguments)

@@ -13,11 +13,9 @@ from urllib.parse import unquote
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo, PGconn
 
+from shared.address import Address, split_address
+
 _SCHEME = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?:(?P<slashes>//)?(?P<rest>.*)", re.DOTALL)
-_HOST = r"(?:\[[^\[\]@/]*\]|[^\[\]:@/?,]*)(?::\d*)?"
-_PLACE = re.compile(
-    rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/(?P<database>[^?@]*))?(?:\?(?P<query>(?:\w+=.*)?))?", re.DOTALL
-)
 _HOST_AND_PORT = re.compile(r"(?P<host>\[.*\]|[^:]*|.*:.*:.*):?(?P<port>\d*)")
 _FORM = "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE; use percent-encoding for special characters"
 
@@ -70,17 +68,16 @@ def connection_parameters(address: str) -> dict[str, str]:
     Raises:
         ValueError: with one line that names what is wrong, without a value.
     """
-    credentials, place = _split(address)
-    user, _, password = credentials.partition(":")
-    hosts, ports = _hosts(place["hosts"].split(","))
+    parts = _split(address)
+    hosts, ports = _hosts(parts.hosts)
     parameters = {
-        "user": unquote(user),
-        "password": unquote(password),
+        "user": unquote(parts.user),
+        "password": unquote(parts.password),
         "host": hosts,
         "port": ports,
-        "dbname": unquote(place["database"] or ""),
+        "dbname": unquote(parts.path),
     }
-    for name, value in _pairs(place["query"] or ""):
+    for name, value in _parameters(parts):
         _add(parameters, name, value)
     parameters = {name: value for name, value in parameters.items() if value}
     parameters["target_session_attrs"] = "read-write"
@@ -88,16 +85,14 @@ def connection_parameters(address: str) -> dict[str, str]:
     return parameters
 
 
-def _split(address: str) -> tuple[str, re.Match[str]]:
-    """Return the credentials and the rest of an address. A password may contain `@`, `/` and `?` as they are."""
+def _split(address: str) -> Address:
     scheme = _SCHEME.fullmatch(address.strip())
     if scheme is None:
         raise ValueError("must be a postgresql:// address")
-    rest = scheme["rest"] if scheme["slashes"] else "/" + scheme["rest"].lstrip("/")
-    for credentials, place in [("", rest), *((rest[: at.start()], rest[at.end() :]) for at in re.finditer("@", rest))]:
-        if match := _PLACE.fullmatch(place):
-            return credentials, match
-    raise ValueError(_FORM)
+    parts = split_address(scheme["rest"] if scheme["slashes"] else "/" + scheme["rest"].lstrip("/"))
+    if parts is None:
+        raise ValueError(_FORM)
+    return parts
 
 
 def _hosts(places: Sequence[str]) -> tuple[str, str]:
@@ -107,15 +102,14 @@ def _hosts(places: Sequence[str]) -> tuple[str, str]:
     return ",".join(host.strip("[]") for host in hosts), ",".join(ports) if any(ports) else ""
 
 
-def _pairs(query: str) -> Iterator[tuple[str, str]]:
-    """Yield names and values. A plus sign is a space in options only, which other tools encode in that way."""
+def _parameters(parts: Address) -> Iterator[tuple[str, str]]:
     hosts = []
-    for pair in query.split("&"):
-        name, _, value = pair.partition("=")
-        name, value = unquote(name), unquote(value.replace("+", " ") if name == "options" else value)
+    for name, value in parts.parameters():
         if name == "host" and not value.startswith("/"):
             hosts += value.split(",")
-        elif name and value:
+        elif name == "options":
+            yield name, value.replace("+", " ")  # other tools encode a space in that way
+        else:
             yield name, value
     if hosts:  # SQLAlchemy writes several of them, with ports
         yield from filter(itemgetter(1), zip(("host", "port"), _hosts(hosts), strict=True))
@@ -167,5 +161,4 @@ def _check(parameters: dict[str, str]) -> None:
 
 def passwords(address: str) -> list[str]:
     """Return the password of a valid address, as it is written there and as it is sent."""
-    written = _split(address)[0].partition(":")[2]
-    return sorted(filter(None, {written, connection_parameters(address).get("password")}))
+    return sorted(filter(None, {_split(address).password, connection_parameters(address).get("password")}))

@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import RedisUnavailable
 from shared.health import Check, Checks
+from shared.redis.address import redis_address
 
 _CONNECT_SECONDS = 2.0
 _RESPONSE_SECONDS = 2.0
@@ -68,14 +69,17 @@ def create_redis(settings: RedisSettings, *, response_timeout: float | None = _R
     """
     # A blocking pool queues commands when all connections are busy; the other kind raises a connection error, which
     # looks like an outage.
+    address = redis_address(settings.redis_url)
+    keepalive = (
+        {} if address.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+    )
     pool = BlockingConnectionPool.from_url(
-        settings.redis_url,
+        address,
         max_connections=_MAX_CONNECTIONS,
         timeout=_POOL_TIMEOUT_SECONDS,
         socket_connect_timeout=_CONNECT_SECONDS,
         socket_timeout=response_timeout,
-        socket_keepalive=True,
-        socket_keepalive_options=_KEEPALIVE,
+        **keepalive,
         retry=Retry(NoBackoff(), 1),  # the server may have closed a pooled connection while it was idle
         protocol=2,  # RESP2 delivers channel messages as ordinary replies
     )
