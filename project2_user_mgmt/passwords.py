@@ -1,9 +1,15 @@
-"""Password hashing with Argon2id, in low-priority threads."""
+"""Password hashing with Argon2id, in low-priority threads.
+
+Devices send one and the same password in different forms: `é` as one character or as two, a digit in full width. Before
+it is hashed, a password is therefore normalized to NFKC, as NIST SP 800-63B recommends. RFC 8265 (OpaqueString) asks
+for NFC, and for ASCII spaces, which NFKC makes of the other spaces too. Case and control characters stay as they are.
+"""
 
 import asyncio
 import os
 import sys
 import threading
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 from pwdlib import PasswordHash
@@ -29,22 +35,31 @@ _THREADS = ThreadPoolExecutor(
 )
 
 
+def normalize(password: SecretStr) -> str:
+    """Return the form of a password that is hashed."""
+    return unicodedata.normalize("NFKC", password.get_secret_value())
+
+
 async def hash_password(password: SecretStr) -> str:
     """Hash a password with Argon2id, in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, password.get_secret_value())
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, _HASHER.hash, normalize(password))
 
 
-async def verify_password(password: SecretStr, password_hash: str | None) -> bool:
-    """Return whether a password matches a hash, in a thread.
+async def verify_and_update(password: SecretStr, password_hash: str | None) -> tuple[bool, str | None]:
+    """Return whether a password matches a hash, and a hash to store instead if it is outdated. Runs in a thread.
 
-    Without a hash the result is False after the same time, so that the duration reveals no accounts.
+    Older hashes are of the password as it was sent. Without a hash the result is False after the same time, so that the
+    duration reveals no accounts.
     """
 
-    def verify() -> bool:
-        plain = password.get_secret_value()
-        if password_hash is None:
-            _HASHER.hash(plain)  # takes as long as `verify`
-            return False
-        return _HASHER.verify(plain, password_hash)
+    def verify() -> tuple[bool, str | None]:
+        normalized, sent = normalize(password), password.get_secret_value()
+        forms = [normalized] if normalized == sent else [normalized, sent]
+        for form in forms:
+            if password_hash is None:
+                _HASHER.hash(form)  # takes as long as `verify`
+            elif _HASHER.verify(form, password_hash):
+                return True, None if form == normalized else _HASHER.hash(normalized)
+        return False, None
 
     return await asyncio.get_running_loop().run_in_executor(_THREADS, verify)

@@ -5,11 +5,15 @@ from typing import Annotated
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from project1_qa_api.schemas import Question
 from project2_user_mgmt.models import Role
+from project2_user_mgmt.passwords import normalize
 from shared.schemas import NOT_BLANK, NOT_BLANK_PATTERN, WITHOUT_NUL, RequestBody, Secret
+
+MAX_SENT_PASSWORD = 1000  # characters before normalization: a decomposed form has up to four times as many
+_MIN_PASSWORD, _MAX_PASSWORD = 8, 200
 
 
 def _email(text: str) -> str:
@@ -17,6 +21,12 @@ def _email(text: str) -> str:
         return validate_email(text, check_deliverability=False).normalized
     except EmailNotValidError:
         raise ValueError("is not an e-mail address") from None
+
+
+def _check_length(password: SecretStr) -> SecretStr:
+    if not _MIN_PASSWORD <= len(normalize(password)) <= _MAX_PASSWORD:
+        raise ValueError(f"must have {_MIN_PASSWORD} to {_MAX_PASSWORD} characters after normalization")
+    return password
 
 
 Email = Annotated[
@@ -33,7 +43,15 @@ Name = Annotated[
     Field(examples=["Ada Lovelace"], json_schema_extra={"pattern": NOT_BLANK_PATTERN}),
 ]
 # Argon2 hashes passwords of any length without truncation; the limit prevents requests to hash megabytes.
-Password = Annotated[Secret, Field(min_length=8, max_length=200, examples=["correct horse battery staple"])]
+Password = Annotated[
+    Secret,
+    Field(
+        max_length=MAX_SENT_PASSWORD,
+        description=f"{_MIN_PASSWORD} to {_MAX_PASSWORD} characters, counted after normalization (NFKC).",
+        examples=["correct horse battery staple"],
+    ),
+    AfterValidator(_check_length),
+]
 
 
 class UserCreate(RequestBody):

@@ -71,7 +71,7 @@ class SignIn(SQLModel, table=True):
     __tablename__: ClassVar[str] = "sign_ins"
     __table_args__: ClassVar = (
         Index("uq_sign_ins_family_hash", "family_hash", unique=True),
-        Index("ix_sign_ins_user_id", "user_id"),
+        Index("ix_sign_ins_user_id_network_hash", "user_id", "network_hash"),
         Index("ix_sign_ins_expires_at", "expires_at"),
     )
 
@@ -81,6 +81,7 @@ class SignIn(SQLModel, table=True):
     refresh_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256 of the current token's own secret
     token_version: int
     password_digest: str = Field(sa_type=String(64), repr=False)  # SHA-256 of the password's hash
+    network_hash: str | None = Field(default=None, sa_type=String(64), repr=False)  # keyed hash of the client's network
     created_at: datetime = _timestamp(default_factory=now)
     expires_at: datetime = _timestamp()
     ended_at: datetime | None = _timestamp(default=None)

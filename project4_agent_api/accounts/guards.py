@@ -98,7 +98,7 @@ class Public(APIRouter):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         request = Request(scope)
-        counted = await find(request.app, Authenticator).count_anonymous(_client_address(request))
+        counted = await find(request.app, Authenticator).count_anonymous(client_address(request))
         counted.check()
         await super().handle(scope, receive, _with_headers(send, counted))
 
@@ -130,7 +130,7 @@ class Authenticated(APIRouter):
         try:
             principal, counted = await authenticator.authenticate(await _token(request), await _api_key(request))
         except Unauthorized as error:
-            counted = await authenticator.count_anonymous(_client_address(request))
+            counted = await authenticator.count_anonymous(client_address(request))
             counted.check()
             raise _add_headers(error, counted) from error
         counted.check()
@@ -146,7 +146,8 @@ class Authenticated(APIRouter):
             raise _add_headers(error, counted) from error
 
 
-def _client_address(request: Request) -> str:
+def client_address(request: Request) -> str:
+    """Return the client's address: behind a trusted proxy, the one that it reports."""
     return request.client.host if request.client else ""
 
 

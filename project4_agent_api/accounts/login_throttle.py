@@ -1,11 +1,13 @@
-"""Limits on guessing passwords: attempts per account, and attempts per client address."""
+"""Limits on guessing passwords: wrong ones per account, and attempts per client address."""
 
+from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends
 
+from project4_agent_api.core.attempt_limits import Attempt, AttemptLimiter
 from project4_agent_api.core.rate_limits import RateLimit, RateLimiter, client_network
 from project4_agent_api.core.state import from_state
 
@@ -17,12 +19,14 @@ class LoginThrottle:
 
     Args:
         rate_limiter: Counts them.
-        failures: Wrong passwords for one account within 15 minutes.
+        failures: Wrong passwords for one account within 15 minutes, from all unknown networks together, and from each
+            network from which the account has signed in.
         per_minute: Attempts from one address.
     """
 
     def __init__(self, rate_limiter: RateLimiter, *, failures: int, per_minute: int) -> None:
         self._rate_limiter = rate_limiter
+        self._attempts = AttemptLimiter(rate_limiter.client)
         self._per_account = RateLimit("failures", failures, _FAILURE_WINDOW_SECONDS)
         self._per_address = RateLimit("attempts", per_minute)
 
@@ -34,25 +38,21 @@ class LoginThrottle:
         """
         (await self._rate_limiter.count(self._per_address, f"{path}:{client_network(address)}")).check()
 
-    async def count_account(self, target: UUID | str) -> None:
-        """Count an attempt on an account before its password is verified, so that parallel attempts count too.
+    def count_wrong_passwords(
+        self, target: UUID | str, known_network: str | None
+    ) -> AbstractAsyncContextManager[Attempt]:
+        """Admit the check of a password for the block, and count it if the password is wrong. See `AttemptLimiter`.
 
         Args:
             target: Id of the account, which does not change with its e-mail; the e-mail if no account has it.
+            known_network: Hash of the client's network if the account has signed in from there. Such a network has a
+                count of its own, so that strangers cannot lock the owner out.
 
         Raises:
             TooManyRequests: if too many attempts have failed.
         """
-        (await self._rate_limiter.count(self._per_account, _key(target))).check()
-
-    async def reset_account(self, target: UUID | str) -> None:
-        """Reset the count of an account after a correct password."""
-        await self._rate_limiter.reset(self._per_account, _key(target))
-
-
-def _key(target: UUID | str) -> str:
-    """Return a key for Redis. An e-mail is hashed, so that Redis stores none."""
-    return str(target) if isinstance(target, UUID) else sha256(target.lower().encode()).hexdigest()
+        key = str(target) if isinstance(target, UUID) else sha256(target.lower().encode()).hexdigest()
+        return self._attempts.attempt(self._per_account, key if known_network is None else f"{key}:{known_network}")
 
 
 LoginThrottleDep = Annotated[LoginThrottle, Depends(from_state(LoginThrottle))]

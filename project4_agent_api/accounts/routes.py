@@ -6,11 +6,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Request
 
 from project2_user_mgmt import users
+from project2_user_mgmt.passwords import hash_password, verify_and_update
 from project2_user_mgmt.routes.users import hashed_password
 from project4_agent_api.accounts import api_keys
 from project4_agent_api.accounts import service as accounts
 from project4_agent_api.accounts.deletion import AccountDataDep
-from project4_agent_api.accounts.guards import CurrentAccount, CurrentPrincipal, InvalidatePrincipals, require_sign_in
+from project4_agent_api.accounts.guards import (
+    CurrentAccount,
+    CurrentPrincipal,
+    InvalidatePrincipals,
+    client_address,
+    require_sign_in,
+)
 from project4_agent_api.accounts.login_throttle import LoginThrottleDep
 from project4_agent_api.accounts.schemas import (
     AccountCreate,
@@ -26,9 +33,10 @@ from project4_agent_api.accounts.schemas import (
 )
 from project4_agent_api.accounts.service import PasswordChange
 from project4_agent_api.accounts.sign_ins import SignIns
+from project4_agent_api.core.rate_limits import client_network
 from project4_agent_api.core.state import from_state
 from project4_agent_api.models import AccountRole
-from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep
+from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     Conflict,
     DatabaseUnavailable,
@@ -50,7 +58,7 @@ SignInsDep = Annotated[SignIns, Depends(from_state(SignIns))]
 
 async def throttle_address(request: Request, throttle: LoginThrottleDep) -> None:
     """Count an attempt from the client's address at this path."""
-    await throttle.count_address(request.client.host if request.client else "", request.url.path)
+    await throttle.count_address(client_address(request), request.url.path)
 
 
 @router.post(
@@ -70,14 +78,17 @@ async def register(
 @router.post(
     "/token", dependencies=[Depends(throttle_address)], responses=error_responses(Unauthorized, TooManyRequests)
 )
-async def sign_in(form: Annotated[SignInForm, Form()], sign_ins: SignInsDep, throttle: LoginThrottleDep) -> TokenPair:
+async def sign_in(
+    form: Annotated[SignInForm, Form()], request: Request, sign_ins: SignInsDep, throttle: LoginThrottleDep
+) -> TokenPair:
     """Sign in with e-mail and password. The "Authorize" button of this page uses it."""
-    credentials = await sign_ins.load_credentials(form.username)
+    network = client_network(client_address(request))
+    credentials, known_network = await sign_ins.load_credentials(form.username, network)
     target = credentials.user_id if credentials else form.username
-    await throttle.count_account(target)
-    pair = await sign_ins.sign_in(credentials, form.password)
-    await throttle.reset_account(target)
-    return pair
+    async with throttle.count_wrong_passwords(target, known_network) as attempt:
+        verified = await sign_ins.verify(credentials, form.password)
+        attempt.correct = verified is not None
+    return await sign_ins.create(verified, form.password, network)
 
 
 @router.post("/refresh", responses=error_responses(Unauthorized))
@@ -110,15 +121,31 @@ async def show_own_account(account_id: CurrentAccount, session: ReadSessionDep) 
 
 
 async def verified_password_change(
-    body: AccountUpdate, account_id: CurrentAccount, sessions: SessionsDep, throttle: LoginThrottleDep
+    body: AccountUpdate,
+    request: Request,
+    account_id: CurrentAccount,
+    sessions: SessionsDep,
+    sign_ins: SignInsDep,
+    throttle: LoginThrottleDep,
 ) -> PasswordChange | None:
-    """Verify the old password and hash the new one, if there is one, before a transaction begins."""
-    if body.password is None:
+    """Verify the old password and hash the new one, if there is one, before a transaction begins.
+
+    Raises:
+        Forbidden: if the old password is wrong.
+        NotFound: if the account was deleted.
+        TooManyRequests: after too many wrong passwords, here or in `sign_in`. A stolen token must not allow guessing.
+    """
+    if body.password is None or body.old_password is None:
         return None
-    await throttle.count_account(account_id)  # a stolen token must not allow guessing the password
-    change = await accounts.verify_password_change(sessions, account_id, body)
-    await throttle.reset_account(account_id)
-    return change
+    async with transaction(sessions) as session:
+        user = await users.get_user(session, account_id)
+        network = client_network(client_address(request))
+        known_network = await sign_ins.find_network(session, account_id, user.password_hash, network)
+    async with throttle.count_wrong_passwords(account_id, known_network) as attempt:
+        attempt.correct, _ = await verify_and_update(body.old_password, user.password_hash)
+    if not attempt.correct:
+        raise Forbidden("The old password is wrong.")
+    return PasswordChange(await hash_password(body.password), user.version)
 
 
 @own_router.patch(

@@ -16,12 +16,14 @@ from pydantic import (
 )
 
 from project2_user_mgmt.models import now
-from project2_user_mgmt.schemas import Email, Name, Password, UserCreate
+from project2_user_mgmt.schemas import MAX_SENT_PASSWORD, Email, Name, Password, UserCreate
 from project4_agent_api.models import AccountRole
 from shared.schemas import RequestBody, Secret
 
 # A password to verify, so the rules for new passwords do not apply.
-GivenPassword = Annotated[Secret, Field(min_length=1, max_length=200, examples=["correct horse battery staple"])]
+GivenPassword = Annotated[
+    Secret, Field(min_length=1, max_length=MAX_SENT_PASSWORD, examples=["correct horse battery staple"])
+]
 GivenToken = Annotated[SecretStr, Field(min_length=1, max_length=2000)]
 
 

@@ -15,13 +15,11 @@ from sqlmodel import col
 
 from project2_user_mgmt import users
 from project2_user_mgmt.models import User
-from project2_user_mgmt.passwords import hash_password, verify_password
 from project2_user_mgmt.schemas import UserUpdate
 from project4_agent_api.accounts.schemas import AccountRead, AccountUpdate
 from project4_agent_api.accounts.sign_ins import password_digest
 from project4_agent_api.models import Account, AccountRole, SignIn
-from shared.database.engine import Sessions, transaction
-from shared.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from shared.errors import Conflict, NotFound, PreconditionFailed
 
 
 async def read_account(session: AsyncSession, account_id: UUID) -> AccountRead:
@@ -42,7 +40,7 @@ def account_read(user: User, role: AccountRole) -> AccountRead:
 
 @dataclass(frozen=True)
 class PasswordChange:
-    """A new password, after the old one was verified.
+    """A new password, when the old one has been verified.
 
     Attributes:
         new_hash: Hash of the new password.
@@ -51,22 +49,6 @@ class PasswordChange:
 
     new_hash: str
     version: int
-
-
-async def verify_password_change(sessions: Sessions, account_id: UUID, changes: AccountUpdate) -> PasswordChange | None:
-    """Verify the old password and hash the new one, outside any transaction. Return None if there is no new one.
-
-    Raises:
-        Forbidden: if the old password is wrong.
-        NotFound: if the account was deleted.
-    """
-    if changes.password is None or changes.old_password is None:
-        return None
-    async with transaction(sessions) as session:
-        user = await users.get_user(session, account_id)
-    if not await verify_password(changes.old_password, user.password_hash):
-        raise Forbidden("The old password is wrong.")
-    return PasswordChange(await hash_password(changes.password), user.version)
 
 
 async def update_account(

@@ -75,6 +75,11 @@ class AccessTokens:
         token: str = jwt.encode(claims, self._key, algorithm=_ALGORITHM)
         return token
 
+    def keyed_hash(self, text: str) -> str:
+        """Return a hash that cannot be computed without the secret. A text with a space is never a JWT's content."""
+        signature: bytes = self._key.sign(f"hash {text}".encode())
+        return signature.hex()
+
     def read(self, token: str) -> AccessToken:
         """Verify a token as far as possible without the database, and return its claims.
 

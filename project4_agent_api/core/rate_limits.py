@@ -14,7 +14,6 @@ from time import time
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from loguru import logger
 
 from shared.errors import TooManyRequests
 from shared.redis.circuit_breaker import CircuitBreaker
@@ -30,6 +29,11 @@ class RateLimit:
     name: str
     amount: int
     seconds: int = 60
+
+    @property
+    def item(self) -> RateLimitItemPerSecond:
+        """The limit as the library `limits` expresses it."""
+        return RateLimitItemPerSecond(self.amount, self.seconds, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +84,14 @@ class RateLimiter:
     """Counts requests against their limits.
 
     Attributes:
+        client: The connection to Redis.
         allowed: Requests of this process within their limit.
         rejected: Requests of this process beyond their limit.
         counted_locally: Requests among both that were counted without Redis.
     """
 
     def __init__(self, client: RedisClient) -> None:
-        self._redis = client
+        self.client = client
         self._script = client.register_script(_COUNT)
         self._local = MovingWindowRateLimiter(MemoryStorage())
         self._breaker = CircuitBreaker("shared rate limits", fallback="each process counts its own requests")
@@ -110,16 +115,8 @@ class RateLimiter:
             self.rejected += 1
         return counted
 
-    async def reset(self, limit: RateLimit, key: str) -> None:
-        """Reset the count of a client."""
-        await self._local.clear(_item(limit), key)
-        try:
-            await self._redis.delete(self._redis.key(_name(limit, key)))
-        except REDIS_ERRORS as error:
-            logger.warning("Redis unavailable ({}); a rate limit is not reset", type(error).__name__)
-
     async def _count_in_redis(self, limit: RateLimit, key: str, version_key: str) -> RateLimitResult | None:
-        keys = [self._redis.key(name) for name in (_name(limit, key), *([version_key] if version_key else []))]
+        keys = [self.client.key(name) for name in (_name(limit, key), *([version_key] if version_key else []))]
         try:
             allowed, remaining, reset, version = await self._script(
                 keys=keys, args=[limit.amount, limit.seconds, new_version() if version_key else b"", VERSION_SECONDS]
@@ -131,9 +128,8 @@ class RateLimiter:
         return RateLimitResult(limit, bool(allowed), remaining, max(1, reset), version or None)
 
     async def _count_locally(self, limit: RateLimit, key: str) -> RateLimitResult:
-        item = _item(limit)
-        allowed = await self._local.hit(item, key)
-        resets_at, remaining = await self._local.get_window_stats(item, key)
+        allowed = await self._local.hit(limit.item, key)
+        resets_at, remaining = await self._local.get_window_stats(limit.item, key)
         return RateLimitResult(limit, allowed, remaining, max(1, ceil(resets_at - time())))
 
 
@@ -143,10 +139,6 @@ VERSION_SECONDS = 60
 def new_version() -> bytes:
     """Return a random version, which no account has had before."""
     return os.urandom(12)
-
-
-def _item(limit: RateLimit) -> RateLimitItemPerSecond:
-    return RateLimitItemPerSecond(limit.amount, limit.seconds, limit.name)
 
 
 def _name(limit: RateLimit, key: str) -> str:

@@ -4,6 +4,8 @@ Every test revokes at one API process, while the responses are open at another.
 """
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,14 +13,25 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import psycopg
 import pytest
+from jose import jwt
+from langgraph_sdk import get_client
+from langgraph_sdk.stream.errors import stream_error_frame
 
+from local.services import valkey
+from local.state import StageState
+from project4_agent_api.accounts.open_responses import CHECK_SECONDS
+from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import Tokens, bearer, refresh, register, sign_in
 from tests.support.agent_runs import GRAPHS
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
-from tests.support.scripted_model import ScriptedModel
+from tests.support.documents import ready
+from tests.support.processes import run as run_command
+from tests.support.scripted_model import ScriptedModel, hangs
 from tests.support.sse import events_in
+from tests.support.until import until
 
 SECONDS = 120  # after which a response is considered hung
 NEW_PASSWORD = "another horse battery staple"
@@ -188,3 +201,275 @@ async def test_open_streams_end_when_their_sign_in_ends(
     assert [name for name, _ in ends] == ["error"] * 4
     assert [data["status"] for _, data in ends] == [401] * 4
     assert (await there.get("/auth/me", headers=bearer(tokens))).status_code == 401
+
+
+@pytest.fixture
+async def signed_up(here: httpx2.AsyncClient) -> tuple[str, Tokens]:
+    """The e-mail of a new account, and its tokens."""
+    email = new_email()
+    await register(here, email)
+    return email, await sign_in(here, email)
+
+
+async def new_key(here: httpx2.AsyncClient, tokens: Tokens, **options: str) -> dict[str, str]:
+    created = await here.post("/auth/api-keys", json={"name": "key", **options}, headers=bearer(tokens))
+    created.raise_for_status()
+    key: dict[str, str] = created.json()
+    return key
+
+
+async def test_open_streams_end_when_their_key_is_deleted(
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+) -> None:
+    _, tokens = signed_up
+    key = await new_key(here, tokens)
+    responses = open_responses({"X-Api-Key": key["key"]})
+    await responses.open_streams()
+
+    await _sign_out_everywhere(here, tokens)  # keys stay valid
+    email, _ = signed_up
+    (await here.delete(f"/auth/api-keys/{key['id']}", headers=bearer(await sign_in(here, email)))).raise_for_status()
+
+    assert [(name, data["status"]) for name, data in await responses.all_end()] == [("error", 401)] * 4
+
+
+async def test_open_streams_end_when_their_key_expires(
+    here: httpx2.AsyncClient,
+    signed_up: tuple[str, Tokens],
+    open_responses: Callable[[Header], Responses],
+    service: AgentService,
+) -> None:
+    key = await new_key(here, signed_up[1])
+    responses = open_responses({"X-Api-Key": key["key"]})
+    await responses.open_streams()
+
+    with psycopg.connect(service.environment["DATABASE_URL"]) as connection:
+        connection.execute("UPDATE api_keys SET expires_at = now() WHERE id = %s", [key["id"]])
+
+    assert [(name, data["status"]) for name, data in await responses.all_end()] == [("error", 401)] * 4
+
+
+@pytest.mark.parametrize("credential", ["token", "key"])
+async def test_open_streams_end_when_their_account_is_deactivated(
+    here: httpx2.AsyncClient,
+    signed_up: tuple[str, Tokens],
+    open_responses: Callable[[Header], Responses],
+    service: AgentService,
+    credential: str,
+) -> None:
+    email, tokens = signed_up
+    headers = bearer(tokens) if credential == "token" else {"X-Api-Key": (await new_key(here, tokens))["key"]}
+    responses = open_responses(headers)
+    await responses.open_streams()
+
+    deactivated = await asyncio.to_thread(
+        run_command, "project4_agent_api", "deactivate", email, environment=service.environment
+    )
+
+    assert deactivated.returncode == 0, deactivated.stderr
+    assert [(name, data["status"]) for name, data in await responses.all_end()] == [("error", 401)] * 4
+
+
+async def test_open_streams_end_when_their_account_is_deleted(
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+) -> None:
+    responses = open_responses(bearer(signed_up[1]))
+    await responses.open_streams()
+
+    await _delete_account(here, signed_up[1])
+
+    assert len(await responses.all_end()) == 4  # some with the end of their run, which is deleted first
+
+
+async def test_waiting_requests_end_when_their_sign_in_ends(
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+) -> None:
+    _, tokens = signed_up
+    responses = open_responses(bearer(tokens))
+    thread_id = (await responses.post("/threads", {}))["thread_id"]
+    run_id = (await responses.post(f"/threads/{thread_id}/runs", responses.run()))["run_id"]
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", "/runs/wait", responses.run()),
+        ("GET", f"/threads/{thread_id}/runs/{run_id}/join", None),
+    ]
+    pinged = [await responses.open(*request) for request in requests]  # open from the first ping on
+    silent = [asyncio.create_task(responses.open(*request)) for request in requests]
+    await until(lambda: all(reader.body for reader in pinged))
+
+    await _sign_out(here, tokens)
+
+    for reader in [*pinged, *await asyncio.gather(*silent)]:
+        body = json.loads(await reader.end())
+        if reader.status == 200:
+            assert body["__error__"]["error"] == "Unauthorized"
+        else:
+            assert (reader.status, body["type"]) == (401, "urn:problem:unauthorized")
+    assert {reader.status for reader in pinged} == {200}
+
+
+async def test_streams_of_the_earlier_stages_end_when_their_sign_in_ends(
+    here: httpx2.AsyncClient,
+    there: httpx2.AsyncClient,
+    signed_up: tuple[str, Tokens],
+    open_responses: Callable[[Header], Responses],
+    model: ScriptedModel,
+) -> None:
+    _, tokens = signed_up
+    there.headers.update(bearer(tokens))
+    await ready(there, "The library opens at nine.", "hours.txt")
+    model.does(hangs(after=50))
+    responses = open_responses(bearer(tokens))
+    await responses.open("POST", "/ask/stream", {"question": "When does the library open?"})
+    await responses.open("POST", "/documents/ask/stream", {"question": "When does the library open?"})
+    model.embeds(hangs())
+    document = (await there.post("/documents", files={"file": ("other.txt", b"It closes at six.")})).json()
+    await responses.open("GET", f"/documents/{document['id']}/events")
+
+    await _sign_out(here, tokens)
+
+    ends = await responses.all_end()
+    assert [(name, data["type"], data["status"]) for name, data in ends] == [
+        ("error", "urn:problem:unauthorized", 401)
+    ] * 3
+
+
+def expiring(service: AgentService, tokens: Tokens, seconds: float) -> Header:
+    """Return headers with a token of the same sign-in that expires in so many seconds."""
+    claims = jwt.get_unverified_claims(tokens["access_token"]) | {"exp": int(time.time() + seconds)}
+    return {"Authorization": f"Bearer {jwt.encode(claims, service.environment['JWT_SECRET'], algorithm='HS256')}"}
+
+
+async def test_open_streams_end_when_their_token_expires(
+    there: httpx2.AsyncClient,
+    signed_up: tuple[str, Tokens],
+    open_responses: Callable[[Header], Responses],
+    service: AgentService,
+) -> None:
+    _, tokens = signed_up
+    headers = expiring(service, tokens, 4)
+    responses = open_responses(headers)
+    await responses.open_streams()
+    waiting = await there.post("/runs/wait", json=responses.run(), headers=headers)
+
+    ends = await responses.all_end()
+    refused = await there.get("/auth/me", headers=headers)
+
+    assert [(name, data["status"]) for name, data in ends] == [("error", 401)] * 4
+    assert refused.status_code == 401
+    assert waiting.status_code == 401 or waiting.json()["__error__"]["error"] == "Unauthorized"
+
+
+async def test_run_continues_after_its_token_has_expired(
+    there: httpx2.AsyncClient,
+    signed_up: tuple[str, Tokens],
+    open_responses: Callable[[Header], Responses],
+    service: AgentService,
+) -> None:
+    """Its client reconnects with a new token, and misses no event."""
+    _, tokens = signed_up
+    responses = open_responses(expiring(service, tokens, 2))
+    body = responses.run(on_disconnect="cancel", stream_mode=["custom"])
+    body["input"] |= {"steps": 2, "seconds": 8}
+    thread_id = (await responses.post("/threads", {}))["thread_id"]
+    reader = await responses.open("POST", f"/threads/{thread_id}/runs/stream", body)
+
+    first = events_in((await reader.end()).replace("\r", ""))
+    run_id = first[0][1]["run_id"]
+    last_id = [line.removeprefix("id: ") for line in reader.body.decode().splitlines() if line.startswith("id: ")][-1]
+    async with get_client(url=str(there.base_url), api_key=None, headers=bearer(tokens)) as client:
+        rest = [part async for part in client.runs.join_stream(thread_id, run_id, last_event_id=last_id)]
+        run = await client.runs.get(thread_id, run_id)
+
+    assert [name for name, _ in first] == ["metadata", "custom", "error"]
+    assert [part.data for part in rest if part.event == "custom"] == [{"step": 1}]
+    assert run["status"] == "success"
+
+
+@pytest.mark.parametrize(("on_disconnect", "continues"), [("cancel", False), ("continue", True)])
+async def test_run_continues_after_revocation_unless_it_ends_with_its_client(
+    here: httpx2.AsyncClient,
+    signed_up: tuple[str, Tokens],
+    open_responses: Callable[[Header], Responses],
+    on_disconnect: str,
+    continues: bool,
+) -> None:
+    email, tokens = signed_up
+    responses = open_responses(bearer(tokens))
+    thread_id = (await responses.post("/threads", {}))["thread_id"]
+    body = responses.run(on_disconnect=on_disconnect)
+    reader = await responses.open("POST", f"/threads/{thread_id}/runs/stream", body)
+    await until(lambda: b"event: metadata" in reader.body)
+
+    await _sign_out(here, tokens)
+    await reader.end()
+
+    async with get_client(url=str(here.base_url), api_key=None, headers=bearer(await sign_in(here, email))) as client:
+        (run,) = await client.runs.list(thread_id)
+        if not continues:
+            await client.runs.join(thread_id, run["run_id"])
+            (run,) = await client.runs.list(thread_id)
+    assert run["status"] == ("running" if continues else "interrupted")
+
+
+async def test_refreshing_the_tokens_ends_no_stream(
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+) -> None:
+    _, tokens = signed_up
+    responses = open_responses(bearer(tokens))
+    body = responses.run()
+    body["input"]["seconds"] = 2 * CHECK_SECONDS + 1
+    reader = await responses.open("POST", "/runs/stream", body)
+
+    assert (await refresh(here, tokens)).status_code == 200
+
+    assert [name for name, _ in events_in((await reader.end()).replace("\r", ""))][-1] == "values"
+
+
+async def test_clients_of_langgraph_read_why_a_stream_ended(
+    here: httpx2.AsyncClient,
+    there: httpx2.AsyncClient,
+    signed_up: tuple[str, Tokens],
+    open_responses: Callable[[Header], Responses],
+) -> None:
+    _, tokens = signed_up
+    responses = open_responses(bearer(tokens))
+    thread_id = (await responses.post("/threads", {}))["thread_id"]
+    run_id = (await responses.post(f"/threads/{thread_id}/runs", responses.run()))["run_id"]
+    protocol = await responses.open("POST", f"/threads/{thread_id}/stream/events", {"channels": ["lifecycle"]})
+    async with get_client(url=str(there.base_url), api_key=None, headers=bearer(tokens)) as client:
+        joined = aiter(client.runs.join_stream(thread_id, run_id))
+        await anext(joined)
+        await _sign_out(here, tokens)
+        *_, last = [part async for part in joined]
+
+    assert (last.event, last.data["error"]) == ("error", "Unauthorized")
+    assert "Sign in again" in last.data["message"]
+    *_, (_, frame) = events_in((await protocol.end()).replace("\r", ""))
+    assert "permission_denied" in str(stream_error_frame(frame))
+
+
+async def test_open_streams_end_without_redis(
+    serve4: Serve, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    state = StageState("tests")
+    state.folder = tmp_path_factory.mktemp("valkey")
+    child, found_by = valkey(state, {})
+    await child.start()
+    stopped = False
+    try:
+        with serve4(redis_url=found_by["REDIS_URL"]) as one, serve4(redis_url=found_by["REDIS_URL"]) as two:
+            async with client_of(one) as here, client_of(two) as there:
+                await register(here, "ada@example.com")
+                tokens = await sign_in(here, "ada@example.com")
+                responses = Responses(there, bearer(tokens), tmp_path / "log")
+                thread_id = (await responses.post("/threads", {}))["thread_id"]
+                await responses.open("GET", f"/threads/{thread_id}/stream")
+                await child.stop()
+                stopped = True
+
+                await _sign_out(here, tokens)
+
+                assert [(name, data["status"]) for name, data in await responses.all_end()] == [("error", 401)]
+    finally:
+        if not stopped:
+            await child.stop()
