@@ -38,7 +38,7 @@ async def test_reasoning_is_returned_on_request(
 
 
 @pytest.mark.parametrize("answer", ["<think>{}</think>I do not know.", "<think>{}", "{}\n</think>\n\nI do not know."])
-async def test_what_only_the_reasoning_cites_is_no_answer(
+async def test_citations_in_the_reasoning_only_are_no_answer(
     client3: httpx2.AsyncClient, model: ScriptedModel, answer: str
 ) -> None:
     await ready(client3, "The library opens at nine. It closes at six.")

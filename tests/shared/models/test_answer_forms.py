@@ -79,7 +79,7 @@ STREAMED: dict[str, list[bytes]] = {
 
 
 @pytest.mark.parametrize("form", STREAMED)
-async def test_a_streamed_answer(chat_model: EndpointChatModel, model: ScriptedModel, form: str) -> None:
+async def test_streamed_answer_is_read(chat_model: EndpointChatModel, model: ScriptedModel, form: str) -> None:
     model.does(streams(*STREAMED[form], DONE))
 
     message = await answered(chat_model, stream=True)
@@ -100,7 +100,7 @@ async def test_a_streamed_answer(chat_model: EndpointChatModel, model: ScriptedM
         ["It is", " 42."],
     ],
 )
-async def test_a_whole_answer(chat_model: EndpointChatModel, model: ScriptedModel, content: object) -> None:
+async def test_whole_answer_is_read(chat_model: EndpointChatModel, model: ScriptedModel, content: object) -> None:
     model.does(whole({"content": content, "tool_calls": None, "function_call": None}, None, usage=USAGE))
 
     message = await answered(chat_model, stream=False)
@@ -269,7 +269,7 @@ async def test_structured_output_after_reasoning(
         sends(b'{"choices": {"message": {"content": "Hi"}}}'),
     ],
 )
-async def test_what_is_no_answer_is_an_error(
+async def test_response_without_an_answer_is_an_error(
     chat_model: EndpointChatModel, model: ScriptedModel, behaviour: Behaviour
 ) -> None:
     model.does(behaviour)

@@ -34,7 +34,7 @@ def stored(messages: list[AnyMessage]) -> list[AnyMessage]:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_every_endpoint_takes_its_own_messages_back(
+async def test_endpoints_accept_their_own_messages(
     chat_models: ChatModels, model: ScriptedModel, profile: str, *, stream: bool
 ) -> None:
     (chat_model,) = chat_models(llm_model="deepseek-r1")  # by its name, reasoning without an opening tag is expected
@@ -103,7 +103,7 @@ FIELDS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("fields", FIELDS)
-async def test_fields_go_back_in_the_tool_loop(
+async def test_fields_are_sent_back_in_the_tool_loop(
     chat_model: EndpointChatModel, model: ScriptedModel, fields: dict[str, Any], *, stream: bool
 ) -> None:
     message = {"content": None, "tool_calls": [call("calculator", text(SIX), index=0, id="a")]} | fields
@@ -115,7 +115,7 @@ async def test_fields_go_back_in_the_tool_loop(
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("fields", FIELDS)
-async def test_fields_do_not_go_to_another_model(
+async def test_fields_are_not_sent_to_another_model(
     chat_models: ChatModels, model: ScriptedModel, fields: dict[str, Any], *, stream: bool
 ) -> None:
     chat_model, other = chat_models(llm_fallback_models=["n"])
@@ -130,7 +130,7 @@ async def test_fields_do_not_go_to_another_model(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_signatures_go_back_with_their_calls(
+async def test_signatures_are_sent_back_with_their_calls(
     chat_model: EndpointChatModel, model: ScriptedModel, *, stream: bool
 ) -> None:
     signature = {"google": {"thought_signature": "abc"}}
@@ -143,7 +143,7 @@ async def test_signatures_go_back_with_their_calls(
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("id_", ["call_1__thought__c2ln", "functions.calculator:0"])
-async def test_ids_with_a_meaning_go_back(
+async def test_meaningful_ids_are_sent_back(
     chat_models: ChatModels, model: ScriptedModel, id_: str, *, stream: bool
 ) -> None:
     chat_model, other = chat_models(llm_fallback_models=["n"])
@@ -156,9 +156,7 @@ async def test_ids_with_a_meaning_go_back(
     assert sent["tool_calls"][0]["id"] == result["tool_call_id"] != id_
 
 
-async def test_an_id_with_a_meaning_that_is_there_twice_does_not_go_back(
-    chat_model: EndpointChatModel, model: ScriptedModel
-) -> None:
+async def test_repeated_meaningful_id_is_not_sent_back(chat_model: EndpointChatModel, model: ScriptedModel) -> None:
     id_ = "functions.calculator:0"
     model.does(whole({"content": None, "tool_calls": [call("calculator", text(SIX), id=id_)]}))
     thread: list[AnyMessage] = [HumanMessage("Hi")]
@@ -171,7 +169,7 @@ async def test_an_id_with_a_meaning_that_is_there_twice_does_not_go_back(
     assert id_ not in sent
 
 
-async def test_reasoning_goes_back_for_turns_with_calls_only(
+async def test_reasoning_is_sent_back_for_turns_with_calls_only(
     chat_model: EndpointChatModel, model: ScriptedModel
 ) -> None:
     model.does(whole({"content": "Hello.", "reasoning_content": "A greeting."}, "stop"))
@@ -188,7 +186,7 @@ async def test_reasoning_goes_back_for_turns_with_calls_only(
     assert [one.get("reasoning_content") for one in replies] == [None, "Let me see.", "", ""]
 
 
-async def test_reasoning_in_the_text_goes_back_in_the_current_turn_only(
+async def test_reasoning_in_the_text_is_sent_back_in_the_current_turn_only(
     chat_model: EndpointChatModel, model: ScriptedModel
 ) -> None:
     model.does(whole({"content": "<think>Let me see.</think>", "tool_calls": [call("calculator", SIX)]}))

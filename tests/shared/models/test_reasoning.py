@@ -78,7 +78,7 @@ def test_reasoning_is_passed_on_while_it_arrives() -> None:
 
 
 @pytest.mark.parametrize("name", ["deepseek-r1:7b", "qwq-32b", "Qwen3-4B-Thinking-2507", "phi-4-reasoning"])
-def test_a_model_with_a_reasoners_name_is_not_streamed_until_it_is_known(name: str) -> None:
+def test_unknown_reasoner_is_not_streamed(name: str) -> None:
     splitter = ReasoningSplitter(habit := ReasoningHabit(name))
 
     assert [splitter.add(text) for text in ["Let me", " see.\n", "</think>", "42"]] == [
@@ -102,13 +102,13 @@ def test_other_names_are_streamed(name: str) -> None:
     assert ReasoningSplitter(ReasoningHabit(name)).add("It is") == ("", "It is")
 
 
-def test_a_reasoners_answer_without_reasoning_is_an_answer() -> None:
+def test_answer_of_a_reasoner_without_reasoning_is_kept() -> None:
     assert split("It is 42.", 3, habit := ReasoningHabit("deepseek-r1")) == ("", "It is 42.")
     assert habit.unopened is False
     assert ReasoningSplitter(habit).add("It is") == ("", "It is")
 
 
-def test_a_reasoner_that_is_cut_off_has_no_answer() -> None:
+def test_truncated_reasoner_has_no_answer() -> None:
     assert split("Let me see", 3, ReasoningHabit("deepseek-r1"), truncated=True) == ("Let me see", "")
     assert split("Let me see", 3, ReasoningHabit("m", unopened=True), truncated=True) == ("Let me see", "")
 

@@ -226,7 +226,7 @@ STREAMED: dict[str, tuple[list[Any], Calls]] = {
 
 
 @pytest.mark.parametrize("form", STREAMED)
-async def test_streamed_calls(chat_model: EndpointChatModel, model: ScriptedModel, form: str) -> None:
+async def test_streamed_calls_are_read(chat_model: EndpointChatModel, model: ScriptedModel, form: str) -> None:
     sent, meant = STREAMED[form]
     model.does(streamed({"role": "assistant", "content": None}, *({"tool_calls": calls} for calls in sent)))
 
@@ -240,7 +240,7 @@ async def test_streamed_calls(chat_model: EndpointChatModel, model: ScriptedMode
 
 
 @pytest.mark.parametrize("form", [form for form, (sent, _) in STREAMED.items() if len(sent) == 1])
-async def test_whole_calls(chat_model: EndpointChatModel, model: ScriptedModel, form: str) -> None:
+async def test_whole_calls_are_read(chat_model: EndpointChatModel, model: ScriptedModel, form: str) -> None:
     (sent,), meant = STREAMED[form]
     model.does(whole({"role": "assistant", "content": None, "tool_calls": sent}))
 
@@ -262,7 +262,7 @@ def assert_ids(message: AIMessage) -> None:
 @pytest.mark.parametrize(
     "arguments", ["[6, 7]", '"6 * 7"', "7", "no json", '{"expression": "6 *', '{"a": [{"b": 1}', '{"a": "\\']
 )
-async def test_arguments_that_are_no_object_make_the_call_invalid(
+async def test_call_without_an_object_as_arguments_is_invalid(
     chat_model: EndpointChatModel, model: ScriptedModel, arguments: str, *, stream: bool
 ) -> None:
     calls = [call("calculator", arguments, index=0, id="a")]
@@ -277,7 +277,7 @@ async def test_arguments_that_are_no_object_make_the_call_invalid(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_older_function_call_is_a_tool_call(
+async def test_older_function_call_is_a_tool_call(
     chat_model: EndpointChatModel, model: ScriptedModel, *, stream: bool
 ) -> None:
     pieces = [{"name": "calculator", "arguments": ""}, {"arguments": '{"expression": '}, {"arguments": '"6 * 7"}'}]
@@ -296,7 +296,7 @@ async def test_the_older_function_call_is_a_tool_call(
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("reason", ["stop", "tool_call", "function_call", "STOP", "eos", None])
-async def test_the_finish_reason_of_calls(
+async def test_calls_have_a_finish_reason(
     chat_model: EndpointChatModel, model: ScriptedModel, reason: str | None, *, stream: bool
 ) -> None:
     calls = [call("calculator", text(SIX), index=0, id="a")]
@@ -315,7 +315,7 @@ async def test_the_finish_reason_of_calls(
     ("sent", "meant"),
     [("length", "length"), ("max_tokens", "length"), ("content_filter", "content_filter"), ("tool_calls", "stop")],
 )
-async def test_the_finish_reason_of_text(
+async def test_text_has_a_finish_reason(
     chat_model: EndpointChatModel, model: ScriptedModel, sent: str, meant: str, *, stream: bool
 ) -> None:
     message = {"role": "assistant", "content": "It is", "tool_calls": None}
@@ -326,13 +326,13 @@ async def test_the_finish_reason_of_text(
     assert (answer.content, answer.response_metadata["finish_reason"]) == ("It is", meant)
 
 
-async def test_calls_after_the_finish_reason(chat_model: EndpointChatModel, model: ScriptedModel) -> None:
+async def test_calls_after_the_finish_reason_are_read(chat_model: EndpointChatModel, model: ScriptedModel) -> None:
     model.does(streams(chunk({"content": ""}, "stop"), chunk({"tool_calls": [call("calculator", SIX)]}), b"[DONE]"))
 
     assert calls_of(await answered(chat_model, stream=True)) == [("calculator", SIX)]
 
 
-async def test_a_stream_that_ends_in_a_call_has_no_answer(chat_model: EndpointChatModel, model: ScriptedModel) -> None:
+async def test_stream_that_ends_in_a_call_is_an_error(chat_model: EndpointChatModel, model: ScriptedModel) -> None:
     model.does(streamed({"tool_calls": [call("calculator", '{"expression": ', index=0)]}, finish_reason=None))
 
     with pytest.raises(ModelUnavailable, match="broke off"):
@@ -340,7 +340,7 @@ async def test_a_stream_that_ends_in_a_call_has_no_answer(chat_model: EndpointCh
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_ids_of_the_thread_are_not_used_again(
+async def test_ids_of_the_thread_are_not_reused(
     chat_model: EndpointChatModel, model: ScriptedModel, *, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letters = iter("AAAAAAAAA" + "BBBBBBBBB" + "CCCCCCCCC")
