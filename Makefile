@@ -89,6 +89,10 @@ test-postgres: setup ## The database tests on every PostgreSQL that is installed
 conformance-reference: setup ## The conformance tests of stage 4 against LangGraph's own development server
 	$(BIN)/python -m tests.conformance.reference
 
+.PHONY: test-model
+test-model: setup ## A real model under llama.cpp's own server (490 MB on first use, some minutes); not part of `make test`
+	$(BIN)/python -m pytest tests/real_model $(ARGS)
+
 .PHONY: lint
 lint: setup ## Style, layout, the directions of imports and the language
 	$(BIN)/ruff check .
