@@ -1,11 +1,22 @@
 """The settings of stage 3."""
 
-from pydantic import Field, SecretStr
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
 
 from project2_user_mgmt.settings import Settings as Stage2Settings
-from shared.settings import HttpAddress
+from shared.settings import ExtraFields, HttpAddress
 
 MIB = 1024 * 1024
+_MAX_DIMENSIONS = 4000  # of pgvector's index over `halfvec`
+
+
+def _indexable(dimensions: int) -> int:
+    if dimensions > _MAX_DIMENSIONS:
+        raise ValueError(
+            f"the index takes at most {_MAX_DIMENSIONS:,}; the endpoint is asked for shorter vectors if this is smaller"
+        )
+    return dimensions
 
 
 class Settings(Stage2Settings):
@@ -14,7 +25,17 @@ class Settings(Stage2Settings):
     port: int = Field(default=8003, ge=0, le=65535)
 
     embedding_model: str = Field(min_length=1, description="Changing it requires `make reindex-project3`.")
-    embedding_dimensions: int = Field(default=384, ge=1, le=4000, description="Dimensions of its vectors.")
+    embedding_dimensions: Annotated[int, AfterValidator(_indexable)] = Field(
+        default=384, ge=1, description="Dimensions of its vectors, at most 4,000."
+    )
+    embedding_matryoshka: bool | None = Field(
+        default=None,
+        description="Whether longer vectors may be shortened: `true` if the model was trained for it, `false` never. "
+        "Default: the endpoint is asked for shorter ones if EMBEDDING_DIMENSIONS is set, and decides.",
+    )
+    embedding_extra_body: ExtraFields = Field(
+        default={}, description="Fields of every embedding request, as a JSON object; `null` removes one."
+    )
     embedding_base_url: HttpAddress | None = Field(
         default=None, description="Endpoint of the embedding model, if it is not OPENAI_BASE_URL."
     )
@@ -50,6 +71,12 @@ class Settings(Stage2Settings):
     def max_upload_bytes(self) -> int:
         """The maximum size of a file in bytes."""
         return self.max_upload_mb * MIB
+
+    def may_shorten_vectors(self) -> bool | None:
+        """Return whether longer vectors may be shortened; None if the endpoint decides."""
+        # The default length is the embedded model's: it says nothing about another one.
+        wanted = "embedding_dimensions" in self.model_fields_set
+        return self.embedding_matryoshka if wanted or self.embedding_matryoshka else False
 
     def query_prefix(self) -> str:
         """Return the prefix for questions."""

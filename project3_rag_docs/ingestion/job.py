@@ -31,7 +31,18 @@ from project3_rag_docs.search import index
 from project3_rag_docs.search.index import EmbeddedChunk
 from project3_rag_docs.settings import MIB, Settings
 from shared.database.engine import Sessions, transaction
-from shared.errors import ConfigurationError, DatabaseUnavailable, InputTooLongForModel, ModelTimeout, ModelUnavailable
+from shared.errors import (
+    MODEL_ERRORS,
+    ConfigurationError,
+    DatabaseUnavailable,
+    InputFilteredByModel,
+    InputTooLongForModel,
+    ModelKeyRefused,
+    ModelMisconfigured,
+    ModelTimeout,
+    ModelUnavailable,
+    ServiceError,
+)
 from shared.jobs.notifications import notify
 from shared.jobs.queue import RetryLater
 
@@ -64,8 +75,8 @@ async def ingest(context: JobContext, document_id: str) -> None:
         logger.info("document {}: deleted, or claimed by another worker", document_id)
     except UnreadableDocument as error:
         await attempt.fail(str(error))
-    except (ModelUnavailable, ModelTimeout, InputTooLongForModel) as error:
-        await attempt.fail(f"The document could not be embedded: {error.detail} Upload the file again to resume.")
+    except (*MODEL_ERRORS, ModelKeyRefused) as error:
+        await attempt.fail(f"The document could not be embedded: {_explain(error)}")
     except (DatabaseUnavailable, ConfigurationError) as error:
         logger.warning("document {}: ingestion is postponed: {}", document_id, error)
         raise RetryLater(_OUTAGE_SECONDS if isinstance(error, DatabaseUnavailable) else _MAX_WAIT_SECONDS) from None
@@ -103,7 +114,7 @@ class _Attempt:
         Raises:
             Superseded: if the document was deleted or claimed by another worker.
             UnreadableDocument: if no text can be extracted from the file.
-            ModelUnavailable, ModelTimeout, InputTooLongForModel: if the embedding model failed for too long.
+            MODEL_ERRORS: if the embedding model failed for too long, or refuses the document.
             DatabaseUnavailable: if the database is unavailable.
             ConfigurationError: if the index belongs to another model.
         """
@@ -221,8 +232,9 @@ class _Attempt:
         while True:
             try:
                 return await self._embeddings.aembed_documents(texts)
-            except (ModelUnavailable, ModelTimeout) as error:
-                if waited >= self._settings.ingestion_patience_seconds:
+            except (ModelUnavailable, ModelKeyRefused, ModelTimeout) as error:
+                # A refused parameter stays refused until a restart; a key or a quota may be renewed in the meantime.
+                if waited >= self._settings.ingestion_patience_seconds or getattr(error, "restart", False):
                     raise
                 logger.warning("document {}: waiting for the embedding model: {}", self._id, error.detail)
             async with self._claimed_document():  # stops waiting if the document was deleted
@@ -230,6 +242,18 @@ class _Attempt:
             await asyncio.sleep(wait)
             waited += wait
             wait = min(2 * wait, _MAX_WAIT_SECONDS)
+
+
+def _explain(error: ServiceError) -> str:
+    match error:
+        case InputFilteredByModel():
+            return "The content filter of the embedding model rejects a part of it."
+        case InputTooLongForModel():
+            return "A passage is too long for the embedding model, also in parts."
+        case ModelMisconfigured() | ModelKeyRefused():
+            return f"{error.detail} Upload the file again when an administrator has corrected this."
+        case _:
+            return f"{error.detail} Upload the file again to resume."
 
 
 def _batches(chunks: Iterator[ParsedChunk], size: int) -> Iterator[list[ParsedChunk]]:

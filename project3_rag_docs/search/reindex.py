@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from project3_rag_docs.ingestion.chunking import indexed_text
 from project3_rag_docs.models import EMBEDDING_INDEXES, SearchIndex
-from project3_rag_docs.search.embedding import create_embedding_model
+from project3_rag_docs.search.embedding import check_embedding_model, create_embedding_model
 from project3_rag_docs.search.index import claim_index, load_index_model
 from project3_rag_docs.settings import Settings
 from shared.database.engine import Sessions, create_engine, create_session_factory, transaction
@@ -30,7 +30,9 @@ _STATEMENT_SECONDS = 24 * 3600  # building the index over millions of vectors ta
 
 
 async def check_index(settings: Settings) -> None:
-    """Refuse to start if the index belongs to another model. An unavailable database does not delay the start.
+    """Refuse to start if the index belongs to another model, or the model's vectors do not fit into it.
+
+    An unavailable database or model does not delay the start.
 
     Raises:
         ConfigurationError: with one line that explains what to do.
@@ -40,7 +42,8 @@ async def check_index(settings: Settings) -> None:
             async with transaction(sessions) as session:
                 await claim_index(session, settings)
         except DatabaseUnavailable:
-            return  # every search and every write checks again
+            pass  # every search and every write checks again
+    await check_embedding_model(settings)
 
 
 def reindex() -> int:

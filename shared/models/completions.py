@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self, cast
 
-import httpx2
 import openai
 
 from shared.models.parameters import ParameterAdapter
-from shared.models.refusals import is_error, refusal_of
+from shared.models.refusals import error_in, is_error, refusal_of
 
 
 class UntypedCompletions:
@@ -40,7 +39,6 @@ class UntypedCompletions:
         by_model: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._client = client
-        self._request = httpx2.Request("POST", client.base_url.join("chat/completions"))  # for errors without one
         self._adapter = ParameterAdapter(extra or {}, by_model)
 
     async def create(self, *, stream: bool = False, **payload: Any) -> Any:  # noqa: ANN401  JSON
@@ -72,7 +70,7 @@ class UntypedCompletions:
                 await chunks.peek()
                 return chunks
             if is_error(result):
-                raise openai.APIError("an error in a successful response", self._request, body=result)
+                raise error_in(result, self._client)
             return result
 
         return await self._adapter.call(payload | {"stream": stream}, send)

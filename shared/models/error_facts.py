@@ -125,7 +125,7 @@ def _mention(name: str, words: str) -> int | None:
     if name in _TOO_COMMON:
         return None
     pattern = re.escape(name)
-    if "_" in name:
+    if "_" in name or name in ("dimensions", "temperature"):
         pattern = rf"\b{pattern.replace('_', '[_ -]')}\b"
     else:
         before = r"(parameters?|arguments?|fields?|supplied|name|invalid|unsupported|output|not support)[ .:]+"

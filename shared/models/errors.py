@@ -16,7 +16,7 @@ from shared.errors import (
     ModelUnavailable,
     ServiceError,
 )
-from shared.models.refusals import Refusal, refusal_of
+from shared.models.refusals import Refusal, refusal_in
 from shared.models.signs import Kind
 
 INVALID_RESPONSE = "The model endpoint sent an invalid response. Try again shortly."
@@ -46,7 +46,7 @@ def endpoint_errors(model: str) -> Iterator[None]:
         logger.warning("{}: {}", model, type(cause).__name__)
         raise ModelUnavailable(_UNREACHABLE) from error
     except openai.APIError as error:
-        raise error_for(getattr(error, "refusal", None) or refusal_of(error), model) from error
+        raise error_for(refusal_in(error), model) from error
     except Exception as error:
         # The client libraries do not validate responses, so an invalid one can raise any exception: a ValueError, a
         # KeyError, aiohttp's RuntimeError("Connection closed.") for a malformed chunk.

@@ -64,6 +64,18 @@ def refusal_of(error: openai.APIError, sent: Collection[str] = ()) -> Refusal:
     return classify(None, error.body, sent)
 
 
+def refusal_in(error: openai.APIError) -> Refusal:
+    """Return the refusal that a deeper layer has classified, which knows the parameters; or classify the error."""
+    refusal = getattr(error, "refusal", None)
+    return refusal if isinstance(refusal, Refusal) else refusal_of(error)
+
+
+def error_in(body: object, client: openai.AsyncOpenAI) -> openai.APIError:
+    """Return the exception for an error in a successful response."""
+    request = httpx2.Request("POST", client.base_url)
+    return openai.APIError("an error in a successful response", request, body=body)
+
+
 def response_body(response: httpx2.Response) -> object:
     """Return the JSON of a response that has been read, or its text."""
     try:

@@ -13,6 +13,14 @@ import pytest
 from project3_rag_docs.settings import Settings
 from tests.support.databases import Databases
 from tests.support.documents import finished, found, ready, rows, upload
+from tests.support.embedding_endpoint import (
+    LLAMA_TOO_LONG,
+    OPENAI_TOO_LONG,
+    TEI_BATCH,
+    TEI_TOO_LONG,
+    Refusal,
+    endpoint,
+)
 from tests.support.long_document import LONG
 from tests.support.processes import served
 from tests.support.scripted_model import Behaviour, ScriptedModel, embeds, fails, hangs, in_turn, sends
@@ -87,6 +95,66 @@ async def test_vectors_of_another_length_fail_the_document(serve3: Serve, model:
             failed = await finished(client, await upload(client))
 
     assert "vectors of length 768; 384 expected" in failed["error"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        pytest.param(
+            fails(400, error={"code": "content_filter", "message": "no"}),
+            "The content filter of the embedding model rejects a part of it.",
+            id="filtered",
+        ),
+        pytest.param(
+            endpoint(max_characters=0), "A passage is too long for the embedding model, also in parts.", id="too long"
+        ),
+        pytest.param(
+            fails(400, error={"param": "input_type", "message": "Missing required parameter"}),
+            "The model endpoint refused the call. Upload the file again when an administrator has corrected this.",
+            id="parameter",
+        ),
+        pytest.param(
+            embeds(768),
+            "e returns vectors of length 768; 384 expected. "
+            "Upload the file again when an administrator has corrected this.",
+            id="length",
+        ),
+    ],
+)
+async def test_permanent_refusal_fails_the_document_at_once(
+    serve3: Serve, model: ScriptedModel, behaviour: Behaviour, words: str
+) -> None:
+    model.embeds(behaviour)
+    with serve3(ingestion_patience_seconds=600) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            failed = await finished(client, await upload(client))
+
+    assert failed["error"] == f"The document could not be embedded: {words}"
+
+
+@pytest.mark.parametrize("behaviour", [fails(401), fails(402)], ids=["key", "quota"])
+async def test_ingestion_waits_for_a_renewed_key_or_quota(
+    serve3: Serve, model: ScriptedModel, behaviour: Behaviour
+) -> None:
+    model.embeds(in_turn(behaviour, embeds()))
+    with serve3() as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            done = await finished(client, await upload(client))
+
+    assert done["status"] == "ready"
+
+
+@pytest.mark.parametrize("too_long", [OPENAI_TOO_LONG, TEI_TOO_LONG, LLAMA_TOO_LONG], ids=["openai", "tei", "llama"])
+async def test_long_passages_are_embedded_in_parts(serve3: Serve, model: ScriptedModel, too_long: Refusal) -> None:
+    model.embeds(endpoint(max_characters=200, too_long=too_long, max_batch=4, too_many=TEI_BATCH))
+    with serve3() as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+            done = await finished(client, await upload(client, LONG, "long.md"))
+            hits = await found(client, "Where do the herons stand in the evening? " * 8)
+
+    assert (done["status"], done["chunk_count"]) == ("ready", 60)
+    assert hits
+    assert max(len(text) for request in model.embedded[-2:] for text in request.body["input"]) <= 400
 
 
 def process(settings: Settings) -> AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]:

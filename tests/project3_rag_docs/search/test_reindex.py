@@ -51,6 +51,27 @@ async def test_other_embedding_model_is_rejected_in_one_line(
         assert "`make reindex-project3`" in refused.stderr
 
 
+async def test_vectors_that_do_not_fit_are_rejected_in_one_line(
+    make_settings3: Callable[..., Settings], model: ScriptedModel
+) -> None:
+    model.embeds(embeds(4096))
+    for more in ({}, {"EMBEDDING_DIMENSIONS": "1024"}):
+        refused = command(make_settings3(), PORT="0", EMBEDDING_MODEL="e", **more)
+
+        assert refused.returncode == 2
+        assert refused.stderr.count("\n") == 1
+        assert "e returns vectors of length 4096" in refused.stderr
+        assert "EMBEDDING_DIMENSIONS" in refused.stderr
+
+
+async def test_too_many_dimensions_are_rejected_in_one_line(make_settings3: Callable[..., Settings]) -> None:
+    refused = command(make_settings3(), PORT="0", EMBEDDING_MODEL="e", EMBEDDING_DIMENSIONS="4096")
+
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "EMBEDDING_DIMENSIONS: the index takes at most 4,000" in refused.stderr
+
+
 async def test_index_without_a_row_adopts_the_configured_model(
     serve3: Serve, make_settings3: Callable[..., Settings], model: ScriptedModel, database_url: str
 ) -> None:
