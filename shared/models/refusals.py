@@ -117,13 +117,18 @@ def classify(
     status = status if status and status >= 400 else facts.inner_status()
     wait = retry_seconds(headers or {}, words)
     kind = _kind_of_input(status, facts) or _kind_of_account(status, facts, wait) or _kind_of_status(status, facts)
-    parameter = named_parameter(facts, sent) if kind is Kind.INVALID_REQUEST else None
+    unsupported = signs.UNSUPPORTED.found(facts.codes, words)
+    parameter = None
+    if kind is Kind.INVALID_REQUEST or (kind is Kind.FAILURE and status is None and unsupported):
+        parameter = named_parameter(facts, sent)
+    if parameter and (kind is Kind.INVALID_REQUEST or parameter in sent):
+        kind = Kind.PARAMETER
     return Refusal(
-        Kind.PARAMETER if parameter else kind,
+        kind,
         status,
         facts.code(),
-        parameter,
-        unsupported=signs.UNSUPPORTED.found(facts.codes, words),
+        parameter if kind is Kind.PARAMETER else None,
+        unsupported=unsupported,
         limit=stated_limit(words) if kind is Kind.BATCH_TOO_LARGE else None,
         retry_after=wait if kind.waiting_helps else None,
     )

@@ -33,6 +33,16 @@ def test_settings_come_from_the_environment(env: pytest.MonkeyPatch) -> None:
     assert settings.port == 8001
 
 
+def test_extra_fields_are_json(env: pytest.MonkeyPatch) -> None:
+    env.setenv("LLM_EXTRA_BODY", '{"chat_template_kwargs": {"enable_thinking": false}, "top_p": null}')
+    env.setenv("LLM_MODEL_OPTIONS", '{"m": {"temperature": 1}}')
+
+    settings = load_settings(Settings)
+
+    assert settings.llm_extra_body == {"chat_template_kwargs": {"enable_thinking": False}, "top_p": None}
+    assert settings.llm_model_options == {"m": {"temperature": 1}}
+
+
 def test_empty_variable_counts_as_unset(env: pytest.MonkeyPatch) -> None:
     env.setenv("PORT", "")
     env.setenv("OPENAI_BASE_URL", "")
@@ -51,6 +61,13 @@ def test_empty_variable_counts_as_unset(env: pytest.MonkeyPatch) -> None:
         ("OPENAI_BASE_URL", "http://", "OPENAI_BASE_URL: must be an http"),
         ("LLM_TIMEOUT_SECONDS", "0", "LLM_TIMEOUT_SECONDS: "),
         ("BATCH_CONCURRENCY", "0", "BATCH_CONCURRENCY: "),
+        ("LLM_EXTRA_BODY", "top_k=20", "LLM_EXTRA_BODY: must be a JSON object"),
+        ("LLM_EXTRA_BODY", "[1]", "LLM_EXTRA_BODY: must be a JSON object"),
+        ("LLM_EXTRA_BODY", '{"a": NaN}', "LLM_EXTRA_BODY: must be a JSON object"),
+        ("LLM_EXTRA_BODY", "[" * 10_000, "LLM_EXTRA_BODY: must be a JSON object"),
+        ("LLM_EXTRA_BODY", '{"model": "x", "messages": []}', "LLM_EXTRA_BODY: must not contain messages, model"),
+        ("LLM_MODEL_OPTIONS", '{"temperature": 1}', "LLM_MODEL_OPTIONS: must be a JSON object of objects"),
+        ("LLM_MODEL_OPTIONS", '{"m": {"stream": false}}', "LLM_MODEL_OPTIONS: must not contain stream"),
     ],
 )
 def test_invalid_setting_is_one_line(env: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
