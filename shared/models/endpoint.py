@@ -21,6 +21,7 @@ from shared.models.errors import INVALID_RESPONSE, endpoint_errors
 from shared.models.normalization import AnswerNormalizer, Delta
 from shared.models.provider_fields import REASONING, restore_provider_fields
 from shared.models.reasoning import ReasoningHabit
+from shared.models.turns import in_turns, use_portable_ids
 
 
 class EndpointChatModel(ChatOpenAI):
@@ -48,13 +49,12 @@ class EndpointChatModel(ChatOpenAI):
         self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
+        messages = payload["messages"]
+        use_portable_ids(messages)
         restore_provider_fields(
-            payload["messages"],
-            self._convert_input(input_).to_messages(),
-            self._origin,
-            wants_reasoning=self._habit.field,
+            messages, self._convert_input(input_).to_messages(), self._origin, wants_reasoning=self._habit.field
         )
-        return payload
+        return payload | {"messages": in_turns(messages)}
 
     async def _agenerate(
         self,
