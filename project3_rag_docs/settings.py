@@ -8,6 +8,7 @@ from project2_user_mgmt.settings import Settings as Stage2Settings
 from shared.settings import ExtraFields, HttpAddress
 
 MIB = 1024 * 1024
+_EMBEDDED_DIMENSIONS = 384  # of the embedded model
 _MAX_DIMENSIONS = 4000  # of pgvector's index over `halfvec`
 
 
@@ -26,12 +27,12 @@ class Settings(Stage2Settings):
 
     embedding_model: str = Field(min_length=1, description="Changing it requires `make reindex-project3`.")
     embedding_dimensions: Annotated[int, AfterValidator(_indexable)] = Field(
-        default=384, ge=1, description="Dimensions of its vectors, at most 4,000."
+        default=_EMBEDDED_DIMENSIONS, ge=1, description="Dimensions of its vectors, at most 4,000."
     )
     embedding_matryoshka: bool | None = Field(
         default=None,
         description="Whether longer vectors may be shortened: `true` if the model was trained for it, `false` never. "
-        "Default: the endpoint is asked for shorter ones if EMBEDDING_DIMENSIONS is set, and decides.",
+        "Default: the endpoint is asked for shorter ones if EMBEDDING_DIMENSIONS is not 384, and decides.",
     )
     embedding_extra_body: ExtraFields = Field(
         default={}, description="Fields of every embedding request, as a JSON object; `null` removes one."
@@ -74,9 +75,9 @@ class Settings(Stage2Settings):
 
     def may_shorten_vectors(self) -> bool | None:
         """Return whether longer vectors may be shortened; None if the endpoint decides."""
-        # The default length is the embedded model's: it says nothing about another one.
-        wanted = "embedding_dimensions" in self.model_fields_set
-        return self.embedding_matryoshka if wanted or self.embedding_matryoshka else False
+        if self.embedding_matryoshka is None and self.embedding_dimensions == _EMBEDDED_DIMENSIONS:
+            return False  # the default, which nobody has chosen for this model
+        return self.embedding_matryoshka
 
     def query_prefix(self) -> str:
         """Return the prefix for questions."""

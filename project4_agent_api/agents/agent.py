@@ -9,10 +9,10 @@ the tools          concurrently, each counted, and approved if it has to be; a t
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelFallbackMiddleware
 from langgraph.graph.state import CompiledStateGraph
 
 from project4_agent_api.agents.approval import Approval
+from project4_agent_api.agents.fallback import FallbackModels
 from project4_agent_api.agents.history import RepairHistory
 from project4_agent_api.agents.limits import ModelCallLimit, ToolCallLimit
 from project4_agent_api.agents.middleware import Middleware, ToolBounds, UnusableAnswers, tool_errors
@@ -52,7 +52,7 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
         UnusableAnswers(),
         ModelCallLimit(settings.agent_max_model_calls),
         summarization_middleware(services.chat_models, settings.agent_context_tokens),
-        *([ModelFallbackMiddleware(*others)] if others else []),
+        FallbackModels(others),
     ]
     return create_agent(
         first, tools=tools, system_prompt=settings.agent_system_prompt, middleware=middleware, name="agent"

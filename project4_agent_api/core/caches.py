@@ -34,10 +34,10 @@ class CachedEmbeddings(Embeddings):
     """An embedding model with a cache.
 
     Args:
-        name: Its name, and the number of its dimensions.
+        name: Its name, the number of its dimensions, and the extra fields of its requests.
     """
 
-    def __init__(self, model: Embeddings, name: tuple[str, int], cache: RedisCache) -> None:
+    def __init__(self, model: Embeddings, name: tuple[str, int, Mapping[str, Any]], cache: RedisCache) -> None:
         self._model = model
         self._name = name
         self._cache = cache
@@ -210,7 +210,7 @@ def create_caches(
     vectors = RedisCache(client, "embeddings", settings.cache_embeddings_seconds, breaker)
     searches = RedisCache(client, "searches", settings.cache_searches_seconds, breaker)
     answers = RedisCache(client, "answers", settings.cache_answers_seconds, breaker)
-    model = (settings.embedding_model, settings.embedding_dimensions)
+    model = (settings.embedding_model, settings.embedding_dimensions, settings.embedding_extra_body)
     cached_embeddings = CachedEmbeddings(embeddings, model, vectors)
     versions = DocumentVersions(pool)
     plain = answerer.steps.searcher
@@ -241,6 +241,8 @@ def _model_settings(settings: Settings) -> tuple[Any, ...]:
         settings.openai_base_url,
         settings.llm_model,
         settings.llm_fallback_models,
+        settings.llm_extra_body,
+        settings.llm_model_options,
         settings.context_tokens,
         settings.embedding_model,
         settings.embedding_dimensions,

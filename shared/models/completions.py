@@ -20,7 +20,6 @@ class UntypedCompletions:
     left out.
 
     Args:
-        client: Of the endpoint.
         extra: Fields of every request; None removes one.
         by_model: Further fields of the requests to a model.
     """
@@ -134,7 +133,7 @@ class _Events(openai.AsyncStream[object]):
     async def _iter_events(self) -> AsyncIterator[Any]:
         if self.response.headers.get("content-type", "").startswith("application/json"):
             if is_error(body := json.loads(await self.response.aread())):
-                raise openai.APIError("an error in place of a stream", self.response.request, body=body)
+                raise openai.APIError("an error instead of a stream", self.response.request, body=body)
             return
         async for event in super()._iter_events():
             if event.event == "error":

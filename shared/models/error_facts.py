@@ -19,7 +19,7 @@ _IGNORED = {"input", "ctx", "url", "failed_generation", "flagged_input", "reques
 
 @dataclass
 class ErrorFacts:
-    """What an error says.
+    """Facts that an error states.
 
     Attributes:
         raw_codes: Codes, types and statuses, as they were sent.

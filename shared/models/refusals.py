@@ -110,7 +110,6 @@ def classify(
         status: None for an error in a stream or in a successful response.
         body: Its JSON or text.
         sent: Names of the parameters of the request.
-        headers: Of the response.
     """
     facts = error_facts(body)
     words = facts.words

@@ -22,7 +22,6 @@ class UntypedEmbeddings:
     """A replacement for `client.embeddings` for endpoints that are not OpenAI's.
 
     Args:
-        client: Of the endpoint.
         extra: Fields of every request; None removes one.
     """
 

@@ -12,6 +12,7 @@ from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.graphs.registry import Graphs
 from shared.errors import (
     ConfigurationError,
+    InputFilteredByModel,
     InputTooLongForModel,
     ModelTimeout,
     ModelUnavailable,
@@ -220,6 +221,21 @@ async def test_unavailable_model_fails_the_run_only(
 
         model.says("Hello!")
         assert last(await conversation.say("Are you there?")) == "Hello!"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("context_length_exceeded", InputTooLongForModel), ("content_filter", InputFilteredByModel)],
+)
+async def test_refused_input_is_not_sent_to_the_fallback(
+    talk: Talk, model: ScriptedModel, code: str, error: type[ServiceError]
+) -> None:
+    async with talk(llm_fallback_models="second") as conversation:
+        model.fails(400, error={"message": "no", "code": code})
+        with pytest.raises(error):
+            await conversation.say("Hello?")
+
+    assert [request.body["model"] for request in model.requests] == ["m"]
 
 
 async def test_too_long_input_is_reported(talk: Talk, model: ScriptedModel) -> None:
