@@ -29,12 +29,12 @@ def test_table_lists_every_package_with_its_step(page: str) -> None:
     }
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_places_in_the_table_exist(page: str) -> None:
-    rows = re.findall(r"^\| .+ \| `([\w/]+\.py)` \| `([\w.]+)` \|$", read(page), re.MULTILINE)
+def test_places_in_the_table_exist() -> None:
+    row = re.compile(r"^\| .+ \| `([\w/]+\.py)` \| `([\w.]+)` \|$", re.MULTILINE)
+    rows, rows_zh = (row.findall(read(page)) for page in PAGES)
 
-    assert [resolve(f"{FOLDER.name}/{file}:{name}").name for file, name in rows] == [name for _, name in rows]
-    assert len(rows) == 10
+    assert rows == rows_zh
+    assert [resolve(f"{FOLDER.name}/{file}:{name}").name for file, name in rows] == [name for _, name in rows] != []
 
 
 def test_picture_shows_the_layers_in_order() -> None:

@@ -9,15 +9,11 @@ from project1_qa_api.settings import Settings as Stage1Settings
 from tests.project4_agent_api.conftest import settings_for
 from tests.support.agent_parts import create_parts
 from tests.support.databases import Databases
-from tests.support.fuzz import fuzz
+from tests.support.fuzz import FUZZ_MARKS, fuzz
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
 
-pytestmark = [
-    pytest.mark.slow,
-    # The app's connection pool, in a thread of this process, draws random numbers while a request is made up here.
-    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
-]
+pytestmark = FUZZ_MARKS
 
 OPERATIONS = [
     "POST /assistants",

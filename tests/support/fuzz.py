@@ -4,10 +4,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
 
+FUZZ_MARKS = [
+    pytest.mark.slow,
+    # The app's connection pool, in a thread of this process, draws random numbers while a request is made up here.
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
 _SECONDS = 120  # until a service is taken for hung
 
 
