@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -14,8 +13,6 @@ from tests.support.scripted_model.profiles import STRICTEST
 from tests.support.scripted_model.strictness import Violation
 
 T = TypeVar("T")
-# The single switch: until the histories of stage 4 are repaired, requests are checked where a test says so.
-_DEFAULT_PROFILE = STRICTEST if os.environ.get("STRICT_MODEL") == "1" else None
 
 
 class ScriptedModel:
@@ -29,7 +26,7 @@ class ScriptedModel:
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[Seen] = []
         self.embedded: list[Seen] = []  # those for embeddings, which are counted apart
-        self.profile: Profile | None = _DEFAULT_PROFILE
+        self.profile: Profile | None = STRICTEST
         self.violations: list[Violation] = []
         self.busiest = 0  # the most requests that were being answered at one time
         self._answering = 0
@@ -45,7 +42,7 @@ class ScriptedModel:
 
     def reset(self) -> None:
         self.requests, self.embedded, self.busiest, self._queue = [], [], 0, []
-        self.profile, self.violations = _DEFAULT_PROFILE, []
+        self.profile, self.violations = STRICTEST, []
         self.does(says("Hello!"))
         self.embeds(embeds())
 
