@@ -15,27 +15,37 @@
  *
  * @param {Page} page
  */
-export function answerView({ element, say, problemNotice }) {
+export function answerView({ element, say, problemNotice, reasoningView }) {
   const text = document.createTextNode("");
   const body = element("div", { className: "answer" }, text);
   // Announcing every token would overwhelm screen reader users, so only the status is announced.
   const status = element("p", { className: "hint", role: "status" });
   const after = element("div", { className: "after" });
   const heading = say(element("h3"), { en: "Answer", zh: "回答" });
-  const node = element("section", { hidden: true }, heading, body, status, after);
+  const reasoning = reasoningView();
+  const node = element("section", { hidden: true }, heading, reasoning.node, body, status, after);
 
   function start() {
     node.hidden = false;
     text.data = "";
+    reasoning.show("");
+    reasoning.node.open = false;
     body.hidden = true;
     body.ariaBusy = "true";
     after.replaceChildren();
     say(status, { en: "Waiting for the model…", zh: "正在等待模型……" });
   }
 
+  /** @param {{text: string, replaces_tokens?: boolean}} piece Part of it may have arrived as the answer. */
+  function appendReasoning(piece) {
+    if (piece.replaces_tokens) text.data = "";
+    reasoning.append(piece.text);
+    say(status, { en: "Thinking…", zh: "正在思考……" });
+  }
+
   /** @param {string} piece */
   function append(piece) {
-    if (body.hidden) {
+    if (text.data === "") {
       body.hidden = false;
       say(status, { en: "Writing…", zh: "正在生成……" });
     }
@@ -84,7 +94,7 @@ export function answerView({ element, say, problemNotice }) {
     return list;
   }
 
-  return { node, start, append, finish, stop, fail };
+  return { node, start, appendReasoning, append, finish, stop, fail };
 }
 
 /** @param {string} finishReason */

@@ -49,7 +49,8 @@ export function mount(root, page) {
    */
   async function readAnswer(body, signal) {
     let done = null;
-    for await (const { event, data } of page.streamEvents("ask/stream", { body, signal })) {
+    for await (const { event, data } of page.streamEvents("ask/stream", { body: { ...body, reasoning: true }, signal })) {
+      if (event === "reasoning") answer.appendReasoning(data);
       if (event === "token") answer.append(data.text);
       if (event === "error") throw new page.Problem(data);
       if (event === "done") done = data;

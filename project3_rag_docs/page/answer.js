@@ -18,8 +18,9 @@ import { passageView } from "./passage.js";
  * @param {Page} page
  */
 export function answerView(page) {
-  const { element, say, problemNotice } = page;
+  const { element, say, problemNotice, reasoningView } = page;
   const heading = element("h3");
+  const reasoning = reasoningView();
   const body = element("div", { className: "answer" });
   // Announcing every token would overwhelm users of screen readers, so only the status is announced.
   const status = element("p", { className: "hint", role: "status" });
@@ -29,7 +30,7 @@ export function answerView(page) {
   });
   const list = element("ol", { className: "passages", role: "list" }); // Safari drops the role without markers
   const after = element("div", { className: "after" });
-  const node = element("section", { hidden: true }, heading, body, status, passagesHeading, list, after);
+  const node = element("section", { hidden: true }, heading, reasoning.node, body, status, passagesHeading, list, after);
 
   /** @type {Map<number, Source>} */
   let sources = new Map();
@@ -43,6 +44,8 @@ export function answerView(page) {
     sources = new Map();
     passages = new Map();
     held = "";
+    reasoning.show("");
+    reasoning.node.open = false;
     body.replaceChildren();
     body.hidden = true;
     body.ariaBusy = "true";
@@ -57,6 +60,12 @@ export function answerView(page) {
   function setSources(found) {
     sources = new Map(found.map((source) => [source.marker, source]));
     say(status, { en: "Waiting for the model…", zh: "正在等待模型……" });
+  }
+
+  /** @param {string} piece */
+  function appendReasoning(piece) {
+    reasoning.append(piece);
+    if (body.hidden) say(status, { en: "Thinking…", zh: "正在思考……" });
   }
 
   /** @param {string} piece */
@@ -157,7 +166,7 @@ export function answerView(page) {
     say(status, message);
   }
 
-  return { node, start, setSources, append, finish, stop, fail };
+  return { node, start, setSources, appendReasoning, append, finish, stop, fail };
 }
 
 /** @type {Text} */

@@ -64,14 +64,15 @@ export function mount(root, page) {
   }
 
   /**
-   * @param {unknown} body
+   * @param {object} body
    * @param {AbortSignal} signal
    * @returns {Promise<import("./answer.js").Done>}
    */
   async function readAnswer(body, signal) {
     let done = null;
-    for await (const { event, data } of page.streamEvents("documents/ask/stream", { body, signal })) {
+    for await (const { event, data } of page.streamEvents("documents/ask/stream", { body: { ...body, reasoning: true }, signal })) {
       if (event === "sources") answer.setSources(data.sources);
+      if (event === "reasoning") answer.appendReasoning(data.text);
       if (event === "token") answer.append(data.text);
       if (event === "error") throw new page.Problem(data);
       if (event === "done") done = data;

@@ -99,12 +99,12 @@ export function conversationView(page) {
   function show() {
     const ids = new Set(stored.map(({ id }) => id));
     const all = [...stored, ...pieces.all().filter(({ id }) => !ids.has(id))];
-    const answers = new Map(all.flatMap((message) => (message.answers ? [[message.answers, message]] : [])));
-    const calls = new Set(all.flatMap((message) => message.calls.map(({ id }) => id)));
+    const answers = answersOf(all);
+    const answering = new Set([...answers.values()].flat());
     const found = [...all.flatMap((message) => message.citations), ...citations];
     surroundings = { answers, citations: new Map(found.map((one) => [one.marker, one])), phase };
     // A tool's result is shown with its call.
-    const shown = all.filter((message) => !(message.answers && calls.has(message.answers)) && isWorthShowing(message));
+    const shown = all.filter((message) => !answering.has(message) && isWorthShowing(message));
     follow(() => {
       views = new Map(shown.map(({ id }) => [id, views.get(id) ?? messageView(page)]));
       for (const message of shown) views.get(message.id)?.show(message, surroundings);
@@ -132,7 +132,31 @@ export function conversationView(page) {
   return { node, setValues, addQuestion, addPiece, addStep, forgetPieces, setPhase, clearSteps, clear };
 }
 
+/**
+ * Pair tool calls with their results, by their order: ids may be repeated on a thread.
+ *
+ * @param {Message[]} messages
+ * @returns {Map<Message, (Message | undefined)[]>} By the message, the results of its calls.
+ */
+function answersOf(messages) {
+  /** @type {Map<Message, (Message | undefined)[]>} */
+  const answers = new Map();
+  messages.forEach((message, place) => {
+    if (message.calls.length === 0) return;
+    const next = messages.findIndex((later, at) => at > place && later.calls.length > 0);
+    const results = messages.slice(place + 1, next < 0 ? undefined : next).filter((later) => later.type === "tool");
+    answers.set(
+      message,
+      message.calls.map(({ id }) => {
+        const found = results.findIndex((result) => result.answers === id);
+        return found < 0 ? undefined : results.splice(found, 1)[0];
+      }),
+    );
+  });
+  return answers;
+}
+
 /** @param {Message} message Empty until the model has produced its first token. */
-function isWorthShowing({ text, calls }) {
-  return text !== "" || calls.length > 0;
+function isWorthShowing({ text, reasoning, calls }) {
+  return text !== "" || reasoning !== "" || calls.length > 0;
 }

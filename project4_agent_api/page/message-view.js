@@ -7,7 +7,7 @@ import { toolCallView } from "./tool-call.js";
  * @typedef {import("./tool-call.js").Phase} Phase
  *
  * @typedef {object} Surroundings What else is known when a message is shown.
- * @property {Map<string, Message>} answers The results of tools, by the call.
+ * @property {Map<Message, (Message | undefined)[]>} answers The results of tool calls, by the message that calls.
  * @property {Map<number, Citation>} citations By the number.
  * @property {Phase} phase
  */
@@ -18,10 +18,11 @@ import { toolCallView } from "./tool-call.js";
  * @param {Page} page
  */
 export function messageView(page) {
-  const { element, say } = page;
+  const { element, say, reasoningView } = page;
   const who = element("span");
   const text = document.createTextNode("");
   const body = element("div", { className: "answer" }, text);
+  const reasoning = reasoningView();
   const calls = element("div", { className: "tool-calls" });
   const sources = element("ol", { className: "sources", role: "list" }); // Safari drops the role without markers
   const node = element("li", {}, element("p", { className: "hint" }, who), body, calls, sources);
@@ -37,9 +38,11 @@ export function messageView(page) {
     say(who, message.isSummary ? SUMMARY : NAMES[message.type]);
     if (text.data !== message.text) text.data = message.text;
     body.hidden = message.text === "";
+    reasoning.show(message.reasoning);
+    if (message.reasoning !== "" && !reasoning.node.isConnected) body.before(reasoning.node);
     message.calls.forEach((call, place) => {
       callViews[place] ??= toolCallView(page);
-      callViews[place].show(call, answers.get(call.id), phase);
+      callViews[place].show(call, answers.get(message)?.[place], phase);
     });
     callViews.length = message.calls.length;
     if (calls.childElementCount !== callViews.length) calls.replaceChildren(...callViews.map((view) => view.node));

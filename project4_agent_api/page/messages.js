@@ -10,9 +10,11 @@
  * @property {string} id
  * @property {"human" | "ai" | "tool" | "system"} type
  * @property {string} text
+ * @property {string} reasoning Of the model, before the text.
  * @property {ToolCall[]} calls
  * @property {string} [answers] Of a tool's result: the id of the call.
  * @property {boolean} hasFailed Of a tool's result.
+ * @property {boolean} isMissing Of a tool's result: it takes the place of one, because the run ended first.
  * @property {boolean} isSummary Whether it stands for what was said before.
  * @property {Citation[]} citations What a tool has found, for the numbers in later messages.
  *
@@ -32,9 +34,11 @@ export function messageOf(raw) {
     id: raw.id,
     type: TYPES[raw.type] ?? "system",
     text: textOf(raw.content),
+    reasoning: reasoningOf(raw),
     calls: [...(raw.tool_calls ?? []), ...(raw.invalid_tool_calls ?? [])],
     answers: raw.tool_call_id,
     hasFailed: raw.status === "error",
+    isMissing: raw.additional_kwargs?.stopped === true,
     isSummary: raw.additional_kwargs?.lc_source === "summarization",
     citations: raw.artifact?.citations ?? [],
   };
@@ -59,6 +63,13 @@ function textOf(content) {
   return blocks.map((block) => (typeof block === "string" ? block : (block?.text ?? ""))).join("");
 }
 
+/** @param {any} raw A message, or a chunk of one. */
+function reasoningOf({ content, additional_kwargs }) {
+  const blocks = Array.isArray(content) ? content : [];
+  const inContent = blocks.map((block) => block?.reasoning ?? block?.thinking).filter((one) => typeof one === "string");
+  return additional_kwargs?.reasoning_content ?? inContent.join("");
+}
+
 /**
  * Assemble messages from the chunks that a run streams.
  */
@@ -71,11 +82,13 @@ export function messagesInPieces() {
    * @returns {Message} So far.
    */
   function add(raw) {
-    const begun = { message: { ...messageOf(raw), text: "", calls: [] }, calls: new Map() };
+    const begun = { message: { ...messageOf(raw), text: "", reasoning: "", calls: [] }, calls: new Map() };
     const { message, calls } = known.get(raw.id) ?? begun;
     known.set(raw.id, { message, calls });
     if (raw.type !== "AIMessageChunk") return Object.assign(message, messageOf(raw));
+    if (raw.additional_kwargs?.misplaced_reasoning) message.text = ""; // it is repeated as reasoning
     message.text += textOf(raw.content);
+    message.reasoning += reasoningOf(raw);
     for (const { index, id, name, args } of raw.tool_call_chunks ?? []) {
       const call = calls.get(index) ?? { id: "", name: "", args: "" };
       calls.set(index, { id: call.id || (id ?? ""), name: call.name + (name ?? ""), args: call.args + (args ?? "") });

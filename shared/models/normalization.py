@@ -29,7 +29,7 @@ _FINISH_REASONS = {
 
 @dataclass
 class Delta:
-    """What a chunk adds to an answer.
+    """The additions of a chunk to an answer.
 
     Attributes:
         calls: Deltas of tool calls in OpenAI's form, each with an index.
@@ -59,13 +59,13 @@ class AnswerNormalizer:
     Args:
         taken_ids: Ids of the tool calls in the request.
         tool_names: Names of the tools in the request.
-        habit: Of the model that answers.
+        habit: The place of reasoning in earlier answers of the model; updated.
     """
 
     def __init__(self, taken_ids: Collection[str], tool_names: Collection[str], habit: ReasoningHabit) -> None:
         self.provider_fields = ProviderFields()
         self.refusal = ""
-        self.started = False  # whether a message has begun
+        self.started = False  # whether there was a message
         self._pieces: list[str] = []
         self._metadata: dict[str, Any] = {}
         self._finish_reason: str | None = None

@@ -30,7 +30,7 @@ _REASONING_NAME = re.compile(r"(?<![a-z0-9])(?:r1|qwq)(?![a-z0-9])|think|(?<!non
 
 @dataclass
 class ReasoningHabit:
-    """What the answers of one model have shown about its reasoning.
+    """The form of a model's reasoning, as far as its answers have shown it.
 
     Attributes:
         unopened: Whether it sends `</think>` without `<think>`; None if unknown.

@@ -8,6 +8,7 @@ import { field } from "./field.js";
 import { download, identified, identifyBy, request } from "./http.js";
 import { chooseLanguage, firstLanguage, onLanguageChange, say } from "./language.js";
 import { Problem, problemNotice } from "./problem.js";
+import { reasoningView } from "./reasoning.js";
 import { streamEvents } from "./sse.js";
 
 /**
@@ -16,7 +17,7 @@ import { streamEvents } from "./sse.js";
  * @typedef {typeof page} Page
  */
 const page = {
-  ...{ element, field, say, onLanguageChange },
+  ...{ element, field, say, onLanguageChange, reasoningView },
   ...{ request, download, identified, identifyBy, streamEvents },
   ...{ Problem, problemNotice, admit },
 };

@@ -80,8 +80,26 @@ def test_only_filled_fields_are_sent(page: Page, app_url: str) -> None:
     with page.expect_request("**/ask/stream") as sent:
         page.keyboard.press("Control+Enter")
 
-    assert sent.value.post_data_json == {"question": longest, "temperature": 0.5}
+    assert sent.value.post_data_json == {"question": longest, "temperature": 0.5, "reasoning": True}
     expect(page.get_by_role("status")).to_have_text("Done.")
+
+
+def test_reasoning_is_folded_above_the_answer(page: Page, app_url: str, model: ScriptedModel) -> None:
+    model.says("<think>Let me <b>see</b>.</think>It is 42.")
+    page.goto(app_url)
+
+    ask(page, "Six times seven?")
+
+    expect(answer_of(page).locator("> .answer")).to_have_text("It is 42.")
+    reasoning = answer_of(page).get_by_text("Let me <b>see</b>.")
+    expect(reasoning).to_be_hidden()
+    answer_of(page).get_by_text("Reasoning").click()
+    expect(reasoning).to_be_visible()
+
+    model.says("It is 43.")
+    ask(page, "And one more?")
+    expect(answer_of(page).locator("> .answer")).to_have_text("It is 43.")
+    expect(answer_of(page).get_by_text("Reasoning")).to_be_hidden()
 
 
 def test_unavailable_model_is_reported(refused_page: Page, app_url: str, model: ScriptedModel) -> None:

@@ -334,8 +334,23 @@ def test_question_uses_selected_documents_only(page: Page, url: str, model: Scri
     with page.expect_request_finished(lambda request: request.url.endswith("/documents/ask/stream")) as wide:
         ask(panel, "Is there leave?")
 
-    assert narrow.value.post_data_json == {"question": "Is there leave?", "document_ids": [chosen]}
-    assert wide.value.post_data_json == {"question": "Is there leave?"}
+    question = {"question": "Is there leave?", "reasoning": True}
+    assert narrow.value.post_data_json == question | {"document_ids": [chosen]}
+    assert wide.value.post_data_json == question
+
+
+def test_reasoning_is_folded_above_the_answer(page: Page, url: str, model: ScriptedModel) -> None:
+    upload_and_wait(url)
+    model.says(f"<think>The handbook says it.</think>{LEAVE} [1]")
+    panel = opened(page, url)
+
+    ask(panel)
+
+    reasoning = answer_of(panel).get_by_text("The handbook says it.")
+    expect(answer_of(panel).locator("> .answer")).to_have_text(f"{LEAVE} [1]")
+    expect(reasoning).to_be_hidden()
+    answer_of(panel).get_by_text("Reasoning").click()
+    expect(reasoning).to_be_visible()
 
 
 def test_unanswered_question_looks_different(page: Page, url: str, model: ScriptedModel) -> None:

@@ -124,6 +124,24 @@ def test_answer_streams_with_tool_calls(page: Page, service: AgentService, email
     expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
 
 
+def test_reasoning_is_folded_above_the_answer(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    chat = register(page, service, email)
+    model.says("<think>Let me see.</think>It is 42.")
+
+    send(chat, "What is 6 * 7?")
+
+    is_done(chat)
+    for _ in range(2):
+        expect(answers(agents(page))).to_have_text("It is 42.")
+        reasoning = agents(page).get_by_text("Let me see.", exact=True)
+        expect(reasoning).to_be_hidden()
+        agents(page).get_by_text("Reasoning", exact=True).click()
+        expect(reasoning).to_be_visible()
+        page.reload()
+
+
 def test_run_continues_over_a_reload(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     rest = threading.Event()
