@@ -7,10 +7,10 @@ sends a message instead of an approval, forks, or writes the state.
 
 from collections.abc import Awaitable, Callable, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolCall, ToolMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 from uuid_utils.compat import uuid7
@@ -34,10 +34,10 @@ class RepairHistory(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Repair what the model reads: a command can start tools and the model in the same step."""
-        return await handler(request.override(messages=repair(request.messages)))
+        return await handler(request.override(messages=cast("Any", repair(request.messages))))
 
 
-def repair(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+def repair(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Return the messages with exactly one result right after each tool call.
 
     A call without a result is answered as stopped, one that cannot be read as not called. Calls whose id is missing or
@@ -46,7 +46,7 @@ def repair(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     """
     used_ids = set[str | None]()
     placed = set[int]()  # indexes of results
-    repaired: list[AnyMessage] = []
+    repaired: list[BaseMessage] = []
     for index, message in enumerate(messages):
         if isinstance(message, ToolMessage):
             continue
@@ -70,7 +70,7 @@ def repair(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     return repaired
 
 
-def _find_result(messages: Sequence[AnyMessage], index: int, call_id: str | None, placed: set[int]) -> int | None:
+def _find_result(messages: Sequence[BaseMessage], index: int, call_id: str | None, placed: set[int]) -> int | None:
     """Return the index of a call's result: one before the next message that calls with the same id.
 
     A result that came after the call was answered as stopped takes the place of that answer.
@@ -88,17 +88,17 @@ def _find_result(messages: Sequence[AnyMessage], index: int, call_id: str | None
     return found
 
 
-def last_ai_message(messages: Sequence[AnyMessage]) -> AIMessage | None:
+def last_ai_message(messages: Sequence[BaseMessage]) -> AIMessage | None:
     """Return the newest answer of the model."""
     return next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
 
 
-def tool_calls(message: AnyMessage) -> Sequence[ToolCall]:
+def tool_calls(message: BaseMessage) -> Sequence[ToolCall]:
     """Return the calls of a message; none if it is not the model's."""
     return message.tool_calls if isinstance(message, AIMessage) else []
 
 
-def unanswered_calls(messages: Sequence[AnyMessage]) -> dict[int, ToolCall]:
+def unanswered_calls(messages: Sequence[BaseMessage]) -> dict[int, ToolCall]:
     """Return the newest answer's calls that have no result yet, by their position."""
     index = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], AIMessage)), None)
     if index is None:
@@ -166,7 +166,7 @@ def _stopped(call: ToolCall) -> ToolMessage:
     )
 
 
-def _with_call_id(message: AnyMessage, call: ToolCall) -> ToolMessage:
+def _with_call_id(message: BaseMessage, call: ToolCall) -> ToolMessage:
     assert isinstance(message, ToolMessage)  # noqa: S101  found by its type
     if message.tool_call_id == call["id"]:
         return message

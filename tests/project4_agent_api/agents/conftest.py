@@ -117,12 +117,19 @@ class Conversation:
         configurable = {"thread_id": self.thread_id, "langgraph_auth_user_id": str(self.owner_id)}
         return {"configurable": configurable, "metadata": {"run_id": str(uuid4())}}
 
-    async def run(self, given: Given, checkpoint: RunnableConfig | None = None) -> dict[str, Any]:
-        """Run the graph, from the newest or another checkpoint, and give what comes out."""
-        config = self.config
+    async def run(
+        self,
+        given: Given,
+        checkpoint: RunnableConfig | None = None,
+        *,
+        recursion_limit: int = 100,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Run the graph, from the newest or another checkpoint, and return its result."""
+        config = self.config | RunnableConfig(recursion_limit=recursion_limit)
         config["configurable"] |= checkpoint["configurable"] if checkpoint else {}
         async with self.graphs.open(self.name, config, checkpointer=self.saver, store=self.store) as graph:
-            result: dict[str, Any] = await graph.ainvoke(given, config)
+            result: dict[str, Any] = await graph.ainvoke(given, config, **options)
             return result
 
     async def update(
