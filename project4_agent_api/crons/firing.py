@@ -148,7 +148,7 @@ async def _fire(connection: Connection, create_run: CreateRun, run: DueRun) -> N
             await create_run(connection, run)
     except psycopg.OperationalError:
         raise
-    except Exception as error:  # noqa: BLE001  one run that cannot be created must not prevent the others
+    except Exception as error:  # one run that cannot be created must not prevent the others
         if unavailable(error):
             raise
         logger.opt(exception=error).error("the run of cron {} cannot be created", run.cron_id)
