@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 MAX_BODY = 65_536  # characters of an error that are read
 _MAX_WORDS = 8_192
 _MAX_DEPTH = 8
-_CODES = {"code", "type", "status", "error_code", "error_type", "reason", "@type"}
+_CODES = {"code", "type", "status", "error_code", "error_type", "status_code", "reason", "@type"}
 _PARAMETERS = {"param", "field", "parameter"}
 # They repeat the request, or are about something else.
 _IGNORED = {"input", "ctx", "url", "failed_generation", "flagged_input", "request_id", "id", "help"}

@@ -9,6 +9,7 @@ began with 200. `docs/model-errors.md` says what follows from each kind.
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import openai
@@ -87,18 +88,29 @@ def response_body(response: httpx2.Response) -> object:
 def is_error(body: object) -> bool:
     """Return whether the JSON of a successful response, or of an event in a stream, is an error."""
     match body:
-        case [{"error": _}, *_] | {"object": "error" | "Error"}:
-            return True
-        case {"error": error} if error:
-            return True
-        case {"choices": [{"error": error}, *_]}:  # OpenRouter
-            return bool(error)
-        case {"choices": [_, *_]} | {"data": [_, *_]}:
-            return False
-        case {"detail": _} | {"code": _, "message": _} | {"error_code": _} | {"error_msg": _}:
-            return True
+        case [dict(first), *_]:  # Gemini
+            return "error" in first
+        case dict():
+            return _states_error(body) or (not (body.get("choices") or body.get("data")) and _looks_like_error(body))
         case _:
             return False
+
+
+def _states_error(body: Mapping[str, Any]) -> bool:
+    """Return whether a field says so that may also be there, and empty, in an answer."""
+    match body.get("choices"):
+        case [{"error": error}, *_] if error:  # OpenRouter
+            return True
+    match body.get("base_resp"):
+        case {"status_code": code} if code:  # MiniMax
+            return True
+    return bool(body.get("error"))
+
+
+def _looks_like_error(body: Mapping[str, Any]) -> bool:
+    if body.get("object") in ("error", "Error") or body.get("success") is False:
+        return True
+    return any(name in body for name in ("detail", "error_code", "error_msg")) or {"code", "message"} <= body.keys()
 
 
 def classify(

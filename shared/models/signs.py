@@ -51,6 +51,7 @@ FILTERED = _sign(
     r"considered high risk",  # Moonshot
     r"content management policy",  # Azure
     r"inappropriate content|data_?inspection_?failed",  # DashScope
+    r"sensitive (information|content)|new_sensitive",  # Ark, MiniMax
     r"(was|were|been) flagged",  # OpenRouter, OpenAI
     r"usage polic|content policy|safety (system|filter|polic)|content[ _-]filter|prohibited_content",
     r"blocked by .{0,30}(policy|moderation)",
@@ -63,19 +64,21 @@ TOO_LONG = _sign(
     # OpenAI, llama.cpp, gateways, OpenAI, Anthropic, Zhipu, Mistral
     "context_length_exceeded exceed_context_size_error context_window_exceeded string_above_max_length "
     "request_too_large 1261 3051",
-    r"context[ _](length|size|window)|maximum context|max_model_len|n_ctx",  # most servers
-    r"(prompt|input|request|text|message)s? (is |are |was |token )?(length )?too long",
+    r"context[ _](length|size|window|limit)|maximum context|max_model_len|max_seq_len|n_ctx",  # most servers
+    r"(prompt|input|request|text|message|token)s? (is |are |was |tokens? )?(length )?too long",
     r"maximum (prompt|input|sequence|model) (token )?length",  # xAI
+    r"exceeds? (the )?maximum (allowed )?(input )?length|max input characters",  # Ark, Baidu
+    r"max_(completion_)?tokens must be at least 1, got -",  # vLLM, if nothing is left for the answer
     r"(must|should) have (less|fewer)( than)? \d+ (tokens|characters)",  # TEI, SiliconFlow
     r"max_new_tokens`? must be <=",  # TGI, Together
     r"reduce (the length|your prompt|the (input|prompt|number of tokens))",
     r"exceed(s|ed|ing)? [^.]{0,60}token(s| limit| length)",  # Moonshot
     r"tokens? (count )?exceed|model token limit",  # SGLang
     r"(cannot|must not) exceed \d+ tokens|exceeding max \d+ tokens|too many (input )?tokens",  # Cohere, Mistral
-    r"input token count|exceeds the limit of \d+",  # Gemini, Copilot
+    r"input token count|maximum number of (input )?tokens|exceeds the limit of \d+",  # Gemini, Copilot
     r"range of input length",  # DashScope
     r"too large for model|string too long|request entity too large|payload too large",
-    r"超长|(超过|超出).{0,12}(长度|上下文|token)|最大长度|上下文长度",
+    r"超长|过长|太长|(超过|超出).{0,12}(长度|上下文|token)|最大长度|上下文长度",
 )
 BATCH_TOO_LARGE = _sign(
     "max_tokens_per_request array_above_max_length",  # OpenAI
@@ -94,7 +97,7 @@ QUOTA_WORDS = _sign(
     "",
     r"insufficient[ _](account )?(balance|credit|quota|fund)|balance is (insufficient|too low)",  # DeepSeek
     r"exceeded (your )?current quota|check your plan and billing|billing hard limit|(spend|spending) limit",
-    r"requires more credits|payment required|out of (credits|funds)|credits .{0,20}exhausted|in arrears",
+    r"requires more credits|payment required|out of (credits|funds)|credits .{0,20}exhausted|in arrears|overdue",
     r"余额不足|额度不足|额度已用尽|欠费",
 )
 AUTHENTICATION = _sign(
@@ -121,7 +124,7 @@ RATE_LIMIT = _sign(
     "rate_limit_exceeded rate_limit_reached_error rate_limit_error too_many_requests resource_exhausted "
     "limit_burst_rate throttling 1302 1303",
     r"rate[ _-]?limit|too many (requests|concurrent)|throttl|per (minute|min|second|day)\b|max (rpm|tpm|concurrency)",
-    r"allocated quota|increased too quickly",  # DashScope
+    r"allocated quota|increased too quickly|request limit reached",  # DashScope, Baidu
     r"频率|并发|限流|限速",
 )
 INVALID_REQUEST = _sign("invalid_request_error badrequesterror invalid_parameter_error invalid_argument")

@@ -37,6 +37,7 @@ def test_error_in_a_successful_response_is_recognized(name: str) -> None:
 
     assert is_error({"error": body})
     assert is_error([{"error": body}])
+    assert classify(None, [{"error": body}]).kind.name == ROWS[name]["kind"]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,9 @@ def test_error_in_a_successful_response_is_recognized(name: str) -> None:
         {"code": 20015, "message": "no", "data": None},
         {"choices": [{"error": {"code": 502, "message": "no"}, "finish_reason": "error"}]},
         {"error": {"code": 502}, "choices": [{"delta": {}, "finish_reason": "error"}]},
+        {"error": None, "choices": [{"error": {"code": 502}, "delta": {}}]},
+        {"error": None, "choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+        {"success": False, "errors": [{"code": 7003, "message": "no"}]},
     ],
 )
 def test_error_without_an_error_field_is_recognized(body: object) -> None:
@@ -60,6 +64,10 @@ def test_error_without_an_error_field_is_recognized(body: object) -> None:
         {"choices": [{"message": {"content": "x"}}], "code": 0, "message": "success"},
         {"data": [{"embedding": [1]}], "code": 0, "message": "ok"},
         {"choices": [], "usage": {}},
+        {"choices": [{"message": {}}], "base_resp": {"status_code": 0, "status_msg": ""}},
+        [1, 2],
+        "text",
+        None,
     ],
 )
 def test_answer_is_no_error(body: object) -> None:
