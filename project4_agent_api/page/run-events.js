@@ -4,6 +4,7 @@
  */
 
 const PAUSE_MILLISECONDS = 1000;
+const UNAUTHORIZED = 401; // the access token has expired, or the session has ended
 
 /**
  * Yield a run's events until it ends. The run does not depend on its readers, so a lost connection is reopened, and the
@@ -27,6 +28,7 @@ export async function* runEvents({ streamEvents, request, Problem }, threadId, r
         lastEventId = event.id;
         if (event.event === "metadata") runId = event.data.run_id;
         // An error with a status concerns the connection; the run's own errors have none.
+        if (event.event === "error" && event.data.status === UNAUTHORIZED && runId !== "") break; // requests renew it
         if (event.event === "error" && "status" in event.data) throw new Problem(event.data);
         yield event;
       }

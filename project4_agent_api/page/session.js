@@ -4,10 +4,19 @@
  * @typedef {object} TokenPair
  * @property {string} access_token
  * @property {string} refresh_token
+ * @property {number} expires_in Lifetime of the access token in seconds.
+ *
+ * @typedef {object} Tokens
+ * @property {string} access_token
+ * @property {string} refresh_token
+ * @property {number} renew_at When to replace the access token, in milliseconds since 1970.
  */
 
 const TOKENS = "tokens";
 const HAS_ENDED = "sign-in-ended";
+// A stream ends with its access token, and an answer that was cut off cannot be continued. So no request starts with a
+// token that is about to expire.
+const REMAINING_MILLISECONDS = 120_000;
 
 /**
  * The session of this tab: stores its tokens, adds them to requests, and refreshes them.
@@ -27,15 +36,24 @@ export function openSession({ request, identifyBy, Problem }) {
   let renewing = null;
 
   identifyBy({
-    headers: () => (tokens ? { Authorization: `Bearer ${tokens.access_token}` } : {}),
+    headers: async () => {
+      // If the server cannot be reached, the request itself fails and is reported.
+      if (tokens && Date.now() > tokens.renew_at) await renewOnce(tokens).catch(() => {});
+      return tokens ? { Authorization: `Bearer ${tokens.access_token}` } : {};
+    },
     renew: async (sent) => {
       if (!tokens) return false;
       const isOld = sent.Authorization !== `Bearer ${tokens.access_token}`; // another request has refreshed the token
-      return isOld || (renewing ??= renew(tokens).finally(() => (renewing = null)));
+      return isOld || renewOnce(tokens);
     },
   });
 
-  /** @param {TokenPair} expired */
+  /** @param {Tokens} expired */
+  function renewOnce(expired) {
+    return (renewing ??= renew(expired).finally(() => (renewing = null)));
+  }
+
+  /** @param {Tokens} expired */
   async function renew({ refresh_token }) {
     try {
       keep(await (await request("auth/refresh", { method: "POST", body: { refresh_token }, anonymous: true })).json());
@@ -65,8 +83,10 @@ export function openSession({ request, identifyBy, Problem }) {
   }
 
   /** @param {TokenPair} pair */
-  function keep({ access_token, refresh_token }) {
-    tokens = { access_token, refresh_token };
+  function keep({ access_token, refresh_token, expires_in }) {
+    const lifetime = expires_in * 1000;
+    const renew_at = Date.now() + lifetime - Math.min(REMAINING_MILLISECONDS, lifetime / 2);
+    tokens = { access_token, refresh_token, renew_at };
     sessionStorage.setItem(TOKENS, JSON.stringify(tokens));
   }
 
@@ -92,7 +112,7 @@ export function hasJustEnded() {
   return ended;
 }
 
-/** @returns {TokenPair | null} */
+/** @returns {Tokens | null} */
 function read() {
   return JSON.parse(sessionStorage.getItem(TOKENS) ?? "null");
 }

@@ -5,13 +5,13 @@ import { Problem } from "./problem.js";
  * The credentials of requests: none, unless a later stage sets them with `identifyBy`.
  *
  * @typedef {object} Identity
- * @property {() => Record<string, string>} headers Headers of every request.
+ * @property {() => Promise<Record<string, string>>} headers Returns the headers of a request.
  * @property {(sent: Record<string, string>) => Promise<boolean>} renew Called with the headers of a request that got a
  *   401. Resolves to whether the headers have changed, so that the request should be repeated.
  */
 
 /** @type {Identity} */
-let identity = { headers: () => ({}), renew: async () => false };
+let identity = { headers: async () => ({}), renew: async () => false };
 
 /** @param {Identity} other */
 export function identifyBy(other) {
@@ -27,10 +27,10 @@ export function identifyBy(other) {
  * @returns {Promise<Answer>}
  */
 export async function identified(send) {
-  const headers = identity.headers();
+  const headers = await identity.headers();
   const answer = await send(headers);
   const again = answer.status === 401 && (await identity.renew(headers));
-  return again ? send(identity.headers()) : answer;
+  return again ? send(await identity.headers()) : answer;
 }
 
 /**
