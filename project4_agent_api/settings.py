@@ -89,7 +89,10 @@ class Settings(Stage3Settings):
     access_token_minutes: int = Field(default=15, ge=1, le=1440, description="Lifetime of an access token.")
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="Lifetime of an unused sign-in.")
     sign_in_failures: int = Field(
-        default=10, ge=1, description="Maximum wrong passwords for one account within 15 minutes."
+        default=10,
+        ge=1,
+        description="Maximum wrong passwords for one account within 15 minutes. Each network from which it has signed in"
+        " has a count of its own.",
     )
     sign_ins_per_minute: int = Field(
         default=30, ge=1, description="Maximum sign-in attempts from one address, and as many registrations."
