@@ -18,7 +18,7 @@ from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 from tests.support.agent_runs import GRAPHS, said
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.processes import run as run_command
-from tests.support.scripted_model import ScriptedModel
+from tests.support.scripted_model import ScriptedModel, fails, sends_json
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
@@ -54,6 +54,25 @@ async def test_conversation_survives_a_restart_of_all_processes(service: AgentSe
     async with client_of(service, headers) as client:
         result: Any = await client.runs.wait(thread_id, "talk", input=said("two"))
         assert [message["content"] for message in result["messages"]] == ["one", "1: one", "two", "3: two"]
+
+
+async def test_run_reports_why_the_model_endpoint_refused(client: LangGraphClient, model: ScriptedModel) -> None:
+    refusals = {
+        "InputTooLongForModel": sends_json({"object": "error", "message": "maximum context length is 9", "code": 400}),
+        "InputFilteredByModel": fails(400, error={"code": "content_filter", "message": "sk-secret"}),
+        "ModelMisconfigured": fails(402),
+        "ModelKeyRefused": fails(401),
+        "ModelUnavailable": fails(429),
+    }
+    for name, behaviour in refusals.items():
+        model.does(behaviour)
+        thread_id = (await client.threads.create())["thread_id"]
+        waited: Any = await client.runs.wait(thread_id, "agent", input=said("Hello?"), raise_error=False)
+        events = [part async for part in client.runs.stream(thread_id, "agent", input=said("Hello?"))]
+
+        assert waited["__error__"]["error"] == name
+        assert "sk-secret" not in str(waited)
+        assert (events[-1].event, events[-1].data["error"]) == ("error", name)
 
 
 async def test_fork_leaves_the_original_unchanged(client: LangGraphClient) -> None:
