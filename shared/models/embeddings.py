@@ -152,9 +152,10 @@ class EndpointEmbeddings(OpenAIEmbeddings):
         return await self._embed(batch[:half], halvings) + await self._embed(batch[half:], halvings)
 
     async def _fitting_vectors(self, batch: list[str]) -> list[list[float]]:
+        asked = self.dimensions is not None  # before the call: a concurrent one may set it meanwhile
         vectors = await self._call(batch)
         longest = max(map(len, vectors))
-        if longest > self.vector_length and self.matryoshka is not False and self.dimensions is None:
+        if longest > self.vector_length and self.matryoshka is not False and not asked:
             self.dimensions = self.vector_length
             vectors = await self._call(batch)
             if len(vectors[0]) == self.vector_length:

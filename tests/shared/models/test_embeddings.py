@@ -1,5 +1,6 @@
 """Embedding endpoints with limits and differences from OpenAI's."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -209,6 +210,14 @@ class TestDimensions:
 
         assert len(vector) == 1024
         assert [request.body.get("dimensions") for request in model.embedded] == [None, 1024, 1024]
+
+    async def test_concurrent_calls_all_get_shorter_vectors(self, create: Create, model: ScriptedModel) -> None:
+        model.embeds(endpoint(dimensions=4096, shortens=True))
+        embeddings = create(1024, matryoshka=None)
+
+        vectors = await asyncio.gather(*(embeddings.aembed_query(text) for text in TEXTS))
+
+        assert {len(vector) for vector in vectors} == {1024}
 
     @pytest.mark.parametrize(
         "words",
