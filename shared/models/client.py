@@ -5,7 +5,6 @@ import asyncio
 import httpx2
 import openai
 
-from shared.models.error_facts import header_seconds
 from shared.models.refusals import classify, response_body
 from shared.settings import Settings
 
@@ -48,6 +47,5 @@ async def _refuse_useless_retries(response: httpx2.Response) -> None:
         return
     await response.aread()
     refusal = classify(response.status_code, response_body(response), headers=response.headers)
-    seconds = header_seconds(response.headers)
-    if not refusal.kind.waiting_helps or (seconds is not None and seconds > _MAX_RETRY_AFTER_SECONDS):
+    if not refusal.kind.waiting_helps or (refusal.retry_after or 0) > _MAX_RETRY_AFTER_SECONDS:
         response.headers["x-should-retry"] = "false"

@@ -296,8 +296,16 @@ async def test_failed_call_is_retried(serve: Serve, model: ScriptedModel) -> Non
         assert len(model.requests) == 2
 
 
-async def test_long_retry_after_is_not_awaited(serve: Serve, model: ScriptedModel) -> None:
-    model.fails(429, headers={"Retry-After": "30"})
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        fails(429, headers={"Retry-After": "30"}),
+        fails(429, error={"message": "Rate limit reached: Limit 6000, Used 5034. Please try again in 29.4s."}),
+    ],
+    ids=["header", "words"],
+)
+async def test_long_retry_after_is_not_awaited(serve: Serve, model: ScriptedModel, behaviour: Behaviour) -> None:
+    model.does(behaviour)
     with serve(llm_max_retries=2) as url:
         response = httpx2.post(f"{url}/ask", json={"question": "Hi"}, timeout=60)
 
