@@ -16,7 +16,12 @@ MAX_SENT_PASSWORD = 1000  # characters before normalization: a decomposed form h
 _MIN_PASSWORD, _MAX_PASSWORD = 8, 200
 
 
-def _email(text: str) -> str:
+def normalize_email(text: str) -> str:
+    """Return an e-mail address in the form that is stored: in NFC, with its domain in lower case.
+
+    Raises:
+        ValueError: if it is no e-mail address.
+    """
     try:
         return validate_email(text, check_deliverability=False).normalized
     except EmailNotValidError:
@@ -32,7 +37,7 @@ def _check_length(password: SecretStr) -> SecretStr:
 Email = Annotated[
     str,
     StringConstraints(max_length=254),
-    AfterValidator(_email),
+    AfterValidator(normalize_email),
     Field(examples=["ada@example.com"], json_schema_extra={"format": "email"}),
 ]
 Name = Annotated[

@@ -9,7 +9,7 @@ import asyncio
 from asyncio import TimerHandle
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from time import time
+from time import monotonic, time
 
 from loguru import logger
 from starlette.datastructures import Headers
@@ -75,6 +75,13 @@ class OpenResponses:
         if not self._open:
             self._has_open.clear()
 
+    async def check_again(self, response: "_Response") -> None:
+        """Check the credential of a response that starts long after its request was authenticated."""
+        with suppress(DatabaseUnavailable):
+            if not await list_valid(self._pool, {response.principal}):
+                response.end(Unauthorized(_REVOKED))
+                await asyncio.Event().wait()  # until it is cancelled
+
     async def check(self) -> None:
         """End the responses whose credentials are no longer valid.
 
@@ -111,14 +118,17 @@ class _Response:
         self._registry = registry
         self._encode_error: EncodeError = encode_error_event
         self._timer: TimerHandle | None = None
+        self._arrived = monotonic()
         self._held = self._started = self._finished = False
 
     async def send(self, message: Message) -> None:
         """Send a message of the response."""
         if message["type"] == "http.response.start":
-            self._started = True
             if not self._held and Headers(raw=message["headers"]).get("content-type", "").startswith(_EVENTS):
                 self.hold_open(encode_error_event)
+                if monotonic() - self._arrived > CHECK_SECONDS:  # it waited for the first word of a model
+                    await self._registry.check_again(self)
+            self._started = True
         elif not message.get("more_body", False):
             self._finished = True  # background tasks follow, which must not be cancelled
             self._registry.remove(self)

@@ -4,6 +4,7 @@ The table `accounts` has a row only for users who differ from the defaults. A us
 or before stage 4, therefore has an account like any other.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from sqlmodel import col
 
 from project2_user_mgmt import users
 from project2_user_mgmt.models import User
-from project2_user_mgmt.schemas import UserUpdate
+from project2_user_mgmt.schemas import UserUpdate, normalize_email
 from project4_agent_api.accounts.schemas import AccountRead, AccountUpdate
 from project4_agent_api.accounts.sign_ins import password_digest
 from project4_agent_api.models import Account, AccountRole, SignIn
@@ -104,12 +105,15 @@ async def _upsert(session: AsyncSession, account_id: UUID, **values: Any) -> Non
 
 
 async def get_user_by_email(session: AsyncSession, email: str) -> User:
-    """Return the user with an e-mail, compared without case.
+    """Return the user with an e-mail, compared without case and in any Unicode form.
 
     Raises:
         NotFound: if there is none.
     """
-    user: User | None = await session.scalar(select(User).where(func.lower(col(User.email)) == func.lower(email)))
+    user: User | None = None
+    with suppress(ValueError):  # it is no e-mail address
+        query = select(User).where(func.lower(col(User.email)) == func.lower(normalize_email(email)))
+        user = await session.scalar(query)
     if user is None:
         raise NotFound("There is no account with this e-mail.")
     return user

@@ -29,6 +29,14 @@ async def test_command_creates_the_first_administrator(client4: httpx2.AsyncClie
     assert (account.json()["role"], account.json()["name"]) == ("admin", "Root")
 
 
+async def test_command_finds_an_email_in_any_unicode_form(client4: httpx2.AsyncClient, operate: Operate) -> None:
+    await register(client4, "ren\N{LATIN SMALL LETTER E WITH ACUTE}@example.com")
+
+    said = operate("deactivate", "REN\N{LATIN CAPITAL LETTER E}\N{COMBINING ACUTE ACCENT}@Example.com")
+
+    assert said == "ren\N{LATIN SMALL LETTER E WITH ACUTE}@example.com is deactivated\n"
+
+
 @pytest.mark.slow
 async def test_usage_errors_are_one_line(client4: httpx2.AsyncClient, operate: Operate, databases: Databases) -> None:
     await register(client4, "ada@example.com")
