@@ -5,6 +5,7 @@ Every test revokes at one API process, while the responses are open at another.
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -317,7 +318,7 @@ async def test_streams_of_the_earlier_stages_end_when_their_sign_in_ends(
     _, tokens = signed_up
     there.headers.update(bearer(tokens))
     await ready(there, "The library opens at nine.", "hours.txt")
-    model.does(hangs(after=50))
+    model.says("The library opens at nine [1]. More follows", last_word_after=threading.Event())
     responses = open_responses(bearer(tokens))
     await responses.open("POST", "/ask/stream", {"question": "When does the library open?"})
     await responses.open("POST", "/documents/ask/stream", {"question": "When does the library open?"})
