@@ -96,7 +96,12 @@ _CALLS: Sequence[tuple[str, str, str, Sequence[str]]] = (
     ("How warm is it in Shanghai?", "上海现在多少度？", "get_weather", ("shanghai", "上海")),
     ("What is 17 * 23?", "17乘以23等于多少？", "calculator", ("17*23", "17×23")),
     ("Calculate (128 + 256) / 3.", "计算 (128 + 256) / 3", "calculator", ("(128+256)/3",)),
-    ("How much is 15 % of 2400?", "2400的15%是多少？", "calculator", ("2400*15", "15*2400", "2400*0.15", "0.15*2400")),
+    (
+        "How much is 15 % of 2400?",
+        "2400的15%是多少？",
+        "calculator",
+        ("2400*15", "15*2400", "*0.15", "0.15*", "15/100*"),
+    ),
     (
         "Search my documents for the refund policy.",
         "在我的文档里查一下退款政策。",

@@ -12,6 +12,7 @@ from local.model_server.rules.schema import Parameter
 from local.model_server.rules.vocabulary import (
     BEFORE_PLACE,
     CHINESE_PLACE,
+    CHINESE_QUESTION,
     COMMAND,
     COURTESY,
     CURRENCY,
@@ -222,7 +223,8 @@ class _Filler:
         words = set(split_name(parameter.name)) | ({"to"} if "destination" in parameter.name.lower() else set())
         way = "from" if words & {"from", "origin", "departure", "source", "start"} else "any"
         way = "to" if words & {"to", "destination", "arrival", "end"} else way
-        if match := re.search(CHINESE_PLACE[way], self._message):
+        match = re.search(CHINESE_PLACE[way], self._message)
+        if match and not CHINESE_QUESTION.search(match.group(1)):
             return match.group(1)
         for match in re.finditer(rf"\b(?i:{BEFORE_PLACE[way]})[ \t]{{1,3}}(?:the[ \t])?{NAME}", self._message):
             if match.group(1).lower() not in NOT_A_PLACE:

@@ -66,6 +66,7 @@ CHINESE_PLACE: Mapping[str, str] = {
     "any": r"(?:在|去|到|查询|查一下|查|看看|告诉我|请问|帮我)?([\u4e00-\u9fff]{2,6}?)(?:市|这边)?"
     "(?=的|今天|明天|后天|现在|今晚|当前|这周|周末|天气|气温|温度|会|下雨|下雪|热|冷)",
 }
+CHINESE_QUESTION = re.compile("什么|怎么|怎样|如何|为何|哪|谁|多少|是不是|有没有")  # no name of a place contains one
 NOT_A_PLACE = frozenset(
     [
         *(

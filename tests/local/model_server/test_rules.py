@@ -359,7 +359,11 @@ class TestChoosingATool:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
-        "message", ["Hello!", "Tell me a joke", "Write a poem about spring", "谢谢你", "讲个笑话", "Who are you?"]
+        "message",
+        [
+            *("Hello!", "Tell me a joke", "Write a poem about spring", "谢谢你", "讲个笑话", "Who are you?"),
+            *("天空为什么是蓝色的？", "为什么会下雨？", "夏天怎么会这么热？", "哪里的天气最冷？"),
+        ],
     )
     async def test_other_messages_are_left_to_the_model(self, vectors: Embed, message: str) -> None:
         assert await answer_by_rules(user(message, tools=TOOLS), vectors) is None
