@@ -91,7 +91,7 @@ class PrimaryConnection(AsyncConnection[Any]):
                 self.pgconn.finish()
             raise
         finally:
-            if not self.closed and self.info.transaction_status == TransactionStatus.IDLE and self._is_read_only():
+            if self.pgconn.transaction_status == TransactionStatus.IDLE and self._is_read_only():
                 _shut_down(self.pgconn.socket)  # what was read can still be fetched
 
     def _is_read_only(self) -> bool:

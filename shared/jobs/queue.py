@@ -8,7 +8,7 @@ arguments of jobs are logged, so they are ids, never secrets.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -79,6 +79,13 @@ class PatientJobManager(JobManager):
             with _outages_ignored():
                 await super().listen_for_jobs(**arguments)
             await asyncio.sleep(_RESTART_SECONDS)
+
+    async def list_jobs_to_abort_async(self, *arguments: Any, **options: Any) -> Iterable[int]:
+        """Return the ids of running jobs that are to be aborted; none during an outage."""
+        ids: Iterable[int] = ()
+        with _outages_ignored():
+            ids = await super().list_jobs_to_abort_async(*arguments, **options)
+        return ids
 
     async def finish_job_by_id_async(self, *arguments: Any, **options: Any) -> None:
         """Store that a job has ended."""

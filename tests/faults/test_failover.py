@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 STEPS = 3
 JOB_WORKERS = 4  # each worker process has two: for documents and for webhooks
-ALIVE = "min(last_heartbeat) > now() - interval '5 seconds'"
+ALIVE = "last_heartbeat > now() - interval '5 seconds'"  # others have restarted under another id
 
 
 @dataclass
@@ -215,7 +215,7 @@ def settle(server: Server) -> None:
     """Wait until no run and no job is unfinished, and all workers for jobs are alive."""
     server.wait_for("SELECT WHERE NOT EXISTS (SELECT FROM runs WHERE status IN ('pending', 'running'))")
     server.wait_for("SELECT WHERE NOT EXISTS (SELECT FROM procrastinate_jobs)")
-    server.wait_for(f"SELECT FROM procrastinate_workers HAVING count(*) = {JOB_WORKERS} AND {ALIVE}")
+    server.wait_for(f"SELECT FROM procrastinate_workers WHERE {ALIVE} HAVING count(*) = {JOB_WORKERS}")
 
 
 async def test_run_is_acknowledged_only_when_the_standby_has_it(cluster: Cluster) -> None:

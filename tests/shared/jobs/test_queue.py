@@ -36,6 +36,16 @@ async def test_heartbeat_survives_an_outage() -> None:
     assert connector.errors == []
 
 
+async def test_no_job_is_aborted_during_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise procrastinate.exceptions.ConnectorException from OUTAGE
+
+    connector = FailingConnector()
+    monkeypatch.setattr(connector, "execute_query_all_async", fail)
+
+    assert list(await PatientJobManager(connector).list_jobs_to_abort_async()) == []
+
+
 @pytest.mark.parametrize("errors", [(OUTAGE, OUTAGE), (OUTAGE, NOT_RUNNING)])
 async def test_outcome_of_a_job_is_stored_after_an_outage(errors: tuple[Exception, ...]) -> None:
     connector = FailingConnector(*errors)
