@@ -82,10 +82,12 @@ class PatientJobManager(JobManager):
 
     async def list_jobs_to_abort_async(self, *arguments: Any, **options: Any) -> Iterable[int]:
         """Return the ids of running jobs that are to be aborted; none during an outage."""
-        ids: Iterable[int] = ()
-        with _outages_ignored():
-            ids = await super().list_jobs_to_abort_async(*arguments, **options)
-        return ids
+        try:
+            return await super().list_jobs_to_abort_async(*arguments, **options)
+        except procrastinate.exceptions.ConnectorException as error:
+            if not _is_outage(error):
+                raise
+            return ()
 
     async def finish_job_by_id_async(self, *arguments: Any, **options: Any) -> None:
         """Store that a job has ended."""
