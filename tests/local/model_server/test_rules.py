@@ -145,6 +145,7 @@ SEARCH = function(
     query=STRING,
     top_k={"type": "integer"},
 )
+CLOCK = function("get_time", "Tell what time it is now, and what day.", [], timezone=STRING)
 TOOLS = [WEATHER, FLIGHTS, CALCULATOR, EMAIL, PYTHON, READ_FILE, MEMORY]
 
 
@@ -367,6 +368,20 @@ class TestChoosingATool:
     )
     async def test_other_messages_are_left_to_the_model(self, vectors: Embed, message: str) -> None:
         assert await answer_by_rules(user(message, tools=TOOLS), vectors) is None
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "message",
+        ["天空为什么是蓝色的？", "太阳为什么会发光？", "世界上最高的山是哪座？", "Tell me about Rome", "李白是谁？"],
+    )
+    async def test_general_question_does_not_call_a_clock(self, vectors: Embed, message: str) -> None:
+        assert await answer_by_rules(user(message, tools=[*TOOLS, CLOCK]), vectors) is None
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("message", ["现在几点了？", "今天几号？", "What day is it?", "What time is it in Tokyo?"])
+    async def test_tool_without_required_arguments_is_called(self, vectors: Embed, message: str) -> None:
+        name, _ = called(await answer_by_rules(user(message, tools=[*TOOLS, CLOCK]), vectors))
+        assert name == "get_time"
 
     @pytest.mark.slow
     async def test_question_is_looked_up_with_a_search_tool(self, vectors: Embed) -> None:
