@@ -1,4 +1,4 @@
-"""What the embedded model server forwards to llama.cpp, and its answers; the scripted model stands for llama.cpp."""
+"""Requests that the embedded model server forwards to llama.cpp, and the answers; the scripted model stands for it."""
 
 import asyncio
 import json
