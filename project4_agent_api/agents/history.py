@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from operator import is_
 from typing import Any, cast
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolCall, ToolMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
+from langgraph.types import Command
 from uuid_utils.compat import uuid7
 
 STOPPED = "stopped"  # in `additional_kwargs` of the result of a call that has none
@@ -35,6 +36,14 @@ class RepairHistory(AgentMiddleware[Any, Any, Any]):
     ) -> ModelResponse[Any]:
         """Repair what the model reads: a command can start tools and the model in the same step."""
         return await handler(request.override(messages=cast("Any", repair(request.messages))))
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
+    ) -> ToolMessage | Command[Any]:
+        """Give a call without an id an empty one: tools refuse a call that has none."""
+        if request.tool_call["id"] is None:
+            request = request.override(tool_call={**request.tool_call, "id": ""})
+        return await handler(request)
 
 
 def repair(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

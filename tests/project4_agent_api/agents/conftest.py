@@ -1,7 +1,7 @@
 """The built-in graphs, in front of the scripted model; their threads and memories are LangGraph's own, in memory."""
 
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph.types import Command
+from langgraph.types import Command, Interrupt
 
 from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.search.embedding import create_embedding_model
@@ -140,10 +140,16 @@ class Conversation:
         async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
             return await graph.aupdate_state(config, values, as_node)
 
-    async def checkpoints_before(self, node: str) -> list[RunnableConfig]:
-        """Return the checkpoints after which a node runs, newest first."""
+    async def checkpoints(self, before: str | None = None) -> list[RunnableConfig]:
+        """Return the thread's checkpoints, or those after which a node runs, newest first."""
         async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
-            return [state.config async for state in graph.aget_state_history(self.config) if node in state.next]
+            history = graph.aget_state_history(self.config)
+            return [state.config async for state in history if before is None or before in state.next]
+
+    async def interrupts(self) -> Sequence[Interrupt]:
+        """Return the questions that wait for an answer."""
+        async with self.graphs.open(self.name, self.config, checkpointer=self.saver, store=self.store) as graph:
+            return (await graph.aget_state(self.config)).interrupts
 
     async def stream(self, given: Given) -> list[tuple[AnyMessage, dict[str, Any]]]:
         """Run the graph and give the messages that are streamed."""

@@ -266,8 +266,8 @@ class TestForks:
             await conversation.run(asked("Open it."))
             await conversation.decide(APPROVE)
             assert vault.opened == ["1"]
-            approved = await conversation.checkpoints_before("tools")
-            asking = await conversation.checkpoints_before("Approval.after_model")
+            approved = await conversation.checkpoints("tools")
+            asking = await conversation.checkpoints("Approval.after_model")
 
             for again in (approved[-1], asking[-1]):
                 await conversation.run(None, again)

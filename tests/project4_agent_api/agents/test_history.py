@@ -193,7 +193,7 @@ class TestThread:
         async with talk() as conversation:
             model.then(calls(SUM), says("42."), says("Very well."))
             await conversation.say("A sum.")
-            (before_tools, *_) = await conversation.checkpoints_before("tools")
+            (before_tools, *_) = await conversation.checkpoints("tools")
             result = await conversation.run(asked("Something else."), before_tools)
             assert last(result["messages"]) == "Very well."
 

@@ -297,3 +297,21 @@ async def test_relevance_is_relative_to_unrelated_text(agent_settings: MakeSetti
     assert await relevance.measure(question, []) == 0
     assert await relevance.measure(question, [replace(hit, similarity=None)]) == 0
     assert len([seen for seen in model.embedded if len(seen.body["input"]) > 1]) == 1  # the usual texts, once
+
+
+@pytest.mark.parametrize("way", ["run", "stream", "events"])
+async def test_reasoning_is_stored_apart_and_not_cited(
+    documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel, way: str
+) -> None:
+    await ready(documents, HOURS)
+    reasoning = "It closes at six [1]."
+    async with rag() as conversation:
+        for text in (f"<think>{reasoning}</think>", f"{reasoning}\n</think>\n\n"):
+            model.says(text + "At nine o'clock [1].")
+            await getattr(conversation, way)(asked("When does the library open?"))
+            answer = (await conversation.messages())[-1]
+
+            assert (answer.content, answer.additional_kwargs) == (
+                "At nine o'clock [1].",
+                {"reasoning_content": reasoning},
+            )
