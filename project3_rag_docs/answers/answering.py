@@ -58,8 +58,9 @@ class DocumentAnswerer:
         text = reasoning = ""
         async for event in self.stream(owner_id, request):
             match event:
-                case Reasoning() if request.reasoning:
-                    reasoning += event.text
+                case Reasoning():
+                    reasoning += event.text if request.reasoning else ""
+                    text = "" if event.replaces_tokens else text
                 case Token():
                     text += event.text
                 case AnswerDone():
@@ -86,7 +87,7 @@ class DocumentAnswerer:
                 model = piece.response_metadata.get("model_name") or model or self.model_name
                 if reasoning := reasoning_of(piece):
                     if reasoning.replaces_tokens:
-                        cited.discard_pending()
+                        reasoning.replaces_tokens = cited.restart() > 0
                     yield reasoning
                 if text := cited.add(piece.text):
                     yield Token(text=text)

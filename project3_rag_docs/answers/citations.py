@@ -65,9 +65,11 @@ class CitedAnswer:
         self._pending = rest
         return self._show(ready)
 
-    def discard_pending(self) -> None:
-        """Discard the output that is held back: it was no part of the answer."""
-        self._pending = ""
+    def restart(self) -> int:
+        """Discard the output so far, which was no part of the answer; return the length of what was shown of it."""
+        shown = len(self.text)
+        self._pending, self._cited_numbers, self.text = "", [], ""
+        return shown
 
     def finish(self) -> str:
         """Return the rest of the text; without any citation, the statement that there is no answer."""

@@ -62,9 +62,13 @@ export function answerView(page) {
     say(status, { en: "Waiting for the model…", zh: "正在等待模型……" });
   }
 
-  /** @param {string} piece */
+  /** @param {{text: string, replaces_tokens?: boolean}} piece Part of it may have arrived as the answer. */
   function appendReasoning(piece) {
-    reasoning.append(piece);
+    if (piece.replaces_tokens) {
+      held = "";
+      body.replaceChildren();
+    }
+    reasoning.append(piece.text);
     if (body.hidden) say(status, { en: "Thinking…", zh: "正在思考……" });
   }
 

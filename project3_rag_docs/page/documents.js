@@ -72,7 +72,7 @@ export function mount(root, page) {
     let done = null;
     for await (const { event, data } of page.streamEvents("documents/ask/stream", { body: { ...body, reasoning: true }, signal })) {
       if (event === "sources") answer.setSources(data.sources);
-      if (event === "reasoning") answer.appendReasoning(data.text);
+      if (event === "reasoning") answer.appendReasoning(data);
       if (event === "token") answer.append(data.text);
       if (event === "error") throw new page.Problem(data);
       if (event === "done") done = data;

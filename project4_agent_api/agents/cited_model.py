@@ -50,9 +50,11 @@ class CitedModel(BaseChatModel):
         written = self.writer.astream(messages, {"tags": [TAG_NOSTREAM]}, **kwargs)
         async with aclosing(cast("Any", written)) as chunks:
             async for chunk in chunks:
-                kwargs = {REASONING: reasoning} if (reasoning := chunk.additional_kwargs.get(REASONING)) else {}
-                if MISPLACED in chunk.additional_kwargs:
-                    self.cited.discard_pending()
+                kwargs: dict[str, Any] = (
+                    {REASONING: reasoning} if (reasoning := chunk.additional_kwargs.get(REASONING)) else {}
+                )
+                if MISPLACED in chunk.additional_kwargs and (shown := self.cited.restart()):
+                    kwargs[MISPLACED] = shown
                 text = self.cited.add(chunk.text)
                 finished = "finish_reason" in chunk.response_metadata
                 if text or kwargs or finished or chunk.usage_metadata:

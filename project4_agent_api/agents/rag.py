@@ -28,6 +28,7 @@ from project4_agent_api.agents.cited_model import CitedModel
 from project4_agent_api.agents.relevance import Relevance
 from project4_agent_api.agents.services import Services, owner_id_of
 from shared.models.chat import with_fallbacks
+from shared.models.content_blocks import plain_message
 
 DESCRIPTION = "Answers from your documents only, with citations; where they do not say, it says so."
 
@@ -147,7 +148,7 @@ class Rag:
         passages = [_to_hit(passage) for passage in state["passages"]]
         cited = CitedAnswer(state["question"], passages)
         prompt = self._steps.prompt({"question": state["asked"], "passages": passages})
-        message = await CitedModel(writer=self._model, cited=cited).ainvoke(prompt)
+        message = plain_message(await CitedModel(writer=self._model, cited=cited).ainvoke(prompt))
         citations = [to_citation(citation).model_dump(mode="json") for citation in cited.citations()]
         return {"messages": [message], "citations": citations}
 

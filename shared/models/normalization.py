@@ -1,7 +1,7 @@
 """Normalize what OpenAI-compatible endpoints send, before LangChain converts it.
 
-LangChain expects exactly what OpenAI's own endpoint sends. Other servers differ in nearly every field; the differences
-that are handled here are listed with their sources in `docs/providers.md`.
+LangChain expects exactly what OpenAI's own endpoint sends. Other servers differ in nearly every field
+(`docs/decisions/0020-normalized-answers.md`).
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -52,6 +52,18 @@ async def test_model_receives_the_conversation(
     assert await conversation(client2, messages) == [*said, ("assistant", "Ada.")]
 
 
+async def test_reasoning_is_neither_stored_nor_sent_back(
+    client2: httpx2.AsyncClient, model: ScriptedModel, messages: str
+) -> None:
+    model.says("<think>They greet me.</think>Hello Ada.")
+
+    answer = (await client2.post(messages, json={"content": "I am Ada."})).json()["answer"]
+    await client2.post(messages, json={"content": "Who am I?"})
+
+    assert answer["content"] == "Hello Ada."
+    assert "greet" not in str(model.requests[1].body["messages"])
+
+
 async def test_context_is_limited_by_tokens(client2: httpx2.AsyncClient, model: ScriptedModel, messages: str) -> None:
     model.says("字" * 500)  # some 750 tokens, as they are counted here
     for number in range(4):

@@ -37,6 +37,27 @@ async def test_reasoning_is_returned_on_request(
     assert events[0][0] == "sources"
 
 
+async def test_reasoning_that_was_shown_as_the_answer_is_replaced(
+    client3: httpx2.AsyncClient, model: ScriptedModel
+) -> None:
+    await ready(client3, "The library opens at nine. It closes at six.")
+    text = f"{REASONING}\n</think>\n\nAt six o'clock [1]."
+    model.says(text)
+
+    events = await ask_stream(client3, reasoning=True)
+
+    place = next(place for place, (name, _) in enumerate(events) if name == "reasoning")
+    assert events[place][1] == {"text": REASONING, "replaces_tokens": True}
+    assert "".join(data["text"] for name, data in events[place:] if name == "token") == "At six o'clock [1]."
+    assert [citation["quote"] for citation in events[-1][1]["citations"]] == ["It closes at six."]
+    model.says("At nine o'clock [1].")  # and the model is taken for one that does not reason again
+    assert (await ask(client3, "When does the library open?"))["answer"] == "At nine o'clock [1]."
+    model.says(text)
+    assert (await ask(client3, "When does the library close?"))["answer"] == "At six o'clock [1]."
+    model.says("At nine o'clock [1].")
+    await ask(client3, "When does the library open?")
+
+
 @pytest.mark.parametrize("answer", ["<think>{}</think>I do not know.", "<think>{}", "{}\n</think>\n\nI do not know."])
 async def test_citations_in_the_reasoning_only_are_no_answer(
     client3: httpx2.AsyncClient, model: ScriptedModel, answer: str
