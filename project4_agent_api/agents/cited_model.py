@@ -54,12 +54,12 @@ class CitedModel(BaseChatModel):
                     {REASONING: reasoning} if (reasoning := chunk.additional_kwargs.get(REASONING)) else {}
                 )
                 if MISPLACED in chunk.additional_kwargs and (shown := self.cited.restart()):
-                    kwargs[MISPLACED] = shown
+                    apart[MISPLACED] = shown
                 text = self.cited.add(chunk.text)
                 finished = "finish_reason" in chunk.response_metadata
-                if text or kwargs or finished or chunk.usage_metadata:
+                if text or apart or finished or chunk.usage_metadata:
                     metadata = chunk.response_metadata if finished else {}
-                    yield _chunk(text, chunk.usage_metadata, metadata, additional_kwargs=kwargs)
+                    yield _chunk(text, chunk.usage_metadata, metadata, additional_kwargs=apart)
         yield _chunk(self.cited.finish(), chunk_position="last")
 
     async def _agenerate(
