@@ -38,7 +38,7 @@ export function toolCallView({ element, say }) {
     args.textContent = typeof call.args === "string" ? call.args : JSON.stringify(call.args, null, 2);
     result.textContent = answer?.text ?? "";
     result.ariaLabel = call.name;
-    result.hidden = resultLabel.hidden = !answer;
+    result.hidden = resultLabel.hidden = !answer || answer.isMissing;
     node.classList.toggle("failed", answer?.hasFailed ?? false);
     say(state, stateText(answer, phase));
   }
@@ -52,10 +52,10 @@ export function toolCallView({ element, say }) {
  * @returns {Text}
  */
 function stateText(answer, phase) {
-  if (answer) return answer.hasFailed ? { en: "failed", zh: "失败" } : { en: "done", zh: "完成" };
+  if (answer && !answer.isMissing) return answer.hasFailed ? { en: "failed", zh: "失败" } : { en: "done", zh: "完成" };
   return {
     running: { en: "calling…", zh: "调用中……" },
     waiting: { en: "waiting for your decision", zh: "等待你的决定" },
-    over: { en: "not called", zh: "未调用" },
-  }[phase];
+    over: { en: "stopped", zh: "已中止" },
+  }[answer ? "over" : phase];
 }

@@ -336,7 +336,7 @@ def test_stopped_call_is_shown_and_the_thread_goes_on(
     expect(answers(chat)).to_have_text("Never mind.")
     expect(summary).to_contain_text("stopped")
     roles = [message["role"] for message in model.requests[-1].body["messages"]]
-    assert roles == ["system", "user", "assistant", "tool", "user"]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
 
 
 def test_unavailable_model_is_reported(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
