@@ -50,7 +50,7 @@ class CitedModel(BaseChatModel):
         written = self.writer.astream(messages, {"tags": [TAG_NOSTREAM]}, **kwargs)
         async with aclosing(cast("Any", written)) as chunks:
             async for chunk in chunks:
-                kwargs: dict[str, Any] = (
+                apart: dict[str, Any] = (
                     {REASONING: reasoning} if (reasoning := chunk.additional_kwargs.get(REASONING)) else {}
                 )
                 if MISPLACED in chunk.additional_kwargs and (shown := self.cited.restart()):
