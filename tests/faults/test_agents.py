@@ -15,8 +15,8 @@ from tests.support.until import until
 pytestmark = pytest.mark.slow
 
 SEARCH = ("search_documents", '{"query": "opening hours"}')
-QUESTION = {"messages": [{"role": "user", "content": "When do they open?"}]}
-APPROVAL = {"resume": {"decisions": [{"type": "approve"}]}}
+QUESTION: Any = {"messages": [{"role": "user", "content": "When do they open?"}]}
+APPROVAL: Any = {"resume": {"decisions": [{"type": "approve"}]}}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ async def searching(client: LangGraphClient, model: ScriptedModel) -> AsyncItera
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "agent", input=QUESTION)
     run = await client.runs.create(thread_id, "agent", command=APPROVAL)
-    await until(lambda: searches(model))
+    await until(lambda: searches(model) > 0)
     yield thread_id, run
     model.embeds(embeds())
 
@@ -59,9 +59,8 @@ async def results(client: LangGraphClient, thread_id: str) -> list[str]:
 async def answer(client: LangGraphClient, thread_id: str, model: ScriptedModel) -> str:
     """Send another message, and return the answer of the strict model."""
     model.says("Very well.")
-    values: Any = await client.runs.wait(
-        thread_id, "agent", input={"messages": [{"role": "user", "content": "Forget it."}]}
-    )
+    message: Any = {"messages": [{"role": "user", "content": "Forget it."}]}
+    values: Any = await client.runs.wait(thread_id, "agent", input=message)
     assert model.violations == []
     return str(values["messages"][-1]["content"])
 
