@@ -81,7 +81,8 @@ class TestCreate:
     async def test_create_reports_the_run_id(self, client: LangGraphClient, thread_id: str, thread: str) -> None:
         made: list[RunCreateMetadata] = []
         where = thread_id if thread == "new" else None
-        run = await client.runs.create(where, "counter", input={}, on_run_created=made.append)
+        kept: dict[str, Any] = {} if where else {"on_completion": "keep"}  # joined below, perhaps after it has ended
+        run = await client.runs.create(where, "counter", input={}, on_run_created=made.append, **kept)
         assert made == [{"run_id": run["run_id"], "thread_id": where}]
         await client.runs.join(run["thread_id"], run["run_id"])
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.schema import Run
 
 from tests.faults.stack import Stack, running_stack
 from tests.support.scripted_model import ScriptedModel, calls, embeds, hangs
@@ -39,7 +40,7 @@ def searches(model: ScriptedModel) -> int:
 
 
 @asynccontextmanager
-async def searching(client: LangGraphClient, model: ScriptedModel) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def searching(client: LangGraphClient, model: ScriptedModel) -> AsyncIterator[tuple[str, Run]]:
     """Give a thread and a run whose search was approved and does not end; afterwards embeddings work again."""
     model.then(calls(SEARCH))
     model.embeds(hangs())
@@ -125,7 +126,7 @@ async def test_message_instead_of_an_approval_is_answered(
 async def test_copy_of_a_thread_has_no_approvals(client: LangGraphClient, model: ScriptedModel) -> None:
     async with searching(client, model) as (thread_id, run):
         await client.runs.cancel(thread_id, run["run_id"], wait=True)
-        copied: Any = await client.threads.copy(thread_id)
+        copied: Any = await client.threads.copy(thread_id)  # type: ignore[func-returns-value]  # declared wrongly
         model.embeds(embeds())
         result: Any = await client.runs.wait(copied["thread_id"], "agent", input=None)
         assert result["__interrupt__"][0]["value"]["action_requests"][0]["name"] == "search_documents"
