@@ -84,11 +84,7 @@ class TestAnswers:
         assert (sent.get("max_tokens") or sent["max_completion_tokens"], sent["temperature"]) == (50, 0.5)
         assert refused(model) <= LEARNED.get(profile.name, set()) | {"max_completion_tokens"}
 
-    def test_documents_answer_cites(
-        self, http: httpx2.Client, model: ScriptedModel, profile: Profile, request: pytest.FixtureRequest
-    ) -> None:
-        if profile.name == "vllm-plain":
-            request.applymarker(pytest.mark.xfail(reason="reasoning that was streamed as an answer is cited"))
+    def test_documents_answer_cites(self, http: httpx2.Client, model: ScriptedModel, profile: Profile) -> None:
         model.does(profile.wire.answers(ANSWER, reasoning=f"{THOUGHT} It is passage [1]."))
 
         whole = http.post("/documents/ask", json={"question": QUESTION})

@@ -1,6 +1,5 @@
 """All profiles, by name, and the strictest one."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,14 +17,6 @@ from tests.support.scripted_model.hosted import (
 from tests.support.scripted_model.profile import Profile
 from tests.support.scripted_model.servers import GATEWAY, LLAMACPP, OLLAMA, VLLM, VLLM_PLAIN
 
-# Rules that the service does not fulfil yet, of templates and endpoints: Mistral's and Gemma's turns, Gemini's place of
-# calls, Mistral's form of ids. `strictest` has them if STRICT_MODEL=1; their own profiles have them always.
-_OPEN_RULES = (
-    strictness.roles_alternate,
-    strictness.no_user_after_tool,
-    strictness.calls_follow_user_or_tool,
-    strictness.call_ids_match("[a-zA-Z0-9]{9}", "Tool call id was {} but must be a-z, A-Z, 0-9, with a length of 9."),
-)
 # All rules that one request can fulfil. Not those of one provider's own fields (`reasoning_content`, signatures), which
 # contradict each other: Mistral refuses what DeepSeek requires.
 STRICTEST = replace(
@@ -37,13 +28,17 @@ STRICTEST = replace(
         strictness.messages_have_known_fields("reasoning_content", "reasoning", "reasoning_details"),
         *OPENAI_RULES[7:],
         strictness.call_ids_are_unique_in_the_thread,
-        strictness.call_ids_match("[a-zA-Z0-9_-]+", "tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"),
+        strictness.call_ids_match(
+            "[a-zA-Z0-9]{9}", "Tool call id was {} but must be a-z, A-Z, 0-9, with a length of 9."
+        ),
         strictness.arguments_are_objects,
         strictness.system_message_is_first,
+        strictness.roles_alternate,
+        strictness.no_user_after_tool,
         strictness.last_message_asks,
+        strictness.calls_follow_user_or_tool,
         strictness.content_is_not_empty,
         strictness.nobody_has_a_name,
-        *(_OPEN_RULES if os.environ.get("STRICT_MODEL") == "1" else ()),
     ),
 )
 
