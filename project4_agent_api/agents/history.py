@@ -16,6 +16,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 from uuid_utils.compat import uuid7
 
+from shared.models.tool_calls import new_call_id
+
 STOPPED = "stopped"  # in `additional_kwargs` of the result of a call that has none
 
 
@@ -128,7 +130,7 @@ def unique_calls(calls: Sequence[ToolCall], used_ids: set[str | None]) -> list[T
     unique = []
     for call in calls:
         if not call["id"] or call["id"] in used_ids:
-            call = {**call, "id": f"call_{uuid7().hex}"}  # noqa: PLW2901  a copy
+            call = {**call, "id": new_call_id(used_ids)}  # noqa: PLW2901  a copy
         used_ids.add(call["id"])
         unique.append(call)
     return unique

@@ -24,6 +24,11 @@ from shared.models.reasoning import ReasoningHabit
 from shared.models.turns import in_turns, use_portable_ids
 
 
+def _is_openai(host: str) -> bool:
+    """Return whether it is OpenAI or Azure, whose newer models refuse `max_tokens`; Ollama ignores the newer name."""
+    return host.endswith((".openai.com", ".azure.com"))
+
+
 class EndpointChatModel(ChatOpenAI):
     """A chat model with a time limit that raises the service's errors.
 
@@ -54,6 +59,8 @@ class EndpointChatModel(ChatOpenAI):
         restore_provider_fields(
             messages, self._convert_input(input_).to_messages(), self._origin, wants_reasoning=self._habit.field
         )
+        if "max_completion_tokens" in payload and not _is_openai(self.root_async_client.base_url.host):
+            payload["max_tokens"] = payload.pop("max_completion_tokens")
         return payload | {"messages": in_turns(messages)}
 
     async def _agenerate(

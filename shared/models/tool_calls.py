@@ -16,6 +16,13 @@ _ID_LENGTH = 9  # Mistral takes exactly this form, the others any
 _KEPT_FIELDS = ("extra_content", "provider_specific_fields", "thought_signature")  # of a call; see `provider_fields`
 
 
+def new_call_id(taken: Collection[str | None]) -> str:
+    """Return a random id for a call, other than those that are taken."""
+    while (new := "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))) in taken:
+        pass
+    return new
+
+
 @dataclass
 class AssembledCall:
     """A call as far as it has arrived.
@@ -113,8 +120,7 @@ class ToolCallAssembler:
         return bool(self.calls) and all(not call.arguments or _is_object(call.arguments) for call in self.calls)
 
     def _new_id(self) -> str:
-        while (new := "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))) in self._taken:
-            pass
+        new = new_call_id(self._taken)
         self._taken.add(new)
         return new
 

@@ -2,7 +2,7 @@
 
 OpenAI's endpoint takes messages in nearly any order. Others render them with a model's chat template, which refuses a
 system message after the first, two messages of the user in a row, the user after a tool's result (Mistral), or tool
-calls that follow another answer (Gemini). The sources are in `docs/providers.md`.
+calls that follow another answer (Gemini). The sources are in `docs/models.md`.
 """
 
 import hashlib

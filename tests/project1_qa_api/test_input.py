@@ -36,7 +36,7 @@ async def test_number_without_a_fraction_is_an_integer(client: httpx2.AsyncClien
     response = await client.post("/ask", content=b'{"question": "a", "max_tokens": 5.0}', headers=JSON)
 
     assert response.status_code == 200
-    assert model.requests[0].body["max_completion_tokens"] == 5
+    assert model.requests[0].body["max_tokens"] == 5
 
 
 @pytest.mark.parametrize("path", ["/ask", "/ask/stream"])
