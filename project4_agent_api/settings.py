@@ -91,8 +91,8 @@ class Settings(Stage3Settings):
     sign_in_failures: int = Field(
         default=10,
         ge=1,
-        description="Maximum wrong passwords for one account within 15 minutes. Each network from which it has signed in"
-        " has a count of its own.",
+        description="Maximum wrong passwords for one account within 15 minutes. Each network from which it has signed "
+        "in has a count of its own.",
     )
     sign_ins_per_minute: int = Field(
         default=30, ge=1, description="Maximum sign-in attempts from one address, and as many registrations."
