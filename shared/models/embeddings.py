@@ -178,6 +178,7 @@ class EndpointEmbeddings(OpenAIEmbeddings):
             return None
         middle = len(content) // 2
         near = slice(len(content) // 4, 3 * len(content) // 4)
+        cuts: list[int] = []
         for boundary in _BOUNDARIES:
             if cuts := [near.start + match.end() for match in boundary.finditer(content[near])]:
                 break

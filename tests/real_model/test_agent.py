@@ -75,7 +75,7 @@ async def test_tool_call_is_streamed(client: LangGraphClient, thread_id: str) ->
     ):
         assert part.event != "error", part.data
         if part.event == "messages":
-            message = part.data[0]  # type: ignore[index]
+            message = part.data[0]
             for chunk in message.get("tool_call_chunks") or []:
                 names |= {chunk["name"]} - {None, ""}
                 pieces.append(chunk["args"] or "")

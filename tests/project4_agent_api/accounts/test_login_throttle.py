@@ -33,7 +33,7 @@ def read_only_database(database_url: str) -> Iterator[None]:
         others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
 
         def restart(setting: str) -> None:
-            connection.execute(f"ALTER DATABASE {name} {setting}")  # type: ignore[call-overload]
+            connection.execute(f"ALTER DATABASE {name} {setting}")
             connection.execute(others, [name, connection.info.backend_pid])
 
         restart("SET default_transaction_read_only = on")
