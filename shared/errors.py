@@ -12,6 +12,7 @@ ServiceError                    an error response
 ├── InvalidRequest         422  the request fails validation
 ├── InputTooLongForModel   422  the request exceeds the model's context
 ├── InputFilteredByModel   422  the model endpoint's content filter rejects the request
+├── InputKindNotSupported  422  no model takes a kind of content in the request, such as images
 ├── IdempotencyKeyReused   422  the idempotency key belongs to another request
 ├── TooManyRequests        429  a rate limit is exceeded
 ├── ClientClosedRequest    499  the client disconnected; for the log only
@@ -167,6 +168,15 @@ class InputFilteredByModel(ServiceError):
     type = "urn:problem:input-filtered"
     title = "Input rejected by the content filter"
     example_detail = "The model endpoint's content filter rejects the request. Change its wording."
+
+
+class InputKindNotSupported(ServiceError):
+    """No model takes a kind of content in the request, such as images."""
+
+    status = 422
+    type = "urn:problem:input-kind-not-supported"
+    title = "Kind of input not supported by the model"
+    example_detail = "The model takes no images, sound or files. Send text."
 
 
 class IdempotencyKeyReused(ServiceError):

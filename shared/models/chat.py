@@ -9,14 +9,18 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
-from shared.errors import ModelTimeout, ModelUnavailable
+from shared.errors import InputKindNotSupported, ModelTimeout, ModelUnavailable
 from shared.models.completions import UntypedCompletions
 from shared.models.endpoint import EndpointChatModel
 from shared.settings import Settings
 
 ChatModel = Runnable[LanguageModelInput, AIMessage]
 Output = TypeVar("Output")
-FALLBACK_ERRORS = (ModelUnavailable, ModelTimeout)  # those that another model of the endpoint may not have
+FALLBACK_ERRORS = (
+    ModelUnavailable,
+    ModelTimeout,
+    InputKindNotSupported,
+)  # those that another model of the endpoint may not have
 
 
 def create_chat_model(settings: Settings, http: httpx2.AsyncClient) -> ChatModel:

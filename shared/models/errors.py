@@ -9,6 +9,7 @@ from loguru import logger
 
 from shared.errors import (
     InputFilteredByModel,
+    InputKindNotSupported,
     InputTooLongForModel,
     ModelKeyRefused,
     ModelMisconfigured,
@@ -70,6 +71,9 @@ def error_for(refusal: Refusal, model: str) -> ServiceError:
         case Kind.FILTERED:
             logger.info("{}: {}", model, refusal)
             return InputFilteredByModel(InputFilteredByModel.example_detail)
+        case Kind.CONTENT:
+            logger.info("{}: {}", model, refusal)
+            return InputKindNotSupported(InputKindNotSupported.example_detail)
         case Kind.RATE_LIMIT | Kind.OVERLOADED | Kind.FAILURE:
             logger.warning("{}: {}", model, refusal)
             words = "failed" if refusal.kind is Kind.FAILURE else "is busy"

@@ -149,6 +149,8 @@ def _kind_of_input(status: int | None, facts: ErrorFacts) -> Kind | None:
     codes, words = facts.codes, facts.words
     if signs.FILTERED.found(codes, words):
         return Kind.FILTERED
+    if signs.CONTENT.found(codes, words):
+        return Kind.CONTENT
     if signs.TOO_LARGE_AT_ANY_TIME.found(codes, words):
         return Kind.TOO_LONG
     if status in (401, 402, 403, 404, 429):

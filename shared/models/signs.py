@@ -11,6 +11,7 @@ class Kind(StrEnum):
     TOO_LONG = "input too long"
     BATCH_TOO_LARGE = "batch too large"
     FILTERED = "content filtered"
+    CONTENT = "kind of content not supported"
     PARAMETER = "parameter refused"
     MODEL_NOT_FOUND = "model not found"
     QUOTA = "quota exhausted"
@@ -60,6 +61,14 @@ FILTERED = _sign(
 # A rate limit that a single request exceeds (Groq's 413, OpenAI's 429), which it will in a minute too; and llama.cpp,
 # whose words for a text that is too long for its physical batch name the batch.
 TOO_LARGE_AT_ANY_TIME = _sign("", r"request too large|too large to process")
+# OpenAI, llama.cpp (with 500), DeepSeek, vLLM, OpenRouter (with 404), Groq, Ollama, Mistral, Gemini
+CONTENT = _sign(
+    "",
+    r"(image|vision|audio|video|multi-?modal)[^.]{0,40}(not (supported|enabled|allowed)|unsupported|only supported by)",
+    r"(not|n't) support (image|vision|audio|video|multi-?modal)|support image input|unsupported mime type",
+    r"unknown variant `(image_url|input_audio|file)`|at most 0 (image|audio|video)|content must be a string",
+    r"missing data required for image input|not a multi-?modal model|不支持.{0,4}(图片|图像|音频|视频|多模态)",
+)
 TOO_LONG = _sign(
     # OpenAI, llama.cpp, gateways, OpenAI, Anthropic, Zhipu, Mistral
     "context_length_exceeded exceed_context_size_error context_window_exceeded string_above_max_length "

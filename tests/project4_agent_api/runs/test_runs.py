@@ -60,6 +60,7 @@ async def test_run_reports_why_the_model_endpoint_refused(client: LangGraphClien
     refusals = {
         "InputTooLongForModel": sends_json({"object": "error", "message": "maximum context length is 9", "code": 400}),
         "InputFilteredByModel": fails(400, error={"code": "content_filter", "message": "sk-secret"}),
+        "InputKindNotSupported": fails(500, error={"message": "image input is not supported"}),
         "ModelMisconfigured": fails(402),
         "ModelKeyRefused": fails(401),
         "ModelUnavailable": fails(429),
