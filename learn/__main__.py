@@ -9,9 +9,10 @@ from learn import checklist, pages, practice_report
 from learn.differences import compare
 from learn.facts import read_facts
 from learn.language import terminal_language
+from learn.painter import Painter
 from learn.stages import ROOT, STAGES, CommandError, echo
 from learn.steps import STEPS, part_of
-from learn.terminal import Painter, details, step_lines, summary
+from learn.terminal import details, step_lines, summary
 
 
 def _diff(arguments: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from learn.language import Language, Translated
+from learn.painter import Painter
 from learn.pytest_runner import run_tests
 from learn.stages import ROOT, CommandError, echo
-from learn.terminal import Painter
 
 FILE = ROOT / "docs" / "checklist.toml"
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from learn import practice
 from learn.language import Language, Translated
+from learn.painter import Painter, coloured
 from learn.practice import Exercise, ExerciseResult
 from learn.stages import ROOT, STAGES, CommandError, echo
-from learn.terminal import Painter, coloured
 
 _CREATED = Translated(
     en="{0} is ready: {1} functions are blank (listed in EXERCISES.md). Write one, then run `make practice-check`.",

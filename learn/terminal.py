@@ -1,11 +1,11 @@
 """Print a difference to the terminal: a summary on one screen, followed by the details."""
 
 import difflib
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
 from learn.differences import Difference, grouped_files, grouped_operations
+from learn.painter import Painter, coloured
 from learn.steps import STEPS, StepDifference
 
 WIDTH = 100
@@ -13,22 +13,7 @@ SUMMARY_LINES = 50
 _LABEL = 17  # columns
 _NO_BREAK = "\0"
 _MAX_GROUP_LINES = 2  # in the summary
-_BOLD, _DIM, _RED, _GREEN, _CYAN = "1", "2", "31", "32", "36"
-
-
-class Painter:
-    """Colours text, by default only if the output is a terminal."""
-
-    def __init__(self, *, colours: bool | None = None) -> None:
-        self._colours = sys.stdout.isatty() if colours is None else colours
-
-    def paint(self, text: str, *codes: str) -> str:
-        """Return a text with ANSI codes around it."""
-        return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if self._colours and text else text
-
-    def heading(self, text: str, count: int | None = None) -> str:
-        """Return a heading, with the number of new items."""
-        return self.paint(text, _BOLD) + (self.paint(f"  +{count}", _GREEN) if count is not None else "")
+_BOLD, _DIM, _RED = "1", "2", "31"
 
 
 def summary(found: Difference, painter: Painter) -> list[str]:
@@ -141,12 +126,6 @@ def unified(found: Difference, path: str) -> Iterator[str]:
         f"{found.later.stage.package}/{path}",
         lineterm="",
     )
-
-
-def coloured(line: str, painter: Painter) -> str:
-    """Return a line of a unified diff in its colour."""
-    code = _BOLD if line.startswith(("+++", "---")) else {"+": _GREEN, "-": _RED, "@": _CYAN}.get(line[:1])
-    return painter.paint(line, code) if code else line
 
 
 def _assignment(name: str, default: str | None) -> str:

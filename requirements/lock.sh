@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 uv="${UV:-.venv/bin/uv}"
 common="--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet"
-groups="--group embedded --group embedded-qwen2.5-coder-0.5b --group dev"
+groups="--group embedded --group embedded-qwen2.5-coder-0.5b --group learn --group dev"
 all=$(mktemp)
 trap 'rm -f "$all"' EXIT
 
@@ -20,7 +20,7 @@ for extra in project1 project2 project3 project4; do
     # shellcheck disable=SC2086
     "$uv" pip compile $common pyproject.toml --extra "$extra" --constraints "$all" --output-file "requirements/$extra.lock"
 done
-for group in embedded embedded-qwen2.5-coder-0.5b dev; do
+for group in embedded embedded-qwen2.5-coder-0.5b learn dev; do
     # shellcheck disable=SC2086
     "$uv" pip compile $common --group "$group" --constraints "$all" --output-file "requirements/$group.lock"
 done

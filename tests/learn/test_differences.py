@@ -11,6 +11,7 @@ import pytest
 from learn import pages, terminal
 from learn.differences import Difference, compare
 from learn.facts import Facts, Operation, Setting
+from learn.painter import Painter
 from learn.stages import ROOT, STAGES
 from learn.steps import STEPS, part_of
 
@@ -84,7 +85,7 @@ def test_steps_of_stage_4_share_its_files_and_operations(facts: list[Facts]) -> 
     assert {path for part in parts for path, _ in part.shared_modules} <= set(found.shared_modules)
     accounts = parts[0]
     assert ("POST /auth/register", found.operations["POST /auth/register"].summary) in accounts.operations
-    lines = list(terminal.step_lines(accounts, terminal.Painter(colours=False)))
+    lines = list(terminal.step_lines(accounts, Painter(colours=False)))
     assert lines[0] == "Stage 4, step 1 of 5: accounts (accounts)"
     assert lines[-1] == "Next: `make diff-3-4 STEP=runs`"
 
@@ -144,7 +145,7 @@ def test_difference_is_read_from_the_code(facts: list[Facts]) -> None:
 
 @pytest.mark.parametrize("earlier", [1, 2, 3])
 def test_summary_fits_on_one_screen(facts: list[Facts], earlier: int) -> None:
-    lines = terminal.summary(pair(facts, earlier), terminal.Painter(colours=False))
+    lines = terminal.summary(pair(facts, earlier), Painter(colours=False))
 
     assert len(lines) <= terminal.SUMMARY_LINES
     assert max(map(len, lines)) <= terminal.WIDTH
@@ -153,8 +154,8 @@ def test_summary_fits_on_one_screen(facts: list[Facts], earlier: int) -> None:
 def test_colours_are_for_a_terminal_only(facts: list[Facts]) -> None:
     found = pair(facts, 1)
 
-    plain = [*terminal.summary(found, terminal.Painter()), *terminal.details(found, terminal.Painter())]
-    coloured = list(terminal.details(found, terminal.Painter(colours=True)))
+    plain = [*terminal.summary(found, Painter()), *terminal.details(found, Painter())]
+    coloured = list(terminal.details(found, Painter(colours=True)))
 
     assert "\x1b" not in "".join(plain)
     assert any(line == "\x1b[32m+from shared.database.engine import database\x1b[0m" for line in coloured)
