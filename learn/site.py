@@ -52,6 +52,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         "plan.md",
         {"Questions": ["questions/index.md", *(f"questions/part-{part}.md" for part in questions.PLAN)]},
         "from-express.md",
+        "glossary.md",
         {"Stages": [f"stages/stage-{number}.md" for number in _PACKAGES]},
         {"Differences": ["differences/index.md", *pages("differences")]},
         "architecture.md",
@@ -68,6 +69,7 @@ _PAGES = {
     "start.md",
     "plan.md",
     "from-express.md",
+    "glossary.md",
     "architecture.md",
     "operations.md",
 }  # the others are about operations
