@@ -55,6 +55,9 @@ def alembic_config(package: str) -> Config:
     config = Config(_ROOT / package / "alembic.ini")
     # Only the `alembic` command needs it; here it would extend `sys.path` with every call.
     config.remove_main_option("prepend_sys_path")
+    # All stages, so that an earlier stage accepts a database that a later stage has migrated.
+    folders = sorted(map(str, _ROOT.glob("project*/migrations/versions")))
+    config.set_main_option("version_locations", "\n".join(folders).replace("%", "%%"))
     return config
 
 

@@ -1,7 +1,7 @@
 """Alembic's environment of every stage. Each `alembic.ini` names the stage's models and version folders."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from psycopg import AsyncConnection
@@ -9,6 +9,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
+from sqlmodel.sql.sqltypes import AutoString
 
 from shared.database.address import connection_parameters
 from shared.database.migrate import MIGRATION_LOCK, database_address, include_own_tables
@@ -18,9 +19,18 @@ config = context.config
 include_object = include_own_tables(config)
 
 
+def render_item(_kind: str, item: object, _context: object) -> str | Literal[False]:
+    """Write SQLModel's string type as SQLAlchemy's, which a revision imports."""
+    return f"sa.String({item.length or ''})" if isinstance(item, AutoString) else False
+
+
 def run(connection: Connection) -> None:
     """Run all migrations in one transaction, so that a failure leaves the database unchanged."""
-    options: dict[str, Any] = {"target_metadata": SQLModel.metadata, "include_object": include_object}
+    options: dict[str, Any] = {
+        "target_metadata": SQLModel.metadata,
+        "include_object": include_object,
+        "render_item": render_item,
+    }
     context.configure(connection=connection, **options)
     with context.begin_transaction():
         # Two processes that start at the same time would both create the tables; the lock makes the second one wait.
