@@ -9,7 +9,7 @@ DONE := .venv/installed
 # Variables of the command line are for this make alone. A make that a test starts would otherwise take over the arguments
 # of the tests, and prefer the rest to the variables that the test sets in its environment.
 MAKEOVERRIDES =
-unexport ARGS EMAIL FILE NAME STAGE STEP
+unexport ARGS EMAIL EXERCISE FILE LEVEL NAME STAGE STEP
 .DELETE_ON_ERROR:
 
 ##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)
@@ -136,7 +136,27 @@ restore: ## Put a backup, FILE=…, into a stack without data
 test-deploy: setup ## The whole service in containers, and what deployments and outages do to it (some minutes)
 	$(BIN)/python -m pytest -s tests/deploy $(ARGS)
 
-##@ Learn
+##@ Learn (ARGS="--language zh" or a Chinese locale: in Chinese)
+
+.PHONY: learn
+learn: $(DONE)/project1 $(DONE)/learn ## Foundations: judge what you wrote, and show the next exercise; `EXERCISE=3` for one
+	@$(BIN)/python -m learn.exercise_commands check $(EXERCISE) $(ARGS)
+
+.PHONY: learn-watch
+learn-watch: $(DONE)/project1 $(DONE)/learn ## The same whenever you save
+	@$(BIN)/python -m learn.exercise_commands watch $(ARGS)
+
+.PHONY: learn-hint
+learn-hint: $(DONE)/project1 $(DONE)/learn ## Print a hint; again: one more
+	@$(BIN)/python -m learn.exercise_commands hint $(EXERCISE) $(ARGS)
+
+.PHONY: learn-reset
+learn-reset: $(DONE)/project1 $(DONE)/learn ## Start an exercise again: `make learn-reset EXERCISE=3`
+	@$(BIN)/python -m learn.exercise_commands reset $(EXERCISE) $(ARGS)
+
+.PHONY: learn-solution
+learn-solution: $(DONE)/project1 $(DONE)/learn ## Print the solution as a diff to your code
+	@$(BIN)/python -m learn.exercise_commands solution $(EXERCISE) $(ARGS)
 
 .PHONY: diff-1-2 diff-2-3 diff-3-4
 diff-1-2: setup ## Print what stage 2 adds to stage 1
@@ -158,24 +178,36 @@ checklist: setup ## Run the tests of the plan's check list; `STAGE=3` for one st
 
 .PHONY: practice-1 practice-2 practice-3 practice-4
 practice-1: setup ## Create a copy of stage 1 under workbench/ with blank functions to write
-	@$(BIN)/python -m learn practice 1
+	@$(BIN)/python -m learn practice 1 $(ARGS)
 
 practice-2: setup ## The same for stage 2
-	@$(BIN)/python -m learn practice 2
+	@$(BIN)/python -m learn practice 2 $(ARGS)
 
 practice-3: setup ## The same for stage 3
-	@$(BIN)/python -m learn practice 3
+	@$(BIN)/python -m learn practice 3 $(ARGS)
 
 practice-4: setup ## The same for stage 4
-	@$(BIN)/python -m learn practice 4
+	@$(BIN)/python -m learn practice 4 $(ARGS)
 
 .PHONY: practice-check
 practice-check: setup ## Test the functions that you wrote, with hints; `STAGE=2` for one stage only
 	@$(BIN)/python -m learn practice-check $(if $(STAGE),--stage $(STAGE)) $(ARGS)
 
+.PHONY: practice-watch
+practice-watch: setup ## The same whenever you save
+	@$(BIN)/python -m learn practice-watch $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+
+.PHONY: practice-hint
+practice-hint: setup ## Print a hint: `make practice-hint NAME=pages`; `LEVEL=2` for the outline of the solution
+	@$(BIN)/python -m learn practice-hint $(NAME) $(if $(LEVEL),--level $(LEVEL)) $(ARGS)
+
+.PHONY: practice-reset
+practice-reset: setup ## Make one function blank again: `make practice-reset NAME=pages`
+	@$(BIN)/python -m learn practice-reset $(NAME) $(ARGS)
+
 .PHONY: practice-show
 practice-show: setup ## Print a solution as a diff to your code: `make practice-show NAME=pages`
-	@$(BIN)/python -m learn practice-show $(NAME)
+	@$(BIN)/python -m learn practice-show $(NAME) $(ARGS)
 
 .PHONY: docs
 docs: setup ## Build the site into site/, strictly: open site/index.html
@@ -191,7 +223,7 @@ docs-serve: setup ## Serve the site on port 8000, and rebuild it when a file cha
 ##@ Set up
 
 .PHONY: setup
-setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/project3 $(DONE)/project4 $(DONE)/embedded $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
+setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/project3 $(DONE)/project4 $(DONE)/embedded $(DONE)/learn $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
 
 .PHONY: lock
 lock: $(DONE)/dev ## Resolve the dependencies again; `make lock ARGS=--upgrade` takes the newest

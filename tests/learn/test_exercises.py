@@ -1,0 +1,249 @@
+"""The foundations: every starter fails, every solution passes, and texts, folders and lists agree."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from learn import checklist, exercises, questions
+from learn.exercise_commands import Session
+from learn.exercises import Check, Copies, Exercise
+from learn.language import Language
+from learn.stages import ROOT, CommandError
+
+LIMIT = 2.0  # seconds for one exercise on a machine that has nothing else to do: reported, not asserted
+FIRST = exercises.load()[0]
+SECOND = exercises.load()[1]
+EXERCISES = pytest.mark.parametrize("one", exercises.load(), ids=lambda one: one.name)
+
+
+@pytest.fixture(scope="module")
+def starters() -> Mapping[str, Sequence[Check]]:
+    return exercises.judge(exercises.load(), "exercise.py", seconds=120)
+
+
+@pytest.fixture(scope="module")
+def solutions() -> Mapping[str, Sequence[Check]]:
+    started = time.perf_counter()
+    verdicts = exercises.judge(exercises.load(), "solution.py", seconds=120)
+    seconds = time.perf_counter() - started
+    sys.stdout.write(f"{len(verdicts)} exercises judged in {seconds:.1f} s (at most {LIMIT} s each)\n")
+    return verdicts
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Copies:
+    return Copies(tmp_path / "exercises")
+
+
+def solve(copies: Copies, one: Exercise) -> None:
+    copies.create(one)
+    copies.path(one).write_text((one.folder / "solution.py").read_text("utf-8"), "utf-8")
+
+
+class TestExercises:
+    @EXERCISES
+    def test_starter_fails(self, one: Exercise, starters: Mapping[str, Sequence[Check]]) -> None:
+        assert [check.name for check in starters[one.name] if check.name == "collect"] == []
+        assert not all(check.passed for check in starters[one.name])
+
+    @EXERCISES
+    def test_solution_passes(self, one: Exercise, solutions: Mapping[str, Sequence[Check]]) -> None:
+        assert [check for check in solutions[one.name] if not check.passed] == []
+
+    @EXERCISES
+    def test_starter_says_what_to_do(self, one: Exercise) -> None:
+        assert "TODO" in (one.folder / "exercise.py").read_text("utf-8")
+        assert "TODO" not in (one.folder / "solution.py").read_text("utf-8")
+
+    @EXERCISES
+    @pytest.mark.parametrize("language", ["en", "zh"])
+    def test_note_has_a_concept_and_two_hints(self, one: Exercise, language: Language) -> None:
+        note, hints = one.note(language)
+        assert note.startswith("# ")
+        assert "TypeScript" in note or "Express" in note or "JavaScript" in note
+        assert len(hints) == 2
+        assert bool(re.search("[\u4e00-\u9fff]", note)) == (language == "zh")
+
+    @EXERCISES
+    def test_items_and_questions_exist(self, one: Exercise) -> None:
+        assert 1 <= one.plan <= 6
+        assert set(one.items) <= {item.id for item in checklist.items()}
+        assert set(one.questions) <= {question.id for question in questions.load().question}
+
+    def test_list_and_folders_agree(self) -> None:
+        names = [one.name for one in exercises.load()]
+        assert len(names) == len(set(names))
+        assert sorted(names) == sorted(path.parent.name for path in exercises.FOLDER.glob("*/check.py"))
+
+    def test_exercise_is_found_by_number_and_name(self) -> None:
+        assert [exercises.find(name) for name in ("1", "01", "annotations", "01-annotations")] == [FIRST] * 4
+        with pytest.raises(CommandError, match="no exercise 'monads'; there are: 01-annotations"):
+            exercises.find("monads")
+
+
+class TestCopies:
+    def test_change_after_solution_is_judged_again(self, copies: Copies) -> None:
+        solve(copies, FIRST)
+        copies.judge(FIRST)
+        assert copies.solved() == [FIRST]
+
+        copies.path(FIRST).write_text("", "utf-8")
+        assert copies.solved() == []
+
+    def test_reset_keeps_a_backup(self, copies: Copies) -> None:
+        copies.create(FIRST)
+        copies.path(FIRST).write_text("mine", "utf-8")
+
+        backup = copies.reset(FIRST)
+
+        assert backup
+        assert backup.read_text("utf-8") == "mine"
+        assert not copies.is_started(FIRST)
+
+    def test_learners_own_line_is_named(self, copies: Copies) -> None:
+        copies.create(SECOND)
+        copies.path(SECOND).write_text("def shout(function):\n    return functoin\n", "utf-8")
+        solve_later = "ROUTES = {}\n\n\n@shout\ndef greet(name): ...\n"
+        with copies.path(SECOND).open("a", encoding="utf-8") as file:
+            file.write(solve_later)
+
+        failed = copies.judge(SECOND)[0]
+
+        assert failed.line == 2
+        assert "functoin" in failed.message
+
+    def test_syntax_error_is_named(self, copies: Copies) -> None:
+        copies.create(FIRST)
+        copies.path(FIRST).write_text("x = 1\ndef broken(:\n", "utf-8")
+
+        failed = copies.judge(FIRST)[0]
+
+        assert failed.line == 2
+        assert "SyntaxError" in failed.message
+
+    def test_failed_assertion_is_shown(self, copies: Copies) -> None:
+        copies.create(FIRST)
+        failed = next(check for check in copies.judge(FIRST) if not check.passed)
+
+        assert failed.statement.startswith("assert hints.get(")
+        assert "AssertionError" in failed.message
+
+    @pytest.mark.slow
+    def test_endless_loop_is_ended(self, copies: Copies) -> None:
+        copies.create(FIRST)
+        copies.path(FIRST).write_text("while True:\n    pass\n", "utf-8")
+
+        failed = exercises.judge([FIRST], copies.path(FIRST), seconds=6)[FIRST.name]
+
+        assert [check.name for check in failed] == ["timeout"]
+        assert failed[0].line in {1, 2}
+
+    def test_damaged_progress_starts_again(self, copies: Copies) -> None:
+        solve(copies, FIRST)
+        copies.judge(FIRST)
+        (copies.folder / "progress.json").write_text("{", "utf-8")
+
+        assert copies.solved() == []
+
+
+class TestSession:
+    @pytest.mark.parametrize(("language", "solved"), [("en", "0 of {0} solved"), ("zh", "已完成 0/{0}")])
+    def test_first_report_shows_the_note(
+        self, copies: Copies, capsys: pytest.CaptureFixture[str], language: Language, solved: str
+    ) -> None:
+        Session(language, copies).report()
+
+        printed = capsys.readouterr().out
+        assert solved.format(len(exercises.load())) in printed
+        assert FIRST.note(language)[0] in printed
+        assert str(copies.path(FIRST)) in printed
+        assert copies.path(FIRST).exists()
+
+    def test_solved_exercise_leads_to_the_next(self, copies: Copies, capsys: pytest.CaptureFixture[str]) -> None:
+        solve(copies, FIRST)
+
+        Session("en", copies).report()
+
+        printed = capsys.readouterr().out
+        assert f"✓ {FIRST.name}" in printed
+        assert f"1 of {len(exercises.load())} solved" in printed
+        assert copies.path(SECOND).exists()
+
+    def test_hints_come_one_by_one(self, copies: Copies, capsys: pytest.CaptureFixture[str]) -> None:
+        session = Session("en", copies)
+        first, second = FIRST.note("en")[1]
+
+        session.hint(FIRST)
+        assert second not in capsys.readouterr().out
+        session.hint(FIRST)
+        printed = capsys.readouterr().out
+        assert first in printed
+        assert second in printed
+
+    def test_solution_is_a_difference(self, copies: Copies, capsys: pytest.CaptureFixture[str]) -> None:
+        Session("en", copies).solution(FIRST)
+
+        printed = capsys.readouterr().out
+        assert "-def find_age(ages, name):" in printed
+        assert "+def find_age(ages: dict[str, int], name: str) -> int | None:" in printed
+
+    @pytest.mark.timeout(60)
+    def test_watch_judges_a_saved_file(self, copies: Copies) -> None:
+        script = f"""
+from pathlib import Path
+from learn.exercise_commands import Session
+from learn.exercises import Copies
+Session("en", Copies(Path({str(copies.folder)!r}))).watch()
+"""
+        with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as watch:
+            try:
+                assert watch.stdout
+                lines = iter(watch.stdout.readline, "")
+                assert any(line.startswith("Watching ") for line in lines)
+                solve(copies, FIRST)
+                assert any(line.startswith(f"✓ {FIRST.name}") for line in lines)
+            finally:
+                watch.kill()
+
+
+ONLY = """
+import importlib.metadata, re, runpy, sys
+normal = lambda name: re.sub("[-_.]+", "-", name).lower()
+there = {
+    normal(line.partition("==")[0])
+    for lock in ("project1", "learn")
+    for line in open(f"requirements/{lock}.lock") if "==" in line and not line.startswith(" ")
+}
+absent = {
+    module for module, owners in importlib.metadata.packages_distributions().items()
+    if not there & {normal(owner) for owner in owners}
+}
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+import learn.exercise_commands, pytest
+"""
+
+
+def test_commands_need_the_first_stage_only() -> None:
+    tried = subprocess.run([sys.executable, "-c", ONLY], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert tried.stderr == ""
+
+
+def test_error_is_one_line() -> None:
+    tried = subprocess.run(
+        [sys.executable, "-m", "learn.exercise_commands", "check", "monads"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (tried.returncode, tried.stdout) == (2, "")
+    assert tried.stderr.startswith("error: there is no exercise 'monads'; there are: 01-annotations, ")
