@@ -1,0 +1,29 @@
+"""Link users and their messages: one foreign key in the database, two attributes in Python."""
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Base(DeclarativeBase):
+    """Collect the tables in `Base.metadata`."""
+
+
+class User(Base):
+    """The "one" side."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    # TODO: `messages`, a list of Message, ordered by id, whose items are deleted with the user
+
+
+class Message(Base):
+    """The "many" side."""
+
+    __tablename__ = "messages"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    # TODO: `user_id`, a foreign key to users.id, ON DELETE CASCADE, with an index
+    # TODO: `user`, the other end of `User.messages`

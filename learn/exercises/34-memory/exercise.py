@@ -1,0 +1,29 @@
+"""Choose the messages that a model gets to see: all of them, the last turns, or as many as a budget allows."""
+
+from collections.abc import Callable, Sequence
+
+from langchain_core.messages import AnyMessage
+
+
+def buffer(history: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the whole history (what ConversationBufferMemory did), in a new list."""
+    # TODO: one line
+    return []
+
+
+def window(history: Sequence[AnyMessage], turns: int) -> list[AnyMessage]:
+    """Return the last `turns` turns (ConversationBufferWindowMemory).
+
+    A turn is a human message with everything up to the next one.
+    """
+    # TODO: find where the turns begin, and cut there
+    return list(history)
+
+
+def within(history: Sequence[AnyMessage], budget: int, count: Callable[[AnyMessage], int]) -> list[AnyMessage]:
+    """Return the longest end of the history that begins with a human message and has at most `budget` tokens.
+
+    This is what ConversationTokenBufferMemory did.
+    """
+    # TODO: go backwards, add up the tokens, and remember the last human message that still fits
+    return list(history)

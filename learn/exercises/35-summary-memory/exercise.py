@@ -1,0 +1,50 @@
+"""Replace old messages by a summary: always (summary memory), or only those beyond a budget (summary buffer)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from langchain_core.messages import AnyMessage, SystemMessage
+
+Summarize = Callable[[str, list[AnyMessage]], str]  # the old summary and the messages to add; a call of a model
+
+
+@dataclass
+class SummaryMemory:
+    """Keep a summary only: each turn is folded into it (ConversationSummaryMemory)."""
+
+    summarize: Summarize
+    summary: str = ""
+
+    def add(self, turn: list[AnyMessage]) -> None:
+        """Fold a turn into the summary."""
+        # TODO: the new summary comes from the old one and the turn
+
+    def messages(self) -> list[AnyMessage]:
+        """Return the messages for the model: one system message "Summary so far: …", or none yet."""
+        # TODO
+        return []
+
+
+@dataclass
+class SummaryBufferMemory:
+    """Keep the newest turns as they are, and a summary of the older ones (ConversationSummaryBufferMemory).
+
+    Attributes:
+        budget: The tokens that `recent` may have; the last turn is kept in any case.
+    """
+
+    summarize: Summarize
+    count: Callable[[AnyMessage], int]
+    budget: int
+    summary: str = ""
+    recent: list[list[AnyMessage]] = field(default_factory=list)
+
+    def add(self, turn: list[AnyMessage]) -> None:
+        """Store a turn, and fold the oldest turns into the summary while the recent ones exceed the budget."""
+        # TODO: collect the turns to fold, and summarize them with one call
+        self.recent.append(turn)
+
+    def messages(self) -> list[AnyMessage]:
+        """Return the summary, if there is one, and the messages of the recent turns."""
+        # TODO
+        return []

@@ -1,0 +1,73 @@
+import json
+import re
+from types import ModuleType
+
+Instruction = tuple[str, str]
+
+
+def _instructions(text: str) -> list[Instruction]:
+    """Parse instructions and their arguments, without comments; continued lines are joined."""
+    kept = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    lines = re.sub(r"\\\s*\n", " ", kept).splitlines()
+    parts = [line.strip().split(maxsplit=1) for line in lines if line.strip()]
+    return [(words[0].upper(), words[1].strip() if words[1:] else "") for words in parts]
+
+
+def _values(exercise: ModuleType, name: str, last_stage: bool = False) -> list[str]:
+    instructions = _instructions(exercise.DOCKERFILE)
+    if last_stage:
+        start = max(place for place, (one, _) in enumerate(instructions) if one == "FROM")
+        instructions = instructions[start:]
+    return [value for one, value in instructions if one == name]
+
+
+def test_base_images_are_pinned(exercise: ModuleType) -> None:
+    stages = {words[-1] for value in _values(exercise, "FROM") if " AS " in (words := value.upper().split())}
+    images = [value.split()[0] for value in _values(exercise, "FROM") if value.split()[0].upper() not in stages]
+    assert images
+    for image in images:
+        assert re.search(r"@sha256:[0-9a-f]{64}$|:\d+\.\d+(\.\d+)?(-\w+)*$", image), (
+            f"{image} may be another one tomorrow"
+        )
+
+
+def test_last_image_is_small(exercise: ModuleType) -> None:
+    assert re.search(r"slim|alpine|@sha256", _values(exercise, "FROM")[-1])
+
+
+def test_packages_are_installed_before_the_code_is_copied(exercise: ModuleType) -> None:
+    instructions = _instructions(exercise.DOCKERFILE)
+    install = next(
+        (place for place, (name, value) in enumerate(instructions) if name == "RUN" and "-r requirements.txt" in value),
+        None,
+    )
+    assert install is not None, "no `pip install … -r requirements.txt`"
+    earlier = [value.split() for name, value in instructions[:install] if name in {"COPY", "ADD"}]
+    assert any("requirements.txt" in " ".join(words) for words in earlier), "requirements.txt must be copied first"
+    assert not any(words[0] in {".", "app", "app/", "./app"} for words in earlier), "the code is copied too early"
+
+
+def test_only_the_package_is_copied(exercise: ModuleType) -> None:
+    sources = [value.split() for value in _values(exercise, "COPY")]
+    assert any(re.fullmatch(r"(\./)?app/?", word) for words in sources for word in words[:-1])
+    assert not any("." in words[:-1] for words in sources), "`COPY . .` also copies .env and .git"
+
+
+def test_process_is_not_root(exercise: ModuleType) -> None:
+    users = _values(exercise, "USER", last_stage=True)
+    assert users, "no USER in the last stage: the process runs as root"
+    assert users[-1].split(":")[0] not in {"root", "0"}
+
+
+def test_server_gets_signals_and_listens_outside_the_container(exercise: ModuleType) -> None:
+    command = (_values(exercise, "CMD", last_stage=True) or [""])[-1]
+    assert command.startswith("["), "in shell form, /bin/sh gets the SIGTERM and the server is killed"
+    words = json.loads(command)
+    assert "app.main:app" in words
+    assert re.search(r"--host[ =]0\.0\.0\.0", " ".join(words)), "127.0.0.1 cannot be reached from outside the container"
+
+
+def test_pip_keeps_no_cache(exercise: ModuleType) -> None:
+    installs = [value for value in _values(exercise, "RUN") if "requirements.txt" in value]
+    environment = " ".join(_values(exercise, "ENV"))
+    assert "PIP_NO_CACHE_DIR=1" in environment or any("--no-cache-dir" in value for value in installs)
