@@ -11,7 +11,7 @@ Check = Callable[[], Awaitable[None]]  # raises if the dependency is unavailable
 def create_app(checks: Mapping[str, Check], timeout_seconds: float = 1.0) -> FastAPI:
     """Return an application with both probes.
 
-    `app.state.draining = True` announces the shutdown: no new requests, please.
+    `app.state.draining = True` announces the shutdown, so that no new requests arrive.
     """
     app = FastAPI()
     app.state.draining = False
