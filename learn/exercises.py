@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from learn.language import Language, Translated
 from learn.stages import ROOT, WORKBENCH, CommandError
@@ -145,8 +145,7 @@ def _environment() -> dict[str, str]:
 
 
 def _hanging(error: subprocess.TimeoutExpired, judged: str | Path) -> Check:
-    output = error.stderr or b""
-    text = output.decode("utf-8", "replace") if isinstance(output, bytes) else output
+    text = (error.stderr or b"").decode("utf-8", "replace")  # bytes, although the process ran in text mode
     line = re.search(rf'File "{re.escape(str(judged))}", line (\d+)', text)
     return Check(
         "timeout",
@@ -154,6 +153,13 @@ def _hanging(error: subprocess.TimeoutExpired, judged: str | Path) -> Check:
         line=int(line[1]) if line else None,
         message=f"TimeoutError: not finished after {error.timeout:.0f} s",
     )
+
+
+class _Progress(BaseModel):
+    """The digests of the solved exercises, and how many hints were shown, by the name of the exercise."""
+
+    solved: dict[str, str] = {}
+    hints: dict[str, int] = {}
 
 
 class Copies:
@@ -196,7 +202,7 @@ class Copies:
 
     def is_solved(self, one: Exercise) -> bool:
         """Return whether an exercise is solved."""
-        return self.path(one).exists() and self._load()["solved"].get(one.name) == self._digest(one)
+        return self.path(one).exists() and self._load().solved.get(one.name) == self._digest(one)
 
     def solved(self) -> list[Exercise]:
         """Return the solved exercises."""
@@ -206,30 +212,29 @@ class Copies:
         """Judge a copy, and record whether it is solved."""
         checks = judge([one], self.path(one))[one.name]
         progress = self._load()
-        progress["solved"].pop(one.name, None)
+        progress.solved.pop(one.name, None)
         if all(check.passed for check in checks):
-            progress["solved"][one.name] = self._digest(one)
+            progress.solved[one.name] = self._digest(one)
         self._save(progress)
         return checks
 
     def next_hint(self, one: Exercise, available: int) -> int:
         """Return how many hints to show: one more than the last time, up to those that are available."""
         progress = self._load()
-        shown = min(progress["hints"].get(one.name, 0) + 1, available)
-        progress["hints"][one.name] = shown
+        shown = min(progress.hints.get(one.name, 0) + 1, available)
+        progress.hints[one.name] = shown
         self._save(progress)
-        return int(shown)
+        return shown
 
     def _digest(self, one: Exercise) -> str:
         return hashlib.sha256(self.path(one).read_bytes() + (one.folder / "check.py").read_bytes()).hexdigest()
 
-    def _load(self) -> dict[str, dict[str, str | int]]:
-        empty: dict[str, dict[str, str | int]] = {"solved": {}, "hints": {}}
+    def _load(self) -> _Progress:
         try:
-            return empty | json.loads(self._progress.read_text("utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return empty
+            return _Progress.model_validate_json(self._progress.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return _Progress()
 
-    def _save(self, progress: dict[str, dict[str, str | int]]) -> None:
+    def _save(self, progress: _Progress) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._progress.write_text(json.dumps(progress, indent=1), "utf-8")
+        self._progress.write_text(progress.model_dump_json(indent=1), "utf-8")
