@@ -64,28 +64,49 @@ def main() -> int:
     copy.add_argument("stage", type=int, choices=list(STAGES))
     check = command(
         "practice-check",
-        lambda args: practice_report.check(args.stage, args.language),
+        lambda args: practice_report.check(args.stage, args.language, strict=args.strict, again=args.again),
         "test a working copy, with hints",
     )
-    check.add_argument("--stage", type=int, choices=list(STAGES), help="only the working copy of this stage")
+    check.add_argument("--strict", action="store_true", help="exit with status 1 if an exercise fails")
+    check.add_argument("--again", action="store_true", help="test also what passed before and did not change")
+    watch = command(
+        "practice-watch",
+        lambda args: practice_report.watch(args.stage, args.language),
+        "test a working copy whenever a file is saved",
+    )
+    for with_stage in (check, watch):
+        with_stage.add_argument("--stage", type=int, choices=list(STAGES), help="only the working copy of this stage")
+    hint = command(
+        "practice-hint",
+        lambda args: practice_report.hint(args.name, args.level, args.language),
+        "print a hint for an exercise",
+    )
+    hint.add_argument("--level", type=int, choices=[1, 2], default=1, help="2: with the outline of the solution")
+    reset = command(
+        "practice-reset",
+        lambda args: practice_report.reset(args.name, args.language),
+        "make the function of an exercise blank again",
+    )
     show = command(
         "practice-show",
         lambda args: practice_report.show(args.name, args.language),
         "print the solution of an exercise",
     )
-    show.add_argument("name")
+    for with_name in (hint, reset, show):
+        with_name.add_argument("name")
     items = command(
         "checklist", lambda args: checklist.report(args.stage, args.language), "run the tests of the check list"
     )
     items.add_argument("--stage", type=int, help="only this stage of the study plan, 1 to 6")
-    for localized in (copy, check, show, items):
+    for localized in (copy, check, watch, hint, reset, show, items):
         localized.add_argument("--language", choices=["en", "zh"], default=terminal_language())
 
     arguments = parser.parse_args()
     try:
         status: int = arguments.run(arguments)
     except CommandError as error:
-        sys.stderr.write(f"error: {error}\n")
+        language = getattr(arguments, "language", terminal_language())
+        sys.stderr.write(f"{'错误：' if language == 'zh' else 'error: '}{error.in_language(language)}\n")
         return 2
     except BrokenPipeError:  # `… | head`
         sys.stderr.close()

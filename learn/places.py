@@ -47,9 +47,11 @@ def find_definition(folder: Path, place: str) -> Place:
         text = (folder / path).read_text("utf-8")
         node = definition(place, text, name)
     except OSError:
-        raise CommandError(f"{place}: there is no file {path}") from None
+        raise CommandError(f"{place}: there is no file {path}", f"{place}：没有文件 {path}") from None
     except SyntaxError as error:
-        raise CommandError(f"{path}, line {error.lineno}: {error.msg}") from None
+        raise CommandError(
+            f"{path}, line {error.lineno}: {error.msg}", f"{path} 第 {error.lineno} 行有语法错误：{error.msg}"
+        ) from None
     except CitationError as error:
         raise CommandError(str(error)) from None
     if not isinstance(node, Definition):

@@ -2,22 +2,37 @@
 
 import ast
 import difflib
+import hashlib
+import json
+import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from learn.language import Translated
+from learn.language import Language, Translated
 from learn.places import Place, find_definition
-from learn.pytest_runner import run_tests
+from learn.pytest_runner import Verdict, run_tests
 from learn.stages import ROOT, STAGES, WORKBENCH, CommandError
 
 _FILE = Path(__file__).with_name("practice.toml")
+_TEST_SECONDS = 10.0
+_MAX_ASSERTION_LINES = 6
 _IGNORED = shutil.ignore_patterns("__pycache__", ".data")
+_HEADING = Translated(
+    en="# Practice, stage {0}\n\n"
+    "Write the bodies of these functions, in this order. In the project's folder, `make practice-check` tests them,"
+    " `make practice-hint NAME=…` prints hints, `make practice-reset NAME=…` makes a function blank again, and"
+    " `make practice-show NAME=…` prints a solution.\n",
+    zh="# 第 {0} 阶段练习\n\n"
+    "按顺序写出下列函数的函数体。在项目文件夹中运行：`make practice-check` 进行检查，"
+    "`make practice-hint NAME=…` 查看提示，`make practice-reset NAME=…` 恢复空白，"
+    "`make practice-show NAME=…` 查看答案。\n",
+)
 
 
 class Exercise(BaseModel):
@@ -58,7 +73,7 @@ def find_exercise(name: str) -> Exercise:
         if exercise.name == name:
             return exercise
     names = ", ".join(exercise.name for exercise in exercises())
-    raise CommandError(f"there is no exercise {name!r}; there are: {names}")
+    raise CommandError(f"there is no exercise {name!r}; there are: {names}", f"没有练习 {name!r}；现有练习：{names}")
 
 
 def workbench(stage: int) -> Path:
@@ -66,14 +81,17 @@ def workbench(stage: int) -> Path:
     return WORKBENCH / f"stage-{stage}"
 
 
-def create_working_copy(stage: int, folder: Path) -> None:
+def create_working_copy(stage: int, folder: Path, language: Language = "en") -> None:
     """Create a working copy: the code and tests up to a stage, with the stage's exercises blank.
 
     Raises:
         CommandError: if the folder exists; a learner's work is never overwritten.
     """
     if folder.exists():
-        raise CommandError(f"{_display_path(folder)} exists already; move or delete it to start again")
+        shown = display_path(folder)
+        raise CommandError(
+            f"{shown} exists already; move or delete it to start again", f"{shown} 已存在；要重新开始，请先移走或删除它"
+        )
     packages = [STAGES[number].package for number in range(1, stage + 1)]
     tests = ["tests/support", "tests/shared", *(f"tests/{package}" for package in packages)]
     for name in ["shared", "local", *packages, *tests]:
@@ -81,8 +99,8 @@ def create_working_copy(stage: int, folder: Path) -> None:
     for name in ["tests/conftest.py", "pyproject.toml"]:
         shutil.copy(ROOT / name, folder / name)
     for exercise in exercises(stage):
-        replace_function(folder, exercise, blank(find_definition(folder, exercise.place), exercise))
-    (folder / "EXERCISES.md").write_text("\n".join(_overview(stage)), "utf-8")
+        replace_function(folder, exercise, blank(find_definition(folder, exercise.place), exercise, language))
+    (folder / "EXERCISES.md").write_text("\n".join(_overview(stage, language)), "utf-8")
 
 
 def replace_function(folder: Path, exercise: Exercise, source: str) -> None:
@@ -96,11 +114,28 @@ def solution(exercise: Exercise) -> str:
     return find_definition(ROOT, exercise.place).source
 
 
-def blank(place: Place, exercise: Exercise) -> str:
+def reset(exercise: Exercise, folder: Path, language: Language = "en") -> None:
+    """Make an exercise's function blank again; other functions keep what the learner wrote."""
+    require_working_copy(exercise.stage, folder)
+    replace_function(folder, exercise, blank(find_definition(ROOT, exercise.place), exercise, language))
+
+
+def require_working_copy(stage: int, folder: Path) -> None:
+    """Check that there is a working copy in a folder.
+
+    Raises:
+        CommandError: if there is none.
+    """
+    if not folder.exists():
+        shown, command = display_path(folder), f"`make practice-{stage}`"
+        raise CommandError(f"{shown} does not exist; {command} creates it", f"{shown} 不存在；用 {command} 创建")
+
+
+def blank(place: Place, exercise: Exercise, language: Language = "en") -> str:
     """Return a function with its decorators, signature and docstring, and a body that raises."""
     node = place.node
     if isinstance(node, ast.ClassDef):
-        raise CommandError(f"{exercise.place} is a class; only functions can be blank")
+        raise TypeError(f"{exercise.place} is a class; only functions can be blank")
     lines = place.text.splitlines(keepends=True)
     first = place.source.count("\n")
     has_docstring = ast.get_docstring(node) is not None
@@ -110,9 +145,7 @@ def blank(place: Place, exercise: Exercise) -> str:
     head_start = (node.end_lineno or 0) - first
     indent = " " * (node.col_offset + 4)
     text = "".join(lines[head_start:head_end])
-    text += "".join(
-        f"{indent}# {language}: {task}\n" for language, task in (("en", exercise.task.en), ("zh", exercise.task.zh))
-    )
+    text += f"{indent}# TODO: {exercise.task.in_language(language)}\n"
     text += f'{indent}raise NotImplementedError("{_marker(exercise)}")\n'
     if any(isinstance(inside, ast.Yield | ast.YieldFrom) for inside in _own_nodes(node)):
         text += f"{indent}yield  # keeps this a generator\n"
@@ -131,17 +164,60 @@ def _marker(exercise: Exercise) -> str:
     return f"practice: {exercise.name}"
 
 
+def outline(exercise: Exercise) -> str:
+    """Return the second hint: the control flow of the solution, with `...` for each expression."""
+    node = find_definition(ROOT, exercise.place).node
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    calls = [each.func for statement in body for each in ast.walk(statement) if isinstance(each, ast.Call)]
+    names = ", ".join(dict.fromkeys(ast.unparse(call) for call in calls if _is_short(call)))
+    return "\n".join([*_outline(body, ""), *([f"# {names}"] if names else [])])
+
+
+def _is_short(call: ast.expr) -> bool:
+    return isinstance(call, ast.Name) or (isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name))
+
+
+# The part of a statement before its expression.
+_STATEMENT = re.compile(r"(return|raise|yield|await|continue|break|pass)\b|\w[\w.]*(: [^=]+)? \S?=(?= )")
+_ALONE = {"continue", "break", "pass"}
+
+
+def _outline(statements: Sequence[ast.stmt], indent: str) -> Iterator[str]:
+    for statement in statements:
+        lines = ast.unparse(statement).splitlines()
+        blocks = [name for name in ("body", "handlers", "orelse", "finalbody") if getattr(statement, name, None)]
+        if not blocks:
+            shown = _STATEMENT.match(lines[0])
+            yield indent + ("..." if shown is None else shown[0] if shown[0] in _ALONE else f"{shown[0]} ...")
+            continue
+        yield indent + next(line for line in lines if not line.startswith("@"))
+        for name in blocks:
+            if name in {"orelse", "finalbody"}:
+                yield f"{indent}{'else' if name == 'orelse' else 'finally'}:"
+            for block in getattr(statement, name) if name == "handlers" else [statement]:
+                if isinstance(block, ast.ExceptHandler):
+                    yield f"{indent}{ast.unparse(block).splitlines()[0]}"
+                    yield from _outline(block.body, f"{indent}    ")
+                else:
+                    yield from _outline(getattr(block, name), f"{indent}    ")
+
+
 @dataclass(frozen=True)
 class ExerciseResult:
     """The state of an exercise in a working copy.
 
     Attributes:
         started: Whether the function is no longer blank.
+        failed: Message of the test that failed, by its node id.
+        line: The learner's line that ran last before the failure, as `PATH:LINE: SOURCE`.
+        assertion: The line of the test that failed, and pytest's explanation.
     """
 
     exercise: Exercise
     started: bool
-    failed: dict[str, str]
+    failed: Mapping[str, str]
+    line: str = ""
+    assertion: Sequence[str] = ()
 
     @property
     def solved(self) -> bool:
@@ -149,55 +225,91 @@ class ExerciseResult:
         return self.started and not self.failed
 
 
-def check(stage: int, folder: Path) -> list[ExerciseResult]:
-    """Run the tests of the exercises that were started, in one pytest process.
+def check(
+    stage: int, folder: Path, *, again: bool = False, on_start: Callable[[Exercise], None] = lambda _: None
+) -> list[ExerciseResult]:
+    """Test the exercises that were started, each in a pytest process of its own.
+
+    Args:
+        again: Test also those that passed before and did not change since.
+        on_start: Called with each exercise before its tests run.
 
     Raises:
         CommandError: if there is no working copy in the folder, or a function is missing from it.
     """
-    if not folder.exists():
-        raise CommandError(f"{_display_path(folder)} does not exist; `make practice-{stage}` creates it")
-    started = {
-        exercise.name: _marker(exercise) not in find_definition(folder, exercise.place).source
-        for exercise in exercises(stage)
-    }
-    tests = [test for exercise in exercises(stage) if started[exercise.name] for test in exercise.tests]
-    verdicts = run_tests(folder, tests) if tests else {}
-    return [
-        ExerciseResult(
-            exercise,
-            started[exercise.name],
-            {test: verdicts[test].message for test in exercise.tests if test in verdicts and not verdicts[test].passed},
-        )
-        for exercise in exercises(stage)
-    ]
+    require_working_copy(stage, folder)
+    memory = folder / ".practice.json"
+    passed: dict[str, str] = json.loads(memory.read_text("utf-8")) if memory.exists() and not again else {}
+    results = []
+    for exercise in exercises(stage):
+        place = find_definition(folder, exercise.place)
+        started = _marker(exercise) not in place.source
+        fingerprint = hashlib.sha256(place.source.encode()).hexdigest()
+        if not started or passed.get(exercise.name) == fingerprint:
+            results.append(ExerciseResult(exercise, started, {}))
+            continue
+        on_start(exercise)
+        verdicts = run_tests(folder, exercise.tests, test_seconds=_TEST_SECONDS)
+        result = _result(exercise, place, verdicts)
+        passed.pop(exercise.name, None)
+        if result.solved:
+            passed[exercise.name] = fingerprint
+        results.append(result)
+    memory.write_text(json.dumps(passed), "utf-8")
+    return results
 
 
-def diff_to_solution(exercise: Exercise, folder: Path) -> Iterator[str]:
+def _result(exercise: Exercise, place: Place, verdicts: Mapping[str, Verdict]) -> ExerciseResult:
+    """Return the result of an exercise, with the failure's line in the learner's function and in the test."""
+    failed = {test: verdict for test, verdict in verdicts.items() if not verdict.passed}
+    if not failed:
+        return ExerciseResult(exercise, started=True, failed={})
+    test, verdict = next(iter(failed.items()))
+    first, last = place.node.lineno, place.node.end_lineno or place.node.lineno
+    own = [line for line in _lines_of(place.path, verdict.output) if first <= line <= last]
+    number = own[-1] if own else first
+    explained = verdict.output.partition("All stacks:")[0].splitlines()
+    assertion = [line.removeprefix("E").strip() for line in explained if line.startswith("E  ")]
+    in_test = _lines_of(test.partition("::")[0], verdict.output)
+    where = [f"{test.partition('::')[0]}:{in_test[-1]}"] if in_test else []
+    return ExerciseResult(
+        exercise,
+        started=True,
+        failed={name: each.message for name, each in failed.items()},
+        line=f"{place.path}:{number}: {place.text.splitlines()[number - 1].strip()}",
+        assertion=[*where, *assertion[:_MAX_ASSERTION_LINES]],
+    )
+
+
+def _lines_of(path: str, output: str) -> list[int]:
+    """Return the line numbers of a file in tracebacks: those of Python, of pytest and in logs in JSON."""
+    return [int(number) for number in re.findall(re.escape(path) + r'(?:\\?", line |:)(\d+)', output)]
+
+
+def diff_to_solution(exercise: Exercise, folder: Path, language: Language = "en") -> Iterator[str]:
     """Yield the diff from a learner's function, or from the blank one if there is no copy, to the solution."""
     source = (
         find_definition(folder, exercise.place).source
         if folder.exists()
-        else blank(find_definition(ROOT, exercise.place), exercise)
+        else blank(find_definition(ROOT, exercise.place), exercise, language)
     )
+    names = ("yours", "solution") if language == "en" else ("你的代码", "答案")
     yield from difflib.unified_diff(
-        source.splitlines(), solution(exercise).splitlines(), "yours", f"solution: {exercise.place}", lineterm="", n=100
+        source.splitlines(),
+        solution(exercise).splitlines(),
+        names[0],
+        f"{names[1]}: {exercise.place}",
+        lineterm="",
+        n=100,
     )
 
 
-def _overview(stage: int) -> Iterator[str]:
-    yield f"# Practice, stage {stage} / 第 {stage} 阶段练习\n"
-    yield (
-        "Write the bodies of these functions, in this order. `make practice-check`, run in the project's folder, tests"
-        " them; `make practice-show NAME=…` shows a solution.\n"
-    )
-    yield (
-        "按顺序写出下列函数的函数体。在项目文件夹中运行 `make practice-check` 进行检查；"
-        "`make practice-show NAME=…` 显示答案。\n"
-    )
+def _overview(stage: int, language: Language) -> Iterator[str]:
+    yield _HEADING.in_language(language).format(stage)
     for number, exercise in enumerate(exercises(stage), start=1):
-        yield f"{number}. **{exercise.name}**, `{exercise.place}`\n\n   {exercise.task.en}\n\n   {exercise.task.zh}\n"
+        yield f"{number}. **{exercise.name}**, `{exercise.place}`\n\n   {exercise.task.in_language(language)}\n"
 
 
-def _display_path(folder: Path) -> str:
+def display_path(folder: Path) -> str:
+    """Return a folder as it is shown: relative to the project's folder if it is in it."""
     return folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else str(folder)

@@ -1,26 +1,41 @@
 """Print the output of the practice commands."""
 
+import contextlib
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from learn import practice
 from learn.language import Language, Translated
 from learn.painter import Painter, coloured
 from learn.practice import Exercise, ExerciseResult
-from learn.stages import ROOT, STAGES, CommandError, echo
+from learn.stages import STAGES, CommandError, echo
 
 _CREATED = Translated(
     en="{0} is ready: {1} functions are blank (listed in EXERCISES.md). Write one, then run `make practice-check`.",
     zh="{0} 已准备好：其中 {1} 个函数是空白的（列在 EXERCISES.md 里）。写完一个后运行 `make practice-check`。",
 )
-_NO_COPY = Translated(
-    en="there is no working copy yet; `make practice-2` creates one of stage 2",
-    zh="还没有练习副本；`make practice-2` 会创建第 2 阶段的副本",
+_NO_COPY = CommandError(
+    "there is no working copy yet; `make practice-2` creates one of stage 2",
+    "还没有练习副本；`make practice-2` 会创建第 2 阶段的副本",
 )
+_JUDGING = Translated(en="Testing {0} …", zh="正在检查 {0} …")
 _COUNT = Translated(en="Stage {0}: {1} of {2} solved", zh="第 {0} 阶段：已完成 {1}/{2}")
 _NEXT = Translated(en="next", zh="下一个")
 _FIRST = Translated(en="solve first", zh="请先完成")
+_LINE = Translated(en="your line", zh="你的代码")
+_TEST = Translated(en="the test", zh="测试")
 _IDENTICAL = Translated(en="your code is identical to the solution", zh="你的代码与答案完全相同")
 _HINT = Translated(en="hint", zh="提示")
+_MORE = Translated(
+    en="more: `make practice-hint NAME={0} LEVEL=2`", zh="更多提示：`make practice-hint NAME={0} LEVEL=2`"
+)
+_OUTLINE = Translated(
+    en="The outline of the solution, and the functions that it calls:", zh="答案的骨架，以及它调用的函数："
+)
+_RESET = Translated(en="{0} is blank again", zh="{0} 已恢复空白")
+_WATCHING = Translated(en="Waiting for you to save a file; Ctrl-C ends.", zh="等待保存文件；按 Ctrl-C 结束。")
+_POLL_SECONDS = 0.5
 
 
 def create_working_copy(stage: int, language: Language) -> int:
@@ -30,28 +45,67 @@ def create_working_copy(stage: int, language: Language) -> int:
         The exit status.
     """
     folder = practice.workbench(stage)
-    practice.create_working_copy(stage, folder)
-    echo(_CREATED.in_language(language).format(folder.relative_to(ROOT), len(practice.exercises(stage))))
+    practice.create_working_copy(stage, folder, language)
+    echo(_CREATED.in_language(language).format(practice.display_path(folder), len(practice.exercises(stage))))
     for exercise in practice.exercises(stage):
         echo(f"  {exercise.name:<16} {exercise.place}")
     return 0
 
 
-def check(stage: int | None, language: Language) -> int:
+def check(stage: int | None, language: Language, *, strict: bool = False, again: bool = False) -> int:
     """Test one working copy or all of them, and print the progress.
 
+    Args:
+        strict: Return 1 if an exercise that was started fails.
+        again: Test also exercises that passed before and did not change since.
+
     Returns:
-        The exit status: 1 if an exercise that was started fails.
+        The exit status.
     """
-    stages = [stage] if stage else [number for number in STAGES if practice.workbench(number).exists()]
-    if not stages:
-        raise CommandError(_NO_COPY.in_language(language))
     failed = False
-    for number in stages:
-        results = practice.check(number, practice.workbench(number))
+    for number in _stages(stage):
+        results = practice.check(
+            number,
+            practice.workbench(number),
+            again=again,
+            on_start=lambda exercise: echo(_JUDGING.in_language(language).format(exercise.name)),
+        )
         failed = failed or any(result.failed for result in results)
         _print(number, results, language)
-    return int(failed)
+    return int(failed and strict)
+
+
+def watch(stage: int | None, language: Language) -> int:
+    """Test the working copies now and after each save, until Ctrl-C.
+
+    Returns:
+        The exit status.
+    """
+    seen: dict[Path, int] = {}
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            files = {
+                practice.workbench(number) / exercise.place.partition(":")[0]
+                for number in _stages(stage)
+                for exercise in practice.exercises(number)
+            }
+            now = {file: file.stat().st_mtime_ns for file in files if file.exists()}
+            if now != seen:
+                seen = now
+                try:
+                    check(stage, language)
+                except CommandError as error:  # a syntax error: the next save may repair it
+                    echo(error.in_language(language))
+                echo(_WATCHING.in_language(language))
+            time.sleep(_POLL_SECONDS)
+    return 0
+
+
+def _stages(stage: int | None) -> Sequence[int]:
+    stages = [stage] if stage else [number for number in STAGES if practice.workbench(number).exists()]
+    if not stages:
+        raise _NO_COPY
+    return stages
 
 
 def _print(stage: int, results: Sequence[ExerciseResult], language: Language) -> None:
@@ -63,12 +117,19 @@ def _print(stage: int, results: Sequence[ExerciseResult], language: Language) ->
         exercise = result.exercise
         mark = painter.paint("✓", "32") if result.solved else painter.paint("✗", "31") if result.started else "·"
         echo(f"  {mark} {exercise.name:<16} {exercise.place}")
-        for test, why in result.failed.items():
-            echo(f"      {test}\n      {painter.paint(why, '2')}")
         if result.failed:
+            _print_failure(result, painter, language)
             _print_hint(exercise, [name for name in exercise.needs if name not in done], language)
         elif result is following:
             echo(f"      {_NEXT.in_language(language)}: {exercise.task.in_language(language)}")
+
+
+def _print_failure(result: ExerciseResult, painter: Painter, language: Language) -> None:
+    for test, why in result.failed.items():
+        echo(f"      {test}")
+        for line in result.assertion or [why]:
+            echo(f"        {_TEST.in_language(language)}: {painter.paint(line, '31')}")
+    echo(f"      {_LINE.in_language(language)}: {painter.paint(result.line, '1')}")
 
 
 def _print_hint(exercise: Exercise, missing: Sequence[str], language: Language) -> None:
@@ -76,6 +137,35 @@ def _print_hint(exercise: Exercise, missing: Sequence[str], language: Language) 
         echo(f"      {_FIRST.in_language(language)}: {', '.join(missing)}")
     else:
         echo(f"      {_HINT.in_language(language)}: {exercise.hint.in_language(language)}")
+        echo(f"      {_MORE.in_language(language).format(exercise.name)}")
+
+
+def hint(name: str, level: int, language: Language) -> int:
+    """Print a hint: at level 1 what to think of, at level 2 also the outline of the solution.
+
+    Returns:
+        The exit status.
+    """
+    exercise = practice.find_exercise(name)
+    echo(exercise.hint.in_language(language))
+    if level > 1:
+        echo(f"\n{_OUTLINE.in_language(language)}\n")
+        echo(practice.outline(exercise))
+    else:
+        echo(_MORE.in_language(language).format(name))
+    return 0
+
+
+def reset(name: str, language: Language) -> int:
+    """Make one function blank again.
+
+    Returns:
+        The exit status.
+    """
+    exercise = practice.find_exercise(name)
+    practice.reset(exercise, practice.workbench(exercise.stage), language)
+    echo(_RESET.in_language(language).format(exercise.place))
+    return 0
 
 
 def show(name: str, language: Language) -> int:
@@ -86,7 +176,7 @@ def show(name: str, language: Language) -> int:
     """
     exercise = practice.find_exercise(name)
     painter = Painter()
-    lines = list(practice.diff_to_solution(exercise, practice.workbench(exercise.stage)))
+    lines = list(practice.diff_to_solution(exercise, practice.workbench(exercise.stage), language))
     for line in lines or [_IDENTICAL.in_language(language)]:
         echo(coloured(line, painter))
     return 0

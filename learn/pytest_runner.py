@@ -1,6 +1,8 @@
 """Run tests with pytest, and read the outcome of each."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +12,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 _MAX_MESSAGE_LENGTH = 200
+_LIMIT_SECONDS = 60  # of a run whose tests have limits, with the imports and the start of a database
+_GRACE_SECONDS = 10
+# Plugins that only cost time here.
+_UNUSED = ("hypothesispytest", "langsmith_plugin", "schemathesis", "xdist", "pytest_cov")
 _PREFIXES = {"failure": "", "error": "", "skipped": "skipped: "}
 
 
@@ -19,18 +25,28 @@ class Verdict:
 
     Attributes:
         message: The first failure, on one line.
+        output: Its traceback, and what the test wrote.
     """
 
     passed: bool
     message: str = ""
+    output: str = ""
 
 
-def run_tests(folder: Path, tests: Iterable[str]) -> Mapping[str, Verdict]:
+def run_tests(
+    folder: Path,
+    tests: Iterable[str],
+    *,
+    test_seconds: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Mapping[str, Verdict]:
     """Run tests in one pytest process.
 
     Args:
         folder: The project's folder or that of a working copy; its code is imported, whatever else is installed.
         tests: Node ids without parameters, such as `tests/shared/test_logs.py::test_secrets_are_masked_everywhere`.
+        test_seconds: Stop at the first failure, and let no test run longer. Later tests then have no verdict.
+        environment: Further variables.
 
     Returns:
         A verdict for each test. A test that did not run counts as failed, with the reason.
@@ -49,21 +65,48 @@ def run_tests(folder: Path, tests: Iterable[str]) -> Mapping[str, Verdict]:
             "no:cacheprovider",
             "--continue-on-collection-errors",
             f"--junitxml={report}",
+            "-o",
+            "junit_logging=all",
         ]
-        done = subprocess.run(
+        if test_seconds is not None:
+            options += ["-x", f"--timeout={test_seconds:g}", "-o", "timeout_func_only=true"]
+            options += [word for plugin in _UNUSED for word in ("-p", f"no:{plugin}")]
+        status, printed = _run(
             [sys.executable, "-m", "pytest", *options, *files],
-            cwd=folder,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
+            folder,
+            {**_environment(), **(environment or {})},
+            None if test_seconds is None else _LIMIT_SECONDS,
         )
         found = _verdicts(report) if report.exists() else {}
-    errors = [
-        line.removeprefix("E").strip() for line in (done.stderr + done.stdout).splitlines() if line.startswith("E  ")
-    ]
-    why = errors[0] if errors else f"pytest ended with status {done.returncode}"
-    return {test: found.get(test, Verdict(passed=False, message=f"did not run: {why}")) for test in wanted}
+    if test_seconds is not None and any(not verdict.passed for verdict in found.values()):
+        return {test: found[test] for test in wanted if test in found}
+    errors = [line.removeprefix("E").strip() for line in printed.splitlines() if line.startswith("E  ")]
+    why = errors[0] if errors else f"pytest ended with status {status}"
+    missing = Verdict(passed=False, message=f"did not run: {why}", output=printed)
+    return {test: found.get(test, missing) for test in wanted}
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str], limit: float | None) -> tuple[int, str]:
+    """Run a command; interrupt it at a limit in seconds, and kill it if that has no effect.
+
+    Returns:
+        The exit status and all output.
+    """
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        printed, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+        process.kill()
+        printed, _ = process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+    return process.returncode, printed
 
 
 def _environment() -> dict[str, str]:
@@ -87,7 +130,12 @@ def _verdicts(report: Path) -> dict[str, Verdict]:
         failure = next((child for child in case if child.tag in _PREFIXES), None)
         if failure is not None and verdicts.get(name, Verdict(passed=True)).passed:
             message = " ".join((failure.get("message") or failure.text or "").split())
-            verdicts[name] = Verdict(passed=False, message=f"{_PREFIXES[failure.tag]}{message}"[:_MAX_MESSAGE_LENGTH])
+            written = [child.text or "" for child in case if child.tag in {"system-out", "system-err"}]
+            verdicts[name] = Verdict(
+                passed=False,
+                message=f"{_PREFIXES[failure.tag]}{message}"[:_MAX_MESSAGE_LENGTH],
+                output="\n".join([*written, failure.text or ""]),
+            )
         else:
             verdicts.setdefault(name, Verdict(passed=True))
     return verdicts

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from learn.language import Language
+
 ROOT = Path(__file__).parents[1]
 WORKBENCH = ROOT / "workbench"
 # Required settings. The applications are created but never started, so nothing connects to these addresses.
@@ -62,7 +64,19 @@ STAGES = {
 
 
 class CommandError(Exception):
-    """A command cannot be carried out. The message is one line for the user."""
+    """A command cannot be carried out. The message is one line for the user.
+
+    Args:
+        zh: The message in Chinese, if there is one.
+    """
+
+    def __init__(self, message: str, zh: str | None = None) -> None:
+        super().__init__(message)
+        self._zh = zh or message
+
+    def in_language(self, language: Language) -> str:
+        """Return the message in a language."""
+        return self._zh if language == "zh" else str(self)
 
 
 def echo(text: str = "") -> None:

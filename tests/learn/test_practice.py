@@ -1,5 +1,7 @@
 """The exercises: each is blank in a working copy, fails there, and passes once its solution is in its place."""
 
+import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -55,20 +57,91 @@ def test_solution_is_shown_as_a_difference() -> None:
     assert "+    page = list(rows[:limit])" in lines
 
 
+TRACE = """
+import os
+from pathlib import Path
+
+def called(name):
+    with Path(__file__).with_name("called.txt").open("a") as file:
+        file.write(f"{name} {os.environ.get('PYTEST_CURRENT_TEST', '').partition('[')[0].partition(' ')[0]}\\n")
+"""
+
+
+def own_worker(server_url: str) -> dict[str, str]:
+    """Return variables with which a run uses this run's server, and databases of its own on it."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return {"TEST_DATABASE_URL": server_url, "PYTEST_XDIST_WORKER": f"gw{number + 8}"}
+
+
+def traced(one: Exercise) -> str:
+    """Return a solution that records the test in which it runs."""
+    node = find_definition(ROOT, one.place).node
+    lines = practice.solution(one).splitlines(keepends=True)
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    first = body[0].lineno - 1 - ((node.end_lineno or 0) - len(lines))
+    call = f"__import__('practice_trace').called({one.name!r})"
+    return "".join([*lines[:first], f"{' ' * body[0].col_offset}{call}\n", *lines[first:]])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_blanks_fail_and_solutions_pass(tmp_path: Path, stage: int) -> None:
+def test_blanks_fail_and_solutions_pass_in_order(tmp_path: Path, server_url: str, stage: int) -> None:
+    """A test that runs no later blank passes while that is blank. For the others, solutions are inserted in order."""
     folder = tmp_path / "copy"
     practice.create_working_copy(stage, folder)
     exercises = practice.exercises(stage)
 
-    while_blank = run_tests(folder, [one.tests[0] for one in exercises])
+    while_blank = run_tests(folder, [one.tests[0] for one in exercises], environment=own_worker(server_url))
     for one in exercises:
-        practice.replace_function(folder, one, practice.solution(one))
-    solved = run_tests(folder, [test for one in exercises for test in one.tests])
+        practice.replace_function(folder, one, traced(one))
+    (folder / "practice_trace.py").write_text(TRACE, "utf-8")
+    solved = run_tests(folder, [test for one in exercises for test in one.tests], environment=own_worker(server_url))
 
     assert [test for test, verdict in while_blank.items() if verdict.passed] == []
     assert {test: verdict.message for test, verdict in solved.items() if not verdict.passed} == {}
+    called = {line.partition(" ")[::2] for line in (folder / "called.txt").read_text("utf-8").splitlines()}
+    for place, one in enumerate(exercises):
+        later = {after.name for after in exercises[place + 1 :]}
+        if not any(test in one.tests and name in later for name, test in called):
+            continue
+        partly = tmp_path / one.name
+        practice.create_working_copy(stage, partly)
+        for inserted in exercises[: place + 1]:
+            practice.replace_function(partly, inserted, practice.solution(inserted))
+        verdicts = run_tests(partly, one.tests, environment=own_worker(server_url))
+        assert {test: verdict.message for test, verdict in verdicts.items() if not verdict.passed} == {}
+
+
+def test_second_hint_outlines_the_solution() -> None:
+    outline = practice.outline(practice.find_exercise("email-race"))
+
+    assert outline == "name = ...\nreturn ...\n# getattr, Conflict"
+
+
+def test_reset_makes_only_one_function_blank(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    practice.create_working_copy(1, folder)
+    stream, batch = practice.find_exercise("stream"), practice.find_exercise("batch")
+    before = find_definition(folder, batch.place).source
+    for one in (stream, batch):
+        practice.replace_function(folder, one, practice.solution(one))
+
+    practice.reset(batch, folder)
+
+    assert find_definition(folder, batch.place).source == before
+    assert find_definition(folder, stream.place).source == practice.solution(stream)
+
+
+def test_working_copy_is_in_the_chosen_language(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    practice.create_working_copy(1, folder, "zh")
+
+    batch = practice.find_exercise("batch")
+    assert f"# TODO: {batch.task.zh}" in find_definition(folder, batch.place).source
+    assert batch.task.en not in (folder / "EXERCISES.md").read_text("utf-8")
+    with pytest.raises(CommandError) as raised:
+        practice.create_working_copy(1, folder)
+    assert "已存在" in raised.value.in_language("zh")
 
 
 @pytest.mark.slow
@@ -81,10 +154,23 @@ def test_report_lists_solved_and_unsolved_exercises(tmp_path: Path) -> None:
         folder, context, practice.solution(context).replace('strategy="last"', 'strategy="first"')
     )
 
-    results = {result.exercise.name: result for result in practice.check(2, folder)}
+    judged: list[str] = []
+
+    def note(exercise: Exercise) -> None:
+        judged.append(exercise.name)
+
+    results = {result.exercise.name: result for result in practice.check(2, folder, on_start=note)}
 
     assert results["pages"].solved
     assert not results["context"].solved
     assert results["context"].failed
     assert not results["exchange"].started
     assert not results["exchange"].failed
+    assert judged == ["pages", "context"]
+    assert results["context"].line.startswith("project2_user_mgmt/conversation.py:")
+    assert results["context"].assertion[0].startswith("tests/project2_user_mgmt/test_conversation.py:")
+    assert len(results["context"].assertion) > 1
+
+    practice.check(2, folder, on_start=note)
+
+    assert judged == ["pages", "context", "context"]

@@ -4,8 +4,9 @@ from uuid import uuid4
 
 import pytest
 
-from project3_rag_docs.answers.citations import CitedAnswer
+from project3_rag_docs.answers.citations import CitedAnswer, best_sentence
 from project3_rag_docs.search.hits import Hit
+from project3_rag_docs.search.lexical import analyse
 
 PASSAGES = [
     "The library opens at nine. It closes at six. Children enter free of charge.",
@@ -88,3 +89,19 @@ def test_quote_is_verbatim_and_short() -> None:
     (cited,) = answer.citations()
     assert cited.quote in long.text
     assert 0 < len(cited.quote) <= 400
+
+
+def test_best_sentence_has_most_terms_and_fewest_others() -> None:
+    text = "The library opens. Tickets for the library cost four euros. Library tickets."
+
+    assert best_sentence(text, analyse("library tickets").terms) == "Library tickets."
+    assert best_sentence(text, analyse("euros").terms) == "Tickets for the library cost four euros."
+
+
+def test_best_sentence_is_verbatim_and_short() -> None:
+    text = "word " * 500 + "end."
+
+    quote = best_sentence(text, analyse("word").terms)
+
+    assert quote in text
+    assert 0 < len(quote) <= 400
