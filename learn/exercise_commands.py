@@ -21,8 +21,8 @@ _HELP = Translated(
     en="Stuck? `make learn-hint`, then `make learn-solution`. The note: {0}",
     zh="卡住了？先用 `make learn-hint`，再用 `make learn-solution`。讲解见 {0}",
 )
-_LINE = Translated(en="your line {0}", zh="你的第 {0} 行")
-_CHECK = Translated(en="check", zh="检查")
+_LINE = Translated(en="your line {0}: {1}", zh="你的第 {0} 行：{1}")
+_CHECK = Translated(en="check: {0}", zh="检查项：{0}")
 _HINT = Translated(en="Hint {0} of {1}", zh="提示 {0}/{1}")
 _MISSING = Translated(
     en="This exercise needs {0}. `make setup` installs everything that the later exercises use.",
@@ -136,12 +136,13 @@ class Session:
         echo(self._say(_HELP, self._display(note)))
 
     def _print_check(self, one: Exercise, check: Check) -> None:
-        label = self._say(_CHECK)
-        echo(f"    {label}: {check.name}" + (f": {check.statement}" if check.statement else ""))
+        echo(f"    {self._say(_CHECK, check.name)}")
+        if check.statement:
+            echo(f"    {check.statement}")
         if check.line:
             lines = self._copies.path(one).read_text("utf-8").splitlines()
             source = lines[check.line - 1].strip() if check.line <= len(lines) else ""
-            echo(f"    {self._say(_LINE, check.line)}: {self._painter.paint(source, '1')}")
+            echo(f"    {self._say(_LINE, check.line, self._painter.paint(source, '1'))}")
         for line in check.message.splitlines():
             echo(f"    {self._painter.paint(line, '31')}")
 

@@ -80,6 +80,14 @@ class TestExercises:
         assert len(names) == len(set(names))
         assert sorted(names) == sorted(path.parent.name for path in exercises.FOLDER.glob("*/check.py"))
 
+    @pytest.mark.parametrize(
+        ("page", "text"),
+        [("README.md", "{0} small exercises"), ("docs/start.md", "{0} small exercises")]
+        + [("README.zh-CN.md", "{0} 道小题"), ("docs/start.zh.md", "{0} 道小练习")],
+    )
+    def test_pages_count_the_exercises(self, page: str, text: str) -> None:
+        assert text.format(len(exercises.load())) in (ROOT / page).read_text("utf-8")
+
     def test_exercise_is_found_by_number_and_name(self) -> None:
         assert [exercises.find(name) for name in ("1", "01", "annotations", "01-annotations")] == [FIRST] * 4
         with pytest.raises(CommandError, match="no exercise 'monads'; there are: 01-annotations"):
