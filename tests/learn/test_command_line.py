@@ -18,7 +18,7 @@ def learn(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["practice-show", "nothing"], "error: there is no exercise 'nothing'; there are: while-connected, stream"),
+        (["practice-show", "nothing"], "error: there is no exercise 'nothing'; there are: history, while-connected"),
         (["checklist", "--stage", "9"], "error: the plan has no stage 9; it has 1 to 6"),
     ],
 )
