@@ -82,8 +82,12 @@ class TestExercises:
 
     @pytest.mark.parametrize(
         ("page", "text"),
-        [("README.md", "{0} small exercises"), ("docs/start.md", "{0} small exercises")]
-        + [("README.zh-CN.md", "{0} 道小题"), ("docs/start.zh.md", "{0} 道小练习")],
+        [
+            ("README.md", "{0} small exercises"),
+            ("README.zh-CN.md", "{0} 道小题"),
+            ("docs/start.md", "{0} small exercises"),
+            ("docs/start.zh.md", "{0} 道小练习"),
+        ],
     )
     def test_pages_count_the_exercises(self, page: str, text: str) -> None:
         assert text.format(len(exercises.load())) in (ROOT / page).read_text("utf-8")
