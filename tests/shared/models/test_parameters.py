@@ -48,6 +48,23 @@ async def streamed(chat_model: Any, **options: Any) -> str:  # noqa: ANN401  als
     return "".join([piece.text async for piece in chat_model.astream("Hi", **options)])
 
 
+@pytest.mark.parametrize(
+    ("base_url", "name"),
+    [
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://x.openai.azure.com/openai/v1", "max_completion_tokens"),
+        ("https://api.deepseek.com", "max_tokens"),
+        ("http://127.0.0.1:11434/v1", "max_tokens"),
+    ],
+)
+def test_limit_has_the_name_that_the_endpoint_knows(
+    chat_models: Callable[..., list[EndpointChatModel]], base_url: str, name: str
+) -> None:
+    (chat_model,) = chat_models(openai_base_url=base_url)
+    payload = chat_model._get_request_payload("Hi", max_tokens=50)
+    assert {key: value for key, value in payload.items() if key.startswith("max_")} == {name: 50}
+
+
 class TestRefusedParameters:
     @pytest.mark.parametrize("words", [OPENAI, AZURE, PYDANTIC], ids=["openai", "azure", "pydantic"])
     async def test_stream_options_are_left_out_from_then_on(
@@ -70,14 +87,14 @@ class TestRefusedParameters:
         assert await streamed(chat_model) == "Hello!"
         assert len(model.requests) == 2
 
-    async def test_limit_is_sent_by_its_older_name(self, chat_model: EndpointChatModel, model: ScriptedModel) -> None:
-        model.does(refusing("max_completion_tokens"))
+    async def test_limit_is_sent_by_its_newer_name(self, chat_model: EndpointChatModel, model: ScriptedModel) -> None:
+        model.does(refusing("max_tokens"))
 
         for _ in range(2):
             await chat_model.ainvoke("Hi", max_tokens=50)
 
         limits = [(r.body.get("max_completion_tokens"), r.body.get("max_tokens")) for r in model.requests]
-        assert limits == [(50, None), (None, 50), (None, 50)]
+        assert limits == [(None, 50), (50, None), (50, None)]
 
     async def test_limit_without_a_name_is_left_out(self, chat_model: EndpointChatModel, model: ScriptedModel) -> None:
         model.does(refusing("max_completion_tokens", "max_tokens"))
@@ -91,7 +108,7 @@ class TestRefusedParameters:
     async def test_several_parameters_are_left_out_in_turn(
         self, chat_model: EndpointChatModel, model: ScriptedModel
     ) -> None:
-        model.does(refusing("temperature", "stream_options", "parallel_tool_calls", "max_completion_tokens"))
+        model.does(refusing("temperature", "stream_options", "parallel_tool_calls", "max_tokens"))
 
         for _ in range(2):
             assert await streamed(chat_model, temperature=0.5, max_tokens=9, parallel_tool_calls=False) == "Hello!"
