@@ -102,10 +102,8 @@ class Load:
     refused: Counter[int] = field(default_factory=Counter)
     over: bool = False
 
-    async def run(self, number: int) -> None:
-        """Create runs as one client, until the load is over."""
-        url = self.cluster.apis[number % 2]
-        headers = await asyncio.to_thread(self.cluster.service.sign_up, url)
+    async def run(self, number: int, url: str, headers: dict[str, str]) -> None:
+        """Create runs as one client, until the load ends."""
         async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=60, trust_env=False) as http:
             count = 0
             while not self.over:
@@ -178,7 +176,12 @@ async def readiness(cluster: Cluster) -> list[tuple[int, str]]:
 async def under_load(cluster: Cluster, folder: Path, fail_over: Callable[[], Awaitable[None]]) -> Load:
     """Fail over while clients create runs; check afterwards that each acknowledged run has ended once, and well."""
     load = Load(cluster, folder)
-    clients = [asyncio.create_task(load.run(number)) for number in range(6)]
+    urls = [cluster.apis[number % 2] for number in range(6)]
+    accounts = [await asyncio.to_thread(cluster.service.sign_up, url) for url in urls]
+    clients = [
+        asyncio.create_task(load.run(number, url, headers))
+        for number, (url, headers) in enumerate(zip(urls, accounts, strict=True))
+    ]
     await load.more(60)
     started = monotonic()
     await fail_over()
