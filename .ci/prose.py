@@ -1,6 +1,7 @@
-"""Refuse phrases in docstrings, comments and messages that stand where a technical noun belongs (CONTRIBUTING.md).
+"""Refuse phrases that stand where a technical noun belongs, and exceptions to lint rules without a reason.
 
-`python .ci/prose.py [PATH…]` prints each place with the habit that it shows, and exits with 1 if there are any.
+CONTRIBUTING.md has the rules, which hold for docstrings, comments and messages. `python .ci/prose.py [PATH…]` prints
+each place with what to do instead, and exits with 1 if there are any.
 """
 
 import ast
@@ -25,6 +26,7 @@ _HABITS = {
     re.compile(r"\bin place of\b"): "say instead of",
     re.compile(r"\b(?:asked|given) for it\b"): "name what is requested",
 }
+_BARE_IGNORE = re.compile(r"(?:noqa(?:: [A-Z]+\d+(?:,? [A-Z]+\d+)*)?|type: ignore(?:\[[\w, -]+\])?|pragma: no cover)$")
 _SKIPPED = ("/migrations/versions/",)
 
 
@@ -57,6 +59,8 @@ def _check(source: str) -> Iterator[tuple[int, str, str]]:
         for habit, advice in _HABITS.items():
             if habit.search(text):
                 yield line, advice, text.strip()
+        if text.startswith("#") and _BARE_IGNORE.search(text):
+            yield line, "give the reason of the exception", text.strip()
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:

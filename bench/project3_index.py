@@ -85,7 +85,7 @@ class Index:
         """Record the statements that are executed in the block."""
         seen: list[Statement] = []
 
-        def before(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:  # noqa: ANN401
+        def before(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:  # noqa: ANN401  the parameters of any statement
             seen.append((statement, parameters))
 
         event.listen(self.engine.sync_engine, "before_cursor_execute", before)

@@ -197,7 +197,7 @@ async def measure(collections: Sequence[Collection], most_queries: int | None) -
         for group in runs_of(collections):
             with migrated_database(server, "bench_retrieval", _PACKAGE) as address:
                 environment = model | {"DATABASE_URL": address, "LOG_LEVEL": "WARNING"}
-                settings = Settings(**{name.lower(): value for name, value in environment.items() if value})  # type: ignore[arg-type]
+                settings = Settings(**{name.lower(): value for name, value in environment.items() if value})  # type: ignore[arg-type]  # Pydantic parses the strings
                 with running(_PACKAGE, environment=environment) as service:
                     known = await _ingest(service.port, group[0].collections)
                 async with create_http_client(settings) as http:

@@ -70,7 +70,7 @@ class Child:
         attempts = 0
         started = monotonic()
         while True:
-            assert self._process is not None, "call start() first"  # noqa: S101
+            assert self._process is not None, "call start() first"  # noqa: S101  a fault of the caller
             await self._process.wait()
             if monotonic() - started > _STABLE_SECONDS:
                 attempts = 0

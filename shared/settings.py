@@ -67,7 +67,7 @@ def _extra_fields(value: dict[str, Any]) -> dict[str, Any]:
 def _options_by_model(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for fields in value.values():
         if not isinstance(fields, dict):
-            raise ValueError('must be a JSON object of objects, such as {"model": {"top_k": 20}}')  # noqa: TRY004
+            raise ValueError('must be a JSON object of objects, such as {"model": {"top_k": 20}}')  # noqa: TRY004  Pydantic reports a ValueError
         _extra_fields(fields)
     return value
 

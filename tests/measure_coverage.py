@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     if sys.version_info >= (3, 12):
         chosen = _BRANCHES if sys.version_info >= (3, 14) else _LINES
     else:
-        print(_FALLBACK, file=sys.stderr)  # noqa: T201
+        print(_FALLBACK, file=sys.stderr)  # noqa: T201  a command
     environment = os.environ | chosen
 
     def coverage(*words: str) -> int:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from operator import add
 
-from snowballstemmer.english_stemmer import EnglishStemmer  # type: ignore[import-untyped]
+from snowballstemmer.english_stemmer import EnglishStemmer  # type: ignore[import-untyped]  # the package has no types
 
 _MAX_TERM_LENGTH = 64  # characters; longer words are keys or Base64, which no query contains in full
 _NORMALIZATION_BLOCK = 2000  # characters; sorting the combining marks on one letter takes quadratic time

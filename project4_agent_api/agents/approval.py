@@ -55,14 +55,14 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
         grants: The stored approvals.
     """
 
-    state_schema = ApprovalState  # type: ignore[assignment]
+    state_schema = ApprovalState  # type: ignore[assignment]  # the base class declares its own state
 
     def __init__(self, tools: Collection[str], all_tools: Collection[str], grants: Grants) -> None:
         super().__init__(dict.fromkeys(tools, True))
         self._all_tools = all_tools
         self._grants = grants
 
-    async def aafter_model(self, state: ApprovalState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # type: ignore[override]
+    async def aafter_model(self, state: ApprovalState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # type: ignore[override]  # of the declared state
         """Ask about all pending calls of the last message at once."""
         pending = {
             position: call

@@ -81,6 +81,6 @@ class CitedModel(BaseChatModel):
         raise NotImplementedError
 
 
-def _chunk(text: str, usage: Any = None, metadata: dict[str, Any] | None = None, **more: Any) -> ChatGenerationChunk:  # noqa: ANN401
+def _chunk(text: str, usage: Any = None, metadata: dict[str, Any] | None = None, **more: Any) -> ChatGenerationChunk:  # noqa: ANN401  fields of a message
     message = AIMessageChunk(content=text, usage_metadata=usage, response_metadata=metadata or {}, **more)
     return ChatGenerationChunk(message=message)

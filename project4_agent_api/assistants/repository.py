@@ -14,7 +14,7 @@ from project4_agent_api.core.offset_pagination import paginate
 from project4_agent_api.models import Assistant, AssistantVersion
 
 _ASSISTANTS = Assistant.__table__  # type: ignore[attr-defined]  # SQLModel adds it to each table's class
-_VERSIONS = AssistantVersion.__table__  # type: ignore[attr-defined]
+_VERSIONS = AssistantVersion.__table__  # type: ignore[attr-defined]  # added by SQLModel
 
 
 async def store_built_in(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:

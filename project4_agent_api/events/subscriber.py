@@ -221,9 +221,9 @@ class Subscriber:
 
     async def _run(self) -> None:
         while True:
-            connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
             try:
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis has no types here
                 self._circuit_breaker.record_success()
                 self._connection = connection
                 self._unused.clear()

@@ -216,7 +216,7 @@ def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _argument_for(annotation: Any) -> _Argument | None:  # noqa: ANN401
+def _argument_for(annotation: Any) -> _Argument | None:  # noqa: ANN401  any annotation
     if annotation is Services:
         return "services"
     if ServerRuntime in (annotation, get_origin(annotation)) or annotation in get_args(ServerRuntime.__value__):
@@ -246,7 +246,7 @@ class _User:
     def display_name(self) -> str:
         return self.identity
 
-    def __getitem__(self, key: str) -> Any:  # noqa: ANN401
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401  a mapping's own signature
         if key not in self:
             raise KeyError(key)
         return getattr(self, key)
@@ -254,5 +254,5 @@ class _User:
     def __contains__(self, key: object) -> bool:
         return key in ("identity", "is_authenticated", "permissions", "display_name")
 
-    def __iter__(self) -> Any:  # noqa: ANN401
+    def __iter__(self) -> Any:  # noqa: ANN401  a mapping's own signature
         return iter(("identity", "is_authenticated", "permissions", "display_name"))

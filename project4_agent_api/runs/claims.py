@@ -279,7 +279,7 @@ def _delete_checkpoints(condition: str) -> str:
 
 _DELETE_CHECKPOINTS_IF_CLAIMED = _delete_checkpoints(_IF_CLAIMED)
 _DELETE_CHECKPOINTS_IF_FINISHED = _delete_checkpoints(_IF_FINISHED)
-_DELETE_RUN = f"WITH run AS (DELETE FROM runs WHERE {_IF_CLAIMED} RETURNING thread_id) {_UPDATE_THREAD}"  # noqa: S608
+_DELETE_RUN = f"WITH run AS (DELETE FROM runs WHERE {_IF_CLAIMED} RETURNING thread_id) {_UPDATE_THREAD}"  # noqa: S608  constants of this module
 
 
 async def delete_checkpoints(connection: Connection, run_id: UUID, claim: UUID | None) -> bool:

@@ -175,7 +175,7 @@ async def count_pending(connection: Connection, limit: int) -> int:
     return row["count"] if row else 0
 
 
-GET = f"SELECT {_COLUMNS} FROM runs WHERE run_id = %s AND thread_id = %s AND owner_id = %s"  # noqa: S608
+GET = f"SELECT {_COLUMNS} FROM runs WHERE run_id = %s AND thread_id = %s AND owner_id = %s"  # noqa: S608  constants of this module
 _LIST = f"""
     SELECT {_COLUMNS} FROM runs WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s
         AND (%(status)s::text IS NULL OR status = %(status)s)

@@ -127,7 +127,7 @@ def reindex() -> int:
     except (ConfigurationError, ServiceError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  a command talks to a terminal
         return 2
-    print(f"the store is embedded with the configured model; {done:,} texts were embedded now")  # noqa: T201
+    print(f"the store is embedded with the configured model; {done:,} texts were embedded now")  # noqa: T201  an operator's command
     return 0
 
 

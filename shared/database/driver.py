@@ -82,7 +82,7 @@ class PrimaryConnection(AsyncConnection[Any]):
         _last_primary[conninfo] = (connection.info.host, connection.info.port)
         return connection
 
-    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109  psycopg's signature
         """Run one driver operation; psycopg routes all of them through this method."""
         try:
             return await super().wait(gen, interval, timeout)
@@ -122,7 +122,7 @@ class DeadlineConnection(PrimaryConnection):
 
     read_timeout: float = 10
 
-    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109  psycopg's signature
         """Run one driver operation; psycopg routes all of them through this method."""
         deadline = asyncio.get_running_loop().call_later(self.read_timeout, _shut_down, self.pgconn.socket)
         try:

@@ -156,7 +156,7 @@ def _wait_for(parameters: Mapping[str, str], seconds: float) -> None:
             if not announced:
                 place = f"{parameters.get('host', 'localhost')}:{parameters.get('port', '5432')}"
                 reason = "it is read-only" if is_read_only(error) else type(error).__name__
-                print(f"waiting up to {seconds:g} s for the database at {place} ({reason})", file=sys.stderr)  # noqa: T201
+                print(f"waiting up to {seconds:g} s for the database at {place} ({reason})", file=sys.stderr)  # noqa: T201  a command, before logs are configured
             announced, pause = True, min(2 * pause, _LONGEST_PAUSE_SECONDS)
             sleep(pause)
         else:

@@ -55,7 +55,7 @@ def _install() -> None:
     installed = FOLDER / "installed"
     if installed.exists() and installed.read_text() == wanted:
         return
-    print(f"Installing LangGraph's development server into {FOLDER} ...", flush=True)  # noqa: T201
+    print(f"Installing LangGraph's development server into {FOLDER} ...", flush=True)  # noqa: T201  a command
     shutil.rmtree(FOLDER, ignore_errors=True)
     venv.create(FOLDER / "venv", with_pip=True)
     python = FOLDER / "venv" / "bin" / "python"
@@ -114,7 +114,7 @@ def _tested(modules: list[Path], url: str, arguments: list[str]) -> int:
     ended = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"CONFORMANCE_URL": url}, capture_output=True, text=True, check=False
     )
-    print(f"{' '.join(module.stem for module in modules)}\n{ended.stdout}{ended.stderr}", flush=True)  # noqa: T201
+    print(f"{' '.join(module.stem for module in modules)}\n{ended.stdout}{ended.stderr}", flush=True)  # noqa: T201  a command
     return ended.returncode
 
 

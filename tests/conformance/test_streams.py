@@ -382,4 +382,4 @@ class TestDisconnect:
 
 async def _close(stream: AsyncIterator[StreamPart]) -> None:
     """Go away: the client's streams are generators, and close their connection with themselves."""
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()  # type: ignore[attr-defined]  # the client returns an async generator

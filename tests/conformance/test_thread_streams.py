@@ -109,4 +109,4 @@ async def test_malformed_last_event_id_is_rejected(http: httpx2.AsyncClient, thr
 
 async def _close(stream: AsyncIterator[StreamPart]) -> None:
     """Go away: the client's streams are generators, and close their connection with themselves."""
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()  # type: ignore[attr-defined]  # the client returns an async generator

@@ -210,7 +210,7 @@ async def test_unsupported_media_types_are_415(client3: httpx2.AsyncClient, name
 
 async def test_form_without_a_file_is_rejected(client3: httpx2.AsyncClient) -> None:
     for given in ({"data": {"x": "1"}}, {"json": {"file": "x"}}, {"data": {"file": "no file"}}):
-        response = await client3.post("/documents", **given)  # type: ignore[arg-type]
+        response = await client3.post("/documents", **given)  # type: ignore[arg-type]  # httpx's arguments, by parameter
         assert response.status_code == 422
         assert response.json()["errors"][0]["loc"] == ["body", "file"]
 

@@ -50,7 +50,7 @@ class Explained:
     def transaction(self) -> AbstractAsyncContextManager[object]:
         return self._connection.transaction()
 
-    async def execute(self, statement: str | bytes, parameters: object = None) -> Any:  # noqa: ANN401
+    async def execute(self, statement: str | bytes, parameters: object = None) -> Any:  # noqa: ANN401  psycopg's own
         text = statement.decode() if isinstance(statement, bytes) else statement
         explain = cast("Any", f"EXPLAIN {text}")
         cursor = await self._connection.execute(explain, cast("Any", parameters))
@@ -120,7 +120,7 @@ def test_crons_of_a_deleted_row_are_found_by_an_index(database_url: str, column:
     with psycopg.connect(database_url) as connection:
         connection.execute("SET enable_seqscan = off")
         condition = f"{column} = '00000000-0000-0000-0000-000000000000'"
-        rows = connection.execute(f"EXPLAIN DELETE FROM crons WHERE {condition}").fetchall()  # noqa: S608
+        rows = connection.execute(f"EXPLAIN DELETE FROM crons WHERE {condition}").fetchall()  # noqa: S608  a condition from this test
     assert f"ix_crons_{column}" in "\n".join(row[0] for row in rows)
 
 

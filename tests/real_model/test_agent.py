@@ -81,7 +81,7 @@ async def test_tool_call_is_streamed(client: LangGraphClient, thread_id: str) ->
                 pieces.append(chunk["args"] or "")
 
     state = await client.threads.get_state(thread_id)
-    messages = state["values"]["messages"]  # type: ignore[call-overload]
+    messages = state["values"]["messages"]  # type: ignore[call-overload]  # the values of this graph are a mapping
     assert SUM_RESULT in tool_results(messages)
     assert "calculator" in names
     assert len(pieces) > 1

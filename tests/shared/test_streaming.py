@@ -35,7 +35,7 @@ def test_events_are_not_cut_by_readers_of_lines() -> None:
     assert data_of(format_sse_event(event=event.event, data_str=event.raw_data).decode()) == {"text": TEXT}
     assert data_of(encode("values", dumps({TEXT: [TEXT]}), "1-1").decode()) == {TEXT: [TEXT]}
     failed = data_of(encode_error_event(NotFound(TEXT), TEXT).decode())
-    assert (failed["detail"], failed["request_id"]) == (TEXT, TEXT)  # type: ignore[index]
+    assert (failed["detail"], failed["request_id"]) == (TEXT, TEXT)  # type: ignore[index]  # JSON
 
 
 @pytest.mark.parametrize("end", LINE_ENDS)

@@ -149,7 +149,7 @@ def _serve(package: str, connection: socket.socket) -> None:
             exec(compile(ast.Module([statement], []), main.origin, "exec"), {})  # noqa: S102  of the project's own code
     gc.collect()
     gc.freeze()
-    assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be forked"  # noqa: PTH208
+    assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be forked"  # noqa: PTH208  its threads, as the kernel lists them
     while True:
         request, fds, _, _ = socket.recv_fds(connection, _LARGEST_REQUEST, 5)
         if not request:
@@ -201,7 +201,7 @@ def _become(package: str, arguments: list[str], environment: dict[str, str], han
     if not isinstance(code, int):
         print(code, file=sys.stderr)  # noqa: T201  as Python itself does
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls at its exit
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

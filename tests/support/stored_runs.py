@@ -36,7 +36,7 @@ _RUN = """
 
 async def connect(address: str) -> Connection:
     connection: Any = await psycopg.AsyncConnection.connect(address, autocommit=True, row_factory=dict_row)
-    return connection  # type: ignore[no-any-return]
+    return connection  # type: ignore[no-any-return]  # the class of a row factory
 
 
 async def store(connection: Connection, status: str, **changes: Any) -> UUID:
@@ -45,7 +45,7 @@ async def store(connection: Connection, status: str, **changes: Any) -> UUID:
     given |= changes | {"status": status}
     await connection.execute(_THREAD, given)
     await connection.execute(_RUN, given)
-    return given["run_id"]  # type: ignore[return-value]
+    return given["run_id"]  # type: ignore[return-value]  # of a mapping of mixed values
 
 
 async def row(connection: Connection, run_id: UUID) -> Row:

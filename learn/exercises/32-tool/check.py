@@ -30,7 +30,7 @@ def tool(exercise: ModuleType, requests: list[httpx.Request]) -> BaseTool:
 
 def test_model_sees_name_description_and_schema(tool: BaseTool) -> None:
     assert (tool.name, tool.description) == ("get_forecast", "Get the weather forecast of a city.")
-    schema: dict[str, Any] = tool.tool_call_schema.model_json_schema()  # type: ignore[union-attr]
+    schema: dict[str, Any] = tool.tool_call_schema.model_json_schema()  # type: ignore[union-attr]  # a tool of a function has a model as its schema
     assert schema.get("required") == ["city"]
     assert all(argument.get("description") for argument in schema["properties"].values())
     days = schema["properties"]["days"]

@@ -102,7 +102,7 @@ class _Filler:
                 return self._string(parameter)
         return None
 
-    def _choice(self, parameter: Parameter) -> Any:  # noqa: ANN401
+    def _choice(self, parameter: Parameter) -> Any:  # noqa: ANN401  JSON
         lowered = self._message.lower()
         for choice in parameter.choices:
             if isinstance(choice, str) and choice and _mentions(lowered, choice):
@@ -308,7 +308,7 @@ class _Filler:
                     if gap <= farthest:
                         yield gap + rank, index
 
-    def _placeholder(self, parameter: Parameter) -> Any:  # noqa: ANN401
+    def _placeholder(self, parameter: Parameter) -> Any:  # noqa: ANN401  JSON
         if parameter.choices:
             return parameter.choices[0]
         match parameter.kind:

@@ -126,7 +126,7 @@ def _documents(value: Mapping[str, Any] | list[Any]) -> list[str]:
     return texts
 
 
-def _lines(value: Any, depth: int = 0) -> list[str]:  # noqa: ANN401
+def _lines(value: Any, depth: int = 0) -> list[str]:  # noqa: ANN401  JSON
     """Return JSON as readable lines: `name: value`, and `- ` before the entries of a list."""
     indent = "  " * depth
     if depth > 4:
@@ -151,7 +151,7 @@ def _lines(value: Any, depth: int = 0) -> list[str]:  # noqa: ANN401
     return lines[:_MOST_LINES]
 
 
-def _scalar(value: Any) -> str:  # noqa: ANN401
+def _scalar(value: Any) -> str:  # noqa: ANN401  JSON
     if isinstance(value, str):
         return value[:_LONG]
     return json.dumps(value, ensure_ascii=False)[:_LONG]

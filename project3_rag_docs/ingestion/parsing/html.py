@@ -27,7 +27,7 @@ class HtmlLoader(Loader):
     kind = "HTML page"
 
     def _sections(self) -> Iterator[Section]:
-        from lxml.etree import HTMLParser  # noqa: PLC0415
+        from lxml.etree import HTMLParser  # noqa: PLC0415  a slow import, needed for this format only
 
         visible = VisibleText()
         parser = HTMLParser(target=visible, no_network=True)

@@ -45,7 +45,7 @@ class DocxLoader(_OfficeLoader):
     kind = "Word document"
 
     def _read(self) -> Iterator[Section]:
-        import docx  # noqa: PLC0415
+        import docx  # noqa: PLC0415  a slow import, needed for this format only
 
         document = docx.Document(str(self._path))
         levels = dict(_heading_styles(document.styles))
@@ -118,7 +118,7 @@ class PptxLoader(_OfficeLoader):
     kind = "presentation"
 
     def _read(self) -> Iterator[Section]:
-        import pptx  # noqa: PLC0415
+        import pptx  # noqa: PLC0415  a slow import, needed for this format only
 
         for number, slide in enumerate(pptx.Presentation(str(self._path)).slides, start=1):
             title = slide.shapes.title
@@ -147,7 +147,7 @@ class XlsxLoader(_OfficeLoader):
     kind = "workbook"
 
     def _read(self) -> Iterator[Section]:
-        import openpyxl  # noqa: PLC0415
+        import openpyxl  # noqa: PLC0415  a slow import, needed for this format only
 
         # Opened here, because openpyxl accepts a path only with certain suffixes.
         with (

@@ -18,8 +18,8 @@ class PdfLoader(Loader):
     kind = "PDF"
 
     def _sections(self) -> Iterator[Section]:
-        from pypdf import PdfReader  # noqa: PLC0415
-        from pypdf.errors import DependencyError, FileNotDecryptedError  # noqa: PLC0415
+        from pypdf import PdfReader  # noqa: PLC0415  a slow import, needed for this format only
+        from pypdf.errors import DependencyError, FileNotDecryptedError  # noqa: PLC0415  a slow import, needed for this format only
 
         with PdfReader(self._path) as reader:
             try:
@@ -44,7 +44,7 @@ class PdfLoader(Loader):
 
 def _headings(reader: "PdfReader") -> Iterator[tuple[int, str]]:
     """Yield page numbers, each with the first heading of the outline on that page. A damaged outline is ignored."""
-    from pypdf.errors import PyPdfError  # noqa: PLC0415
+    from pypdf.errors import PyPdfError  # noqa: PLC0415  a slow import, needed for this format only
 
     with suppress(PyPdfError, LookupError, TypeError, ValueError, AttributeError):
         seen = set()

@@ -35,7 +35,7 @@ END $$
 def upgrade() -> None:
     """Create the tables of stage 3 and of the job engine."""
     # Imported here, because an earlier stage loads this file, too, and does not have pgvector.
-    from pgvector.sqlalchemy import HALFVEC  # noqa: PLC0415
+    from pgvector.sqlalchemy import HALFVEC  # noqa: PLC0415  for stages that have the package
 
     op.execute("CREATE EXTENSION IF NOT EXISTS vector")
     op.create_table(

@@ -37,7 +37,7 @@ def _rows(kind: str) -> str:
     """Select the rows of a kind, without those of runs that another worker has claimed since."""
     selected = ["(%(bytes)b::bytea[])[blob]" if name == "blob" else name for name in _NAMES[kind]]
     return (
-        f"SELECT {', '.join(selected)} FROM json_to_recordset(%({kind})s::json)"  # noqa: S608
+        f"SELECT {', '.join(selected)} FROM json_to_recordset(%({kind})s::json)"  # noqa: S608  names from this module
         f" AS batch ({_COLUMNS[kind]}, run_id uuid) WHERE run_id IS NULL OR run_id IN (SELECT run_id FROM held)"
     )
 

@@ -147,7 +147,7 @@ class _TransactionSaver(CheckpointSaver):
         self._connection = connection
 
     @asynccontextmanager
-    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:  # noqa: ARG002
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:  # noqa: ARG002  the base class passes it
         with database_errors():
             async with self._connection.cursor(binary=True) as cursor:
                 yield cursor

@@ -295,8 +295,8 @@ def _make_crons() -> None:
 
 def _make_langgraph() -> None:
     # Imported here because earlier stages load this file too, and may not have LangGraph.
-    from langgraph.checkpoint.postgres.base import MIGRATIONS as CHECKPOINTS  # noqa: PLC0415
-    from langgraph.store.postgres.base import MIGRATIONS as STORE  # noqa: PLC0415
+    from langgraph.checkpoint.postgres.base import MIGRATIONS as CHECKPOINTS  # noqa: PLC0415  needed by this revision only
+    from langgraph.store.postgres.base import MIGRATIONS as STORE  # noqa: PLC0415  needed by this revision only
 
     for version, statement in enumerate(CHECKPOINTS[:_CHECKPOINTS]):
         if version not in _REDUNDANT:

@@ -212,7 +212,7 @@ async def test_unavailable_embedding_model_is_a_problem(
     client3: httpx2.AsyncClient, model: ScriptedModel, behaviour: object, status: int
 ) -> None:
     await ready(client3)
-    model.embeds(behaviour)  # type: ignore[arg-type]
+    model.embeds(behaviour)  # type: ignore[arg-type]  # a parameter of either kind
 
     response = await client3.post("/documents/search", json={"query": "x"})
 

@@ -59,10 +59,10 @@ async def stream(_: Scope, __: Receive, send: Send) -> None:
 
 
 async def receive() -> Message:
-    return await asyncio.Event().wait()  # type: ignore[return-value]
+    return await asyncio.Event().wait()  # type: ignore[return-value]  # it never returns
 
 
-async def serve(checked: Checked, app: Any = stream, who: Principal | None = None) -> list[Message]:  # noqa: ANN401
+async def serve(checked: Checked, app: Any = stream, who: Principal | None = None) -> list[Message]:  # noqa: ANN401  any ASGI application
     sent: list[Message] = []
 
     async def send(message: Message) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from langchain.agents.middleware.human_in_the_loop import Action
 from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.types import Command, Send
@@ -301,23 +302,23 @@ class TestForks:
 
 async def test_grant_permits_its_action_on_its_thread_once(agent_settings: MakeSettings, database_url: str) -> None:
     grant, thread_id = UUID(int=1), UUID(int=2)
-    action = {"name": "open_vault", "args": {"code": "1", "door": 2}}
+    action = Action(name="open_vault", args={"code": "1", "door": 2})
     async with await stored_runs.connect(database_url) as connection:
         await stored_runs.store(connection, "success", thread_id=thread_id)
     pool = create_pool(agent_settings(database_url=database_url))
     await pool.open()
     async with pool:
         grants = Grants(pool)
-        assert not await grants.use(str(thread_id), grant, action)  # type: ignore[arg-type]
-        await grants.issue(str(thread_id), {grant: action})  # type: ignore[dict-item]
-        assert not await grants.use(str(UUID(int=3)), grant, action)  # type: ignore[arg-type]
-        assert not await grants.use(str(thread_id), grant, action | {"args": {}})  # type: ignore[arg-type]
-        reordered = {"name": "open_vault", "args": {"door": 2, "code": "1"}}
-        assert await grants.use(str(thread_id), grant, reordered)  # type: ignore[arg-type]
-        await grants.issue(str(thread_id), {grant: action})  # type: ignore[dict-item]
-        assert not await grants.use(str(thread_id), grant, action)  # type: ignore[arg-type]
-        await grants.issue(str(UUID(int=4)), {UUID(int=5): action})  # type: ignore[dict-item]  # no such thread
-        assert not await grants.use(str(UUID(int=4)), UUID(int=5), action)  # type: ignore[arg-type]
+        assert not await grants.use(str(thread_id), grant, action)
+        await grants.issue(str(thread_id), {grant: action})
+        assert not await grants.use(str(UUID(int=3)), grant, action)
+        assert not await grants.use(str(thread_id), grant, Action(name="open_vault", args={}))
+        reordered = Action(name="open_vault", args={"door": 2, "code": "1"})
+        assert await grants.use(str(thread_id), grant, reordered)
+        await grants.issue(str(thread_id), {grant: action})
+        assert not await grants.use(str(thread_id), grant, action)
+        await grants.issue(str(UUID(int=4)), {UUID(int=5): action})  # no such thread
+        assert not await grants.use(str(UUID(int=4)), UUID(int=5), action)
 
 
 async def test_web_page_requires_approval(guarded: Guarded, model: ScriptedModel) -> None:

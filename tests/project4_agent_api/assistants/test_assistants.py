@@ -310,9 +310,9 @@ async def test_schemas_are_shown(alice: LangGraphClient) -> None:
         schema: Any = shown[name]
         assert schema["properties"]["trail"]["items"] == {"type": "string"}
     assert shown["context_schema"] == shown["config_schema"]
-    assert shown["context_schema"]["properties"]["colour"]["type"] == "string"  # type: ignore[index]
+    assert shown["context_schema"]["properties"]["colour"]["type"] == "string"  # type: ignore[index]  # JSON, typed as an optional mapping
     messages = await alice.assistants.get_schemas(str(built_in_assistant_id("echo")))
-    assert "messages" in messages["input_schema"]["properties"]  # type: ignore[index]
+    assert "messages" in messages["input_schema"]["properties"]  # type: ignore[index]  # JSON, typed as an optional mapping
     assert (messages["config_schema"], messages["context_schema"]) == ({}, None)
 
 
@@ -323,7 +323,7 @@ async def test_subgraphs_are_shown(alice: LangGraphClient) -> None:
     assert set(await alice.assistants.get_subgraphs(of, recurse=True)) == {"middle", "middle|inner"}
     one = await alice.assistants.get_subgraphs(of, "middle|inner", recurse=True)
     assert set(one) == {"middle|inner"}
-    assert one["middle|inner"]["state_schema"]["properties"]["trail"]["type"] == "array"  # type: ignore[index]
+    assert one["middle|inner"]["state_schema"]["properties"]["trail"]["type"] == "array"  # type: ignore[index]  # JSON, typed as an optional mapping
     assert await alice.assistants.get_subgraphs(of, "nowhere") == {}
 
 

@@ -44,7 +44,7 @@ async def test_vanished_host_is_detected(
     make_settings4: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, open_: Open
 ) -> None:
     made: list[psycopg.AsyncConnection[Any]] = []
-    connect: Callable[..., Awaitable[psycopg.AsyncConnection[Any]]] = psycopg.AsyncConnection.connect.__func__  # type: ignore[attr-defined]
+    connect: Callable[..., Awaitable[psycopg.AsyncConnection[Any]]] = psycopg.AsyncConnection.connect.__func__  # type: ignore[attr-defined]  # the function below a class method
 
     async def note(cls: type, *arguments: Any, **named: Any) -> psycopg.AsyncConnection[Any]:
         made.append(await connect(cls, *arguments, **named))

@@ -54,7 +54,7 @@ async def becomes(http: httpx2.AsyncClient, detail: str | None) -> None:
 
 
 @pytest.mark.parametrize("create", CREATE)
-async def test_stopped_or_frozen_dependency_is_named(proxies: Proxies, make_settings4: Make, create: Callable) -> None:  # type: ignore[type-arg]
+async def test_stopped_or_frozen_dependency_is_named(proxies: Proxies, make_settings4: Make, create: Callable) -> None:  # type: ignore[type-arg]  # a fixture's function
     settings = make_settings4(
         **proxies.urls, lease_seconds=1, db_statement_timeout_seconds=1, db_pool_timeout_seconds=1
     )

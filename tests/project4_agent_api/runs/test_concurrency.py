@@ -56,7 +56,7 @@ def new_run(thread_id: UUID, **changes: Any) -> NewRun:
 
 async def create(connection: Connection, new: NewRun) -> UUID:
     made = await create_run(connection, new, 100, WEBHOOKS)
-    return made.row["run_id"]  # type: ignore[no-any-return]
+    return made.row["run_id"]  # type: ignore[no-any-return]  # a row's column
 
 
 async def stop(connection: Connection, *run_ids: UUID, action: str = "interrupt") -> list[Row]:

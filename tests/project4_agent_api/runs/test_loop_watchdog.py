@@ -53,7 +53,7 @@ def call(inner):
     return function
 
 
-def call_through(modules: tuple[str, ...], inner: Callable[..., Any], expression: str = "inner()") -> Any:  # noqa: ANN401
+def call_through(modules: tuple[str, ...], inner: Callable[..., Any], expression: str = "inner()") -> Any:  # noqa: ANN401  the result of the innermost call
     """Evaluate an expression of `inner` below frames of some modules, the outermost first."""
     *outer, innermost = modules
     function = partial(function_of(innermost, expression), inner)
@@ -172,7 +172,7 @@ class TestSignals:
         self, make_watchdog: MakeWatchdog
     ) -> None:
         async with make_watchdog(lease_seconds=1.2).watching():
-            time.sleep(0.02)  # noqa: ASYNC251
+            time.sleep(0.02)  # noqa: ASYNC251  it is to block the loop
             with pytest.raises(LoopBlocked):
                 call_through(NODE, send_signal)
 
@@ -199,7 +199,7 @@ class State(TypedDict, total=False):
     number: int
 
 
-def compiled(node: Callable[..., Any], saver: InMemorySaver | None = None) -> Any:  # noqa: ANN401
+def compiled(node: Callable[..., Any], saver: InMemorySaver | None = None) -> Any:  # noqa: ANN401  LangGraph's type has four parameters
     """Compile a graph of one node."""
     return StateGraph(State).add_node("node", node).add_edge(START, "node").compile(checkpointer=saver)
 
@@ -228,7 +228,7 @@ class TestLoopWatchdog:
 
     async def test_blocking_node_is_interrupted(self, make_watchdog: MakeWatchdog) -> None:
         async def node(_: State) -> State:
-            time.sleep(60)  # noqa: ASYNC251
+            time.sleep(60)  # noqa: ASYNC251  it is to block the loop
             return {}
 
         async with make_watchdog(run_blocking_seconds=0.2, lease_seconds=1).watching():
@@ -239,7 +239,7 @@ class TestLoopWatchdog:
         @tool
         async def sleep(seconds: int) -> None:
             """Sleep."""
-            time.sleep(seconds)  # noqa: ASYNC251
+            time.sleep(seconds)  # noqa: ASYNC251  it is to block the loop
 
         async def node(_: State) -> State:
             await sleep.ainvoke({"seconds": 60})

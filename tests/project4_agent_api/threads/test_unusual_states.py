@@ -58,7 +58,7 @@ async def thread(http: httpx2.AsyncClient) -> str:
     return f"/threads/{made.json()['thread_id']}"
 
 
-async def wait(http: httpx2.AsyncClient, thread: str, graph: str, input_: object, **more: str) -> Any:  # noqa: ANN401
+async def wait(http: httpx2.AsyncClient, thread: str, graph: str, input_: object, **more: str) -> Any:  # noqa: ANN401  JSON
     """Return the result that a run's client receives."""
     answer = await http.post(f"{thread}/runs/wait", json={"assistant_id": graph, "input": input_, **more})
     assert answer.status_code == 200, answer.text

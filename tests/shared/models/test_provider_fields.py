@@ -28,7 +28,7 @@ def results(message: AIMessage) -> list[AnyMessage]:
 
 def stored(messages: list[AnyMessage]) -> list[AnyMessage]:
     """Return messages as they are read from a thread."""
-    kept: list[AnyMessage] = messages_from_dict(json.loads(json.dumps(messages_to_dict(messages))))  # type: ignore[assignment]
+    kept: list[AnyMessage] = messages_from_dict(json.loads(json.dumps(messages_to_dict(messages))))  # type: ignore[assignment]  # the union of the message types
     return kept
 
 

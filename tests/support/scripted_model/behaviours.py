@@ -70,7 +70,7 @@ def calls(*wanted: tuple[str, str], finish_reason: str = "tool_calls", numbered:
             return
         await connection.start_stream()
         for call in whole:
-            start = {**call, "function": {"name": call["function"]["name"], "arguments": ""}}  # type: ignore[index]
+            start = {**call, "function": {"name": call["function"]["name"], "arguments": ""}}  # type: ignore[index]  # of a mapping of mixed values
             await connection.event(chunk({"role": "assistant", "content": None, "tool_calls": [start]}))
         for place in range(0, max(len(arguments) for _, arguments in wanted), 3):
             for i, (_, arguments) in enumerate(wanted):
