@@ -24,7 +24,7 @@ _HABITS = {
     re.compile(r"\bbegun\b"): "say started or claimed",
     re.compile(r"\b(?:mend|mends|mended)\b"): "say fix or repair",
     re.compile(r"\bin place of\b"): "say instead of",
-    re.compile(r"\b(?:asked|given) for it\b"): "name what is requested",
+    re.compile(r"\b(?:asked|given) for it\b"): "name the requested value",
 }
 _BARE_IGNORE = re.compile(r"(?:noqa(?:: [A-Z]+\d+(?:,? [A-Z]+\d+)*)?|type: ignore(?:\[[\w, -]+\])?|pragma: no cover)$")
 _SKIPPED = ("/migrations/versions/",)

@@ -50,7 +50,7 @@ class Session:
         self._painter = Painter()
 
     def report(self, chosen: Exercise | None = None) -> None:
-        """Judge the exercises that were started and are not solved yet, or a chosen one, and print what is next."""
+        """Judge the exercises that were started and are not solved yet, or a chosen one, and print the next one."""
         current = chosen or self.current()
         if current:
             self._copies.create(current)

@@ -43,7 +43,7 @@ def run_tests(
     """Run tests in one pytest process.
 
     Args:
-        folder: The project's folder or that of a working copy; its code is imported, whatever else is installed.
+        folder: The project's folder or that of a working copy; its code is imported before installed packages.
         tests: Node ids without parameters, such as `tests/shared/test_logs.py::test_secrets_are_masked_everywhere`.
         test_seconds: Stop at the first failure, and let no test run longer. Later tests then have no verdict.
         environment: Further variables.

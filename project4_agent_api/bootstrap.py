@@ -1,7 +1,7 @@
 """The composition root: everything that an API process and a worker open, in order.
 
 `open_api` and `open_worker` are the resources of `main.py` and `worker.py`. Each ends with one frozen state, from which
-routes take what they need (`core/state.py`).
+routes take the parts that they need (`core/state.py`).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -20,7 +20,7 @@ ServiceError                    an error response
 ├── Unavailable            503  a dependency is temporarily unavailable
 │   ├── ModelUnavailable        the model endpoint is unreachable or fails
 │   │   └── ModelMisconfigured  it refuses this service's calls until an operator acts
-│   ├── ModelKeyRefused         it refuses the key, whatever the model
+│   ├── ModelKeyRefused         it refuses the key for all models
 │   ├── DatabaseUnavailable     the database is unreachable or overloaded
 │   ├── RedisUnavailable        Redis is unreachable or overloaded
 │   ├── QueueFull               too many jobs are waiting

@@ -126,7 +126,7 @@ class CallScanner:
     _quoting: bool = field(default=False, init=False)  # inside a fenced block that is not a call
 
     def feed(self, text: str) -> Iterator[Piece]:
-        """Yield what is certain after more text has arrived."""
+        """Add text, and yield the parts that are certain."""
         self._text += text
         return self._scan(final=False)
 

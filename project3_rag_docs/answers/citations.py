@@ -66,7 +66,7 @@ class CitedAnswer:
         return self._show(ready)
 
     def restart(self) -> int:
-        """Discard the output so far, which was no part of the answer; return the length of what was shown of it."""
+        """Discard the output so far, which was no part of the answer; return the length of its displayed part."""
         shown = len(self.text)
         self._pending, self._cited_numbers, self.text = "", [], ""
         return shown

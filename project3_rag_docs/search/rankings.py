@@ -24,7 +24,7 @@ class RankedChunk(NamedTuple):
 
     @property
     def key(self) -> ChunkKey:
-        """The chunk's identity, whatever the ranking."""
+        """The chunk's identity, the same in each ranking."""
         return self.document, self.chunk
 
 

@@ -69,7 +69,7 @@ class AccountData:
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
 
     async def delete_later(self, session: AsyncSession, owner_id: UUID) -> None:
-        """Defer a job that deletes what is added in the meantime, if the account is gone by then."""
+        """Defer a job that deletes later additions, if the account has been deleted by then."""
         owner = str(owner_id)
         await defer(self.jobs, session, _TASK, lock=f"account {owner}", delay_seconds=_CLEANUP_SECONDS, owner_id=owner)
 

@@ -125,7 +125,7 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
         await self._grants.issue(_thread_id(execution), {grant_id: action})
         if await self._grants.use(_thread_id(execution), grant_id, action):
             return action
-        text = f"Stopped: {action['name']} was approved and started, but it did not end. It is not known what it did."
+        text = f"Stopped: {action['name']} was approved and started, but did not end. Its effect is unknown."
         return _error(call, text)
 
     async def _use_approval(self, request: ToolCallRequest, execution: ExecutionInfo) -> Action | None:

@@ -11,7 +11,7 @@ from shared.models.chat import FALLBACK_ERRORS
 
 
 class FallbackModels(Middleware):
-    """Calls the next model if one is unavailable or times out; not if the input is what is refused.
+    """Calls the next model if one is unavailable or times out; not if the input is refused.
 
     LangChain's own middleware calls the next one after any error.
 

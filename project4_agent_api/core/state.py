@@ -1,4 +1,4 @@
-"""The frozen state of a process, from which routes take what they need by its type."""
+"""The frozen state of a process, whose parts routes take by type."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields

@@ -44,7 +44,7 @@ class DueRun:
     Attributes:
         thread_id: The thread; None for a new one.
         fields: Of the run's request: `input`, `config`, `context`, `webhook`, …
-        metadata: Of the run, with the cron's id.
+        metadata: The run's metadata, with the cron's id.
         on_completion: What happens to a new thread; None for an existing one.
     """
 

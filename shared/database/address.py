@@ -66,7 +66,7 @@ def connection_parameters(address: str) -> dict[str, str]:
     """Return libpq's parameters for an address. Of several hosts, connections are made to the writable one.
 
     Raises:
-        ValueError: with one line that names what is wrong, without a value.
+        ValueError: with one line that names the fault, without a value.
     """
     parts = _split(address)
     hosts, ports = _hosts(parts.hosts)

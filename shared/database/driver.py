@@ -71,7 +71,7 @@ class PrimaryConnection(AsyncConnection[Any]):
     """A connection to the writable server of an address, which closes itself when the server is not writable any more.
 
     A pool would otherwise keep connections to a primary that was demoted while it ran: statements fail there, or read
-    what is out of date. PostgreSQL 14 and newer report the change with the next statement; earlier ones only refuse to
+    outdated rows. PostgreSQL 14 and newer report the change with the next statement; earlier ones only refuse to
     write.
     """
 
@@ -92,7 +92,7 @@ class PrimaryConnection(AsyncConnection[Any]):
             raise
         finally:
             if self.pgconn.transaction_status == TransactionStatus.IDLE and self._is_read_only():
-                _shut_down(self.pgconn.socket)  # what was read can still be fetched
+                _shut_down(self.pgconn.socket)  # rows that were read can still be fetched
 
     def _is_read_only(self) -> bool:
         return b"on" in (

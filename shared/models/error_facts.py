@@ -135,7 +135,7 @@ def _mention(name: str, words: str) -> int | None:
 
 
 def stated_limit(words: str) -> int | None:
-    """Return the batch size that the endpoint allows, if it says so."""
+    """Return the batch size that the endpoint states; None if it states none."""
     match = re.search(
         r"(?:larger than|at most|up to|max(?:imum)?(?: allowed)?(?: batch size)?(?: is| of)?|limit(?: of| is)?)"
         r"[ :]*(\d{1,5})\b",

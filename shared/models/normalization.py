@@ -106,7 +106,7 @@ class AnswerNormalizer:
         return "".join(self._pieces)
 
     def _message_delta(self, message: object, delta: object) -> object:
-        """Return what a whole message in a stream adds: some servers repeat there what they have sent."""
+        """Return the addition of a whole message in a stream: some servers repeat earlier text there."""
         if not isinstance(message, dict):
             return delta
         if isinstance(text := message.get("content"), str):

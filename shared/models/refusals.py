@@ -97,7 +97,7 @@ def is_error(body: object) -> bool:
 
 
 def _states_error(body: Mapping[str, Any]) -> bool:
-    """Return whether a field says so that may also be there, and empty, in an answer."""
+    """Return whether a field states an error; the same field may be in an answer, and empty."""
     match body.get("choices"):
         case [{"error": error}, *_] if error:  # OpenRouter
             return True

@@ -102,7 +102,7 @@ class ToolCallAssembler:
         return deltas
 
     def finish(self) -> list[dict[str, Any]]:
-        """Drop what is no call, and make arguments that are no JSON object invalid; return the deltas for it."""
+        """Drop incomplete calls, and invalidate arguments that are no JSON object; return the deltas."""
         deltas = []
         for call in self.calls:
             name = "" if call.name or not call.arguments else "unknown"

@@ -36,7 +36,7 @@ def _portable(call_id: object) -> str:
 def in_turns(messages: Sequence[Message]) -> list[Message]:
     """Return the messages of a request with one system message, and user and assistant in turns.
 
-    Neighbouring messages of one role are joined. Where a turn is missing, a short text takes its place.
+    Neighbouring messages of one role are joined. A short text fills a missing turn.
     """
     system = _joined([message for message in messages if message["role"] in ("system", "developer")])
     turns: list[Message] = []

@@ -29,7 +29,7 @@ def redis_address(address: str) -> str:
     """Return an address as redis-py reads it.
 
     Raises:
-        ValueError: with one line that names what is wrong, without a value.
+        ValueError: with one line that names the fault, without a value.
     """
     scheme, parts = _split(address)
     user, password = (quote(unquote(part), safe="") for part in (parts.user, parts.password))

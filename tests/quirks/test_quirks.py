@@ -141,7 +141,7 @@ class TestAgents:
             streamed += await conversation.stream(asked("Thanks."))
             await self.check(conversation, model, profile)
 
-        if profile.wire.reasoning != "no opening think":  # its first answer shows only at its end what was reasoning
+        if profile.wire.reasoning != "no opening think":  # only the end of its first answer shows its reasoning
             chunks = "".join(message.text for message, _ in streamed if isinstance(message, AIMessageChunk))
             assert chunks == "Now two more.It is 42, 2 and 9.You are welcome."
 

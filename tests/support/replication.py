@@ -26,7 +26,7 @@ class Server:
 
     Args:
         background: The event loop that its process belongs to.
-        folder: Where its data will be.
+        folder: Parent of its data.
         of: The server whose standby it will be; by default, it gets an empty database cluster.
 
     Attributes:

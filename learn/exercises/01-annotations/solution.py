@@ -1,8 +1,8 @@
-"""Annotations: what a function takes, and what it returns."""
+"""Annotations: the types of parameters and of results."""
 
 
 def names_of_adults(ages: dict[str, int], minimum: int = 18) -> list[str]:
-    """Return the names of everybody who has reached an age. `ages` has an age in years for each name."""
+    """Return the names with at least this age. `ages` has an age in years for each name."""
     return [name for name, age in ages.items() if age >= minimum]
 
 

@@ -36,6 +36,6 @@ def verify(token, secret, now):
     Raises:
         ValueError: if it has not three parts, the signature is wrong, or `exp` (seconds) is not after `now`.
     """
-    # TODO: Check the signature first, with `hmac.compare_digest`, whatever the header says.
+    # TODO: Check the signature first, with `hmac.compare_digest`, and ignore the header.
     #       先用 hmac.compare_digest 验证签名，不管头部写的是什么。
     return {}

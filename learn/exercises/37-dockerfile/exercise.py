@@ -5,7 +5,7 @@ The project has `requirements.txt` and the package `app/`, whose ASGI applicatio
 
 # TODO: a pinned, slim base image
 # TODO: install the packages before copying the code, so that a change of the code keeps the layer of the packages
-# TODO: copy only what is needed
+# TODO: copy only the needed files
 # TODO: run as a user other than root
 # TODO: start uvicorn in exec form (a JSON array), on 0.0.0.0, so that it receives SIGTERM itself
 DOCKERFILE = """

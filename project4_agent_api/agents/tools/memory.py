@@ -38,7 +38,7 @@ async def recall(query: Annotated[str, Field(min_length=1, max_length=_MAX_LENGT
     """Recall what the user said in earlier conversations: what do you remember, what do you know about me.
 
     Args:
-        query: What it is about, in words.
+        query: The subject, in words.
         runtime: The run's.
     """
     items = await _store(runtime).asearch(NAMESPACE, query=query, limit=_RECALL_LIMIT)

@@ -1,4 +1,4 @@
-"""Generated conversations: whatever happens in them, the thread goes on, and nothing runs without an approval.
+"""Generated conversations: each thread stays usable, and nothing runs without an approval.
 
 The model is as strict as the strictest endpoint, the thread is LangGraph's own, and approvals are in the database.
 """
@@ -122,7 +122,7 @@ class Player:
         """Play a step.
 
         say     a message, which the model answers with calls
-        decide  answers to what is asked; another message if nothing is
+        decide  answers to the questions; another message if there are none
         cancel  the same, but the run is cancelled while the vault is being opened
         kill    the same, and another attempt continues the run
         fork    a message at an earlier checkpoint

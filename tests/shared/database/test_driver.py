@@ -65,5 +65,5 @@ async def test_connection_to_a_read_only_server_is_not_used_again(server_url: st
                 await connection.execute("CREATE TABLE refused ()")
         else:
             cursor = await connection.execute("SELECT set_config('default_transaction_read_only', 'on', false)")
-            assert await cursor.fetchone() == ("on",)  # what was read is not lost
+            assert await cursor.fetchone() == ("on",)  # the rows that were read are kept
         assert closed_by_server(connection)

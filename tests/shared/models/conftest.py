@@ -17,7 +17,7 @@ async def chat_models(
     model: ScriptedModel, make_settings: Callable[..., Settings]
 ) -> AsyncIterator[Callable[..., list[EndpointChatModel]]]:
     """Creates the configured models, with changed settings."""
-    model.profile = None  # most answers here are of endpoints that take what they have sent
+    model.profile = None  # most answers here are of endpoints that accept their own messages
     settings = make_settings()
     async with create_http_client(settings) as http:
         yield lambda **changes: create_chat_models(make_settings(**changes), http)

@@ -1,7 +1,7 @@
 """Profiles of hosted endpoints.
 
 Each rule has its source: a page of the provider, or a report that quotes the endpoint's error, which was true for its
-model and its day. Where nothing is cited, the words are OpenAI's, for want of the endpoint's own.
+model and its day. Words without a source are OpenAI's.
 """
 
 from collections.abc import Iterator
