@@ -1,4 +1,4 @@
-"""Compare a stage with the one before: its additions, in reading order, and its removals, of which there must be none."""
+"""Compare a stage with the one before: additions in reading order, and removals, of which there must be none."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

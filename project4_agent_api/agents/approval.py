@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ValidationError
 from typing_extensions import TypedDict
 
 from project4_agent_api.agents.grants import Grants
-from project4_agent_api.agents.history import last_ai_message, unanswered_calls
+from project4_agent_api.agents.history import failed, last_ai_message, unanswered_calls
 from shared.errors import InvalidRequest
 
 _NAMESPACE = UUID("6f7d1a52-53f0-4a5e-9d0e-3c1f4f1f6c53")
@@ -116,7 +116,7 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
         if not await self._grants.claim_question(
             _thread_id(execution), _grant_id(execution, "question"), _action(call)
         ):
-            return _error(call, f"Error: {call['name']} was not called: it needs an approval. Call it again, alone.")
+            return failed(call, f"Error: {call['name']} was not called: it needs an approval. Call it again, alone.")
         (decision,) = self._ask([call], request.state, request.runtime)
         action = self._resolve(call, decision)
         if isinstance(action, ToolMessage):
@@ -126,7 +126,7 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
         if await self._grants.use(_thread_id(execution), grant_id, action):
             return action
         text = f"Stopped: {action['name']} was approved and started, but did not end. Its effect is unknown."
-        return _error(call, text)
+        return failed(call, text)
 
     async def _use_approval(self, request: ToolCallRequest, execution: ExecutionInfo) -> Action | None:
         """Use up an approval of this call that was given with the others of its message."""
@@ -177,10 +177,6 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
 
 def _action(call: ToolCall) -> Action:
     return Action(name=call["name"], args=call["args"])
-
-
-def _error(call: ToolCall, text: str) -> ToolMessage:
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
 
 
 def _grant_id(execution: ExecutionInfo, part: object) -> UUID:

@@ -155,26 +155,20 @@ def with_calls(message: AIMessage, calls: Sequence[ToolCall]) -> AIMessage:
     return message.model_copy(update={"tool_calls": list(calls), "invalid_tool_calls": []})
 
 
+def failed(call: ToolCall, text: str, **fields: Any) -> ToolMessage:
+    """Create the result of a call that was not made, or whose result is missing."""
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error", **fields)
+
+
 def refusal(call: ToolCall) -> ToolMessage:
     """Create the result of a call whose arguments could not be read."""
-    return ToolMessage(
-        f"Error: {call['name']} was not called, because its arguments were no complete JSON object. Call it again with "
-        "valid arguments.",
-        tool_call_id=call["id"],
-        name=call["name"],
-        status="error",
-    )
+    reason = "its arguments were no complete JSON object. Call it again with valid arguments."
+    return failed(call, f"Error: {call['name']} was not called, because {reason}")
 
 
 def _stopped(call: ToolCall) -> ToolMessage:
-    return ToolMessage(
-        f"Stopped: {call['name']} has no result, because the run ended before it did.",
-        tool_call_id=call["id"],
-        name=call["name"],
-        status="error",
-        additional_kwargs={STOPPED: True},
-        id=str(uuid7()),
-    )
+    text = f"Stopped: {call['name']} has no result, because the run ended before it did."
+    return failed(call, text, additional_kwargs={STOPPED: True}, id=str(uuid7()))
 
 
 def _with_call_id(message: BaseMessage, call: ToolCall) -> ToolMessage:

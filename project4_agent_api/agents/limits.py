@@ -22,7 +22,7 @@ from langgraph.config import get_config
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from project4_agent_api.agents.history import unanswered_calls
+from project4_agent_api.agents.history import failed, unanswered_calls
 
 _LAST_CALL = "You cannot call any more tools now. Answer with what you have, and say what is missing."
 _STOPPED = (
@@ -80,12 +80,8 @@ class ToolCallLimit(AgentMiddleware[Any, Any, Any]):
 
 
 def _refusal(call: ToolCall) -> ToolMessage:
-    return ToolMessage(
-        f"Error: {call['name']} was not called: this run's limit of tool calls is reached. Do not call more tools.",
-        tool_call_id=call["id"],
-        name=call["name"],
-        status="error",
-    )
+    reason = "this run's limit of tool calls is reached. Do not call more tools."
+    return failed(call, f"Error: {call['name']} was not called: {reason}")
 
 
 class ModelCallLimit(AgentMiddleware[Any, Any, Any]):

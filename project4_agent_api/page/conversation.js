@@ -141,18 +141,18 @@ export function conversationView(page) {
 function answersOf(messages) {
   /** @type {Map<Message, (Message | undefined)[]>} */
   const answers = new Map();
-  messages.forEach((message, place) => {
-    if (message.calls.length === 0) return;
-    const next = messages.findIndex((later, at) => at > place && later.calls.length > 0);
-    const results = messages.slice(place + 1, next < 0 ? undefined : next).filter((later) => later.type === "tool");
-    answers.set(
-      message,
-      message.calls.map(({ id }) => {
-        const found = results.findIndex((result) => result.answers === id);
-        return found < 0 ? undefined : results.splice(found, 1)[0];
-      }),
-    );
-  });
+  /** @type {Message | undefined} */
+  let caller;
+  for (const message of messages) {
+    if (message.calls.length > 0) {
+      caller = message;
+      answers.set(message, Array.from({ length: message.calls.length }));
+    } else if (message.type === "tool" && caller) {
+      const results = answers.get(caller) ?? [];
+      const place = caller.calls.findIndex(({ id }, at) => id === message.answers && !results[at]);
+      if (place >= 0) results[place] = message;
+    }
+  }
   return answers;
 }
 
