@@ -1,6 +1,7 @@
 """A pool of the driver's own connections, for stages whose lock has `psycopg_pool`."""
 
 import asyncio
+import logging
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -14,6 +15,30 @@ C = TypeVar("C", bound=AsyncConnection[Any])
 # A pool retries a failed connection with growing pauses, so after a long outage it would reconnect late. With this
 # limit it gives up early, and the next request for a connection makes it try at once.
 RECONNECT_SECONDS = 2.0
+_OUTAGE_ENDS_SECONDS = 10.0  # after the last warning
+
+
+class _OncePerOutage(logging.Filter):
+    """Passes the first line of a pool's first warning in an outage.
+
+    psycopg_pool logs each of its attempts to connect, a hundred in a failover, with the error of each server.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}  # the time of the last warning, by pool, or by text if it names no pool
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        first = next(iter(record.args), None) if isinstance(record.args, tuple) else None
+        source = first if isinstance(first, str) else str(record.msg)
+        previous, self._last[source] = self._last.get(source), record.created
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
+        return previous is None or record.created - previous > _OUTAGE_ENDS_SECONDS
+
+
+logging.getLogger("psycopg.pool").addFilter(_OncePerOutage())
 
 
 class ConnectionPool(AsyncConnectionPool[C]):
