@@ -9,22 +9,19 @@ llama.cpp expects the file that its `convert_hf_to_gguf.py` writes for a BERT wi
 `bert`, tokenizer `t5` (SentencePiece unigram).
 """
 
-import contextlib
 import importlib.util
 import mmap
 import os
 import struct
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from local.model_server.language_models import exclusive
 from shared.errors import ConfigurationError
 
 _LAYOUT = 1  # increase it when the written layout changes: older files are then ignored
-_ABANDONED_SECONDS = 600  # age from which an incomplete file is deleted; writing takes two seconds
 _ALIGNMENT = 32
 _F32, _Q4_0 = 0, 2  # ggml's tensor types
 _UINT8, _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 0, 4, 5, 6, 7, 8, 9  # GGUF's value types
@@ -51,8 +48,8 @@ _LAYER_TENSORS = {
 def e5_gguf(cache: Path) -> Path:
     """Return the model's GGUF file, which is written on first use (74 MB, about a second).
 
-    The file gets its name only when it is complete, so a killed process leaves no usable file, and two processes that
-    write at the same time produce the same complete file.
+    One process writes it, and others wait. The file gets its name only when it is complete, so a killed process leaves
+    no usable file.
 
     Args:
         cache: Folder of the file; created if necessary.
@@ -65,14 +62,16 @@ def e5_gguf(cache: Path) -> Path:
     if path.is_file():
         return path
     cache.mkdir(parents=True, exist_ok=True)
-    for leftover in cache.glob(f"{path.name}.*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
-                leftover.unlink()
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=cache)
-    part = Path(name)
+    with exclusive(path.with_suffix(".lock")):
+        if not path.is_file():
+            _write(path, source)
+    return path
+
+
+def _write(path: Path, source: Path) -> None:
+    part = path.with_suffix(".part")
     try:
-        with os.fdopen(descriptor, "wb") as file, source.open("rb") as opened:
+        with part.open("wb") as file, source.open("rb") as opened:
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 file.writelines(_gguf(_read(data), data))
             file.flush()
@@ -81,7 +80,6 @@ def e5_gguf(cache: Path) -> Path:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    return path
 
 
 def _source() -> Path:

@@ -142,7 +142,7 @@ def install(model: LanguageModel, report: Callable[[str], None], folder: Path = 
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(folder / f"{model.name}.lock", lambda: report(f"{model.name} is being installed; waiting")):
+        with exclusive(folder / f"{model.name}.lock", lambda: report(f"{model.name} is being installed; waiting")):
             if not _is_installed(_file(model, folder), model.download):
                 _install(model.name, model.download, report, _file(model, folder))
     except KeyboardInterrupt:
@@ -188,7 +188,8 @@ def _is_installed(file: Path, download: Download) -> bool:
 
 
 @contextlib.contextmanager
-def _exclusive(file: Path, report_waiting: Callable[[], None]) -> Iterator[None]:
+def exclusive(file: Path, report_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Lock a file, which is created if necessary, while the block runs."""
     with file.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,12 @@
 """multilingual-e5-small: repacked, served by llama.cpp on a socket, and asked for texts of every length."""
 
+import fcntl
 import importlib.util
 import math
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -59,16 +61,25 @@ class TestModelFile:
         monkeypatch.setattr(os, "fsync", disk_full)
         with pytest.raises(OSError, match="No space left"):
             e5_gguf(tmp_path)
-        assert list(tmp_path.iterdir()) == []
+        assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
     def test_leftovers_of_a_killed_process_are_removed(self, tmp_path: Path, gguf: Path) -> None:
-        old, fresh = (tmp_path / f"{gguf.name}.{name}.part" for name in ("old", "fresh"))
-        old.write_bytes(b"GGUF")
-        os.utime(old, (0, 0))
-        fresh.write_bytes(b"GGUF")  # another process may be writing this one
+        leftover = tmp_path / f"{gguf.stem}.part"
+        leftover.write_bytes(b"GGUF" * (gguf.stat().st_size // 2))  # longer than the file that replaces it
         assert e5_gguf(tmp_path).read_bytes() == gguf.read_bytes()
-        assert not old.exists()
-        assert fresh.exists()
+        assert not leftover.exists()
+
+    def test_second_process_waits_for_the_first(self, tmp_path: Path, gguf: Path) -> None:
+        results: list[Path] = []
+        with (tmp_path / f"{gguf.stem}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            second = threading.Thread(target=lambda: results.append(e5_gguf(tmp_path)))
+            second.start()
+            second.join(0.5)
+            assert second.is_alive()
+            (tmp_path / gguf.name).write_bytes(b"of the first process")
+        second.join(60)
+        assert [path.read_bytes() for path in results] == [b"of the first process"]
 
     def test_concurrent_processes_write_one_file(self, tmp_path: Path, gguf: Path) -> None:
         context = multiprocessing.get_context("spawn")
@@ -78,7 +89,7 @@ class TestModelFile:
         for writer in writers:
             writer.join(60)
         assert [writer.exitcode for writer in writers] == [0, 0]
-        assert [path.name for path in tmp_path.iterdir()] == [gguf.name]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [gguf.name, f"{gguf.stem}.lock"]
         assert (tmp_path / gguf.name).read_bytes() == gguf.read_bytes()
 
     def test_missing_or_different_wheel_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
