@@ -52,6 +52,17 @@ async def searching(client: LangGraphClient, model: ScriptedModel) -> AsyncItera
     model.embeds(embeds())
 
 
+@asynccontextmanager
+async def continued(stack: Stack, client: LangGraphClient, model: ScriptedModel) -> AsyncIterator[str]:
+    """Give the thread of a run whose worker is killed during its search, when another worker has ended it."""
+    async with searching(client, model) as (thread_id, run):
+        stack.kill_worker()
+        stack.service.start_worker()
+        await client.runs.join(thread_id, run["run_id"])
+        assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "success"
+        yield thread_id
+
+
 async def results(client: LangGraphClient, thread_id: str) -> list[str]:
     values: Any = (await client.threads.get_state(thread_id))["values"]
     return [message["content"] for message in values["messages"] if message["type"] == "tool"]
@@ -69,12 +80,8 @@ async def answer(client: LangGraphClient, thread_id: str, model: ScriptedModel) 
 async def test_call_of_a_killed_worker_needs_another_approval(
     stack: Stack, client: LangGraphClient, model: ScriptedModel
 ) -> None:
-    async with searching(client, model) as (thread_id, run):
-        stack.kill_worker()
-        stack.service.start_worker()
-        await client.runs.join(thread_id, run["run_id"])
+    async with continued(stack, client, model) as thread_id:
         assert searches(model) == 1
-        assert (await client.runs.get(thread_id, run["run_id"]))["status"] == "success"
         (task,) = (await client.threads.get_state(thread_id))["tasks"]
         assert task["interrupts"][0]["value"]["action_requests"][0]["name"] == "search_documents"
 
@@ -88,10 +95,8 @@ async def test_call_of_a_killed_worker_needs_another_approval(
 async def test_thread_goes_on_after_a_killed_worker(
     stack: Stack, client: LangGraphClient, model: ScriptedModel
 ) -> None:
-    async with searching(client, model) as (thread_id, run):
-        stack.kill_worker()
-        stack.service.start_worker()
-        await client.runs.join(thread_id, run["run_id"])
+    async with continued(stack, client, model) as thread_id:
+        pass
 
     assert await answer(client, thread_id, model) == "Very well."
     assert [text.partition(":")[0] for text in await results(client, thread_id)] == ["Stopped"]
