@@ -150,9 +150,11 @@ def _check(parameters: dict[str, str]) -> None:
         file = parameters.get(name, "system")
         if file != "system" and not Path(file).is_file():
             raise ValueError(f"{name} names a file that does not exist")
+    if any("\0" in value for value in parameters.values()):
+        raise ValueError(_FORM)
     hosts = ",".join("/nonexistent" for _ in parameters.get("host", "").split(","))
-    checked = {name: value for name, value in parameters.items() if name not in ("hostaddr", "service")}
-    checked["host"] = hosts
+    # An empty value also takes precedence over PGHOSTADDR.
+    checked = {name: value for name, value in parameters.items() if name != "service"} | {"host": hosts, "hostaddr": ""}
     message = PGconn.connect_start(make_conninfo("", **checked).encode()).error_message.decode(errors="replace")
     if "/nonexistent" not in message:
         named = [name for name in _KNOWN & parameters.keys() if re.search(rf'\b{name}\b"? |option "{name}"', message)]

@@ -101,6 +101,7 @@ def test_parameter_without_meaning_is_named_in_one_line(parameter: str, message:
         f"postgresql://u:{SECRET}@[::1/d",
         f"postgresql://u:{SECRET}@h:port/d",
         f"postgresql://u:{SECRET}@h:70000/d",
+        f"postgresql://u:{SECRET}%00@h/d",
     ],
 )
 def test_malformed_address_is_refused_without_its_password(address: str) -> None:
@@ -109,6 +110,12 @@ def test_malformed_address_is_refused_without_its_password(address: str) -> None
 
     assert "\n" not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_host_address_of_the_environment_is_not_used_by_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+
+    assert connection_parameters("postgresql://h:1/d")["host"] == "h"
 
 
 def test_certificate_file_that_exists_is_accepted(tmp_path: Path) -> None:
