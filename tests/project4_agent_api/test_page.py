@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page, Response, Route, expect
 
@@ -337,6 +338,37 @@ def test_stopped_call_is_shown_and_the_thread_goes_on(
     expect(summary).to_contain_text("stopped")
     roles = [message["role"] for message in model.requests[-1].body["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+def test_results_are_paired_with_calls_by_position(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    """Ids of calls are repeated on the thread."""
+    chat = register(page, service, email)
+    model.says("Hello!")
+    send(chat, "Hello")
+    is_done(chat)
+    stored: list[dict[str, object]] = []
+    for expression, result in (("1 + 1", "two"), ("2 + 2", "four")):
+        call = {"type": "tool_call", "id": "c:0", "name": "calculator", "args": {"expression": expression}}
+        stored += [
+            {"type": "ai", "content": "", "tool_calls": [call]},
+            {"type": "tool", "content": result, "tool_call_id": "c:0"},
+        ]
+    credentials = {"username": email, "password": PASSWORD}
+    with httpx2.Client(base_url=service.url, timeout=120, trust_env=False) as http:
+        token = http.post("/auth/token", data=credentials).raise_for_status().json()["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        (thread,) = http.post("/threads/search", json={}).json()
+        http.post(f"/threads/{thread['thread_id']}/state", json={"values": {"messages": stored}}).raise_for_status()
+
+    page.reload()
+
+    expect(call_of(chat, "calculator")).to_have_count(2)
+    for place, (expression, result) in enumerate((("1 + 1", "two"), ("2 + 2", "four"))):
+        texts = call_of(chat, "calculator").nth(place).locator("pre")
+        expect(texts.first).to_contain_text(expression)
+        expect(texts.last).to_have_text(result)
 
 
 def test_unavailable_model_is_reported(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
