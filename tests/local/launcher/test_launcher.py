@@ -59,7 +59,11 @@ def test_open_stream_ends_before_the_app(
     assert launched.ends() == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="only Linux ends a child with its parent; the next start does it elsewhere, which"
+    " test_leftover_processes_end_at_the_next_start covers",
+)
 def test_killed_launcher_leaves_nothing(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     launched = launch(**given)
     launched.said("project1: ready")
