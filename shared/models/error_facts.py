@@ -90,7 +90,7 @@ def _collect_text(text: str, key: str, facts: ErrorFacts, depth: int) -> None:
     if re.match(r"<(!doctype|html|head|body|\?xml)", text, re.IGNORECASE):
         return  # a proxy's page: only its status says something
     # Pydantic's errors as Python writes them (vLLM): [{'type': 'extra_forbidden', 'loc': ('body', 'name'), …
-    for path in re.findall(r"'loc': \(([^)]*)\)", text):
+    for path in re.findall(r"'loc': \(([^)]{0,300})\)", text):
         names = re.findall(r"'(\w+)'|(\d+)", path)
         facts.parameters.append(".".join("".join(pair) for pair in names if pair[0] != "body"))
     facts.texts.append(re.sub(r"'input': .*", "", text) if "'loc': (" in text else text)

@@ -68,6 +68,7 @@ class ReasoningSplitter:
         self._expect_tags = True  # False if the reasoning arrives in a field
         self._state = _State.BEGINNING
         self._held = ""
+        self._searched = 0  # characters of it that do not begin a closing tag
         self._close = _UNOPENED
         self._opened = False  # whether the reasoning began with a tag
         self._reasoning: list[str] = []
@@ -168,8 +169,8 @@ class ReasoningSplitter:
         return text
 
     def _decide(self, text: str) -> tuple[str, str]:
-        if not _CLOSING[_UNOPENED].search(text):
-            self._held = text
+        if not _CLOSING[_UNOPENED].search(text, self._searched):
+            self._held, self._searched = text, max(len(text) - len(_UNOPENED), 0)
             return "", ""
         self._habit.unopened = True
         return self._reason(text)

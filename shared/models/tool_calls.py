@@ -83,15 +83,15 @@ class ToolCallAssembler:
 
     def add(self, sent: object) -> list[dict[str, Any]]:
         """Add a value of `tool_calls`, of a chunk or a whole message; return the deltas that it adds."""
-        touched: list[AssembledCall] = []
+        touched: set[int] = set()
         deltas = []
         fragments = list(_fragments(sent))
-        for fragment in fragments:
-            call = self._find(fragment, touched, alone=len(fragments) == 1)
+        for place, fragment in enumerate(fragments):
+            call = self._find(fragment, touched, place if len(fragments) > 1 else None)
             if call is None:
                 call = AssembledCall(len(self.calls), self._new_id(), fragment.index, fragment.id)
                 self.calls.append(call)
-            touched.append(call)
+            touched.add(call.index)
             name, arguments = self._additions(call, fragment)
             call.sent_id = call.sent_id or fragment.id
             call.name += name
@@ -124,10 +124,15 @@ class ToolCallAssembler:
         self._taken.add(new)
         return new
 
-    def _find(self, fragment: _Fragment, touched: list[AssembledCall], *, alone: bool) -> AssembledCall | None:
-        """Return the call that a fragment continues or repeats; None if it begins one."""
+    def _find(self, fragment: _Fragment, touched: Collection[int], place: int | None) -> AssembledCall | None:
+        """Return the call that a fragment continues or repeats; None if it begins one.
+
+        Args:
+            touched: Indexes of the calls that earlier entries of the list belong to.
+            place: Of the fragment in the list; None if it is the only entry.
+        """
         # Entries of one list are different calls, if they have names.
-        calls = [call for call in self.calls if call not in touched] if fragment.name else self.calls
+        calls = [call for call in self.calls if call.index not in touched] if fragment.name else self.calls
         if fragment.id is not None:
             matching = [call for call in calls if call.sent_id == fragment.id and _same_place(call, fragment)]
             if not matching and fragment.index is not None:  # a call whose id comes late
@@ -138,7 +143,7 @@ class ToolCallAssembler:
             matching = [call for call in calls if _repeats(call, fragment)] or calls[-1:]
         else:
             # Without a name, an id and an index, only the place in the list is left.
-            matching = ([] if alone else calls[len(touched) : len(touched) + 1]) or calls[-1:]
+            matching = ([] if place is None else calls[place : place + 1]) or calls[-1:]
         return None if not matching or self._restarts(matching[-1], fragment) else matching[-1]
 
     def _restarts(self, call: AssembledCall, fragment: _Fragment) -> bool:

@@ -8,6 +8,8 @@ calls that follow another answer (Gemini). The sources are in `docs/models.md`.
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 Message = dict[str, Any]
@@ -38,7 +40,7 @@ def in_turns(messages: Sequence[Message]) -> list[Message]:
 
     Neighbouring messages of one role are joined. A short text fills a missing turn.
     """
-    system = _joined([message for message in messages if message["role"] in ("system", "developer")])
+    system = [message for message in messages if message["role"] in ("system", "developer")]
     turns: list[Message] = []
     for message in messages:
         if message["role"] == "user":
@@ -49,50 +51,42 @@ def in_turns(messages: Sequence[Message]) -> list[Message]:
             turns.append(message)
     if not turns or turns[-1]["role"] == "assistant":
         turns.append({"role": "user", "content": _GO_ON})
-    return [*system, *turns]
+    joined = _joined(system)
+    for role, neighbours in groupby(turns, itemgetter("role")):
+        joined += _joined(list(neighbours)) if role in ("user", "assistant") else neighbours
+    return joined
 
 
 def _add_user(turns: list[Message], message: Message) -> None:
-    message = message if message["content"] else message | {"content": _NO_TEXT}
-    if turns and turns[-1]["role"] == "user":
-        turns[-1:] = _joined([turns[-1], message])
-        return
     if turns and turns[-1]["role"] == "tool":
         turns.append({"role": "assistant", "content": _NO_ANSWER})
-    turns.append(message)
+    turns.append(message if message["content"] else message | {"content": _NO_TEXT})
 
 
 def _add_assistant(turns: list[Message], message: Message) -> None:
-    calls = message.get("tool_calls")
     if not message.get("content"):
-        if not calls and not message.get("refusal"):
+        if not message.get("tool_calls") and not message.get("refusal"):
             return
         message = message | {"content": None}
     if not turns:
         turns.append({"role": "user", "content": _BEGINNING})
-    if turns[-1]["role"] == "assistant":
-        turns[-1:] = _joined([turns[-1], message])
-    else:
-        turns.append(message)
+    turns.append(message)
 
 
 def _joined(messages: Sequence[Message]) -> list[Message]:
-    """Join messages of one role; the fields of later ones win."""
-    joined: list[Message] = []
-    for message in messages:
-        if joined:
-            message = joined[0] | message | {"content": _join(joined[0].get("content"), message.get("content"))}  # noqa: PLW2901  the same, longer
-        if message.get("content") or message.get("tool_calls") or message.get("refusal"):
-            joined = [message]
-    return joined
+    """Join messages of one role, without empty ones; the fields of later ones win."""
+    messages = [message for message in messages if any(map(message.get, ("content", "tool_calls", "refusal")))]
+    if len(messages) < 2:
+        return messages
+    contents = [message["content"] for message in messages if message.get("content")]
+    fields = dict(chain.from_iterable(message.items() for message in messages))
+    return [fields | {"content": _join(contents)}]
 
 
-def _join(first: Any, second: Any) -> Any:  # noqa: ANN401  text, a list of parts, or None
-    if not first or not second:
-        return first or second
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [*_parts(first), *_parts(second)]
+def _join(contents: Sequence[Any]) -> Any:  # noqa: ANN401  text, a list of parts, or None
+    if all(isinstance(content, str) for content in contents):
+        return "\n\n".join(contents) or None
+    return [part for content in contents for part in _parts(content)]
 
 
 def _parts(content: Any) -> list[Any]:  # noqa: ANN401  text, or a list of parts

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from time import process_time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from shared.errors import ModelUnavailable
 from shared.models.endpoint import EndpointChatModel
+from shared.models.tool_calls import ToolCallAssembler
 from tests.support.scripted_model import Behaviour, ScriptedModel, chunk, sends, streams
 
 SIX = {"expression": "6 * 7"}
@@ -358,3 +360,13 @@ async def test_ids_of_the_thread_are_not_reused(
     message = await answered(chat_model, stream=stream, messages=thread)
 
     assert [one["id"] for one in message.tool_calls] == ["CCCCCCCCC"]
+
+
+def test_many_calls_of_one_message_do_not_block_the_event_loop() -> None:
+    calls = ToolCallAssembler([], ["search"])
+    started = process_time()
+
+    deltas = calls.add([call("search", "{}", index=number, id=f"c{number}") for number in range(600)])
+
+    assert len(deltas) == len(calls.calls) == 600
+    assert process_time() - started < 2  # 0.03 in practice; 7 if the calls are compared field by field
