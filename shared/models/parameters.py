@@ -75,7 +75,7 @@ class ParameterAdapter:
                 return await send(body)
             except openai.APIError as error:
                 refusal = refusal_of(error, body)
-                if (found := _change(refusal, body, tried)) is None or refusal.parameter in fixed:
+                if refusal.parameter in fixed or (found := _change(refusal, body, tried)) is None:
                     error.refusal = refusal  # type: ignore[attr-defined]  # read by `shared.models.errors`
                     raise
             name, change = found

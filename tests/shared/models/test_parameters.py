@@ -260,8 +260,9 @@ class TestExtraFields:
     async def test_operators_field_is_never_left_out(
         self, chat_models: ChatModels, model: ScriptedModel, log: list[str]
     ) -> None:
-        (chat_model,) = chat_models(llm_extra_body={"provider": {"data_collection": "deny"}, "temperature": 1})
-        for name in ("provider", "temperature"):
+        fields = {"provider": {"data_collection": "deny"}, "temperature": 1, "response_format": "json"}
+        (chat_model,) = chat_models(llm_extra_body=fields)
+        for name in fields:
             model.reset()
             model.profile = None
             model.does(refusing(name))
