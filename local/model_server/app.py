@@ -23,7 +23,7 @@ from starlette.routing import Route
 from local.model_server import embeddings, rules
 from local.model_server.e5_gguf import e5_gguf
 from local.model_server.language_models import LanguageModel
-from local.model_server.llama import Llama, chat_params, threads
+from local.model_server.llama import Llama, chat_params
 from local.model_server.replies import completion, completion_events
 from local.model_server.written_calls import callable_tools, convert_completion, convert_events
 from shared.errors import ClientClosedRequest
@@ -61,7 +61,7 @@ def create_app(model: LanguageModel, gguf: Path, cache: Path) -> Starlette:
             app.state.chat = await stack.enter_async_context(Llama(lambda: chat_params(model.name, gguf)))
             # Two servers share the weights of one model, so that a question does not wait for a whole book.
             app.state.e5_batches, app.state.e5_questions = [
-                await stack.enter_async_context(Llama(lambda: embeddings.embedding_params(e5_gguf(cache), threads())))
+                await stack.enter_async_context(Llama(lambda: embeddings.embedding_params(e5_gguf(cache))))
                 for _ in range(2)
             ]
             await app.state.chat.client()  # loads the model before the first question

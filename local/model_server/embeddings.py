@@ -21,6 +21,8 @@ from typing import Any
 import httpx2
 import xllamacpp
 
+from local.model_server.llama import server_params
+
 MODEL = "multilingual-e5-small"
 DIMENSIONS = 384
 MAX_TOKENS = 8192  # the limit of OpenAI's models; 16 windows, about four seconds
@@ -41,27 +43,15 @@ class Embedded:
     tokens: int
 
 
-def embedding_params(gguf: Path, threads: int) -> xllamacpp.CommonParams:
-    """Return the parameters of an `xllamacpp.Server` on a free loopback port, with mean pooling and unit length.
-
-    Args:
-        gguf: The file from `e5_gguf`.
-        threads: Number of threads.
-    """
-    params = xllamacpp.CommonParams()
-    params.model.path = str(gguf)
-    params.model_alias = {MODEL}
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.ui = False
-    params.verbosity = 1
+def embedding_params(gguf: Path) -> xllamacpp.CommonParams:
+    """Return the parameters of the model in the file from `e5_gguf`, with mean pooling and vectors of unit length."""
+    params = server_params(MODEL, gguf)
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.embd_normalize = 2  # the Euclidean norm
     # A text must fit into one batch. Several texts in a batch were measured to be slower than one by one.
     params.n_ctx = params.n_batch = params.n_ubatch = _WINDOW
     params.n_parallel = 1
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     return params
 
 

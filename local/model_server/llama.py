@@ -17,8 +17,8 @@ _PROMPT_CACHE_MIB = 256  # for prompts of earlier requests; llama.cpp would use 
 _MAX_ANSWER_TOKENS = 512  # default of requests without `max_tokens`
 
 
-def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
-    """Return the parameters of an `xllamacpp.Server` for a language model on a free loopback port.
+def server_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
+    """Return the parameters of an `xllamacpp.Server` for any model on a free loopback port.
 
     Args:
         name: Name of the model in answers.
@@ -31,11 +31,17 @@ def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
     params.port = 0
     params.ui = False
     params.verbosity = 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
+    return params
+
+
+def chat_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
+    """Return the parameters of a language model; see `server_params`."""
+    params = server_params(name, gguf)
     params.n_ctx = _CONTEXT
     params.n_parallel = _PARALLEL
     params.kv_unified = True
     params.cache_ram_mib = _PROMPT_CACHE_MIB
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
     # The first two are recommended by the model's authors. Values in a request take precedence over all of these.
     params.sampling.temp = 0.2
     params.sampling.top_p = 0.9

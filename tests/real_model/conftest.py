@@ -15,7 +15,6 @@ from local.model_server.e5_gguf import e5_gguf
 from local.model_server.embeddings import MODEL as EMBEDDING_MODEL
 from local.model_server.embeddings import embedding_params
 from local.model_server.language_models import QWEN, WEIGHTS, install
-from local.model_server.llama import threads
 from tests.real_model.llama import MODEL, ROOT, fenced_template, llama_server, thinking_template
 from tests.support.processes import served
 
@@ -60,7 +59,7 @@ def small_llama() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def embedding_server() -> xllamacpp.Server:
     """llama.cpp's server with an embedding model that reads 512 tokens."""
-    return xllamacpp.Server(embedding_params(e5_gguf(ROOT / WEIGHTS), threads()))
+    return xllamacpp.Server(embedding_params(e5_gguf(ROOT / WEIGHTS)))
 
 
 @pytest.fixture

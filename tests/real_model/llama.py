@@ -10,7 +10,7 @@ import httpx2
 import xllamacpp
 
 from local.model_server.language_models import EMBEDDED_MODELS, QWEN, WEIGHTS, weights_of
-from local.model_server.llama import threads
+from local.model_server.llama import server_params
 
 MODEL = EMBEDDED_MODELS[QWEN]
 ROOT = Path(__file__).parents[2]
@@ -27,13 +27,7 @@ def llama_server(template: str = "", context: int = CONTEXT) -> Iterator[str]:
         template: The chat template (Jinja); the model's own by default.
         context: Tokens that all slots share.
     """
-    params = xllamacpp.CommonParams()
-    params.model.path = str(weights_of(MODEL, {}, ROOT / WEIGHTS))
-    params.model_alias = {QWEN}
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.ui = False
-    params.verbosity = 1
+    params = server_params(QWEN, weights_of(MODEL, {}, ROOT / WEIGHTS))
     params.use_jinja = True
     params.chat_template = template
     params.n_ctx = context
@@ -41,7 +35,6 @@ def llama_server(template: str = "", context: int = CONTEXT) -> Iterator[str]:
     params.kv_unified = True
     params.n_predict = MAX_TOKENS
     params.sampling.temp = 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
     server = xllamacpp.Server(params)
     yield f"{server.listening_address}/v1"
 

@@ -51,7 +51,7 @@ COOKBOOK = (  # OpenAI's cookbook on question answering
 
 @pytest.fixture(scope="module")
 def e5(tmp_path_factory: pytest.TempPathFactory) -> Iterator[xllamacpp.Server]:
-    server = xllamacpp.Server(embedding_params(e5_gguf(tmp_path_factory.mktemp("e5")), threads=1))
+    server = xllamacpp.Server(embedding_params(e5_gguf(tmp_path_factory.mktemp("e5"))))
     yield server
     del server
 
