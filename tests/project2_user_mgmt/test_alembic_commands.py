@@ -76,7 +76,7 @@ def test_other_documented_commands_work(command: str, copy: Path, databases: Dat
 
 def test_documented_address_is_that_of_the_embedded_database(tmp_path: Path, server_url: str) -> None:
     if "TEST_DATABASE_URL" in os.environ:
-        pytest.skip("documents the embedded PostgreSQL only, whose address `make test` checks")
+        pytest.skip("the documented address is the embedded PostgreSQL's; `make test` checks it there")
     with psycopg.connect(server_url) as connection:
         (folder,) = connection.execute("SHOW data_directory").fetchone() or ("",)
     (tmp_path / ".data").mkdir()
