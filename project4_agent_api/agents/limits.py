@@ -32,27 +32,27 @@ _MAX_RUNS = 10_000  # in memory; more than a worker executes at once by far
 
 
 class RunCounts:
-    """Counts something for each attempt at a run."""
+    """Counts something for each attempt at a run, or for a part of an attempt."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[object, int] = OrderedDict()
 
     def count(self, config: RunnableConfig) -> int:
         """Return the count of a run."""
-        return self._counts.get(_attempt_of(config), 0)
+        return self._counts.get(_counted(config), 0)
 
-    def increment(self, config: RunnableConfig) -> int:
+    def increment(self, config: RunnableConfig, part: object = None) -> int:
         """Increment the count of a run, and return it."""
-        attempt = _attempt_of(config)
-        count = self._counts[attempt] = self._counts.pop(attempt, 0) + 1
+        counted = _counted(config, part)
+        count = self._counts[counted] = self._counts.pop(counted, 0) + 1
         if len(self._counts) > _MAX_RUNS:
             self._counts.popitem(last=False)
         return count
 
 
-def _attempt_of(config: RunnableConfig) -> object:
+def _counted(config: RunnableConfig, part: object = None) -> object:
     metadata = config.get("metadata", {})  # the server sets these two
-    return metadata.get("run_id"), metadata.get("run_attempt")
+    return metadata.get("run_id"), metadata.get("run_attempt"), part
 
 
 class ToolCallLimit(AgentMiddleware[Any, Any, Any]):
@@ -103,8 +103,14 @@ class ModelCallLimit(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """Count the call, and make the last one answer: the model could not read another tool's result."""
-        if self._counts.increment(get_config()) == self._limit > 1:
+        """Count the call, and make the last one answer: the model could not read another tool's result.
+
+        A command can start many calls in one step.
+        """
+        count = self._counts.increment(get_config())
+        if count > self._limit:
+            return ModelResponse(result=[AIMessage(_STOPPED)])
+        if count == self._limit > 1:
             instructions = request.system_message.text if request.system_message else ""
             request = request.override(
                 tool_choice="none", system_message=SystemMessage(f"{instructions}\n\n{_LAST_CALL}".strip())

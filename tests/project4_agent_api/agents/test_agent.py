@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
+from langgraph.types import Command, Send
 
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.graphs.registry import Graphs
@@ -172,6 +173,42 @@ async def test_persistent_endless_loop_ends_with_a_text(talk: Talk, model: Scrip
 
         model.says("Hello again.")
         assert last(await conversation.say("Hello?")) == "Hello again."
+
+
+async def test_model_calls_from_a_command_are_limited(talk: Talk, model: ScriptedModel) -> None:
+    async with talk(agent_max_model_calls=4) as conversation:
+        model.says("Hello.")
+        messages = (await conversation.run(Command(goto=[Send("model", asked("Hello?"))] * 20)))["messages"]
+
+    assert len(model.requests) == 4
+    assert [message.text for message in messages].count("Hello.") == 4
+    assert "more steps than one run may take" in last(messages)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        r'{"expression": "\ud800"}',
+        r'{"expression": "\u0000"}',
+        r'{"\ud800": 1}',
+        f'{{"expression": {2**64}}}',
+        '{"expression": 1e999}',
+        f'{{"expression": {"[" * 300}{"]" * 300}}}',
+    ],
+)
+@pytest.mark.parametrize("streamed", [Conversation.run, Conversation.stream, Conversation.events])
+async def test_call_with_arguments_that_cannot_be_stored_is_refused(
+    talk: Talk, model: ScriptedModel, arguments: str, streamed: Streamed
+) -> None:
+    async with talk() as conversation:
+        model.then(calls(("calculator", arguments)), says("It is 42."))
+        await streamed(conversation, asked("A sum."))
+        _, call, result, answer = await conversation.messages()
+
+    assert isinstance(call, AIMessage)
+    assert [made["args"] for made in call.tool_calls] == [{}]
+    assert "cannot be stored" in result.text
+    assert answer.text == "It is 42."
 
 
 @pytest.mark.parametrize(
