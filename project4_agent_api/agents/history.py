@@ -162,8 +162,8 @@ def failed(call: ToolCall, text: str, **fields: Any) -> ToolMessage:
 
 def refusal(call: ToolCall) -> ToolMessage:
     """Create the result of a call whose arguments could not be read."""
-    reason = "its arguments were no complete JSON object. Call it again with valid arguments."
-    return failed(call, f"Error: {call['name']} was not called, because {reason}")
+    reason = "its arguments were no complete JSON object, or contained a character or a number that cannot be stored"
+    return failed(call, f"Error: {call['name']} was not called, because {reason}. Call it again with valid arguments.")
 
 
 def _stopped(call: ToolCall) -> ToolMessage:

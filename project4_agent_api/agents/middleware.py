@@ -4,15 +4,24 @@ LangChain's own middleware is used where it suffices.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ToolCallRequest, ToolErrorMiddleware
-from langchain_core.messages import AIMessage, InvalidToolCall, ToolMessage
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    AgentState,
+    ModelRequest,
+    ModelResponse,
+    ToolCallRequest,
+    ToolErrorMiddleware,
+)
+from langchain_core.messages import AIMessage, BaseMessage, InvalidToolCall, ToolCall, ToolMessage
 from langchain_core.tools import ToolException
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 from loguru import logger
+from pydantic import TypeAdapter, ValidationError
 
 from project4_agent_api.agents.history import (
     last_ai_message,
@@ -23,9 +32,12 @@ from project4_agent_api.agents.history import (
     with_readable_calls,
 )
 from project4_agent_api.agents.summarization import truncate
+from project4_agent_api.core.schemas import JsonObject
 from shared.errors import ServiceError
 
 Middleware = AgentMiddleware[Any, Any, Any]
+
+_ARGUMENTS = TypeAdapter(JsonObject)
 
 _NO_ANSWER = "The model gave no answer. Please try again, or put it differently."
 _CUT_OFF = "The model's answer was cut off before it said anything. Please try again, or ask for something shorter."
@@ -83,6 +95,13 @@ class ToolBounds(Middleware):
 class UnusableAnswers(Middleware):
     """Repairs unusable answers of the model: malformed calls, ids that are missing or repeated, and no text."""
 
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Invalidate calls whose arguments cannot be stored before they become a part of the state."""
+        response = await handler(request)
+        return replace(response, result=[_invalidate_unstorable_calls(message) for message in response.result])
+
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Refuse malformed calls, make ids unique on the thread, and replace an empty answer with an explanation."""
         del runtime
@@ -100,16 +119,39 @@ class UnusableAnswers(Middleware):
         return None
 
 
+def _invalidate_unstorable_calls(message: BaseMessage) -> BaseMessage:
+    """Invalidate calls with lone surrogates, NUL characters, integers beyond 64 bits, or too deep arguments."""
+    if not isinstance(message, AIMessage):
+        return message
+    return _invalidate(message, [call for call in message.tool_calls if not _is_storable(call)], "cannot be stored")
+
+
+def _is_storable(call: ToolCall) -> bool:
+    try:
+        _ARGUMENTS.validate_python(call["args"])
+    except ValidationError:
+        return False
+    return True
+
+
 def _invalidate_truncated_call(message: AIMessage) -> AIMessage:
     """Invalidate the last call of truncated output: a streamed call looks complete with half of its arguments."""
-    if message.response_metadata.get("finish_reason") != "length" or not message.tool_calls:
+    if message.response_metadata.get("finish_reason") != "length":
         return message
-    *complete, truncated = message.tool_calls
-    invalid = InvalidToolCall(
-        type="invalid_tool_call", id=truncated["id"], name=truncated["name"], args="", error="cut off"
-    )
+    return _invalidate(message, message.tool_calls[-1:], "cut off")
+
+
+def _invalidate(message: AIMessage, calls: Sequence[ToolCall], reason: str) -> AIMessage:
+    """Return the message with some of its calls invalidated, without their arguments."""
+    if not calls:
+        return message
+    invalid = [
+        InvalidToolCall(type="invalid_tool_call", id=call["id"], name=call["name"], args="", error=reason)
+        for call in calls
+    ]
+    others = [call for call in message.tool_calls if not any(call is one for one in calls)]
     return message.model_copy(
-        update={"tool_calls": complete, "invalid_tool_calls": [*message.invalid_tool_calls, invalid]}
+        update={"tool_calls": others, "invalid_tool_calls": [*message.invalid_tool_calls, *invalid]}
     )
 
 

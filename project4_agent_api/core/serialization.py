@@ -5,6 +5,7 @@ import re
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 
 from shared.errors import ServiceError
 
+_MAX_DEPTH = 200  # orjson fails at 255
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # An escaped NUL, `\u0000`, but not an escaped backslash before `u0000`: `\\u0000`.
@@ -27,14 +29,13 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 def dumps(value: object) -> bytes:
     """Return a value as JSON that PostgreSQL accepts.
 
-    NUL characters and lone surrogates become U+FFFD, a value of a type without a JSON form becomes null.
+    NUL characters and lone surrogates become U+FFFD, a value of a type without a JSON form, or nested more than 200
+    deep, becomes null.
     """
     try:
         encoded = orjson.dumps(value, default=_plain, option=_OPTIONS)
-    except TypeError as error:
-        if "surrogates" not in str(error):
-            raise
-        encoded = orjson.dumps(_without_surrogates(value), default=_plain, option=_OPTIONS)
+    except TypeError:
+        encoded = orjson.dumps(_encodable(value), default=_plain, option=_OPTIONS)
     return _NUL.sub(rb"\1\\ufffd", encoded) if b"\\u0000" in encoded else encoded
 
 
@@ -88,16 +89,26 @@ def public_error(error: BaseException) -> dict[str, str]:
     return {"error": type(error).__name__, "message": message}
 
 
-def _without_surrogates(value: Any) -> Any:  # noqa: ANN401  any JSON
+def _encodable(value: Any, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911  any JSON; a return for each type
+    """Return a value that orjson encodes, without lone surrogates, with integers of any size, of limited depth."""
+    if depth > _MAX_DEPTH:
+        return None
     match value:
         case str():
             return _SURROGATES.sub("\ufffd", value)
+        case int() if not -(2**63) <= value < 2**64:
+            return orjson.Fragment(str(value))
         case Mapping():
-            return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+            return {
+                _encodable(key) if isinstance(key, str) else key: _encodable(item, depth + 1)
+                for key, item in value.items()
+            }
         case list() | tuple() | set() | frozenset():
-            return [_without_surrogates(item) for item in value]
+            return [_encodable(item, depth + 1) for item in value]
         case BaseModel():
-            return _without_surrogates(value.model_dump())
+            return _encodable(value.model_dump(), depth)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _encodable(getattr(value, field.name), depth + 1) for field in fields(value)}
     return value
 
 
