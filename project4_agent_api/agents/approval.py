@@ -5,16 +5,17 @@ from typing import Annotated, Any, NotRequired
 from uuid import UUID, uuid5
 
 from langchain.agents.middleware import AgentState, HumanInTheLoopMiddleware, ToolCallRequest
-from langchain.agents.middleware.human_in_the_loop import Action, Decision, HITLRequest, HITLResponse
+from langchain.agents.middleware.human_in_the_loop import Action, Decision, HITLRequest
 from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import ToolCall, ToolMessage
 from langgraph.runtime import ExecutionInfo, Runtime
 from langgraph.types import Command, interrupt
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Discriminator, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from project4_agent_api.agents.grants import Grants
 from project4_agent_api.agents.history import failed, last_ai_message, unanswered_calls
+from project4_agent_api.agents.limits import RunCounts
 from shared.errors import InvalidRequest
 
 _NAMESPACE = UUID("6f7d1a52-53f0-4a5e-9d0e-3c1f4f1f6c53")
@@ -27,8 +28,17 @@ class ApprovedCall(TypedDict):
 
     message_id: str | None
     position: int
-    grant_id: str
+    grant_id: UUID
     action: Action
+
+
+_APPROVED_CALLS = TypeAdapter(list[ApprovedCall])
+
+
+class Answer(TypedDict):
+    """The answer to a question. It is LangChain's, but an error names the field of the decision's own type."""
+
+    decisions: list[Annotated[Decision, Discriminator("type")]]
 
 
 class ApprovalState(AgentState[Any]):
@@ -61,6 +71,7 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
         super().__init__(dict.fromkeys(tools, True))
         self._all_tools = all_tools
         self._grants = grants
+        self._questions = RunCounts()
 
     async def aafter_model(self, state: ApprovalState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # type: ignore[override]  # of the declared state
         """Ask about all pending calls of the last message at once."""
@@ -80,12 +91,12 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
             if isinstance(result, ToolMessage):
                 answers.append(result)
             else:
-                grant_id = str(_grant_id(execution, position))
+                grant_id = _grant_id(execution, position)
                 message_id = message.id if message else None
                 approved.append(
                     ApprovedCall(message_id=message_id, position=position, grant_id=grant_id, action=result)
                 )
-        issued = {UUID(approval["grant_id"]): approval["action"] for approval in approved}
+        issued = {approval["grant_id"]: approval["action"] for approval in approved}
         await self._grants.issue(_thread_id(execution), issued)
         return {"messages": answers, "approved_calls": approved}
 
@@ -113,9 +124,10 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
         call, execution = request.tool_call, _execution(request.runtime.execution_info)
         if approved := await self._use_approval(request, execution):
             return approved
-        if not await self._grants.claim_question(
-            _thread_id(execution), _grant_id(execution, "question"), _action(call)
-        ):
+        question_id = _grant_id(execution, "question")
+        claimed = await self._grants.claim_question(_thread_id(execution), question_id, _action(call))
+        # Of equal calls all claim it: the first to come here asks.
+        if not claimed or self._questions.increment(request.runtime.config, question_id) > 1:
             return failed(call, f"Error: {call['name']} was not called: it needs an approval. Call it again, alone.")
         (decision,) = self._ask([call], request.state, request.runtime)
         action = self._resolve(call, decision)
@@ -132,14 +144,16 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
         """Use up an approval of this call that was given with the others of its message."""
         message = last_ai_message(request.state.get("messages", []))
         calls = message.tool_calls if message else []
-        approvals: list[ApprovedCall] = request.state.get("approved_calls") or []
-        for approval in approvals:
+        for approval in _approved_calls(request.state):
             # Calls that are equal in name, arguments and id are interchangeable.
             is_this_call = calls[approval["position"] :][:1] == [request.tool_call]
-            if message and approval["message_id"] == message.id and is_this_call:
-                grant_id = UUID(approval["grant_id"])
-                if await self._grants.use(_thread_id(execution), grant_id, approval["action"]):
-                    return approval["action"]
+            if (
+                message
+                and approval["message_id"] == message.id
+                and is_this_call
+                and await self._grants.use(_thread_id(execution), approval["grant_id"], approval["action"])
+            ):
+                return approval["action"]
         return None
 
     def _ask(self, calls: Sequence[ToolCall], state: Any, runtime: Any) -> Sequence[Decision]:  # noqa: ANN401  either kind of runtime
@@ -150,7 +164,7 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
             action_requests=[action for action, _ in pairs], review_configs=[config for _, config in pairs]
         )
 
-        def validate(answer: HITLResponse) -> HITLResponse:
+        def validate(answer: Answer) -> Answer:
             if len(answer["decisions"]) != len(calls):
                 raise ValueError(f"there have to be {len(calls)} decisions, one for each action")
             for decision in answer["decisions"]:
@@ -158,9 +172,9 @@ class Approval(HumanInTheLoopMiddleware[Any, Any, Any]):
                     raise ValueError(f"there is no tool {decision['edited_action']['name'][:60]!r}")
             return answer
 
-        schema = Annotated[HITLResponse, AfterValidator(validate)]
+        schema = Annotated[Answer, AfterValidator(validate)]
         try:
-            answer: HITLResponse = interrupt(request, response_schema=schema)
+            answer: Answer = interrupt(request, response_schema=schema)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the answer"
@@ -179,8 +193,17 @@ def _action(call: ToolCall) -> Action:
     return Action(name=call["name"], args=call["args"])
 
 
+def _approved_calls(state: Any) -> list[ApprovedCall]:  # noqa: ANN401  a state, which a client can write
+    """Return the approvals in a state; none if they are malformed."""
+    try:
+        return _APPROVED_CALLS.validate_python(state.get("approved_calls") or [])
+    except ValidationError:
+        return []
+
+
 def _grant_id(execution: ExecutionInfo, part: object) -> UUID:
-    return uuid5(_NAMESPACE, f"{execution.task_id}/{part}")
+    """Derive an id from the task. A copy of a thread has the same tasks."""
+    return uuid5(_NAMESPACE, f"{execution.thread_id}/{execution.task_id}/{part}")
 
 
 def _execution(info: ExecutionInfo | None) -> ExecutionInfo:

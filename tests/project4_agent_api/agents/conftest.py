@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -116,6 +117,16 @@ class Conversation:
         """The configuration of a new run."""
         configurable = {"thread_id": self.thread_id, "langgraph_auth_user_id": str(self.owner_id)}
         return {"configurable": configurable, "metadata": {"run_id": str(uuid4())}}
+
+    def copy(self) -> "Conversation":
+        """Copy the thread with its checkpoints."""
+        copy = replace(self, thread_id=str(uuid4()))
+        self.saver.storage[copy.thread_id] = deepcopy(self.saver.storage[self.thread_id])
+        for stored in (self.saver.writes, self.saver.blobs):
+            values: dict[Any, Any] = stored
+            own = {key: value for key, value in values.items() if key[0] == self.thread_id}
+            values |= {(copy.thread_id, *key[1:]): value for key, value in deepcopy(own).items()}
+        return copy
 
     async def run(
         self,

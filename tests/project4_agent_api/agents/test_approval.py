@@ -181,6 +181,15 @@ class TestCommands:
         assert vault.opened == [action["args"]["code"]]
         assert any("Call it again, alone." in text for text in results(result))
 
+    async def test_equal_calls_of_one_task_ask_once(self, guarded: Guarded, vault: Vault, model: ScriptedModel) -> None:
+        async with guarded() as conversation:
+            model.says("Done.")
+            result = await conversation.run(Command(goto=Send("tools", [open_call("p:0", "1")] * 3)))
+            assert len(asked_about(result)) == 1
+            await conversation.decide(APPROVE)
+
+        assert vault.opened == ["1"]
+
     async def test_question_permits_nothing(
         self, guarded: Guarded, vault: Vault, model: ScriptedModel, database_url: str
     ) -> None:
@@ -244,6 +253,28 @@ class TestCommands:
 
         assert vault.opened == []
 
+    @pytest.mark.parametrize(
+        "approvals",
+        [
+            5,
+            "yes",
+            [5],
+            [{}],
+            [{"message_id": "m", "position": "first", "grant_id": str(UUID(int=1)), "action": {}}],
+            [{"message_id": "m", "position": 0, "grant_id": "1", "action": {"name": "open_vault", "args": {}}}],
+        ],
+    )
+    async def test_malformed_approval_in_the_state_is_ignored(
+        self, guarded: Guarded, vault: Vault, approvals: object
+    ) -> None:
+        message = AIMessage("", id="m", tool_calls=[open_call("p:0", "1")])
+        async with guarded() as conversation:
+            update = {"messages": [message], "approved_calls": approvals}
+            result = await conversation.run(Command(update=update, goto="tools"))
+
+        assert len(asked_about(result)) == 1
+        assert vault.opened == []
+
     async def test_calls_from_a_command_are_limited(self, guarded: Guarded, model: ScriptedModel) -> None:
         sums = [
             ToolCall(type="tool_call", id=f"c{i}", name="calculator", args={"expression": "1+1"}) for i in range(60)
@@ -276,6 +307,22 @@ class TestForks:
                 assert len(asked_about(await conversation.run(None, forked))) == 1
 
         assert vault.opened == ["1"]
+
+    async def test_copy_of_a_thread_has_approvals_of_its_own(
+        self, guarded: Guarded, vault: Vault, model: ScriptedModel, database_url: str
+    ) -> None:
+        async with guarded() as conversation:
+            model.then(calls_with_ids(opening("p:0", "1")), says("It is open."), says("It is open."))
+            await conversation.run(asked("Open it."))
+            copy = conversation.copy()
+            async with await stored_runs.connect(database_url) as connection:
+                await stored_runs.store(connection, "success", thread_id=UUID(copy.thread_id))
+
+            await copy.decide(APPROVE)
+            result = await conversation.decide(APPROVE)
+
+        assert vault.opened == ["1", "1"]
+        assert results(result) == ["opened with 1"]
 
     async def test_call_that_did_not_end_needs_another_approval(
         self, guarded: Guarded, vault: Vault, model: ScriptedModel
@@ -389,6 +436,24 @@ async def test_invalid_approval_can_be_repeated(guarded: Guarded, model: Scripte
         result = await conversation.decide({"type": "approve"})
 
     assert last(result["messages"]) == "Very well."
+
+
+@pytest.mark.parametrize(
+    ("decision", "field"),
+    [
+        ({"type": "edit"}, "decisions.0.edit.edited_action: Field required"),
+        ({"type": "respond"}, "decisions.0.respond.message: Field required"),
+        ({"type": "perhaps"}, "decisions.0: .*'approve', 'edit', 'reject', 'respond'"),
+    ],
+)
+async def test_invalid_approval_names_the_field(
+    guarded: Guarded, model: ScriptedModel, decision: dict[str, Any], field: str
+) -> None:
+    async with guarded() as conversation:
+        model.then(calls(("fetch_web_page", '{"url": "http://127.0.0.1/"}')))
+        await conversation.run(asked("Fetch it."))
+        with pytest.raises(InvalidRequest, match=field):
+            await conversation.decide(decision)
 
 
 async def test_tool_calls_beyond_the_limit_are_refused(guarded: Guarded, model: ScriptedModel) -> None:
