@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from types import TracebackType
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, cast
 
 import openai
 
 from shared.models.parameters import ParameterAdapter
-from shared.models.refusals import error_in, is_error, refusal_of
+from shared.models.refusals import error_in, is_error
 
 
 class UntypedCompletions:
@@ -62,70 +61,48 @@ class UntypedCompletions:
                 body=body,
                 options=cast("Any", options),
                 stream=stream,
-                stream_cls=_Events,
+                stream_cls=Chunks,
             )
-            if isinstance(result, _Events):
-                chunks = Chunks(result, body)
-                await chunks.peek()
-                return chunks
-            if is_error(result):
+            if isinstance(result, Chunks):
+                await result.peek()
+            elif is_error(result):
                 raise error_in(result, self._client)
             return result
 
         return await self._adapter.call(payload | {"stream": stream}, send)
 
 
-class Chunks:
-    """The chunks of a streamed completion: an asynchronous iterator, and a context manager that closes the response."""
+class Chunks(openai.AsyncStream[object]):
+    """The chunks of a streamed completion: an asynchronous iterator, and a context manager that closes the response.
 
-    def __init__(self, events: "_Events", sent: Mapping[str, Any]) -> None:
-        self._events = events
-        self._sent = sent
-        self._first: list[Any] = []
+    An error among them is raised as an `openai.APIError`, in any form and not only OpenAI's.
+    """
+
+    _first: tuple[object, ...] = ()
 
     async def peek(self) -> None:
         """Wait for the first chunk, so that an error in its place is raised before the stream is returned."""
         try:
-            self._first = [await anext(self)]
+            self._first = (await anext(self),)
         except StopAsyncIteration:
             pass
         except BaseException:
-            await self._events.close()
+            await self.close()
             raise
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[object]:
         """Return the iterator itself."""
         return self
 
-    async def __anext__(self) -> Any:  # noqa: ANN401  JSON
+    async def __anext__(self) -> object:
         """Return the next chunk.
 
         Raises:
-            openai.APIError: if it is an error; with the classified `refusal`.
+            openai.APIError: if it is an error.
         """
         if self._first:
-            return self._first.pop()
-        try:
-            return await anext(self._events)
-        except openai.APIError as error:
-            error.refusal = refusal_of(error, self._sent)  # type: ignore[attr-defined]  # read by `endpoint_errors`
-            raise
-
-    async def __aenter__(self) -> Self:
-        """Return the iterator."""
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        """Close the response."""
-        await self._events.close()
-
-
-class _Events(openai.AsyncStream[object]):
-    """The openai client's stream, which raises an `openai.APIError` for an error in any form, not only OpenAI's."""
-
-    async def __anext__(self) -> object:
+            (first,), self._first = self._first, ()
+            return first
         if is_error(chunk := await super().__anext__()):
             raise openai.APIError("an error in a stream", self.response.request, body=chunk)
         return chunk

@@ -52,8 +52,9 @@ def in_turns(messages: Sequence[Message]) -> list[Message]:
     if not turns or turns[-1]["role"] == "assistant":
         turns.append({"role": "user", "content": _GO_ON})
     joined = _joined(system)
-    for role, neighbours in groupby(turns, itemgetter("role")):
-        joined += _joined(list(neighbours)) if role in ("user", "assistant") else neighbours
+    for role, group in groupby(turns, itemgetter("role")):
+        neighbours = list(group)
+        joined += _joined(neighbours) if role in ("user", "assistant") else neighbours
     return joined
 
 
