@@ -158,8 +158,10 @@ class CallScanner:
             return None
         if begin == 0:
             return self._block(_OPENING, final=final)
-        self._only_calls = self._only_calls and not first
-        return self._text_before(begin, final=final)
+        found = self._text_before(begin, final=final)
+        if found and found[1].strip():
+            self._only_calls = False
+        return found
 
     def _text_before(self, end: int, *, final: bool) -> tuple[int, str] | None:
         """Return the text before a position; if that is negative, all text except for the beginning of a fence."""
@@ -170,28 +172,28 @@ class CallScanner:
     def _block(self, opening: re.Pattern[str], *, final: bool) -> tuple[int, Piece] | None:
         """Return the calls of a block, or the text of its opening if it does not begin with one."""
         text, fenced = self._text, opening is _OPENING
-        start = end = _end_of(opening, text)
+        start = end = position = _end_of(opening, text)
         calls: list[dict[str, Any]] = []
-        while text[end : end + 1] in ("{", "["):
+        while text[position : position + 1] in ("{", "["):
             try:
-                value, value_end = _DECODER.raw_decode(text, end)
-            except (json.JSONDecodeError, RecursionError) as error:
+                value, value_end = _DECODER.raw_decode(text, position)
+            except (ValueError, RecursionError) as error:  # a ValueError: a number of thousands of digits
                 if not final and _is_incomplete(error, text):
                     return None
                 break
             if not (found := _calls_in(value, self.names)):
                 break
             calls += found
-            end = _end_of(_SPACE, text, value_end)
-        rest = text[end:]
+            end, position = value_end, _end_of(_SPACE, text, value_end)
+        rest = text[position:]
         if fenced and _FENCE.startswith(rest) and not final:
             return None
         if not calls:
             self._quoting, self._only_calls = fenced, False
             return start, text[:start]
-        is_closed = rest.startswith(_FENCE)
+        is_closed = fenced and rest.startswith(_FENCE)
         self._quoting = fenced and not is_closed
-        return end + (len(_FENCE) if fenced and is_closed else 0), calls
+        return position + len(_FENCE) if is_closed else end, calls
 
 
 def _end_of(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
@@ -228,5 +230,9 @@ def _call(value: object, names: Collection[str]) -> dict[str, Any] | None:
             return None
     if not isinstance(arguments, Mapping):
         return None
-    function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    try:
+        written = json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
+    except (ValueError, RecursionError):
+        return None
+    function = {"name": name, "arguments": written}
     return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}

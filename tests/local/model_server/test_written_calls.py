@@ -47,6 +47,7 @@ def scan(pieces: Iterable[str]) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
         ('{"name": "calculator", "parameters": {"a": 1}}', "", [("calculator", {"a": 1})]),
         ('{"name": "calculator", "arguments": "{\\"a\\": 1}"}', "", [("calculator", {"a": 1})]),
         ('{"name": "calculator"}', "", [("calculator", {})]),
+        ('{"name": "calculator", "arguments": {"a": "\\ud800"}}', "", [("calculator", {"a": "?"})]),
         ('{"type": "function", "function": {"name": "calculator", "arguments": {}}}', "", [("calculator", {})]),
         ('{"name": "calculator", "arguments": {"a": "x\n```\ny"}}', "", [("calculator", {"a": "x\n```\ny"})]),
         (f"```json\n{PARIS}\n```" + "\n" * 40, "\n" * 40, [CALL]),
@@ -82,6 +83,9 @@ NOT_CALLS = [
     '{"name": "calculator", "arguments": "1 +"}',
     '{"name": ["calculator"], "arguments": {}}',
     '{"name": null}',
+    '{"name": "calculator", "arguments": {"a": NaN}}',
+    '{"name": "calculator", "arguments": {"a": 1e999}}',
+    f'{{"name": "calculator", "arguments": {{"a": {"7" * 5000}}}}}',
     f"```python\nprint({PARIS})\n```",
     "```\nplain\n```\nand more",
     "```python\nx = {}\n```\n{}",
@@ -104,6 +108,11 @@ def test_pieces_do_not_change_the_result(pieces: list[str]) -> None:
     assert scan(pieces) == (whole, calls)
     if not calls:
         assert whole == "".join(pieces)
+
+
+@pytest.mark.parametrize("written", [f"{PARIS} ", f"```{PARIS}```{PARIS},", f"{PARIS}\n\n{PARIS}\nDone. "])
+def test_single_characters_do_not_change_the_result(written: str) -> None:
+    assert scan(written) == scan([written])
 
 
 def test_text_is_not_held_back() -> None:
