@@ -119,6 +119,8 @@ def _json_endpoint(
 def _json_object(content: bytes) -> dict[str, Any]:
     try:
         body = json.loads(content)
+        if b"\\ud" in content.lower():  # lone surrogates, which no answer and no request to llama.cpp may contain
+            body = json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON.") from None
     if not isinstance(body, dict):
@@ -131,7 +133,11 @@ async def _forward(request: Request, path: str, body: Mapping[str, Any]) -> Resp
     tools = callable_tools(body)
     async with cancel_on_disconnect(request):
         llama: httpx2.AsyncClient = await request.app.state.chat.client()
-        upstream = await llama.send(llama.build_request("POST", path, json=body), stream=True)
+        try:
+            forwarded = llama.build_request("POST", path, json=body)
+        except ValueError:
+            raise BadRequest("The body has a number that is not finite.") from None
+        upstream = await llama.send(forwarded, stream=True)
         if tools and upstream.is_success and not body.get("stream"):
             async with aclosing(upstream):
                 answer = json.loads(await upstream.aread())

@@ -138,6 +138,26 @@ async def test_disconnect_beside_tools_stops_llama_cpp(serve: Serve, model: Scri
     assert model.requests[0].cancelled
 
 
+async def test_lone_surrogates_are_replaced(serve: Serve, model: ScriptedModel) -> None:
+    model.does(says("Hello!"))
+    body = rb'{"model": "m", "messages": [{"role": "user", "content": "Hi \ud800 \ud83d\ude00"}]}'
+    async with serve(WITHOUT_RULES) as api, httpx2.AsyncClient(base_url=str(api.base_url), trust_env=False) as http:
+        response = await http.post("chat/completions", content=body)
+
+    assert response.status_code == 200
+    assert model.requests[0].body["messages"][0]["content"] == "Hi ? \N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999"])
+async def test_number_that_is_not_finite_is_refused(serve: Serve, number: str) -> None:
+    body = f'{{"model": "m", "messages": [], "temperature": {number}}}'
+    async with serve(WITHOUT_RULES) as api, httpx2.AsyncClient(base_url=str(api.base_url), trust_env=False) as http:
+        response = await http.post("chat/completions", content=body)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "The body has a number that is not finite."
+
+
 async def test_tools_that_the_rules_do_not_call_are_not_forwarded(serve: Serve, model: ScriptedModel) -> None:
     """A model that is too weak for tools would call one anyway."""
     model.does(says("Because of the air."))
