@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from learn.terminal import details, step_lines, summary
 
 def _diff(arguments: argparse.Namespace) -> int:
     if arguments.step and (arguments.earlier, arguments.later) != (3, 4):
-        raise CommandError("only the difference between stages 3 and 4 has steps")
+        raise CommandError("only the difference between stages 3 and 4 has steps", "只有第 3、4 阶段之间的差异分步骤")
     earlier, later = asyncio.run(read_facts([arguments.earlier, arguments.later]))
     found = compare(earlier, later)
     painter = Painter()
@@ -40,7 +41,7 @@ def main() -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0; 1 if a check failed; 2 after a one-line error message.
+        The exit status: 0; 1 if a check failed; 2 after a one-line error message; 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="python -m learn", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -93,7 +94,7 @@ def main() -> int:
         "print the solution of an exercise",
     )
     for with_name in (hint, reset, show):
-        with_name.add_argument("name")
+        with_name.add_argument("name", nargs="?", default="")
     items = command(
         "checklist", lambda args: checklist.report(args.stage, args.language), "run the tests of the check list"
     )
@@ -105,12 +106,12 @@ def main() -> int:
     try:
         status: int = arguments.run(arguments)
     except CommandError as error:
-        language = getattr(arguments, "language", terminal_language())
-        sys.stderr.write(f"{'错误：' if language == 'zh' else 'error: '}{error.in_language(language)}\n")
-        return 2
+        return error.report(getattr(arguments, "language", terminal_language()))
     except BrokenPipeError:  # `… | head`
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return status
 
 

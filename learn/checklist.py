@@ -81,7 +81,10 @@ def report(stage: int | None, language: Language) -> int:
     """
     chosen = [item for item in items() if stage in {None, item.stage}]
     if not chosen:
-        raise CommandError(f"the plan has no stage {stage}; it has 1 to {max(item.stage for item in items())}")
+        last = max(item.stage for item in items())
+        raise CommandError(
+            f"the plan has no stage {stage}; it has 1 to {last}", f"大纲没有第 {stage} 阶段，只有 1 到 {last}"
+        )
     painter = Painter()
     echo(_RUNNING.in_language(language).format(sum(len(item.tests) for item in chosen)))
     results = run(chosen)

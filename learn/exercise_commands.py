@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import sys
-import time
 from collections.abc import Mapping, Sequence
 
 from learn import exercises
@@ -11,12 +10,13 @@ from learn.exercises import Check, Copies, Exercise
 from learn.language import Language, Translated, terminal_language
 from learn.painter import Painter, coloured
 from learn.stages import ROOT, CommandError, echo
+from learn.watching import watch
 
-_POLL = 0.3  # seconds
 _COUNT = Translated(en="{0} of {1} solved", zh="已完成 {0}/{1}")
 _TO_WRITE = Translated(
     en="Write in {0}, save, and run `make learn` again.", zh="在 {0} 里写代码，保存后再运行 `make learn`。"
 )
+_TO_SAVE = Translated(en="Write in {0}, and save.", zh="在 {0} 里写代码，然后保存。")
 _HELP = Translated(
     en="Stuck? `make learn-hint`, then `make learn-solution`. The note: {0}",
     zh="卡住了？先用 `make learn-hint`，再用 `make learn-solution`。讲解见 {0}",
@@ -49,7 +49,7 @@ class Session:
         self._copies = copies
         self._painter = Painter()
 
-    def report(self, chosen: Exercise | None = None) -> None:
+    def report(self, chosen: Exercise | None = None, *, watching: bool = False) -> None:
         """Judge the exercises that were started and are not solved yet, or a chosen one, and print the next one."""
         current = chosen or self.current()
         if current:
@@ -62,7 +62,7 @@ class Session:
                     echo(f"{self._painter.paint('✓', '32')} {self._name(one)}")
                 else:
                     failed[one.name] = [check for check in checks if not check.passed]
-        self._print_progress(failed, chosen)
+        self._print_progress(failed, chosen, _TO_SAVE if watching else _TO_WRITE)
 
     def current(self) -> Exercise | None:
         """Return the first exercise that is not solved."""
@@ -70,17 +70,9 @@ class Session:
 
     def watch(self) -> None:
         """Judge whenever a copy is saved, until Ctrl-C."""
-        self.report()
-        seen = self._modified()
-        echo(self._say(_WATCHING, self._display(self._copies.folder)))
-        while True:
-            time.sleep(_POLL)
-            now = self._modified()
-            if any(seen.get(path) != modified for path, modified in now.items()):
-                echo()
-                self.report()
-            # A copy that the report created is no change; one that was saved while it ran is.
-            seen = self._modified() | now
+        folder = self._copies.folder
+        waiting = f"{self._say(_WATCHING, self._display(folder))}\n"
+        watch(lambda: folder.glob("*.py"), lambda: self.report(watching=True), waiting)
 
     def hint(self, one: Exercise) -> None:
         """Print one more hint than the last time."""
@@ -102,7 +94,7 @@ class Session:
         yours = self._copies.path(one)
         lines = list(
             difflib.unified_diff(
-                yours.read_text("utf-8").splitlines(),
+                yours.read_text("utf-8", "replace").splitlines(),
                 (one.folder / "solution.py").read_text("utf-8").splitlines(),
                 self._display(yours),
                 self._display(one.folder / "solution.py"),
@@ -113,7 +105,9 @@ class Session:
         for line in lines or [self._say(_IDENTICAL)]:
             echo(coloured(line, self._painter))
 
-    def _print_progress(self, failed: Mapping[str, Sequence[Check]], chosen: Exercise | None) -> None:
+    def _print_progress(
+        self, failed: Mapping[str, Sequence[Check]], chosen: Exercise | None, to_write: Translated
+    ) -> None:
         for name, checks in failed.items():
             one = exercises.find(name)
             echo(f"{self._painter.paint('✗', '31')} {self._name(one)}")
@@ -131,7 +125,7 @@ class Session:
             echo(f"\n{current.note(self._language)[0]}\n")
         if current.missing_imports:
             echo(self._say(_MISSING, ", ".join(current.missing_imports)))
-        echo(self._say(_TO_WRITE, self._painter.paint(self._display(self._copies.path(current)), "36")))
+        echo(self._say(to_write, self._painter.paint(self._display(self._copies.path(current)), "36")))
         note = current.folder / ("note.zh.md" if self._language == "zh" else "note.md")
         echo(self._say(_HELP, self._display(note)))
 
@@ -140,7 +134,7 @@ class Session:
         if check.statement:
             echo(f"    {check.statement}")
         if check.line:
-            lines = self._copies.path(one).read_text("utf-8").splitlines()
+            lines = self._copies.path(one).read_text("utf-8", "replace").splitlines()
             source = lines[check.line - 1].strip() if check.line <= len(lines) else ""
             echo(f"    {self._say(_LINE, check.line, self._painter.paint(source, '1'))}")
         for line in check.message.splitlines():
@@ -151,9 +145,6 @@ class Session:
 
     def _say(self, text: Translated, *values: object) -> str:
         return text.in_language(self._language).format(*values)
-
-    def _modified(self) -> dict[str, int]:
-        return {str(path): path.stat().st_mtime_ns for path in self._copies.folder.glob("*.py")}
 
     @staticmethod
     def _display(path: object) -> str:
@@ -171,8 +162,6 @@ def main() -> int:
     parser.add_argument("exercise", nargs="?", help="a name or number; without it the first that is not solved")
     parser.add_argument("--language", choices=["en", "zh"], default=terminal_language())
     arguments = parser.parse_args()
-    if arguments.command == "reset" and not arguments.exercise:
-        parser.error("name the exercise, for example: make learn-reset EXERCISE=01-annotations")
     session = Session(arguments.language, Copies())
     try:
         chosen = exercises.find(arguments.exercise) if arguments.exercise else None
@@ -184,8 +173,7 @@ def main() -> int:
             one = chosen or session.current() or exercises.load()[-1]
             {"hint": session.hint, "reset": session.reset, "solution": session.solution}[arguments.command](one)
     except CommandError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        return error.report(arguments.language)
     except (BrokenPipeError, KeyboardInterrupt):  # `… | head`; Ctrl-C
         sys.stderr.close()
         return 0

@@ -84,7 +84,8 @@ def find(name: str) -> Exercise:
         number, _, slug = one.name.partition("-")
         if name in {one.name, slug, number, number.lstrip("0")}:
             return one
-    raise CommandError(f"there is no exercise {name!r}; there are: {', '.join(one.name for one in load())}")
+    names = ", ".join(one.name for one in load())
+    raise CommandError(f"there is no exercise {name!r}; there are: {names}", f"没有练习 {name!r}；现有练习：{names}")
 
 
 @dataclass(frozen=True)
@@ -186,10 +187,10 @@ class Copies:
         """Replace a copy by the starter.
 
         Returns:
-            The path of the replaced copy's backup, if there was a copy.
+            The path of the replaced copy's backup, if the copy differed from the starter.
         """
         path = self.path(one)
-        backup = path.with_suffix(".py.old") if path.exists() else None
+        backup = path.with_suffix(".py.old") if self.is_started(one) else None
         if backup:
             path.replace(backup)
         self.create(one)

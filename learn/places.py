@@ -54,6 +54,8 @@ def find_definition(folder: Path, place: str) -> Place:
         ) from None
     except CitationError as error:
         raise CommandError(str(error)) from None
+    except ValueError as error:  # bytes that are not UTF-8, or zero bytes
+        raise CommandError(f"{path}: {error}", f"{path} 不是 UTF-8 编码的 Python 文件：{error}") from None
     if not isinstance(node, Definition):
         raise CommandError(f"{place}: it is neither a function nor a class")
     return Place(path, name, text, node)

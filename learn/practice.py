@@ -1,6 +1,7 @@
 """Practice: working copies of a stage with blank functions, the tests that grade them, and the solutions."""
 
 import ast
+import contextlib
 import difflib
 import hashlib
 import json
@@ -73,6 +74,8 @@ def find_exercise(name: str) -> Exercise:
         if exercise.name == name:
             return exercise
     names = ", ".join(exercise.name for exercise in exercises())
+    if not name:
+        raise CommandError(f"NAME=… is missing; the exercises are: {names}", f"缺少 NAME=…；现有练习：{names}")
     raise CommandError(f"there is no exercise {name!r}; there are: {names}", f"没有练习 {name!r}；现有练习：{names}")
 
 
@@ -114,10 +117,19 @@ def solution(exercise: Exercise) -> str:
     return find_definition(ROOT, exercise.place).source
 
 
-def reset(exercise: Exercise, folder: Path, language: Language = "en") -> None:
-    """Make an exercise's function blank again; other functions keep what the learner wrote."""
+def reset(exercise: Exercise, folder: Path, language: Language = "en") -> Path | None:
+    """Make an exercise's function blank again; the working copy's other functions do not change.
+
+    Returns:
+        The path of the replaced function's backup, if the function was not blank.
+    """
     require_working_copy(exercise.stage, folder)
+    source = find_definition(folder, exercise.place).source
+    backup = folder / f"{exercise.name}.py.old" if _marker(exercise) not in source else None
+    if backup:
+        backup.write_text(source, "utf-8")
     replace_function(folder, exercise, blank(find_definition(ROOT, exercise.place), exercise, language))
+    return backup
 
 
 def require_working_copy(stage: int, folder: Path) -> None:
@@ -239,7 +251,10 @@ def check(
     """
     require_working_copy(stage, folder)
     memory = folder / ".practice.json"
-    passed: dict[str, str] = json.loads(memory.read_text("utf-8")) if memory.exists() and not again else {}
+    passed: dict[str, str] = {}
+    if not again:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file: everything is tested again
+            passed = json.loads(memory.read_text("utf-8"))
     results = []
     for exercise in exercises(stage):
         place = find_definition(folder, exercise.place)
@@ -270,6 +285,7 @@ def _result(exercise: Exercise, place: Place, verdicts: Mapping[str, Verdict]) -
     number = own[-1] if own else first
     explained = verdict.output.partition("All stacks:")[0].splitlines()
     assertion = [line.removeprefix("E").strip() for line in explained if line.startswith("E  ")]
+    assertion = [line for line in assertion if line and not line.startswith("Use -v ")]  # an option of pytest alone
     in_test = _lines_of(test.partition("::")[0], verdict.output)
     where = [f"{test.partition('::')[0]}:{in_test[-1]}"] if in_test else []
     return ExerciseResult(

@@ -1,11 +1,10 @@
 """Print the output of the practice commands."""
 
 import contextlib
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from learn import practice
+from learn import practice, watching
 from learn.language import Language, Translated
 from learn.painter import Painter, coloured
 from learn.practice import Exercise, ExerciseResult
@@ -34,8 +33,8 @@ _OUTLINE = Translated(
     en="The outline of the solution, and the functions that it calls:", zh="答案的骨架，以及它调用的函数："
 )
 _RESET = Translated(en="{0} is blank again", zh="{0} 已恢复空白")
+_BACKUP = Translated(en="Your version is in {0}.", zh="你原来的代码在 {0}。")
 _WATCHING = Translated(en="Waiting for you to save a file; Ctrl-C ends.", zh="等待保存文件；按 Ctrl-C 结束。")
-_POLL_SECONDS = 0.5
 
 
 def create_working_copy(stage: int, language: Language) -> int:
@@ -81,23 +80,22 @@ def watch(stage: int | None, language: Language) -> int:
     Returns:
         The exit status.
     """
-    seen: dict[Path, int] = {}
+
+    def files() -> set[Path]:
+        return {
+            practice.workbench(number) / exercise.place.partition(":")[0]
+            for number in _stages(stage)
+            for exercise in practice.exercises(number)
+        }
+
+    def test() -> None:
+        try:
+            check(stage, language)
+        except CommandError as error:  # a syntax error: the next save may repair it
+            echo(error.in_language(language))
+
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            files = {
-                practice.workbench(number) / exercise.place.partition(":")[0]
-                for number in _stages(stage)
-                for exercise in practice.exercises(number)
-            }
-            now = {file: file.stat().st_mtime_ns for file in files if file.exists()}
-            if now != seen:
-                seen = now
-                try:
-                    check(stage, language)
-                except CommandError as error:  # a syntax error: the next save may repair it
-                    echo(error.in_language(language))
-                echo(_WATCHING.in_language(language))
-            time.sleep(_POLL_SECONDS)
+        watching.watch(files, test, _WATCHING.in_language(language))
     return 0
 
 
@@ -127,8 +125,10 @@ def _print(stage: int, results: Sequence[ExerciseResult], language: Language) ->
 def _print_failure(result: ExerciseResult, painter: Painter, language: Language) -> None:
     for test, why in result.failed.items():
         echo(f"      {test}")
-        for line in result.assertion or [why]:
-            echo(f"        {_TEST.in_language(language)}: {painter.paint(line, '31')}")
+        first, *rest = result.assertion or [why]
+        echo(f"        {_TEST.in_language(language)}: {painter.paint(first, '31')}")
+        for line in rest:
+            echo(f"          {painter.paint(line, '31')}")
     echo(f"      {_LINE.in_language(language)}: {painter.paint(result.line, '1')}")
 
 
@@ -163,8 +163,10 @@ def reset(name: str, language: Language) -> int:
         The exit status.
     """
     exercise = practice.find_exercise(name)
-    practice.reset(exercise, practice.workbench(exercise.stage), language)
+    backup = practice.reset(exercise, practice.workbench(exercise.stage), language)
     echo(_RESET.in_language(language).format(exercise.place))
+    if backup:
+        echo(_BACKUP.in_language(language).format(practice.display_path(backup)))
     return 0
 
 

@@ -78,6 +78,15 @@ class CommandError(Exception):
         """Return the message in a language."""
         return self._zh if language == "zh" else str(self)
 
+    def report(self, language: Language) -> int:
+        """Print the message to the standard error.
+
+        Returns:
+            The exit status.
+        """
+        sys.stderr.write(f"{'错误：' if language == 'zh' else 'error: '}{self.in_language(language)}\n")
+        return 2
+
 
 def echo(text: str = "") -> None:
     """Print a line and flush it."""

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from learn import checklist
+from learn.__main__ import main
 from learn.stages import ROOT
 
 pytestmark = pytest.mark.slow
@@ -38,3 +40,13 @@ def test_difference_is_printed_summary_first() -> None:
     assert lines[0] == "Stage 1 -> 2: + users and messages (project2_user_mgmt)"
     assert lines[1] == "Operations  +7"
     assert "+++ project2_user_mgmt/main.py" in lines
+
+
+def test_interrupted_check_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checklist, "report", interrupt)
+    monkeypatch.setattr(sys, "argv", ["learn", "checklist"])
+
+    assert main() == 130

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from learn import checklist, exercises, questions
+from learn import checklist, exercise_commands, exercises, questions
 from learn.exercise_commands import Session
 from learn.exercises import Check, Copies, Exercise
 from learn.language import Language
@@ -117,6 +117,16 @@ class TestCopies:
         assert backup.read_text("utf-8") == "mine"
         assert not copies.is_started(FIRST)
 
+    def test_second_reset_keeps_the_backup(self, copies: Copies) -> None:
+        copies.create(FIRST)
+        copies.path(FIRST).write_text("mine", "utf-8")
+        backup = copies.reset(FIRST)
+
+        assert copies.reset(FIRST) is None
+
+        assert backup
+        assert backup.read_text("utf-8") == "mine"
+
     def test_learners_own_line_is_named(self, copies: Copies) -> None:
         copies.create(SECOND)
         copies.path(SECOND).write_text("def shout(function):\n    return functoin\n", "utf-8")
@@ -204,6 +214,35 @@ class TestSession:
         assert "-def find_age(ages, name):" in printed
         assert "+def find_age(ages: dict[str, int], name: str) -> int | None:" in printed
 
+    def test_copy_in_another_encoding_is_reported(self, copies: Copies, capsys: pytest.CaptureFixture[str]) -> None:
+        copies.create(FIRST)
+        copies.path(FIRST).write_bytes("x = 1\nname = '类型'\n".encode("gbk"))
+        session = Session("en", copies)
+
+        session.report(FIRST)
+        session.solution(FIRST)
+
+        printed = capsys.readouterr().out
+        assert f"✗ {FIRST.name}" in printed
+        assert "SyntaxError" in printed
+        assert "-x = 1" in printed
+
+    def test_reset_without_a_name_takes_the_current_exercise(
+        self, copies: Copies, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        solve(copies, FIRST)
+        copies.judge(FIRST)
+        copies.create(SECOND)
+        copies.path(SECOND).write_text("mine", "utf-8")
+        monkeypatch.setattr(exercise_commands, "Copies", lambda: copies)
+        monkeypatch.setattr(sys, "argv", ["exercise_commands", "reset", "--language", "en"])
+
+        assert exercise_commands.main() == 0
+
+        assert f"{copies.path(SECOND)} is the starter again." in capsys.readouterr().out
+        assert copies.solved() == [FIRST]
+        assert not copies.is_started(SECOND)
+
     @pytest.mark.timeout(60)
     def test_watch_judges_a_saved_file(self, copies: Copies) -> None:
         script = f"""
@@ -249,13 +288,17 @@ def test_commands_need_the_first_stage_only() -> None:
     assert tried.stderr == ""
 
 
-def test_error_is_one_line() -> None:
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [("en", "error: there is no exercise 'monads'; there are: "), ("zh", "错误：没有练习 'monads'；现有练习：")],
+)
+def test_error_is_one_line(language: str, message: str) -> None:
     tried = subprocess.run(
-        [sys.executable, "-m", "learn.exercise_commands", "check", "monads"],
+        [sys.executable, "-m", "learn.exercise_commands", "check", "monads", "--language", language],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert (tried.returncode, tried.stdout) == (2, "")
-    assert tried.stderr.startswith("error: there is no exercise 'monads'; there are: 01-annotations, ")
+    assert tried.stderr.startswith(f"{message}01-annotations, ")

@@ -126,8 +126,12 @@ def test_reset_makes_only_one_function_blank(tmp_path: Path) -> None:
     for one in (stream, batch):
         practice.replace_function(folder, one, practice.solution(one))
 
-    practice.reset(batch, folder)
+    backup = practice.reset(batch, folder)
+    again = practice.reset(batch, folder)
 
+    assert backup
+    assert backup.read_text("utf-8") == practice.solution(batch)
+    assert again is None
     assert find_definition(folder, batch.place).source == before
     assert find_definition(folder, stream.place).source == practice.solution(stream)
 
@@ -142,6 +146,30 @@ def test_working_copy_is_in_the_chosen_language(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as raised:
         practice.create_working_copy(1, folder)
     assert "已存在" in raised.value.in_language("zh")
+
+
+def test_missing_name_lists_the_exercises() -> None:
+    with pytest.raises(CommandError, match="NAME=… is missing; the exercises are: history, "):
+        practice.find_exercise("")
+
+
+def test_damaged_progress_starts_again(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    practice.create_working_copy(1, folder)
+    (folder / ".practice.json").write_text("{", "utf-8")
+
+    assert not any(result.solved for result in practice.check(1, folder))
+
+
+@pytest.mark.parametrize("damage", ["# 练习\n".encode("gbk"), b"\0"], ids=["encoding", "zero byte"])
+def test_file_that_is_no_text_is_one_line_error(tmp_path: Path, damage: bytes) -> None:
+    folder = tmp_path / "copy"
+    practice.create_working_copy(1, folder)
+    path = practice.find_exercise("batch").place.partition(":")[0]
+    (folder / path).write_bytes((folder / path).read_bytes() + damage)
+
+    with pytest.raises(CommandError, match=path):
+        practice.check(1, folder)
 
 
 @pytest.mark.slow
