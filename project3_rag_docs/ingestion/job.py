@@ -32,10 +32,10 @@ from project3_rag_docs.search.index import EmbeddedChunk
 from project3_rag_docs.settings import MIB, Settings
 from shared.database.engine import Sessions, transaction
 from shared.errors import (
-    MODEL_ERRORS,
     ConfigurationError,
     DatabaseUnavailable,
     InputFilteredByModel,
+    InputKindNotSupported,
     InputTooLongForModel,
     ModelKeyRefused,
     ModelMisconfigured,
@@ -75,11 +75,11 @@ async def ingest(context: JobContext, document_id: str) -> None:
         logger.info("document {}: deleted, or claimed by another worker", document_id)
     except UnreadableDocument as error:
         await attempt.fail(str(error))
-    except (*MODEL_ERRORS, ModelKeyRefused) as error:
-        await attempt.fail(f"The document could not be embedded: {_explain(error)}")
     except (DatabaseUnavailable, ConfigurationError) as error:
         logger.warning("document {}: ingestion is postponed: {}", document_id, error)
         raise RetryLater(_OUTAGE_SECONDS if isinstance(error, DatabaseUnavailable) else _MAX_WAIT_SECONDS) from None
+    except ServiceError as error:  # of the embedding model
+        await attempt.fail(f"The document could not be embedded: {_explain(error)}")
     except Exception as error:  # noqa: BLE001  the document must not stay `processing` for ever
         logger.opt(exception=error).error("document {}: unexpected {}", document_id, type(error).__name__)
         await attempt.fail("An internal error occurred while the document was read.")
@@ -250,6 +250,8 @@ def _explain(error: ServiceError) -> str:
             return "The content filter of the embedding model rejects a part of it."
         case InputTooLongForModel():
             return "A passage is too long for the embedding model, also in parts."
+        case InputKindNotSupported():
+            return "The embedding model does not take a part of it."
         case ModelMisconfigured() | ModelKeyRefused():
             return f"{error.detail} Upload the file again when an administrator has corrected this."
         case _:

@@ -114,6 +114,11 @@ async def test_vectors_of_another_length_fail_the_document(serve3: Serve, model:
             id="parameter",
         ),
         pytest.param(
+            fails(400, error={"message": "Error in input: content must be a string"}),
+            "The embedding model does not take a part of it.",
+            id="kind",
+        ),
+        pytest.param(
             embeds(768),
             "e returns vectors of length 768; 384 expected. "
             "Upload the file again when an administrator has corrected this.",
