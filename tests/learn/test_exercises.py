@@ -1,5 +1,6 @@
 """The foundations: every starter fails, every solution passes, and texts, folders and lists agree."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from learn.stages import ROOT, CommandError
 LIMIT = 2.0  # seconds for one exercise on a machine that has nothing else to do: reported, not asserted
 FIRST = exercises.load()[0]
 SECOND = exercises.load()[1]
+CHINESE = re.compile("[\u4e00-\u9fff]")
+TASK = re.compile(r"# TODO.*\n(?: *#(?! TODO).*\n)*")
 EXERCISES = pytest.mark.parametrize("one", exercises.load(), ids=lambda one: one.name)
 
 
@@ -56,8 +59,17 @@ class TestExercises:
         assert [check for check in solutions[one.name] if not check.passed] == []
 
     @EXERCISES
-    def test_starter_says_what_to_do(self, one: Exercise) -> None:
-        assert "TODO" in (one.folder / "exercise.py").read_text("utf-8")
+    def test_starter_says_what_to_do_in_both_languages(self, one: Exercise) -> None:
+        tasks = TASK.findall((one.folder / "exercise.py").read_text("utf-8"))
+        assert tasks
+        assert [task for task in tasks if not CHINESE.search(task)] == []
+
+    @EXERCISES
+    def test_messages_of_checks_are_in_both_languages(self, one: Exercise) -> None:
+        checks = ast.parse((one.folder / "check.py").read_text("utf-8"))
+        messages = [ast.unparse(node.msg) for node in ast.walk(checks) if isinstance(node, ast.Assert) and node.msg]
+        texts = [message for message in messages if " " in message]  # the others are values
+        assert [text for text in texts if not CHINESE.search(text)] == []
         assert "TODO" not in (one.folder / "solution.py").read_text("utf-8")
 
     @EXERCISES
@@ -67,7 +79,7 @@ class TestExercises:
         assert note.startswith("# ")
         assert "TypeScript" in note or "Express" in note or "JavaScript" in note
         assert len(hints) == 2
-        assert bool(re.search("[\u4e00-\u9fff]", note)) == (language == "zh")
+        assert bool(CHINESE.search(note)) == (language == "zh")
 
     @EXERCISES
     def test_items_and_questions_exist(self, one: Exercise) -> None:

@@ -16,6 +16,7 @@ class User(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     # TODO: `messages`, a list of Message, ordered by id, whose items are deleted with the user
+    #       messages：Message 列表，按 id 排序，随用户一起删除
 
 
 class Message(Base):
@@ -26,4 +27,6 @@ class Message(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
     # TODO: `user_id`, a foreign key to users.id, ON DELETE CASCADE, with an index
+    #       user_id：指向 users.id 的外键，ON DELETE CASCADE，带索引
     # TODO: `user`, the other end of `User.messages`
+    #       user：User.messages 的另一端

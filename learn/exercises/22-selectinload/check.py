@@ -42,7 +42,9 @@ def test_messages_need_one_more_statement_for_all_users(
     users = exercise.users_with_messages(session, "")
     texts = [[message.text for message in user.messages] for user in users]
     assert texts[0] == ["A_z 0", "A_z 1", "A_z 2"]
-    assert len(statements) <= 2, f"{len(users)} users took {len(statements)} statements: the N+1 problem"
+    assert len(statements) <= 2, (
+        f"{len(users)} users took {len(statements)} statements: the N+1 problem / 语句数随用户数增长：N+1 问题"
+    )
 
 
 def test_underscore_is_no_wildcard(exercise: ModuleType, session: Session) -> None:

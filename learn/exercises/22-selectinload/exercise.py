@@ -31,4 +31,5 @@ class Message(Base):
 def users_with_messages(session: Session, prefix: str) -> list[User]:
     """Return the users whose name begins with `prefix`, by name, with their messages loaded."""
     # TODO: filter, order, and load the messages of all these users in one more statement
+    #       过滤、排序，并且只多用一条语句加载所有这些用户的消息
     return list(session.scalars(select(User)))

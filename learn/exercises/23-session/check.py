@@ -22,7 +22,9 @@ def test_user_is_stored(client: TestClient) -> None:
 
 def test_taken_name_is_a_conflict(client: TestClient) -> None:
     assert [client.post("/users/Ada").status_code for _ in range(2)] == [201, 409]
-    assert client.post("/users/Bob").status_code == 201, "the failed transaction was not rolled back"
+    assert client.post("/users/Bob").status_code == 201, (
+        "the failed transaction was not rolled back / 失败的事务没有回滚"
+    )
     assert client.get("/users").json() == ["Ada", "Bob"]
 
 
@@ -34,7 +36,7 @@ def test_session_is_closed_after_an_error(exercise: ModuleType, client: TestClie
     session.close, close = lambda: (closed.append(True), close()), session.close
     with pytest.raises(RuntimeError):
         generator.throw(RuntimeError("the route failed"))
-    assert closed, "the session stays open when the request fails"
+    assert closed, "the session stays open when the request fails / 请求失败时 Session 没有关闭"
 
 
 def test_each_request_has_its_own_session(exercise: ModuleType, client: TestClient) -> None:

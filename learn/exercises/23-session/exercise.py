@@ -30,6 +30,7 @@ class User(Base):
 def get_session() -> Iterator[Session]:
     """Yield a session for one request, and close it afterwards, also after an error."""
     # TODO: this session is never closed, so its connection never returns to the pool
+    #       这个 Session 一直没有关闭，它的连接永远回不到连接池
     yield sessions()
 
 
@@ -39,6 +40,7 @@ def create_user(name: str, session: Annotated[Session, Depends(get_session)]) ->
     user = User(name=name)
     session.add(user)
     # TODO: commit; on an IntegrityError roll back and raise HTTPException(409)
+    #       提交；遇到 IntegrityError 就回滚，并抛出 HTTPException(409)
     return {"id": user.id, "name": user.name}
 
 

@@ -27,6 +27,7 @@ def transfer(sessions: sessionmaker[Session], source: str, target: str, amount: 
         IntegrityError: The source has too few credits.
     """
     # TODO: this is two transactions, so the target keeps the credits if the source has too few
+    #       这里是两个事务：转出方余额不足时，转入方照样收到了
     with sessions() as session:
         session.get_one(Account, target).credits += amount
         session.commit()

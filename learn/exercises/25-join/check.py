@@ -23,7 +23,9 @@ def test_each_message_has_its_author(exercise: ModuleType, database: sqlite3.Con
 
 def test_users_without_messages_are_counted_too(exercise: ModuleType, database: sqlite3.Connection) -> None:
     rows = database.execute(exercise.MESSAGES_PER_USER).fetchall()
-    assert sorted(rows) == [("Ada", 1), ("Ada", 2), ("Bob", 1), ("Cid", 0)], "two users may have the same name"
+    assert sorted(rows) == [("Ada", 1), ("Ada", 2), ("Bob", 1), ("Cid", 0)], (
+        "two users may have the same name / 两个用户可以同名"
+    )
     assert [name for name, _ in rows] == ["Ada", "Ada", "Bob", "Cid"]
 
 

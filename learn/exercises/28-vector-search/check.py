@@ -19,7 +19,7 @@ def test_similarity_is_one_minus_the_cosine_distance(exercise: ModuleType) -> No
 
 def test_only_passages_of_the_owner_are_searched(exercise: ModuleType) -> None:
     condition = re.search(r"WHERE (.+) ORDER BY", _sql(exercise))
-    assert condition, "no WHERE: another user's documents would be found"
+    assert condition, "no WHERE: another user's documents would be found / 没有 WHERE：会查到别人的文档"
     assert "chunks.owner_id = %(owner_id_1)s" in condition[1]
 
 
@@ -29,7 +29,7 @@ def test_distant_passages_are_left_out(exercise: ModuleType) -> None:
 
 def test_nearest_passages_come_first(exercise: ModuleType) -> None:
     assert re.search(rf"ORDER BY {_DISTANCE} LIMIT", _sql(exercise)), (
-        "an HNSW index serves only ORDER BY distance LIMIT n"
+        "an HNSW index serves only ORDER BY distance LIMIT n / HNSW 索引只用于 ORDER BY 距离 LIMIT n"
     )
 
 

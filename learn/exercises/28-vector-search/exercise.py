@@ -28,4 +28,5 @@ def nearest(
     Passages farther away than `max_distance` (cosine distance, 0 to 2) are left out.
     """
     # TODO: select the text and `(1 - distance)` labelled "similarity"; filter; nearest first; limit
+    #       查询 text，以及命名为 similarity 的 (1 - distance)；过滤；最近的在前；限制条数
     return select(Chunk.text, Chunk.id.label("similarity"))

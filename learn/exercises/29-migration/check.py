@@ -45,7 +45,9 @@ def test_downgrade_undoes_the_upgrade(exercise: ModuleType, connection: Connecti
     exercise.downgrade()
     assert _columns(connection) == ["id", "name"]
     assert inspect(connection).get_indexes("users") == []
-    assert connection.execute(text("SELECT name FROM users")).scalar() == "Ada", "the rows must survive"
+    assert connection.execute(text("SELECT name FROM users")).scalar() == "Ada", (
+        "the rows must survive / 原有的行不能丢"
+    )
 
 
 def test_upgrade_can_be_repeated_after_a_downgrade(exercise: ModuleType, connection: Connection) -> None:

@@ -12,5 +12,7 @@ def build_chain(model: BaseChatModel) -> Runnable[dict[str, str], str]:
     The system message is "Answer in {language}, in one sentence."
     """
     # TODO: a prompt of a system message and a human message
+    #       由一条 system 消息和一条 human 消息组成的提示词
     # TODO: prompt | model | parser
+    #       prompt | model | parser 三步相连
     raise NotImplementedError

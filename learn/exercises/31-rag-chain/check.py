@@ -31,7 +31,9 @@ def test_best_passages_come_first(exercise: ModuleType) -> None:
 def test_order_of_the_given_list_is_unchanged(exercise: ModuleType) -> None:
     passages = list(_PASSAGES)
     exercise.rerank("what limits a pool", passages, _score, keep=1)
-    assert passages == _PASSAGES, "sorted() returns a new list; .sort() changes the caller's"
+    assert passages == _PASSAGES, (
+        "sorted() returns a new list; .sort() changes the caller's / sorted() 返回新列表，.sort() 会改动调用方的列表"
+    )
 
 
 def test_passages_are_numbered_from_one(exercise: ModuleType) -> None:

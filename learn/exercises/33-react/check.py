@@ -46,7 +46,9 @@ def test_result_of_a_tool_is_observed(exercise: ModuleType) -> None:
     messages = exercise.run(model, _TOOLS, "2 + 3?")
     assert [message.type for message in messages] == ["human", "ai", "tool", "ai"]
     assert (messages[2].content, messages[2].tool_call_id) == ("5", "c0")
-    assert [message.type for message in model.prompts[1]] == ["human", "ai", "tool"], "the model must see the result"
+    assert [message.type for message in model.prompts[1]] == ["human", "ai", "tool"], (
+        "the model must see the result / 模型必须看到工具的结果"
+    )
 
 
 def test_each_call_of_one_reply_is_answered(exercise: ModuleType) -> None:

@@ -51,7 +51,9 @@ def test_summary_buffer_keeps_turns_within_the_budget(exercise: ModuleType, summ
     memory.add(_turn("a 1"))
     memory.add(_turn("b 2"))
     assert _shown(memory.messages()) == [("human", "a 1"), ("ai", "ok"), ("human", "b 2"), ("ai", "ok")]
-    assert summarize.calls == 0, "nothing exceeds the budget, so no model needs to be called"
+    assert summarize.calls == 0, (
+        "nothing exceeds the budget, so no model needs to be called / 没有超出预算，不需要调用模型"
+    )
 
 
 def test_summary_buffer_folds_the_oldest_turn(exercise: ModuleType, summarize: _Summarizer) -> None:

@@ -18,10 +18,12 @@ class SummaryMemory:
     def add(self, turn: list[AnyMessage]) -> None:
         """Fold a turn into the summary."""
         # TODO: the new summary comes from the old one and the turn
+        #       新的摘要由旧摘要和这一轮对话得出
 
     def messages(self) -> list[AnyMessage]:
         """Return the messages for the model: one system message "Summary so far: …", or none yet."""
-        # TODO
+        # TODO: a list of one SystemMessage, or an empty list
+        #       只含一条 SystemMessage 的列表，或空列表
         return []
 
 
@@ -42,9 +44,11 @@ class SummaryBufferMemory:
     def add(self, turn: list[AnyMessage]) -> None:
         """Store a turn, and fold the oldest turns into the summary while the recent ones exceed the budget."""
         # TODO: collect the turns to fold, and summarize them with one call
+        #       收集要折叠的各轮对话，用一次调用生成摘要
         self.recent.append(turn)
 
     def messages(self) -> list[AnyMessage]:
         """Return the summary, if there is one, and the messages of the recent turns."""
-        # TODO
+        # TODO: the SystemMessage, if there is a summary; then all messages of `recent`
+        #       有摘要时先放 SystemMessage，再放 recent 里的全部消息
         return []

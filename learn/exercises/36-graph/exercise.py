@@ -17,14 +17,17 @@ class State(TypedDict, total=False):
     approved: bool
     published: str
     # TODO: each node returns a list of one note; give `notes` a reducer that appends it
+    #       每个节点返回只含一条 note 的列表；给 notes 加一个把它追加到末尾的 reducer
     notes: list[str]
     # TODO: likewise, let the numbers that `write` returns add up
+    #       同样，让 write 返回的数字累加
     drafts: int
 
 
 def after_review(state: State) -> str:
     """Return the next node: "publish" if approved or after MAX_DRAFTS drafts, otherwise "write"."""
-    # TODO
+    # TODO: choose by `approved` and `drafts`
+    #       根据 approved 和 drafts 选择下一个节点
     return "publish"
 
 
@@ -44,6 +47,7 @@ def build_graph(write: Callable[[State], str], approve: Callable[[State], bool])
     graph = StateGraph(State)
     graph.add_node("write", write_node)
     # TODO: the other nodes, the edges, and the conditional edge after "review"
+    #       其余节点、边，以及 review 之后的条件边
     graph.add_edge(START, "write")
     graph.add_edge("write", END)
     return graph.compile()

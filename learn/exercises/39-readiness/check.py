@@ -51,7 +51,9 @@ def test_dependencies_are_probed_concurrently(exercise: ModuleType) -> None:
         await barrier.wait()  # returns when three checks wait at the same time
 
     app = exercise.create_app({"database": meet, "cache": meet, "model": meet}, timeout_seconds=0.5)
-    assert TestClient(app).get("/ready").status_code == 200, "one check began only when the other had ended"
+    assert TestClient(app).get("/ready").status_code == 200, (
+        "one check began only when the other had ended / 两项检查没有并发进行"
+    )
 
 
 def test_health_checks_no_dependency(exercise: ModuleType) -> None:
