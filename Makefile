@@ -151,7 +151,7 @@ learn-hint: $(DONE)/project1 $(DONE)/learn ## Print a hint; again: one more
 	@$(BIN)/python -m learn.exercise_commands hint $(EXERCISE) $(ARGS)
 
 .PHONY: learn-reset
-learn-reset: $(DONE)/project1 $(DONE)/learn ## Start an exercise again: `make learn-reset EXERCISE=3`
+learn-reset: $(DONE)/project1 $(DONE)/learn ## Start an exercise again; your version is kept in a file
 	@$(BIN)/python -m learn.exercise_commands reset $(EXERCISE) $(ARGS)
 
 .PHONY: learn-solution
@@ -202,7 +202,7 @@ practice-hint: setup ## Print a hint: `make practice-hint NAME=pages`; `LEVEL=2`
 	@$(BIN)/python -m learn practice-hint $(NAME) $(if $(LEVEL),--level $(LEVEL)) $(ARGS)
 
 .PHONY: practice-reset
-practice-reset: setup ## Make one function blank again: `make practice-reset NAME=pages`
+practice-reset: setup ## Make one function blank again, and keep yours in a file: `make practice-reset NAME=pages`
 	@$(BIN)/python -m learn practice-reset $(NAME) $(ARGS)
 
 .PHONY: practice-show

@@ -26,16 +26,24 @@ class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.ids: set[str] = set()
 
     def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.links += [value for name, value in attrs if name in {"href", "src"} and value]
+        self.ids |= {value for name, value in attrs if name == "id" and value}
 
 
-def _links(page: Path) -> list[str]:
+def _parsed(page: Path) -> _Links:
     parser = _Links()
     # Without the navigation: a page that only a menu of everything leads to is an island.
     parser.feed(re.sub(r"<(nav|footer|header)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL))
-    return parser.links
+    return parser
+
+
+def _target(page: Path, link: str) -> tuple[Path, str]:
+    """Return the file that a link leads to, and the part of it."""
+    url, fragment = urldefrag(link)
+    return (page.parent / unquote(url)).resolve() if url else page, unquote(fragment)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +66,24 @@ def test_every_page_is_linked_from_another_in_its_language(site: Path) -> None:
     pages = {page.resolve() for page in site.rglob("*.html") if page.name != "404.html"}
     linked = set()
     for page in pages:
-        targets = {(page.parent / unquote(urldefrag(link).url)).resolve() for link in _links(page) if "://" not in link}
-        linked |= targets - {page}
+        linked |= {_target(page, link)[0] for link in _parsed(page).links if "://" not in link} - {page}
     assert pages - linked - {site / "index.html", site / "zh" / "index.html"} == set()
+
+
+def test_links_lead_to_existing_parts_of_pages(site: Path) -> None:
+    parsed = {page.resolve(): _parsed(page) for page in site.rglob("*.html") if page.name != "404.html"}
+    broken = set()
+    for page, content in parsed.items():
+        for link in content.links:
+            target, fragment = _target(page, link)
+            known = parsed[target].ids if target in parsed else set()
+            if "://" not in link and not (target.exists() and (not fragment or fragment in known)):
+                broken.add(f"{page.relative_to(site.resolve())}: {link}")
+    assert broken == set()
+
+
+def test_site_has_no_sources(site: Path) -> None:
+    assert list(site.rglob("*.toml")) == []
 
 
 def test_site_is_self_contained(site: Path) -> None:
