@@ -14,7 +14,7 @@ def observe(tools: Mapping[str, Tool], name: str, arguments: dict[str, object]) 
         return f"Unknown tool: {name}"
     try:
         return tools[name](**arguments)
-    except Exception as error:  # noqa: BLE001 - a tool may fail in any way, and the model is to know
+    except Exception as error:  # noqa: BLE001  a tool may fail in any way, and the model must learn of it
         return f"Error: {error}"
 
 

@@ -21,7 +21,7 @@ def create_app(checks: Mapping[str, Check], timeout_seconds: float = 1.0) -> Fas
         try:
             async with asyncio.timeout(timeout_seconds):
                 await check()
-        except Exception:  # noqa: BLE001 - drivers raise all kinds of errors
+        except Exception:  # noqa: BLE001  drivers raise all kinds of errors
             return "unavailable"
         return "ok"
 
