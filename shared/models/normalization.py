@@ -4,6 +4,7 @@ LangChain expects exactly what OpenAI's own endpoint sends. Other servers differ
 (`docs/decisions/0020-normalized-answers.md`).
 """
 
+from codecs import getincrementaldecoder
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,24 @@ class Delta:
             yield Delta(text=self.text, calls=self.calls)
 
 
+class _Characters:
+    """Makes text in pieces well-formed: joins surrogates that two pieces share, and replaces lone ones and NUL.
+
+    A lone surrogate cannot be sent as UTF-8, and PostgreSQL stores no NUL.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-16-le")("replace")
+        self._has_half = False
+
+    def add(self, text: str) -> str:
+        if text.isprintable() and not self._has_half:
+            return text  # nearly every piece
+        text = self._decoder.decode(text.encode("utf-16-le", "surrogatepass"))
+        self._has_half = bool(self._decoder.getstate()[0])
+        return text.replace("\0", "\ufffd")
+
+
 class AnswerNormalizer:
     """Normalizes one answer: its chunks, or its whole message as if it were a single chunk.
 
@@ -71,6 +90,7 @@ class AnswerNormalizer:
         self._finish_reason: str | None = None
         self._calls = ToolCallAssembler(taken_ids, tool_names)
         self._splitter = ReasoningSplitter(habit)
+        self._text_characters, self._reasoning_characters = _Characters(), _Characters()
         self._whole_text = ""  # of chunks that repeat the message so far
 
     def add(self, chunk: Mapping[str, Any]) -> Delta:
@@ -85,7 +105,7 @@ class AnswerNormalizer:
         if not choices:
             return Delta()
         for key in ("model", "system_fingerprint", "service_tier", "id"):
-            if value := chunk.get(key):
+            if isinstance(value := chunk.get(key), str) and value:
                 self._metadata[key] = value
         choice = choices[0]
         if reason := choice.get("finish_reason"):
@@ -121,7 +141,8 @@ class AnswerNormalizer:
         else:
             reasoning, text = self._texts(sent, content)
             calls = self._calls.add(_calls(sent))
-        if text:
+            reasoning = self._reasoning_characters.add(reasoning)
+        if text := self._text_characters.add(text):
             more, text = self._splitter.add(text)
             if more:
                 self.provider_fields.reasoning_from("text")

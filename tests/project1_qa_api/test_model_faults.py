@@ -420,3 +420,25 @@ async def test_usage_is_null_without_token_counts(client: httpx2.AsyncClient, mo
     message = {"role": "assistant", "content": "a"}
     model.does(sends(json.dumps({"choices": [{"index": 0, "message": message}], "model": "m"}).encode()))
     assert (await client.post("/ask", json={"question": "Hi"})).json()["usage"] is None
+
+
+async def test_characters_that_cannot_be_sent_are_replaced(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    message = {"role": "assistant", "content": "a\ud83d \0b", "reasoning_content": "\udc00"}
+    model.does(sends_json({"choices": [{"message": message, "finish_reason": "stop"}]}))
+    whole = await client.post("/ask", json={"question": "Hi", "reasoning": True})
+    halves = [chunk({"content": "\ud83d"}), chunk({"content": "\ude00"}), chunk({"content": "\0\udc00"}, "stop")]
+    model.does(streams(*halves, b"[DONE]"))
+    streamed = await ask_stream(client)
+
+    assert (whole.status_code, whole.json()["answer"], whole.json()["reasoning"]) == (200, "a� �b", "�")
+    assert [(name, data.get("text")) for name, data in streamed] == [("token", "😀"), ("token", "��"), ("done", None)]
+
+
+async def test_name_of_the_model_that_is_no_text_is_ignored(client: httpx2.AsyncClient, model: ScriptedModel) -> None:
+    message = {"role": "assistant", "content": "a"}
+    model.does(
+        sends_json({"model": {"name": "m"}, "id": 7, "choices": [{"message": message, "finish_reason": "stop"}]})
+    )
+    model_name = (await client.post("/ask", json={"question": "Hi"})).json()["model"]
+
+    assert isinstance(model_name, str)
