@@ -52,10 +52,12 @@ class NotificationListener:
             yield
 
     async def _listen(self) -> None:
+        listening = True
         while True:
             try:
                 async with await PrimaryConnection.connect(conninfo(self._settings), autocommit=True) as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+                    listening = True
                     for key in list(self._subscribers):  # notifications sent before LISTEN are lost
                         self._wake(key)
                     while True:
@@ -63,9 +65,11 @@ class NotificationListener:
                             self._wake(notification.payload)
                         await connection.execute("SELECT")  # fails if the server is not the primary any more
             except (psycopg.Error, OSError) as error:
-                logger.warning(
-                    "notifications of {} interrupted ({}); reconnecting", self._channel, type(error).__name__
-                )
+                if listening:  # an outage is logged once
+                    logger.warning(
+                        "notifications of {} interrupted ({}); reconnecting", self._channel, type(error).__name__
+                    )
+                listening = False
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _wake(self, key: str) -> None:
