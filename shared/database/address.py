@@ -116,7 +116,7 @@ def _parameters(parts: Address) -> Iterator[tuple[str, str]]:
 
 
 def _add(parameters: dict[str, str], name: str, value: str) -> None:
-    """Add a parameter of an address's query, as the tool means it that has this parameter."""
+    """Add a parameter of an address's query, translated from the tool that defines it."""
     if name in _POOLER:
         if value.lower() in _POOLER[name]:
             return

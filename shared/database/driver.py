@@ -77,7 +77,7 @@ class PrimaryConnection(AsyncConnection[Any]):
 
     @classmethod
     async def connect(cls, conninfo: str = "", **options: Any) -> Self:
-        """Connect, first to the server that was the primary the last time: one that is down can take all its time."""
+        """Connect, first to the last primary: a server that is down can use up the time to connect."""
         connection = await super().connect(_with_last_primary_first(conninfo), **options)
         _last_primary[conninfo] = (connection.info.host, connection.info.port)
         return connection
