@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.address import split_address
 from shared.errors import ConfigurationError
 
 
@@ -38,7 +39,7 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-HttpAddress = Annotated[str, AfterValidator(_http_url)]
+HttpAddress = Annotated[str, AfterValidator(_http_url), Field(repr=False)]  # it may hold a password
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -46,16 +47,14 @@ def _json_object(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        parsed = json.loads(value, parse_constant=_refuse_constant)
+        parsed = json.loads(value)
+        # Endpoints refuse NaN, 1e999 and lone surrogates.
+        json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
         raise ValueError('must be a JSON object, such as {"top_k": 20}')  # noqa: TRY004  Pydantic wants a ValueError
     return parsed
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)  # NaN and Infinity are not JSON: endpoints refuse the request
 
 
 def _extra_fields(value: dict[str, Any]) -> dict[str, Any]:
@@ -73,8 +72,10 @@ def _options_by_model(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 _RESERVED_FIELDS = {"messages", "model", "input", "tools", "stream", "n"}
-ExtraFields = Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object), AfterValidator(_extra_fields)]
-FieldsByModel = Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object), AfterValidator(_options_by_model)]
+# They may hold keys, such as those of Azure's `data_sources`.
+_JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object), Field(repr=False)]
+ExtraFields = Annotated[_JsonObject, AfterValidator(_extra_fields)]
+FieldsByModel = Annotated[_JsonObject, AfterValidator(_options_by_model)]
 
 
 class Settings(BaseSettings):
@@ -168,8 +169,13 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Return the values that must never appear in a log."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        return [value.get_secret_value() for value in values if isinstance(value, SecretStr) and value]
+        values = [getattr(self, name) for name in type(self).model_fields]
+        texts = [value for value in values if isinstance(value, str) and value.startswith(("http://", "https://"))]
+        addresses = [split_address(text.partition("://")[2]) for text in texts]
+        return [
+            *(value.get_secret_value() for value in values if isinstance(value, SecretStr) and value),
+            *(address.password for address in addresses if address and address.password),
+        ]
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

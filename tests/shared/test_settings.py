@@ -64,6 +64,8 @@ def test_empty_variable_counts_as_unset(env: pytest.MonkeyPatch) -> None:
         ("LLM_EXTRA_BODY", "top_k=20", "LLM_EXTRA_BODY: must be a JSON object"),
         ("LLM_EXTRA_BODY", "[1]", "LLM_EXTRA_BODY: must be a JSON object"),
         ("LLM_EXTRA_BODY", '{"a": NaN}', "LLM_EXTRA_BODY: must be a JSON object"),
+        ("LLM_EXTRA_BODY", '{"a": 1e999}', "LLM_EXTRA_BODY: must be a JSON object"),
+        ("LLM_EXTRA_BODY", '{"a": "\\ud800"}', "LLM_EXTRA_BODY: must be a JSON object"),
         ("LLM_EXTRA_BODY", "[" * 10_000, "LLM_EXTRA_BODY: must be a JSON object"),
         ("LLM_EXTRA_BODY", '{"model": "x", "messages": []}', "LLM_EXTRA_BODY: must not contain messages, model"),
         ("LLM_MODEL_OPTIONS", '{"temperature": 1}', "LLM_MODEL_OPTIONS: must be a JSON object of objects"),
@@ -124,6 +126,17 @@ def test_missing_variables_are_read_from_secrets(env: pytest.MonkeyPatch, tmp_pa
     assert settings.openai_api_key.get_secret_value() == "sk-from-a-file"
     assert settings.llm_model == "m"  # what the environment says wins
     assert "sk-from-a-file" in settings.secrets()
+
+
+def test_addresses_and_extra_fields_do_not_show_their_keys(env: pytest.MonkeyPatch) -> None:
+    env.setenv("OPENAI_BASE_URL", "https://gateway:hunter22@model.example/v1")
+    env.setenv("LLM_EXTRA_BODY", '{"data_sources": [{"key": "azure-key"}]}')
+    env.setenv("LLM_MODEL_OPTIONS", '{"m": {"key": "model-key"}}')
+
+    settings = load_settings(Settings)
+
+    assert "hunter22" in settings.secrets()
+    assert not [key for key in ("hunter22", "azure-key", "model-key") if key in repr(settings)]
 
 
 def test_secrets_folder_is_optional(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
