@@ -7,6 +7,7 @@ sent itself, and nothing of another model.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -136,8 +137,8 @@ def _sent_ids(kept: dict[str, Any]) -> dict[str, str]:
 
 def _restore_ids(payload: list[dict[str, Any]], ids: dict[str, str]) -> None:
     """Replace the service's ids by the endpoint's where these are unique."""
-    sent = list(ids.values())
-    ids = {own: theirs for own, theirs in ids.items() if sent.count(theirs) == 1}
+    counts = Counter(ids.values())
+    ids = {own: theirs for own, theirs in ids.items() if counts[theirs] == 1}
     if not ids:
         return
     for message in payload:
