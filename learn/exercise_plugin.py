@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from learn.pytest_runner import explanation
+
 _MAX_LINES = 12  # of a message
 _verdicts: list[dict[str, object]] = []
 
@@ -59,8 +61,8 @@ def pytest_runtest_makereport(
             statements = [
                 str(entry.statement) for entry in call.excinfo.traceback if Path(str(entry.path)) == item.path
             ]
-            verdict["statement"] = " ".join(statements[-1].split()) if statements else ""
-            verdict["message"] = "\n".join(call.excinfo.exconly().splitlines()[:_MAX_LINES])
+            verdict["statement"] = " ".join(line.strip() for line in statements[-1].splitlines()) if statements else ""
+            verdict["message"] = "\n".join(explanation(call.excinfo.exconly().splitlines())[:_MAX_LINES])
         _verdicts.append(verdict)
     return report
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from learn.language import Language, Translated
 from learn.places import Place, find_definition
-from learn.pytest_runner import Verdict, run_tests
+from learn.pytest_runner import Verdict, explanation, run_tests
 from learn.stages import ROOT, STAGES, WORKBENCH, CommandError
 
 _FILE = Path(__file__).with_name("practice.toml")
@@ -285,7 +285,6 @@ def _result(exercise: Exercise, place: Place, verdicts: Mapping[str, Verdict]) -
     number = own[-1] if own else first
     explained = verdict.output.partition("All stacks:")[0].splitlines()
     assertion = [line.removeprefix("E").strip() for line in explained if line.startswith("E  ")]
-    assertion = [line for line in assertion if line and not line.startswith("Use -v ")]  # an option of pytest alone
     in_test = _lines_of(test.partition("::")[0], verdict.output)
     where = [f"{test.partition('::')[0]}:{in_test[-1]}"] if in_test else []
     return ExerciseResult(
@@ -293,7 +292,7 @@ def _result(exercise: Exercise, place: Place, verdicts: Mapping[str, Verdict]) -
         started=True,
         failed={name: each.message for name, each in failed.items()},
         line=f"{place.path}:{number}: {place.text.splitlines()[number - 1].strip()}",
-        assertion=[*where, *assertion[:_MAX_ASSERTION_LINES]],
+        assertion=[*where, *explanation(assertion)[:_MAX_ASSERTION_LINES]],
     )
 
 

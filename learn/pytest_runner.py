@@ -116,6 +116,11 @@ def _environment() -> dict[str, str]:
     }
 
 
+def explanation(lines: Iterable[str]) -> list[str]:
+    """Return the lines of a failure without blank ones and advice on pytest's own options."""
+    return [line for line in lines if line.strip() and not line.strip().startswith("Use -v ")]
+
+
 def _node_id(class_name: str, name: str) -> str:
     """Return the node id of a test case, whose class name is that of its module and perhaps of a class in it."""
     parts = class_name.split(".")

@@ -167,6 +167,17 @@ class TestCopies:
         assert failed.statement.startswith("assert hints.get(")
         assert "AssertionError" in failed.message
 
+    def test_failed_comparison_is_shown_as_the_check_has_it(self, copies: Copies) -> None:
+        generators = exercises.find("generators")
+        solve(copies, generators)
+        path = copies.path(generators)
+        path.write_text(path.read_text("utf-8").replace("yield stripped", "yield line"), "utf-8")
+
+        failed = next(check for check in copies.judge(generators) if not check.passed)
+
+        assert failed.statement.endswith(r"""([" a \n", "\n", "b", "  "])) == ["a", "b"]""")
+        assert failed.message.splitlines()[1:] == [r"  At index 0 diff: ' a \n' != 'a'"]
+
     @pytest.mark.slow
     def test_endless_loop_is_ended(self, copies: Copies) -> None:
         copies.create(FIRST)
