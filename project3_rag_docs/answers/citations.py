@@ -19,7 +19,7 @@ _NO_ANSWER = {
 }
 # [1], [1, 2], 【1】: models write all of these.
 _MARKER = re.compile(r"[\[【]\s{0,2}(\d{1,3}(?:\s{0,2}[,，、]\s{0,2}\d{1,3}){0,20})\s{0,2}[\]】]")
-_PARTIAL_MARKER = re.compile(r"[\[【][\d\s,，、]{0,60}$")
+_PARTIAL_MARKER = re.compile(r"[\[【][\d\s,，、]{0,200}$")
 _MAX_QUOTE_LENGTH = 400
 # The share of a sentence's terms that a passage must contain for the sentence to be attributed to it.
 _ATTRIBUTION_SHARE = 0.8
@@ -50,7 +50,8 @@ class CitedAnswer:
     def __init__(self, question: str, passages: Sequence[Hit]) -> None:
         self._question = question
         self._passages = passages
-        self._pending = ""
+        self._pending = ""  # may begin a marker
+        self._uncited: list[str] = []  # held back until there is a citation
         self._cited_numbers: list[int] = []
         self.text = ""  # all text that was returned
 
@@ -58,22 +59,20 @@ class CitedAnswer:
         """Add a piece of the model's output; return the text that may be shown now."""
         self._pending += written
         cut = match.start() if (match := _PARTIAL_MARKER.search(self._pending)) else len(self._pending)
-        ready, rest = self._normalize_markers(self._pending[:cut]), self._pending[cut:]
-        if not self._cited_numbers:
-            self._pending = ready + rest
-            return ""
-        self._pending = rest
-        return self._show(ready)
+        ready, self._pending = self._pending[:cut], self._pending[cut:]
+        self._uncited.append(self._normalize_markers(ready))
+        return self._show(self._take_uncited()) if self._cited_numbers else ""
 
     def restart(self) -> int:
         """Discard the output so far, which was no part of the answer; return the length of its displayed part."""
         shown = len(self.text)
-        self._pending, self._cited_numbers, self.text = "", [], ""
+        self._pending, self._uncited, self._cited_numbers, self.text = "", [], [], ""
         return shown
 
     def finish(self) -> str:
         """Return the rest of the text; without any citation, the statement that there is no answer."""
-        rest, self._pending = self._normalize_markers(self._pending), ""
+        self._uncited.append(self._normalize_markers(self._pending))
+        self._pending, rest = "", self._take_uncited()
         if not self._cited_numbers:
             rest = self._add_missing_markers(rest)
         return self._show(rest if self._cited_numbers else no_answer_text(self._question))
@@ -81,6 +80,10 @@ class CitedAnswer:
     def citations(self) -> list[CitedPassage]:
         """Return the cited passages, in the order of their first markers."""
         return [CitedPassage(number, self._passages[number - 1], self._quote(number)) for number in self._cited_numbers]
+
+    def _take_uncited(self) -> str:
+        text, self._uncited = "".join(self._uncited), []
+        return text
 
     def _show(self, text: str) -> str:
         self.text += text

@@ -1,5 +1,6 @@
 """Citations in a model's text about passages: which are shown, and how."""
 
+from time import process_time
 from uuid import uuid4
 
 import pytest
@@ -105,3 +106,22 @@ def test_best_sentence_is_verbatim_and_short() -> None:
 
     assert quote in text
     assert 0 < len(quote) <= 400
+
+
+def test_long_output_without_a_citation_does_not_block_the_event_loop() -> None:
+    answer = CitedAnswer("What is it?", hits())
+    started = process_time()
+
+    shown = "".join(answer.add("word ") for _ in range(20_000)) + answer.finish()
+
+    assert shown == "The documents do not say."
+    assert process_time() - started < 3  # 0.1 in practice; 9 if all of the output is searched for each piece
+
+
+def test_long_marker_in_pieces_is_recognized() -> None:
+    numbers = ", ".join(["1"] * 21)
+    answer = CitedAnswer("What is it?", hits())
+
+    shown = "".join(answer.add(piece) for piece in f"Yes [1]. So it is [{numbers}].")
+
+    assert shown == "Yes [1]. So it is " + "[1]" * 21 + "."
