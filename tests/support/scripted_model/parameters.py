@@ -18,17 +18,6 @@ def parameters_are(known: Collection[str], words: str, **more: Any) -> Rule:
     return rule
 
 
-def parameters_are_not(*refused: str, words: str, **more: Any) -> Rule:
-    """Refuse these parameters; `words` is the error, with the parameter as `{}`."""
-
-    def rule(body: Body) -> Iterator[Violation]:
-        for name in refused:
-            if name in body:
-                yield Violation(words.format(name), **({"param": name} | more))
-
-    return rule
-
-
 def tools_are_functions(body: Body) -> Iterator[Violation]:
     """Require named functions with a schema of an object, no two of one name; `tools` is not empty."""
     names: list[str] = []
