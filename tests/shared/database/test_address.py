@@ -101,7 +101,8 @@ def test_parameter_without_meaning_is_named_in_one_line(parameter: str, message:
         f"postgresql://u:{SECRET}@[::1/d",
         f"postgresql://u:{SECRET}@h:port/d",
         f"postgresql://u:{SECRET}@h:70000/d",
-        f"postgresql://u:{SECRET}%00@h/d",
+        f"postgresql://u:{SECRET}%20%00@h/d",
+        f"postgresql://u:{SECRET}@h/d%00",
     ],
 )
 def test_malformed_address_is_refused_without_its_password(address: str) -> None:
