@@ -186,7 +186,7 @@ class ReasoningSplitter:
             return "", certain
         sent = "".join(self._answer)
         before, after = sent + text[: match.start()], text[match.end() :]
-        if "<think" in before.lower() or before[-1:] in _QUOTES or after[:1] in _QUOTES or before.count("```") % 2:
+        if "<think" in before.lower() or before[-1:] in _QUOTES or before.count("```") % 2:
             self._watching = False  # it is mentioned
             return "", text
         self._habit.unopened = True

@@ -1,6 +1,8 @@
 """Reasoning in the text of an answer is separated from it, however the text is cut into chunks."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.models.reasoning import ReasoningHabit, ReasoningSplitter
 
@@ -30,6 +32,7 @@ SPLIT = {
     "a comparison": ("1 <", "", "1 <"),
     "white space": (" \n", "", " \n"),
     "nothing": ("", "", ""),
+    "an answer of code": ("Let me see.</think>```\n42\n```", "Let me see.", "```\n42\n```"),
     "an opening bracket": ("[1] says so.", "", "[1] says so."),
 }
 
@@ -50,6 +53,18 @@ def test_reasoning_is_separated(case: str, size: int) -> None:
     text, reasoning, answer = SPLIT[case]
 
     assert split(text, size) == (reasoning, answer)
+
+
+PIECES = ["<think>", "</think>", "[THINK]", "[/THINK]", "</thin", "k>", "<", "`", "```", "\n", "Let me see", "42"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.integers(1, 3))
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_chunks_are_separated_as_the_whole_answer(text: str, size: int) -> None:
+    reasoning, answer = split(text, size)
+    whole_reasoning, whole_answer = split(text, 1_000)
+
+    assert (reasoning.strip(), answer.strip()) == (whole_reasoning.strip(), whole_answer.strip())
 
 
 def test_text_without_reasoning_is_passed_on_at_once() -> None:
