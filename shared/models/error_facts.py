@@ -1,4 +1,4 @@
-"""Collect what an error says, in whichever form the server sends it: codes, names of parameters, words."""
+"""Collect the codes, the names of parameters and the words of an error, in the forms of all servers."""
 
 import json
 import math
@@ -13,7 +13,7 @@ _MAX_WORDS = 8_192
 _MAX_DEPTH = 8
 _CODES = {"code", "type", "status", "error_code", "error_type", "status_code", "reason", "@type"}
 _PARAMETERS = {"param", "field", "parameter"}
-# They repeat the request, or are about something else.
+# Their values repeat the request, or do not concern the reason.
 _IGNORED = {"input", "ctx", "url", "failed_generation", "flagged_input", "request_id", "id", "help"}
 
 

@@ -1,4 +1,4 @@
-"""Normalize what OpenAI-compatible endpoints send, before LangChain converts it.
+"""Normalize the answers of OpenAI-compatible endpoints, before LangChain converts them.
 
 LangChain expects exactly what OpenAI's own endpoint sends. Other servers differ in nearly every field
 (`docs/decisions/0020-normalized-answers.md`).
@@ -97,7 +97,7 @@ class AnswerNormalizer:
         """Add a chunk, or a whole answer.
 
         Raises:
-            TypeError, AttributeError: if it has not the shape of one.
+            TypeError, AttributeError, LookupError: if its shape is another.
         """
         if usage := chunk.get("usage"):
             self._metadata["usage"] = usage
@@ -201,7 +201,7 @@ class AnswerNormalizer:
         return message
 
     def additional_kwargs(self, origin: str) -> dict[str, Any]:
-        """Return what belongs to the message besides its text, reasoning and calls, after `finish`."""
+        """Return the fields of the message besides its text, reasoning and calls, after `finish`."""
         kept = self.provider_fields.to_dict(origin, self._calls.calls)
         return ({"provider_fields": kept} if kept else {}) | ({"refusal": self.refusal} if self.refusal else {})
 

@@ -1,4 +1,4 @@
-"""Classify what an OpenAI-compatible endpoint answers instead of a result: by status, code, type and words.
+"""Classify the errors of OpenAI-compatible endpoints by status, code, type and words.
 
 Each server has its own form: OpenAI's `{"error": {…}}`, the same in a list (Gemini), `{"object": "error", …}` (vLLM,
 Mistral), `{"detail": …}` (FastAPI), `{"error": "…"}` (Ollama, TEI), `{"code", "message"}` (SiliconFlow), JSON in a

@@ -1,4 +1,4 @@
-"""Assemble tool calls from what endpoints send: fragments with or without an index or an id, or whole calls.
+"""Assemble tool calls from fragments with or without an index or an id, or from whole calls.
 
 Each call gets an index and an id of the service's own. Endpoints send ids that are missing, empty, or the same for two
 calls, so neither a result nor an approval can rely on them.
@@ -212,7 +212,7 @@ def _is_object(text: str) -> bool:
 
 
 def _invalidating_suffix(text: str) -> str:
-    """Return what makes arguments invalid for LangChain, which completes truncated JSON, and fails on other types."""
+    """Return a suffix that makes arguments invalid: LangChain completes truncated JSON, and fails on other types."""
     open_, in_string, escaped = [], False, False
     for character in text:
         if in_string:

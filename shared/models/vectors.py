@@ -1,4 +1,4 @@
-"""Vectors from an OpenAI-compatible endpoint, in whichever order and encoding it sends them."""
+"""Vectors from an OpenAI-compatible endpoint, in any order and encoding."""
 
 import base64
 import math
