@@ -13,13 +13,12 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from shared.models.tool_calls import AssembledCall
+from shared.models.tool_calls import CALL_FIELDS, AssembledCall
 
 KEY = "provider_fields"  # in `additional_kwargs`
 REASONING = "reasoning_content"  # in `additional_kwargs`: LangChain makes a content block of it
 _TEXT_FIELDS = (REASONING, "reasoning", "reasoning_text", "thinking")
 _OPAQUE_FIELDS = ("reasoning_details", "reasoning_opaque", "thinking_blocks", "extra_content")
-_CALL_FIELDS = ("extra_content", "provider_specific_fields", "thought_signature")
 # Ids that mean something: LiteLLM puts Gemini's signature into them, and Kimi's template shows them to the model.
 _MEANINGFUL_ID = re.compile(r".*__thought__.*|functions\.[\w.-]+:\d+", re.DOTALL)
 
@@ -117,7 +116,7 @@ def _restore(
         sent |= {name: fields[name] for name in _OPAQUE_FIELDS if name in fields}
     for call in sent.get("tool_calls") or []:
         if isinstance(of_calls, dict) and isinstance(of_call := of_calls.get(call["id"]), dict):
-            call |= {name: of_call[name] for name in _CALL_FIELDS if name in of_call}
+            call |= {name: of_call[name] for name in CALL_FIELDS if name in of_call}
     reasoning, source = message.additional_kwargs.get(REASONING), kept.get("source")
     if not isinstance(reasoning, str) or not with_reasoning:
         return

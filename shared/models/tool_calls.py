@@ -13,7 +13,8 @@ from typing import Any
 
 _ALPHABET = string.ascii_letters + string.digits
 _ID_LENGTH = 9  # Mistral takes exactly this form, the others any
-_KEPT_FIELDS = ("extra_content", "provider_specific_fields", "thought_signature")  # of a call; see `provider_fields`
+# Of a call; `provider_fields` sends them back.
+CALL_FIELDS = ("extra_content", "provider_specific_fields", "thought_signature")
 
 
 def new_call_id(taken: Collection[str | None]) -> str:
@@ -183,7 +184,7 @@ def _fragments(sent: object) -> Iterator[_Fragment]:
             id=str(id_) if isinstance(id_, int | str) and id_ != "" else None,
             name=name if isinstance(name, str) else "",
             arguments=_arguments(function.get("arguments")),
-            fields={key: raw[key] for key in _KEPT_FIELDS if raw.get(key)},
+            fields={key: raw[key] for key in CALL_FIELDS if raw.get(key)},
         )
 
 
