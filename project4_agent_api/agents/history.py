@@ -5,6 +5,8 @@ one result with its id. Threads lose results: a run is cancelled or times out du
 sends a message instead of an approval, forks, or writes the state.
 """
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from operator import is_
 from typing import Any, cast
@@ -56,7 +58,7 @@ def repair(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     of the model that contain nothing, are left out.
     """
     used_ids = set[str | None]()
-    placed = set[int]()  # indexes of results
+    results = _Results(messages)
     repaired: list[BaseMessage] = []
     for index, message in enumerate(messages):
         if isinstance(message, ToolMessage):
@@ -71,32 +73,41 @@ def repair(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         calls = unique_calls(complete.tool_calls, used_ids)
         repaired.append(message if calls == message.tool_calls else with_calls(complete, calls))
         for position, (call, renamed) in enumerate(zip(complete.tool_calls, calls, strict=True)):
-            found = _find_result(messages, index, call["id"], placed)
-            if found is not None:
-                placed.add(found)
-                repaired.append(_with_call_id(messages[found], renamed))
+            result = results.take(index, call["id"])
+            if result is not None:
+                repaired.append(_with_call_id(result, renamed))
             else:
                 readable = position < len(message.tool_calls)
                 repaired.append(_stopped(renamed) if readable else refusal(renamed))
     return repaired
 
 
-def _find_result(messages: Sequence[BaseMessage], index: int, call_id: str | None, placed: set[int]) -> int | None:
-    """Return the index of a call's result: one before the next message that calls with the same id.
+class _Results:
+    """The results of tool calls among messages, by the id of their call. Each belongs to one call."""
 
-    A result that came after the call was answered as stopped takes the place of that answer.
-    """
-    found = None
-    for later in range(index + 1, len(messages)):
-        message = messages[later]
-        if isinstance(message, ToolMessage):
-            if message.tool_call_id == (call_id or "") and later not in placed:
-                if not message.additional_kwargs.get(STOPPED):
-                    return later
-                found = later if found is None else found
-        elif any(call["id"] == call_id for call in tool_calls(message)):
-            break
-    return found
+    def __init__(self, messages: Sequence[BaseMessage]) -> None:
+        self._messages = messages
+        self._results = defaultdict[str, list[int]](list)  # indexes of the messages
+        self._callers = defaultdict[str | None, list[int]](list)
+        for index, message in enumerate(messages):
+            if isinstance(message, ToolMessage):
+                self._results[message.tool_call_id].append(index)
+            for call in tool_calls(message):
+                self._callers[call["id"]].append(index)
+
+    def take(self, index: int, call_id: str | None) -> BaseMessage | None:
+        """Return the result of a call in a message: one before the next message that calls with the same id.
+
+        A result that came after the call was answered as stopped takes the place of that answer.
+        """
+        results, callers = self._results[call_id or ""], self._callers[call_id]
+        following = bisect_right(callers, index)
+        end = callers[following] if following < len(callers) else len(self._messages)
+        places = range(bisect_right(results, index), bisect_left(results, end))
+        if not places:
+            return None
+        own = (place for place in places if not self._messages[results[place]].additional_kwargs.get(STOPPED))
+        return self._messages[results.pop(next(own, places[0]))]
 
 
 def last_ai_message(messages: Sequence[BaseMessage]) -> AIMessage | None:
@@ -114,15 +125,9 @@ def unanswered_calls(messages: Sequence[BaseMessage]) -> dict[int, ToolCall]:
     index = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], AIMessage)), None)
     if index is None:
         return {}
-    placed = set[int]()
-    unanswered = {}
-    for position, call in enumerate(tool_calls(messages[index])):
-        found = _find_result(messages, index, call["id"], placed)
-        if found is None:
-            unanswered[position] = call
-        else:
-            placed.add(found)
-    return unanswered
+    results = _Results(messages[index:])
+    calls = enumerate(tool_calls(messages[index]))
+    return {position: call for position, call in calls if results.take(0, call["id"]) is None}
 
 
 def unique_calls(calls: Sequence[ToolCall], used_ids: set[str | None]) -> list[ToolCall]:

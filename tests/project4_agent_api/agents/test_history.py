@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from time import process_time
 from typing import Any
 
 import pytest
@@ -106,6 +107,12 @@ class TestRepair:
         assert stopped.startswith("Stopped")
         assert "no complete JSON object" in refused
         assert violations(repaired) == []
+
+    def test_long_thread_without_results_is_repaired_in_linear_time(self) -> None:
+        messages = [AIMessage("", tool_calls=[call(str(number))]) for number in range(10_000)]
+        began = process_time()
+        assert len(repair(messages)) == 20_000
+        assert process_time() - began < 20  # 50 s if each call reads all messages
 
     def test_unanswered_calls_are_found_by_position(self) -> None:
         message = AIMessage("", tool_calls=[call("1"), call("1"), call("2")])
