@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from project4_agent_api.core.postgres import Row, fetch_one
 from project4_agent_api.graphs.commands import CommandBody
+from project4_agent_api.models import ThreadStatus
 from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import ProtocolRun
 from project4_agent_api.runs.service import Runs
@@ -152,8 +153,8 @@ class Commands:
 
 
 def _open_questions(thread: Row | None) -> set[str]:
-    """Return the ids of the questions that wait for an answer. There are none during a run."""
-    if thread is None or thread["status"] != "interrupted":
+    """Return the ids of the questions that wait for an answer, also after an invalid one. There are none in a run."""
+    if thread is None or thread["status"] == ThreadStatus.BUSY:
         return set()
     return {interrupt["id"] for of_task in thread["interrupts"].values() for interrupt in of_task}
 

@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 from project4_agent_api.streams.protocol.schemas import EventStreamRequest
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
-from tests.support.scripted_model import ScriptedModel
+from tests.support.scripted_model import ScriptedModel, calls
 
 GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
 EVERYTHING = ["values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom"]
@@ -341,6 +341,22 @@ class TestCommands:
         assert sorted(contents) == ["Well?", "You said yes.", "by the way"]
         newest = (await http.get(f"/threads/{thread_id}/runs")).json()[0]
         assert newest["metadata"]["purpose"] == "answer"
+
+    async def test_invalid_answer_can_be_repeated(
+        self, http: httpx2.AsyncClient, thread_id: str, model: ScriptedModel
+    ) -> None:
+        model.then(calls(("fetch_web_page", '{"url": "http://127.0.0.1/"}')))
+        await start(http, thread_id, "agent", says("Fetch it."))
+        frames = await read(http, thread_id, "lifecycle", "input", until=life("interrupted"))
+        interrupt_id = of(frames, "input.requested")[0]["interrupt_id"]
+
+        invalid = await command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response="yes")
+        await read(http, thread_id, "lifecycle", until=life("failed"))
+        decisions = {"decisions": [{"type": "approve"}]}
+        repeated = await command(http, thread_id, "input.respond", interrupt_id=interrupt_id, response=decisions)
+        await read(http, thread_id, "lifecycle", until=life("completed"))
+
+        assert [answered["type"] for answered in (invalid, repeated)] == ["success", "success"]
 
     async def test_concurrent_answers_have_one_winner(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         answer = {"interrupt_id": await self.asked(http, thread_id), "namespace": [], "response": "yes"}
