@@ -146,8 +146,11 @@ class Responses:
         await self._stack.aclose()
 
 
+OpenResponses = Callable[[Header], Responses]
+
+
 @pytest.fixture
-async def open_responses(there: httpx2.AsyncClient, tmp_path: Path) -> AsyncIterator[Callable[[Header], Responses]]:
+async def open_responses(there: httpx2.AsyncClient, tmp_path: Path) -> AsyncIterator[OpenResponses]:
     """Makes responses at the other process, with the credentials in the headers."""
     async with AsyncExitStack() as stack:
 
@@ -186,13 +189,11 @@ async def _delete_account(here: httpx2.AsyncClient, tokens: Tokens) -> None:
 async def test_open_streams_end_when_their_sign_in_ends(
     here: httpx2.AsyncClient,
     there: httpx2.AsyncClient,
-    open_responses: Callable[[Header], Responses],
+    signed_up: tuple[str, Tokens],
+    responses: Responses,
     revoke: Callable[[httpx2.AsyncClient, Tokens], Awaitable[None]],
 ) -> None:
-    email = new_email()
-    await register(here, email)
-    tokens = await sign_in(here, email)
-    responses = open_responses(bearer(tokens))
+    _, tokens = signed_up
     await responses.open_streams()
 
     await revoke(here, tokens)
@@ -212,6 +213,12 @@ async def signed_up(here: httpx2.AsyncClient) -> tuple[str, Tokens]:
     return email, await sign_in(here, email)
 
 
+@pytest.fixture
+def responses(signed_up: tuple[str, Tokens], open_responses: OpenResponses) -> Responses:
+    """Responses with the access token of the new account."""
+    return open_responses(bearer(signed_up[1]))
+
+
 async def new_key(here: httpx2.AsyncClient, tokens: Tokens, **options: str) -> dict[str, str]:
     created = await here.post("/auth/api-keys", json={"name": "key", **options}, headers=bearer(tokens))
     created.raise_for_status()
@@ -220,7 +227,7 @@ async def new_key(here: httpx2.AsyncClient, tokens: Tokens, **options: str) -> d
 
 
 async def test_open_streams_end_when_their_key_is_deleted(
-    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: OpenResponses
 ) -> None:
     _, tokens = signed_up
     key = await new_key(here, tokens)
@@ -237,7 +244,7 @@ async def test_open_streams_end_when_their_key_is_deleted(
 async def test_open_streams_end_when_their_key_expires(
     here: httpx2.AsyncClient,
     signed_up: tuple[str, Tokens],
-    open_responses: Callable[[Header], Responses],
+    open_responses: OpenResponses,
     service: AgentService,
 ) -> None:
     key = await new_key(here, signed_up[1])
@@ -254,7 +261,7 @@ async def test_open_streams_end_when_their_key_expires(
 async def test_open_streams_end_when_their_account_is_deactivated(
     here: httpx2.AsyncClient,
     signed_up: tuple[str, Tokens],
-    open_responses: Callable[[Header], Responses],
+    open_responses: OpenResponses,
     service: AgentService,
     credential: str,
 ) -> None:
@@ -272,9 +279,8 @@ async def test_open_streams_end_when_their_account_is_deactivated(
 
 
 async def test_open_streams_end_when_their_account_is_deleted(
-    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], responses: Responses
 ) -> None:
-    responses = open_responses(bearer(signed_up[1]))
     await responses.open_streams()
 
     await _delete_account(here, signed_up[1])
@@ -283,10 +289,9 @@ async def test_open_streams_end_when_their_account_is_deleted(
 
 
 async def test_waiting_requests_end_when_their_sign_in_ends(
-    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], responses: Responses
 ) -> None:
     _, tokens = signed_up
-    responses = open_responses(bearer(tokens))
     thread_id = (await responses.post("/threads", {}))["thread_id"]
     run_id = (await responses.post(f"/threads/{thread_id}/runs", responses.run()))["run_id"]
     requests: list[tuple[str, str, Any]] = [
@@ -312,14 +317,13 @@ async def test_streams_of_the_earlier_stages_end_when_their_sign_in_ends(
     here: httpx2.AsyncClient,
     there: httpx2.AsyncClient,
     signed_up: tuple[str, Tokens],
-    open_responses: Callable[[Header], Responses],
+    responses: Responses,
     model: ScriptedModel,
 ) -> None:
     _, tokens = signed_up
     there.headers.update(bearer(tokens))
     await ready(there, "The library opens at nine.", "hours.txt")
     model.says("The library opens at nine [1]. More follows", last_word_after=threading.Event())
-    responses = open_responses(bearer(tokens))
     await responses.open("POST", "/ask/stream", {"question": "When does the library open?"})
     await responses.open("POST", "/documents/ask/stream", {"question": "When does the library open?"})
     model.embeds(hangs())
@@ -343,7 +347,7 @@ def expiring(service: AgentService, tokens: Tokens, seconds: float) -> Header:
 async def test_open_streams_end_when_their_token_expires(
     there: httpx2.AsyncClient,
     signed_up: tuple[str, Tokens],
-    open_responses: Callable[[Header], Responses],
+    open_responses: OpenResponses,
     service: AgentService,
 ) -> None:
     _, tokens = signed_up
@@ -363,7 +367,7 @@ async def test_open_streams_end_when_their_token_expires(
 async def test_run_continues_after_its_token_has_expired(
     there: httpx2.AsyncClient,
     signed_up: tuple[str, Tokens],
-    open_responses: Callable[[Header], Responses],
+    open_responses: OpenResponses,
     service: AgentService,
 ) -> None:
     """Its client reconnects with a new token, and misses no event."""
@@ -390,12 +394,11 @@ async def test_run_continues_after_its_token_has_expired(
 async def test_run_continues_after_revocation_unless_it_ends_with_its_client(
     here: httpx2.AsyncClient,
     signed_up: tuple[str, Tokens],
-    open_responses: Callable[[Header], Responses],
+    responses: Responses,
     on_disconnect: str,
     continues: bool,
 ) -> None:
     email, tokens = signed_up
-    responses = open_responses(bearer(tokens))
     thread_id = (await responses.post("/threads", {}))["thread_id"]
     body = responses.run(on_disconnect=on_disconnect)
     reader = await responses.open("POST", f"/threads/{thread_id}/runs/stream", body)
@@ -413,10 +416,9 @@ async def test_run_continues_after_revocation_unless_it_ends_with_its_client(
 
 
 async def test_refreshing_the_tokens_ends_no_stream(
-    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], open_responses: Callable[[Header], Responses]
+    here: httpx2.AsyncClient, signed_up: tuple[str, Tokens], responses: Responses
 ) -> None:
     _, tokens = signed_up
-    responses = open_responses(bearer(tokens))
     body = responses.run()
     body["input"]["seconds"] = 2 * CHECK_SECONDS + 1
     reader = await responses.open("POST", "/runs/stream", body)
@@ -430,10 +432,9 @@ async def test_clients_of_langgraph_read_why_a_stream_ended(
     here: httpx2.AsyncClient,
     there: httpx2.AsyncClient,
     signed_up: tuple[str, Tokens],
-    open_responses: Callable[[Header], Responses],
+    responses: Responses,
 ) -> None:
     _, tokens = signed_up
-    responses = open_responses(bearer(tokens))
     thread_id = (await responses.post("/threads", {}))["thread_id"]
     run_id = (await responses.post(f"/threads/{thread_id}/runs", responses.run()))["run_id"]
     protocol = await responses.open("POST", f"/threads/{thread_id}/stream/events", {"channels": ["lifecycle"]})
