@@ -38,7 +38,7 @@ class Settings(Stage2Settings):
         default={}, description="Fields of every embedding request, as a JSON object; `null` removes one."
     )
     embedding_base_url: HttpAddress | None = Field(
-        default=None, description="Endpoint of the embedding model, if it is not OPENAI_BASE_URL."
+        repr=False, default=None, description="Endpoint of the embedding model, if it is not OPENAI_BASE_URL."
     )
     embedding_api_key: SecretStr = SecretStr("")
     embedding_query_prefix: str | None = Field(
@@ -51,7 +51,9 @@ class Settings(Stage2Settings):
     embedding_batch_size: int = Field(default=16, ge=1, le=2048, description="Passages per embedding call.")
 
     rerank_base_url: HttpAddress | None = Field(
-        default=None, description="Endpoint with `/rerank` in the format of Jina and Cohere. Default: no reranking."
+        repr=False,
+        default=None,
+        description="Endpoint with `/rerank` in the format of Jina and Cohere. Default: no reranking.",
     )
     rerank_model: str = ""
     rerank_api_key: SecretStr = SecretStr("")

@@ -54,7 +54,7 @@ class HttpMcpServer(_McpServer):
     """An MCP server with streamable HTTP."""
 
     transport: Literal["streamable_http", "http"]
-    url: HttpAddress
+    url: HttpAddress = Field(repr=False)
     headers: dict[str, SecretStr] = {}
     timeout: float = Field(default=30, gt=0)
 
@@ -124,7 +124,9 @@ class Settings(Stage3Settings):
     )
 
     otel_exporter_otlp_endpoint: HttpAddress | None = Field(
-        default=None, description="OpenTelemetry collector for traces (OTLP over HTTP). Default: no tracing."
+        repr=False,
+        default=None,
+        description="OpenTelemetry collector for traces (OTLP over HTTP). Default: no tracing.",
     )
     otel_exporter_otlp_headers: SecretStr = Field(
         default=SecretStr(""), description="Headers for the collector: NAME=VALUE,NAME=VALUE, with URL-encoded values."

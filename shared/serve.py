@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from loguru import logger
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
@@ -83,7 +84,7 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, dra
         drain_seconds: Time to keep serving while `/ready` fails. A second signal ends it.
     """
     config = uvicorn.Config(
-        app,
+        _with_short_configuration_errors(app),
         log_config=None,
         access_log=False,  # `RequestContext` logs each request, with its id
         server_header=False,
@@ -95,6 +96,32 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, dra
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     _Server(config, app.state.shutdown, drain_seconds, settings.shutdown_timeout_seconds).run(sockets=[listening])
+
+
+def _with_short_configuration_errors(app: ASGIApp) -> ASGIApp:
+    """Report a `ConfigurationError` of the startup as its one line; Starlette reports the traceback of any error."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        held: list[Message] = []
+
+        async def hold_failure(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                held.append(message)
+            else:
+                await send(message)
+
+        try:
+            await app(scope, receive, hold_failure)
+        except ConfigurationError as error:
+            held = [{"type": "lifespan.startup.failed", "message": str(error)}]
+        finally:
+            for message in held:
+                await send(message)
+
+    return served
 
 
 class _Server(uvicorn.Server):

@@ -39,7 +39,7 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-HttpAddress = Annotated[str, AfterValidator(_http_url), Field(repr=False)]  # it may hold a password
+HttpAddress = Annotated[str, AfterValidator(_http_url)]  # it may hold a password: its fields have `repr=False`
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         "loopback origin otherwise.",
     )
 
-    openai_base_url: HttpAddress
+    openai_base_url: HttpAddress = Field(repr=False)
     openai_api_key: SecretStr = SecretStr("")
     llm_model: str = Field(min_length=1)
     llm_fallback_models: CommaSeparated = Field(
