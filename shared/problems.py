@@ -85,7 +85,10 @@ def problem_for(error: Exception, request_id: str | None = None) -> Problem:
 def _invalid_field(item: Mapping[str, Any]) -> InvalidField:
     # A field name from the client may be very long, or not encodable (a lone surrogate).
     loc = [part if isinstance(part, int) else _printable(part) for part in item["loc"]]
-    return InvalidField(loc=loc, msg=_printable(item["msg"].removeprefix("Value error, ")), type=item["type"])
+    message = item["msg"].removeprefix("Value error, ")
+    if isinstance(item.get("input"), str):  # Pydantic counts the characters of a secret as items
+        message = message.replace(" items after validation", " characters")
+    return InvalidField(loc=loc, msg=_printable(message), type=item["type"])
 
 
 def _printable(text: str, limit: int = 200) -> str:
