@@ -140,8 +140,14 @@ def judge(chosen: Sequence[Exercise], judged: str | Path, seconds: float = _SECO
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which only pytest's own plugins are loaded, and nothing measures coverage."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "COV_", "PYTEST_"))}
+    """Return an environment in which only pytest's own plugins are loaded, and nothing measures coverage.
+
+    pytest prints whole differences if `CI` or `BUILD_NUMBER` is set: a learner gets the short form everywhere.
+    """
+    left_out = ("COVERAGE_", "COV_", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    kept.pop("CI", None)
+    kept.pop("BUILD_NUMBER", None)
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 

@@ -21,7 +21,7 @@ from tests.support.embedding_endpoint import (
     Refusal,
     endpoint,
 )
-from tests.support.long_document import LONG
+from tests.support.long_document import LONG, embeds_before
 from tests.support.processes import served
 from tests.support.scripted_model import Behaviour, ScriptedModel, embeds, fails, hangs, in_turn, sends
 from tests.support.until import until
@@ -50,7 +50,7 @@ async def test_ingestion_waits_for_an_unavailable_model(
 ) -> None:
     with serve3(llm_timeout_seconds=3, embedding_batch_size=8) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
-            model.embeds(in_turn(embeds(), embeds(), behaviour))  # two batches are under way at once
+            model.embeds(embeds_before(16, behaviour))
             document = await upload(client, LONG, "long.md")
             await until(lambda: len(model.embedded) >= 5)  # two, two more, and it has tried again
             await until(lambda: rows(database_url, "chunks") == 16)
@@ -68,7 +68,7 @@ async def test_permanently_unavailable_model_fails_the_document(
 ) -> None:
     with serve3(ingestion_patience_seconds=0.5, embedding_batch_size=8) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
-            model.embeds(in_turn(embeds(), embeds(), fails(500)))  # two batches are under way at once
+            model.embeds(embeds_before(16, fails(500)))
             document = await upload(client, LONG, "long.md")
             failed = await finished(client, document)
             model.embeds(embeds())

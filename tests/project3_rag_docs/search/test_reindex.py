@@ -12,9 +12,9 @@ import pytest
 from project3_rag_docs.settings import Settings
 from tests.support.databases import differences
 from tests.support.documents import finished, found, ready, rows, upload
-from tests.support.long_document import LONG
+from tests.support.long_document import LONG, embeds_before
 from tests.support.processes import run
-from tests.support.scripted_model import Behaviour, Connection, ScriptedModel, embeds, fails, in_turn
+from tests.support.scripted_model import Behaviour, Connection, ScriptedModel, embeds, fails
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
@@ -159,7 +159,7 @@ async def test_partly_ingested_document_waits_for_the_new_model(
     new = {"EMBEDDING_MODEL": "other", "EMBEDDING_DIMENSIONS": str(dimensions)}
     with serve3(embedding_batch_size=8) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
-            model.embeds(in_turn(embeds(), embeds(), fails(500)))  # two batches are under way at once
+            model.embeds(embeds_before(16, fails(500)))
             document = await upload(client, LONG, "long.md")
             await until(lambda: rows(database_url, "chunks") == 16)
             model.embeds(by_name(e=fails(500), other=embeds(dimensions)))
