@@ -9,6 +9,8 @@ from itertools import accumulate
 
 from langchain_core.documents import Document
 
+from project3_rag_docs.ingestion.noise import has_words, remove_noise
+
 # A character weighs one in alphabets, and three in scripts whose characters are syllables or words; emoji, too.
 _HEAVY = "\u0e00-\u1dff\u2e80-\U0010ffff"
 _HEAVY_CHARACTER = re.compile(f"[{_HEAVY}]")
@@ -44,7 +46,7 @@ _MAX_SEQUENCE_LENGTH = 16  # code points that are displayed as one character
 
 @dataclass(frozen=True)
 class Chunk:
-    """A verbatim passage of a document."""
+    """A passage of a document, verbatim but for noise."""
 
     text: str
     page: int | None
@@ -60,7 +62,8 @@ def split_sections(sections: Iterable[Document], size: int = 1200, overlap: int 
     """Split sections into chunks, lazily: one section is in memory at a time.
 
     Consecutive sections with the same page and heading are merged, with a blank line between them, as long as they fit
-    into one chunk. No chunk is blank, and none crosses a change of page or heading.
+    into one chunk. No chunk is without words, and none crosses a change of page or heading. Noise (`noise.py`) is left
+    out.
 
     Args:
         sections: With `page` and `heading` in their metadata; both may be None or missing.
@@ -73,7 +76,8 @@ def split_sections(sections: Iterable[Document], size: int = 1200, overlap: int 
     """
     for page, heading, text in _merge_sections(sections, size):
         for start, end in chunk_spans(text, size, overlap):
-            yield Chunk(text[start:end], page, heading)
+            if has_words(text[start:end]):
+                yield Chunk(text[start:end], page, heading)
 
 
 def chunk_spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
@@ -121,10 +125,10 @@ def _merge_sections(sections: Iterable[Document], size: int) -> Iterator[tuple[i
     heading: str | None = None
     held = ""
     for section in sections:
-        text = section.page_content
-        if not text.strip():
+        text = remove_noise(section.page_content)
+        if not has_words(text):
             continue
-        here = section.metadata.get("page"), section.metadata.get("heading")
+        here = section.metadata.get("page"), _clean_heading(section.metadata.get("heading"))
         if held and here == (page, heading) and _fit_in_one_chunk(held, text, size):
             held += _BLANK_LINE + text
             continue
@@ -134,6 +138,10 @@ def _merge_sections(sections: Iterable[Document], size: int) -> Iterator[tuple[i
         held = text
     if held:
         yield page, heading, held
+
+
+def _clean_heading(heading: str | None) -> str | None:
+    return heading and (" ".join(remove_noise(heading).split()) or None)
 
 
 def _cut(text: str, start: int, new: int, end: int, size: int) -> int:
