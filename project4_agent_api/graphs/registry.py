@@ -1,7 +1,7 @@
 """The registry of graphs: the built-in ones, and those of a team's `langgraph.json`.
 
 A graph is a compiled graph, a `StateGraph` that is not compiled yet, an `@entrypoint` of the functional API, or a
-factory: a function, `async` or not, or an asynchronous context manager, that returns one of these. A factory may take
+factory: a function, or a context manager, each `async` or not, that returns one of these. A factory may take
 the run's `RunnableConfig`, LangGraph's `ServerRuntime`, and `Services` (this service's own). A factory that takes
 neither of the first two is called once, at startup; the others, and all context managers, are called for each run.
 """
@@ -10,10 +10,17 @@ import asyncio
 import copy
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -29,7 +36,7 @@ from langgraph_sdk.runtime import _ReadRuntime as ReadRuntime
 from project4_agent_api.agents import agent, rag
 from project4_agent_api.agents.services import Services
 from project4_agent_api.graphs import langgraph_json
-from project4_agent_api.graphs.langgraph_json import NamedGraph
+from project4_agent_api.graphs.langgraph_json import NamedGraph, Project
 from shared.errors import ConfigurationError, NotFound
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -49,17 +56,17 @@ class Graphs:
         self._descriptions = descriptions
 
     @classmethod
-    async def load(cls, path: Path | None, services: Services) -> Self:
+    async def load(cls, source: Path | Project | None, services: Services) -> Self:
         """Load the built-in graphs, and those of a `langgraph.json`, which may replace them.
 
         Args:
-            path: The file; None for the built-in graphs only.
+            source: The file or the project; None for the built-in graphs only.
 
         Raises:
             ConfigurationError: with one line that names the graph and its fault.
         """
         # In a thread: a module may start an event loop of its own when it is imported.
-        named = {**_BUILT_IN, **(await asyncio.to_thread(langgraph_json.read, path) if path else {})}
+        named = {**_BUILT_IN, **(await asyncio.to_thread(_named_graphs, source) if source else {})}
         graphs: dict[str, Graph | _Factory] = {}
         for name, graph in named.items():
             try:
@@ -109,6 +116,10 @@ class Graphs:
             yield _with_persistence(_compile(name, value), checkpointer, store)
 
 
+def _named_graphs(source: Path | Project) -> Mapping[str, NamedGraph]:
+    return (langgraph_json.read(source) if isinstance(source, Path) else source).graphs()
+
+
 def _with_persistence(graph: Graph, checkpointer: BaseCheckpointSaver[Any] | None, store: BaseStore | None) -> Graph:
     clone = copy.copy(graph)  # `graph.copy()` would validate the graph each time
     clone.checkpointer = checkpointer
@@ -132,7 +143,7 @@ async def _load_graph(name: str, value: object, services: Services) -> "Graph | 
         if factory.per_run:
             return factory
         value = await _call_at_startup(factory)
-        if isinstance(value, AbstractAsyncContextManager):
+        if isinstance(value, AbstractAsyncContextManager | AbstractContextManager):
             return factory
     try:
         return _compile(name, value)
@@ -176,16 +187,17 @@ class _Factory:
     async def enter(self, stack: AsyncExitStack, config: RunnableConfig, runtime: "ServerRuntime[Any]") -> object:
         """Call the function for a run; a context manager is entered on the stack."""
         value = await self.call(config, runtime)
-        return await stack.enter_async_context(value) if isinstance(value, AbstractAsyncContextManager) else value
+        if isinstance(value, AbstractAsyncContextManager):
+            return await stack.enter_async_context(value)
+        return stack.enter_context(value) if isinstance(value, AbstractContextManager) else value
 
 
 def _inspect_factory(function: Callable[..., Any], services: Services) -> _Factory:
     unwrapped = inspect.unwrap(function)
-    is_context_manager = inspect.isasyncgenfunction(unwrapped)
-    if inspect.isgeneratorfunction(unwrapped) or (is_context_manager and unwrapped is function):
-        raise ConfigurationError(
-            "its factory is a generator; it has to be an `async` generator with @asynccontextmanager"
-        )
+    is_context_manager = inspect.isasyncgenfunction(unwrapped) or inspect.isgeneratorfunction(unwrapped)
+    if is_context_manager and unwrapped is function:  # a context manager without its decorator
+        decorate = asynccontextmanager if inspect.isasyncgenfunction(function) else contextmanager
+        function = decorate(function)
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -217,6 +229,8 @@ def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _argument_for(annotation: Any) -> _Argument | None:  # noqa: ANN401  any annotation
+    if get_origin(annotation) in (Union, UnionType):  # such as `RunnableConfig | None`
+        return next((kind for kind in map(_argument_for, get_args(annotation)) if kind), None)
     if annotation is Services:
         return "services"
     if ServerRuntime in (annotation, get_origin(annotation)) or annotation in get_args(ServerRuntime.__value__):

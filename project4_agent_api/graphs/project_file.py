@@ -1,0 +1,249 @@
+"""The content of a `langgraph.json`, as LangGraph's command line defines it.
+
+Every key is one of three kinds: used by this service; for building an image, which has no meaning once the server runs;
+or refused, because ignoring it would lose data or expose them.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from loguru import logger
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import ConfigurationError
+
+IMAGE_KEYS = {
+    *("$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "keep_pkg_tools", "node_version"),
+    *("pip_config_file", "pip_installer", "python_version", "source", "_INTERNAL_docker_tag"),
+}
+_NOT_BUILT = {"ui": "UI components", "ui_config": "UI components"}
+_REFUSED = {
+    "auth": "not yet",
+    "http": "not yet",
+    "webhooks": "not yet",
+    "encryption": "this service does not encrypt individual fields",
+    "priority": "runs have no priority in this service",
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class _Part(BaseModel):
+    """A part of the file. Keys that this version does not know are ignored, as LangGraph's own server does."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def _graph_name(name: str) -> str:
+    if _CONTROL.search(name) or name != name.strip():
+        raise ValueError("is not the name of a graph")
+    try:
+        UUID(name)
+    except ValueError:
+        return name
+    raise ValueError("is an id, not a name")
+
+
+class GraphEntry(_Part):
+    """Where a graph is, and its description for users."""
+
+    path: str
+    description: str | None = None
+
+
+def _entry(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class AuthPart(_Part):
+    """Custom authentication: an `Auth` object of LangGraph's SDK."""
+
+    path: str
+    disable_studio_auth: bool = False
+    openapi: dict[str, Any] = {}
+
+
+class CorsPart(_Part):
+    """Cross-origin requests, with the options of Starlette's middleware."""
+
+    allow_origins: list[str] = []
+    allow_methods: list[str] = ["GET"]
+    allow_headers: list[str] = []
+    allow_credentials: bool = False
+    allow_origin_regex: str | None = None
+    expose_headers: list[str] = []
+    max_age: int = 600
+
+
+class HeaderPatterns(_Part):
+    """Names of headers, with `*` as a wildcard."""
+
+    includes: list[str] = []
+    excludes: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _aliases(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: value.get(name) or value.get(name.removesuffix("s")) or [] for name in ("includes", "excludes")}
+
+
+def _prefix(value: str | None) -> str | None:
+    if value and (not value.startswith("/") or value.endswith("/")):
+        raise ValueError("has to start with / and must not end with it")
+    return value or None
+
+
+class HttpPart(_Part):
+    """The HTTP server: an application of the project, headers, and routes that are left out."""
+
+    app: str | None = None
+    cors: CorsPart | None = None
+    configurable_headers: HeaderPatterns | None = None
+    logging_headers: HeaderPatterns | None = None
+    mount_prefix: Annotated[str | None, AfterValidator(_prefix)] = None
+    enable_custom_route_auth: bool = False
+    middleware_order: Literal["auth_first", "middleware_first"] | None = None
+    disable_assistants: bool = False
+    disable_threads: bool = False
+    disable_runs: bool = False
+    disable_store: bool = False
+    disable_meta: bool = False
+    disable_webhooks: bool = False
+    disable_ui: bool = False
+    disable_mcp: bool = False
+    disable_a2a: bool = False
+
+
+class IndexPart(_Part):
+    """Semantic search in the store."""
+
+    embed: str
+    dims: int = Field(ge=1, le=4000)
+    fields: list[str] | None = None
+
+
+class StoreTtlPart(_Part):
+    """Times to live of the store's items, in minutes."""
+
+    default_ttl: float | None = Field(default=None, gt=0)
+    refresh_on_read: bool = True
+    sweep_interval_minutes: float | None = None
+
+
+class StorePart(_Part):
+    """The store of items."""
+
+    index: IndexPart | None = None
+    ttl: StoreTtlPart | None = None
+
+
+class ThreadTtlPart(_Part):
+    """The time to live of threads, in minutes."""
+
+    strategy: Literal["delete", "keep_latest"] = "delete"
+    default_ttl: float | None = Field(default=None, gt=0)
+    sweep_interval_minutes: float | None = None
+    sweep_limit: int | None = None
+
+
+class CheckpointerPart(_Part):
+    """The storage of threads."""
+
+    ttl: ThreadTtlPart | None = None
+
+
+class WebhookUrlPart(_Part):
+    """Addresses that webhooks may call."""
+
+    require_https: bool = False
+    allowed_domains: list[str] = []
+    allowed_ports: list[int] = []
+    max_url_length: int | None = None
+    disable_loopback: bool = True
+    disable_private_ips: bool = False
+
+
+class WebhooksPart(_Part):
+    """Calls at the end of runs."""
+
+    env_prefix: str = "LG_WEBHOOK_"
+    url: WebhookUrlPart = WebhookUrlPart()
+    headers: dict[str, str] = {}
+
+
+def _environment(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()}
+    return value
+
+
+class ProjectFile(_Part):
+    """The keys that this service uses."""
+
+    graphs: dict[
+        Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_graph_name)],
+        Annotated[GraphEntry, BeforeValidator(_entry)],
+    ] = Field(min_length=1)
+    dependencies: list[str] = []
+    env: Annotated[dict[str, str] | str, BeforeValidator(_environment)] = {}
+    auth: AuthPart | None = None
+    http: HttpPart = HttpPart()
+    store: StorePart = StorePart()
+    checkpointer: CheckpointerPart = CheckpointerPart()
+    webhooks: WebhooksPart | None = None
+
+
+def parse(path: Path) -> ProjectFile:
+    """Read a `langgraph.json`, and log which keys have no effect.
+
+    Raises:
+        ConfigurationError: with one line that names the key and its fault.
+    """
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"LANGGRAPH_CONFIG: {path} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} has to be a JSON object")
+    content = {key: value for key, value in content.items() if value is not None}
+    _check_keys(path, content)
+    try:
+        return ProjectFile.model_validate({key: content[key] for key in content if key in ProjectFile.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
+        where = where.removesuffix(".[key]")
+        raise ConfigurationError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
+    for key, reason in _REFUSED.items():
+        if content.get(key):
+            raise ConfigurationError(f"{path}: {key!r} is not supported: {reason}")
+    for key, reason in (
+        ("store", "this service stores items in its own database"),
+        ("checkpointer", "this service stores threads in its own database"),
+    ):
+        part = content.get(key)
+        if isinstance(part, dict) and (part.get("path") or part.get("backend") not in (None, "default")):
+            name = "path" if part.get("path") else "backend"
+            raise ConfigurationError(f"{path}: {key}.{name} is not supported: {reason}")
+    if build := sorted(IMAGE_KEYS & content.keys() - {"$schema"}):
+        logger.info("{}: {} are for building an image and have no effect here", path, ", ".join(build))
+    if not_built := sorted(_NOT_BUILT.keys() & content.keys()):
+        logger.warning("{}: {} are not served: this service builds no UI components", path, ", ".join(not_built))
+    if isinstance(content.get("checkpointer"), dict) and content["checkpointer"].get("serde"):
+        logger.warning(
+            "{}: checkpointer.serde has no effect: states are stored as JSON and msgpack, never pickled", path
+        )
+    for key in content.keys() - ProjectFile.model_fields.keys() - IMAGE_KEYS - _NOT_BUILT.keys() - _REFUSED.keys():
+        near = difflib.get_close_matches(key, [*ProjectFile.model_fields, *IMAGE_KEYS, *_REFUSED], n=1)
+        logger.warning("{}: there is no key {!r}{}; it is ignored", path, key, f" (is it {near[0]!r}?)" if near else "")
