@@ -84,6 +84,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs = boots
         panels=[ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
         extend_openapi=describe,
+        guard_docs=Public,
     )
     app.add_middleware(CountRequests, metrics=metrics)
     tracing.trace_requests(app)

@@ -11,9 +11,13 @@ from pydantic_settings import NoDecode
 from project3_rag_docs.settings import Settings as Stage3Settings
 from shared.database.address import connection_parameters
 from shared.redis.address import passwords, redis_address
+from shared.secret_strength import weakness
 from shared.settings import CommaSeparated, HttpAddress
 
 _MIN_SECRET_LENGTH = 32  # bytes; required for HMAC-SHA256 (RFC 7518, section 3.2)
+_MIN_TOKEN_LENGTH = 16
+
+_GENERATE = "Generate one: `openssl rand -base64 32`."
 
 _AGENT_PROMPT = """\
 You are a helpful assistant with tools. Answer in the language of the user, briefly and plainly.
@@ -120,7 +124,8 @@ class Settings(Stage3Settings):
 
     metrics_token: SecretStr = Field(
         default=SecretStr(""),
-        description="Bearer token for `/metrics`. Without it, anyone who can reach the port can read the metrics.",
+        description="Bearer token for `/metrics`. Without it, anyone who can reach the port can read the metrics; in "
+        "production, only clients in private networks.",
     )
 
     otel_exporter_otlp_endpoint: HttpAddress | None = Field(
@@ -248,6 +253,17 @@ class Settings(Stage3Settings):
     def _require_auth_in_production(self) -> Self:
         if self.production and not self.auth_required:
             raise ValueError("AUTH_REQUIRED must be true in production")
+        return self
+
+    @model_validator(mode="after")
+    def _require_strong_secrets_in_production(self) -> Self:
+        if not self.production:
+            return self
+        if reason := weakness(self.jwt_secret.get_secret_value()):
+            raise ValueError(f"JWT_SECRET {reason}: anyone can guess it and sign in as anyone. {_GENERATE}")
+        token = self.metrics_token.get_secret_value()
+        if token and (reason := weakness(token) if len(token) >= _MIN_TOKEN_LENGTH else "is too short"):
+            raise ValueError(f"METRICS_TOKEN {reason}. {_GENERATE}")
         return self
 
     @property

@@ -49,6 +49,7 @@ def build_app(
     panels: Sequence[Panel],
     body_limits: Mapping[str, int] = MappingProxyType({}),
     extend_openapi: Callable[[dict[str, Any]], None] = lambda _: None,
+    guard_docs: Callable[[APIRouter], APIRouter] = lambda router: router,
 ) -> FastAPI:
     """Create a stage's application.
 
@@ -60,6 +61,7 @@ def build_app(
         panels: Panels of the page at `/`, one for each feature.
         body_limits: Maximum body size in bytes of each path that accepts files; `MAX_BODY_KB` applies to all others.
         extend_openapi: Changes the OpenAPI document in place.
+        guard_docs: Wraps the routes of `/docs` and `/openapi.json`.
     """
 
     @asynccontextmanager
@@ -82,6 +84,8 @@ def build_app(
             Middleware(RequestContext),
             Middleware(BodyGuard, limit_bytes=settings.max_body_kb * 1024, path_limits=body_limits),
         ],
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
+        openapi_url=None,  # `install_docs` serves it
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
@@ -92,7 +96,7 @@ def build_app(
     install_error_handlers(app)
     for router in routers:
         app.include_router(router)
-    install_docs(app)
+    install_docs(app, guard_docs)
     install_page(app, panels)
     return app
 

@@ -5,11 +5,13 @@ The page is a shell (`shared/page/`) with a panel for each feature of a stage.
 
 import html
 import importlib.resources
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -61,8 +63,20 @@ def install_page(app: FastAPI, panels: Sequence[Panel]) -> None:
         app.mount(f"/page/{folder.parent.name}", StaticFiles(directory=folder))
 
 
-def install_docs(app: FastAPI) -> None:
-    """Serve Swagger UI at `/docs` from the fastapi-swagger wheel; FastAPI's own page loads it from a CDN."""
+_DOCS_HEADERS = {
+    "Content-Security-Policy": "base-uri 'none'; frame-ancestors 'none'",  # Swagger UI has inline scripts and styles
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def install_docs(app: FastAPI, guard: Callable[[APIRouter], APIRouter]) -> None:
+    """Serve the OpenAPI document, and Swagger UI at `/docs` from the fastapi-swagger wheel, without a CDN.
+
+    Args:
+        guard: Wraps the two routes, such as with a rate limit.
+    """
     page = get_swagger_ui_html(
         title=app.title,
         openapi_url="openapi.json",  # all relative: a proxy may serve the app under a prefix
@@ -71,9 +85,24 @@ def install_docs(app: FastAPI) -> None:
         swagger_favicon_url="docs/files/favicon-32x32.png",
         swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
     )
+    page.headers.update(_DOCS_HEADERS)
+    router = APIRouter(include_in_schema=False)
+    encoded: list[tuple[bytes, str]] = []  # encoded by the first request, which takes as long as a hundred others
 
+    @router.get("/docs")
     async def docs() -> HTMLResponse:
         return page
 
-    app.get("/docs", include_in_schema=False)(docs)
+    @router.get("/openapi.json")
+    async def openapi(request: Request) -> Response:
+        if not encoded:
+            document = json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+            encoded.append((document, f'"{sha256(document).hexdigest()[:32]}"'))
+        document, tag = encoded[0]
+        headers = {"Cache-Control": "no-cache", "ETag": tag, "X-Content-Type-Options": "nosniff"}
+        if request.headers.get("If-None-Match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(document, media_type="application/json", headers=headers)
+
+    app.include_router(guard(router))
     app.mount("/docs/files", StaticFiles(directory=str(importlib.resources.files("fastapi_swagger") / "resources")))

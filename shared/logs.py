@@ -7,6 +7,7 @@ adds fields to every line that is logged inside its block, including by tasks st
 import inspect
 import json
 import logging
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,6 +18,9 @@ from shared.settings import Settings
 
 if TYPE_CHECKING:
     from loguru import Message, Record
+
+# What a terminal executes, and what hides other text: controls, line separators, changes of the direction.
+_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]")
 
 # Loggers limited to warnings: at INFO each logs a line for every model request, which the service logs already.
 _QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "openai", "asyncio", "urllib3")
@@ -53,7 +57,7 @@ def _json_line(record: "Record") -> str:
     line |= {key: value for key, value in record["extra"].items() if key != "logger"}
     if record["exception"]:
         line["exception"] = _traceback(record)
-    return json.dumps(line, default=str, ensure_ascii=False)
+    return _escape(json.dumps(line, default=str, ensure_ascii=False))
 
 
 def _readable_line(record: "Record") -> str:
@@ -64,9 +68,16 @@ def _readable_line(record: "Record") -> str:
     line = (
         f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<7} {request_id:<8} {name}: {record['message']}{context}"
     )
-    # Line breaks in a client's text would let it forge log lines.
-    line = line.replace("\r", "\\r").replace("\n", "\\n")
-    return line + "\n" + _traceback(record) if record["exception"] else line
+    # Line breaks in a client's text would let it forge log lines, other controls what the terminal shows.
+    return "\n".join(map(_escape, [line, *_traceback(record).split("\n")])) if record["exception"] else _escape(line)
+
+
+def _escape(line: str) -> str:
+    """Replace the control characters of a line by escapes that JSON understands too."""
+    return _CONTROLS.sub(lambda match: _ESCAPES.get(match[0], f"\\u{ord(match[0]):04x}"), line)
+
+
+_ESCAPES = {"\r": "\\r", "\n": "\\n", "\t": "\\t"}
 
 
 def _traceback(record: "Record") -> str:

@@ -9,6 +9,7 @@ import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -156,10 +157,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_wildcard_in_production(self) -> Self:
-        if self.production and "*" in self.forwarded_allow_ips:
-            raise ValueError("FORWARDED_ALLOW_IPS must name the proxies in production, not *")
-        if self.production and self.cors_origins and "*" in self.cors_origins:
-            raise ValueError("CORS_ORIGINS must name its origins in production, not *")
+        if self.production and not _are_proxies(self.forwarded_allow_ips):
+            raise ValueError("FORWARDED_ALLOW_IPS must name the proxies in production, not everyone")
+        for origin in ("*", "null"):  # every sandboxed frame has the origin null
+            if self.production and origin in (self.cors_origins or ()):
+                raise ValueError(f"CORS_ORIGINS must name its origins in production, not {origin}")
         return self
 
     @property
@@ -171,11 +173,33 @@ class Settings(BaseSettings):
         """Return the values that must never appear in a log."""
         values = [getattr(self, name) for name in type(self).model_fields]
         texts = [value for value in values if isinstance(value, str) and value.startswith(("http://", "https://"))]
-        addresses = [split_address(text.partition("://")[2]) for text in texts]
         return [
             *(value.get_secret_value() for value in values if isinstance(value, SecretStr) and value),
-            *(address.password for address in addresses if address and address.password),
+            *(secret for text in texts for secret in _secrets_in_address(text)),
         ]
+
+
+def _secrets_in_address(url: str) -> set[str]:
+    """Return the password of an address, or its user if it has none, and the values of its query, in both forms."""
+    address = split_address(url.partition("://")[2])
+    if address is None:
+        return set()
+    encoded = {address.password or address.user, *(pair.partition("=")[2] for pair in address.query.split("&"))}
+    return {text for value in encoded if value for text in (value, unquote(value))}
+
+
+_MAX_PROXY_ADDRESSES = {4: 2**24, 6: 2**121}  # 10.0.0.0/8 and fc00::/7, the largest private networks
+
+
+def _are_proxies(addresses: tuple[str, ...]) -> bool:
+    """Return whether addresses and networks are few enough to be those of proxies, also if they are listed in parts."""
+    if "*" in addresses:
+        return False
+    counts = {4: 0, 6: 0}
+    for address in addresses:
+        network = ipaddress.ip_network(address)
+        counts[network.version] += network.num_addresses
+    return all(counts[version] <= 2 * limit for version, limit in _MAX_PROXY_ADDRESSES.items())
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

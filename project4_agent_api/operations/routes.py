@@ -6,14 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from project4_agent_api.core.outbound.addresses import is_public
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.telemetry.collector import MetricsCollector
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.settings import Settings
-from shared.errors import NotReady, Unauthorized
+from shared.errors import Forbidden, NotReady, Unauthorized
 from shared.health import Checks, get_checks
 from shared.problems import error_responses
 
@@ -74,14 +75,19 @@ async def show_info(request: Request) -> Info:
 
 
 async def require_metrics_token(
-    settings: SettingsDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_token)]
+    request: Request,
+    settings: SettingsDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_token)],
 ) -> None:
-    """Require METRICS_TOKEN, if it is set.
+    """Require METRICS_TOKEN, if it is set; in production without it, a client in a private network.
 
     Raises:
         Unauthorized: if the request has another token, or none.
+        Forbidden: if there is no METRICS_TOKEN, and the client is not in a private network.
     """
     expected = settings.metrics_token.get_secret_value()
+    if not expected and settings.production and not _is_private(request.client.host if request.client else ""):
+        raise Forbidden("Without METRICS_TOKEN, the metrics are for private networks.")
     token = credentials.credentials if credentials else ""
     if expected and not secrets.compare_digest(token.encode(), expected.encode()):
         raise Unauthorized("Send METRICS_TOKEN as `Authorization: Bearer …`.")
@@ -90,5 +96,11 @@ async def require_metrics_token(
 @metrics_router.get("/metrics", dependencies=[Depends(require_metrics_token)], include_in_schema=False)
 async def show_metrics(metrics: MetricsDep, collector: CollectorDep) -> Response:
     """Return the metrics of this process in Prometheus's text format."""
-    await collector.refresh()
-    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(await collector.render(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _is_private(address: str) -> bool:
+    try:
+        return not is_public(address)
+    except ValueError:  # a socket of this host, or a proxy that passes no address
+        return True

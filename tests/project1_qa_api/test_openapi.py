@@ -57,6 +57,8 @@ async def test_swagger_ui_is_self_hosted(client: httpx2.AsyncClient) -> None:
     assert page.status_code == 200
     assert "http://" not in page.text
     assert "https://" not in page.text
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
     for file in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert (await client.get(f"/docs/files/{file}")).status_code == 200
 

@@ -65,6 +65,19 @@ def test_development_log_lines_resist_injection(log: Callable[[str], io.StringIO
 
 
 @pytest.mark.parametrize("app_env", ["development", "production"])
+@pytest.mark.parametrize("character", ["\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u202e", "\u2066"])
+def test_log_lines_show_control_characters_as_text(
+    log: Callable[[str], io.StringIO], app_env: str, character: str
+) -> None:
+    stream = log(app_env)
+
+    logger.bind(name=f"b{character}").opt(exception=ValueError(f"c{character}.")).info("a{}", character)
+
+    assert character not in stream.getvalue()
+    assert stream.getvalue().count(f"\\u{ord(character):04x}") == 3
+
+
+@pytest.mark.parametrize("app_env", ["development", "production"])
 def test_secrets_are_masked_everywhere(log: Callable[[str], io.StringIO], app_env: str) -> None:
     stream = log(app_env)
 

@@ -99,9 +99,17 @@ def test_invalid_key_is_not_echoed(env: pytest.MonkeyPatch) -> None:
     assert "sk-secret" not in str(caught.value)
 
 
-def test_production_rejects_a_wildcard_origin(env: pytest.MonkeyPatch) -> None:
+def test_production_trusts_all_private_networks(env: pytest.MonkeyPatch) -> None:
     env.setenv("APP_ENV", "production")
-    env.setenv("CORS_ORIGINS", "*")
+    env.setenv("FORWARDED_ALLOW_IPS", "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7")
+
+    assert len(load_settings(Settings).forwarded_allow_ips) == 4
+
+
+@pytest.mark.parametrize("origin", ["*", "https://app.example.com,null"])
+def test_production_rejects_origins_of_everyone(env: pytest.MonkeyPatch, origin: str) -> None:
+    env.setenv("APP_ENV", "production")
+    env.setenv("CORS_ORIGINS", origin)
 
     with pytest.raises(ConfigurationError, match="CORS_ORIGINS must name its origins in production"):
         load_settings(Settings)
@@ -155,9 +163,21 @@ def test_proxies_are_addresses_or_networks(env: pytest.MonkeyPatch) -> None:
         load_settings(Settings)
 
 
-def test_production_trusts_listed_proxies_only(env: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "url", ["https://key-of-a-gateway@model.example/v1", "https://model.example/v1?key=key-of-a-gateway"]
+)
+def test_key_in_an_address_is_a_secret(env: pytest.MonkeyPatch, url: str) -> None:
+    env.setenv("OPENAI_BASE_URL", url)
+
+    assert "key-of-a-gateway" in load_settings(Settings).secrets()
+
+
+@pytest.mark.parametrize(
+    "everyone", ["*", "0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "10.0.0.0/8,2000::/3", "0.0.0.0/4"]
+)
+def test_production_trusts_listed_proxies_only(env: pytest.MonkeyPatch, everyone: str) -> None:
     env.setenv("APP_ENV", "production")
-    env.setenv("FORWARDED_ALLOW_IPS", "*")
+    env.setenv("FORWARDED_ALLOW_IPS", everyone)
 
     with pytest.raises(ConfigurationError, match="FORWARDED_ALLOW_IPS must name the proxies in production"):
         load_settings(Settings)

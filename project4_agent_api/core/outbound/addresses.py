@@ -15,7 +15,9 @@ import httpcore2
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# IANA's special-purpose addresses, multicast, and reserved addresses.
+# IANA's special-purpose addresses, multicast, reserved addresses, and public ones that clouds serve to their own hosts.
+# Other addresses of metadata services are among the private ones: 169.254.169.254, 100.100.100.200 (Alibaba Cloud),
+# 192.0.0.192 (Oracle Cloud), fd00:ec2::254 (AWS), fd20:ce::254 (Google Cloud).
 # https://www.iana.org/assignments/iana-ipv4-special-registry and .../iana-ipv6-special-registry
 _SPECIAL_IPV4 = [
     IPv4Network(network)
@@ -24,6 +26,9 @@ _SPECIAL_IPV4 = [
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # carrier-grade NAT; some clouds serve metadata there
         "127.0.0.0/8",  # loopback
+        "161.26.0.0/16",  # services inside IBM Cloud
+        "166.8.0.0/14",  # likewise
+        "168.63.129.16/32",  # Azure's metadata and DNS, inside each virtual network
         "169.254.0.0/16",  # link-local; most clouds serve metadata there
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments

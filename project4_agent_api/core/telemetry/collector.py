@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import QueuePool
 
@@ -65,17 +66,19 @@ class MetricsCollector(Collector):
         self._queue = queue
         self._row: Row | None = None
         self._reachable: dict[str, bool] = {}
+        self._rendered = b""
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
 
-    async def refresh(self) -> None:
-        """Query the dependencies and the queue, at most once a second."""
+    async def render(self, registry: CollectorRegistry) -> bytes:
+        """Return the metrics of a registry in Prometheus's text format, rendered at most once a second."""
         async with self._refreshing:
-            if monotonic() - self._refreshed_at < _FRESH_SECONDS:
-                return
-            self._reachable = {name: result.status == "ok" for name, result in (await self._checks.run()).items()}
-            self._row = await self._query_queue(self._queue) if self._queue else None
-            self._refreshed_at = monotonic()
+            if monotonic() - self._refreshed_at >= _FRESH_SECONDS:
+                self._reachable = {name: result.status == "ok" for name, result in (await self._checks.run()).items()}
+                self._row = await self._query_queue(self._queue) if self._queue else None
+                self._rendered = generate_latest(registry)
+                self._refreshed_at = monotonic()
+            return self._rendered
 
     async def _query_queue(self, pool: Pool) -> Row | None:
         try:

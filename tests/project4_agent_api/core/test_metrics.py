@@ -167,3 +167,13 @@ def test_label_values_are_bounded() -> None:
     names = LabelValues(["known"], extra=2)
 
     assert [names.label_for(name) for name in ("a", "b", "c", "a", "known")] == ["a", "b", OTHER, "a", "known"]
+
+
+async def test_metrics_without_a_token_are_for_private_networks_in_production(serve4: Serve) -> None:
+    strong = "Zk8vQ2w7Rt4Lm9Xc1Bn6Hs3Jd5Pf0Yg="
+    with serve4(app_env="production", jwt_secret=strong) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
+            inside = await http.get("/metrics")
+            outside = await http.get("/metrics", headers={"X-Forwarded-For": "203.0.114.7"})
+
+    assert (inside.status_code, outside.status_code) == (200, 403)

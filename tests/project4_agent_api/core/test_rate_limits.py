@@ -89,6 +89,19 @@ async def test_anonymous_requests_are_counted_by_address(serve4: Serve) -> None:
             assert (await client.get("/auth/me", headers=ada)).status_code == 200
 
 
+async def test_documentation_is_counted_by_address(serve4: Serve) -> None:
+    with serve4(rate_limit_per_minute=3) as url:
+        async with client_of(url) as client:
+            document = await client.get("/openapi.json")
+            unchanged = await client.get("/openapi.json", headers={"If-None-Match": document.headers["ETag"]})
+            page = await client.get("/docs")
+            refused = await client.get("/openapi.json")
+
+    assert (document.status_code, document.headers["ratelimit-remaining"]) == (200, "2")
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert (page.headers["X-Frame-Options"], refused.status_code) == ("DENY", 429)
+
+
 async def test_probes_are_not_counted(serve4: Serve) -> None:
     with serve4(rate_limit_per_minute=1) as url:
         async with client_of(url) as client:

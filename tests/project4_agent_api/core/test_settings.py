@@ -1,0 +1,34 @@
+"""Settings that production refuses, because anyone could guess the secret."""
+
+from collections.abc import Callable
+
+import pytest
+from pydantic import ValidationError
+
+from project4_agent_api.settings import Settings
+
+STRONG = "Zk8vQ2w7Rt4Lm9Xc1Bn6Hs3Jd5Pf0Yg="
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("jwt_secret", "x" * 32),
+        ("jwt_secret", "please-change-me-please-change-me-1"),
+        ("metrics_token", "metrics"),
+        ("metrics_token", "prometheusprometheus"),
+    ],
+)
+def test_production_refuses_secrets_that_can_be_guessed(
+    make_settings4: Callable[..., Settings], name: str, secret: str
+) -> None:
+    changes = {"jwt_secret": STRONG, name: secret}
+
+    with pytest.raises(ValidationError, match=name.upper()):
+        make_settings4(app_env="production", **changes)
+
+    assert make_settings4(app_env="development", **changes)
+
+
+def test_production_takes_random_secrets(make_settings4: Callable[..., Settings]) -> None:
+    assert make_settings4(app_env="production", jwt_secret=STRONG, metrics_token=STRONG)
