@@ -1,4 +1,4 @@
-"""`python -m local.child SIGNAL PARENT [--not-root] COMMAND…`: execute COMMAND, and end it with its parent.
+"""`python local/child.py SIGNAL PARENT [--not-root] COMMAND…`: execute COMMAND, and end it with its parent.
 
 When the process PARENT dies, the kernel sends SIGNAL, so a killed launcher leaves no process behind. (Linux only;
 elsewhere the next start cleans up.) With `--not-root`, root becomes an unprivileged user: PostgreSQL refuses root.

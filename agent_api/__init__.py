@@ -1,0 +1,1 @@
+"""The command `agent-api`, for developers of agents and for operators of stage 4."""
