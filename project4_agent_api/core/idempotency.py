@@ -195,7 +195,7 @@ def describe(document: dict[str, Any]) -> None:
         "response.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
     }
-    for path in PATHS:
+    for path in document["paths"].keys() & PATHS:  # a chapter of the course has some of them
         operation = document["paths"][path]["post"]
         operation.setdefault("parameters", []).append(parameter)
         add_error_responses(operation, Conflict, IdempotencyKeyReused)

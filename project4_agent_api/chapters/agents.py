@@ -1,0 +1,111 @@
+"""Chapter 1: an agent in one process. `make run-project4 CHAPTER=agents` runs it.
+
+The agent is that of the whole stage (`agents/agent.py`), with its tools, approvals and limits. What is around it is the
+least that works: a request runs the graph (`conversations.py`), and this process's memory keeps everything else.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from fastapi import FastAPI
+from langchain.agents.middleware.human_in_the_loop import Action
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+
+from project3_rag_docs import main as stage3
+from project3_rag_docs.routes import documents
+from project4_agent_api.agents.agent import make_agent
+from project4_agent_api.agents.grants import Grants
+from project4_agent_api.agents.mcp import load_mcp_tools
+from project4_agent_api.agents.services import Services
+from project4_agent_api.agents.web.pages import WebPages
+from project4_agent_api.chapters import OneUser
+from project4_agent_api.chapters.conversations import Conversations, router
+from project4_agent_api.core.state import publish
+from shared.app import build_app
+from shared.models.chat import create_chat_models
+from shared.serve import serve
+
+
+class MemoryGrants(Grants):
+    """Approvals of tool calls in this process's memory. The stage stores them as rows, where no restart loses them."""
+
+    def __init__(self) -> None:
+        self._actions: dict[tuple[str, UUID], tuple[Action, bool]] = {}  # each with whether it was used
+
+    async def issue(self, thread_id: str, actions: Mapping[UUID, Action]) -> None:
+        """Keep approvals, by their ids."""
+        for grant_id, action in actions.items():
+            self._actions.setdefault((thread_id, grant_id), (action, False))
+
+    async def claim_question(self, thread_id: str, question_id: UUID, action: Action) -> bool:
+        """Return whether a task's question is about this action."""
+        return self._actions.setdefault((thread_id, question_id), (action, True))[0] == action
+
+    async def use(self, thread_id: str, grant_id: UUID, action: Action) -> bool:
+        """Use an approval up; return whether there was an unused one of this action."""
+        if self._actions.get((thread_id, grant_id)) != (action, False):
+            return False
+        self._actions[thread_id, grant_id] = (action, True)
+        return True
+
+
+async def agent_services(app: FastAPI, grants: Grants) -> Services:
+    """Create what the agent needs: models, stage 3's search, the web, and approvals."""
+    settings = app.state.settings
+    return Services(
+        settings=settings,
+        chat_models=create_chat_models(settings, app.state.model_http),
+        steps=app.state.document_answerer.steps,
+        web=WebPages(settings.fetch_timeout_seconds, settings.fetch_max_kb * 1024),
+        grants=grants,
+        mcp_tools=await load_mcp_tools(settings.mcp_servers),
+    )
+
+
+async def memory_conversations(app: FastAPI) -> Conversations:
+    """Create conversations that this process keeps in memory, with memories that are found by meaning."""
+    stores: dict[UUID, BaseStore] = {}
+
+    def open_store(owner_id: UUID) -> BaseStore:
+        if owner_id not in stores:
+            dimensions = app.state.settings.embedding_dimensions
+            stores[owner_id] = InMemoryStore(index={"embed": app.state.embeddings, "dims": dimensions})
+        return stores[owner_id]
+
+    agent = make_agent(await agent_services(app, MemoryGrants()))
+    return Conversations(agent, InMemorySaver(), open_store)
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of the process. Routes find its parts by their types: `core/state.py`."""
+
+    conversations: Conversations
+
+
+@asynccontextmanager
+async def open_agent(app: FastAPI) -> AsyncIterator[None]:
+    """Create the agent."""
+    publish(app, State(await memory_conversations(app)))
+    yield
+
+
+def create_app(settings: OneUser) -> FastAPI:
+    """Create the application: stage 3, and a chat with the agent."""
+    return build_app(
+        settings,
+        title="Project 4, chapter 1: an agent in one process",
+        description="LangChain's agent loop with tools, approvals and limits, in the memory of one process.",
+        routers=[*stage3.ROUTERS, router],
+        resources=[*stage3.RESOURCES, open_agent],
+        panels=stage3.PANELS,
+        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+    )
+
+
+if __name__ == "__main__":
+    serve(OneUser, create_app)

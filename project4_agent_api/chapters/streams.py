@@ -1,0 +1,44 @@
+"""Chapter 5: streams and protocol. `make run-project4 CHAPTER=streams` runs it, with a worker.
+
+A client follows a thread instead of a run: everything that happens there, from any position. The chat page and the
+protocol of LangGraph's newer clients build on it.
+"""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from project3_rag_docs import main as stage3
+from project3_rag_docs.routes import documents
+from project4_agent_api.accounts.guards import Authenticated
+from project4_agent_api.chapters import ChapterSettings, accounts
+from project4_agent_api.chapters import runs as chapter4_3
+from project4_agent_api.core.idempotency import describe
+from project4_agent_api.streams import routes as streams
+from project4_agent_api.streams.protocol import routes as protocol
+from shared.app import build_app
+from shared.frontend import Panel
+from shared.serve import serve
+
+ROUTERS = [*chapter4_3.ROUTERS, Authenticated(streams.router), Authenticated(protocol.router), protocol.sockets]
+_CHAT = Path(__file__).parents[1] / "page" / "chat.js"
+_ACCOUNT, *_OTHERS = accounts.PANELS
+PANELS = [_ACCOUNT, Panel(_CHAT, audience="users"), *_OTHERS]
+
+
+def create_app(settings: ChapterSettings) -> FastAPI:
+    """Create the application: chapter 4.3 with streams of threads and the chat page."""
+    return build_app(
+        settings,
+        title="Project 4, chapter 5: streams and protocol",
+        description="Streams of threads, and the protocol of LangGraph's newer clients.",
+        routers=ROUTERS,
+        resources=chapter4_3.resources(),
+        panels=PANELS if settings.auth_required else [Panel(_CHAT), *stage3.PANELS],
+        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        extend_openapi=describe,
+    )
+
+
+if __name__ == "__main__":
+    serve(ChapterSettings, create_app)
