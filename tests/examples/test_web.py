@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "examples" / "web"
 INSTALLED = ROOT / ".data" / "examples-web"
 MAX_LINES = 600
+NEEDED_NODE = (20, 19)  # Vite's
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
 @pytest.fixture(scope="module")
 def site(service: AgentService) -> Iterator[str]:
     """The address of the built page, whose origin is not that of the service."""
-    if not shutil.which("npm"):
+    if not shutil.which("npm") or node_version() < NEEDED_NODE:
         pytest.skip("NO NODE: the React example is not tested; install Node 20.19 or newer, with npm")
     build(service.url)
     with running(Starlette(routes=[Mount("/", StaticFiles(directory=INSTALLED / "dist", html=True))])) as url:
@@ -53,6 +54,11 @@ def site(service: AgentService) -> Iterator[str]:
 def _fresh(model: ScriptedModel) -> None:
     """Let the model say "Hello!" until a test scripts something else."""
     assert model is not None
+
+
+def node_version() -> tuple[int, ...]:
+    printed = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(map(int, printed.strip().removeprefix("v").split(".")))
 
 
 def build(api_url: str) -> None:
@@ -159,7 +165,7 @@ def test_run_is_stopped(page: Page, site: str, model: ScriptedModel) -> None:
     expect(page.get_by_role("list", name="Conversation", exact=True)).to_contain_text("Again.")
 
 
-def test_expired_token_is_exchanged(refused_page: Page, site: str, model: ScriptedModel) -> None:
+def test_expired_token_is_exchanged(refused_page: Page, site: str) -> None:
     page = refused_page
     register(page, site)
     page.evaluate(
