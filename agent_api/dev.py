@@ -8,6 +8,7 @@ import argparse
 import importlib.util
 import ipaddress
 import json
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from dotenv import dotenv_values
 
 from agent_api.command import PACKAGE
 from agent_api.project import DATA, enter
+from agent_api.watching import Restarter
 from local.launcher import Stage, configured_environment, launch_package
 from local.services import EMBEDDED, ServiceFactory, base_url
 from local.state import StageState
@@ -45,19 +47,28 @@ def run(arguments: argparse.Namespace) -> int:
     _require_loopback(arguments.host)
     config = enter(arguments.config)
     _create_data_folder()
+    restarter = Restarter(config, dict(os.environ), dotenv_values(".env"))
     environment = configured_environment() | {
         "APP_ENV": "development",
         "HOST": arguments.host,
         "PORT": str(arguments.port),
         "LANGGRAPH_CONFIG": str(config),
         "AUTH_REQUIRED": "false",
+        "RELOAD_GRAPHS": str(not arguments.no_reload).lower(),
     }
+    environment.setdefault("SHUTDOWN_TIMEOUT_SECONDS", "1")  # open streams of clients that can reconnect
     environment.setdefault("RATE_LIMIT_PER_MINUTE", "100000")  # all clients of the machine are one user
     if arguments.n_jobs_per_worker:
         environment["WORKER_CONCURRENCY"] = str(arguments.n_jobs_per_worker)
     services = _configure_model(environment, config)
-    state = StageState("agent-api", DATA)
-    return launch_package(PACKAGE, state, environment, services=services, describe=lambda stage: _banner(stage, config))
+    return launch_package(
+        PACKAGE,
+        StageState("agent-api", DATA),
+        environment,
+        services=services,
+        describe=lambda stage: _banner(stage, config),
+        beside=None if arguments.no_reload else restarter.watch,
+    )
 
 
 def _require_loopback(host: str) -> None:

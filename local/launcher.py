@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -62,6 +63,7 @@ def launch_package(
     *,
     services: Mapping[str, ServiceFactory] = EMBEDDED,
     describe: Callable[["Stage"], str] | None = None,
+    beside: Callable[["Stage"], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     """Run a stage's package, or one of its commands, with a service for each address that is not configured.
 
@@ -69,6 +71,7 @@ def launch_package(
         configured: The environment variables of the stage.
         services: Create the services that may be missing, by setting.
         describe: Returns the lines that are printed once the stage is ready.
+        beside: Runs from then on until the stage stops.
 
     Returns:
         Exit status: 0 after a stop signal, 1 if a process has failed too often.
@@ -80,7 +83,7 @@ def launch_package(
     settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
     with state.lock():
         stage = _create_stage(package, settings_class, state, configured, services)
-        return asyncio.run(_run(stage, command, describe or _describe))
+        return asyncio.run(_run(stage, _Presentation(command, describe or _describe, beside)))
 
 
 def configured_environment() -> dict[str, str]:
@@ -192,12 +195,19 @@ def _create_server(
     )
 
 
-async def _run(stage: Stage, command: Sequence[str], describe: Callable[[Stage], str]) -> int:
+@dataclass(frozen=True)
+class _Presentation:
+    command: Sequence[str]
+    describe: Callable[[Stage], str]
+    beside: Callable[[Stage], Coroutine[Any, Any, None]] | None
+
+
+async def _run(stage: Stage, presentation: _Presentation) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(_serve(stage, command, describe))
+    serving = asyncio.create_task(_serve(stage, presentation))
     stop = asyncio.create_task(stopping.wait())
     status = 0
     try:
@@ -219,26 +229,28 @@ async def _run(stage: Stage, command: Sequence[str], describe: Callable[[Stage],
     return status
 
 
-async def _serve(stage: Stage, command: Sequence[str], describe: Callable[[Stage], str]) -> None:
+async def _serve(stage: Stage, presentation: _Presentation) -> None:
     """Start the services, migrate, start the servers, print their addresses, and keep all processes running."""
     async with asyncio.TaskGroup() as starting:
         for service in stage.services:
             starting.create_task(service.start())
     if (ROOT / stage.package / "migrations").exists():
         await _run_command(stage.package, ["migrate"], stage.app)
-    if command:
-        await _run_command(stage.package, command, stage.app)
+    if presentation.command:
+        await _run_command(stage.package, presentation.command, stage.app)
         return
     async with asyncio.TaskGroup() as starting:
         for child in stage.servers:
             starting.create_task(child.start())
-    print(f"{stage.app.name}: ready\n{describe(stage)}")
+    print(f"{stage.app.name}: ready\n{presentation.describe(stage)}")
     for service in stage.services:
         print(f"  {service.name} logs to {service.log}")
     print("Ctrl-C stops everything.", flush=True)
     async with asyncio.TaskGroup() as running:
         for child in stage.children:
             running.create_task(child.keep_running())
+        if presentation.beside:
+            running.create_task(presentation.beside(stage))
 
 
 def _describe(stage: Stage) -> str:

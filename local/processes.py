@@ -44,6 +44,7 @@ class Child:
     drop_root: bool = False
     back_off: Sequence[float] = (0.5, 1, 2, 4, 8)
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
+    _restarting: bool = field(default=False, init=False)
 
     @property
     def pid(self) -> int | None:
@@ -73,6 +74,10 @@ class Child:
         while True:
             assert self._process is not None, "call start() first"  # noqa: S101  a fault of the caller
             await self._process.wait()
+            if self._restarting:
+                self._restarting, attempts, started = False, 0, monotonic()
+                await self._spawn()
+                continue
             if monotonic() - started > _STABLE_SECONDS:
                 attempts = 0
             if attempts == len(self.back_off) or self._process.returncode == _CONFIGURATION_ERROR:
@@ -86,6 +91,11 @@ class Child:
             await asyncio.sleep(delay)
             started = monotonic()
             await self._spawn()
+
+    async def restart(self) -> None:
+        """Stop the process gracefully, and start it again while `keep_running` runs."""
+        self._restarting = self.pid is not None
+        await self.stop()
 
     async def stop(self) -> None:
         """Stop the process gracefully, or kill it after `stop_seconds`."""

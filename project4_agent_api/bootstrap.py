@@ -45,7 +45,10 @@ from project4_agent_api.crons.firing import fire_crons
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.events.subscriber import Subscriber
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
+from project4_agent_api.graphs.langgraph_json import find
+from project4_agent_api.graphs.project_imports import ProjectImports
 from project4_agent_api.graphs.registry import Graphs
+from project4_agent_api.graphs.reloading import keep_reloading
 from project4_agent_api.operations.retention import Retention
 from project4_agent_api.runs import webhooks
 from project4_agent_api.runs.execution import ExecutionContext
@@ -264,6 +267,9 @@ async def _open_common(
         mcp_tools=await load_mcp_tools(settings.mcp_servers),
     )
     graphs = await load(settings, services)
+    if settings.reload_graphs and (config := find(settings.langgraph_config)):
+        reloading = keep_reloading(graphs, config, ProjectImports.of(config.parent), services)
+        await stack.enter_async_context(background_task(reloading))
     assistants = Assistants({name: graphs.description(name) for name in graphs.names()})
     checkpoints = CheckpointSaver(pool)
     store = SharedStore(pool, settings, caches.embeddings)

@@ -190,6 +190,11 @@ class Settings(Stage3Settings):
     langgraph_config: Path | None = Field(
         default=None, description="A `langgraph.json` with your own graphs. Default: the built-in graphs."
     )
+    reload_graphs: bool = Field(
+        default=False,
+        description="Whether to load your graphs again when their files change. For development only; rejected in"
+        " production.",
+    )
     agent_system_prompt: str = Field(default=_AGENT_PROMPT, min_length=1, description="System prompt of the agent.")
     agent_context_tokens: int = Field(
         default=6000,
@@ -253,6 +258,8 @@ class Settings(Stage3Settings):
     def _require_auth_in_production(self) -> Self:
         if self.production and not self.auth_required:
             raise ValueError("AUTH_REQUIRED must be true in production")
+        if self.production and self.reload_graphs:
+            raise ValueError("RELOAD_GRAPHS must be false in production")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ _OURS = frozenset(
         *("project1_qa_api", "project2_user_mgmt", "project3_rag_docs", "project4_agent_api"),
     }
 )
+_PROJECT_NAMES = frozenset({"examples", "tests"})  # folders of the checkout that contain projects
 _NOT_PYTHON = (".js", ".ts", ".mjs", ".mts", ".cjs", ".cts", ".jsx", ".tsx")
 _import = builtins.__import__
 
@@ -102,6 +104,23 @@ class ProjectImports:
             raise ConfigurationError(f"{location} has no {variable!r}{hint}")
         return getattr(module, variable)
 
+    def unload(self) -> dict[str, ModuleType]:
+        """Remove the project's modules from Python's loaded modules, with their bytecode, and return them."""
+        unloaded = {
+            name: module
+            for name, module in list(sys.modules.items())
+            if name not in ("__main__", self.namespace)
+            and getattr(module, "__file__", None)
+            and self.contains(vars(module))
+            and not _is_ours(module)
+        }
+        for name, module in unloaded.items():
+            del sys.modules[name]
+            with contextlib.suppress(OSError, NotImplementedError):
+                Path(importlib.util.cache_from_source(str(module.__file__))).unlink()
+        importlib.invalidate_caches()
+        return unloaded
+
     def contains(self, importer: Mapping[str, Any]) -> bool:
         """Return whether a module with these globals is the project's."""
         if str(importer.get("__name__", "")).startswith(f"{self.namespace}."):
@@ -139,6 +158,11 @@ def _has(root: Path, name: str) -> bool:
     """Return whether a folder has a package or module with a name, other than this service's own."""
     found = root / name if (root / name).is_dir() else root / f"{name}.py"
     return found.exists() and found.resolve().parent != _SOURCE
+
+
+def _is_ours(module: ModuleType) -> bool:
+    """Return whether a module is this service's: the folder of a project may contain the checkout."""
+    return any(str(module.__file__).startswith(f"{_SOURCE / name}{os.sep}") for name in _OURS - _PROJECT_NAMES)
 
 
 def _import_for_caller(

@@ -75,6 +75,10 @@ class Graphs:
                 raise ConfigurationError(f"graph {name!r}: {error}") from None
         return cls(graphs, {name: graph.description for name, graph in named.items()})
 
+    def replace(self, loaded: "Graphs") -> None:
+        """Use other graphs from now on. Those that are open stay as they are."""
+        vars(self).update(vars(loaded))
+
     def names(self) -> list[str]:
         """Return the names, the built-in graphs first."""
         return list(self._graphs)
