@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from project3_rag_docs.answers.quotes import analysed_sentences
 from project3_rag_docs.ingestion.chunking import split_sentences
 from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.lexical import Language, analyse, language_of
@@ -20,9 +21,10 @@ _NO_ANSWER = {
 # [1], [1, 2], 【1】: models write all of these.
 _MARKER = re.compile(r"[\[【]\s{0,2}(\d{1,3}(?:\s{0,2}[,，、]\s{0,2}\d{1,3}){0,20})\s{0,2}[\]】]")
 _PARTIAL_MARKER = re.compile(r"[\[【][\d\s,，、]{0,200}$")
-_MAX_QUOTE_LENGTH = 400
 # The share of a sentence's terms that a passage must contain for the sentence to be attributed to it.
 _ATTRIBUTION_SHARE = 0.8
+_MAX_QUOTE_LENGTH = 1000  # characters; an entire chunk is hardly longer
+_CLAUSE_OR_WORD_END = re.compile(r".*(?:[，；、]|(?=\s))", re.DOTALL)
 
 
 def no_answer_text(question: str) -> str:
@@ -78,8 +80,24 @@ class CitedAnswer:
         return self._show(rest if self._cited_numbers else no_answer_text(self._question))
 
     def citations(self) -> list[CitedPassage]:
-        """Return the cited passages, in the order of their first markers."""
-        return [CitedPassage(number, self._passages[number - 1], self._quote(number)) for number in self._cited_numbers]
+        """Return a quote for each statement and each passage that it cites, in the order of the markers.
+
+        Statements that the same sentence supports share one quote. A statement that has no word in common with the
+        passage, such as one in another language, adds none, unless it is the only one that cites the passage.
+        """
+        found: dict[tuple[int, str], None] = {}
+        for statement in _statements(self.text):
+            terms = analyse(_MARKER.sub("", statement)).terms.keys()
+            for number in _numbers(statement):
+                quote = best_sentence(self._passages[number - 1].text, terms)
+                found[number, quote if analyse(quote).terms.keys() & terms else ""] = None
+        quoted = {number for number, quote in found if quote}
+        asked = analyse(self._question).terms
+        return [
+            CitedPassage(number, passage, quote or best_sentence(passage.text, asked))
+            for number, quote in found
+            if (quote or number not in quoted) and (passage := self._passages[number - 1])
+        ]
 
     def _take_uncited(self) -> str:
         text, self._uncited = "".join(self._uncited), []
@@ -115,23 +133,26 @@ class CitedAnswer:
                 pieces.append(sentence)
         return "".join(pieces)
 
-    def _quote(self, number: int) -> str:
-        """Return the sentence of a passage that best matches the statements citing it."""
-        cited = [part for part in _statements(self.text) if f"[{number}]" in part]
-        terms = frozenset(analyse(" ".join(_MARKER.sub("", part) for part in cited)).terms)
-        return best_sentence(self._passages[number - 1].text, terms)
+
+def _numbers(statement: str) -> list[int]:
+    return list(dict.fromkeys(map(int, re.findall(r"\[(\d{1,3})\]", statement))))
 
 
 def best_sentence(text: str, terms: Collection[str]) -> str:
-    """Return, verbatim, the sentence that contains most of the terms; among equals, the one with the fewest others."""
+    """Return the sentence that contains most of the terms; among equals, the one with the fewest others.
 
-    def fit(sentence: str) -> tuple[int, int]:
-        own = analyse(sentence).terms.keys()
-        return len(own & set(terms)), -len(own)
+    It is verbatim but for line breaks inside it. The result is empty if no sentence of the text has words.
+    """
+    wanted = set(terms)
 
-    candidates = [sentence.strip() for sentence in split_sentences(text) if sentence.strip()]
-    best = max(candidates, key=fit, default=text)
-    return best[:_MAX_QUOTE_LENGTH].rstrip()
+    def fit(sentence: tuple[str, frozenset[str]]) -> tuple[int, int]:
+        return len(sentence[1] & wanted), -len(sentence[1])
+
+    best, _ = max(analysed_sentences(text), key=fit, default=("", frozenset()))
+    if len(best) <= _MAX_QUOTE_LENGTH:
+        return best
+    shorter = _CLAUSE_OR_WORD_END.match(best[:_MAX_QUOTE_LENGTH])
+    return (shorter[0] if shorter and shorter[0].strip() else best[:_MAX_QUOTE_LENGTH]).rstrip()
 
 
 def _statements(text: str) -> list[str]:

@@ -7,7 +7,7 @@ import { passageView } from "./passage.js";
  * @typedef {import("./passage.js").Source} Source
  *
  * @typedef {object} Done The last event of `POST documents/ask/stream`.
- * @property {{marker: number, quote: string}[]} citations Empty if the documents contain no answer.
+ * @property {{marker: number, quote: string}[]} citations One for each statement and marker. Empty if the documents contain no answer.
  * @property {string | null} model
  * @property {number} latency_ms
  */
@@ -124,8 +124,10 @@ export function answerView(page) {
    */
   function finish({ citations, model, latency_ms }, { narrowed }) {
     flush();
-    for (const { marker, quote } of citations) passages.get(marker)?.mark(quote);
-    for (const passage of passages.values()) show(passage);
+    for (const [marker, passage] of passages) {
+      passage.mark(citations.filter((citation) => citation.marker === marker).map(({ quote }) => quote));
+      show(passage);
+    }
     const count = passages.size;
     if (citations.length > 0) {
       const cited = count === 1 ? "1 passage is cited." : `${count} passages are cited.`;

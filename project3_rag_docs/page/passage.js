@@ -37,13 +37,32 @@ export function passageView({ element, say }, { marker, filename, page: number, 
     (body.querySelector("mark") ?? node).scrollIntoView({ block: "nearest" });
   }
 
-  /** @param {string} quote Verbatim from the text. */
-  function mark(quote) {
-    preview.textContent = quote;
-    const start = text.indexOf(quote);
-    if (quote === "" || start === -1) return;
-    body.replaceChildren(text.slice(0, start), element("mark", {}, quote), text.slice(start + quote.length));
+  /** @param {string[]} quotes Verbatim from the text, but for line breaks. */
+  function mark(quotes) {
+    preview.textContent = quotes.join(" … ");
+    const found = quotes.flatMap((quote) => spanOf(text, quote) ?? []).sort((one, other) => one.start - other.start);
+    /** @type {(string | HTMLElement)[]} */
+    const parts = [];
+    let at = 0;
+    for (const { start, end } of found) {
+      if (start < at) continue; // inside another quote
+      parts.push(text.slice(at, start), element("mark", {}, text.slice(start, end)));
+      at = end;
+    }
+    body.replaceChildren(...parts, text.slice(at));
   }
 
   return { node, id, titleId, open, mark };
+}
+
+/**
+ * Find a quote in a text, whatever white space either of them has.
+ *
+ * @param {string} text
+ * @param {string} quote
+ */
+function spanOf(text, quote) {
+  const characters = [...quote.replaceAll(/\s/g, "")].map((character) => character.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&"));
+  const found = characters.length > 0 ? new RegExp(characters.join("\\s*"), "u").exec(text) : null;
+  return found && { start: found.index, end: found.index + found[0].length };
 }

@@ -407,7 +407,7 @@ def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(page: Page, url:
     page.set_viewport_size({"width": 320, "height": 640})
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     name = MARKUP + "n" * 100 + ".txt"
-    text = f"Here is {MARKUP} and leave {'unbreakable' * 50}."
+    text = f"Here is `{MARKUP}` and leave {'unbreakable' * 50}."
     panel = opened(page, url)
     choose(panel, file(name, text))
     expect(row(panel, name)).to_contain_text("Ready")
