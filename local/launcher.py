@@ -132,6 +132,7 @@ def _create_stage(
     factories: Mapping[str, ServiceFactory],
 ) -> Stage:
     """Create the processes of a stage without starting them."""
+    inherited = configured_environment()
     environment = python_path(configured)
     services = []
     if configured.get("APP_ENV") != "production":
@@ -142,7 +143,7 @@ def _create_stage(
         print(f"{state.stage}: EMBEDDED_MODEL is ignored with OPENAI_BASE_URL", flush=True)
     if "EMBEDDING_MODEL" in configured and environment["EMBEDDING_MODEL"] != configured["EMBEDDING_MODEL"]:
         print(f"{state.stage}: EMBEDDING_MODEL is ignored without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
-    state.publish_environment({name: value for name, value in environment.items() if configured.get(name) != value})
+    state.publish_environment({name: value for name, value in environment.items() if inherited.get(name) != value})
     # The settings are read from this process's environment, in the same way as in the child processes.
     os.environ.update(environment)
     settings = load_settings(settings_class)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -20,12 +20,19 @@ SECONDS = 120  # until something is taken for hung; these machines are slow at t
 class Launched:
     """A running launcher."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        *arguments: str,
+        command: Sequence[str] = (),
+        inherited: dict[str, str] | None = None,
+    ) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "local", *arguments],
+            command or [sys.executable, "-m", "local", *arguments],
             cwd=folder,
-            env=clean_environment() | environment,
+            env=(clean_environment() if inherited is None else inherited) | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
