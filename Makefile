@@ -9,7 +9,7 @@ DONE := .venv/installed
 # Variables of the command line are for this make alone. A make that a test starts would otherwise take over the arguments
 # of the tests, and prefer the rest to the variables that the test sets in its environment.
 MAKEOVERRIDES =
-unexport ARGS EMAIL EXERCISE FILE GRAPHS LEVEL NAME STAGE STEP
+unexport ARGS CHAPTER EMAIL EXERCISE FILE GRAPHS LEVEL NAME STAGE STEP
 .DELETE_ON_ERROR:
 
 ##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)
@@ -23,12 +23,12 @@ run-project2: $(DONE)/project2 $(DONE)/embedded ## Stage 2, + users and messages
 	@exec $(BIN)/python -m local project2
 
 .PHONY: run-project3
-run-project3: $(DONE)/project3 $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003
-	@exec $(BIN)/python -m local project3
+run-project3: $(DONE)/project3 $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003; `CHAPTER=vectors` for its beginning
+	@exec $(BIN)/python -m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project3
 
 .PHONY: run-project4
-run-project4: $(DONE)/project4 $(DONE)/embedded ## Stage 4, + accounts, agents and durable runs, on port 8004; `GRAPHS=path/to/langgraph.json`: your graphs, reloaded as you edit, on port 2024
-	@exec $(BIN)/python $(if $(GRAPHS),-m agent_api dev --config "$(GRAPHS)",-m local project4)
+run-project4: $(DONE)/project4 $(DONE)/embedded ## Stage 4, + accounts, agents and durable runs, on port 8004; `CHAPTER=agents` for its first chapter; `GRAPHS=path/to/langgraph.json` for your graphs, reloaded as you edit, on port 2024
+	@exec $(BIN)/python $(if $(GRAPHS),-m agent_api dev --config "$(GRAPHS)",-m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project4)
 
 .PHONY: migrate-project2
 migrate-project2: $(DONE)/project2 ## Bring the database at DATABASE_URL up to date

@@ -12,14 +12,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from dotenv import dotenv_values
+from pydantic import create_model
+from pydantic_settings import BaseSettings
 
 from local.processes import Child, ChildFailed
 from local.python import ROOT, python, python_path
 from local.services import EMBEDDED, ServiceFactory, base_url, python_server, responds
 from local.state import AlreadyRunning, StageState
+from shared.chapters import Chapter
 from shared.errors import ConfigurationError
 from shared.serve import listen
 from shared.settings import Settings, load_settings
@@ -29,7 +32,7 @@ _GENERATED_SECRETS = ("jwt_secret",)  # for development
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def launch(stage: str, command: Sequence[str] = ()) -> int:
+def launch(stage: str, command: Sequence[str] = (), *, chapter: str = "") -> int:
     """Run a stage until a stop signal, or one of its commands.
 
     A command uses the services of the stage if it is already running, and starts them otherwise.
@@ -37,6 +40,7 @@ def launch(stage: str, command: Sequence[str] = ()) -> int:
     Args:
         stage: First part of a package's name, such as `project1`.
         command: A command of the package with its arguments, such as `reindex`; empty to serve.
+        chapter: Name of the chapter to serve; empty for the whole stage.
 
     Returns:
         Exit status: 0 after a stop signal, 1 if a process has failed too often.
@@ -45,9 +49,10 @@ def launch(stage: str, command: Sequence[str] = ()) -> int:
         ConfigurationError: if the stage cannot start.
     """
     package = _package_of(stage)
+    program = _chapter_of(stage, package, chapter) if chapter else _whole(package)
     state = StageState(stage)
     try:
-        return launch_package(package, state, configured_environment(), command)
+        return _launch(program, state, configured_environment(), command)
     except AlreadyRunning:
         if not command:
             raise
@@ -80,9 +85,20 @@ def launch_package(
         AlreadyRunning: if another launcher uses the state.
         ConfigurationError: if the stage cannot start.
     """
-    settings_class: type[Settings] = importlib.import_module(f"{package}.settings").Settings
+    return _launch(_whole(package), state, configured, command, services, describe, beside)
+
+
+def _launch(
+    program: "_Program",
+    state: StageState,
+    configured: dict[str, str],
+    command: Sequence[str] = (),
+    services: Mapping[str, ServiceFactory] = EMBEDDED,
+    describe: Callable[["Stage"], str] | None = None,
+    beside: Callable[["Stage"], Coroutine[Any, Any, None]] | None = None,
+) -> int:
     with state.lock():
-        stage = _create_stage(package, settings_class, state, configured, services)
+        stage = _create_stage(program, state, configured, services)
         return asyncio.run(_run(stage, _Presentation(command, describe or _describe, beside)))
 
 
@@ -99,6 +115,36 @@ def _package_of(stage: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Program:
+    """The program that serves a stage, or a chapter of it.
+
+    Attributes:
+        module: Run with `python -m`.
+        worker: Whether the stage's worker runs beside it.
+    """
+
+    package: str
+    module: str
+    settings: type[Settings]
+    worker: bool
+    chapter: str = ""
+
+
+def _whole(package: str) -> _Program:
+    settings: type[Settings] = importlib.import_module(f"{package}.settings").Settings
+    return _Program(package, package, settings, (ROOT / package / "worker.py").exists())
+
+
+def _chapter_of(stage: str, package: str, name: str) -> _Program:
+    if not (ROOT / package / "chapters").exists():
+        raise ConfigurationError(f"{stage} has no chapters; run it without CHAPTER")
+    chapters: Mapping[str, Chapter] = importlib.import_module(f"{package}.chapters").CHAPTERS
+    if name not in chapters:
+        raise ConfigurationError(f"{stage} has no chapter {name}; there are: {', '.join(chapters)}")
+    return _Program(package, f"{package}.chapters.{name}", chapters[name].settings, chapters[name].worker, name)
+
+
+@dataclass(frozen=True)
 class Stage:
     """The processes of a stage, in starting order.
 
@@ -107,7 +153,7 @@ class Stage:
         worker: The worker, if the stage has one.
     """
 
-    package: str
+    program: _Program
     settings: Settings
     services: list[Child]
     app: Child
@@ -125,18 +171,17 @@ class Stage:
 
 
 def _create_stage(
-    package: str,
-    settings_class: type[Settings],
-    state: StageState,
-    configured: dict[str, str],
-    factories: Mapping[str, ServiceFactory],
+    program: _Program, state: StageState, configured: dict[str, str], factories: Mapping[str, ServiceFactory]
 ) -> Stage:
     """Create the processes of a stage without starting them."""
     inherited = configured_environment()
     environment = python_path(configured)
+    # The settings are read from this process's environment, in the same way as in the child processes.
+    os.environ.update(environment)
+    listening = _listen(program.settings)
     services = []
     if configured.get("APP_ENV") != "production":
-        services = _create_services(settings_class, state, environment, factories)
+        services = _create_services(program.settings, state, environment, factories)
     if "OPENAI_API_KEY" in configured and "OPENAI_BASE_URL" not in configured:
         print(f"{state.stage}: OPENAI_API_KEY is ignored without OPENAI_BASE_URL", flush=True)
     if "EMBEDDED_MODEL" in configured and "OPENAI_BASE_URL" in configured:
@@ -144,15 +189,14 @@ def _create_stage(
     if "EMBEDDING_MODEL" in configured and environment["EMBEDDING_MODEL"] != configured["EMBEDDING_MODEL"]:
         print(f"{state.stage}: EMBEDDING_MODEL is ignored without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
     state.publish_environment({name: value for name, value in environment.items() if inherited.get(name) != value})
-    # The settings are read from this process's environment, in the same way as in the child processes.
     os.environ.update(environment)
-    settings = load_settings(settings_class)
-    app = _create_server(state.stage, [package], listen(settings.host, settings.port), environment, settings)
+    settings = load_settings(program.settings)
+    app = _create_server(state.stage, [program.module], listening, environment, settings)
     worker = None
-    if (ROOT / package / "worker.py").exists():
+    if program.worker:
         name = f"{state.stage}'s worker"
-        worker = _create_server(name, [package, "worker"], listen("127.0.0.1", 0), environment, settings)
-    stage = Stage(package, settings, services, app, worker)
+        worker = _create_server(name, [program.package, "worker"], listen("127.0.0.1", 0), environment, settings)
+    stage = Stage(program, settings, services, app, worker)
 
     def record_children() -> None:
         state.record_children([child.pid for child in stage.children if child.pid])
@@ -160,6 +204,19 @@ def _create_stage(
     for child in stage.children:
         child.on_start = record_children
     return stage
+
+
+def _listen(settings_class: type[Settings]) -> socket.socket:
+    """Listen on `HOST` and `PORT`: a busy port is reported before a database is created or a model is downloaded."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in settings_class.model_fields.items()
+        if name in {"host", "port"}
+    }
+    configured = type("Configured", (BaseSettings,), {"model_config": settings_class.model_config})
+    address: Any = create_model("Address", __base__=configured, **fields)
+    found = load_settings(cast("type[Settings]", address))
+    return listen(found.host, found.port)
 
 
 def _create_services(
@@ -171,7 +228,8 @@ def _create_services(
     """Create a service for each missing address, and add the addresses to the environment."""
     services = []
     for setting, create_service in factories.items():
-        if setting in settings_class.model_fields and setting.upper() not in environment:
+        field = settings_class.model_fields.get(setting)
+        if field and field.is_required() and setting.upper() not in environment:
             child, variables = create_service(state, environment)
             services.append(child)
             environment |= variables
@@ -235,10 +293,11 @@ async def _serve(stage: Stage, presentation: _Presentation) -> None:
     async with asyncio.TaskGroup() as starting:
         for service in stage.services:
             starting.create_task(service.start())
-    if (ROOT / stage.package / "migrations").exists():
-        await _run_command(stage.package, ["migrate"], stage.app)
+    package = stage.program.package
+    if (ROOT / package / "migrations").exists():
+        await _run_command(package, ["migrate"], stage.app)
     if presentation.command:
-        await _run_command(stage.package, presentation.command, stage.app)
+        await _run_command(package, presentation.command, stage.app)
         return
     async with asyncio.TaskGroup() as starting:
         for child in stage.servers:
@@ -256,7 +315,10 @@ async def _serve(stage: Stage, presentation: _Presentation) -> None:
 
 def _describe(stage: Stage) -> str:
     address, model = base_url(stage.app.sockets[0]), stage.settings.openai_base_url
-    return f"  page      {address}/\n  API docs  {address}/docs\n  model     {model}"
+    lines = [f"  page      {address}/", f"  API docs  {address}/docs", f"  model     {model}"]
+    if stage.program.chapter:
+        lines.insert(0, f"  chapter   {stage.program.chapter}")
+    return "\n".join(lines)
 
 
 async def _run_command(package: str, command: Sequence[str], app: Child) -> None:

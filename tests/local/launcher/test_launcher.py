@@ -150,6 +150,28 @@ def test_port_in_use_is_one_line(launch: Callable[..., Launched], given: dict[st
     assert "PORT chooses another" in line
 
 
+def test_busy_port_is_reported_before_a_database_is_created(launch: Callable[..., Launched], tmp_path: Path) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        launched = launch("project3", PORT=str(port))
+
+        assert launched.ends() == 2
+    assert launched.output.startswith(f"error: cannot listen on 127.0.0.1:{port} (")
+    assert launched.output.count("\n") == 1
+    assert not (tmp_path / ".data" / "project3" / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--chapter", "agent", "project4"], "project4 has no chapter agent; there are: agents, accounts, limits, "),
+        (["--chapter", "agents", "project1"], "project1 has no chapters; run it without CHAPTER"),
+    ],
+)
+def test_unknown_chapter_is_one_line(launch: Callable[..., Launched], arguments: list[str], said: str) -> None:
+    assert refused(launch(*arguments)).startswith(f"error: {said}")
+
+
 def test_second_launcher_is_refused_in_one_line(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     first = launch(**given)
     first.said("project1: ready")
