@@ -9,7 +9,7 @@ DONE := .venv/installed
 # Variables of the command line are for this make alone. A make that a test starts would otherwise take over the arguments
 # of the tests, and prefer the rest to the variables that the test sets in its environment.
 MAKEOVERRIDES =
-unexport ARGS CHAPTER EMAIL EXERCISE FILE GRAPHS LEVEL NAME STAGE STEP
+unexport ARGS CHAPTER EMAIL EXERCISE FILE GRAPHS LEVEL NAME PLAN PROJECT
 .DELETE_ON_ERROR:
 
 ##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)
@@ -160,54 +160,58 @@ learn-solution: $(DONE)/project1 $(DONE)/learn ## Print the solution as a diff t
 
 .PHONY: diff-1-2 diff-2-3 diff-3-4
 diff-1-2: setup ## Print what stage 2 adds to stage 1
-	@$(BIN)/python -m learn diff 1 2
+	@$(BIN)/python -m learn diff 1 2 $(ARGS)
 
-diff-2-3: setup ## Print what stage 3 adds to stage 2
-	@$(BIN)/python -m learn diff 2 3
+diff-2-3: setup ## Print what stage 3 adds to stage 2; `CHAPTER=vectors` for its beginning
+	@$(BIN)/python -m learn diff 2 3 $(if $(CHAPTER),--chapter "$(CHAPTER)") $(ARGS)
 
-diff-3-4: setup ## Print what stage 4 adds to stage 3; `STEP=accounts` (runs, streams, agents, operations) for one step
-	@$(BIN)/python -m learn diff 3 4 $(if $(STEP),--step $(STEP))
+diff-3-4: setup ## Print what stage 4 adds to stage 3; `CHAPTER=accounts` for one of its chapters
+	@$(BIN)/python -m learn diff 3 4 $(if $(CHAPTER),--chapter "$(CHAPTER)") $(ARGS)
 
 .PHONY: diffs
 diffs: setup ## Write the differences as pages into docs/differences/ (ignored by git)
 	@$(BIN)/python -m learn diffs
 
 .PHONY: checklist
-checklist: setup ## Run the tests of the plan's check list; `STAGE=3` for one stage of the plan
-	@$(BIN)/python -m learn checklist $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+checklist: $(DONE)/project1 $(DONE)/learn ## Your check list: an item of the plan is done when its exercises are; `PLAN=1` to `6` for one stage
+	@$(BIN)/python -m learn.exercise_commands checklist $(if $(PLAN),--plan $(PLAN)) $(ARGS)
+
+.PHONY: checklist-project
+checklist-project: setup ## Run the tests that show each item in this repository; `PLAN=3` for one stage of the plan
+	@$(BIN)/python -m learn.practice_commands checklist $(if $(PLAN),--plan $(PLAN)) $(ARGS)
 
 .PHONY: practice-1 practice-2 practice-3 practice-4
-practice-1: setup ## Create a copy of stage 1 under workbench/ with blank functions to write
-	@$(BIN)/python -m learn practice 1 $(ARGS)
+practice-1: setup ## Create a copy of project 1 under workbench/ with blank functions and classes to write
+	@$(BIN)/python -m learn.practice_commands create 1 $(ARGS)
 
-practice-2: setup ## The same for stage 2
-	@$(BIN)/python -m learn practice 2 $(ARGS)
+practice-2: setup ## The same for project 2
+	@$(BIN)/python -m learn.practice_commands create 2 $(ARGS)
 
-practice-3: setup ## The same for stage 3
-	@$(BIN)/python -m learn practice 3 $(ARGS)
+practice-3: setup ## The same for project 3
+	@$(BIN)/python -m learn.practice_commands create 3 $(ARGS)
 
-practice-4: setup ## The same for stage 4
-	@$(BIN)/python -m learn practice 4 $(ARGS)
+practice-4: setup ## The same for project 4
+	@$(BIN)/python -m learn.practice_commands create 4 $(ARGS)
 
 .PHONY: practice-check
-practice-check: setup ## Test the functions that you wrote, with hints; `STAGE=2` for one stage only
-	@$(BIN)/python -m learn practice-check $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+practice-check: setup ## Test what you wrote, with hints; `PROJECT=1` to `4` for one project only
+	@$(BIN)/python -m learn.practice_commands check $(if $(PROJECT),--project $(PROJECT)) $(ARGS)
 
 .PHONY: practice-watch
 practice-watch: setup ## The same whenever you save
-	@$(BIN)/python -m learn practice-watch $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+	@$(BIN)/python -m learn.practice_commands watch $(if $(PROJECT),--project $(PROJECT)) $(ARGS)
 
 .PHONY: practice-hint
 practice-hint: setup ## Print a hint: `make practice-hint NAME=pages`; `LEVEL=2` for the outline of the solution
-	@$(BIN)/python -m learn practice-hint $(NAME) $(if $(LEVEL),--level $(LEVEL)) $(ARGS)
+	@$(BIN)/python -m learn.practice_commands hint $(NAME) $(if $(LEVEL),--level $(LEVEL)) $(ARGS)
 
 .PHONY: practice-reset
 practice-reset: setup ## Make one function blank again, and keep yours in a file: `make practice-reset NAME=pages`
-	@$(BIN)/python -m learn practice-reset $(NAME) $(ARGS)
+	@$(BIN)/python -m learn.practice_commands reset $(NAME) $(ARGS)
 
 .PHONY: practice-show
 practice-show: setup ## Print a solution as a diff to your code: `make practice-show NAME=pages`
-	@$(BIN)/python -m learn practice-show $(NAME) $(ARGS)
+	@$(BIN)/python -m learn.practice_commands show $(NAME) $(ARGS)
 
 .PHONY: docs
 docs: setup ## Build the site into site/, strictly: open site/index.html
@@ -233,6 +237,10 @@ lock: $(DONE)/dev ## Resolve the dependencies again; `make lock ARGS=--upgrade` 
 clean: ## Remove .venv, caches and coverage; .data, where the stages keep theirs, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis .coverage coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ifeq ($(origin STAGE),command line)
+$(error STAGE=$(STAGE) is PLAN=1..6 for a stage of the study plan and PROJECT=1..4 for a project now)
+endif
 
 .PHONY: help
 help: ## This list

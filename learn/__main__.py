@@ -1,4 +1,4 @@
-"""`python -m learn COMMAND`: the commands of the course. Each has a `make` target."""
+"""`python -m learn COMMAND`: print and write the differences between the projects. Each has a `make` target."""
 
 import argparse
 import asyncio
@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from learn import checklist, pages, practice_report
+from learn import pages
 from learn.differences import compare
 from learn.facts import read_facts
 from learn.language import terminal_language
@@ -57,56 +57,11 @@ def main() -> int:
     diff.add_argument("--step", choices=list(STEPS), help="only one of the steps in which stage 4 is read")
     command("diffs", _diffs, "write the differences as pages into docs/differences/")
 
-    copy = command(
-        "practice",
-        lambda args: practice_report.create_working_copy(args.stage, args.language),
-        "create a working copy with blank functions",
-    )
-    copy.add_argument("stage", type=int, choices=list(STAGES))
-    check = command(
-        "practice-check",
-        lambda args: practice_report.check(args.stage, args.language, strict=args.strict, again=args.again),
-        "test a working copy, with hints",
-    )
-    check.add_argument("--strict", action="store_true", help="exit with status 1 if an exercise fails")
-    check.add_argument("--again", action="store_true", help="test also what passed before and did not change")
-    watch = command(
-        "practice-watch",
-        lambda args: practice_report.watch(args.stage, args.language),
-        "test a working copy whenever a file is saved",
-    )
-    for with_stage in (check, watch):
-        with_stage.add_argument("--stage", type=int, choices=list(STAGES), help="only the working copy of this stage")
-    hint = command(
-        "practice-hint",
-        lambda args: practice_report.hint(args.name, args.level, args.language),
-        "print a hint for an exercise",
-    )
-    hint.add_argument("--level", type=int, choices=[1, 2], default=1, help="2: with the outline of the solution")
-    reset = command(
-        "practice-reset",
-        lambda args: practice_report.reset(args.name, args.language),
-        "make the function of an exercise blank again",
-    )
-    show = command(
-        "practice-show",
-        lambda args: practice_report.show(args.name, args.language),
-        "print the solution of an exercise",
-    )
-    for with_name in (hint, reset, show):
-        with_name.add_argument("name", nargs="?", default="")
-    items = command(
-        "checklist", lambda args: checklist.report(args.stage, args.language), "run the tests of the check list"
-    )
-    items.add_argument("--stage", type=int, help="only this stage of the study plan, 1 to 6")
-    for localized in (copy, check, watch, hint, reset, show, items):
-        localized.add_argument("--language", choices=["en", "zh"], default=terminal_language())
-
     arguments = parser.parse_args()
     try:
         status: int = arguments.run(arguments)
     except CommandError as error:
-        return error.report(getattr(arguments, "language", terminal_language()))
+        return error.report(terminal_language())
     except BrokenPipeError:  # `… | head`
         sys.stderr.close()
         return 0

@@ -5,7 +5,7 @@ import difflib
 import sys
 from collections.abc import Mapping, Sequence
 
-from learn import exercises
+from learn import checklist, exercises
 from learn.exercises import Check, Copies, Exercise
 from learn.language import Language, Translated, terminal_language
 from learn.painter import Painter, coloured
@@ -158,13 +158,16 @@ def main() -> int:
         The exit status: 0, also if an exercise is not solved yet; 2 after a one-line error message.
     """
     parser = argparse.ArgumentParser(prog="python -m learn.exercise_commands", description=__doc__)
-    parser.add_argument("command", choices=["check", "watch", "hint", "reset", "solution"])
+    parser.add_argument("command", choices=["check", "watch", "hint", "reset", "solution", "checklist"])
     parser.add_argument("exercise", nargs="?", help="a name or number; without it the first that is not solved")
+    parser.add_argument("--plan", type=int, help="for checklist: only this stage of the study plan, 1 to 6")
     parser.add_argument("--language", choices=["en", "zh"], default=terminal_language())
     arguments = parser.parse_args()
     session = Session(arguments.language, Copies())
     try:
         chosen = exercises.find(arguments.exercise) if arguments.exercise else None
+        if arguments.command == "checklist":
+            return checklist.report(arguments.plan, arguments.language)
         if arguments.command == "check":
             session.report(chosen)
         elif arguments.command == "watch":

@@ -1,4 +1,4 @@
-"""Practice: working copies of a stage with blank functions, the tests that grade them, and the solutions."""
+"""Practice: working copies of a project with blank functions, the tests that grade them, and the solutions."""
 
 import ast
 import contextlib
@@ -16,52 +16,55 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from learn.language import Language, Translated
-from learn.places import Place, find_definition
+from learn.places import Definition, Place, find_definition
 from learn.pytest_runner import Verdict, explanation, run_tests
 from learn.stages import ROOT, STAGES, WORKBENCH, CommandError
 
 _FILE = Path(__file__).with_name("practice.toml")
 _TEST_SECONDS = 10.0
+_PASSED = ".practice.json"
 _MAX_ASSERTION_LINES = 6
 _IGNORED = shutil.ignore_patterns("__pycache__", ".data")
 _HEADING = Translated(
-    en="# Practice, stage {0}\n\n"
-    "Write the bodies of these functions, in this order. In the project's folder, `make practice-check` tests them,"
+    en="# Practice, project {0}\n\n"
+    "Write these functions and classes, in this order. In the project's folder, `make practice-check` tests them,"
     " `make practice-hint NAME=…` prints hints, `make practice-reset NAME=…` makes a function blank again, and"
     " `make practice-show NAME=…` prints a solution.\n",
-    zh="# 第 {0} 阶段练习\n\n"
-    "按顺序写出下列函数的函数体。在项目文件夹中运行：`make practice-check` 进行检查，"
+    zh="# 项目 {0} 的练习\n\n"
+    "按顺序写出下列函数和类。在项目文件夹中运行：`make practice-check` 进行检查，"
     "`make practice-hint NAME=…` 查看提示，`make practice-reset NAME=…` 恢复空白，"
     "`make practice-show NAME=…` 查看答案。\n",
 )
 
 
 class Exercise(BaseModel):
-    """A function to write.
+    """A function or a class to write.
 
     Attributes:
         needs: Earlier exercises that its tests depend on.
-        task: The task, in addition to the function's docstring.
+        items: Items of the plan's check list that it belongs to.
+        task: The task, in addition to the docstring.
         tests: Node ids of the tests that grade it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    stage: int
+    project: int
     place: str
     needs: list[str] = []
+    items: list[str] = []
     task: Translated
     hint: Translated
     tests: list[str]
 
 
 @cache
-def exercises(stage: int | None = None) -> Sequence[Exercise]:
-    """Return the exercises of one stage or of all, in the order in which to solve them."""
+def exercises(project: int | None = None) -> Sequence[Exercise]:
+    """Return the exercises of one project or of all, in the order in which to solve them."""
     found = tomllib.loads(_FILE.read_text("utf-8"))["exercise"]
     every = [Exercise.model_validate(exercise) for exercise in found]
-    return [exercise for exercise in every if stage in {None, exercise.stage}]
+    return [exercise for exercise in every if project in {None, exercise.project}]
 
 
 def find_exercise(name: str) -> Exercise:
@@ -79,13 +82,14 @@ def find_exercise(name: str) -> Exercise:
     raise CommandError(f"there is no exercise {name!r}; there are: {names}", f"没有练习 {name!r}；现有练习：{names}")
 
 
-def workbench(stage: int) -> Path:
-    """Return the folder of a stage's working copy."""
-    return WORKBENCH / f"stage-{stage}"
+def workbench(project: int, within: Path = WORKBENCH) -> Path:
+    """Return the folder of a project's working copy; those of earlier versions are named `stage-N`."""
+    folder, earlier = within / f"project-{project}", within / f"stage-{project}"
+    return earlier if earlier.exists() and not folder.exists() else folder
 
 
-def create_working_copy(stage: int, folder: Path, language: Language = "en") -> None:
-    """Create a working copy: the code and tests up to a stage, with the stage's exercises blank.
+def create_working_copy(project: int, folder: Path, language: Language = "en") -> None:
+    """Create a working copy: the code and tests up to a project, with the project's exercises blank.
 
     Raises:
         CommandError: if the folder exists; a learner's work is never overwritten.
@@ -95,15 +99,15 @@ def create_working_copy(stage: int, folder: Path, language: Language = "en") -> 
         raise CommandError(
             f"{shown} exists already; move or delete it to start again", f"{shown} 已存在；要重新开始，请先移走或删除它"
         )
-    packages = [STAGES[number].package for number in range(1, stage + 1)]
+    packages = [STAGES[number].package for number in range(1, project + 1)]
     tests = ["tests/support", "tests/shared", *(f"tests/{package}" for package in packages)]
     for name in ["shared", "local", *packages, *tests]:
         shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
     for name in ["tests/conftest.py", "pyproject.toml"]:
         shutil.copy(ROOT / name, folder / name)
-    for exercise in exercises(stage):
+    for exercise in exercises(project):
         replace_function(folder, exercise, blank(find_definition(folder, exercise.place), exercise, language))
-    (folder / "EXERCISES.md").write_text("\n".join(_overview(stage, language)), "utf-8")
+    (folder / "EXERCISES.md").write_text("\n".join(_overview(project, language)), "utf-8")
 
 
 def replace_function(folder: Path, exercise: Exercise, source: str) -> None:
@@ -123,7 +127,7 @@ def reset(exercise: Exercise, folder: Path, language: Language = "en") -> Path |
     Returns:
         The path of the replaced function's backup, if the function was not blank.
     """
-    require_working_copy(exercise.stage, folder)
+    require_working_copy(exercise.project, folder)
     source = find_definition(folder, exercise.place).source
     backup = folder / f"{exercise.name}.py.old" if _marker(exercise) not in source else None
     if backup:
@@ -132,40 +136,44 @@ def reset(exercise: Exercise, folder: Path, language: Language = "en") -> Path |
     return backup
 
 
-def require_working_copy(stage: int, folder: Path) -> None:
+def require_working_copy(project: int, folder: Path) -> None:
     """Check that there is a working copy in a folder.
 
     Raises:
         CommandError: if there is none.
     """
     if not folder.exists():
-        shown, command = display_path(folder), f"`make practice-{stage}`"
+        shown, command = display_path(folder), f"`make practice-{project}`"
         raise CommandError(f"{shown} does not exist; {command} creates it", f"{shown} 不存在；用 {command} 创建")
 
 
 def blank(place: Place, exercise: Exercise, language: Language = "en") -> str:
-    """Return a function with its decorators, signature and docstring, and a body that raises."""
+    """Return a function with its decorators, signature and docstring, and a body that raises.
+
+    A class keeps its decorators, bases and docstring, and gets an `__init__` that raises: other modules can import it.
+    """
     node = place.node
-    if isinstance(node, ast.ClassDef):
-        raise TypeError(f"{exercise.place} is a class; only functions can be blank")
     lines = place.text.splitlines(keepends=True)
     first = place.source.count("\n")
     has_docstring = ast.get_docstring(node) is not None
-    body = node.body[1:] if has_docstring else node.body
+    body = _without_docstring(node)
     # A comment between the docstring and the body belongs to the solution.
     head_end = (node.body[0].end_lineno or 0) if has_docstring else body[0].lineno - 1
     head_start = (node.end_lineno or 0) - first
     indent = " " * (node.col_offset + 4)
     text = "".join(lines[head_start:head_end])
     text += f"{indent}# TODO: {exercise.task.in_language(language)}\n"
+    if isinstance(node, ast.ClassDef):
+        text += f"\n{indent}def __init__(self, *args: object, **kwargs: object) -> None:\n"
+        indent += "    "
     text += f'{indent}raise NotImplementedError("{_marker(exercise)}")\n'
-    if any(isinstance(inside, ast.Yield | ast.YieldFrom) for inside in _own_nodes(node)):
+    if any(isinstance(inside, ast.Yield | ast.YieldFrom) for inside in _own_nodes(node)):  # of no method of a class
         text += f"{indent}yield  # keeps this a generator\n"
     return text
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a function, without those of nested functions."""
+    """Yield the nodes of a function or a class, without those of nested functions."""
     for inside in ast.iter_child_nodes(node):
         if not isinstance(inside, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield inside
@@ -179,10 +187,14 @@ def _marker(exercise: Exercise) -> str:
 def outline(exercise: Exercise) -> str:
     """Return the second hint: the control flow of the solution, with `...` for each expression."""
     node = find_definition(ROOT, exercise.place).node
-    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    body = _without_docstring(node)
     calls = [each.func for statement in body for each in ast.walk(statement) if isinstance(each, ast.Call)]
     names = ", ".join(dict.fromkeys(ast.unparse(call) for call in calls if _is_short(call)))
     return "\n".join([*_outline(body, ""), *([f"# {names}"] if names else [])])
+
+
+def _without_docstring(node: Definition) -> Sequence[ast.stmt]:
+    return node.body[1:] if ast.get_docstring(node) is not None else node.body
 
 
 def _is_short(call: ast.expr) -> bool:
@@ -211,7 +223,8 @@ def _outline(statements: Sequence[ast.stmt], indent: str) -> Iterator[str]:
                     yield f"{indent}{ast.unparse(block).splitlines()[0]}"
                     yield from _outline(block.body, f"{indent}    ")
                 else:
-                    yield from _outline(getattr(block, name), f"{indent}    ")
+                    inside = _without_docstring(block) if isinstance(block, Definition) else getattr(block, name)
+                    yield from _outline(inside, f"{indent}    ")
 
 
 @dataclass(frozen=True)
@@ -238,7 +251,7 @@ class ExerciseResult:
 
 
 def check(
-    stage: int, folder: Path, *, again: bool = False, on_start: Callable[[Exercise], None] = lambda _: None
+    project: int, folder: Path, *, again: bool = False, on_start: Callable[[Exercise], None] = lambda _: None
 ) -> list[ExerciseResult]:
     """Test the exercises that were started, each in a pytest process of its own.
 
@@ -249,17 +262,13 @@ def check(
     Raises:
         CommandError: if there is no working copy in the folder, or a function is missing from it.
     """
-    require_working_copy(stage, folder)
-    memory = folder / ".practice.json"
-    passed: dict[str, str] = {}
-    if not again:
-        with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file: everything is tested again
-            passed = json.loads(memory.read_text("utf-8"))
+    require_working_copy(project, folder)
+    passed = {} if again else _load_passed(folder)
     results = []
-    for exercise in exercises(stage):
+    for exercise in exercises(project):
         place = find_definition(folder, exercise.place)
         started = _marker(exercise) not in place.source
-        fingerprint = hashlib.sha256(place.source.encode()).hexdigest()
+        fingerprint = _fingerprint(exercise, folder)
         if not started or passed.get(exercise.name) == fingerprint:
             results.append(ExerciseResult(exercise, started, {}))
             continue
@@ -270,8 +279,43 @@ def check(
         if result.solved:
             passed[exercise.name] = fingerprint
         results.append(result)
-    memory.write_text(json.dumps(passed), "utf-8")
+    (folder / _PASSED).write_text(json.dumps(passed), "utf-8")
     return results
+
+
+def solved_names(within: Path = WORKBENCH) -> set[str]:
+    """Return the exercises that passed in the working copies, and whose code did not change since."""
+    solved = set()
+    for exercise in exercises():
+        folder = workbench(exercise.project, within)
+        passed = _load_passed(folder).get(exercise.name)
+        with contextlib.suppress(CommandError, OSError):  # a file that is missing or broken
+            if passed and passed == _fingerprint(exercise, folder):
+                solved.add(exercise.name)
+    return solved
+
+
+def _load_passed(folder: Path) -> dict[str, str]:
+    """Return the fingerprints of the exercises that passed in a working copy, by name."""
+    with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file: everything is tested again
+        found: object = json.loads((folder / _PASSED).read_text("utf-8"))
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _fingerprint(exercise: Exercise, folder: Path) -> str:
+    """Return a digest of what the verdict depends on: the function, those that it needs, and the tests."""
+    code = [find_definition(folder, each.place).source for each in _with_needs(exercise)]
+    tests = [(folder / test.partition("::")[0]).read_text("utf-8") for test in exercise.tests]
+    return hashlib.sha256("\0".join([*code, *tests]).encode()).hexdigest()
+
+
+def _with_needs(exercise: Exercise) -> Iterator[Exercise]:
+    """Yield an exercise and, recursively, those that it needs."""
+    yield exercise
+    for name in exercise.needs:
+        yield from _with_needs(find_exercise(name))
 
 
 def _result(exercise: Exercise, place: Place, verdicts: Mapping[str, Verdict]) -> ExerciseResult:
@@ -319,9 +363,9 @@ def diff_to_solution(exercise: Exercise, folder: Path, language: Language = "en"
     )
 
 
-def _overview(stage: int, language: Language) -> Iterator[str]:
-    yield _HEADING.in_language(language).format(stage)
-    for number, exercise in enumerate(exercises(stage), start=1):
+def _overview(project: int, language: Language) -> Iterator[str]:
+    yield _HEADING.in_language(language).format(project)
+    for number, exercise in enumerate(exercises(project), start=1):
         yield f"{number}. **{exercise.name}**, `{exercise.place}`\n\n   {exercise.task.in_language(language)}\n"
 
 

@@ -15,11 +15,11 @@ _CREATED = Translated(
     zh="{0} 已准备好：其中 {1} 个函数是空白的（列在 EXERCISES.md 里）。写完一个后运行 `make practice-check`。",
 )
 _NO_COPY = CommandError(
-    "there is no working copy yet; `make practice-2` creates one of stage 2",
-    "还没有练习副本；`make practice-2` 会创建第 2 阶段的副本",
+    "there is no working copy yet; `make practice-2` creates one of project 2",
+    "还没有练习副本；`make practice-2` 会创建项目 2 的副本",
 )
 _JUDGING = Translated(en="Testing {0} …", zh="正在检查 {0} …")
-_COUNT = Translated(en="Stage {0}: {1} of {2} solved", zh="第 {0} 阶段：已完成 {1}/{2}")
+_COUNT = Translated(en="Project {0}: {1} of {2} solved", zh="项目 {0}：已完成 {1}/{2}")
 _NEXT = Translated(en="next", zh="下一个")
 _FIRST = Translated(en="solve first", zh="请先完成")
 _LINE = Translated(en="your line", zh="你的代码")
@@ -37,21 +37,21 @@ _BACKUP = Translated(en="Your version is in {0}.", zh="你原来的代码在 {0}
 _WATCHING = Translated(en="Waiting for you to save a file; Ctrl-C ends.", zh="等待保存文件；按 Ctrl-C 结束。")
 
 
-def create_working_copy(stage: int, language: Language) -> int:
+def create_working_copy(project: int, language: Language) -> int:
     """Create a working copy, and print its path.
 
     Returns:
         The exit status.
     """
-    folder = practice.workbench(stage)
-    practice.create_working_copy(stage, folder, language)
-    echo(_CREATED.in_language(language).format(practice.display_path(folder), len(practice.exercises(stage))))
-    for exercise in practice.exercises(stage):
+    folder = practice.workbench(project)
+    practice.create_working_copy(project, folder, language)
+    echo(_CREATED.in_language(language).format(practice.display_path(folder), len(practice.exercises(project))))
+    for exercise in practice.exercises(project):
         echo(f"  {exercise.name:<16} {exercise.place}")
     return 0
 
 
-def check(stage: int | None, language: Language, *, strict: bool = False, again: bool = False) -> int:
+def check(project: int | None, language: Language, *, strict: bool = False, again: bool = False) -> int:
     """Test one working copy or all of them, and print the progress.
 
     Args:
@@ -62,7 +62,7 @@ def check(stage: int | None, language: Language, *, strict: bool = False, again:
         The exit status.
     """
     failed = False
-    for number in _stages(stage):
+    for number in _projects(project):
         results = practice.check(
             number,
             practice.workbench(number),
@@ -74,7 +74,7 @@ def check(stage: int | None, language: Language, *, strict: bool = False, again:
     return int(failed and strict)
 
 
-def watch(stage: int | None, language: Language) -> int:
+def watch(project: int | None, language: Language) -> int:
     """Test the working copies now and after each save, until Ctrl-C.
 
     Returns:
@@ -84,13 +84,13 @@ def watch(stage: int | None, language: Language) -> int:
     def files() -> set[Path]:
         return {
             practice.workbench(number) / exercise.place.partition(":")[0]
-            for number in _stages(stage)
+            for number in _projects(project)
             for exercise in practice.exercises(number)
         }
 
     def test() -> None:
         try:
-            check(stage, language)
+            check(project, language)
         except CommandError as error:  # a syntax error: the next save may repair it
             echo(error.in_language(language))
 
@@ -99,17 +99,17 @@ def watch(stage: int | None, language: Language) -> int:
     return 0
 
 
-def _stages(stage: int | None) -> Sequence[int]:
-    stages = [stage] if stage else [number for number in STAGES if practice.workbench(number).exists()]
-    if not stages:
+def _projects(project: int | None) -> Sequence[int]:
+    projects = [project] if project else [number for number in STAGES if practice.workbench(number).exists()]
+    if not projects:
         raise _NO_COPY
-    return stages
+    return projects
 
 
-def _print(stage: int, results: Sequence[ExerciseResult], language: Language) -> None:
+def _print(project: int, results: Sequence[ExerciseResult], language: Language) -> None:
     painter = Painter()
     done = [result.exercise.name for result in results if result.solved]
-    echo(painter.paint(_COUNT.in_language(language).format(stage, len(done), len(results)), "1"))
+    echo(painter.paint(_COUNT.in_language(language).format(project, len(done), len(results)), "1"))
     following = next((result for result in results if not result.solved), None)
     for result in results:
         exercise = result.exercise
@@ -163,7 +163,7 @@ def reset(name: str, language: Language) -> int:
         The exit status.
     """
     exercise = practice.find_exercise(name)
-    backup = practice.reset(exercise, practice.workbench(exercise.stage), language)
+    backup = practice.reset(exercise, practice.workbench(exercise.project), language)
     echo(_RESET.in_language(language).format(exercise.place))
     if backup:
         echo(_BACKUP.in_language(language).format(practice.display_path(backup)))
@@ -178,7 +178,7 @@ def show(name: str, language: Language) -> int:
     """
     exercise = practice.find_exercise(name)
     painter = Painter()
-    lines = list(practice.diff_to_solution(exercise, practice.workbench(exercise.stage), language))
+    lines = list(practice.diff_to_solution(exercise, practice.workbench(exercise.project), language))
     for line in lines or [_IDENTICAL.in_language(language)]:
         echo(coloured(line, painter))
     return 0

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 _MAX_MESSAGE_LENGTH = 200
 _LIMIT_SECONDS = 60  # of a run whose tests have limits, with the imports and the start of a database
+_TEARDOWN_SECONDS = "2"  # of a test that has reached its limit: tests/support/limits.py then ends the process
 _GRACE_SECONDS = 10
 # Plugins that only cost time here.
 _UNUSED = ("hypothesispytest", "langsmith_plugin", "schemathesis", "xdist", "pytest_cov")
@@ -74,16 +75,33 @@ def run_tests(
         status, printed = _run(
             [sys.executable, "-m", "pytest", *options, *files],
             folder,
-            {**_environment(), **(environment or {})},
+            {
+                **_environment(),
+                **({} if test_seconds is None else {"TEST_GRACE_SECONDS": _TEARDOWN_SECONDS}),
+                **(environment or {}),
+            },
             None if test_seconds is None else _LIMIT_SECONDS,
         )
         found = _verdicts(report) if report.exists() else {}
     if test_seconds is not None and any(not verdict.passed for verdict in found.values()):
         return {test: found[test] for test in wanted if test in found}
+    if test_seconds is not None and not found and (running := _running_test(printed, wanted)):
+        return {
+            running: Verdict(
+                passed=False, message="TimeoutError: the test did not end; is there an endless loop?", output=printed
+            )
+        }
     errors = [line.removeprefix("E").strip() for line in printed.splitlines() if line.startswith("E  ")]
     why = errors[0] if errors else f"pytest ended with status {status}"
     missing = Verdict(passed=False, message=f"did not run: {why}", output=printed)
     return {test: found.get(test, missing) for test in wanted}
+
+
+def _running_test(printed: str, tests: Iterable[str]) -> str | None:
+    """Return the test that was running when a process printed its stacks and ended, or None if it printed none."""
+    if "(most recent call first)" not in printed:
+        return None
+    return next((test for test in tests if f" in {test.rpartition('::')[2]}\n" in printed), next(iter(tests), None))
 
 
 def _run(command: list[str], folder: Path, environment: dict[str, str], limit: float | None) -> tuple[int, str]:

@@ -1,62 +1,149 @@
-"""The check list: complete, about existing tests, and honest about failures."""
+"""The learner's check list: an item is done when its exercises are solved, and only then."""
 
 from pathlib import Path
 
 import pytest
 
-from learn import checklist
-from learn.checklist import Item
-from learn.citations import is_test
-from learn.language import Translated
+from learn import checklist, exercises, practice
+from learn.checklist import Item, Task
+from learn.exercises import Check, Copies, Exercise
 from learn.places import find_definition
-from learn.stages import ROOT
+from learn.pytest_runner import Verdict
+from learn.stages import STAGES, CommandError
 
 PLAN = [f"C{stage}.{number}" for stage in range(1, 7) for number in range(1, 4)]
+ITEMS = pytest.mark.parametrize("item", checklist.items(), ids=lambda item: item.id)
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Copies:
+    return Copies(tmp_path / "exercises")
+
+
+@pytest.fixture
+def verdicts_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every judgement pass: that solutions pass it is tested elsewhere."""
+    monkeypatch.setattr(
+        exercises, "judge", lambda chosen, *_: {one.name: [Check("check", passed=True)] for one in chosen}
+    )
+    monkeypatch.setattr(practice, "run_tests", lambda _, tests, **__: {test: Verdict(passed=True) for test in tests})
+
+
+def done(copies: Copies) -> list[str]:
+    every = checklist.tasks(copies)
+    return [item.id for item in checklist.items() if checklist.is_done(item, every)]
+
+
+def solve(task: Task, copies: Copies) -> None:
+    """Solve one exercise as a learner does: write the solution, and have it judged."""
+    if task.project is None:
+        one: Exercise = exercises.find(task.name)
+        copies.create(one)
+        copies.path(one).write_text((one.folder / "solution.py").read_text("utf-8"), "utf-8")
+        copies.judge(one)
+        return
+    folder = practice.workbench(task.project, copies.folder.parent)
+    if not folder.exists():
+        practice.create_working_copy(task.project, folder)
+    function = practice.find_exercise(task.name)
+    practice.replace_function(folder, function, practice.solution(function))
+    practice.check(task.project, folder)
 
 
 def test_every_item_of_the_plan_appears_once() -> None:
     assert [item.id for item in checklist.items()] == PLAN
 
 
-@pytest.mark.parametrize("item", checklist.items(), ids=lambda item: item.id)
-def test_items_name_existing_tests(item: Item) -> None:
-    assert item.tests, f"{item.id}: nothing shows it"
-    assert item.places, f"{item.id}: nowhere to look"
-    for place in item.places:
-        assert (ROOT / place).is_file() or find_definition(ROOT, place).source, (
-            f"{item.id} names {place}, which is not there"
-        )
-    assert [test for test in item.tests if not is_test(test)] == [], f"{item.id} names tests that there are not"
+def test_fresh_clone_has_no_item(copies: Copies) -> None:
+    assert done(copies) == []
+    assert not any(task.solved for task in checklist.tasks(copies))
 
 
-def item(**changes: object) -> Item:
-    said = Translated(en="x", zh="x")
-    given = {"id": "C1.1", "can": said, "tested": said, "why": said, "places": ["shared/app.py:build_app"]}
-    return Item.model_validate(given | changes)
+@ITEMS
+def test_item_has_two_exercises_and_one_of_its_own(item: Item) -> None:
+    mine = [task for task in checklist.tasks() if item.id in task.items]
+    assert len(mine) >= 2
+    assert any(task.items == [item.id] for task in mine), "another item's exercises could do it by the way"
 
 
-def test_failures_are_reported_with_their_reason(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text("def test_good(): pass\ndef test_bad(): assert 1 == 2\n")
-    (tmp_path / "test_grouped.py").write_text(
-        "class TestIt:\n    def test_good(self): pass\n    def test_bad(self): assert 1 == 2\n"
-    )
-    (tmp_path / "test_broken.py").write_text("import there_is_no_such_module\n")
+def test_exercises_name_items_of_the_plan() -> None:
+    assert [task.name for task in checklist.tasks() if not set(task.items) <= set(PLAN)] == []
 
-    shown = checklist.run(
-        [
-            item(tests=["test_it.py::test_good"]),
-            item(tests=["test_it.py::test_bad"]),
-            item(tests=["test_broken.py::test_it"]),
-            item(tests=["test_grouped.py::TestIt::test_good"]),
-            item(tests=["test_grouped.py::TestIt::test_bad"]),
-        ],
-        tmp_path,
-    )
 
-    assert [one.failures for one in shown] == [
-        [],
-        ["test_it.py::test_bad: assert 1 == 2"],
-        ["test_broken.py::test_it: did not run: ModuleNotFoundError: No module named 'there_is_no_such_module'"],
-        [],
-        ["test_grouped.py::TestIt::test_bad: assert 1 == 2"],
-    ]
+@pytest.mark.usefixtures("verdicts_pass")
+def test_solving_the_exercises_of_an_item_completes_it_alone(copies: Copies) -> None:
+    before: list[str] = []
+    for item in checklist.items():
+        mine = [task for task in checklist.tasks(copies) if item.id in task.items and not task.solved]
+        for task in mine:
+            assert done(copies) == before
+            solve(task, copies)
+        before.append(item.id)
+        assert done(copies) == before
+
+
+@pytest.mark.usefixtures("verdicts_pass")
+def test_changed_code_is_not_done_any_more(copies: Copies) -> None:
+    first, stream = exercises.load()[0], practice.find_exercise("stream")
+    for task in checklist.tasks(copies):
+        if task.name in {first.name, "stream", "history", "while-connected"}:
+            solve(task, copies)
+    folder = practice.workbench(1, copies.folder.parent)
+    assert {task.name for task in checklist.tasks(copies) if task.solved} >= {first.name, "stream"}
+
+    copies.path(first).write_text("", "utf-8")
+    needed = practice.find_exercise("history")
+    practice.replace_function(folder, needed, practice.blank(find_definition(folder, needed.place), needed))
+
+    solved = {task.name for task in checklist.tasks(copies) if task.solved}
+    assert not solved & {first.name, needed.name, stream.name}, "stream needs history, which is blank again"
+    assert "while-connected" in solved
+
+
+def test_damaged_working_copy_is_not_solved(copies: Copies) -> None:
+    folder = practice.workbench(1, copies.folder.parent)
+    folder.mkdir(parents=True)
+    (folder / ".practice.json").write_text('{"history": "x", "stream": 1}', "utf-8")
+
+    assert not any(task.solved for task in checklist.tasks(copies))
+
+
+def test_working_copy_of_an_earlier_version_is_found(tmp_path: Path) -> None:
+    assert practice.workbench(2, tmp_path) == tmp_path / "project-2"
+    (tmp_path / "stage-2").mkdir()
+    assert practice.workbench(2, tmp_path) == tmp_path / "stage-2"
+    assert [number for number in STAGES if practice.workbench(number, tmp_path).exists()] == [2]
+
+
+@pytest.mark.usefixtures("verdicts_pass")
+@pytest.mark.parametrize(
+    ("language", "lines"),
+    [
+        ("en", ["1 of 3 items done, 4 of 11 exercises solved", "Next: 10-fastapi, with `make learn`."]),
+        ("zh", ["已完成 1/3 项，做完 4/11 道练习", "下一道：10-fastapi，运行 `make learn`。"]),
+    ],
+)
+def test_report_counts_one_stage_of_the_plan(
+    copies: Copies,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+    lines: list[str],
+) -> None:
+    monkeypatch.setattr(checklist, "WORKBENCH", copies.folder.parent)
+    for task in checklist.tasks(copies):
+        if "C2.3" in task.items:
+            solve(task, copies)
+
+    assert checklist.report(2, "zh" if language == "zh" else "en") == 0
+
+    printed = capsys.readouterr().out
+    assert "✓ C2.3" in printed
+    assert "· C2.1" in printed
+    assert "C3.1" not in printed
+    assert [line for line in lines if line not in printed] == []
+
+
+def test_unknown_stage_of_the_plan_is_an_error() -> None:
+    with pytest.raises(CommandError, match="the plan has no stage 9; PLAN is 1 to 6"):
+        checklist.report(9, "en")

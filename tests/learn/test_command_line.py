@@ -5,27 +5,27 @@ import sys
 
 import pytest
 
-from learn import checklist
-from learn.__main__ import main
+from learn import project_checklist
+from learn.practice_commands import main
 from learn.stages import ROOT
 
 pytestmark = pytest.mark.slow
 
 
-def learn(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "learn", *arguments]
+def learn(*arguments: str, module: str = "learn") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["practice-show", "nothing"], "error: there is no exercise 'nothing'; there are: history, while-connected"),
-        (["checklist", "--stage", "9"], "error: the plan has no stage 9; it has 1 to 6"),
+        (["show", "nothing"], "error: there is no exercise 'nothing'; there are: history, while-connected"),
+        (["checklist", "--plan", "9"], "error: the plan has no stage 9; PLAN is 1 to 6"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], said: str) -> None:
-    tried = learn(*arguments)
+    tried = learn(*arguments, module="learn.practice_commands")
 
     assert (tried.returncode, tried.stdout) == (2, "")
     assert tried.stderr.startswith(said)
@@ -46,7 +46,7 @@ def test_interrupted_check_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) 
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checklist, "report", interrupt)
-    monkeypatch.setattr(sys, "argv", ["learn", "checklist"])
+    monkeypatch.setattr(project_checklist, "report", interrupt)
+    monkeypatch.setattr(sys, "argv", ["practice_commands", "checklist"])
 
     assert main() == 130

@@ -21,10 +21,13 @@ def test_exercises_name_existing_code(one: Exercise) -> None:
     source = practice.blank(find_definition(ROOT, one.place), one)
 
     assert f'raise NotImplementedError("practice: {one.name}")' in source
-    assert path.split("/")[0] in {"shared", *(stage.package for stage in STAGES.values() if stage.number <= one.stage)}
+    assert path.split("/")[0] in {
+        "shared",
+        *(stage.package for stage in STAGES.values() if stage.number <= one.project),
+    }
     assert one.tests
     assert [test for test in one.tests if not is_test(test)] == []
-    assert [each.name for each in practice.exercises(one.stage) if each.name in one.needs] == one.needs
+    assert [each.name for each in practice.exercises(one.project) if each.name in one.needs] == one.needs
 
 
 def test_every_stage_has_exercises() -> None:
@@ -77,7 +80,12 @@ def traced(one: Exercise) -> str:
     """Return a solution that records the test in which it runs."""
     node = find_definition(ROOT, one.place).node
     lines = practice.solution(one).splitlines(keepends=True)
-    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    inner = (
+        next(each for each in node.body if isinstance(each, ast.FunctionDef))
+        if isinstance(node, ast.ClassDef)
+        else node
+    )
+    body = inner.body[1:] if ast.get_docstring(inner) is not None else inner.body
     first = body[0].lineno - 1 - ((node.end_lineno or 0) - len(lines))
     call = f"__import__('practice_trace').called({one.name!r})"
     return "".join([*lines[:first], f"{' ' * body[0].col_offset}{call}\n", *lines[first:]])

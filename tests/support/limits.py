@@ -7,6 +7,9 @@ need a terminal, which pytest-xdist's workers do not have; therefore this module
 2. If that had no effect, because the main thread is stuck in C code or something swallowed the exception, a thread of
    `faulthandler` prints all stacks `GRACE_SECONDS` later and ends the process. It needs no GIL. pytest-xdist then names
    the test as the one that its worker crashed at, and goes on with a new worker.
+
+`TEST_GRACE_SECONDS` shortens the second step: practice sets it, since a learner should not wait for an endless loop. The
+processor time of a test is limited then, too, with its fixtures: to wait for a database is no endless loop.
 """
 
 import asyncio
@@ -22,7 +25,9 @@ from typing import Any
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
-GRACE_SECONDS = 30
+GRACE_SECONDS = float(os.environ.get("TEST_GRACE_SECONDS", "30"))
+_HURRY = "TEST_GRACE_SECONDS" in os.environ
+_PROCESSOR_SECONDS = 6.0  # of this process, for a test with its fixtures
 _LIMIT = pytest.StashKey[float]()
 
 
@@ -38,8 +43,8 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:  # noqa:
 
     signal.signal(signal.SIGALRM, fail)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    item.stash[_LIMIT] = seconds + GRACE_SECONDS
-    _exit_after(item, item.stash[_LIMIT])
+    item.stash[_LIMIT] = GRACE_SECONDS if _HURRY else seconds + GRACE_SECONDS
+    _exit_after(item, seconds + GRACE_SECONDS)
     return True
 
 
@@ -49,6 +54,24 @@ def pytest_timeout_cancel_timer() -> bool:
     signal.setitimer(signal.ITIMER_REAL, 0)
     faulthandler.cancel_dump_traceback_later()
     return True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Print all stacks and end the process if a test or its fixtures compute for too long, and somebody waits."""
+    if not _HURRY:
+        return (yield)
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        faulthandler.dump_traceback(item.config.stash[fault_handler_stderr_fd_key])
+        os._exit(1)
+
+    signal.signal(signal.SIGPROF, leave)
+    signal.setitimer(signal.ITIMER_PROF, _PROCESSOR_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -21,9 +21,13 @@ def running(app: ASGIApp) -> Iterator[str]:
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
             self.loop, self.stopping = asyncio.get_running_loop(), asyncio.Event()
-            started.set()
+            try:
+                await super().startup(sockets)
+            except SystemExit:  # the app's own startup failed, and uvicorn has logged why
+                self.should_exit = True
+            finally:
+                started.set()
 
         async def main_loop(self) -> None:
             """Wait for the end. Uvicorn itself looks for it ten times a second."""
@@ -33,8 +37,9 @@ def running(app: ASGIApp) -> Iterator[str]:
     server = Announced(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    if not started.wait(120):
-        raise RuntimeError("the app did not start")
+    if not started.wait(120) or not server.started:
+        listening.close()
+        raise RuntimeError("the app did not start: the log says why")
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
