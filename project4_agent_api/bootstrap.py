@@ -7,6 +7,7 @@ routes take the parts that they need (`core/state.py`).
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NewType
 
 import httpx2
@@ -41,7 +42,7 @@ from project4_agent_api.core.state import publish
 from project4_agent_api.core.telemetry.collector import MetricsCollector, collecting
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
-from project4_agent_api.crons.firing import fire_crons
+from project4_agent_api.crons.firing import FiringRules, fire_crons
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.events.subscriber import Subscriber
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
@@ -53,7 +54,7 @@ from project4_agent_api.operations.retention import Retention
 from project4_agent_api.runs import webhooks
 from project4_agent_api.runs.execution import ExecutionContext
 from project4_agent_api.runs.graph_events import GraphEvents
-from project4_agent_api.runs.queue_limit import QueueLimit
+from project4_agent_api.runs.queue_limit import QueueLimit, UserLimits
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.webhooks import WebhookCaller, Webhooks
 from project4_agent_api.runs.worker import RunWorker
@@ -290,7 +291,14 @@ async def _open_common(
         idle_timeout=_SILENT_LEASES * settings.lease_seconds,
         webhooks=senders,
         shutdown=earlier.stopping,
-        limit=QueueLimit(total=settings.runs_waiting_max, per_user=settings.user_runs_waiting_max),
+        limit=QueueLimit(
+            total=settings.runs_waiting_max,
+            user=UserLimits(
+                waiting=settings.user_runs_waiting_max,
+                deferred=settings.user_runs_deferred_max,
+                overflow=settings.user_runs_running_max,
+            ),
+        ),
         metrics=metrics,
         tracing=tracing,
     )
@@ -318,6 +326,14 @@ async def _open_common(
     )
 
 
+def _firing_rules(state: AppState) -> FiringRules:
+    limiter, limit = RateLimiter(state.redis), RateLimit("user", state.settings.rate_limit_per_minute)
+    return FiringRules(
+        shortest_seconds=state.settings.cron_interval_seconds,
+        count=lambda owner_id: limiter.count(limit, str(owner_id)),
+    )
+
+
 async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) -> None:
     settings = state.settings
     publisher = Publisher(
@@ -341,7 +357,7 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
             metrics=state.metrics,
             tracing=state.tracing,
         ),
-        fire_crons=fire_crons,
+        fire_crons=partial(fire_crons, rules=_firing_rules(state)),
     )
     checks.append(Check("runs", worker.can_claim, failure="idle"))
     await stack.enter_async_context(publisher.running())

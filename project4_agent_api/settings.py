@@ -168,15 +168,24 @@ class Settings(Stage3Settings):
         default=8192, ge=64, description="Maximum size of a run's stored events in KiB. The oldest are dropped first."
     )
     runs_waiting_max: int = Field(
-        default=10_000, ge=1, description="Maximum waiting runs of the service; beyond it is 503."
+        default=10_000,
+        ge=1,
+        description="Maximum due runs of the service that wait. Beyond it, users with USER_RUNS_RUNNING_MAX or more "
+        "waiting runs get 503; beyond twice as many, everyone.",
     )
     user_runs_waiting_max: int = Field(
         default=1000, ge=1, description="Maximum waiting runs of one user; beyond it is 429."
+    )
+    user_runs_deferred_max: int = Field(
+        default=100, ge=1, description="Maximum runs of one user that are due later (`after_seconds`)."
     )
     user_runs_running_max: int = Field(
         default=16, ge=1, description="Maximum runs of one user that are executed at once. Others wait."
     )
     user_crons_max: int = Field(default=100, ge=1, description="Maximum schedules of one user; beyond it is 429.")
+    cron_interval_seconds: float = Field(
+        default=60, ge=0, le=86_400, description="Minimum seconds between two firings of a schedule; beyond it is 422."
+    )
 
     webhook_allow_private: bool = Field(default=False, description="Whether webhooks may call private networks.")
     webhook_timeout_seconds: float = Field(default=10, gt=0, description="Timeout of a webhook call.")

@@ -17,6 +17,7 @@ ServiceError                    an error response
 ├── TooManyRequests        429  a rate limit is exceeded
 ├── ClientClosedRequest    499  the client disconnected; for the log only
 ├── NotSupported           501  a part of a wider interface that is not implemented
+├── StorageQuotaExceeded   507  the caller stores as much as one user may
 ├── Unavailable            503  a dependency is temporarily unavailable
 │   ├── ModelUnavailable        the model endpoint is unreachable or fails
 │   │   └── ModelMisconfigured  it refuses this service's calls until an operator acts
@@ -31,6 +32,7 @@ ConfigurationError              the process must not start
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 from starlette.exceptions import HTTPException
@@ -38,6 +40,21 @@ from starlette.exceptions import HTTPException
 
 class ConfigurationError(Exception):
     """The settings do not allow a start. The message is one line without secrets, for the operator."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit that a request would exceed.
+
+    Attributes:
+        name: The setting that sets it, in lower case.
+        maximum: What it allows.
+        used: What the caller has now.
+    """
+
+    name: str
+    maximum: int
+    used: int
 
 
 class ServiceError(Exception):
@@ -54,6 +71,7 @@ class ServiceError(Exception):
     example_detail: ClassVar[str]  # shown in the OpenAPI document
 
     headers: Mapping[str, str] | None
+    limit: Limit | None = None
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         Exception.__init__(self, detail)
@@ -194,6 +212,7 @@ class TooManyRequests(ServiceError):
     Args:
         retry_after: Seconds until a retry can succeed.
         headers: Further headers that describe the limit.
+        limit: The limit, if it is one of what a user holds.
     """
 
     status = 429
@@ -201,8 +220,16 @@ class TooManyRequests(ServiceError):
     title = "Too many requests"
     example_detail = "Too many attempts. Try again in 30 seconds."
 
-    def __init__(self, detail: str, *, retry_after: int, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after: int,
+        headers: Mapping[str, str] | None = None,
+        limit: Limit | None = None,
+    ) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after), **(headers or {})})
+        self.limit = limit
 
 
 class ClientClosedRequest(ServiceError):
@@ -224,6 +251,23 @@ class NotSupported(ServiceError):
     type = "urn:problem:not-supported"
     title = "Not implemented"
     example_detail = "This service does not do that."
+
+
+class StorageQuotaExceeded(ServiceError):
+    """The caller stores as much as one user may. Waiting does not help."""
+
+    status = 507
+    type = "urn:problem:storage-quota"
+    title = "Storage quota exceeded"
+    example_detail = (
+        "Your data take 1,073,750,016 of 1,073,741,824 bytes. Delete some; `GET /auth/me/usage` shows them."
+    )
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(
+            f"Your data take {limit.used:,} of {limit.maximum:,} bytes. Delete some; `GET /auth/me/usage` shows them."
+        )
+        self.limit = limit
 
 
 class Unavailable(ServiceError):

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from loguru import logger
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from shared.errors import InvalidRequest, ServiceError, StorageFull
@@ -27,6 +27,16 @@ class InvalidField(BaseModel):
     type: str
 
 
+class LimitRead(BaseModel):
+    """The limit that a request would exceed."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str = Field(description="The setting that sets it, in lower case.")
+    maximum: int
+    used: int = Field(description="What the caller has now.")
+
+
 class Problem(BaseModel):
     """An error response as defined by RFC 9457."""
 
@@ -35,6 +45,7 @@ class Problem(BaseModel):
     status: int = Field(description="HTTP status code.")
     detail: str = Field(description="Human-readable explanation of this occurrence.")
     request_id: str | None = Field(default=None, description="Include it when you report the error.")
+    limit: LimitRead | None = Field(default=None, description="The limit, if the request would exceed one.")
 
 
 class ValidationProblem(Problem):
@@ -56,6 +67,7 @@ def problem_for(error: Exception, request_id: str | None = None) -> Problem:
                 status=error.status,
                 detail=error.detail,
                 request_id=request_id,
+                limit=LimitRead.model_validate(error.limit) if error.limit else None,
             )
         case RequestValidationError():
             # FastAPI reports an error twice if a dependency reads the body too.
@@ -145,4 +157,4 @@ def _example(kind: type[ServiceError]) -> dict[str, Any]:
     problem = Problem(
         type=kind.type, title=kind.title, status=kind.status, detail=kind.example_detail, request_id=_EXAMPLE_ID
     )
-    return problem.model_dump() | ({"errors": [_EXAMPLE_FIELD]} if kind is InvalidRequest else {})
+    return problem.model_dump(exclude={"limit"}) | ({"errors": [_EXAMPLE_FIELD]} if kind is InvalidRequest else {})

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import psycopg
 from loguru import logger
 
 from project4_agent_api.core.postgres import Connection, Row, connected, execute, fetch_all, fetch_one
+from project4_agent_api.core.rate_limits import RateLimitResult
 from project4_agent_api.crons.schedule import next_due
 from project4_agent_api.events import wakeups
 from project4_agent_api.models import Json
@@ -22,14 +24,19 @@ _RETRY_SECONDS = 1.0
 # Fields of a cron's payload that describe the cron itself; the others are fields of its runs.
 _CRON_FIELDS = {"assistant_id", "enabled", "end_time", "metadata", "on_run_completed", "schedule", "timezone"}
 
+# The first due cron of each user comes before the second one of any.
 _LOCK_DUE = """
     SELECT cron_id, owner_id, assistant_id, thread_id, schedule, timezone, payload, metadata, on_run_completed,
-        end_time, statement_timestamp() AS now,
+        end_time, next_run_date, statement_timestamp() AS now,
         (end_time IS NULL OR end_time >= statement_timestamp()) AND (owner_id = %s OR EXISTS (
             SELECT FROM users LEFT JOIN accounts ON user_id = id WHERE id = owner_id AND active IS NOT FALSE
         )) AS active
-    FROM crons WHERE enabled AND next_run_date <= statement_timestamp()
-    ORDER BY next_run_date LIMIT %s FOR UPDATE OF crons SKIP LOCKED
+    FROM crons JOIN (
+        SELECT cron_id, row_number() OVER (PARTITION BY owner_id ORDER BY next_run_date) AS turn
+        FROM crons WHERE enabled AND next_run_date <= statement_timestamp()
+    ) AS due USING (cron_id)
+    WHERE enabled AND next_run_date <= statement_timestamp()
+    ORDER BY turn, next_run_date LIMIT %s FOR UPDATE OF crons SKIP LOCKED
 """
 _SET_NEXT = "UPDATE crons SET next_run_date = %s WHERE cron_id = %s"
 _SECONDS_UNTIL_DUE = """
@@ -84,7 +91,20 @@ class DueRun:
 CreateRun = Callable[[Connection, DueRun], Awaitable[None]]
 
 
-async def fire_crons(runs: Runs) -> float | None:
+@dataclass(frozen=True)
+class FiringRules:
+    """How often crons may fire.
+
+    Attributes:
+        shortest_seconds: Minimum seconds between two firings of a cron, whatever its schedule says.
+        count: Counts a firing as a request of its user.
+    """
+
+    shortest_seconds: float
+    count: Callable[[UUID], Awaitable[RateLimitResult]]
+
+
+async def fire_crons(runs: Runs, rules: FiringRules) -> float | None:
     """Create the runs of due crons, and wake workers.
 
     Returns:
@@ -103,7 +123,7 @@ async def fire_crons(runs: Runs) -> float | None:
         stopped.append((request.multitask_strategy, stored.stopped))
 
     async with connected(runs.pool) as connection:
-        seconds = await fire_due(connection, create)
+        seconds = await fire_due(connection, create, rules)
     for strategy, others in stopped:
         await runs.publish_stopped(strategy, others)
     if owners:
@@ -111,11 +131,12 @@ async def fire_crons(runs: Runs) -> float | None:
     return seconds
 
 
-async def fire_due(connection: Connection, create_run: CreateRun) -> float | None:
+async def fire_due(connection: Connection, create_run: CreateRun, rules: FiringRules) -> float | None:
     """Create the runs of due crons and store their next due times, in one transaction: each run once, on any worker.
 
     A cron that was due several times while no worker looked fires once. A run that cannot be created is skipped and
-    logged. Crons of deactivated or deleted users create none.
+    logged. Crons of deactivated or deleted users create none. A cron whose user has exceeded the rate limit fires when
+    the limit allows it.
 
     Args:
         connection: In autocommit mode.
@@ -131,9 +152,15 @@ async def fire_due(connection: Connection, create_run: CreateRun) -> float | Non
     async with connection.transaction():
         due = await fetch_all(connection, _LOCK_DUE, [LOCAL_OWNER_ID, _BATCH_SIZE])
         for row in due:
-            if row["active"]:
+            counted = await rules.count(row["owner_id"]) if row["active"] else None
+            if counted and counted.allowed:
                 await _fire(connection, create_run, DueRun.from_row(row))
-            next_run_date = next_due(row["schedule"], row["timezone"], row["now"], row["end_time"])
+            if counted and not counted.allowed:
+                next_run_date: datetime | None = row["now"] + timedelta(seconds=counted.reset)
+            else:
+                earliest_next = row["next_run_date"] + timedelta(seconds=rules.shortest_seconds, microseconds=-1)
+                after = max(row["now"], earliest_next)
+                next_run_date = next_due(row["schedule"], row["timezone"], after, row["end_time"])
             await execute(connection, _SET_NEXT, [next_run_date, row["cron_id"]])
     earliest = await fetch_one(connection, _SECONDS_UNTIL_DUE)
     seconds: float | None = earliest["seconds"] if earliest else None

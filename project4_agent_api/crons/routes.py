@@ -19,6 +19,7 @@ from project4_agent_api.crons.schemas import (
     CronSelection,
     ThreadCronCreate,
 )
+from project4_agent_api.crons.service import CronLimits
 from project4_agent_api.events.wakeups import publish_due_time
 from project4_agent_api.settings import Settings
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
@@ -30,6 +31,14 @@ from shared.redis.client import RedisClient
 RedisDep = Annotated[RedisClient, Depends(from_state(RedisClient))]
 
 
+async def cron_limits(settings: Annotated[Settings, Depends(from_state(Settings))]) -> CronLimits:
+    """Return the limits of crons."""
+    return CronLimits(settings.user_crons_max, settings.cron_interval_seconds)
+
+
+LimitsDep = Annotated[CronLimits, Depends(cron_limits)]
+
+
 @dataclass(frozen=True)
 class CronCreator:
     """Stores the cron of a request, and tells the workers when it is due."""
@@ -38,13 +47,12 @@ class CronCreator:
     assistants: AssistantsDep
     sessions: SessionsDep
     redis: RedisDep
-    settings: Annotated[Settings, Depends(from_state(Settings))]
+    limits: LimitsDep
 
     async def create(self, body: CronCreate | ThreadCronCreate, thread_id: UUID | None = None) -> CronRead:
         """Store a cron, for one thread or for a new thread each time."""
-        limit = self.settings.user_crons_max
         async with transaction(self.sessions) as session:
-            cron = await crons.create_cron(session, self.owner_id, self.assistants, body, thread_id, limit=limit)
+            cron = await crons.create_cron(session, self.owner_id, self.assistants, body, thread_id, limits=self.limits)
         await publish_due_time(self.redis)
         return CronRead.model_validate(cron)
 
@@ -91,11 +99,11 @@ async def get_cron(cron_id: UUID, owner_id: CurrentOwner, session: ReadSessionDe
 
 @router.patch("/runs/crons/{cron_id}")
 async def update_cron(
-    cron_id: UUID, body: CronPatch, owner_id: CurrentOwner, sessions: SessionsDep, redis: RedisDep
+    cron_id: UUID, body: CronPatch, owner_id: CurrentOwner, sessions: SessionsDep, redis: RedisDep, limits: LimitsDep
 ) -> CronRead:
     """Change the given fields of a cron."""
     async with transaction(sessions) as session:
-        cron = await crons.update_cron(session, owner_id, cron_id, body)
+        cron = await crons.update_cron(session, owner_id, cron_id, body, limits)
     await publish_due_time(redis)
     return CronRead.model_validate(cron)
 

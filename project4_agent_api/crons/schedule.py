@@ -2,10 +2,14 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
+from shared.errors import InvalidRequest
+
+_CHECKED_TIMES = 1000
 _NICKNAMES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -47,6 +51,18 @@ def validate_timezone(name: str) -> str:
 @lru_cache(maxsize=1)
 def _timezones() -> set[str]:
     return available_timezones()
+
+
+def require_interval(schedule: str, shortest_seconds: float) -> None:
+    """Check that a schedule is not due more often than allowed, as far as its first thousand times show.
+
+    Raises:
+        InvalidRequest: if it is.
+    """
+    times = CronSim(" ".join(_fields(schedule)), datetime(2024, 1, 1, tzinfo=UTC))
+    for earlier, later in pairwise(islice(times, _CHECKED_TIMES)):
+        if (later - earlier).total_seconds() < shortest_seconds:
+            raise InvalidRequest(f"A schedule must not be due more often than every {shortest_seconds:g} seconds.")
 
 
 def next_due(schedule: str, timezone: str | None, after: datetime, end_time: datetime | None) -> datetime | None:

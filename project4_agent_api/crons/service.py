@@ -1,6 +1,7 @@
 """Crons in the database. Workers fire them; see `firing.py`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.offset_pagination import paginate
-from project4_agent_api.crons.schedule import next_due
+from project4_agent_api.crons.schedule import next_due, require_interval
 from project4_agent_api.crons.schemas import (
     CronCreate,
     CronFilter,
@@ -22,10 +23,23 @@ from project4_agent_api.crons.schemas import (
     ThreadCronCreate,
 )
 from project4_agent_api.models import Assistant, Cron, Json, Thread
-from shared.errors import InvalidRequest, NotFound, TooManyRequests
+from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 
 _RETRY_SECONDS = 60  # crons do not end by themselves
 _NO_SUCH_CRON = "There is no cron with this id."
+
+
+@dataclass(frozen=True)
+class CronLimits:
+    """The limits of crons.
+
+    Attributes:
+        per_user: How many crons one user may have.
+        shortest_seconds: Minimum seconds between two firings of a cron.
+    """
+
+    per_user: int
+    shortest_seconds: float
 
 
 async def create_cron(
@@ -35,20 +49,25 @@ async def create_cron(
     body: CronCreate | ThreadCronCreate,
     thread_id: UUID | None = None,
     *,
-    limit: int,
+    limits: CronLimits,
 ) -> Cron:
     """Store a cron.
 
     Args:
         session: In a transaction.
         thread_id: The thread of its runs; None for a new one each time.
-        limit: How many crons one user may have. Those that are created at the same moment do not see each other.
+        limits: Crons that are created at the same moment do not see each other.
 
     Raises:
+        InvalidRequest: if it would be due too often.
         NotFound: if there is no such assistant or thread, or it belongs to another user.
+        InvalidRequest: if the configuration is of another thread.
         TooManyRequests: if the user has as many already.
     """
+    require_interval(body.schedule, limits.shortest_seconds)
     assistant_id = assistants.parse_id(body.assistant_id)
+    if body.config:
+        body.config.require_thread(thread_id)
     # Locked, so that both still exist when this is committed.
     query = select(col(Assistant.assistant_id)).where(
         col(Assistant.assistant_id) == assistant_id, assistants.visible_to(owner_id)
@@ -60,8 +79,12 @@ async def create_cron(
         if await session.scalar(own.with_for_update(read=True, key_share=True)) is None:
             raise NotFound("There is no thread with this id.")
     count = await session.scalar(select(func.count()).select_from(Cron).where(col(Cron.owner_id) == owner_id))
-    if (count or 0) >= limit:
-        raise TooManyRequests(f"You have {limit:,} crons already. Delete one first.", retry_after=_RETRY_SECONDS)
+    if (count or 0) >= limits.per_user:
+        raise TooManyRequests(
+            f"You have {limits.per_user:,} crons already. Delete one first.",
+            retry_after=_RETRY_SECONDS,
+            limit=Limit("user_crons_max", limits.per_user, count or 0),
+        )
     now = await _database_time(session)
     on_run_completed = (body.on_run_completed or "delete") if isinstance(body, CronCreate) else None
     cron_id = uuid7()
@@ -98,16 +121,22 @@ async def get_cron(session: AsyncSession, owner_id: UUID, cron_id: UUID, *, lock
     return cron
 
 
-async def update_cron(session: AsyncSession, owner_id: UUID, cron_id: UUID, body: CronPatch) -> Cron:
+async def update_cron(
+    session: AsyncSession, owner_id: UUID, cron_id: UUID, body: CronPatch, limits: CronLimits
+) -> Cron:
     """Change the given fields of a cron. An `end_time` of null removes the end.
 
     Raises:
-        InvalidRequest: if the change contradicts the other fields.
+        InvalidRequest: if the change contradicts the other fields, or it would be due too often.
         NotFound: if there is no such cron, or it belongs to another user.
     """
     cron = await get_cron(session, owner_id, cron_id, lock=True)
+    if body.config:
+        body.config.require_thread(cron.thread_id)
     if body.on_run_completed and cron.thread_id:
         raise InvalidRequest("`on_run_completed` is for crons without a thread: the thread of this one is kept.")
+    if body.schedule:
+        require_interval(body.schedule, limits.shortest_seconds)
     cron.schedule = body.schedule or cron.schedule
     cron.timezone = body.timezone or cron.timezone
     cron.end_time = body.end_time if "end_time" in body.model_fields_set else cron.end_time

@@ -11,7 +11,7 @@ from project4_agent_api.runs.spec import RunKey, RunSpec
 from project4_agent_api.runs.stopping import stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.threads.repository import NO_SUCH_THREAD, require_thread
-from shared.errors import Conflict, NotFound, TooManyRequests
+from shared.errors import Conflict, Limit, NotFound, QueueFull, TooManyRequests
 
 NO_SUCH_RUN = "There is no run with this id in this thread."
 RETRY_SECONDS = 5  # until some of the pending runs may have started
@@ -51,13 +51,33 @@ class StoredRun:
     stopped: list[Row]
 
 
+@dataclass(frozen=True)
+class Admission:
+    """How many runs one user may have.
+
+    Attributes:
+        waiting: That are due and not started.
+        deferred: That are due later.
+        queue_full: Whether the service takes only a few runs of each user now.
+    """
+
+    waiting: int
+    deferred: int
+    queue_full: bool
+
+
 # Whether one more run of a user may wait. The count stops at the limit, in an index of pending runs. Runs that are
 # stored at the same moment do not see each other, so there may be as many more as the service has connections.
-_CAPACITY = """
+def _capacity(due: str) -> str:
+    return f"""
     SELECT count(*) < %(max_pending)s AS free FROM (
-        SELECT FROM runs WHERE owner_id = %(owner_id)s AND status = 'pending' LIMIT %(max_pending)s
+        SELECT FROM runs WHERE owner_id = %(owner_id)s AND status = 'pending' AND due_at {due} now()
+        LIMIT %(max_pending)s
     ) AS pending
-"""
+"""  # noqa: S608  constants of this module
+
+
+_WAITING, _DEFERRED = _capacity("<="), _capacity(">")
 _UPDATE_THREAD = """
     UPDATE threads SET status = 'busy', updated_at = now(), metadata = metadata || %(marks)s
     WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s AND (SELECT free FROM capacity)
@@ -78,9 +98,9 @@ _UPSERT_THREAD = f"""
 """  # noqa: S608  no value in it
 
 
-def _insert_run(thread: str) -> str:
+def _insert_run(thread: str, capacity: str) -> str:
     return f"""
-        WITH capacity AS ({_CAPACITY}), thread AS ({thread})
+        WITH capacity AS ({capacity}), thread AS ({thread})
         INSERT INTO runs (
             run_id, thread_id, assistant_id, owner_id, status, metadata, kwargs, multitask_strategy, request_id,
             traceparent, attempt, failures, due_at, created_at, updated_at
@@ -93,7 +113,12 @@ def _insert_run(thread: str) -> str:
     """  # noqa: S608  no value in it
 
 
-_INSERT, _INSERT_WITH_THREAD = _insert_run(_UPDATE_THREAD), _insert_run(_UPSERT_THREAD)
+# By whether the run is due later, and whether it may create its thread.
+_INSERT = {
+    (deferred, create): _insert_run(_UPSERT_THREAD if create else _UPDATE_THREAD, _DEFERRED if deferred else _WAITING)
+    for deferred in (False, True)
+    for create in (False, True)
+}
 _UNFINISHED_OF_THREAD = """
     SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')
 """
@@ -103,21 +128,22 @@ _LOCK_THREAD = "SELECT FROM threads WHERE thread_id = %(thread_id)s FOR UPDATE"
 _LOCK_OR_CREATE_THREAD = f"{_NEW_THREAD} ON CONFLICT (thread_id) DO UPDATE SET status = 'busy' WHERE false"
 
 
-async def create_run(connection: Connection, new: NewRun, max_pending: int, webhooks: Webhooks) -> StoredRun:
+async def create_run(connection: Connection, new: NewRun, admission: Admission, webhooks: Webhooks) -> StoredRun:
     """Store a run, and treat the unfinished runs of its thread as its strategy says.
 
     Args:
-        max_pending: How many runs of one user may wait.
+        admission: How many runs of one user may wait.
         webhooks: Stores the calls for runs that give way.
 
     Raises:
         NotFound: if the thread does not exist or belongs to another user.
         Conflict: if the strategy is `reject` and the thread is busy.
         TooManyRequests: if too many of the user's runs wait.
+        QueueFull: if too many do for a time in which too many runs of all users wait.
     """
-    parameters = _parameters(new, max_pending)
+    parameters = _parameters(new, admission)
     if new.multitask_strategy == "enqueue":
-        return StoredRun(await _insert(connection, new, parameters), [])
+        return StoredRun(await _insert(connection, new, parameters, admission), [])
     thread = [new.key.thread_id, new.key.owner_id]
     async with connection.transaction():
         if new.multitask_strategy != "reject":
@@ -130,10 +156,10 @@ async def create_run(connection: Connection, new: NewRun, max_pending: int, webh
         if others and new.multitask_strategy == "reject":
             raise Conflict("The thread has an unfinished run, and `multitask_strategy` is `reject`.")
         stopped = await stop_runs(connection, others, new.multitask_strategy, webhooks) if others else []
-        return StoredRun(await _insert(connection, new, parameters), stopped)
+        return StoredRun(await _insert(connection, new, parameters, admission), stopped)
 
 
-def _parameters(new: NewRun, max_pending: int) -> dict[str, Any]:
+def _parameters(new: NewRun, admission: Admission) -> dict[str, Any]:
     return {
         "marks": Jsonb({"graph_id": new.spec.graph_id, "assistant_id": str(new.assistant_id)}),
         "base_metadata": Jsonb(new.base_metadata),
@@ -147,31 +173,38 @@ def _parameters(new: NewRun, max_pending: int) -> dict[str, Any]:
         "request_id": new.request_id,
         "traceparent": new.traceparent,
         "after_seconds": new.after_seconds,
-        "max_pending": max_pending,
+        "max_pending": admission.deferred if new.after_seconds else admission.waiting,
     }
 
 
-async def _insert(connection: Connection, new: NewRun, parameters: dict[str, Any]) -> Row:
-    row = await fetch_one(connection, _INSERT_WITH_THREAD if new.create_thread else _INSERT, parameters)
+async def _insert(connection: Connection, new: NewRun, parameters: dict[str, Any], admission: Admission) -> Row:
+    deferred = new.after_seconds > 0
+    row = await fetch_one(connection, _INSERT[deferred, new.create_thread], parameters)
     if row is not None:
         return row
     if not new.create_thread:
         await require_thread(connection, new.key.owner_id, new.key.thread_id)
-    capacity = await fetch_one(connection, _CAPACITY, parameters)
+    capacity = await fetch_one(connection, _DEFERRED if deferred else _WAITING, parameters)
     if capacity and capacity["free"]:
         raise NotFound(NO_SUCH_THREAD)
-    raise TooManyRequests(
-        f"{parameters['max_pending']:,} of your runs wait already. Try again when some of them have started.",
-        retry_after=RETRY_SECONDS,
-    )
+    if deferred:
+        name, detail = "user_runs_deferred_max", "of your runs are deferred already. Cancel one first."
+    elif admission.queue_full:
+        raise QueueFull(QueueFull.example_detail, retry_after=RETRY_SECONDS)
+    else:
+        name, detail = "user_runs_waiting_max", "of your runs wait already. Try again when some of them have started."
+    limit: int = parameters["max_pending"]
+    raise TooManyRequests(f"{limit:,} {detail}", retry_after=RETRY_SECONDS, limit=Limit(name, limit, limit))
 
 
-_COUNT_PENDING = "SELECT count(*) FROM (SELECT FROM runs WHERE status = 'pending' LIMIT %s) AS pending"
+_COUNT_WAITING = """
+    SELECT count(*) FROM (SELECT FROM runs WHERE status = 'pending' AND due_at <= now() LIMIT %s) AS waiting
+"""
 
 
-async def count_pending(connection: Connection, limit: int) -> int:
-    """Count the pending runs of the service, up to a limit."""
-    row = await fetch_one(connection, _COUNT_PENDING, [limit])
+async def count_waiting(connection: Connection, limit: int) -> int:
+    """Count the due runs of the service that have not started, up to a limit."""
+    row = await fetch_one(connection, _COUNT_WAITING, [limit])
     return row["count"] if row else 0
 
 

@@ -20,7 +20,7 @@ from project4_agent_api.events.subscriber import Subscriber, Subscription
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs import claims, repository, stopping
 from project4_agent_api.runs.queue_limit import QueueLimit
-from project4_agent_api.runs.repository import StoredRun
+from project4_agent_api.runs.repository import Admission, StoredRun
 from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import CancelAction
 from project4_agent_api.runs.spec import RunKey
@@ -68,8 +68,9 @@ class Runs:
         """
         self.shutdown.ensure_accepting_work()
         async with connected(self.pool) as connection:
-            await self.limit.reserve(connection)
-            stored = await self.store(connection, request)
+            deferred = int(bool(request.body.after_seconds))
+            admission = await self.limit.reserve(connection, deferred=deferred)
+            stored = await self.store(connection, request, admission)
         if subscription:
             await subscription.wait_active()
         await self.publish_stopped(request.multitask_strategy, stored.stopped)
@@ -89,18 +90,23 @@ class Runs:
         async with connected(self.pool) as connection, connection.transaction():
             if claim is not None:
                 await claim.mark_created(connection)
-            await self.limit.reserve(connection, len(requests))
-            rows = [(await self.store(connection, request)).row for request in requests]
+            deferred = sum(bool(request.body.after_seconds) for request in requests)
+            admission = await self.limit.reserve(connection, len(requests), deferred)
+            rows = [(await self.store(connection, request, admission)).row for request in requests]
         await self._wake(requests)
         return rows
 
-    async def store(self, connection: Connection, request: RunRequest) -> StoredRun:
+    async def store(self, connection: Connection, request: RunRequest, admission: Admission | None = None) -> StoredRun:
         """Store a run, without waking a worker.
+
+        Args:
+            admission: How many runs its owner may have; None for the limits without regard to the service's.
 
         Raises:
             NotFound: if there is no such assistant or thread.
             Conflict: if the thread is busy and the run's strategy is `reject`.
             TooManyRequests: if too many of the owner's runs wait.
+            QueueFull: if too many do while the queue is full.
         """
         assistant = await self.assistants.resolve(connection, request.key.owner_id, request.body.assistant_id)
         new = request.to_run(assistant)
@@ -109,7 +115,9 @@ class Runs:
             async with connection.transaction() if request.claim else contextlib.nullcontext():
                 if request.claim:
                     await request.claim.mark_created(connection)
-                stored = await repository.create_run(connection, new, self.limit.per_user, self.webhooks)
+                stored = await repository.create_run(
+                    connection, new, admission or self.limit.admission(), self.webhooks
+                )
         self.metrics.runs_stored.labels(assistant.graph_id).inc()
         return stored
 

@@ -42,6 +42,7 @@ def our_service(databases: Databases, redis_url: str, model: ScriptedModel) -> I
             "EMBEDDING_MODEL": "e",
             "LANGGRAPH_CONFIG": str(GRAPHS),
             "WEBHOOK_ALLOW_PRIVATE": "true",
+            "CRON_INTERVAL_SECONDS": "0",
         }
         with served(PACKAGE, environment, "worker"), served(PACKAGE, environment) as (url, _):
             yield Server(url, {"Authorization": f"Bearer {_token(url)}"})

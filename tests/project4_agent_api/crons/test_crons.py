@@ -19,7 +19,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from project4_agent_api.assistants.resolution import built_in_assistant_id
-from project4_agent_api.crons.firing import CreateRun, DueRun, fire_due
+from project4_agent_api.core.rate_limits import RateLimit, RateLimitResult
+from project4_agent_api.crons.firing import CreateRun, DueRun, FiringRules, fire_due
 from project4_agent_api.crons.schedule import next_time
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
@@ -281,6 +282,7 @@ class Runs:
         self._database_url = database_url
         self.made: list[DueRun] = []
         self.create: CreateRun = self.store
+        self.rejected: set[UUID] = set()  # owners who have exceeded the rate limit
         with psycopg.connect(database_url) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS made (cron_id uuid)")
 
@@ -293,7 +295,14 @@ class Runs:
         async with await AsyncConnection.connect(
             self._database_url, autocommit=True, row_factory=dict_row
         ) as connection:
-            return await fire_due(connection, self.create)
+            return await fire_due(connection, self.create, self.rules)
+
+    @property
+    def rules(self) -> FiringRules:
+        return FiringRules(60, self.count)
+
+    async def count(self, owner_id: UUID) -> RateLimitResult:
+        return RateLimitResult(RateLimit("user", 1), owner_id not in self.rejected, remaining=0, reset=40)
 
     def stored(self) -> list[UUID]:
         with psycopg.connect(self._database_url) as connection:
@@ -395,7 +404,7 @@ async def test_crons_of_a_dead_worker_are_taken_over(alice: LangGraphClient, run
         await asyncio.Event().wait()
 
     connection = await AsyncConnection.connect(database_url, autocommit=True, row_factory=dict_row)
-    dying = asyncio.create_task(fire_due(connection, hold))
+    dying = asyncio.create_task(fire_due(connection, hold, runs.rules))
     await holding.wait()
     look = await runs.fire()
     assert look == 1  # to see whether the other has done it
@@ -562,3 +571,51 @@ async def test_worker_fires_crons_and_executes_their_runs(client: LangGraphClien
         assert (await client.threads.get(thread))["values"] == {"count": 5, "colour": "red"}
         values: list[Any] = [one["values"] for one in await client.threads.search()]
         assert values == [{"count": 1, "colour": "none"}, {"count": 5, "colour": "red"}]
+
+
+async def test_schedule_is_not_due_more_often_than_allowed(alice: LangGraphClient) -> None:
+    cron_id = (await made(alice.crons.create("echo", schedule="* * * * *")))["cron_id"]
+    for schedule in ("* * * * * *", "* * * * * */30", "0 0 1 1 * 0,1", "0 0 * * * 0,59"):
+        assert await status_of(alice.crons.create("echo", schedule=schedule)) == 422
+        assert await status_of(alice.crons.update(cron_id, schedule=schedule)) == 422
+
+
+async def test_schedule_of_an_earlier_version_fires_no_more_often_than_allowed(
+    alice: LangGraphClient, runs: Runs, database_url: str
+) -> None:
+    await alice.crons.create("echo", schedule="* * * * *")
+    runs.run("UPDATE crons SET schedule = '* * * * * *', next_run_date = date_trunc('second', now())")
+
+    await runs.fire()
+
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT next_run_date > now() + interval '57 seconds' FROM crons").fetchone()
+    assert (row, len(runs.stored())) == ((True,), 1)
+
+
+async def test_cron_of_a_user_beyond_the_rate_limit_fires_later(
+    alice: LangGraphClient, bob: LangGraphClient, runs: Runs, database_url: str
+) -> None:
+    late = UUID((await made(alice.crons.create("echo", schedule="@daily")))["cron_id"])
+    on_time = UUID((await made(bob.crons.create("echo", schedule="@daily")))["cron_id"])
+    runs.are_due()
+    runs.rejected = {ALICE}
+
+    await runs.fire()
+
+    assert runs.stored() == [on_time]
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT next_run_date - now() < '41 seconds' FROM crons WHERE cron_id = %s", [late])
+        assert row.fetchone() == (True,)
+
+
+async def test_crons_of_users_take_turns(alice: LangGraphClient, bob: LangGraphClient, runs: Runs) -> None:
+    for _ in range(3):
+        await alice.crons.create("echo", schedule="@daily")
+    runs.are_due("1 hour")
+    quiet = UUID((await made(bob.crons.create("echo", schedule="@daily")))["cron_id"])
+    runs.run("UPDATE crons SET next_run_date = now() WHERE cron_id = %s", quiet)
+
+    await runs.fire()
+
+    assert [run.cron_id for run in runs.made].index(quiet) == 1

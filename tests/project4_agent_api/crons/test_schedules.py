@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator[AgentService]:
-    settings = {"lease_seconds": "2", "webhook_allow_private": "true"}
+    settings = {"lease_seconds": "2", "webhook_allow_private": "true", "cron_interval_seconds": "0"}
     with agent_service(database_url, redis_url, model, GRAPHS, **settings) as running:
         yield running
 

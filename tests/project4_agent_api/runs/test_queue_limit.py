@@ -26,8 +26,9 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 @pytest.fixture
 async def http(serve4: Serve) -> AsyncIterator[httpx2.AsyncClient]:
-    """The API alone, where three runs of a user may wait, and five of all."""
-    with serve4(user_runs_waiting_max=3, runs_waiting_max=5, user_crons_max=2) as url:
+    """The API alone, where three runs of a user may wait, and five of all, but one of each user in any case."""
+    limits = {"user_runs_waiting_max": 3, "user_runs_deferred_max": 4, "user_runs_running_max": 1}
+    with serve4(**limits, runs_waiting_max=5, user_crons_max=2) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
             yield http
 
@@ -63,13 +64,39 @@ async def test_too_many_pending_runs_of_the_service_are_503(http: httpx2.AsyncCl
         assert (await http.post("/runs", json=RUN, headers=ada)).status_code == 200
     assert (await http.post("/runs/batch", json=[RUN] * 3, headers=bob)).status_code == 503
     for _ in range(2):
-        await asyncio.sleep(0.3)  # a queue that was found full is not looked at again at once
         assert (await http.post("/runs", json=RUN, headers=bob)).status_code == 200
 
     refused = await http.post("/runs", json=RUN, headers=bob)
 
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
     assert refused.json()["type"] == "urn:problem:queue-full"
+
+
+async def test_full_queue_takes_a_run_of_each_other_user(http: httpx2.AsyncClient) -> None:
+    users = [await signed_up(http, name) for name in ("ada", "bob", "cleo", "dan", "eve", "fay", "gus")]
+    for user in (*users[:1] * 3, *users[1:2] * 2):
+        assert (await http.post("/runs", json=RUN, headers=user)).status_code == 200
+
+    answers = [(await http.post("/runs", json=RUN, headers=user)).status_code for user in (*users, users[2])]
+
+    assert answers == [503, 503, 200, 200, 200, 200, 200, 503]
+    everyone = await http.post("/runs", json=RUN, headers=await signed_up(http, "hal"))
+    assert everyone.status_code == 503  # twice as many as the limit wait
+
+
+async def test_deferred_runs_count_for_their_user_only(http: httpx2.AsyncClient) -> None:
+    deferred = RUN | {"after_seconds": 365 * 24 * 3600}
+    for name in ("ada", "bob", "cleo"):
+        loud = await signed_up(http, name)
+        assert (await http.post("/runs/batch", json=[deferred] * 4, headers=loud)).status_code == 200
+        refused = await http.post("/runs", json=deferred, headers=loud)
+        assert refused.status_code == 429
+        assert refused.json()["limit"] == {"name": "user_runs_deferred_max", "maximum": 4, "used": 4}
+        assert (await http.post("/runs", json=RUN, headers=loud)).status_code == 200
+
+    quiet = await signed_up(http, "quiet")
+
+    assert (await http.post("/runs/batch", json=[RUN] * 2, headers=quiet)).status_code == 200
 
 
 async def test_race_exceeds_the_limit_by_at_most_the_connections(http: httpx2.AsyncClient, database_url: str) -> None:
