@@ -14,6 +14,7 @@ from deploy.stack import Stack
 from tests.deploy.service import Service
 
 PROJECT = "test-deploy"
+_SECONDS = 1800  # for a test with its fixtures: the first one builds all images
 _SETTINGS = {
     "COMPOSE_PROJECT_NAME": PROJECT,
     "IMAGE": PROJECT,
@@ -27,6 +28,13 @@ _SETTINGS = {
     "DB_CONNECT_TIMEOUT_SECONDS": "15",
     "DB_STATEMENT_TIMEOUT_SECONDS": "15",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of this folder more time than those of single processes."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_SECONDS))
 
 
 @pytest.fixture(scope="session")
