@@ -53,6 +53,7 @@ ROUTERS = [
     operations.router,
     operations.metrics_router,
 ]
+_STUDIO = "https://smith.langchain.com"  # LangGraph's user interface, which calls the developer's machine
 _PAGE = Path(__file__).parent / "page"
 ACCOUNT_PANEL = Panel(_PAGE / "account.js")
 # Behind the account's panel, as the routers are behind the lock. It admits audiences by these names.
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs = boots
         ],
         panels=[ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        development_origins=[_STUDIO],
         extend_openapi=describe,
         guard_docs=Public,
     )

@@ -1,6 +1,6 @@
 """The application factory of all stages."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ from shared.errors import InvalidRequest, RequestBodyTooLarge, ServiceError, Unr
 from shared.frontend import Panel, install_docs, install_page
 from shared.health import Checks
 from shared.middleware import BodyGuard, RequestContext
+from shared.origins import Origins
 from shared.problems import PROBLEM_JSON, Problem, ValidationProblem, error_responses, install_error_handlers
 from shared.settings import Settings
 from shared.shutdown import Shutdown
@@ -21,7 +22,6 @@ from shared.shutdown import Shutdown
 # Opens something, puts it on `app.state`, and closes it when the block ends.
 Resource = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-_LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 _EXPOSED_HEADERS = (
     "Content-Location",
     "ETag",
@@ -48,6 +48,7 @@ def build_app(
     resources: Sequence[Resource],
     panels: Sequence[Panel],
     body_limits: Mapping[str, int] = MappingProxyType({}),
+    development_origins: Collection[str] = (),
     extend_openapi: Callable[[dict[str, Any]], None] = lambda _: None,
     guard_docs: Callable[[APIRouter], APIRouter] = lambda router: router,
 ) -> FastAPI:
@@ -72,6 +73,7 @@ def build_app(
             await stack.enter_async_context(background_task(app.state.checks.log_until_ready()))
             yield
 
+    origins = Origins.of(settings, development_origins)
     app = ProblemDetailsAPI(
         extend_openapi,
         title=title,
@@ -80,7 +82,7 @@ def build_app(
         root_path=settings.root_path,
         lifespan=lifespan,
         middleware=[
-            _cors(settings),
+            _cors(origins),
             Middleware(RequestContext),
             Middleware(BodyGuard, limit_bytes=settings.max_body_kb * 1024, path_limits=body_limits),
         ],
@@ -91,6 +93,7 @@ def build_app(
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings
+    app.state.origins = origins
     app.state.checks = Checks()
     app.state.shutdown = Shutdown()
     install_error_handlers(app)
@@ -101,13 +104,12 @@ def build_app(
     return app
 
 
-def _cors(settings: Settings) -> Middleware:
-    origins = settings.cors_origins
-    allow_loopback = origins is None and not settings.production
+def _cors(origins: Origins) -> Middleware:
     return Middleware(
         CORSMiddleware,
-        allow_origins=list(origins or ()),
-        allow_origin_regex=_LOOPBACK_ORIGIN if allow_loopback else None,
+        allow_origins=origins.names,
+        allow_origin_regex=origins.pattern,
+        allow_private_network=True,  # a page of the internet may call this machine, if its origin is admitted
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=_EXPOSED_HEADERS,

@@ -23,6 +23,7 @@ from project4_agent_api.assistants.schemas import (
     VersionSearch,
 )
 from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import select_fields, trim_page
 from project4_agent_api.core.state import from_state
 from project4_agent_api.graphs.registry import Graph, Graphs
@@ -32,7 +33,9 @@ from shared.errors import Conflict, DatabaseUnavailable, Forbidden, NotFound
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
-router = APIRouter(prefix="/assistants", tags=["assistants"], responses=error_responses(DatabaseUnavailable))
+router = APIRouter(
+    route_class=JsonRoute, prefix="/assistants", tags=["assistants"], responses=error_responses(DatabaseUnavailable)
+)
 
 
 async def get_assistants(

@@ -1,15 +1,17 @@
 """Request and response bodies of assistants."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
+from langgraph_sdk.schema import AssistantSelectField, AssistantSortBy, OnConflictBehavior
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from project4_agent_api.core.schemas import (
     Context,
     GraphConfig,
     JsonObject,
+    LangGraphBody,
     Metadata,
     Name,
     Search,
@@ -17,14 +19,14 @@ from project4_agent_api.core.schemas import (
     SearchOffset,
     selection,
 )
-from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
+from shared.schemas import INTEGRAL, WITHOUT_NUL
 
 GraphId = Annotated[Name, Field(description="The name of a graph of this service.")]
 Description = Annotated[str, Field(max_length=10_000), WITHOUT_NUL]
 Version = Annotated[int, Field(ge=1, le=2**31 - 1), INTEGRAL]
 
 
-class AssistantCreate(RequestBody):
+class AssistantCreate(LangGraphBody):
     """A new assistant."""
 
     graph_id: GraphId
@@ -34,7 +36,7 @@ class AssistantCreate(RequestBody):
     config: GraphConfig | None = None
     context: Context | None = None
     metadata: Metadata | None = None
-    if_exists: Literal["raise", "do_nothing"] | None = Field(
+    if_exists: OnConflictBehavior | None = Field(
         default=None,
         description="If the id is taken: `raise` (default) answers 409, `do_nothing` returns the existing one.",
     )
@@ -42,7 +44,7 @@ class AssistantCreate(RequestBody):
     description: Description | None = None
 
 
-class AssistantPatch(RequestBody):
+class AssistantPatch(LangGraphBody):
     """Changes to an assistant. They create a new version."""
 
     graph_id: GraphId | None = None
@@ -53,7 +55,7 @@ class AssistantPatch(RequestBody):
     description: Description | None = None
 
 
-class AssistantFilter(RequestBody):
+class AssistantFilter(LangGraphBody):
     """A filter of assistants."""
 
     metadata: JsonObject | None = Field(default=None, description="Key-value pairs that the metadata must contain.")
@@ -61,28 +63,14 @@ class AssistantFilter(RequestBody):
     name: Name | None = Field(default=None, description="Text that the name must contain, case-insensitive.")
 
 
-AssistantField = Literal[
-    "assistant_id",
-    "graph_id",
-    "name",
-    "description",
-    "config",
-    "context",
-    "created_at",
-    "updated_at",
-    "metadata",
-    "version",
-]
-
-
 class AssistantSearch(Search, AssistantFilter):
     """A search for assistants."""
 
-    sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
-    select: list[AssistantField] | None = Field(default=None, description="Return only these fields.")
+    sort_by: AssistantSortBy | None = None
+    select: list[AssistantSelectField] | None = Field(default=None, description="Return only these fields.")
 
 
-class VersionSearch(RequestBody):
+class VersionSearch(LangGraphBody):
     """A search for versions of an assistant."""
 
     metadata: JsonObject | None = Field(default=None, description="Key-value pairs that the metadata must contain.")
@@ -90,7 +78,7 @@ class VersionSearch(RequestBody):
     offset: SearchOffset | None = None
 
 
-class VersionChoice(RequestBody):
+class VersionChoice(LangGraphBody):
     """The version to restore."""
 
     version: Version

@@ -46,11 +46,12 @@ def trim_page(rows: Sequence[Any], search: Search, response: Response) -> Sequen
 
 
 def select_fields(read: type[BaseModel], rows: Sequence[Any], fields: Sequence[str] | None) -> list[BaseModel]:
-    """Convert rows to models, with the selected fields only. The route needs `response_model_exclude_unset=True`."""
+    """Convert rows to models, with those of the selected fields that exist.
+
+    The route needs `response_model_exclude_unset=True`.
+    """
     items = [read.model_validate(row) for row in rows]
     if not fields:
         return items
-    return [
-        read.model_construct(_fields_set=set(fields), **{name: getattr(item, name) for name in fields})
-        for item in items
-    ]
+    names = set(fields) & read.model_fields.keys()
+    return [read.model_construct(_fields_set=names, **{name: getattr(item, name) for name in names}) for item in items]

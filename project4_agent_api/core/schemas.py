@@ -1,19 +1,21 @@
 """Types shared by the request bodies of LangGraph's API.
 
-A field that is null, or has the value of the default, is accepted. A value that is not supported is rejected, never
-ignored.
+LangGraph's server ignores fields that it does not know, and clients rely on it: they send fields of newer versions, and
+a run's whole configuration. So unknown fields are ignored here too, on these paths only. A known field with a value
+that is not supported is rejected.
 """
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import httpx2
-from pydantic import AfterValidator, BaseModel, Field, create_model
+from langgraph_sdk.schema import SortOrder
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, create_model, model_validator
 
 from shared.errors import InvalidRequest
-from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
+from shared.schemas import INTEGRAL, WITHOUT_NUL
 
 _MAX_DEPTH = 100  # beyond it, PostgreSQL and the serializers fail sooner or later
 _MAX_OFFSET = 2**31 - 1
@@ -53,44 +55,124 @@ def _check_text(text: str) -> None:
 AnyJson = Annotated[Any, AfterValidator(_storable)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 
-# Keys that only the service may set, above all those that name the thread.
-_SERVER_KEYS = {"assistant_id", "checkpoint_id", "checkpoint_map", "checkpoint_ns", "cron_id", "run_id", "thread_id"}
-_SERVER_PREFIXES = ("__", "langgraph_auth_")
+
+class LangGraphBody(BaseModel):
+    """A request body on LangGraph's paths: unknown fields are ignored, wrong types are rejected."""
+
+    model_config = ConfigDict(strict=True)
 
 
-def _without_server_keys(values: dict[str, Any]) -> dict[str, Any]:
+# Keys of a configuration that only the service sets. Clients may send them, because `RemoteGraph` passes on the
+# configuration of the run that it is part of; they are ignored.
+_SERVER_KEYS = {
+    "assistant_id",
+    "checkpoint_id",
+    "checkpoint_map",
+    "checkpoint_ns",
+    "cron_id",
+    "graph_id",
+    "langgraph_request_id",
+    "run_id",
+    "thread_id",
+}
+_INTERNAL, _AUTHENTICATION = "__", "langgraph_auth_"
+# A configuration with both is one that a server has made for a run.
+_MARKS_OF_A_RUN = {"assistant_id", "run_id"}
+
+
+def is_server_key(key: str) -> bool:
+    """Return whether only the service sets a key of a configuration."""
+    return key in _SERVER_KEYS or key.startswith((_INTERNAL, _AUTHENTICATION))
+
+
+def _refuse(values: dict[str, Any], *prefixes: str) -> None:
     for key in values:
-        if key in _SERVER_KEYS or key.startswith(_SERVER_PREFIXES):
+        if key.startswith(prefixes):
             raise ValueError(f"{key[:50]} is set by the service")
-    return values
 
 
-Configurable = Annotated[JsonObject, AfterValidator(_without_server_keys)]
+def _without_identity(values: dict[str, Any]) -> dict[str, Any]:
+    _refuse(values, "thread_id", _AUTHENTICATION)
+    return {key: value for key, value in values.items() if not key.startswith(_INTERNAL)}
+
+
+Configurable = Annotated[JsonObject, Field(description="Values for the graph: the older form of `context`.")]
 Tag = Annotated[str, Field(max_length=200), WITHOUT_NUL]
 
 
-class GraphConfig(RequestBody):
-    """Configuration of a run."""
+class GraphConfig(LangGraphBody):
+    """Configuration of a run: LangChain's `RunnableConfig`. Its `callbacks` and `run_id` are ignored."""
 
     tags: list[Tag] | None = Field(default=None, max_length=100, description="Tags of every call, for tracing.")
+    metadata: JsonObject | None = Field(default=None, description="Metadata of every call and checkpoint.")
+    run_name: Annotated[str, Field(max_length=200), WITHOUT_NUL] | None = Field(
+        default=None, description="Name of the run, for tracing."
+    )
+    max_concurrency: Annotated[int, Field(ge=1, le=10_000), INTEGRAL] | None = Field(
+        default=None, description="Maximum number of nodes that are executed at the same time."
+    )
     recursion_limit: Annotated[int, Field(ge=1, le=10_000), INTEGRAL] | None = Field(
         default=None, description="Maximum number of steps of a run."
     )
-    configurable: Configurable | None = Field(
-        default=None, description="Values for the graph: the older form of `context`."
-    )
+    configurable: Configurable | None = None
+
+    @model_validator(mode="after")
+    def _drop_server_keys(self) -> Self:
+        if self.configurable:
+            if not self.configurable.keys() >= _MARKS_OF_A_RUN:
+                _refuse(self.configurable, _AUTHENTICATION)
+            self._take(self.configurable)
+            self.configurable = {key: value for key, value in self.configurable.items() if not is_server_key(key)}
+        return self
+
+    def _take(self, configurable: dict[str, Any]) -> None:
+        """Read the keys that are not for the graph."""
+        _refuse(configurable, "thread_id")
+
+
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+
+
+class RunConfig(GraphConfig):
+    """Configuration of a run on a thread, which may name the thread and a checkpoint."""
+
+    _thread_id: str | None = PrivateAttr(default=None)
+    _checkpoint_id: str | None = PrivateAttr(default=None)
+
+    def _take(self, configurable: dict[str, Any]) -> None:
+        thread_id, checkpoint_id = configurable.get("thread_id"), configurable.get("checkpoint_id") or None
+        self._thread_id = None if thread_id is None else str(thread_id)
+        if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and _ID.fullmatch(checkpoint_id)):
+            raise ValueError("checkpoint_id: must be the id of a checkpoint")
+        self._checkpoint_id = checkpoint_id
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        """The checkpoint from which the run starts."""
+        return self._checkpoint_id
+
+    def require_thread(self, thread_id: UUID | None) -> None:
+        """Check that the configuration names no other thread than the run's.
+
+        Args:
+            thread_id: The thread in the path; None for a run on a thread of its own.
+
+        Raises:
+            InvalidRequest: if it does.
+        """
+        if self._thread_id is not None and self._thread_id != str(thread_id):
+            raise InvalidRequest("config.configurable.thread_id is set by the service: it is the thread in the path.")
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200), WITHOUT_NUL]
 Metadata = Annotated[JsonObject, Field(description="Values to search by.")]
-Context = Annotated[Configurable, Field(description="Values for the graph.")]
+Context = Annotated[JsonObject, AfterValidator(_without_identity), Field(description="Values for the graph.")]
 
 SearchLimit = Annotated[int, Field(ge=1, le=1000), INTEGRAL]
 SearchOffset = Annotated[int, Field(ge=0, le=_MAX_OFFSET), INTEGRAL]
-SortOrder = Literal["asc", "desc"]
 
 
-class Search(RequestBody):
+class Search(LangGraphBody):
     """Fields shared by all searches."""
 
     metadata: JsonObject | None = Field(default=None, description="Values that the metadata must contain.")
@@ -137,7 +219,7 @@ Namespace = Annotated[str, Field(max_length=10_000), WITHOUT_NUL]
 CheckpointId = Annotated[str, Field(max_length=100), AfterValidator(_is_id)]
 
 
-class Checkpoint(RequestBody):
+class Checkpoint(LangGraphBody):
     """A point in a thread's history, as a state names it."""
 
     thread_id: Annotated[UUID, Field(strict=False)] | None = Field(
@@ -146,6 +228,12 @@ class Checkpoint(RequestBody):
     checkpoint_ns: Namespace | None = None
     checkpoint_id: CheckpointId | None = None
     checkpoint_map: dict[Namespace, CheckpointId] | None = Field(default=None, max_length=1000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_config(cls, value: Any) -> Any:  # noqa: ANN401  any JSON
+        """Take the checkpoint out of a configuration, which clients send too."""
+        return value["configurable"] if isinstance(value, dict) and "configurable" in value else value
 
     def configurable(self, thread_id: UUID) -> dict[str, Any]:
         """Return it as LangGraph's own configuration.

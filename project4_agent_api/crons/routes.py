@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 
 from project4_agent_api.assistants.routes import AssistantsDep
+from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import select_fields, trim_page
 from project4_agent_api.core.state import from_state
 from project4_agent_api.crons import service as crons
@@ -59,7 +60,7 @@ class CronCreator:
 
 CronCreatorDep = Annotated[CronCreator, Depends()]
 
-router = APIRouter(tags=["crons"], responses=error_responses(DatabaseUnavailable, NotFound))
+router = APIRouter(route_class=JsonRoute, tags=["crons"], responses=error_responses(DatabaseUnavailable, NotFound))
 
 
 @router.post("/runs/crons", responses=error_responses(TooManyRequests))

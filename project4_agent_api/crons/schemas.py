@@ -1,15 +1,15 @@
 """Request and response bodies of crons."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
+from langgraph_sdk.schema import CronSelectField, CronSortBy, MultitaskStrategy, OnCompletionBehavior
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from project4_agent_api.core.schemas import JsonObject, Search, selection
+from project4_agent_api.core.schemas import JsonObject, LangGraphBody, Search, selection
 from project4_agent_api.crons.schedule import validate_schedule, validate_timezone
-from project4_agent_api.runs.schemas import AssistantName, MultitaskStrategy, RunOptions
-from shared.schemas import RequestBody
+from project4_agent_api.runs.schemas import AssistantName, RunOptions
 
 
 def _utc_if_naive(moment: datetime) -> datetime:
@@ -31,7 +31,6 @@ Timezone = Annotated[
     Field(max_length=100, description="The time zone of its hours; default UTC.", examples=["Europe/Berlin"]),
     AfterValidator(validate_timezone),
 ]
-OnRunCompleted = Literal["delete", "keep"]
 
 
 class CronOptions(RunOptions):
@@ -55,7 +54,7 @@ class ThreadCronCreate(_NewCron):
 class CronCreate(_NewCron):
     """A cron to be created that runs on a new thread each time."""
 
-    on_run_completed: OnRunCompleted | None = Field(
+    on_run_completed: OnCompletionBehavior | None = Field(
         default=None, description="What happens to a run's thread when the run has ended; default `delete`."
     )
 
@@ -64,7 +63,7 @@ class CronPatch(CronOptions):
     """Changes of a cron."""
 
     schedule: Schedule | None = None
-    on_run_completed: OnRunCompleted | None = None
+    on_run_completed: OnCompletionBehavior | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -73,7 +72,7 @@ class CronPatch(CronOptions):
         return self
 
 
-class CronFilter(RequestBody):
+class CronFilter(LangGraphBody):
     """A filter for crons."""
 
     assistant_id: AssistantName | None = None
@@ -81,32 +80,12 @@ class CronFilter(RequestBody):
     metadata: JsonObject | None = Field(default=None, description="Metadata that it must contain.")
 
 
-CronField = Literal[
-    "cron_id",
-    "assistant_id",
-    "thread_id",
-    "on_run_completed",
-    "end_time",
-    "schedule",
-    "timezone",
-    "created_at",
-    "updated_at",
-    "user_id",
-    "payload",
-    "next_run_date",
-    "metadata",
-    "enabled",
-]
-
-
 class CronSearch(Search, CronFilter):
     """A search for crons."""
 
     enabled: bool | None = None
-    sort_by: (
-        Literal["cron_id", "assistant_id", "thread_id", "created_at", "updated_at", "next_run_date", "end_time"] | None
-    ) = None
-    select: list[CronField] | None = Field(default=None, description="Only these fields.")
+    sort_by: CronSortBy | None = None
+    select: list[CronSelectField] | None = Field(default=None, description="Only these fields.")
 
 
 class CronRead(BaseModel):
@@ -122,7 +101,7 @@ class CronRead(BaseModel):
     timezone: str | None
     payload: dict[str, Any] = Field(description="The fields of its runs.")
     metadata: dict[str, Any] = Field(validation_alias=AliasChoices("meta", "metadata"))
-    on_run_completed: OnRunCompleted | None
+    on_run_completed: OnCompletionBehavior | None
     enabled: bool
     end_time: datetime | None
     next_run_date: datetime | None = Field(description="Null if it is not due again before its `end_time`.")

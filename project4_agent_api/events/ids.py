@@ -1,5 +1,6 @@
 """Ids and encoding of run events, and the names of the Redis streams and channels that carry them."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
@@ -22,14 +23,10 @@ class EventId(NamedTuple):
         return f"{self.attempt}-{self.number}"
 
     @classmethod
-    def parse(cls, text: str) -> "EventId":
-        """Parse what `str` returns.
-
-        Raises:
-            ValueError: if the text is not an event id.
-        """
-        attempt, _, number = text.partition("-")
-        return cls(int(attempt), int(number))
+    def parse(cls, text: str | None) -> "EventId":
+        """Parse what `str` returns. Any other text is the id of another stream, and means the start of this one."""
+        match = re.fullmatch(r"(\d{1,5})-(\d{1,18})", text or "", re.ASCII)
+        return cls(int(match[1]), int(match[2])) if match else START
 
 
 START = EventId(0, 0)

@@ -3,20 +3,19 @@
 from typing import Annotated, Any
 
 from langgraph.types import Command, Send
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
-from project4_agent_api.core.schemas import AnyJson, JsonObject, Name
-from shared.schemas import RequestBody
+from project4_agent_api.core.schemas import AnyJson, JsonObject, LangGraphBody, Name
 
 
-class SendTo(RequestBody):
+class SendTo(LangGraphBody):
     """A node, and its input."""
 
     node: Name
-    input: AnyJson = None
+    input: AnyJson = Field(default=None, validation_alias=AliasChoices("input", "args"))  # JavaScript's name, too
 
 
-class CommandBody(RequestBody):
+class CommandBody(LangGraphBody):
     """A command to a graph, instead of an input."""
 
     goto: Name | SendTo | Annotated[list[Name | SendTo], Field(max_length=1000)] | None = None

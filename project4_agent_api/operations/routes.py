@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from project4_agent_api.core.outbound.addresses import is_public
 from project4_agent_api.core.state import from_state
@@ -25,6 +25,10 @@ CollectorDep = Annotated[MetricsCollector, Depends(from_state(MetricsCollector))
 MetricsDep = Annotated[Metrics, Depends(from_state(Metrics))]
 SettingsDep = Annotated[Settings, Depends(from_state(Settings))]
 
+# The version of LangGraph's server whose API this is, and which the conformance tests compare with. Clients compare it
+# with the versions since which a feature exists.
+API_VERSION = "0.16.7"
+
 _token = HTTPBearer(auto_error=False)
 
 
@@ -40,6 +44,7 @@ class Flags(BaseModel):
     assistants: bool = True
     crons: bool = True
     langsmith: bool = False
+    strict_resume: bool = True
 
 
 class Host(BaseModel):
@@ -51,7 +56,8 @@ class Host(BaseModel):
 class Info(BaseModel):
     """Versions and features of the service."""
 
-    version: str
+    version: str = Field(default=API_VERSION, description="The version of LangGraph's API.")
+    service_version: str
     langgraph_py_version: str
     flags: Flags = Flags()
     host: Host = Host()
@@ -71,7 +77,7 @@ async def show_ok(
 @router.get("/info")
 async def show_info(request: Request) -> Info:
     """Show the versions and features of the service."""
-    return Info(version=request.app.version, langgraph_py_version=version("langgraph"))
+    return Info(service_version=request.app.version, langgraph_py_version=version("langgraph"))
 
 
 async def require_metrics_token(

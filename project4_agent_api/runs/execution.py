@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache
 from time import monotonic
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, get_type_hints
 from uuid import UUID
 
+import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from loguru import logger
+from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 from project4_agent_api.core.serialization import dumps, public_error
 from project4_agent_api.core.telemetry.calls import CallMetrics, observe_calls
@@ -202,7 +206,7 @@ class Execution:
         config, configurable = self._config()
         async with self._open(config, configurable, self._saver) as graph:
             self._graph = graph
-            options: dict[str, Any] = {"durability": spec.durability, "context": spec.context or None}
+            options: dict[str, Any] = {"durability": spec.durability, "context": _context_for(graph, spec.context)}
             if spec.interrupt_before is not None:
                 options["interrupt_before"] = spec.interrupt_before
             if spec.interrupt_after is not None:
@@ -263,8 +267,9 @@ class Execution:
         if values is None:  # an attempt that found nothing left to do streamed nothing
             return Outcome(ending, ending.values or b"{}")
         interrupts = [interrupt for of_task in (ending.interrupts or {}).values() for interrupt in of_task]
-        if interrupts and isinstance(values, dict):
-            values = values | {"__interrupt__": interrupts}  # all of them: the graph streams each one alone
+        if interrupts:  # all of them: the graph streams each one alone
+            values = orjson.loads(dumps(values))  # a state may be a dataclass or a model
+            values = (values if isinstance(values, dict) else {}) | {"__interrupt__": interrupts}
         return Outcome(ending, dumps(values))
 
     async def _interruption(self) -> Outcome:
@@ -283,6 +288,27 @@ class Execution:
             return Ending(status, ThreadStatus.IDLE)
         read = _ending if status == RunStatus.SUCCESS else _ending_if_readable
         return await read(self._graph, self._run.key.thread_id, status)
+
+
+def _context_for(graph: Graph, values: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the values of a run's context that the graph's schema has. LangGraph adds the defaults of the others."""
+    if graph.context_schema is None:
+        return values or None
+    names = _context_names(graph.context_schema)
+    return values if names is None else {name: value for name, value in values.items() if name in names}
+
+
+@lru_cache(maxsize=1000)
+def _context_names(schema: type) -> frozenset[str] | None:
+    """Return the names that a context's schema has; None if it takes any."""
+    if is_dataclass(schema):
+        return frozenset(field.name for field in fields(schema) if field.init)
+    if is_typeddict(schema):
+        return frozenset(get_type_hints(schema))
+    if issubclass(schema, BaseModel) and schema.model_config.get("extra") != "allow":
+        aliases = {field.alias for field in schema.model_fields.values() if field.alias}
+        return frozenset(schema.model_fields) | aliases
+    return None
 
 
 async def _ending_if_readable(graph: Graph, thread_id: UUID, status: RunStatus) -> Ending:

@@ -16,7 +16,10 @@ from shared.errors import Conflict, Limit, NotFound, QueueFull, TooManyRequests
 NO_SUCH_RUN = "There is no run with this id in this thread."
 RETRY_SECONDS = 5  # until some of the pending runs may have started
 
-_COLUMNS = "run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy"
+_COLUMNS = """
+    run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, kwargs, multitask_strategy,
+    CASE WHEN status = 'interrupted' THEN coalesce(error ->> 'message', 'The run was stopped.') END AS cancel_reason
+"""
 
 
 @dataclass(frozen=True)

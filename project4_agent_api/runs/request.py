@@ -1,12 +1,14 @@
 """A request for a run, and the run that it becomes."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.resolution import ResolvedAssistant
 from project4_agent_api.core.idempotency_keys import Claim
+from project4_agent_api.core.schemas import is_server_key
 from project4_agent_api.runs.repository import NewRun
 from project4_agent_api.runs.schemas import ProtocolRun, RunCreate, StatelessRunCreate
 from project4_agent_api.runs.spec import RunKey, RunSpec
@@ -30,7 +32,13 @@ class RunRequest:
         request_id: str | None = None,
         claim: Claim | None = None,
     ) -> "RunRequest":
-        """Choose the ids of a run. Requests with the same `Idempotency-Key` have the same run id."""
+        """Choose the ids of a run. Requests with the same `Idempotency-Key` have the same run id.
+
+        Raises:
+            InvalidRequest: if the configuration is of another thread.
+        """
+        if body.config:
+            body.config.require_thread(thread_id)
         key = RunKey(owner_id, thread_id or uuid7(), claim.created_id if claim else uuid7())
         return cls(body, key, request_id, claim)
 
@@ -55,7 +63,7 @@ class RunRequest:
             key=self.key,
             assistant_id=assistant.assistant_id,
             base_metadata=assistant.metadata,
-            metadata=body.metadata or {},
+            metadata=((body.config and body.config.metadata) or {}) | (body.metadata or {}),
             spec=self._spec(assistant),
             multitask_strategy=self.multitask_strategy,
             request_id=self.request_id,
@@ -66,11 +74,12 @@ class RunRequest:
     def _spec(self, assistant: ResolvedAssistant) -> RunSpec:
         body, key = self.body, self.key
         config = body.config.model_dump(exclude_none=True) if body.config else {}
+        values = config.get("configurable") or body.context or {}  # they are the same, in an older and a newer form
+        metadata = (assistant.config.get("metadata") or {}) | config.get("metadata", {})
         configurable = {
             **(assistant.config.get("configurable") or {}),
-            **(config.get("configurable") or body.context or {}),
-            **(body.checkpoint.configurable(key.thread_id) if body.checkpoint else {}),
-            **({"checkpoint_id": body.checkpoint_id} if body.checkpoint_id else {}),
+            **{name: value for name, value in values.items() if not is_server_key(name)},
+            **self._checkpoint(),
             **({"__pregel_strict_resume": True} if body.strict_resume else {}),
             "thread_id": str(key.thread_id),
             "run_id": str(key.run_id),
@@ -81,8 +90,8 @@ class RunRequest:
         return RunSpec(
             input=body.input,
             command=body.command.model_dump(exclude_none=True) if body.command else None,
-            config=assistant.config | config | {"configurable": configurable},
-            context=assistant.context | (body.context or config.get("configurable") or {}),
+            config=assistant.config | config | {"configurable": configurable, "metadata": metadata},
+            context=assistant.context | values,
             stream_mode=body.stream_modes(),
             subgraphs=bool(body.stream_subgraphs),
             protocol=isinstance(body, ProtocolRun),
@@ -90,5 +99,13 @@ class RunRequest:
             interrupt_after=body.interrupt_after,
             durability=body.effective_durability(),
             webhook=body.webhook,
-            temporary=self.stateless and body.on_completion != "keep",
+            temporary=isinstance(body, StatelessRunCreate) and body.on_completion != "keep",
         )
+
+    def _checkpoint(self) -> dict[str, Any]:
+        """Return LangGraph's configuration of the checkpoint from which the run starts."""
+        body = self.body
+        checkpoint = body.checkpoint.configurable(self.key.thread_id) if body.checkpoint else {}
+        in_config = body.config.checkpoint_id if body.config and not self.stateless and not checkpoint else None
+        checkpoint_id = body.checkpoint_id or in_config
+        return checkpoint | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})

@@ -7,21 +7,20 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from langgraph_sdk.schema import CancelAction, RunSelectField, StreamMode
 
 from project4_agent_api.core.idempotency import current_claim
+from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.serialization import JsonResponse
-from project4_agent_api.events.ids import START, EventId, run_end_channel, run_stream
+from project4_agent_api.events.ids import EventId, run_end_channel, run_stream
 from project4_agent_api.events.sse import delayed_json, event_stream, has_expired
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import (
-    CancelAction,
     RunCreate,
-    RunField,
     RunRead,
     RunsCancel,
     StatelessRunCreate,
-    StreamMode,
 )
 from project4_agent_api.runs.service import Runs, RunsDep
 from project4_agent_api.runs.spec import RunKey
@@ -31,7 +30,7 @@ from shared.errors import Conflict, DatabaseUnavailable, NotFound, QueueFull, Re
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
-router = APIRouter(tags=["runs"], responses=error_responses(DatabaseUnavailable))
+router = APIRouter(route_class=JsonRoute, tags=["runs"], responses=error_responses(DatabaseUnavailable))
 
 THREAD_RUNS = "/threads/{thread_id}/runs"
 # With DatabaseUnavailable again: the router's own 503 would be replaced by QueueFull's.
@@ -158,11 +157,11 @@ async def list_runs(
     limit: Annotated[int, Query(ge=1, le=1000)] = 10,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     status: RunStatus | None = None,
-    select: Annotated[list[RunField] | None, Query(description="Only these fields.")] = None,
+    select: Annotated[list[RunSelectField] | None, Query(description="Only these fields.")] = None,
 ) -> Response:
     """List a thread's runs, newest first."""
     rows = await runs.list(owner_id, thread_id, limit=limit, offset=offset, status=status)
-    return JsonResponse([{name: row[name] for name in select} for row in rows] if select else rows)
+    return JsonResponse([{name: row[name] for name in select if name in row} for row in rows] if select else rows)
 
 
 @router.get(THREAD_RUNS + "/{run_id}", responses=error_responses(NotFound), response_model=RunRead)
@@ -204,7 +203,10 @@ async def join_run(run: Annotated[RunSubscription, existing_run(run_end_channel)
 
 LastEventId = Annotated[
     str | None,
-    Header(alias="Last-Event-ID", pattern=r"^(-|0|\d{1,5}-\d{1,18})$", description="Only events after this one."),
+    Header(
+        alias="Last-Event-ID",
+        description="Only events after this one. With `-`, or the id of another stream, from the first event.",
+    ),
 ]
 _MODES = frozenset(get_args(StreamMode))
 
@@ -245,8 +247,7 @@ async def join_run_stream(
     last_event_id: LastEventId = None,
 ) -> Response:
     """Stream the events of a run that may have started or ended already: all, or those after the last one received."""
-    after = EventId.parse(last_event_id) if last_event_id and last_event_id not in ("-", "0") else START
-    return event_stream(run.events(after, modes), run.headers("stream"))
+    return event_stream(run.events(EventId.parse(last_event_id), modes), run.headers("stream"))
 
 
 @router.post(

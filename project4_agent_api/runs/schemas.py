@@ -4,6 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
+from langgraph_sdk.schema import (
+    BulkCancelRunsStatus,
+    Durability,
+    IfNotExists,
+    MultitaskStrategy,
+    OnCompletionBehavior,
+    StreamMode,
+)
 from pydantic import BaseModel, Field, model_validator
 
 from project4_agent_api.core.schemas import (
@@ -11,42 +19,26 @@ from project4_agent_api.core.schemas import (
     Checkpoint,
     CheckpointId,
     Context,
-    GraphConfig,
+    LangGraphBody,
     Metadata,
     Name,
+    RunConfig,
     Webhook,
 )
 from project4_agent_api.graphs.commands import CommandBody
 from project4_agent_api.models import RunStatus
-from shared.schemas import INTEGRAL, RequestBody
+from shared.schemas import INTEGRAL
 
-StreamMode = Literal[
-    "values", "messages", "messages-tuple", "updates", "events", "tasks", "checkpoints", "debug", "custom"
-]
-MultitaskStrategy = Literal["reject", "interrupt", "rollback", "enqueue"]
-Durability = Literal["sync", "async", "exit"]
-RunField = Literal[
-    "run_id",
-    "thread_id",
-    "assistant_id",
-    "created_at",
-    "updated_at",
-    "status",
-    "metadata",
-    "kwargs",
-    "multitask_strategy",
-]
-CancelAction = Literal["interrupt", "rollback"]
 AssistantName = Annotated[str, Field(min_length=1, max_length=200, description="An assistant's id, or a graph's name.")]
 _YEAR = 366 * 24 * 3600
 Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=1000)]
 
 
-class RunOptions(RequestBody):
+class RunOptions(LangGraphBody):
     """How a graph is executed: the fields that runs and crons have in common."""
 
     input: AnyJson = None
-    config: GraphConfig | None = None
+    config: RunConfig | None = None
     context: Context | None = None
     metadata: Metadata | None = None
     interrupt_before: Nodes | None = None
@@ -85,20 +77,13 @@ class RunCreate(RunOptions):
         default=None, description="What happens to unfinished runs of the thread; default `enqueue`."
     )
     after_seconds: Annotated[int, Field(ge=0, le=_YEAR), INTEGRAL] | None = None
-    if_not_exists: Literal["create", "reject"] | None = Field(
+    if_not_exists: IfNotExists | None = Field(
         default=None, description="Whether a missing thread is created; default `reject`."
     )
     on_disconnect: Literal["cancel", "continue"] | None = None
     strict_resume: bool | None = Field(
         default=None, description="Whether to refuse an answer to a question that is no longer open."
     )
-    feedback_keys: Annotated[list[str], Field(max_length=0)] | None = Field(
-        default=None, description="LangSmith's. Not supported here."
-    )
-    langsmith_tracer: Annotated[dict[str, None], Field(max_length=0)] | None = Field(
-        default=None, description="LangSmith's. Not supported here."
-    )
-    on_completion: Literal["keep"] | None = Field(default=None, description="The thread of a run is always kept.")
 
 
 class StatelessRunCreate(RunCreate):
@@ -106,7 +91,7 @@ class StatelessRunCreate(RunCreate):
 
     checkpoint: None = None
     checkpoint_id: None = None
-    on_completion: Literal["keep", "delete"] | None = Field(  # type: ignore[assignment]  # wider than the base
+    on_completion: OnCompletionBehavior | None = Field(
         default=None, description="What happens to its thread; default `delete`."
     )
 
@@ -137,14 +122,15 @@ class RunRead(BaseModel):
     metadata: dict[str, Any]
     arguments: dict[str, Any] = Field(serialization_alias="kwargs", description="How the graph is executed.")
     multitask_strategy: MultitaskStrategy
+    cancel_reason: str | None = Field(description="Why the run was stopped; null if it was not.")
 
 
-class RunsCancel(RequestBody):
+class RunsCancel(LangGraphBody):
     """Runs to be stopped: some of a thread, or all with a status."""
 
     thread_id: Annotated[UUID, Field(strict=False)] | None = None
     run_ids: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=1000)] | None = None
-    status: Literal["pending", "running", "all"] | None = None
+    status: BulkCancelRunsStatus | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

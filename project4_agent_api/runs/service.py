@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends
+from langgraph_sdk.schema import CancelAction
 
 from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.idempotency_keys import Claim
@@ -22,7 +23,6 @@ from project4_agent_api.runs import claims, repository, stopping
 from project4_agent_api.runs.queue_limit import QueueLimit
 from project4_agent_api.runs.repository import Admission, StoredRun
 from project4_agent_api.runs.request import RunRequest
-from project4_agent_api.runs.schemas import CancelAction
 from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.runs.webhooks import Webhooks
 from shared.errors import Conflict, DatabaseUnavailable, NotFound

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 
+from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.state import from_state
 from project4_agent_api.store.schemas import (
     FoundItem,
@@ -24,7 +25,9 @@ from shared.errors import MODEL_ERRORS, DatabaseUnavailable, NotReady
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
-router = APIRouter(prefix="/store", tags=["store"], responses=error_responses(DatabaseUnavailable))
+router = APIRouter(
+    route_class=JsonRoute, prefix="/store", tags=["store"], responses=error_responses(DatabaseUnavailable)
+)
 
 _MODEL_ERRORS = error_responses(*MODEL_ERRORS, DatabaseUnavailable, NotReady)
 _LABELS = TypeAdapter(Labels)

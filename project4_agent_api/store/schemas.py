@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from project4_agent_api.core.schemas import JsonObject, SearchLimit, SearchOffset
-from shared.schemas import INTEGRAL, WITHOUT_NUL, RequestBody
+from project4_agent_api.core.schemas import JsonObject, LangGraphBody, SearchLimit, SearchOffset
+from shared.schemas import INTEGRAL, WITHOUT_NUL
 
 # PostgreSQL's index entries are limited to 2,704 bytes: an owner, a namespace, a key, and an indexed field's path.
 _NAMESPACE_BYTES = _KEY_BYTES = 1000
@@ -46,7 +46,7 @@ Key = Annotated[str, Field(min_length=1), _max_bytes(_KEY_BYTES), WITHOUT_NUL]
 FieldPath = Annotated[str, Field(min_length=1), _max_bytes(_PATH_BYTES), WITHOUT_NUL]
 
 
-class ItemPut(RequestBody):
+class ItemPut(LangGraphBody):
     """An item to store."""
 
     namespace: Namespace
@@ -62,14 +62,14 @@ class ItemPut(RequestBody):
     )
 
 
-class ItemDelete(RequestBody):
+class ItemDelete(LangGraphBody):
     """The item to delete."""
 
     namespace: Namespace
     key: Key
 
 
-class ItemSearch(RequestBody):
+class ItemSearch(LangGraphBody):
     """A search for items."""
 
     namespace_prefix: Labels | None = Field(
@@ -90,7 +90,7 @@ class ItemSearch(RequestBody):
     )
 
 
-class NamespaceSearch(RequestBody):
+class NamespaceSearch(LangGraphBody):
     """A search for namespaces."""
 
     prefix: Labels | None = Field(default=None, description="First labels of the namespaces; `*` matches any label.")

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
+from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.events.ids import thread_channel
 from project4_agent_api.events.sse import event_stream
 from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.routes import ThreadId, parse_modes
 from project4_agent_api.runs.service import RunsDep
 from project4_agent_api.streams.thread_events import (
-    BEGINNING,
     LIFECYCLE,
     RUN_MODES,
     STATE_UPDATE,
@@ -23,7 +23,9 @@ from shared.errors import DatabaseUnavailable, NotFound, RedisUnavailable
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
-router = APIRouter(prefix="/threads", tags=["threads"], responses=error_responses(DatabaseUnavailable))
+router = APIRouter(
+    route_class=JsonRoute, prefix="/threads", tags=["threads"], responses=error_responses(DatabaseUnavailable)
+)
 
 _EXAMPLE_STREAM = (
     'event: metadata\r\ndata: {"run_id":"0197…","attempt":1}\r\nid: 1767225600000000:1-1\r\n\r\n'
@@ -45,9 +47,8 @@ async def start_position(
         str | None,
         Header(
             alias="Last-Event-ID",
-            pattern=r"^(-|0|\d{1,16}:(end|\d{1,5}-\d{1,18}))$",
-            description="Only events after this one; `-` for all that are kept. Without it, a running run is replayed"
-            " from its first event, and no run that ended before.",
+            description="Only events after this one. With `-`, or the id of another stream, all that are kept. Without"
+            " it, a running run is replayed from its first event, and no run that ended before.",
         ),
     ] = None,
 ) -> Position:
@@ -55,7 +56,7 @@ async def start_position(
     started_at = await replay.start()
     if last_event_id is None and started_at is not None:
         return Position(started_at, None)
-    return BEGINNING if last_event_id in (None, "-", "0") else Position.parse(last_event_id)
+    return Position.parse(last_event_id or "")
 
 
 async def requested_modes(

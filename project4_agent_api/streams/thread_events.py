@@ -5,6 +5,7 @@ later. The ids of these events begin with that time: a client that reconnects co
 rolled back or deleted meanwhile.
 """
 
+import re
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -48,16 +49,11 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """Parse what `str` returns.
-
-        Raises:
-            ValueError: if the text is not a position.
-        """
-        started_at, _, last = text.partition(":")
-        return cls(_EPOCH + int(started_at) * _MICROSECOND, None if last == END else EventId.parse(last))
-
-
-BEGINNING = Position(_EPOCH, None)
+        """Parse what `str` returns. Any other text is the id of another stream, and means the beginning of this one."""
+        match = re.fullmatch(r"(\d{1,16}):(end|\d{1,5}-\d{1,18})", text, re.ASCII)
+        if not match:
+            return cls(_EPOCH, None)
+        return cls(_EPOCH + int(match[1]) * _MICROSECOND, None if match[2] == END else EventId.parse(match[2]))
 
 
 @dataclass

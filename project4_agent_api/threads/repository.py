@@ -160,6 +160,9 @@ def _parameters(owner_id: UUID, thread_id: UUID, body: ThreadCreate | ThreadPatc
     }
 
 
+SORT_COLUMNS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at")
+
+
 async def store_state(pool: Pool, thread_id: UUID, snapshot: StateSnapshot | None) -> None:
     """Store a state in the thread's row, where searches find it."""
     parameters = {
@@ -179,13 +182,14 @@ async def search_threads(pool: Pool, owner_id: UUID, search: ThreadSearch) -> li
         parameters["ids"] = search.ids
     limit, offset = search.page()
     direction = "ASC" if search.sort_order == "asc" else "DESC"
+    sort_by = search.sort_by if search.sort_by in SORT_COLUMNS else "created_at"
     return await fetch_all(
         pool,
         f"""
         SELECT {_COLUMNS} FROM threads WHERE {conditions}
-        ORDER BY {search.sort_by or "created_at"} {direction}, thread_id {direction}
+        ORDER BY {sort_by} {direction}, thread_id {direction}
         LIMIT %(limit)s OFFSET %(offset)s
-        """,  # noqa: S608  constants; the schema restricts `sort_by` to names of columns
+        """,  # noqa: S608  constants of this module
         parameters | {"limit": limit + 1, "offset": offset},
     )
 

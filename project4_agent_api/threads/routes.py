@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 
+from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import trim_page
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.core.schemas import Checkpoint, CheckpointId
@@ -33,7 +34,9 @@ from shared.errors import Conflict, DatabaseUnavailable, NotFound
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
-router = APIRouter(prefix="/threads", tags=["threads"], responses=error_responses(DatabaseUnavailable))
+router = APIRouter(
+    route_class=JsonRoute, prefix="/threads", tags=["threads"], responses=error_responses(DatabaseUnavailable)
+)
 
 ThreadId = Annotated[UUID, Path(description="The thread's id.")]
 _TTL_COLUMNS = ("ttl_strategy", "ttl_minutes", "expires_at")

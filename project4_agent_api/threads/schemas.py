@@ -1,9 +1,16 @@
 """Request and response bodies of threads, as LangGraph's API defines them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 
+from langgraph_sdk.schema import (
+    OnConflictBehavior,
+    PruneStrategy,
+    ThreadSelectField,
+    ThreadSortBy,
+    ThreadStateSelectField,
+)
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from project4_agent_api.core.schemas import (
@@ -11,6 +18,7 @@ from project4_agent_api.core.schemas import (
     Checkpoint,
     CheckpointId,
     JsonObject,
+    LangGraphBody,
     Metadata,
     Name,
     Search,
@@ -18,39 +26,25 @@ from project4_agent_api.core.schemas import (
 )
 from project4_agent_api.graphs.commands import CommandBody
 from project4_agent_api.models import ThreadStatus
-from shared.schemas import RequestBody
 
-ThreadField = Literal[
-    "thread_id",
-    "created_at",
-    "updated_at",
-    "state_updated_at",
-    "metadata",
-    "config",
-    "context",
-    "status",
-    "values",
-    "interrupts",
-    "error",
-]
-_STATE_FIELDS = frozenset(
-    {"values", "next", "tasks", "checkpoint", "metadata", "created_at", "parent_checkpoint", "interrupts"}
-)
+ThreadField = ThreadSelectField | Literal["state_updated_at", "error"]
+# The type of the client is these names, or any text.
+_STATE_FIELDS = frozenset(name for part in get_args(ThreadStateSelectField) for name in get_args(part))
 _MAX_TTL_MINUTES = 60 * 24 * 366 * 100
 _EXTRACT_PATTERN = r"^(values|metadata)(\.[^.\[\]\x00]+|\[-?\d{1,9}\])+$"
 AnyUUID = Annotated[UUID, Field(strict=False)]
 
 
-class Ttl(RequestBody):
+class Ttl(LangGraphBody):
     """A time to live, counted from a thread's last use."""
 
     ttl: Annotated[float, Field(gt=0, le=_MAX_TTL_MINUTES)] = Field(description="Minutes.")
-    strategy: Literal["delete", "keep_latest"] = Field(
+    strategy: PruneStrategy = Field(
         default="delete", description="What to delete then: the thread, or all its checkpoints but the newest."
     )
 
 
-class StateUpdate(RequestBody):
+class StateUpdate(LangGraphBody):
     """An update of a state, as if a node had written it."""
 
     values: JsonObject | list[AnyJson] | None = None
@@ -58,18 +52,18 @@ class StateUpdate(RequestBody):
     as_node: Name
 
 
-class Superstep(RequestBody):
+class Superstep(LangGraphBody):
     """The updates of one step."""
 
     updates: Annotated[list[StateUpdate], Field(min_length=1, max_length=1000)]
 
 
-class ThreadCreate(RequestBody):
+class ThreadCreate(LangGraphBody):
     """A new thread."""
 
     thread_id: AnyUUID | None = Field(default=None, description="An id of your choice. Default: a new one.")
     metadata: Metadata | None = None
-    if_exists: Literal["raise", "do_nothing"] | None = Field(
+    if_exists: OnConflictBehavior | None = Field(
         default=None,
         description="If the id is taken: `raise` (default) answers 409, `do_nothing` returns the existing one.",
     )
@@ -85,14 +79,14 @@ class ThreadCreate(RequestBody):
         return self
 
 
-class ThreadPatch(RequestBody):
+class ThreadPatch(LangGraphBody):
     """Changes to a thread."""
 
     metadata: Metadata | None = Field(default=None, description="Merged into the metadata, key by key.")
     ttl: Ttl | None = None
 
 
-class ThreadFilter(RequestBody):
+class ThreadFilter(LangGraphBody):
     """A filter of threads."""
 
     metadata: JsonObject | None = Field(default=None, description="Key-value pairs that the metadata must contain.")
@@ -104,7 +98,7 @@ class ThreadSearch(Search, ThreadFilter):
     """A search for threads."""
 
     ids: Annotated[list[AnyUUID], Field(max_length=1000)] | None = None
-    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
+    sort_by: ThreadSortBy | None = None
     select: Annotated[list[ThreadField], Field(max_length=20)] | None = None
     extract: dict[Name, Annotated[str, Field(max_length=500, pattern=_EXTRACT_PATTERN)]] | None = Field(
         default=None,
@@ -114,11 +108,11 @@ class ThreadSearch(Search, ThreadFilter):
     )
 
 
-class ThreadsPrune(RequestBody):
+class ThreadsPrune(LangGraphBody):
     """Threads to delete, or whose history to delete."""
 
     thread_ids: Annotated[list[AnyUUID], Field(max_length=1000)]
-    strategy: Literal["delete", "keep_latest"] | None = None
+    strategy: PruneStrategy | None = None
 
 
 class Pruned(BaseModel):
@@ -130,7 +124,7 @@ class Pruned(BaseModel):
 class TtlRead(BaseModel):
     """A thread's time to live."""
 
-    strategy: Literal["delete", "keep_latest"]
+    strategy: PruneStrategy
     ttl_minutes: float
     expires_at: datetime
 
@@ -164,7 +158,7 @@ def validate_state_fields(select: list[str] | None) -> list[str] | None:
     return select
 
 
-class StateAtCheckpoint(RequestBody):
+class StateAtCheckpoint(LangGraphBody):
     """A checkpoint of a thread."""
 
     checkpoint: Checkpoint
@@ -174,7 +168,7 @@ class StateAtCheckpoint(RequestBody):
     _validate_select = field_validator("select")(validate_state_fields)
 
 
-class StateChange(RequestBody):
+class StateChange(LangGraphBody):
     """An update of a thread's state."""
 
     values: JsonObject | list[AnyJson] | None = None
@@ -183,7 +177,7 @@ class StateChange(RequestBody):
     checkpoint_id: CheckpointId | None = None
 
 
-class HistoryQuery(RequestBody):
+class HistoryQuery(LangGraphBody):
     """A page of a thread's states."""
 
     limit: SearchLimit | None = Field(default=None, description="Maximum number of states. Default: 10.")

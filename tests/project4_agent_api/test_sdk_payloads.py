@@ -6,7 +6,7 @@ Each method is called with everything that it takes; one that takes something ne
 import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
 import httpx
@@ -16,11 +16,14 @@ from langgraph_sdk.client import LangGraphClient
 from pydantic import BaseModel
 from starlette.routing import compile_path
 
-from project4_agent_api.assistants.schemas import AssistantField, AssistantRead, AssistantVersionRead
+from project4_agent_api.assistants.schemas import AssistantRead, AssistantSearch, AssistantVersionRead
 from project4_agent_api.core.schemas import GraphConfig
-from project4_agent_api.crons.schemas import CronField, CronRead
+from project4_agent_api.crons.schemas import CronCreate, CronRead, CronSearch
+from project4_agent_api.runs.schemas import RunCreate, RunRead, RunsCancel, StatelessRunCreate
 from project4_agent_api.settings import Settings
 from project4_agent_api.store.schemas import FoundItem, ItemRead
+from project4_agent_api.threads.repository import SORT_COLUMNS
+from project4_agent_api.threads.schemas import ThreadCreate, ThreadRead, ThreadSearch, ThreadsPrune, ThreadState
 from tests.support.agent_parts import create_parts
 
 # Options of the client itself: these go into no body.
@@ -133,10 +136,49 @@ def test_responses_have_the_clients_fields(theirs: type, ours: type[BaseModel]) 
     assert set(get_type_hints(theirs)) <= set(ours.model_fields)
 
 
-def test_selectable_fields_match_the_clients() -> None:
-    assert (
-        set(get_args(schema.AssistantSelectField)) == set(get_args(AssistantField)) == set(AssistantRead.model_fields)
-    )
-    # LangGraph's own server has no `now` either, and says what else there is.
-    theirs = set(get_args(schema.CronSelectField)) - {"now"}
-    assert theirs <= set(get_args(CronField)) == set(CronRead.model_fields)
+def accepted(model: type[BaseModel], field: str) -> set[str]:
+    """Return the values that a field of a body takes."""
+    literals = [model.model_fields[field].annotation]
+    names: set[str] = set()
+    while literals:
+        part = literals.pop()
+        names |= set(get_args(part)) if get_origin(part) is Literal else set()
+        literals += get_args(part) if get_origin(part) is not Literal else ()
+    return names
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "theirs"),
+    [
+        (RunCreate, "stream_mode", schema.StreamMode),
+        (RunCreate, "multitask_strategy", schema.MultitaskStrategy),
+        (RunCreate, "if_not_exists", schema.IfNotExists),
+        (RunCreate, "durability", schema.Durability),
+        (StatelessRunCreate, "on_completion", schema.OnCompletionBehavior),
+        (RunsCancel, "status", schema.BulkCancelRunsStatus),
+        (CronCreate, "stream_mode", schema.StreamMode),
+        (CronSearch, "sort_by", schema.CronSortBy),
+        (CronSearch, "select", schema.CronSelectField),
+        (AssistantSearch, "sort_by", schema.AssistantSortBy),
+        (AssistantSearch, "sort_order", schema.SortOrder),
+        (AssistantSearch, "select", schema.AssistantSelectField),
+        (ThreadCreate, "if_exists", schema.OnConflictBehavior),
+        (ThreadsPrune, "strategy", schema.PruneStrategy),
+        (ThreadSearch, "sort_by", schema.ThreadSortBy),
+        (ThreadSearch, "select", schema.ThreadSelectField),
+    ],
+)
+def test_bodies_accept_the_clients_names(model: type[BaseModel], field: str, theirs: object) -> None:
+    assert set(get_args(theirs)) <= accepted(model, field)
+
+
+def test_responses_have_the_selectable_fields() -> None:
+    assert set(get_args(schema.AssistantSelectField)) == set(AssistantRead.model_fields)
+    assert set(get_args(schema.RunSelectField)) == {
+        field.serialization_alias or name for name, field in RunRead.model_fields.items()
+    }
+    # LangGraph's own servers have no `now` of crons and no `context` of threads either.
+    assert set(get_args(schema.CronSelectField)) - {"now"} == set(CronRead.model_fields)
+    assert set(get_args(schema.ThreadSelectField)) - {"context"} <= set(ThreadRead.model_fields)
+    assert set(get_args(schema.ThreadSortBy)) == set(SORT_COLUMNS)
+    assert set(get_args(get_args(schema.ThreadStateSelectField)[0])) <= set(ThreadState.model_fields)

@@ -13,7 +13,7 @@ from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import ProtocolRun
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.streams.protocol.schemas import Command, InputRespond, RunStart
-from shared.errors import Conflict, ServiceError
+from shared.errors import Conflict, InvalidRequest, ServiceError
 
 # Commands of a persistent connection. Over HTTP, a subscription is a request for the stream.
 _CONNECTION_COMMANDS = {
@@ -81,9 +81,9 @@ class Commands:
 
     async def _start(self, params: dict[str, Any]) -> dict[str, Any]:
         """Start a run. If the graph waits for an answer, the input is the answer."""
-        params, checkpoint_id = self._split_checkpoint(params)
         start = _validate(RunStart, params)
-        answers = start.input is not None and checkpoint_id is None and bool(_open_questions(await self._thread()))
+        continues = start.input is not None and not (start.config and start.config.checkpoint_id)
+        answers = continues and bool(_open_questions(await self._thread()))
         run = _validate(
             ProtocolRun,
             {
@@ -92,7 +92,6 @@ class Commands:
                 "command": CommandBody(resume=start.input) if answers else None,
                 "config": start.config,
                 "metadata": start.metadata,
-                "checkpoint_id": checkpoint_id,
                 "multitask_strategy": start.multitask_strategy or start.multitaskStrategy,
                 "if_not_exists": "create",
                 "stream_subgraphs": True,
@@ -102,7 +101,6 @@ class Commands:
 
     async def _respond(self, params: dict[str, Any]) -> dict[str, Any]:
         """Start a run that continues with the answers to questions."""
-        params, checkpoint_id = self._split_checkpoint(params)
         respond = _validate(InputRespond, params)
         thread = await self._thread()
         assistant_id = thread["metadata"].get("assistant_id") if thread else None
@@ -119,7 +117,6 @@ class Commands:
                 "command": CommandBody(resume=respond.answers(), update=respond.update, goto=respond.goto),
                 "config": respond.config,
                 "metadata": respond.metadata,
-                "checkpoint_id": checkpoint_id,
                 "strict_resume": respond.strict_resume,
                 "multitask_strategy": "reject",
                 "stream_subgraphs": True,
@@ -132,24 +129,15 @@ class Commands:
         return {}
 
     async def _create_run(self, run: ProtocolRun) -> UUID:
-        request = RunRequest.new(run, self.owner_id, self.thread_id, self.request_id)
+        try:
+            request = RunRequest.new(run, self.owner_id, self.thread_id, self.request_id)
+        except InvalidRequest as error:
+            raise RefusedCommand("invalid_argument", error.detail) from None
         await self.runs.create(request)
         return request.key.run_id
 
     async def _thread(self) -> Row | None:
         return await fetch_one(self.runs.pool, _GET_THREAD, [self.thread_id, self.owner_id])
-
-    def _split_checkpoint(self, params: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Take the thread and the checkpoint out of the configuration."""
-        config = params.get("config")
-        configurable = config.get("configurable") if isinstance(config, dict) else None
-        if not isinstance(config, dict) or not isinstance(configurable, dict):
-            return params, None
-        rest = dict(configurable)
-        checkpoint_id = rest.pop("checkpoint_id", None)
-        if rest.get("thread_id") == str(self.thread_id):
-            del rest["thread_id"]
-        return params | {"config": config | {"configurable": rest}}, checkpoint_id
 
 
 def _open_questions(thread: Row | None) -> set[str]:

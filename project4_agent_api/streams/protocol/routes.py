@@ -1,5 +1,6 @@
 """The streaming protocol of LangGraph's newer clients: commands to a thread, and the stream of its events."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Request, Response, WebSocket
 from pydantic import BaseModel, ValidationError
 
+from project4_agent_api.core.json_route import JSON, with_json
 from project4_agent_api.core.serialization import JsonResponse
 from project4_agent_api.events.ids import thread_channel
 from project4_agent_api.events.sse import event_stream
@@ -34,8 +36,8 @@ def protocol_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     """Read a body whose errors have the protocol's status: 400, not 422."""
 
     async def read(request: Request) -> Body:
-        # A browser sends JSON from another origin only after a preflight request.
-        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+        request = with_json(request)
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != JSON:
             raise UnreadableBody("Send it as application/json.")
         try:
             return model.model_validate_json(await request.body())
@@ -77,11 +79,12 @@ async def thread_stream(
     owner_id: CurrentOwner,
     runs: RunsDep,
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,16}$", description="The same as `since`.")
+        str | None,
+        Header(alias="Last-Event-ID", description="The same as `since`; the id of another stream is ignored."),
     ] = None,
 ) -> AsyncIterator[ThreadStream]:
     """Subscribe to a thread before its runs are read, so that no event is missed."""
-    if subscribe.since is None and last_event_id:
+    if subscribe.since is None and last_event_id and re.fullmatch(r"\d{1,16}", last_event_id, re.ASCII):
         subscribe.since = int(last_event_id)
     replay = ThreadReplay(runs.pool, owner_id, thread_id, runs.kept_seconds)
     async with runs.subscriber.subscribe(thread_channel(thread_id)) as subscription:

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Self
 
+from langgraph_sdk.schema import MultitaskStrategy
 from pydantic import Field, model_validator
 
-from project4_agent_api.core.schemas import AnyJson, GraphConfig, JsonObject, Metadata, Name
+from project4_agent_api.core.schemas import AnyJson, JsonObject, LangGraphBody, Metadata, Name, RunConfig
 from project4_agent_api.graphs.commands import SendTo
-from project4_agent_api.runs.schemas import AssistantName, MultitaskStrategy
-from shared.schemas import INTEGRAL, RequestBody
+from project4_agent_api.runs.schemas import AssistantName
+from shared.schemas import INTEGRAL
 
 Channel = Annotated[
     str,
@@ -21,7 +22,7 @@ Namespace = Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_len
 _LARGEST = 2**53 - 1  # the largest safe integer of JavaScript
 
 
-class EventStreamRequest(RequestBody):
+class EventStreamRequest(LangGraphBody):
     """The events of a thread that a client subscribes to."""
 
     channels: list[Channel] = Field(min_length=1, max_length=100)
@@ -48,7 +49,7 @@ class EventStreamRequest(RequestBody):
         return all(name in (part, part.partition(":")[0]) for part, name in zip(namespace, above, strict=False))
 
 
-class Command(RequestBody):
+class Command(LangGraphBody):
     """A command to a thread."""
 
     id: Annotated[int, Field(ge=0, le=_LARGEST), INTEGRAL] = Field(description="The response has the same id.")
@@ -56,21 +57,18 @@ class Command(RequestBody):
     params: dict[str, Any] | None = None
 
 
-class RunStart(RequestBody):
+class RunStart(LangGraphBody):
     """The parameters of `run.start`."""
 
     assistant_id: AssistantName
     input: AnyJson = None
-    config: GraphConfig | None = None
+    config: RunConfig | None = None
     metadata: Metadata | None = None
     multitask_strategy: MultitaskStrategy | None = None
     multitaskStrategy: MultitaskStrategy | None = None  # noqa: N815  the protocol's older name; clients send both
-    langsmith_tracer: Annotated[dict[str, None], Field(max_length=0)] | None = Field(
-        default=None, description="LangSmith's. Not supported here."
-    )
 
 
-class Answer(RequestBody):
+class Answer(LangGraphBody):
     """An answer to a question of a graph."""
 
     interrupt_id: Name
@@ -78,7 +76,7 @@ class Answer(RequestBody):
     response: AnyJson = None
 
 
-class InputRespond(RequestBody):
+class InputRespond(LangGraphBody):
     """The parameters of `input.respond`: one or several answers."""
 
     interrupt_id: Name | None = None
@@ -87,7 +85,7 @@ class InputRespond(RequestBody):
     responses: Annotated[list[Answer], Field(min_length=1, max_length=1000)] | None = None
     update: JsonObject | None = None
     goto: Name | SendTo | Annotated[list[Name | SendTo], Field(max_length=1000)] | None = None
-    config: GraphConfig | None = None
+    config: RunConfig | None = None
     metadata: Metadata | None = None
     strict_resume: bool | None = None
 

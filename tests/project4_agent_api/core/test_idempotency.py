@@ -161,7 +161,7 @@ async def test_deleted_stateless_run_is_not_repeated(clients: list[httpx2.AsyncC
 async def test_failed_request_releases_the_key(clients: list[httpx2.AsyncClient]) -> None:
     ada, _, _ = clients
 
-    refused = await ada.post("/threads", json={"unknown": 1}, headers=KEY)
+    refused = await ada.post("/threads", json={"metadata": 1}, headers=KEY)
     missing = await ada.post("/runs", json=RUN | {"assistant_id": AN_ID}, headers=KEY)
 
     assert (refused.status_code, missing.status_code) == (422, 404)

@@ -226,7 +226,6 @@ BAD: list[dict[str, Any]] = [
     {"config": {"configurable": {"thread_id": "x"}}},
     {"input": {"a": "\0"}},
     {"input": ["\ud800"]},
-    {"colour": "red"},
 ]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -128,13 +129,42 @@ async def test_malformed_checkpoint_is_rejected(client: LangGraphClient) -> None
                 await call
 
 
-async def test_reserved_configurable_keys_are_rejected(client: LangGraphClient) -> None:
-    for key in ("thread_id", "checkpoint_ns", "__pregel_checkpointer", "langgraph_auth_user_id"):
+async def test_configuration_of_another_thread_or_user_is_rejected(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    for key in ("thread_id", "langgraph_auth_user", "langgraph_auth_user_id", "langgraph_auth_permissions"):
         for told in ({"context": {key: "x"}}, {"config": {"configurable": {key: "x"}}}):
-            with pytest.raises(UnprocessableEntityError, match=f"{key} is set by the service"):
-                await client.runs.create(None, "talk", input=said("one"), **told)
+            for place in (None, thread_id):
+                with pytest.raises(UnprocessableEntityError, match=f"{key} is set by the service"):
+                    await client.runs.create(place, "talk", input=said("one"), **told)
         with pytest.raises(UnprocessableEntityError, match=f"{key} is set by the service"):
             await client.assistants.create("talk", context={key: "x"})
+
+
+async def test_configuration_that_a_server_made_is_taken_without_its_identity(client: LangGraphClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    of_a_run = {
+        "assistant_id": str(uuid.uuid4()),
+        "run_id": str(uuid.uuid4()),
+        "graph_id": "agent",
+        "thread_id": thread_id,
+        "langgraph_auth_user_id": "another",
+        "langgraph_auth_user": {"identity": "another"},
+        "langgraph_request_id": "r",
+        "checkpoint_ns": "a:b",
+        "__pregel_resuming": True,
+        "__pregel_checkpointer": "x",
+        "word": "kept",
+    }
+
+    run = await client.runs.create(thread_id, "talk", input=said("one"), config={"configurable": of_a_run})
+
+    configurable = (await client.runs.get(thread_id, run["run_id"]))["kwargs"]["config"]["configurable"]  # type: ignore[typeddict-item]  # not in the client's type
+    assert configurable["word"] == "kept"
+    assert configurable["run_id"] == run["run_id"]
+    assert configurable["graph_id"] == "talk"
+    assert configurable["langgraph_auth_user_id"] != "another"
+    assert not {"checkpoint_ns", "__pregel_resuming", "__pregel_checkpointer"} & configurable.keys()
+    await client.runs.join(thread_id, run["run_id"])
 
 
 async def test_run_of_a_killed_worker_resumes_after_its_last_step(

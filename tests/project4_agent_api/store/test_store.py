@@ -438,7 +438,6 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
                 {"ttl": 1e-309},
                 {"ttl": -1},
                 {"ttl": 1e300},
-                {"colour": "red"},
             )
         )
     ),

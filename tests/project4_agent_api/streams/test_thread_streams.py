@@ -196,9 +196,24 @@ async def test_invalid_requests_are_rejected(
         assert await status(headers, "none") == 422
         assert await status(headers, stream_mode="thoughts") == 422
         assert await status(headers, stream_mode='["run_modes", "thoughts"]') == 422
-        for place in ("yesterday", "1:", "1:2", ":end", "1:1-", "99999999999999999:end"):
-            assert await status(headers | {"Last-Event-ID": place}) == 422
         assert await status({}) == 401
+
+
+@pytest.mark.parametrize(
+    "place", ["-", "-1", "0", "", "1-2", "yesterday", "1:", "1:2", ":end", "99999999999999999:end"]
+)
+async def test_stream_starts_from_the_beginning_after_an_event_of_another_stream(
+    client: LangGraphClient, place: str
+) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    run = await client.runs.create(thread_id, "steps", input={"steps": 1})
+    await client.runs.join(thread_id, run["run_id"])
+
+    of_the_run = client.runs.join_stream(thread_id, run["run_id"], last_event_id=place)
+    assert (await anext(of_the_run)).event == "metadata"
+    async for event in client.threads.join_stream(thread_id, last_event_id=place):
+        assert (event.event, event.data["run_id"]) == ("metadata", run["run_id"])
+        break
 
 
 @contextmanager
