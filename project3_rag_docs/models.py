@@ -29,6 +29,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    false,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -88,6 +89,7 @@ class Document(SQLModel, table=True):
     chunk_count: int = 0  # stored so far
     chunk_total: int | None = None  # known once the file was parsed
     error: str | None = Field(default=None, sa_type=Text)
+    notice: str | None = Field(default=None, sa_type=Text)  # what of a ready document could not be read
     claim: UUID | None = None  # of the current attempt; one that lost its claim can no longer write
     created_at: datetime = Field(default_factory=_now, sa_type=DateTime(timezone=True))
 
@@ -141,6 +143,7 @@ class Chunk(SQLModel, table=True):
     page: int | None = None
     heading: str | None = Field(default=None, sa_type=Text)
     text: str = Field(sa_type=Text)
+    recognised: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # by OCR
     language: str = Field(sa_type=String(2))
     term_count: int
     embedding: Any = Field(sa_type=HALFVEC(DEFAULT_DIMENSIONS), nullable=False, repr=False)

@@ -23,6 +23,10 @@ class DocumentRead(BaseModel):
     progress: float = Field(ge=0, le=1, description="The share of its chunks that are embedded.")
     chunk_count: int = Field(description="Number of embedded chunks. They are searchable once the document is `ready`.")
     error: str | None = Field(description="Why it `failed`, in a sentence for the user.")
+    notice: str | None = Field(
+        description="What could not be read of a `ready` document, in sentences for the user.",
+        examples=["3 of 12 pages are images, in which no text was recognised: 2, 5, 9."],
+    )
     created_at: datetime
 
 
@@ -40,9 +44,10 @@ class ChunkRead(BaseModel):
 
     id: UUID
     index: int = Field(description="Position in the document, from 0.")
-    page: int | None = Field(description="Page or slide, from 1; null if the format has none.")
+    page: int | None = Field(description="Page, slide or sheet, from 1; null if the format has none.")
     heading: str | None = Field(description="Path of the headings above it.", examples=["Guide > Install"])
     text: str
+    recognised: bool = Field(description="Whether the text was recognised in an image (OCR), and may have errors.")
 
 
 class ChunkPage(BaseModel):
@@ -77,6 +82,7 @@ class HitRead(BaseModel):
     page: int | None
     heading: str | None
     text: str
+    recognised: bool = Field(description="Whether the text was recognised in an image (OCR), and may have errors.")
     score: float = Field(
         description="Higher is better, within one response: the reranker's relevance, or 1/rank without a reranker."
     )

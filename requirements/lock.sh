@@ -16,7 +16,7 @@ trap 'rm -f "$all"' EXIT
 [ "${1:-}" = "--upgrade" ] || cat requirements/*.lock >"$all" 2>/dev/null || true
 # shellcheck disable=SC2086  # $common is a list of words
 "$uv" pip compile $common "$@" pyproject.toml --all-extras $groups --output-file "$all"
-for extra in project1 project2 project3 project4; do
+for extra in project1 project2 project3 project4 ocr; do
     # shellcheck disable=SC2086
     "$uv" pip compile $common pyproject.toml --extra "$extra" --constraints "$all" --output-file "requirements/$extra.lock"
 done

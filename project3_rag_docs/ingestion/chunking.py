@@ -4,7 +4,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from langchain_core.documents import Document
@@ -51,6 +51,7 @@ class Chunk:
     text: str
     page: int | None
     heading: str | None
+    recognised: bool = False
 
 
 def indexed_text(heading: str | None, text: str) -> str:
@@ -66,7 +67,7 @@ def split_sections(sections: Iterable[Document], size: int = 1200, overlap: int 
     out.
 
     Args:
-        sections: With `page` and `heading` in their metadata; both may be None or missing.
+        sections: With `page`, `heading` and `recognised` in their metadata; each may be None or missing.
         size: Maximum weight of a chunk. A character of an alphabet weighs one, a Chinese one three: an embedding model
             reads about 512 tokens, and 1,200 letters of English are about 300 tokens, as are 400 Chinese characters.
         overlap: Maximum weight of the end of a chunk that is repeated at the start of the next one.
@@ -74,10 +75,10 @@ def split_sections(sections: Iterable[Document], size: int = 1200, overlap: int 
     Raises:
         ValueError: if the size is too small, or the overlap is more than half of it.
     """
-    for page, heading, text in _merge_sections(sections, size):
-        for start, end in chunk_spans(text, size, overlap):
-            if has_words(text[start:end]):
-                yield Chunk(text[start:end], page, heading)
+    for section in _merge_sections(sections, size):
+        for start, end in chunk_spans(section.text, size, overlap):
+            if has_words(section.text[start:end]):
+                yield replace(section, text=section.text[start:end])
 
 
 def chunk_spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
@@ -119,25 +120,22 @@ def split_sentences(text: str) -> list[str]:
     return found
 
 
-def _merge_sections(sections: Iterable[Document], size: int) -> Iterator[tuple[int | None, str | None, str]]:
-    """Yield page, heading and text of sections, merging small neighbours with the same page and heading."""
-    page: int | None = None
-    heading: str | None = None
-    held = ""
+def _merge_sections(sections: Iterable[Document], size: int) -> Iterator[Chunk]:
+    """Yield the sections, merging small neighbours with the same metadata."""
+    held: Chunk | None = None
     for section in sections:
-        text = remove_noise(section.page_content)
+        text, of = remove_noise(section.page_content), section.metadata
         if not has_words(text):
             continue
-        here = section.metadata.get("page"), _clean_heading(section.metadata.get("heading"))
-        if held and here == (page, heading) and _fit_in_one_chunk(held, text, size):
-            held += _BLANK_LINE + text
+        here = Chunk(text, of.get("page"), _clean_heading(of.get("heading")), bool(of.get("recognised")))
+        if held and here == replace(held, text=text) and _fit_in_one_chunk(held.text, text, size):
+            held = replace(held, text=held.text + _BLANK_LINE + text)
             continue
         if held:
-            yield page, heading, held
-        page, heading = here
-        held = text
+            yield held
+        held = here
     if held:
-        yield page, heading, held
+        yield held
 
 
 def _clean_heading(heading: str | None) -> str | None:

@@ -122,12 +122,13 @@ class _Attempt:
         with tempfile.TemporaryDirectory(prefix="ingestion-") as folder:
             file, chunks = Path(folder, "file"), Path(folder, "chunks.jsonl")
             await self._write_file(file)
-            total = await parse(file, media_type, self._limits(), into=chunks)
-            start = await self._resume(chunks, total)
+            parsed = await parse(file, media_type, self._limits(), into=chunks)
+            start = await self._resume(chunks, parsed.chunks)
             await self._embed_and_store(chunks, start)
         async with self._claimed_document() as (session, document):
+            document.notice = parsed.notice
             await index.publish(session, document)
-        logger.info("document {}: ready, {} chunks", self._id, total)
+        logger.info("document {}: ready, {} chunks", self._id, parsed.chunks)
 
     async def fail(self, reason: str) -> None:
         """Mark the document as failed."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import BinaryIO
 
-from project3_rag_docs.ingestion.parsing.media_types import MediaType, decide_media_type
+from project3_rag_docs.ingestion.parsing.media_types import NAMED_TEXT_TYPES, MediaType, decide_media_type
 from project3_rag_docs.settings import MIB
+from shared.errors import InvalidRequest
 
 PART_BYTES = MIB
 _SIGNATURE_BYTES = 64 * 1024  # at either end of a file, to detect its media type
@@ -23,7 +24,7 @@ class Upload:
         filename: Without folders and control characters.
         media_type: Detected by content, and by name if the content is plain text.
         size: In bytes.
-        sha256: In hexadecimal.
+        sha256: In hexadecimal; of the content, and of the type if the content does not tell it.
         file: A file on disk, or in memory if it is small.
     """
 
@@ -45,6 +46,7 @@ def read_upload(filename: str, file: BinaryIO) -> Upload:
 
     Raises:
         UnsupportedMediaType: if its media type is not supported.
+        InvalidRequest: if the file is empty.
     """
     file.seek(0)
     digest, size, head, tail = sha256(), 0, b"", b""
@@ -53,8 +55,14 @@ def read_upload(filename: str, file: BinaryIO) -> Upload:
         size += len(part)
         head = head or part[:_SIGNATURE_BYTES]
         tail = (tail + part)[-_SIGNATURE_BYTES:]
+    if not size:
+        raise InvalidRequest("The file is empty.")
     name = clean_filename(filename)
-    return Upload(name, decide_media_type(name, head, tail), size, digest.hexdigest(), file)
+    media_type = decide_media_type(name, head, tail, file)
+    content = digest.hexdigest()
+    if media_type in NAMED_TEXT_TYPES:
+        content = sha256(f"{content} {media_type}".encode()).hexdigest()
+    return Upload(name, media_type, size, content, file)
 
 
 def clean_filename(path: str) -> str:

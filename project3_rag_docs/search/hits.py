@@ -17,6 +17,7 @@ class Hit:
     Attributes:
         score: Higher is better, within one search; scores of two searches cannot be compared.
         similarity: Cosine of its embedding and the query's; None if only BM25 found the chunk.
+        recognised: Whether the text comes from OCR.
     """
 
     chunk_id: UUID
@@ -27,6 +28,7 @@ class Hit:
     text: str
     score: float
     similarity: float | None = None
+    recognised: bool = False
 
 
 async def load_hits(
@@ -52,7 +54,7 @@ async def load_hits(
 
 
 _HITS_QUERY = text("""
-    SELECT number, index, chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text
+    SELECT number, index, chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text, recognised
     FROM unnest(CAST(:documents AS int[]), CAST(:chunks AS int[])) WITH ORDINALITY AS wanted (document, chunk, place)
     JOIN documents ON documents.number = wanted.document AND status = 'ready'
     JOIN chunks ON chunks.document_id = documents.id AND chunks.index = wanted.chunk

@@ -51,6 +51,7 @@ async def store_chunks(session: AsyncSession, document: Document, chunks: Sequen
                 "page": chunk.parsed.page,
                 "heading": chunk.parsed.heading,
                 "text": chunk.parsed.text,
+                "recognised": chunk.parsed.recognised,
                 "language": chunk.parsed.language,
                 "term_count": sum(chunk.parsed.terms.values()),
                 "embedding": chunk.embedding,

@@ -24,7 +24,7 @@ from shared.database.engine import Sessions, transaction
 from shared.jobs.queue import defer
 from shared.owner import LOCAL_OWNER_ID
 
-_COPIED_COLUMNS = ("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "created_at")
+_COPIED_COLUMNS = ("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "notice", "created_at")
 _CHUNK_BATCH = 200
 
 
@@ -93,5 +93,6 @@ async def _copy_chunks(session: AsyncSession, original: Document, copy: Document
 
 def _embedded_chunk(chunk: Chunk) -> EmbeddedChunk:
     analysis = analyse(indexed_text(chunk.heading, chunk.text))
-    parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, dict(analysis.terms))
+    terms = dict(analysis.terms)
+    parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, terms, chunk.recognised)
     return EmbeddedChunk(chunk.index, parsed, chunk.embedding)

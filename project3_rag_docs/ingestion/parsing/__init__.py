@@ -1,5 +1,6 @@
 """From an uploaded file to chunks of text: its media type, its text, and the child process that parses it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _MEBIBYTE = 2**20
@@ -10,11 +11,13 @@ class UnreadableDocument(Exception):
 
     Args:
         reason: One or two English sentences for the user; they quote neither the document nor a library's error.
+        pages: The pages that OCR may read.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, pages: Sequence[int] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.pages = tuple(pages)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The base class of the loaders, one per file format, behind LangChain's `BaseLoader`."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,14 +14,22 @@ from project3_rag_docs.ingestion.parsing.sections import Section, split_long
 
 
 class Loader(BaseLoader):
-    """Turns the sections of a file into documents, and the errors of its library into `UnreadableDocument`."""
+    """Turns the sections of a file into documents, and the errors of its library into `UnreadableDocument`.
+
+    Attributes:
+        kind: The format, as error messages name it.
+        notices: What could not be read, in sentences for the user; complete when the last document was yielded.
+        unreadable_pages: The pages without usable text, likewise; OCR may read them.
+    """
 
     kind: ClassVar[str]
-    """The format, as error messages name it."""
 
-    def __init__(self, path: Path, limits: ParseLimits) -> None:
+    def __init__(self, path: Path, limits: ParseLimits, recognised: Mapping[int, str] | None = None) -> None:
+        self.notices: list[str] = []
+        self.unreadable_pages: list[int] = []
         self._path = path
         self._limits = limits
+        self._recognised = recognised or {}
 
     @abstractmethod
     def _sections(self) -> Iterator[Section]:
@@ -32,9 +40,10 @@ class Loader(BaseLoader):
         try:
             for section in self._sections():
                 heading = remove_control_characters(section.heading or "") or None
+                metadata = {"page": section.page, "heading": heading, "recognised": section.recognised}
                 for part in split_long([remove_control_characters(section.text)]):
                     if text := part.strip("\n").rstrip():
-                        yield Document(text, metadata={"page": section.page, "heading": heading})
+                        yield Document(text, metadata=metadata)
         except (UnreadableDocument, MemoryError):
             raise
         except RecursionError as error:

@@ -13,10 +13,9 @@ import multiprocessing
 import os
 import resource
 import signal
-import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -37,6 +36,7 @@ from project3_rag_docs.search.lexical import analyse
 _CONTEXT = multiprocessing.get_context("forkserver")
 _PROCESS_LOCK = threading.Lock()  # multiprocessing polls all children when one starts and when one is joined
 _REPORT_BYTES = 4096  # fits into a pipe's buffer, so that writing does not block
+_MAX_REPORTED_PAGES = 400
 
 _TOO_LONG = "Reading the document takes too long. Split it, or save it in a simpler format."
 _TOO_MUCH_MEMORY = "Reading the document takes too much memory. Split it."
@@ -52,6 +52,7 @@ class ParsedChunk:
         text: Verbatim from the document.
         page: From 1; None if the format has no pages.
         heading: The path of headings, such as "Guide > Install".
+        recognised: Whether the text comes from OCR.
         language: A value of `Language`, for the heading and the text together.
         terms: The frequency of each term in the heading and the text.
     """
@@ -61,19 +62,37 @@ class ParsedChunk:
     heading: str | None
     language: str
     terms: dict[str, int]
+    recognised: bool = False
 
 
-async def parse(path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> int:
-    """Parse a file into chunks in a child process, and return their number.
+class ParseResult(NamedTuple):
+    """The result of parsing a file.
+
+    Attributes:
+        chunks: Number of chunks.
+        notice: What could not be read, in sentences for the user; None if everything was.
+        unreadable_pages: The first pages without usable text, which OCR may read.
+    """
+
+    chunks: int
+    notice: str | None = None
+    unreadable_pages: Sequence[int] = ()
+
+
+async def parse(
+    path: Path, media_type: MediaType, limits: ParseLimits, into: Path, recognised: dict[int, str] | None = None
+) -> ParseResult:
+    """Parse a file into chunks in a child process.
 
     Args:
         into: The file to which the chunks are written for `read_chunks`, one JSON object per line. Deleted on failure.
+        recognised: The text of pages that OCR has read, by number.
 
     Raises:
         UnreadableDocument: if the file cannot be read within the limits.
     """
     with _remove_on_failure(into):
-        return _chunk_count(await _run_child(path, media_type, limits, into))
+        return _parse_result(await _run_child(path, media_type, limits, into, recognised or {}))
 
 
 def read_chunks(path: Path, start: int = 0) -> Iterator[ParsedChunk]:
@@ -106,8 +125,8 @@ class _ChildResult(NamedTuple):
     timed_out: bool
 
 
-def _chunk_count(result: _ChildResult) -> int:
-    """Return the number of chunks in a child's report.
+def _parse_result(result: _ChildResult) -> ParseResult:
+    """Return the result in a child's report.
 
     Raises:
         UnreadableDocument: with the reason in the report, or the one that the exit status suggests.
@@ -115,19 +134,22 @@ def _chunk_count(result: _ChildResult) -> int:
     if result.report and not result.timed_out:
         report = json.loads(result.report)
         if "chunks" in report:
-            return int(report["chunks"])
-        reason, cause = str(report["reason"]), report["cause"]
+            return ParseResult(report["chunks"], report["notice"], tuple(report["unreadable_pages"]))
+        reason, cause, pages = str(report["reason"]), report["cause"], report["pages"]
     elif result.timed_out or result.exitcode == -signal.SIGXCPU:
-        reason, cause = _TOO_LONG, "time"
+        reason, cause, pages = _TOO_LONG, "time", ()
     else:
-        reason, cause = _CRASHED, f"exit status {result.exitcode}"
+        reason, cause, pages = _CRASHED, f"exit status {result.exitcode}", ()
     logger.info("a document cannot be read: {} ({})", reason, cause)
-    raise UnreadableDocument(reason)
+    raise UnreadableDocument(reason, pages)
 
 
-async def _run_child(path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> _ChildResult:
+async def _run_child(
+    path: Path, media_type: MediaType, limits: ParseLimits, into: Path, recognised: dict[int, str]
+) -> _ChildResult:
     receiving, sending = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_child_main, args=(sending, path, media_type, limits, into), daemon=True)
+    arguments = (sending, path, media_type, limits, into, recognised)
+    process = _CONTEXT.Process(target=_child_main, args=arguments, daemon=True)
     with receiving:
         await _start_child(process, sending)
         ended = timed_out = False
@@ -182,39 +204,50 @@ def _reap(process: ForkServerProcess) -> int | None:
     return exitcode
 
 
-def _child_main(sending: Connection, path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> None:
+def _child_main(
+    sending: Connection,
+    path: Path,
+    media_type: MediaType,
+    limits: ParseLimits,
+    into: Path,
+    recognised: dict[int, str],
+) -> None:
     """Parse the file and report; the entry point of the child."""
     _apply_limits(limits)
     _silence_output()
-    sys.modules["numpy"] = None  # type: ignore[assignment]  # openpyxl would import it: 85 MB and threads, unused
     try:
-        report: dict[str, object] = {"chunks": write_chunks(path, media_type, limits, into)}
+        report: dict[str, object] = write_chunks(path, media_type, limits, into, recognised)._asdict()
     except UnreadableDocument as error:
-        report = {"reason": error.reason, "cause": type(error.__cause__ or error).__name__}
+        cause = type(error.__cause__ or error).__name__
+        report = {"reason": error.reason, "cause": cause, "pages": error.pages[:_MAX_REPORTED_PAGES]}
     except MemoryError:
-        report = {"reason": _TOO_MUCH_MEMORY, "cause": "MemoryError"}
+        report = {"reason": _TOO_MUCH_MEMORY, "cause": "MemoryError", "pages": ()}
     except Exception as error:  # noqa: BLE001  any traceback may contain text of the document
-        report = {"reason": _CRASHED, "cause": type(error).__name__}
+        report = {"reason": _CRASHED, "cause": type(error).__name__, "pages": ()}
     os.write(sending.fileno(), json.dumps(report).encode()[:_REPORT_BYTES])
 
 
-def write_chunks(path: Path, media_type: MediaType, limits: ParseLimits, into: Path) -> int:
-    """Parse a file in this process, without the limits on time and memory, and return the number of chunks.
+def write_chunks(
+    path: Path, media_type: MediaType, limits: ParseLimits, into: Path, recognised: Mapping[int, str] | None = None
+) -> ParseResult:
+    """Parse a file in this process, without the limits on time and memory.
 
     Raises:
         UnreadableDocument: if the file cannot be read.
     """
     count = 0
+    loader = loader_for(media_type, path, limits, recognised)
     with into.open("w", encoding="utf-8") as lines:
-        documents = _within_character_limit(loader_for(media_type, path, limits).lazy_load(), limits.characters)
+        documents = _within_character_limit(loader.lazy_load(), limits.characters)
         for chunk in split_sections(documents):
             analysis = analyse(indexed_text(chunk.heading, chunk.text))
-            parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, dict(analysis.terms))
+            terms = dict(analysis.terms)
+            parsed = ParsedChunk(chunk.text, chunk.page, chunk.heading, analysis.language, terms, chunk.recognised)
             lines.write(json.dumps(asdict(parsed), ensure_ascii=False) + "\n")
             count += 1
     if not count:
-        raise UnreadableDocument(_NO_TEXT)
-    return count
+        raise UnreadableDocument(_NO_TEXT, loader.unreadable_pages)
+    return ParseResult(count, " ".join(loader.notices) or None, tuple(loader.unreadable_pages[:_MAX_REPORTED_PAGES]))
 
 
 def _within_character_limit(documents: Iterable[Document], limit: int) -> Iterator[Document]:

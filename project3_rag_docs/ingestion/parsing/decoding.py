@@ -3,10 +3,11 @@
 import codecs
 import io
 import re
-import string
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+import webencodings
 
 from project3_rag_docs.ingestion.parsing import UnreadableDocument
 
@@ -22,8 +23,16 @@ _BOMS = {  # UTF-32 first: its byte order mark begins with that of UTF-16
 }
 _LEGACY = ["gb18030", "big5", "cp932", "cp1252"]  # they contain GBK, Shift-JIS and Latin-1
 _NEVER_IN_TEXT = re.compile("[\0-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+WEB_ERRORS = "web"  # the handler of bytes that no character has
+_WIDER = {  # Python's codecs with the characters that browsers know under these names
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc-kr": "cp949",
+    "big5": "big5hkscs",
+    "euc-jp": "euc_jis_2004",
+    "iso-2022-jp": "iso2022_jp_3",
+}
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
-_ESCAPED = r"\x41\u0041"
 _UNKNOWN_ENCODING = "The text encoding is unknown, or the file mixes several. Save it as UTF-8."
 
 
@@ -45,7 +54,8 @@ def decode_file(path: Path, *, declared: str | None = None) -> Iterator[str]:
     """
     with path.open("rb") as file:
         encoding = _detect_encoding(file, declared)
-        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)("replace"), translate=True)
+        errors = WEB_ERRORS if encoding == web_encoding(declared) else "replace"
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors), translate=True)
         file.seek(0)
         total = wrong = 0
         more = True
@@ -66,10 +76,12 @@ def _detect_encoding(file: io.BufferedReader, declared: str | None) -> str:
     for mark, encoding in _BOMS.items():
         if head.startswith(mark):
             return encoding
-    sample = _sample(file)
+    sample, named = _sample(file), web_encoding(declared)
+    if named and named.startswith("iso2022"):  # its bytes are all ASCII
+        return named
     if _is_utf8(sample):
         return "utf-8"
-    return usable_encoding(declared) or _guess_encoding(sample)
+    return named or _guess_encoding(sample)
 
 
 def _sample(file: io.BufferedReader) -> bytes:
@@ -90,21 +102,25 @@ def _is_utf8(sample: bytes) -> bool:
     return wrong == 0 or wrong * 10 <= sum(not character.isascii() for character in text) - wrong
 
 
-def usable_encoding(declared: str | None) -> str | None:
-    """Return the declared encoding if it is a superset of ASCII; None if not, or if it is UTF-8, which was tried.
+def web_encoding(label: str | None) -> str | None:
+    """Return the codec for a label as the WHATWG's Encoding Standard maps it: pages in GBK often say `gb2312`.
 
-    Python also has codecs that do not encode text, and codecs for host names and string literals: some of these take
-    minutes for a megabyte.
+    Returns None for an unknown label, and for UTF-8, which is tried first.
     """
-    letters = string.printable.encode()
-    try:
-        if _ESCAPED.encode().decode(declared or "") != _ESCAPED:
-            return None
-        known = letters.decode(declared or "") == string.printable
-        (letters + bytes(range(128, 256))).decode(declared or "", "replace")
-    except (LookupError, ValueError):  # not a codec, not a text encoding, or one for host names
+    encoding = webencodings.lookup(label or "")
+    if encoding is None or encoding.name in {"utf-8", "utf-16le", "utf-16be", "x-user-defined"}:
         return None
-    return declared if known and codecs.lookup(declared or "").name != "utf-8" else None
+    return _WIDER.get(encoding.name) or str(encoding.codec_info.name)
+
+
+def _windows_gb(error: UnicodeError) -> tuple[str, int]:
+    """Decode the euro sign of code page 936 in GB 18030; replace other bytes."""
+    if isinstance(error, UnicodeDecodeError) and error.object[error.start] == 0x80:
+        return "€", error.start + 1
+    return codecs.replace_errors(error)  # type: ignore[return-value]
+
+
+codecs.register_error(WEB_ERRORS, _windows_gb)
 
 
 def _guess_encoding(sample: bytes) -> str:
@@ -116,7 +132,8 @@ def _guess_encoding(sample: bytes) -> str:
         for window in _windows(sample)
         if (best := from_bytes(window, cp_isolation=_LEGACY, enable_fallback=False).best())
     )
-    return guesses.most_common(1)[0][0] if guesses else "utf-8"  # a wrong guess exceeds the limit on bad characters
+    guess = guesses.most_common(1)[0][0] if guesses else "utf-8"  # a wrong guess exceeds the limit on bad characters
+    return web_encoding(guess) or guess
 
 
 def _windows(sample: bytes) -> Iterator[bytes]:

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
 
 from project3_rag_docs.ingestion.parsing.base import Loader
 from project3_rag_docs.ingestion.parsing.decoding import decode_file
 from project3_rag_docs.ingestion.parsing.sections import MAX_CHARACTERS, Outline, Section
+from project3_rag_docs.ingestion.parsing.tables import grid, table_lines
 
 _INVISIBLE = {
     *("head", "script", "style", "noscript", "template", "nav", "svg", "math", "iframe", "object", "canvas"),
@@ -14,11 +17,16 @@ _INVISIBLE = {
 _INLINE = {
     *("a", "abbr", "b", "bdi", "bdo", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins", "kbd"),
     *("label", "mark", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt"),
-    *("u", "var", "wbr", "input", "td", "th"),
+    *("u", "var", "wbr", "input"),
 }
-_CELLS = {"td", "th"}
+_MAX_CELL = 2_000  # characters; with more, a table only arranges the page
+_MAX_SPAN = 100
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
+_CHARSET = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})"
+    rb"|^\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{1,40})",
+    re.IGNORECASE,
+)
 
 
 class HtmlLoader(Loader):
@@ -43,7 +51,7 @@ class HtmlLoader(Loader):
 def declared_encoding(head: bytes) -> str | None:
     """Return the encoding that the first bytes of a page declare, if any."""
     found = _CHARSET.search(head)
-    return found[1].decode("ascii") if found else None
+    return (found[1] or found[2]).decode("ascii") if found else None
 
 
 class VisibleText:
@@ -54,7 +62,7 @@ class VisibleText:
         self._complete: list[Section] = []
         self._line: list[str] = []
         self._length = 0
-        self._after_cell = False
+        self._table: _Table | None = None
         self._hidden = 0  # depth of open elements, counted from the outermost hidden one
         self._preformatted = 0
         self._heading: str | None = None
@@ -69,11 +77,14 @@ class VisibleText:
         if self._hidden or tag in _INVISIBLE or _is_hidden(attributes):
             self._hidden += 1
             return
-        if tag in _CELLS:
-            self._line.append(" | " if self._after_cell else "")
-            self._after_cell = True
         if tag not in _INLINE:
             self._end_line()
+        if tag == "table" or (self._table and _level(tag)):
+            is_nested = self._table is not None
+            self._end_table(as_lines=True)
+            self._table = None if is_nested else _Table()
+        elif self._table:
+            self._table.start(tag, attributes)
         if tag == "pre":
             self._preformatted += 1
         if _level(tag):
@@ -93,6 +104,8 @@ class VisibleText:
             self._end_line()
         if tag == "pre":
             self._preformatted = max(0, self._preformatted - 1)
+        elif tag == "table":
+            self._end_table()
 
     def data(self, text: str) -> None:
         """Handle text between tags."""
@@ -106,6 +119,7 @@ class VisibleText:
     def close(self) -> None:
         """Handle the end of the page."""
         self._end_line()
+        self._end_table()
         self._complete.extend(self._outline.finish())
 
     def _end_line(self) -> None:
@@ -115,10 +129,96 @@ class VisibleText:
         text = "".join(self._line)
         self._line.clear()
         self._length = 0
-        self._after_cell = False
         text = text.strip("\n") if self._preformatted else " ".join(text.split())
-        if text.strip():
-            self._complete.extend(self._outline.add_line(text))
+        if not text.strip():
+            return
+        if self._table and self._table.add(text):
+            return
+        self._end_table(as_lines=True)
+        self._complete.extend(self._outline.add_line(text))
+
+    def _end_table(self, *, as_lines: bool = False) -> None:
+        table, self._table = self._table, None
+        if table:
+            for line in table.plain_lines() if as_lines else table.lines():
+                self._complete.extend(self._outline.add_line(line))
+
+
+class _Table:
+    """A table of data. One that contains headings, tables or long texts only arranges the page: it has plain lines."""
+
+    def __init__(self) -> None:
+        self._rows: list[list[_TableCell]] = []
+        self._captions: list[str] = []
+        self._in_cell = False
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """Handle the start of a row, a cell or a caption."""
+        if tag == "tr":
+            self._rows.append([])
+        elif tag in {"td", "th"}:
+            if not self._rows:
+                self._rows.append([])
+            cell = _TableCell(tag == "th", _span(attributes, "colspan"), _span(attributes, "rowspan"))
+            self._rows[-1].append(cell)
+        if tag not in _INLINE:
+            self._in_cell = tag in {"td", "th"} or (self._in_cell and tag not in {"tr", "caption"})
+
+    def add(self, text: str) -> bool:
+        """Add a line; return whether it is short enough for a table of data."""
+        if not self._in_cell:
+            self._captions.append(text)
+            return True
+        cell = self._rows[-1][-1]
+        if len(cell.text) + len(text) > _MAX_CELL:
+            return False
+        cell.text = f"{cell.text}\n{text}" if cell.text else text
+        return True
+
+    def plain_lines(self) -> Iterator[str]:
+        """Yield the texts without their arrangement."""
+        yield from self._captions
+        yield from (cell.text for row in self._rows for cell in row if cell.text)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the rows, with the names of the columns."""
+        yield from self._captions
+        rows = [row for row in self._rows if row]
+        headers = len(list(takewhile(lambda row: len(row) > 1 and all(cell.is_header for cell in row), rows)))
+        spans = [[(cell.text, cell.columns, "") for cell in row] for row in _without_row_spans(rows)]
+        yield from table_lines(grid(spans), headers or None, sheet=False)
+
+
+@dataclass
+class _TableCell:
+    is_header: bool
+    columns: int
+    rows: int
+    text: str = ""
+
+
+def _without_row_spans(rows: list[list[_TableCell]]) -> Iterator[list[_TableCell]]:
+    """Yield the rows with every cell repeated in the rows that it spans."""
+    open_cells: dict[int, tuple[_TableCell, int]] = {}  # by column, with the number of rows left
+    for row in rows:
+        line: list[_TableCell] = []
+        own, at = iter(row), 0
+        while True:
+            cell, left = open_cells.pop(at, (None, 0))
+            if cell is None and (cell := next(own, None)):
+                left = cell.rows
+            if cell is None:
+                break
+            if left > 1:
+                open_cells[at] = cell, left - 1
+            line.append(cell)
+            at += cell.columns
+        yield line
+
+
+def _span(attributes: dict[str, str], name: str) -> int:
+    text = attributes.get(name, "").strip()
+    return min(max(int(text), 1), _MAX_SPAN) if text.isascii() and text.isdigit() else 1
 
 
 def _is_hidden(attributes: dict[str, str]) -> bool:

@@ -1,7 +1,11 @@
 """Detect the media type of a file by its content and its name."""
 
+import re
+import zipfile
+import zlib
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from shared.errors import UnsupportedMediaType
 
@@ -33,12 +37,14 @@ _BY_SUFFIX = {
     ".text": MediaType.TEXT,
     "": MediaType.TEXT,
 }
-_TEXT_TYPES = {MediaType.CSV, MediaType.HTML, MediaType.MARKDOWN, MediaType.TEXT}
-_OFFICE_PARTS = {
-    b"word/document.xml": MediaType.DOCX,
-    b"ppt/presentation.xml": MediaType.PPTX,
-    b"xl/workbook.xml": MediaType.XLSX,
-}
+NAMED_TEXT_TYPES = {MediaType.CSV, MediaType.HTML, MediaType.MARKDOWN}  # known only from the name of the file
+_TEXT_TYPES = NAMED_TEXT_TYPES | {MediaType.TEXT}
+_OFFICE_FOLDERS = {"word": MediaType.DOCX, "ppt": MediaType.PPTX, "xl": MediaType.XLSX}
+_OFFICE_CONTENT = re.compile(
+    rb"(?:(wordprocessingml|ms-word)|(presentationml|ms-powerpoint)|(spreadsheetml|ms-excel))[^\"']*\.main\+xml"
+)
+_MAX_DIRECTORY_BYTES = 4 * 2**20  # of a ZIP archive; 10,000 parts have about one mebibyte
+_END_OF_DIRECTORY = b"PK\x05\x06"
 _SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, csv, html, md, txt."
 
 _PDF_MAGIC = b"%PDF-"
@@ -49,15 +55,14 @@ _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")  # UTF-16 and UTF-3
 _CONTROLS = bytes(code for code in range(32) if code not in b"\a\b\t\n\v\f\r\x1b") + b"\x7f"
 
 
-def decide_media_type(filename: str, head: bytes, tail: bytes) -> MediaType:
+def decide_media_type(filename: str, head: bytes, tail: bytes, file: BinaryIO) -> MediaType:
     """Return the media type of a file.
-
-    A ZIP archive is not opened: this process must not trust its directory.
 
     Args:
         filename: The name that the client sent; only its suffix counts.
         head: The first 64 KiB.
         tail: The last 64 KiB.
+        file: The file itself, for the directory of a ZIP archive.
 
     Raises:
         UnsupportedMediaType: if the type is not supported, or the content contradicts the name.
@@ -67,7 +72,7 @@ def decide_media_type(filename: str, head: bytes, tail: bytes) -> MediaType:
     if _is_pdf(head, named):
         return MediaType.PDF
     if head.startswith(_ZIP_MAGIC):
-        return _office_type(head, tail)
+        return _office_type(tail, file)
     if head.startswith(_OLE2_MAGIC):
         raise UnsupportedMediaType(_ole2_refusal(named, head, tail))
     if named is None:
@@ -86,11 +91,29 @@ def _is_pdf(head: bytes, named: MediaType | None) -> bool:
     return _PDF_MAGIC in head[:1024] and not (named in _TEXT_TYPES and _is_text(head))
 
 
-def _office_type(head: bytes, tail: bytes) -> MediaType:
-    for part, media_type in _OFFICE_PARTS.items():
-        if part in head or part in tail:
-            return media_type
+def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
+    """Return the type of an Office file: that of its main part, whatever the part is named."""
+    end = tail[tail.rfind(_END_OF_DIRECTORY) :] if _END_OF_DIRECTORY in tail else b""
+    directory_bytes = int.from_bytes(end[12:16], "little")
+    try:
+        if 0 < directory_bytes <= _MAX_DIRECTORY_BYTES:
+            with zipfile.ZipFile(file) as archive:
+                if found := _main_type(archive):
+                    return found
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError):
+        pass  # not an archive that Office could open either
     raise UnsupportedMediaType(f"The file is a ZIP archive, but not a docx, pptx or xlsx. {_SUPPORTED}")
+
+
+def _main_type(archive: zipfile.ZipFile) -> MediaType | None:
+    names = {name.replace("\\", "/").strip("/").lower(): name for name in archive.namelist()}
+    if not (name := names.get("[content_types].xml")):
+        return None
+    with archive.open(name) as part:
+        if found := _OFFICE_CONTENT.search(part.read(_MAX_DIRECTORY_BYTES)):
+            return list(_OFFICE_FOLDERS.values())[(found.lastindex or 1) - 1]
+    folders = {name.partition("/")[0] for name in names}
+    return next((of for folder, of in _OFFICE_FOLDERS.items() if folder in folders), None)
 
 
 def _ole2_refusal(named: MediaType | None, head: bytes, tail: bytes) -> str:

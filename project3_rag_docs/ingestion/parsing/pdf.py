@@ -1,65 +1,184 @@
-"""The PDF loader: a section per page, under the heading that the outline gives it."""
+"""The PDF loader: a section per page, under the heading that the outline gives it, with the values of forms."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import ctypes
+import re
+from collections.abc import Iterator
+
+import pypdfium2
+from pypdfium2 import PdfDocument, PdfPage, PdfTextPage, raw
 
 from project3_rag_docs.ingestion.parsing import UnreadableDocument
 from project3_rag_docs.ingestion.parsing.base import Loader
+from project3_rag_docs.ingestion.parsing.layout import page_lines
 from project3_rag_docs.ingestion.parsing.sections import Section
 
-if TYPE_CHECKING:
-    from pypdf import PdfReader
+_NO_TEXT = "The PDF has no text in it; it may be scanned images."
+_NO_CHARACTERS = "The text of the PDF cannot be read: its fonts do not say which characters they show."
+_UNUSABLE = re.compile("[\ufffd\uffff\ue000-\uf8ff\x00\x01\x03-\x08\x0e-\x1f\x80-\x9f]")
+_HYPHEN = re.compile("[\ufffe\x02]\\s*")  # PDFium's sign for one at the end of a line, which divides a word
+_REPEATED = re.compile(r"([^\w\s])\1+")
+_WORD_CHARACTER = re.compile(r"\w")
+_LATIN_1 = re.compile("[\u00a1-\u00ff]")
+_MAX_UNUSABLE = 0.2  # of the characters of a page
+_MIN_CHECKED = 20  # characters, below which a ratio says nothing
+_FEW_CHARACTERS = 60  # on a page that is an image, such as a page number or the name of a scanner
+_PAGE_LIST = 20
 
 
 class PdfLoader(Loader):
-    """Reads PDFs with pypdf."""
+    """Reads PDFs with PDFium."""
 
     kind = "PDF"
 
     def _sections(self) -> Iterator[Section]:
-        from pypdf import PdfReader  # noqa: PLC0415  a slow import, needed for this format only
-        from pypdf.errors import DependencyError, FileNotDecryptedError  # noqa: PLC0415  a slow import, needed for this format only
-
-        with PdfReader(self._path) as reader:
-            try:
-                pages = len(reader.pages)
-            except FileNotDecryptedError as error:
-                raise UnreadableDocument("The PDF is protected by a password. Save it without one.") from error
-            except DependencyError as error:
-                raise UnreadableDocument("The PDF is encrypted. Save it without protection.") from error
-            if pages > self._limits.pages:
+        images: list[int] = []
+        garbled: list[int] = []
+        with _open(self._path) as pdf:
+            total = len(pdf)
+            if total > self._limits.pages:
                 raise UnreadableDocument(f"The PDF has more than {self._limits.pages:,} pages.")
-            headings = dict(_headings(reader))
-            heading = None
-            any_text = False
-            for number, page in enumerate(reader.pages, start=1):
+            pdf.init_forms()
+            headings, heading, any_text = dict(_headings(pdf)), None, False
+            for number in range(1, total + 1):
                 heading = headings.get(number, heading)
-                text = page.extract_text()
-                any_text = any_text or bool(text.strip())
-                yield Section(text, page=number, heading=heading)
+                text, is_image = _page_text(pdf, number - 1)
+                if number in self._recognised:
+                    text = "\n".join(filter(None, (text, self._recognised[number])))
+                elif is_image:
+                    images.append(number)
+                elif text is None:
+                    garbled.append(number)
+                any_text = any_text or bool(text and text.strip())
+                yield Section(text or "", number, heading, recognised=number in self._recognised)
+        self.unreadable_pages = sorted(images + garbled)
         if not any_text:
-            raise UnreadableDocument("The PDF has no text in it; it may be scanned images.")
+            raise UnreadableDocument(_NO_CHARACTERS if garbled else _NO_TEXT, self.unreadable_pages)
+        self._add_notice(images, total, "are images, in which no text was recognised")
+        self._add_notice(garbled, total, "cannot be read: their fonts do not say which characters they show")
+        self._add_notice(sorted(self._recognised), total, "were read by OCR")
+
+    def _add_notice(self, pages: list[int], total: int, state: str) -> None:
+        if pages:
+            numbers = ", ".join(map(str, pages[:_PAGE_LIST])) + (", …" if len(pages) > _PAGE_LIST else "")
+            self.notices.append(f"{len(pages)} of {total} pages {state}: {numbers}.")
 
 
-def _headings(reader: "PdfReader") -> Iterator[tuple[int, str]]:
-    """Yield page numbers, each with the first heading of the outline on that page. A damaged outline is ignored."""
-    from pypdf.errors import PyPdfError  # noqa: PLC0415  a slow import, needed for this format only
-
-    with suppress(PyPdfError, LookupError, TypeError, ValueError, AttributeError):
-        seen = set()
-        for path, destination in _flatten_outline(reader.outline, []):
-            page = reader.get_destination_page_number(destination)
-            if page is not None and page not in seen:
-                seen.add(page)
-                yield page + 1, " > ".join(path)
+def _open(path: object) -> PdfDocument:
+    try:
+        return PdfDocument(path)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == raw.FPDF_ERR_PASSWORD:
+            raise UnreadableDocument("The PDF is protected by a password. Save it without one.") from error
+        raise
 
 
-def _flatten_outline(items: Sequence[Any], parents: list[str]) -> Iterator[tuple[list[str], Any]]:
-    path = parents
-    for item in items:
-        if isinstance(item, list):  # the children of the previous item
-            yield from _flatten_outline(item, path)
-        else:
-            path = [*parents, " ".join(str(item.title or "").split())[:500]]
-            yield path, item
+def _page_text(pdf: PdfDocument, index: int) -> tuple[str | None, bool]:
+    """Return the text of a page, None if it is garbled; and whether the page is an image, with little or no text."""
+    try:
+        page = pdf[index]
+    except pypdfium2.PdfiumError:
+        return None, False
+    textpage = page.get_textpage()
+    raw_text = textpage.get_text_range()
+    fields = "\n".join(filter(None, _annotations(page, pdf)))
+    text = _repaired(textpage, raw_text)
+    if text is None:
+        return fields or None, False
+    if text is raw_text:
+        text = "\n".join(page_lines(textpage, raw_text))
+    text = _UNUSABLE.sub("", _HYPHEN.sub(_joined, text))
+    is_image = len(text) < _FEW_CHARACTERS and not fields and _is_drawing(page, text)
+    return "\n".join(filter(None, (text, fields))), is_image
+
+
+def _joined(hyphen: re.Match[str]) -> str:
+    following = hyphen.string[hyphen.end() : hyphen.end() + 1]
+    return "" if following.islower() else "-"
+
+
+def _repaired(page: PdfTextPage, text: str) -> str | None:
+    """Return the text of a page, repaired if possible; None if too much of it is not what the page shows."""
+    characters = [
+        (at, code) for at in range(page.count_chars()) if (code := raw.FPDFText_GetUnicode(page.raw, at)) > 32
+    ]
+    unmapped = [(at, code) for at, code in characters if raw.FPDFText_HasUnicodeMapError(page.raw, at) == 1]
+    if len(unmapped) > 3 and (known := _gb_characters(code for _, code in unmapped)):
+        return text.translate(known)
+    unusable = len(unmapped) + len(_UNUSABLE.findall(text))
+    if unusable > _MAX_UNUSABLE * max(1, len(characters)):
+        return None
+    visible = "".join(_REPEATED.sub(r"\1", text).split())
+    if len(visible) >= _MIN_CHECKED and (
+        len(_LATIN_1.findall(visible)) > len(visible) / 2 or len(_WORD_CHARACTER.findall(visible)) < len(visible) * 0.3
+    ):
+        return None
+    return text
+
+
+def _gb_characters(codes: Iterator[int]) -> dict[int, str]:
+    """Return the characters of codes of GB 2312, which PDFium does not know as `GB-H`; empty for other codes."""
+    found = {}
+    for code in set(codes):
+        try:
+            found[code] = bytes((code >> 8 | 0x80, code & 0xFF | 0x80)).decode("gb2312")
+        except ValueError:
+            return {}
+    return found if all(0x2121 <= code <= 0x7E7E for code in found) else {}
+
+
+def _is_drawing(page: PdfPage, text: str) -> bool:
+    """Return whether a page without text has something on it, or an image covers most of a page with little text."""
+    width, height = page.get_size()
+    for item in page.get_objects(max_depth=3):
+        if item.type in {raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_SHADING}:
+            left, bottom, right, top = item.get_bounds()
+            if (right - left) * (top - bottom) > (0.5 if text.strip() else 0.005) * width * height:
+                return True
+    return False
+
+
+def _annotations(page: PdfPage, pdf: PdfDocument) -> Iterator[str]:
+    """Yield the values of form fields, and the texts of comments."""
+    for at in range(raw.FPDFPage_GetAnnotCount(page.raw)):
+        annotation = raw.FPDFPage_GetAnnot(page.raw, at)
+        try:
+            if raw.FPDFAnnot_GetSubtype(annotation) == raw.FPDF_ANNOT_WIDGET:
+                yield from _field(pdf, annotation)
+            elif raw.FPDFAnnot_GetSubtype(annotation) in {raw.FPDF_ANNOT_TEXT, raw.FPDF_ANNOT_FREETEXT}:
+                comment = _string(raw.FPDFAnnot_GetStringValue, annotation, b"Contents")
+                yield f"[Comment: {comment}]" if comment else ""
+        finally:
+            raw.FPDFPage_CloseAnnot(annotation)
+
+
+def _field(pdf: PdfDocument, annotation: object) -> Iterator[str]:
+    if pdf.formenv is None or raw.FPDFAnnot_GetFormFieldType(pdf.formenv, annotation) == raw.FPDF_FORMFIELD_PUSHBUTTON:
+        return
+    form = pdf.formenv.raw
+    value = _string(raw.FPDFAnnot_GetFormFieldValue, form, annotation)
+    name = _string(raw.FPDFAnnot_GetFormFieldAlternateName, form, annotation) or _string(
+        raw.FPDFAnnot_GetFormFieldName, form, annotation
+    )
+    if value and value != "Off":
+        yield f"{name}: {value}" if name else value
+
+
+def _string(function: "ctypes._FuncPointer", *arguments: object) -> str:
+    """Call a function of PDFium that fills a buffer with UTF-16, and return its text."""
+    size = function(*arguments, None, 0)
+    buffer = ctypes.create_string_buffer(size)
+    function(*arguments, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
+    return buffer.raw.decode("utf-16-le", "replace").rstrip("\0").strip()
+
+
+def _headings(pdf: PdfDocument) -> Iterator[tuple[int, str]]:
+    """Yield page numbers, each with the first heading of the outline on that page."""
+    path: list[str] = []
+    seen = set()
+    for item in pdf.get_toc():
+        path[item.level :] = [" ".join(item.get_title().split())[:500]]
+        destination = item.get_dest()
+        page = destination.get_index() if destination else None
+        if page is not None and page not in seen:
+            seen.add(page)
+            yield page + 1, " > ".join(path)

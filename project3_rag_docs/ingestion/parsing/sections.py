@@ -1,10 +1,10 @@
 """Helpers of the loaders: sections under headings, lines and tables, all of limited size."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 MAX_CHARACTERS = 1_000_000  # in a section, and in a line
-_ROWS_PER_SECTION = 200
+_LINES_PER_SECTION = 200
 
 
 class Section(NamedTuple):
@@ -13,6 +13,7 @@ class Section(NamedTuple):
     text: str
     page: int | None = None
     heading: str | None = None
+    recognised: bool = False  # by OCR
 
 
 class Outline:
@@ -82,46 +83,15 @@ def split_lines(blocks: Iterable[str]) -> Iterator[str]:
     yield rest
 
 
-def table_sections(rows: Iterable[Sequence[str]], heading: str | None = None) -> Iterator[Section]:
-    """Yield a table in sections of 200 rows, each cell with the name of its column."""
-    lines: list[str] = []
+def line_sections(lines: Iterable[str], heading: str | None = None, page: int | None = None) -> Iterator[Section]:
+    """Yield the lines of a table in sections of 200."""
+    held: list[str] = []
     size = 0
-    for line in _table_lines(rows):
-        lines.append(line)
+    for line in lines:
+        held.append(line)
         size += len(line)
-        if len(lines) == _ROWS_PER_SECTION or size > MAX_CHARACTERS:
-            yield Section("\n".join(lines), heading=heading)
-            lines.clear()
+        if len(held) == _LINES_PER_SECTION or size > MAX_CHARACTERS:
+            yield Section("\n".join(held), page, heading)
+            held.clear()
             size = 0
-    yield Section("\n".join(lines), heading=heading)
-
-
-def _table_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield the rows as lines; the first row with more than one cell is the header, unless no row follows it."""
-    header: Sequence[str] | None = None
-    header_is_used = False
-    for row in rows:
-        cells = [" ".join(cell.split()) for cell in row]
-        filled = sum(bool(cell) for cell in cells)
-        if header is None and filled > 1:
-            header = cells
-        elif header is None and filled:
-            yield next(filter(None, cells))
-        elif header is not None and filled:
-            header_is_used = True
-            yield "; ".join(_with_column_names(header, cells))
-    if header is not None and not header_is_used:
-        yield row_line(header)
-
-
-def _with_column_names(header: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
-    for number, cell in enumerate(cells):
-        name = header[number] if number < len(header) else ""
-        if cell:
-            yield f"{name}: {cell}" if name else cell
-
-
-def row_line(cells: Iterable[str]) -> str:
-    """Return a table row as a line, or an empty string if all cells are blank."""
-    cells = [" ".join(cell.split()) for cell in cells]
-    return " | ".join(cells) if any(cells) else ""
+    yield Section("\n".join(held), page, heading)

@@ -4,10 +4,10 @@ import csv
 import re
 from collections.abc import Iterator
 
-from project3_rag_docs.ingestion.parsing import UnreadableDocument
 from project3_rag_docs.ingestion.parsing.base import Loader
 from project3_rag_docs.ingestion.parsing.decoding import decode_file
-from project3_rag_docs.ingestion.parsing.sections import Outline, Section, split_lines, split_long, table_sections
+from project3_rag_docs.ingestion.parsing.sections import Outline, Section, line_sections, split_lines, split_long
+from project3_rag_docs.ingestion.parsing.tables import table_lines
 
 
 class TextLoader(Loader):
@@ -25,12 +25,17 @@ class CsvLoader(Loader):
     kind = "CSV file"
 
     def _sections(self) -> Iterator[Section]:
-        delimiter = _delimiter(next(split_long(decode_file(self._path)))[:20_000])
-        rows = csv.reader((line + "\n" for line in split_lines(decode_file(self._path))), delimiter=delimiter)
-        try:
-            yield from table_sections(rows)
-        except csv.Error as error:
-            raise UnreadableDocument("The CSV file cannot be read; a quotation mark may not be closed.") from error
+        csv.field_size_limit(self._limits.characters)
+        sample, quotes = "", 0
+        for block in decode_file(self._path):
+            sample = sample or block[:20_000]
+            quotes += block.count('"')
+        # With a quotation mark that is never closed, the rest of the file would be one cell.
+        lines = (line + "\n" for line in split_lines(decode_file(self._path)))
+        rows = csv.reader(
+            lines, delimiter=_delimiter(sample), quoting=csv.QUOTE_NONE if quotes % 2 else csv.QUOTE_MINIMAL
+        )
+        yield from line_sections(table_lines(rows))
 
 
 def _delimiter(sample: str) -> str:

@@ -4,7 +4,7 @@ import codecs
 
 from lxml.etree import HTMLParser, LxmlError
 
-from project3_rag_docs.ingestion.parsing.decoding import remove_control_characters, usable_encoding
+from project3_rag_docs.ingestion.parsing.decoding import WEB_ERRORS, remove_control_characters, web_encoding
 from project3_rag_docs.ingestion.parsing.html import VisibleText, declared_encoding
 from project3_rag_docs.ingestion.parsing.sections import Section
 
@@ -21,13 +21,13 @@ def page_text(content: bytes, media_type: str, charset: str | None) -> str:
         charset: The charset that the server declares, if any.
     """
     declared = charset or (declared_encoding(content[:4096]) if media_type in _HTML else None)
-    text = remove_control_characters(content.decode(_encoding(declared), "replace"))
+    text = remove_control_characters(content.decode(_encoding(declared), WEB_ERRORS))
     return _visible_text(text) if media_type in _HTML else text.strip()
 
 
 def _encoding(declared: str | None) -> str:
-    if usable_encoding(declared):
-        return declared or ""
+    if (encoding := web_encoding(declared)) is not None:
+        return encoding
     try:
         name = codecs.lookup(declared or "utf-8").name
     except (LookupError, ValueError):

@@ -1,5 +1,6 @@
 """The media type of an upload: by its content first, by its name if the content is plain text."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00" + bytes(range(256))
 
 
 def decide(filename: str, content: bytes) -> MediaType:
-    return decide_media_type(filename, content[:65536], content[-65536:])
+    return decide_media_type(filename, content[:65536], content[-65536:], io.BytesIO(content))
 
 
 def refusal(filename: str, content: bytes) -> str:

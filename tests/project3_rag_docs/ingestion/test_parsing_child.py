@@ -13,7 +13,14 @@ import pytest
 import uvloop
 
 from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
-from project3_rag_docs.ingestion.parsing.child import _ChildResult, _chunk_count, parse, read_chunks, write_chunks
+from project3_rag_docs.ingestion.parsing.child import (
+    ParseResult,
+    _ChildResult,
+    _parse_result,
+    parse,
+    read_chunks,
+    write_chunks,
+)
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from tests.support import files
 from tests.support.launched import assert_gone, clean_environment
@@ -21,6 +28,7 @@ from tests.support.until import until
 
 SAMPLES = Path(__file__).parents[3] / "examples" / "documents"
 MIB = 2**20
+ONE_CHUNK = ParseResult(1)
 TOO_LONG = "Reading the document takes too long. Split it, or save it in a simpler format."
 TOO_MUCH_MEMORY = "Reading the document takes too much memory. Split it."
 CRASHED = "The document crashes the program that reads it."
@@ -36,7 +44,7 @@ from project3_rag_docs.ingestion.parsing.media_types import MediaType
 print("main", __name__, flush=True)
 async def main():
     try:
-        print(await parse(Path(sys.argv[1]), MediaType(sys.argv[2]), ParseLimits(), Path(sys.argv[3])))
+        print((await parse(Path(sys.argv[1]), MediaType(sys.argv[2]), ParseLimits(), Path(sys.argv[3]))).chunks)
     except UnreadableDocument as error:
         print(error.reason)
 asyncio.run(main())
@@ -83,10 +91,11 @@ async def test_samples_are_parsed(
 ) -> None:
     into = tmp_path / "chunks"
 
-    count = await parse(SAMPLES / name, media_type, ParseLimits(), into)
+    count, notice, _ = await parse(SAMPLES / name, media_type, ParseLimits(), into)
 
     chunks = list(read_chunks(into))
     assert len(chunks) == count > 0
+    assert notice is None
     assert (chunks[0].page, chunks[0].heading, chunks[0].language) == (page, heading, language)
     assert chunks[0].terms[term] >= 1
     assert list(read_chunks(into, count - 1)) == chunks[-1:]
@@ -97,9 +106,9 @@ async def test_samples_are_parsed(
 async def test_child_writes_the_same_as_the_parent(tmp_path: Path) -> None:
     path = SAMPLES / "refund-policy.pdf"
 
-    count = await parse(path, MediaType.PDF, ParseLimits(), tmp_path / "there")
+    result = await parse(path, MediaType.PDF, ParseLimits(), tmp_path / "there")
 
-    assert write_chunks(path, MediaType.PDF, ParseLimits(), tmp_path / "here") == count
+    assert write_chunks(path, MediaType.PDF, ParseLimits(), tmp_path / "here") == result
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
 
 
@@ -117,7 +126,7 @@ async def test_concurrent_parses_have_their_own_results(tmp_path: Path) -> None:
 def test_parse_works_on_uvloop(tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         into = tmp_path / "chunks"
-        assert runner.run(parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into)) == 1
+        assert runner.run(parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into)) == ONE_CHUNK
 
 
 async def test_file_without_text_is_rejected(tmp_path: Path) -> None:
@@ -199,7 +208,7 @@ async def test_zip_bombs_do_not_load_the_service(tmp_path: Path) -> None:
 )
 def test_end_of_a_child_is_explained(report: bytes, exitcode: int | None, timed_out: bool, expected: str) -> None:
     with pytest.raises(UnreadableDocument, match=f"^{expected}$"):
-        _chunk_count(_ChildResult(report, exitcode, timed_out))
+        _parse_result(_ChildResult(report, exitcode, timed_out))
 
 
 async def test_processor_time_is_limited(tmp_path: Path) -> None:
@@ -244,14 +253,14 @@ async def test_parse_cancelled_before_its_start_is_not_run(tmp_path: Path) -> No
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), tmp_path / "other") == 1
+    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), tmp_path / "other") == ONE_CHUNK
 
     await until(lambda: children() == [])
 
 
 async def test_killed_fork_server_is_restarted(tmp_path: Path) -> None:
     into = tmp_path / "chunks"
-    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into) == 1
+    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into) == ONE_CHUNK
     (server,) = servers()
     reading = asyncio.create_task(reason(endless(tmp_path / "a"), MediaType.TEXT))
     await until(lambda: bool(children()))
@@ -260,7 +269,7 @@ async def test_killed_fork_server_is_restarted(tmp_path: Path) -> None:
     server.kill()
     assert await reading == CRASHED
     assert_gone(orphans)
-    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into) == 1
+    assert await parse(SAMPLES / "prices.csv", MediaType.CSV, ParseLimits(), into) == ONE_CHUNK
 
 
 @pytest.mark.slow

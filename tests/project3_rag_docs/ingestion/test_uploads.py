@@ -83,7 +83,6 @@ async def test_broken_files_reach_a_final_status(client3: httpx2.AsyncClient, tm
         "truncated.pdf": files.truncated(files.pdf(path, ["A page."] * 20)).read_bytes(),
         "locked.pdf": files.pdf(path, ["A page."], password="secret").read_bytes(),
         "scanned.pdf": files.image_pdf(path).read_bytes(),
-        "empty.txt": b"",
         "blank.txt": b" \n" * 1000,
         "line.txt": files.one_line(path, 49 * MIB).read_bytes(),
         "mixed.txt": files.mixed_encodings(path).read_bytes(),
@@ -93,11 +92,28 @@ async def test_broken_files_reach_a_final_status(client3: httpx2.AsyncClient, tm
         document = await finished(client3, await upload(client3, content, name))
         assert (document["status"], name) == ("failed", name)
         assert document["error"].endswith(".")
-    for name, content in {"nul.txt": b"a\0b" * 100, "empty.exe": b"", "pdf.docx": b"no zip"}.items():
+    for name, content in {"nul.txt": b"a\0b" * 100, "pdf.docx": b"no zip"}.items():
         assert (await client3.post("/documents", files={"file": (name, content)})).status_code == 415
     assert (await ready(client3, good, "named.txt"))["media_type"] == "application/pdf"
     assert (await found(client3, "good page"))[0]["page"] == 1
     assert (await client3.get("/health")).status_code == 200
+
+
+async def test_empty_file_is_refused(client3: httpx2.AsyncClient) -> None:
+    answer = await client3.post("/documents", files={"file": ("empty.txt", b"")})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "The file is empty.")
+
+
+async def test_same_text_is_another_document_as_a_table(client3: httpx2.AsyncClient) -> None:
+    content = b"article,price\nKettle,20\nIron,30\n"
+
+    text = await ready(client3, content, "prices.txt")
+    table = await ready(client3, content, "prices.csv")
+    again = await client3.post("/documents", files={"file": ("again.csv", content)})
+
+    assert (text["media_type"], table["media_type"]) == ("text/plain", "text/csv")
+    assert text["id"] != table["id"]
+    assert (again.status_code, again.json()["id"]) == (200, table["id"])
 
 
 def memory() -> float:

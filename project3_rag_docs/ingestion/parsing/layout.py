@@ -1,0 +1,169 @@
+"""The lines of a PDF page in reading order: tables row by row, columns of prose one after the other."""
+
+import ctypes
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from statistics import mean
+
+from pypdfium2 import PdfTextPage, raw
+
+from project3_rag_docs.ingestion.parsing.tables import table_lines
+
+_LINE = re.compile(r"[^\r\n]+")
+_GAP_IN_HEIGHTS = 0.9  # of the characters, between two cells
+_MIN_ROWS = 3
+_PROSE_CHARACTERS = 20  # average in a line of a column
+
+
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    left: float
+    right: float
+
+
+@dataclass(frozen=True)
+class _Line:
+    text: str
+    cells: Sequence[_Cell]
+    y: float  # upwards
+    height: float
+
+
+def page_lines(page: PdfTextPage, text: str) -> Iterator[str]:
+    """Yield the lines of a page whose text PDFium has returned in the order in which it was drawn."""
+    lines = _merge_columns([line for found in _LINE.finditer(text) if (line := _measured(page, found)) is not None])
+    at = 0
+    while at < len(lines):
+        rows = list(_rows(lines[at:])) if len(lines[at].cells) > 1 else []
+        if len(rows) >= _MIN_ROWS:
+            yield from (
+                _prose(rows)
+                if _is_prose(rows)
+                else table_lines([[c.text if c else "" for c in row] for row in rows], sheet=False)
+            )
+            at += len(rows)
+        else:
+            yield lines[at].text
+            at += 1
+
+
+def _measured(page: PdfTextPage, found: re.Match[str]) -> _Line | None:
+    """Return a line with its cells: PDFium puts a space of its own into every gap."""
+    line, start = found[0], found.start()
+    if not line.strip():
+        return None
+    end = len(line.rstrip()) - 1
+    begin = len(line) - len(line.lstrip())
+    first = _box(page, start + begin)
+    height = max(first[3] - first[1], 1.0)
+    cells, left, from_at = [], first, begin
+    for space in re.finditer(r"\s+", line[: end + 1]):
+        if space.start() <= begin:
+            continue
+        before, after = _box(page, start + space.start() - 1), _box(page, start + space.end())
+        if max(after[0] - before[2], before[0] - after[2]) > _GAP_IN_HEIGHTS * max(height, before[3] - before[1]):
+            cells.append(_cell(line[from_at : space.start()], left, before))
+            left, from_at = after, space.end()
+    cells.append(_cell(line[from_at : end + 1], left, _box(page, start + end)))
+    return _Line(line.strip(), cells, first[1], height)
+
+
+def _box(page: PdfTextPage, at: int) -> tuple[float, float, float, float]:
+    """Return left, bottom, right and top of a character of the text."""
+    box = raw.FS_RECTF()
+    raw.FPDFText_GetLooseCharBox(page.raw, raw.FPDFText_GetCharIndexFromTextIndex(page.raw, at), ctypes.byref(box))
+    return box.left, box.bottom, box.right, box.top
+
+
+def _cell(text: str, first: Sequence[float], last: Sequence[float]) -> _Cell:
+    return _Cell(text, min(first[0], last[0]), max(first[2], last[2]))
+
+
+def _merge_columns(lines: list[_Line]) -> list[_Line]:
+    """Put the rows of a table together that was drawn column by column."""
+    runs: list[list[_Line]] = []
+    for line in lines:
+        if runs and line.y <= runs[-1][-1].y + line.height / 2:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    merged = runs[:1]
+    for run in runs[1:]:
+        if _is_next_column(merged[-1], run):
+            merged[-1] = _beside(merged[-1], run)
+        else:
+            merged.append(run)
+    return list(chain.from_iterable(merged))
+
+
+def _is_next_column(run: list[_Line], column: list[_Line]) -> bool:
+    """Return whether lines are further cells of the rows in a run, whose last lines can be above the table."""
+    if len(column) < 2 or any(len(line.text) > 2 * _PROSE_CHARACTERS for line in column):
+        return False
+    beside = [(left, right) for right in column if (left := _at_height(run, right)) is not None]
+    short = mean(len(line.cells[-1].text) for line in run) <= _PROSE_CHARACTERS or len(run[0].cells) > 1
+    return (
+        len(beside) == len(column)
+        and short
+        and all(left.cells[-1].right <= right.cells[0].left for left, right in beside)
+    )
+
+
+def _at_height(run: list[_Line], line: _Line) -> _Line | None:
+    return next((other for other in run if abs(other.y - line.y) <= 0.4 * line.height), None)
+
+
+def _beside(run: list[_Line], column: list[_Line]) -> list[_Line]:
+    return [
+        line
+        if (other := _at_height(column, line)) is None
+        else replace(line, text=f"{line.text} {other.text}", cells=[*line.cells, *other.cells])
+        for line in run
+    ]
+
+
+def _rows(lines: Sequence[_Line]) -> Iterator[list[_Cell | None]]:
+    """Yield the rows of the table that begins with the first line, each with a cell or None in every column."""
+    columns: list[tuple[float, float]] = []
+    placed: list[dict[int, _Cell]] = []
+    for line in lines:
+        row: dict[int, _Cell] = {}
+        known = list(columns)
+        for cell in line.cells:
+            over = [at for at, (left, right) in enumerate(known) if left < cell.right and cell.left < right]
+            if len(over) > 1 or (over and over[0] in row):
+                break
+            if over:
+                left, right = known[over[0]]
+                known[over[0]] = min(left, cell.left), max(right, cell.right)
+                row[over[0]] = cell
+            else:
+                known.append((cell.left, cell.right))
+                row[len(known) - 1] = cell
+        if len(row) < len(line.cells) or (len(row) < 2):
+            break
+        columns = known
+        placed.append(row)
+    order = sorted(range(len(columns)), key=lambda at: columns[at])
+    for row in placed:
+        yield [row.get(at) for at in order]
+
+
+def _is_prose(rows: list[list[_Cell | None]]) -> bool:
+    """Return whether the columns are prose: almost every line is long and fills its column."""
+    for column in zip(*rows, strict=True):
+        cells = [cell for cell in column if cell]
+        width = max(cell.right for cell in cells) - min(cell.left for cell in cells)
+        if mean(len(cell.text) for cell in cells) < _PROSE_CHARACTERS:
+            return False
+        if mean(cell.right - cell.left for cell in cells) < 0.75 * width:
+            return False
+    return True
+
+
+def _prose(rows: list[list[_Cell | None]]) -> Iterator[str]:
+    for column in zip(*rows, strict=True):
+        yield from (cell.text for cell in column if cell)
