@@ -22,6 +22,7 @@ from local.processes import Child, ChildFailed
 from local.python import ROOT, python, python_path
 from local.services import EMBEDDED, ServiceFactory, base_url, python_server, responds
 from local.state import AlreadyRunning, StageState
+from project4_agent_api.aliases import own_names
 from shared.chapters import Chapter
 from shared.errors import ConfigurationError
 from shared.serve import listen
@@ -103,8 +104,9 @@ def _launch(
 
 
 def configured_environment() -> dict[str, str]:
-    """Return the variables of the environment and of `.env` that are not empty."""
-    return {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
+    """Return the variables of the environment and of `.env` that are not empty, and those that have aliases there."""
+    environment = {name: value for name, value in (dotenv_values(".env") | dict(os.environ)).items() if value}
+    return environment | own_names(environment)
 
 
 def _package_of(stage: str) -> str:

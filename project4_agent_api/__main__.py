@@ -7,7 +7,15 @@
 
 import sys
 
+from project4_agent_api.aliases import apply_aliases
 from shared.database.migrate import migrate
+from shared.errors import ConfigurationError
+
+try:
+    apply_aliases()
+except ConfigurationError as error:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201  logging is not configured yet
+    sys.exit(2)
 
 if sys.argv[1:2] == ["migrate"]:  # without what follows, which takes seconds to import
     sys.exit(migrate("project4_agent_api", "project4", sys.argv[2:]))
