@@ -213,6 +213,10 @@ practice-reset: setup ## Make one function blank again, and keep yours in a file
 practice-show: setup ## Print a solution as a diff to your code: `make practice-show NAME=pages`
 	@$(BIN)/python -m learn.practice_commands show $(NAME) $(ARGS)
 
+.PHONY: docs-code
+docs-code: setup ## Write the code and commands that the pages of docs/ include into them again
+	@$(BIN)/python -m learn.included
+
 .PHONY: docs
 docs: setup ## Build the site into site/, strictly: open site/index.html
 	@$(BIN)/python -m learn diffs > /dev/null

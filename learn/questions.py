@@ -19,6 +19,8 @@ LANGUAGES = "en", "zh"
 PLAN = {1: 5, 2: 6, 3: 6, 4: 6, 5: 6, 6: 5}
 
 _HEADING = re.compile(r"^## (\d\.\d) (.+?) \{#q(\d)-(\d)\}$", re.MULTILINE)
+INCLUSION = re.compile(r"^<!-- (code|try|decisions) (\S+) -->$.*?^<!-- /\1 -->$", re.MULTILINE | re.DOTALL)
+_ANCHORED = re.compile(r'^<a id="([\w-]+)"></a>\n\n(#+ .+)$', re.MULTILINE)
 _DIRECTIVE = re.compile(r"^\{\{ (code|try) (\S+) \}\}$", re.MULTILINE)
 
 
@@ -96,8 +98,14 @@ def answer_page(part: int, language: str) -> Path:
     return ROOT / "docs" / "questions" / f"part-{part}{'' if language == 'en' else '.' + language}.md"
 
 
+def collapse(page: str) -> str:
+    """Return a page with a line `{{ code … }}` for each inclusion, and with the anchors of headings in their lines."""
+    return _ANCHORED.sub(r"\2 {#\1}", INCLUSION.sub(r"{{ \1 \2 }}", page))
+
+
 def answers(page: str) -> dict[str, tuple[str, str]]:
-    """Return the heading and the text of each answer on a page, by the question's number."""
+    """Return the heading and the collapsed text of each answer on a page, by the question's number."""
+    page = collapse(page)
     headings = list(_HEADING.finditer(page))
     ends = [heading.start() for heading in headings[1:]] + [len(page)]
     return {heading[1]: (heading[2], page[heading.end() : end]) for heading, end in zip(headings, ends, strict=True)}
@@ -155,4 +163,4 @@ def _check_answers(questions: Sequence[Question], page: Path, language: str) -> 
         if different := set(cited) ^ set(question.code):
             yield f"question {question.id}: only one of {page.name} and the map cites {sorted(different)}"
         if directives(answer, "try") != [question.id]:
-            yield f"question {question.id}: {page.name} must include {{{{ try {question.id} }}}} once"
+            yield f"question {question.id}: {page.name} must include `<!-- try {question.id} -->` once"

@@ -1,8 +1,6 @@
-"""MkDocs hook: generate pages and expand directives while the site is built.
+"""MkDocs hook: generate pages, and give the committed ones the form of the site, while the site is built.
 
-- `{{ code path:name }}` on a line of its own becomes the cited code (`learn.citations`)
-- `{{ try 2.3 }}` becomes a question's command, its output and the tests that show it (`learn.questions`)
-- `{{ decisions }}` becomes the list of decisions
+- What a page includes (`learn.included`) is taken from its source again; cited code gets a title instead of a link
 - `stages/` has each stage's README, `reference/` each stage's API
 
 A broken citation is a warning, so the strict build fails. Run `python -m mkdocs` in the repository's folder, so that it
@@ -19,9 +17,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.pages import Page
 
-from learn import questions, reference
-from learn.citations import ROOT, CitationError, resolve
-from learn.language import Language, load_words
+from learn import included, questions, reference
+from learn.citations import ROOT, CitationError
+from learn.language import Language, Translated
 from learn.stages import STAGES
 
 log = get_plugin_logger(__name__)
@@ -29,7 +27,7 @@ log = get_plugin_logger(__name__)
 _PACKAGES = {number: stage.package for number, stage in STAGES.items()}
 _DIRECTIVE = re.compile(r"^\{\{ (\w+) (\S+) \}\}$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
-_WORDS = load_words("questions")
+_REFERENCE = Translated(en="The API of this project", zh="这个项目的接口参考")
 _SUFFIXES: Mapping[Language, str] = {"en": "", "zh": ".zh"}
 _question_map: list[questions.QuestionMap] = []
 
@@ -81,7 +79,8 @@ def on_pre_build(config: MkDocsConfig) -> None:
     for number, package in _PACKAGES.items():
         for suffix, readme in (("", "README.md"), (".zh", "README.zh-CN.md")):
             text = (ROOT / package / readme).read_text(encoding="utf-8")
-            _write(docs / "stages" / f"stage-{number}{suffix}.md", _readme(text, package))
+            link = f"[{_REFERENCE.in_language('zh' if suffix else 'en')}](../reference/stage-{number}.md)"
+            _write(docs / "stages" / f"stage-{number}{suffix}.md", f"{_readme(text, package)}\n{link}\n")
         for language, suffix in _SUFFIXES.items():
             _write(docs / "reference" / f"stage-{number}{suffix}.md", reference.page(STAGES[number], language))
 
@@ -111,58 +110,24 @@ def _readme(text: str, package: str) -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Expand the directives of a page."""
-    language: Language = "zh" if page.file.src_uri.endswith(".zh.md") else "en"
+    """Give a page the form of the site."""
+    path = included.DOCS / page.file.src_uri
+    language = included.language_of(path)
 
     def expand(match: re.Match[str]) -> str:
         kind, argument = match.groups()
         try:
             match kind:
                 case "code":
-                    return _code(argument)
+                    return included.titled_code(argument)
                 case "try":
-                    return _try(_question_map[0], _question_map[0].question_by_id(argument), _WORDS[language])
+                    return included.attempt(_question_map[0], _question_map[0].question_by_id(argument), language)
                 case "decisions":
-                    return _decisions()
+                    return included.decisions()
         except CitationError as error:
             log.warning("%s: %s", page.file.src_uri, error)
             return ""
         log.warning("%s: %s is not a directive", page.file.src_uri, match[0])
         return ""
 
-    return _DIRECTIVE.sub(expand, markdown)
-
-
-def _decisions() -> str:
-    """Return a list of links to the decisions, by title."""
-    pages = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
-    titles = {page.name: page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for page in pages}
-    return "\n".join(f"- [{title}]({name})" for name, title in titles.items())
-
-
-def _code(citation: str) -> str:
-    source = resolve(citation)
-    return _fenced(source.text, source.language, title=f"{source.path} · {source.name}")
-
-
-def _fenced(text: str, language: str, title: str = "") -> str:
-    fence = "`" * max([3, *(len(run) + 1 for run in re.findall(r"`{3,}", text))])
-    options = f' title="{title}"' if title else ""
-    return f"{fence}{language}{options}\n{text}\n{fence}\n"
-
-
-def _try(the_map: questions.QuestionMap, question: questions.Question, words: Mapping[str, str]) -> str:
-    lines = [f"**{words['try']}**", ""]
-    if question.needs:
-        kind = "before" if question.needs in the_map.before else "needs"
-        lines += [words[kind].format(command=f"make run-{question.needs}"), ""]
-        if kind == "before":
-            lines += [_fenced(the_map.before[question.needs].strip(), "sh")]
-    lines += [_fenced(question.command.strip(), "sh"), words["prints"], "", _fenced(question.output.strip(), "text")]
-    if question.not_run:
-        lines += [words["not_run"].format(reason=question.not_run), ""]
-    lines += [f'??? note "{words["tests"]}"', ""]
-    lines += [f"    - `{test}`" for test in question.tests]
-    run = ".venv/bin/python -m pytest " + " \\\n    ".join(question.tests)
-    lines += ["", *(f"    {line}" for line in _fenced(run, "sh").splitlines()), ""]
-    return "\n".join(lines)
+    return _DIRECTIVE.sub(expand, included.for_site(markdown, path))

@@ -1,0 +1,155 @@
+"""`python -m learn.included`: write into the pages of docs/ what they include: cited code, commands with output, lists.
+
+A page has it between two comments, so that it reads well on a code host, too:
+
+    <!-- code project1_qa_api/main.py:ROUTERS -->        <!-- try 1.1 -->        <!-- decisions all -->
+    ... written by this command ...
+    <!-- /code -->                                       <!-- /try -->           <!-- /decisions -->
+
+`make docs-code` writes them again after a change of the code; a test compares. The docs site (`learn.site`) has titles
+and generated pages that a code host lacks: `for_site` turns a page into the form that the site takes.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from learn import questions
+from learn.citations import ROOT, CitationError, resolve
+from learn.language import Language, load_words
+from learn.stages import STAGES, CommandError, echo
+
+DOCS = ROOT / "docs"
+_GENERATED = re.compile(r"(stages|reference)/|differences/\d")  # of docs/, by the site's build; git has none of them
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^ *(`{3,}).*?^ *\1$", re.MULTILINE | re.DOTALL)
+_WORDS = load_words("questions")
+_PACKAGES = {number: stage.package for number, stage in STAGES.items()}
+
+
+def pages() -> list[Path]:
+    """Return the pages of docs/ that are in git."""
+    return [page for page in sorted(DOCS.rglob("*.md")) if not _GENERATED.match(page.relative_to(DOCS).as_posix())]
+
+
+def language_of(page: Path) -> Language:
+    """Return the language of a page."""
+    return "zh" if page.name.endswith((".zh.md", ".zh-CN.md")) else "en"
+
+
+def expand(text: str, page: Path) -> str:
+    """Return the text of a page with its inclusions written again.
+
+    Raises:
+        CitationError: if one of them names something that does not exist.
+    """
+    return questions.INCLUSION.sub(lambda found: _block(found[1], found[2], page), text)
+
+
+def _block(kind: str, argument: str, page: Path) -> str:
+    match kind:
+        case "code":
+            source = resolve(argument)
+            target = os.path.relpath(ROOT / source.path, page.parent)
+            text = f"[`{source.path}`]({target}), `{source.name}`:\n\n{_fenced(source.text, source.language)}"
+        case "try":
+            the_map = questions.load()
+            text = attempt(the_map, the_map.question_by_id(argument), language_of(page))
+        case _:
+            text = f"{decisions()}\n"
+    return f"<!-- {kind} {argument} -->\n\n{text}\n<!-- /{kind} -->"
+
+
+def titled_code(citation: str) -> str:
+    """Return cited code in a block with a title, as the site takes it."""
+    source = resolve(citation)
+    return _fenced(source.text, source.language, title=f"{source.path} · {source.name}")
+
+
+def decisions() -> str:
+    """Return a list of links to the decisions, by title."""
+    paths = sorted((DOCS / "decisions").glob("0*.md"))
+    titles = {path.name: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for path in paths}
+    return "\n".join(f"- [{title}]({name})" for name, title in titles.items())
+
+
+def attempt(the_map: questions.QuestionMap, question: questions.Question, language: Language) -> str:
+    """Return the command of a question, its output, and the tests that show it."""
+    words: Mapping[str, str] = _WORDS[language]
+    lines = [f"**{words['try']}**", ""]
+    if question.needs:
+        kind = "before" if question.needs in the_map.before else "needs"
+        lines += [words[kind].format(command=f"make run-{question.needs}"), ""]
+        if kind == "before":
+            lines += [_fenced(the_map.before[question.needs].strip(), "sh")]
+    lines += [_fenced(question.command.strip(), "sh"), words["prints"], "", _fenced(question.output.strip(), "text")]
+    if question.not_run:
+        lines += [words["not_run"].format(reason=question.not_run), ""]
+    run = ".venv/bin/python -m pytest " + " \\\n    ".join(question.tests)
+    lines += ["<details markdown>", f"<summary>{words['tests']}</summary>", "", _fenced(run, "sh"), "</details>", ""]
+    return "\n".join(lines)
+
+
+def _fenced(text: str, language: str, title: str = "") -> str:
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall(r"`{3,}", text))])
+    options = f' title="{title}"' if title else ""
+    return f"{fence}{language}{options}\n{text}\n{fence}\n"
+
+
+def for_site(text: str, page: Path) -> str:
+    """Return a page as the docs site takes it: collapsed, with links to its own pages, and to nothing outside docs/."""
+    return outside_code(questions.collapse(text), lambda part: _LINK.sub(lambda found: _site_link(found, page), part))
+
+
+def _site_link(found: re.Match[str], page: Path) -> str:
+    """Return a link of the site: its plugin for languages finds the page in the reader's own."""
+    picture, label, target = found.groups()
+    path, hash_, anchor = target.partition("#")
+    if picture or "://" in target or not path:
+        return found[0]
+    name = os.path.relpath(page.parent / path, ROOT)
+    for number, package in _PACKAGES.items():
+        if name in {package, f"{package}/README.md", f"{package}/README.zh-CN.md"}:
+            here = os.path.relpath(DOCS / "stages" / f"stage-{number}.md", page.parent)
+            return f"[{label}]({here}{hash_}{anchor})"
+    if not name.startswith("docs/"):
+        return label
+    return f"[{label}]({path.replace('.zh.md', '.md')}{hash_}{anchor})"
+
+
+def outside_code(text: str, change: Callable[[str], str]) -> str:
+    """Apply a change to the parts of a page outside its fenced blocks."""
+    parts, end = [], 0
+    for block in FENCED.finditer(text):
+        parts += [change(text[end : block.start()]), block[0]]
+        end = block.end()
+    return "".join([*parts, change(text[end:])])
+
+
+def changed() -> Iterator[tuple[Path, str]]:
+    """Yield the pages whose inclusions differ from their sources, with the text that they should have."""
+    for page in pages():
+        text = page.read_text("utf-8")
+        if (written := expand(text, page)) != text:
+            yield page, written
+
+
+def main() -> int:
+    """Write the inclusions again, and print the pages that changed.
+
+    Returns:
+        The exit status: 0; 2 if something that a page includes does not exist.
+    """
+    try:
+        found = list(changed())
+    except CitationError as error:
+        return CommandError(str(error)).report("en")
+    for page, text in found:
+        page.write_text(text, "utf-8")
+        echo(str(page.relative_to(ROOT)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
