@@ -14,7 +14,7 @@ from shared.errors import InvalidRequest, RequestBodyTooLarge, ServiceError, Unr
 from shared.frontend import Panel, install_docs, install_page
 from shared.health import Checks
 from shared.middleware import BodyGuard, RequestContext
-from shared.origins import Origins
+from shared.origins import HostGuard, Origins, listens_on_loopback
 from shared.problems import PROBLEM_JSON, Problem, ValidationProblem, error_responses, install_error_handlers
 from shared.settings import Settings
 from shared.shutdown import Shutdown
@@ -74,6 +74,7 @@ def build_app(
             yield
 
     origins = Origins.of(settings, development_origins)
+    is_local = not settings.production and listens_on_loopback(settings)
     app = ProblemDetailsAPI(
         extend_openapi,
         title=title,
@@ -84,6 +85,7 @@ def build_app(
         middleware=[
             _cors(origins),
             Middleware(RequestContext),
+            *([Middleware(HostGuard, origins=settings.cors_origins or ())] if is_local else []),
             Middleware(BodyGuard, limit_bytes=settings.max_body_kb * 1024, path_limits=body_limits),
         ],
         servers=[{"url": settings.root_path}] if settings.root_path else None,

@@ -109,6 +109,15 @@ class Forbidden(ServiceError):
     example_detail = "This is for administrators."
 
 
+class MisdirectedRequest(ServiceError):
+    """The request is for a host that this service does not serve (RFC 9110, section 15.5.20)."""
+
+    status = 421
+    type = "urn:problem:misdirected-request"
+    title = "Misdirected request"
+    example_detail = "Only localhost is served here."
+
+
 class NotFound(ServiceError):
     """The resource does not exist, or belongs to another owner."""
 

@@ -225,3 +225,38 @@ async def test_ready_is_503_and_names_the_failed_check(make_settings: Callable[.
 
 def test_library_loggers_are_quiet() -> None:
     assert logging.getLogger("httpx2").level == logging.WARNING
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:3000", 200),
+        ("app.localhost", 200),
+        ("[::1]:8001", 200),
+        ("192.168.1.5", 200),
+        ("tunnel.example:8443", 200),
+        ("rebound.example:8001", 421),
+        ("localhost.rebound.example", 421),
+        ("127.0.0.1.rebound.example", 421),
+        ("[::1", 421),
+        ("", 421),
+    ],
+)
+async def test_local_service_refuses_other_host_names(serve: Serve, host: str, status: int) -> None:
+    with serve(cors_origins=("https://tunnel.example",)) as url:
+        async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+            response = await client.get("/health", headers={"Host": host, "Origin": f"http://{host}"})
+
+    assert response.status_code == status
+    if status == 421:
+        assert response.json()["type"] == "urn:problem:misdirected-request"
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("change", [{"host": "0.0.0.0"}, {"app_env": "production", "openai_api_key": "k"}])
+async def test_service_of_a_network_serves_any_host_name(serve: Serve, change: dict[str, str]) -> None:
+    with serve(**change) as url:
+        async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+            response = await client.get("/health", headers={"Host": "api.example.com"})
+
+    assert response.status_code == 200
