@@ -14,6 +14,7 @@ from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
 from project4_agent_api import bootstrap
 from project4_agent_api.accounts import routes as accounts
+from project4_agent_api.accounts import webhook_secret
 from project4_agent_api.accounts.guards import Authenticated, Public
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.bootstrap import LoadGraphs
@@ -38,7 +39,7 @@ from shared.settings import load_settings
 ROUTERS = [
     health.router,
     Public(accounts.router),
-    Authenticated(accounts.own_router, accounts.api_key_router),
+    Authenticated(accounts.own_router, accounts.api_key_router, webhook_secret.router),
     Authenticated(ask.router),
     Authenticated(users.router, messages.router, role=AccountRole.ADMIN),
     Authenticated(documents.router, answers.router),

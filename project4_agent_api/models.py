@@ -2,7 +2,8 @@
 
     users (stage 2) ─┬─ accounts       role, and whether the user may sign in
                      ├─ sign_ins       a signed-in device: a family of refresh tokens
-                     └─ api_keys
+                     ├─ api_keys
+                     └─ webhook_secrets
     assistants ── assistant_versions   a graph with its configuration
     threads ─┬─ runs                   a conversation, and each execution of a graph on it
              └─ tool_approvals         what a person has approved, each for one execution
@@ -296,6 +297,18 @@ class Webhook(SQLModel, table=True):
     url: str = Field(sa_type=Text)
     body: Json = _json()
     created_at: datetime = _timestamp(default_factory=now)
+
+
+class WebhookSecret(SQLModel, table=True):
+    """The salt of a user's secret for signatures, and that of the previous one."""
+
+    __tablename__: ClassVar[str] = "webhook_secrets"
+
+    user_id: UUID = Field(sa_column_args=_user_foreign_key(), primary_key=True)
+    salt: str = Field(sa_type=String(32), repr=False)
+    created_at: datetime = _timestamp(default_factory=now)
+    previous_salt: str | None = Field(default=None, sa_type=String(32), repr=False)
+    previous_valid_until: datetime | None = _timestamp(default=None)
 
 
 class Cron(SQLModel, table=True):

@@ -187,6 +187,11 @@ class Settings(Stage3Settings):
         default=60, ge=0, le=86_400, description="Minimum seconds between two firings of a schedule; beyond it is 422."
     )
 
+    webhook_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key from which the secrets of webhooks are derived: at least 32 random bytes. Default: JWT_SECRET,"
+        " so set this to the old one before you change that.",
+    )
     webhook_allow_private: bool = Field(default=False, description="Whether webhooks may call private networks.")
     webhook_timeout_seconds: float = Field(default=10, gt=0, description="Timeout of a webhook call.")
     webhook_attempts: int = Field(
@@ -255,6 +260,13 @@ class Settings(Stage3Settings):
                 raise ValueError("is not JSON") from None
         return value
 
+    @field_validator("webhook_key")
+    @classmethod
+    def _check_length(cls, value: SecretStr) -> SecretStr:
+        if value and len(value.get_secret_value()) < _MIN_SECRET_LENGTH:
+            raise ValueError(f"must have at least {_MIN_SECRET_LENGTH} characters")
+        return value
+
     @field_validator("otel_exporter_otlp_headers")
     @classmethod
     def _check_headers(cls, value: SecretStr) -> SecretStr:
@@ -277,6 +289,8 @@ class Settings(Stage3Settings):
             return self
         if reason := weakness(self.jwt_secret.get_secret_value()):
             raise ValueError(f"JWT_SECRET {reason}: anyone can guess it and sign in as anyone. {_GENERATE}")
+        if (key := self.webhook_key.get_secret_value()) and (reason := weakness(key)):
+            raise ValueError(f"WEBHOOK_KEY {reason}: anyone can guess it and sign webhooks. {_GENERATE}")
         token = self.metrics_token.get_secret_value()
         if token and (reason := weakness(token) if len(token) >= _MIN_TOKEN_LENGTH else "is too short"):
             raise ValueError(f"METRICS_TOKEN {reason}. {_GENERATE}")

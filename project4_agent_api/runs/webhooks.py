@@ -4,6 +4,8 @@ A call is stored in the transaction in which the run ends, so it survives the wo
 any worker makes the call, and retries it with growing pauses. If a worker dies between making a call and recording it,
 the address is called twice.
 
+Calls have the headers of Standard Webhooks: see `webhook_signatures.py`.
+
 The address may contain a secret, and the body belongs to the run's owner: neither is logged.
 """
 
@@ -23,6 +25,7 @@ from project4_agent_api.core.outbound.requests import UNREACHABLE, request
 from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.telemetry.metrics import WEBHOOK_DELIVERED, WEBHOOK_GIVEN_UP, WEBHOOK_RETRIED, Metrics
+from project4_agent_api.runs.webhook_signatures import WebhookSecrets
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
 from shared.jobs.queue import RetryLater, defer
@@ -69,7 +72,11 @@ _ENDED_RUNS = """
     WHERE run_id = ANY(%s) AND jsonb_typeof(kwargs -> 'webhook') = 'string'
 """
 _STORE_CALL = "INSERT INTO webhooks (run_id, owner_id, url, body, created_at) VALUES (%s, %s, %s, %s, now())"
-_GET_CALL = "SELECT url, body, now() AS sent_at FROM webhooks WHERE run_id = %s"
+_GET_CALL = """
+    SELECT run_id, owner_id, url, body, now() AS sent_at,
+        array_remove(ARRAY[salt, CASE WHEN previous_valid_until > now() THEN previous_salt END], NULL) AS salts
+    FROM webhooks LEFT JOIN webhook_secrets ON user_id = owner_id WHERE run_id = %s
+"""
 _DELETE_CALL = "DELETE FROM webhooks WHERE run_id = %s"
 
 
@@ -82,6 +89,7 @@ class WebhookCaller:
     seconds: float
     attempts: int
     metrics: Metrics
+    secrets: WebhookSecrets
 
     @classmethod
     def from_settings(cls, settings: Settings, pool: Pool, metrics: Metrics) -> "WebhookCaller":
@@ -89,7 +97,14 @@ class WebhookCaller:
         network: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()
         if not settings.webhook_allow_private:
             network = PublicAddresses(resolve, network)
-        return cls(pool, network, settings.webhook_timeout_seconds, settings.webhook_attempts, metrics)
+        return cls(
+            pool,
+            network,
+            settings.webhook_timeout_seconds,
+            settings.webhook_attempts,
+            metrics,
+            WebhookSecrets.from_settings(settings),
+        )
 
     async def call(self, run_id: UUID, earlier: int) -> None:
         """Call the webhook of a run.
@@ -124,10 +139,12 @@ class WebhookCaller:
     async def _post(self, row: Row) -> str | None:
         """Make a call. Return why it failed; None if it succeeded."""
         body = dumps(row["body"] | {"webhook_sent_at": row["sent_at"]})
+        message_id = f"run_{row['run_id'].hex}"
+        signed = self.secrets.headers(row["owner_id"], row["salts"], message_id, row["sent_at"], body)
         try:
             async with (
                 asyncio.timeout(self.seconds),
-                request("POST", httpx2.URL(row["url"]), _HEADERS, self.network, body) as response,
+                request("POST", httpx2.URL(row["url"]), [*_HEADERS, *signed], self.network, body) as response,
             ):
                 return None if 200 <= response.status < 300 else f"it responded with status {response.status}"
         except TimeoutError:

@@ -19,18 +19,21 @@ class Receiver:
         url: Where to post. It carries a secret.
         statuses: The statuses of the responses.
         heads: The headers of each call.
+        contents: The body of each call, as it was sent.
     """
 
     def __init__(self, statuses: Sequence[int]) -> None:
         self.statuses = list(statuses)
         self.heads: list[dict[str, str]] = []
+        self.contents: list[bytes] = []
         self._bodies: Queue[dict[str, Any]] = Queue()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 receiver.heads.append(dict(self.headers))
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.contents.append(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.loads(receiver.contents[-1])
                 status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
                 self.send_response(status)
                 if 300 <= status < 400:
