@@ -1,4 +1,4 @@
-"""Which pages may call a service from a browser: the origins of other pages, and the names of the service's own."""
+"""The origins of other pages that may call a service from a browser, and the host names of the service itself."""
 
 import re
 from collections.abc import Collection

@@ -25,7 +25,7 @@ async def test_gigabyte_upload_is_rejected_at_the_limit(serve3: Serve) -> None:
     with serve3(max_upload_mb=5) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx2.URL(url).port)
         part = '--X\r\nContent-Disposition: form-data; name="file"; filename="zeros.txt"\r\n\r\n'
-        head = "POST /documents HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=X\r\n"
+        head = "POST /documents HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=X\r\n"
         writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n{len(part):x}\r\n{part}\r\n".encode())
         answer = asyncio.create_task(reader.readuntil(b"\r\n"))
         sent = 0

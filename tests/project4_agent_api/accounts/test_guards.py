@@ -78,7 +78,7 @@ async def test_unauthenticated_request_is_rejected_before_its_body(client4: http
     url = client4.base_url
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(
-        b"POST /documents HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"POST /documents HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: 1000000\r\n\r\n--x\r\n"
     )
 
