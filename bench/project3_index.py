@@ -155,11 +155,11 @@ async def ranked(
     """
     async with read_session(index.sessions) as session:
         sizes = (await load_statistics(session, scope, [], LIMIT)).corpora[language]
-        by_meaning = VectorQuery(sizes, exact=sizes.prefers_exact_scan(LIMIT) if exactly is None else exactly)
-        vector = vector_literal(question.vector.tolist())
+        exact = sizes.prefers_exact_scan(LIMIT) if exactly is None else exactly
+        by_meaning = VectorQuery(sizes, exact, vector_literal(question.vector.tolist()))
         with index.recorded() as statements:
             started = perf_counter()
-            [found] = await run_queries(session, scope, [by_meaning], vector, LIMIT)
+            [found] = await run_queries(session, scope, [by_meaning], LIMIT)
             ms = (perf_counter() - started) * 1000
         # Document numbers start at 1.
         return {(one.document - 1, one.chunk) for one in found[:K]}, ms, statements, sizes

@@ -332,7 +332,7 @@ async def by_words(index: Index, address: str) -> list[Words]:
                 by_words = BM25Query.for_terms(facts.corpora[Language.EN], facts.frequencies, LIMIT)
                 with index.recorded() as sent:
                     started = perf_counter()
-                    await run_queries(session, EVERYTHING, [by_words], "[]", LIMIT)
+                    await run_queries(session, EVERYTHING, [by_words], LIMIT)
                     times.append((perf_counter() - started) * 1000)
                 statements += sent
         async with await psycopg.AsyncConnection.connect(address) as connection:

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from bench.databases import embedded, migrated_database, postgresql
 from bench.servers import running
 from local.services import model_server
+from project3_rag_docs.search.baselines import Baselines
 from project3_rag_docs.search.bm25 import BM25Query
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.hits import load_hits
@@ -114,21 +115,22 @@ async def _ingest(port: int, collections: Sequence[Collection]) -> dict[UUID, Pa
 
 
 async def _by_words(session: AsyncSession, query: str, embedding: Sequence[float]) -> list[RankedChunk]:
-    vector = vector_literal(embedding)
+    del embedding
     found: list[RankedChunk] = []
     for language in Language:
         terms = [term_key(LOCAL_OWNER_ID, language, term) for term in analyse(query).terms]
         facts = await load_statistics(session, _EVERYTHING, terms, _HITS)
         if corpus := facts.corpora.get(language):
             words = BM25Query.for_terms(corpus, facts.frequencies, _HITS)
-            found += (await run_queries(session, _EVERYTHING, [words], vector, _HITS))[0]
+            found += (await run_queries(session, _EVERYTHING, [words], _HITS))[0]
     return sorted(found, key=lambda hit: -hit.score)
 
 
 async def _by_meaning(session: AsyncSession, _: str, embedding: Sequence[float]) -> list[RankedChunk]:
     corpora = (await load_statistics(session, _EVERYTHING, [], _HITS)).corpora.values()
-    rankings = [VectorQuery(corpus, exact=corpus.prefers_exact_scan(_HITS)) for corpus in corpora]
-    found = await run_queries(session, _EVERYTHING, rankings, vector_literal(embedding), _HITS)
+    vector = vector_literal(embedding)
+    rankings = [VectorQuery(corpus, corpus.prefers_exact_scan(_HITS), vector) for corpus in corpora]
+    found = await run_queries(session, _EVERYTHING, rankings, _HITS)
     return sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
 
 
@@ -146,16 +148,26 @@ class Index:
         engine = create_engine(self._settings)
         sessions = async_sessionmaker(engine)
         index_model = (self._settings.embedding_model, self._settings.embedding_dimensions)
+        baselines = await Baselines(self._embeddings, self._settings.query_prefix()).get()
         rankings: dict[str, list[list[Passage]]] = {"search": [], "BM25 alone": [], "vectors alone": []}
         try:
             for query in queries:
                 embedding = await self._embeddings.aembed_query(self._settings.query_prefix() + query)
                 async with read_session(sessions) as session:
-                    hits = await search(session, _EVERYTHING, query, embedding, k=_HITS, index_model=index_model)
+                    hits = await search(
+                        session,
+                        _EVERYTHING,
+                        query,
+                        embedding,
+                        k=_HITS,
+                        baselines=baselines,
+                        index_model=index_model,
+                    )
                     rankings["search"].append(self._passages(hit.document_id for hit in hits))
                     for name, ranker in (("BM25 alone", _by_words), ("vectors alone", _by_meaning)):
                         found = await ranker(session, query, embedding)
-                        ids = await load_hits(session, [hit.key for hit in found], len(found), {})
+                        ranked = {chunk.key: chunk.score for chunk in found}
+                        ids = await load_hits(session, ranked, len(found), vector_literal(embedding))
                         rankings[name].append(self._passages(hit.document_id for hit in ids))
         finally:
             await engine.dispose()

@@ -84,7 +84,9 @@ class HitRead(BaseModel):
     text: str
     recognised: bool = Field(description="Whether the text was recognised in an image (OCR), and may have errors.")
     score: float = Field(
-        description="Higher is better, within one response: the reranker's relevance, or 1/rank without a reranker."
+        description="The probability that the passage is relevant, from 0 to 1, comparable between searches: from 0.5 "
+        "on it probably is. Hits in two languages alternate, so it may rise within a response. With a reranker, the "
+        "relevance that this returns."
     )
 
 

@@ -92,12 +92,15 @@ class CitedAnswer:
                 quote = best_sentence(self._passages[number - 1].text, terms)
                 found[number, quote if analyse(quote).terms.keys() & terms else ""] = None
         quoted = {number for number, quote in found if quote}
-        asked = analyse(self._question).terms
         return [
-            CitedPassage(number, passage, quote or best_sentence(passage.text, asked))
+            CitedPassage(number, self._passages[number - 1], quote or self._quote(number))
             for number, quote in found
-            if (quote or number not in quoted) and (passage := self._passages[number - 1])
+            if quote or number not in quoted
         ]
+
+    def _quote(self, number: int) -> str:
+        """Return the sentence of a passage that best matches the question."""
+        return best_sentence(self._passages[number - 1].text, analyse(self._question).terms)
 
     def _take_uncited(self) -> str:
         text, self._uncited = "".join(self._uncited), []

@@ -1,6 +1,6 @@
 """The full-text half of the search: BM25 over the postings, in one SQL statement."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import log
 from typing import Any
@@ -42,8 +42,7 @@ class BM25Query:
         postings, longest = 0, 0
         share_in_scope = corpus.in_scope_count / corpus.chunk_count
         for term, chunks in sorted(frequencies.items(), key=lambda item: item[1]):
-            # Lucene's idf, which is never negative.
-            weight = log(1 + (max(corpus.chunk_count, chunks) - chunks + 0.5) / (chunks + 0.5)) * (_K1 + 1)
+            weight = _weight(corpus, chunks)
             postings += chunks
             if postings * share_in_scope <= _MAX_POSTINGS or longest * share_in_scope < limit * _CANDIDATES_PER_HIT:
                 rare[term] = weight
@@ -89,3 +88,13 @@ class BM25Query:
             common = {"common": list(self.common), "common_weights": list(self.common.values())}
             values |= common | {"candidates": limit * _CANDIDATES_PER_HIT}
         return values
+
+
+def max_score(corpus: Corpus, terms: Collection[int], frequencies: Mapping[int, int]) -> float:
+    """Return the limit of the score of a chunk that contains all terms of a query, those that no chunk has included."""
+    return sum(_weight(corpus, frequencies.get(term, 0)) for term in terms)
+
+
+def _weight(corpus: Corpus, chunks: int) -> float:
+    """Return Lucene's idf of a term in a number of chunks, which is never negative, times the maximum of the rest."""
+    return log(1 + (max(corpus.chunk_count, chunks) - chunks + 0.5) / (chunks + 0.5)) * (_K1 + 1)

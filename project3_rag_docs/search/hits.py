@@ -1,6 +1,6 @@
 """The hits of a search: the chunks that were found, with their text and their document."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,8 +15,8 @@ class Hit:
     """A chunk that was found.
 
     Attributes:
-        score: Higher is better, within one search; scores of two searches cannot be compared.
-        similarity: Cosine of its embedding and the query's; None if only BM25 found the chunk.
+        score: The probability that the chunk is relevant, as the search estimates it; a reranker's relevance otherwise.
+        similarity: Cosine of its embedding and the query's.
         recognised: Whether the text comes from OCR.
     """
 
@@ -31,30 +31,30 @@ class Hit:
     recognised: bool = False
 
 
-async def load_hits(
-    session: AsyncSession, ranked: Sequence[ChunkKey], k: int, similarities: Mapping[ChunkKey, float]
-) -> list[Hit]:
+async def load_hits(session: AsyncSession, ranked: Mapping[ChunkKey, float], k: int, vector: str) -> list[Hit]:
     """Load the first `k` chunks of a ranking, in its order, without those of documents deleted in the meantime.
 
     Args:
-        ranked: Best first.
-        similarities: The cosines of the chunks that vector queries found.
+        ranked: The chunks with their scores, best first.
+        vector: The query's embedding; see `vector_literal`.
     """
     parameters = {
         "documents": [document for document, _ in ranked],
         "chunks": [chunk for _, chunk in ranked],
         "k": k,
+        "vector": vector,
     }
     hits = []
-    for rank, row in enumerate((await session.execute(_HITS_QUERY, parameters)).mappings(), start=1):
+    for row in (await session.execute(_HITS_QUERY, parameters)).mappings():
         fields = dict(row)
-        similarity = similarities.get((fields.pop("number"), fields.pop("index")))
-        hits.append(Hit(**fields, score=1 / rank, similarity=similarity))
+        score = ranked[fields.pop("number"), fields.pop("index")]
+        hits.append(Hit(**fields, score=score))
     return hits
 
 
 _HITS_QUERY = text("""
-    SELECT number, index, chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text, recognised
+    SELECT number, index, chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text, recognised,
+        nullif(1 - (embedding <=> CAST(:vector AS halfvec)), 'NaN') AS similarity
     FROM unnest(CAST(:documents AS int[]), CAST(:chunks AS int[])) WITH ORDINALITY AS wanted (document, chunk, place)
     JOIN documents ON documents.number = wanted.document AND status = 'ready'
     JOIN chunks ON chunks.document_id = documents.id AND chunks.index = wanted.chunk

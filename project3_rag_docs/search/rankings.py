@@ -29,19 +29,18 @@ class RankedChunk(NamedTuple):
 
 
 async def run_queries(
-    session: AsyncSession, scope: Scope, queries: Sequence[RankingQuery], vector: str, limit: int
+    session: AsyncSession, scope: Scope, queries: Sequence[RankingQuery], limit: int
 ) -> list[list[RankedChunk]]:
     """Run the ranking queries of a search on one snapshot of the database.
 
     Args:
         session: A session in which `load_statistics` was called.
-        queries: At most one of them a `BM25Query`.
-        vector: The query's embedding; see `vector_literal`.
+        queries: At most one of them a `BM25Query`, and one `VectorQuery` for each language.
 
     Returns:
         For each query its chunks, best first.
     """
-    rankings = await _run(session, scope, queries, vector, limit)
+    rankings = await _run(session, scope, queries, limit)
     # An index search ends after a maximum of visited rows, and rare terms may occur outside the scope only.
     short = [
         number
@@ -49,18 +48,18 @@ async def run_queries(
         if len(ranking) < min(limit, query.corpus.in_scope_count) and query.exhaustive() != query
     ]
     if short:
-        retried = await _run(session, scope, [queries[number].exhaustive() for number in short], vector, limit)
+        retried = await _run(session, scope, [queries[number].exhaustive() for number in short], limit)
         for number, ranking in zip(short, retried, strict=True):
             rankings[number] = ranking
     return rankings
 
 
 async def _run(
-    session: AsyncSession, scope: Scope, queries: Sequence[RankingQuery], vector: str, limit: int
+    session: AsyncSession, scope: Scope, queries: Sequence[RankingQuery], limit: int
 ) -> list[list[RankedChunk]]:
     rankings: list[list[RankedChunk]] = [[] for _ in queries]
     if queries:
-        parameters = scope.parameters() | {"limit": limit, "vector": vector}
+        parameters = scope.parameters() | {"limit": limit}
         for query in queries:
             parameters |= query.parameters(limit)
         statement = _union(tuple(query.sql(filtered=scope.is_filtered) for query in queries))

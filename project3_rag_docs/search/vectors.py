@@ -1,7 +1,7 @@
 """The vector half of the search: cosine similarity of embeddings, by index or by exact scan, in one SQL statement."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from project3_rag_docs.search.statistics import Corpus, scope_condition
@@ -13,25 +13,28 @@ class VectorQuery:
 
     Attributes:
         exact: Whether every vector in the scope is compared; otherwise the HNSW index is searched.
+        vector: A literal; see `vector_literal`.
     """
 
     corpus: Corpus
     exact: bool
+    vector: str
 
     def exhaustive(self) -> "VectorQuery":
         """Return the query that compares every vector."""
-        return VectorQuery(self.corpus, exact=True)
+        return replace(self, exact=True)
 
     def sql(self, *, filtered: bool) -> str:
         """Return the statement for a scope with or without a filter; it yields document, chunk and cosine."""
         # The language is a literal: with a parameter, PostgreSQL could not use the partial index of the language.
+        vector = f"CAST(:{self._parameter} AS halfvec)"
         nearest = f"""
-            SELECT document_id, index, embedding <=> CAST(:vector AS halfvec) AS distance FROM chunks
+            SELECT document_id, index, embedding <=> {vector} AS distance FROM chunks
             WHERE owner_id = :owner AND language = '{self.corpus.language}'
                 AND {scope_condition("document_id", "id", filtered=filtered)}
         """  # noqa: S608  no value in it
         if not self.exact:
-            nearest += "ORDER BY embedding <=> CAST(:vector AS halfvec) LIMIT :limit"
+            nearest += f"ORDER BY embedding <=> {vector} LIMIT :limit"
         # The distance of a zero vector is NaN.
         return f"""
             WITH nearest AS MATERIALIZED ({nearest})
@@ -40,9 +43,13 @@ class VectorQuery:
         """  # noqa: S608  no value in it
 
     def parameters(self, limit: int) -> dict[str, Any]:
-        """Return the statement's own values: none, as all queries of a search share the vector and the limit."""
+        """Return the statement's own values."""
         del limit
-        return {}
+        return {self._parameter: self.vector}
+
+    @property
+    def _parameter(self) -> str:
+        return f"vector_{self.corpus.language}"
 
 
 def vector_literal(embedding: Iterable[float]) -> str:

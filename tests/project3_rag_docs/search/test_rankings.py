@@ -61,8 +61,8 @@ async def test_common_words_count_beside_a_rare_word(session: AsyncSession, data
             connection.execute("INSERT INTO postings VALUES (%s, %s, %s, %s, 1)", [term, number, chunk, frequency])
     by_words = BM25Query(corpus_of(3), rare={1: 2.0}, common={2: 1.0})
 
-    [first] = await run_queries(session, SCOPE, [by_words], "[]", 2)
-    [every] = await run_queries(session, SCOPE, [by_words], "[]", 3)
+    [first] = await run_queries(session, SCOPE, [by_words], 2)
+    [every] = await run_queries(session, SCOPE, [by_words], 3)
 
     # BM25 by hand: a chunk as long as the average has weight * frequency / (frequency + 1.2).
     assert [(found.key, round(found.score, 6)) for found in first] == [
@@ -98,4 +98,4 @@ def test_small_scopes_are_scanned_exactly() -> None:
     assert exactly(1_000, 100_000)
     assert not exactly(20_000, 100_000)
     assert not exactly(100_000, 100_000)
-    assert VectorQuery(corpus_of(1), exact=False).exhaustive() == VectorQuery(corpus_of(1), exact=True)
+    assert VectorQuery(corpus_of(1), exact=False, vector="").exhaustive() == VectorQuery(corpus_of(1), True, "")

@@ -8,7 +8,7 @@ import httpx2
 import psycopg
 import pytest
 
-from project3_rag_docs.search.fusion import fuse, interleave, select_outstanding
+from project3_rag_docs.search.fusion import alternate, fuse, outstanding_cosines
 from project3_rag_docs.search.rankings import RankedChunk
 from shared.owner import LOCAL_OWNER_ID
 from tests.support.documents import found, ready, rows, upload
@@ -93,8 +93,8 @@ async def test_new_document_is_found_at_once(
     passages = in_turn(embeds(), embeds(), until_released(searched, embeds()))
 
     async def behaviour(connection: Connection) -> None:
-        is_question = len(connection.seen.body["input"]) == 1
-        await (embeds() if is_question else passages)(connection)
+        is_passage = "A rose has thorns." in connection.seen.body["input"][0]
+        await (passages if is_passage else embeds())(connection)
 
     model.embeds(behaviour)
     text = "\n\n".join(f"# Rose {i}\n\nA rose has thorns." for i in range(100))
@@ -203,7 +203,7 @@ async def test_filtered_search_scans_instead_of_walking_the_index(
     assert [_WALKS in statement for statement in statements if _COMPARES in statement] == [False]
 
 
-_COMPARES = "embedding <=>"
+_COMPARES = "AS distance FROM chunks"
 _WALKS = "ORDER BY embedding <=>"
 
 
@@ -239,22 +239,45 @@ async def test_invalid_search_is_rejected(client3: httpx2.AsyncClient, body: dic
     assert (await client3.post("/documents/search", json=body)).status_code == 422
 
 
-def test_rankings_are_fused_by_ranks() -> None:
-    a, b, c = (RankedChunk(1, i, 0) for i in range(3))
+def test_scores_of_words_and_meaning_are_added() -> None:
+    a, b, c = ((1, number) for number in range(3))
 
-    assert fuse([[a, b], [c, b]]) == [b.key, a.key, c.key]
-    assert fuse([[], []]) == []
+    assert fuse({a: 0.5, b: 0.4}, {b: 0.5, c: 0.5}, 3) == [(a, 0.5 + 0.3), (b, 0.4 + 0.3), (c, 0.3)]
+    assert fuse({a: 0.5, b: 0.4}, {b: 0.5, c: 0.5}, 2) == [(a, 0.5 + 0.3), (b, 0.4 + 0.3), (c, 0.4 + 0.3)]
+    assert fuse({}, {}, 2) == []
 
 
-def test_strong_hits_of_the_other_language_are_interleaved() -> None:
-    own = [RankedChunk(1, i, 0.9 - i / 100) for i in range(3)]
-    usual = [RankedChunk(2, i, 0.5) for i in range(3, 50)]
-    foreign = [RankedChunk(2, 0, 0.60), RankedChunk(2, 1, 0.56), RankedChunk(2, 2, 0.54), *usual]
+def test_foreign_cosines_are_compared_with_the_rest_of_their_ranking() -> None:
+    ranking = [RankedChunk(1, 0, 0.9), *(RankedChunk(1, number, 0.7) for number in range(1, 40))]
 
-    good = select_outstanding(foreign)
+    many = outstanding_cosines(ranking, 0.5, least=0.1)
+    few = outstanding_cosines(ranking[:10], 0.5, least=0.1)
 
-    assert good == foreign[:2]
-    mixed = interleave([one.key for one in own], good)
-    assert mixed == [own[0].key, foreign[0].key, own[1].key, foreign[1].key, own[2].key]
-    assert select_outstanding([]) == []
-    assert select_outstanding(foreign[:1]) == foreign[:1]
+    assert many[1, 0] == pytest.approx(0.4)
+    assert many[1, 39] == pytest.approx(0)
+    assert few[1, 0] == pytest.approx(1.6)
+    assert outstanding_cosines([], 0.5, least=0.1) == {}
+
+
+def test_rankings_of_two_languages_alternate() -> None:
+    own = [((1, number), odds) for number, odds in enumerate([2.0, 1.9, 1.8, -9.0])]
+    foreign = [((2, number), odds) for number, odds in enumerate([1.0, -1.05, -2.0])]
+
+    assert [key for key, _ in alternate(own, foreign)] == [(1, 0), (2, 0), (1, 1), (2, 1), (1, 2), (2, 2), (1, 3)]
+    assert [key for key, _ in alternate(foreign, own)][:3] == [(1, 0), (2, 0), (1, 1)]
+    assert alternate([], foreign) == foreign
+    assert alternate(own, []) == own
+    assert [key for key, _ in alternate(own[:2], [((2, 0), -5.0)])] == [(1, 0), (1, 1), (2, 0)]
+
+
+async def test_scores_tell_relevant_from_unrelated(client3: httpx2.AsyncClient) -> None:
+    for number in range(30):
+        await ready(client3, f"Recipe {number}: stir the soup and add salt to it.", f"recipe{number}.txt")
+    await ready(client3, "The heron nests by the river in spring.", "heron.txt")
+
+    asked = await found(client3, "Where does the heron nest in spring?")
+    unrelated = await found(client3, "Who was the emperor of Ethiopia?")
+
+    assert asked[0]["filename"] == "heron.txt"
+    assert asked[0]["score"] > 0.5 > asked[1]["score"] > 0
+    assert unrelated[0]["score"] < 0.5
