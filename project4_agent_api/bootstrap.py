@@ -26,6 +26,7 @@ from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.login_throttle import LoginThrottle
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
+from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.agents.grants import Grants
@@ -45,8 +46,9 @@ from project4_agent_api.core.telemetry.tracing import Tracing
 from project4_agent_api.crons.firing import FiringRules, fire_crons
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.events.subscriber import Subscriber
+from project4_agent_api.graphs import langgraph_json
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
-from project4_agent_api.graphs.langgraph_json import find
+from project4_agent_api.graphs.langgraph_json import Project, find
 from project4_agent_api.graphs.project_imports import ProjectImports
 from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.graphs.reloading import keep_reloading
@@ -163,14 +165,33 @@ class WorkerState(AppState):
 LoadGraphs = Callable[[Settings, Services], Awaitable[Graphs]]
 
 
-async def load_graphs(settings: Settings, services: Services) -> Graphs:
-    """Load the built-in graphs and those that `langgraph.json` names."""
-    return await Graphs.load(settings.langgraph_config, services)
+def load_project(settings: Settings) -> Project | None:
+    """Read the `langgraph.json` that is configured, or is in the working folder.
+
+    Raises:
+        ConfigurationError: with one line that names the key and its fault.
+    """
+    path = langgraph_json.find(settings.langgraph_config)
+    return langgraph_json.read(path) if path else None
+
+
+def graphs_of(project: Project | None) -> LoadGraphs:
+    """Load the built-in graphs and those of a project."""
+
+    async def load(_: Settings, services: Services) -> Graphs:
+        return await Graphs.load(project, services)
+
+    return load
 
 
 @asynccontextmanager
 async def open_api(
-    app: FastAPI, *, metrics: Metrics, tracing: Tracing, graphs: LoadGraphs = load_graphs
+    app: FastAPI,
+    *,
+    metrics: Metrics,
+    tracing: Tracing,
+    graphs: LoadGraphs,
+    project_auth: ProjectAuth | None = None,
 ) -> AsyncIterator[None]:
     """Open the resources of an API process."""
     earlier = EarlierState.of(app)
@@ -178,7 +199,7 @@ async def open_api(
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_redis(settings, earlier.checks))
         rate_limits, principals = RateLimiter(client), PrincipalCache(client)
-        common = await _open_common(earlier, stack, client, metrics, tracing, graphs)
+        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project_auth)
         collector = MetricsCollector(
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
@@ -206,6 +227,7 @@ async def open_api(
                 tokens=tokens,
                 principals=principals,
                 rate_limiter=rate_limits,
+                project_auth=project_auth,
             ),
             open_responses=OpenResponses(common.pool),
             idempotency=Idempotency(common.pool, settings.lease_seconds),
@@ -220,13 +242,17 @@ async def open_api(
 
 
 @asynccontextmanager
-async def open_worker(app: FastAPI, *, metrics: Metrics, tracing: Tracing) -> AsyncIterator[None]:
+async def open_worker(
+    app: FastAPI, *, metrics: Metrics, tracing: Tracing, project: Project | None = None
+) -> AsyncIterator[None]:
     """Open the resources of a worker, and start its work: runs, documents, webhooks and the retention of old data."""
     earlier = EarlierState.of(app)
     settings = earlier.settings
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_redis(settings, earlier.checks))
-        common = await _open_common(earlier, stack, client, metrics, tracing, load_graphs)
+        project_auth = ProjectAuth.load(project, production=settings.production) if project else None
+        graphs = graphs_of(project)
+        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project_auth)
         collector = MetricsCollector(
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
@@ -254,6 +280,7 @@ async def _open_common(
     metrics: Metrics,
     tracing: Tracing,
     load: LoadGraphs,
+    project_auth: ProjectAuth | None,
 ) -> AppState:
     settings = earlier.settings
     pool = await stack.enter_async_context(open_pool(settings, earlier.checks))
@@ -273,7 +300,7 @@ async def _open_common(
         await stack.enter_async_context(background_task(reloading))
     assistants = Assistants({name: graphs.description(name) for name in graphs.names()})
     checkpoints = CheckpointSaver(pool)
-    store = SharedStore(pool, settings, caches.embeddings)
+    store = SharedStore(pool, settings, caches.embeddings, shared=bool(project_auth and project_auth.shares_store))
     blocking_client = BlockingRedis(create_redis(settings, response_timeout=None))
     stack.push_async_callback(blocking_client.aclose)
     subscriber = Subscriber(blocking_client)

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
 
 from project1_qa_api import main as stage1
 from project1_qa_api.routes import ask
@@ -12,10 +14,11 @@ from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import answers, documents
-from project4_agent_api import bootstrap
+from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts import webhook_secret
 from project4_agent_api.accounts.guards import Authenticated, Public
+from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.bootstrap import LoadGraphs
 from project4_agent_api.core.idempotency import describe
@@ -23,6 +26,7 @@ from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.requests import CountRequests
 from project4_agent_api.core.telemetry.tracing import create_tracing
 from project4_agent_api.crons import routes as crons
+from project4_agent_api.graphs.project_file import HttpPart
 from project4_agent_api.models import AccountRole
 from project4_agent_api.operations import routes as operations
 from project4_agent_api.runs import routes as runs
@@ -36,23 +40,34 @@ from shared.app import build_app
 from shared.frontend import Panel
 from shared.settings import load_settings
 
-ROUTERS = [
-    health.router,
+# Not those of a project that authenticates its users itself.
+ACCOUNT_ROUTERS = [
     Public(accounts.router),
     Authenticated(accounts.own_router, accounts.api_key_router, webhook_secret.router),
-    Authenticated(ask.router),
-    Authenticated(users.router, messages.router, role=AccountRole.ADMIN),
-    Authenticated(documents.router, answers.router),
-    Authenticated(assistants.router),
-    Authenticated(threads.router),
+]
+ASSISTANT_ROUTERS = [Authenticated(assistants.router)]
+THREAD_ROUTERS = [Authenticated(threads.router)]
+RUN_ROUTERS = [
     Authenticated(runs.router),
     Authenticated(streams.router),
     Authenticated(protocol.router),
     protocol.sockets,
-    Authenticated(store.router),
-    Authenticated(crons.router),
-    operations.router,
-    operations.metrics_router,
+]
+CRON_ROUTERS = [Authenticated(crons.router)]
+STORE_ROUTERS = [Authenticated(store.router)]
+META_ROUTERS = [operations.router, operations.metrics_router]
+ROUTERS = [
+    health.router,
+    *ACCOUNT_ROUTERS,
+    Authenticated(ask.router),
+    Authenticated(users.router, messages.router, role=AccountRole.ADMIN),
+    Authenticated(documents.router, answers.router),
+    *ASSISTANT_ROUTERS,
+    *THREAD_ROUTERS,
+    *RUN_ROUTERS,
+    *STORE_ROUTERS,
+    *CRON_ROUTERS,
+    *META_ROUTERS,
 ]
 _STUDIO = "https://smith.langchain.com"  # LangGraph's user interface, which calls the developer's machine
 _PAGE = Path(__file__).parent / "page"
@@ -68,27 +83,62 @@ LOCKED_PANELS = [
 OPEN_PANELS = [replace(panel, audience="") for panel in LOCKED_PANELS]
 
 
-def create_app(settings: Settings | None = None, load_graphs: LoadGraphs = bootstrap.load_graphs) -> FastAPI:
-    """Make the application of stage 4."""
+def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None = None) -> FastAPI:
+    """Make the application of stage 4.
+
+    Raises:
+        ConfigurationError: if the project's `langgraph.json` is refused.
+    """
     settings = settings or load_settings(Settings)
+    project = bootstrap.load_project(settings)
+    project_auth = ProjectAuth.load(project, production=settings.production) if project else None
+    http = project.file.http if project else HttpPart()
+    project_app = project_http.load_app(project) if project else None
     metrics = Metrics()
     tracing = create_tracing(settings, "agent-api")
     app = build_app(
         settings,
         title="Project 4: agents",
         description="Stages 1 to 3 behind accounts, and LangGraph agents with durable runs.",
-        routers=ROUTERS,
+        routers=_routers(http, with_accounts=project_auth is None),
         resources=[
             tracing.running,
             *bootstrap.EARLIER_RESOURCES,
-            partial(bootstrap.open_api, metrics=metrics, tracing=tracing, graphs=load_graphs),
+            partial(
+                bootstrap.open_api,
+                metrics=metrics,
+                tracing=tracing,
+                graphs=load_graphs or bootstrap.graphs_of(project),
+                project_auth=project_auth,
+            ),
+            *([project_http.running(project_app)] if project_app else []),
         ],
-        panels=[ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
+        panels=[] if project_auth else [ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
         development_origins=[_STUDIO],
-        extend_openapi=describe,
+        extend_openapi=lambda document: _extend_openapi(document, project_app),
         guard_docs=Public,
     )
     app.add_middleware(CountRequests, metrics=metrics)
     tracing.trace_requests(app)
+    project_http.install(app, http, project_app)
     return app
+
+
+def _routers(http: HttpPart, *, with_accounts: bool) -> list[APIRouter]:
+    """Return the routers, without those that a project leaves out or replaces."""
+    left_out: list[APIRouter] = [] if with_accounts else list(ACCOUNT_ROUTERS)
+    for disabled, routers in (
+        (http.disable_assistants, ASSISTANT_ROUTERS),
+        (http.disable_threads, THREAD_ROUTERS),
+        (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS),
+        (http.disable_store, STORE_ROUTERS),
+        (http.disable_meta, META_ROUTERS),
+    ):
+        left_out += routers if disabled else []
+    return [router for router in ROUTERS if router not in left_out]
+
+
+def _extend_openapi(document: dict[str, Any], project_app: Starlette | None) -> None:
+    describe(document)
+    project_http.extend_openapi(document, project_app)

@@ -26,6 +26,7 @@ ROUTERS = [
 def create_worker(settings: Settings | None = None) -> FastAPI:
     """Make the worker. It works from its start to its end."""
     settings = settings or load_settings(Settings)
+    project = bootstrap.load_project(settings)
     metrics = Metrics()
     tracing = create_tracing(settings, "agent-worker")
     app = build_app(
@@ -36,7 +37,7 @@ def create_worker(settings: Settings | None = None) -> FastAPI:
         resources=[
             tracing.running,
             *bootstrap.EARLIER_RESOURCES,
-            partial(bootstrap.open_worker, metrics=metrics, tracing=tracing),
+            partial(bootstrap.open_worker, metrics=metrics, tracing=tracing, project=project),
         ],
         panels=[],
     )

@@ -54,12 +54,11 @@ def serve(
             asyncio.run(startup_check(settings))
         port: int = getattr(settings, port_setting)
         listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, port)
+        configure_logging(settings)
+        app = create_app(settings)
     except ConfigurationError as error:
         sys.exit(_print_error(error))
-    configure_logging(settings)
-    serve_app(
-        create_app(settings), settings, listening, drain_seconds=settings.drain_seconds if behind_load_balancer else 0
-    )
+    serve_app(app, settings, listening, drain_seconds=settings.drain_seconds if behind_load_balancer else 0)
 
 
 def listen(host: str, port: int) -> socket.socket:

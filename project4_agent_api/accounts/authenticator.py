@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from starlette.requests import HTTPConnection
+from starlette.types import Receive
+
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.principal_cache import PrincipalCache, version_key
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal, load_by_api_key, load_by_token
+from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.core.postgres import Pool
 from project4_agent_api.core.rate_limits import RateLimit, RateLimiter, RateLimitResult, client_network
@@ -22,6 +26,7 @@ class Authenticator:
         auth_required: If false, every request comes from the local user.
         per_user: Limit of an authenticated user.
         per_address: Limit of an address without valid credentials.
+        project_auth: The project's own authentication, which replaces the accounts.
     """
 
     auth_required: bool
@@ -31,6 +36,7 @@ class Authenticator:
     tokens: AccessTokens
     principals: PrincipalCache
     rate_limiter: RateLimiter
+    project_auth: ProjectAuth | None = None
 
     async def authenticate(self, token: str | None, api_key: str | None) -> tuple[Principal, RateLimitResult]:
         """Return the principal of a request, and count the request. If there is a token, the API key is ignored.
@@ -53,6 +59,19 @@ class Authenticator:
         principal = await self._load(credential, token, api_key, counted)
         # Counted only after the credential was verified, so that nobody else can use up an account's limit.
         return principal, counted or await self._count(principal.account_id)
+
+    async def authenticate_by_project(
+        self, connection: HTTPConnection, receive: Receive
+    ) -> tuple[Principal, RateLimitResult, Receive]:
+        """Return the principal of a request, and count the request. The project's handler decides.
+
+        Raises:
+            Unauthorized, HTTPException: if the handler refuses the request.
+        """
+        if self.project_auth is None:
+            raise RuntimeError("the project has no authentication of its own")
+        principal, receive = await self.project_auth.authenticate(connection, receive)
+        return principal, await self._count(principal.account_id), receive
 
     async def count_anonymous(self, address: str) -> RateLimitResult:
         """Count a request that has no valid credential."""

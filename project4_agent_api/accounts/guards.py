@@ -9,14 +9,18 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.authorization import authorize
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal
 from project4_agent_api.core.idempotency import Idempotency
 from project4_agent_api.core.rate_limits import RateLimitResult
+from project4_agent_api.core.run_context import set_user
 from project4_agent_api.core.state import find
 from project4_agent_api.models import AccountRole
 from shared.errors import DatabaseUnavailable, Forbidden, NotFound, ServiceError, TooManyRequests, Unauthorized
@@ -48,6 +52,8 @@ async def current_account(principal: CurrentPrincipal) -> UUID:
     """
     if principal is LOCAL_USER:
         raise NotFound("There are no accounts: AUTH_REQUIRED is false, and everyone is one local user.")
+    if principal.project_user:
+        raise NotFound("There are no accounts: the project authenticates its users itself.")
     return principal.account_id
 
 
@@ -114,7 +120,10 @@ class Authenticated(APIRouter):
         self._for_administrators = role == AccountRole.ADMIN
         errors = [Unauthorized, Forbidden] if self._for_administrators else [Unauthorized]
         super().__init__(
-            dependencies=[Depends(require_administrator if self._for_administrators else current_principal)],
+            dependencies=[
+                Depends(require_administrator if self._for_administrators else current_principal),
+                Depends(authorize),
+            ],
             responses=error_responses(*errors, TooManyRequests, DatabaseUnavailable),
         )
         for router in routers:
@@ -123,19 +132,11 @@ class Authenticated(APIRouter):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request. It is authenticated here because FastAPI reads the body before it runs dependencies."""
         request = Request(scope)
-        if hasattr(request.state, "principal"):  # authenticated already, and redirected by `Idempotency` to its run
+        if hasattr(request.state, "served"):  # authenticated already, and redirected by `Idempotency` to its run
             await super().handle(scope, receive, send)
             return
-        authenticator = find(request.app, Authenticator)
-        try:
-            principal, counted = await authenticator.authenticate(await _token(request), await _api_key(request))
-        except Unauthorized as error:
-            counted = await authenticator.count_anonymous(client_address(request))
-            counted.check()
-            raise _add_headers(error, counted) from error
-        counted.check()
-        request.state.principal = principal
-        request.state.owner_id = principal.account_id
+        principal, counted, receive = await authenticate(request, receive)
+        request.state.served = True
         try:
             if self._for_administrators:
                 await require_administrator(principal)
@@ -146,7 +147,42 @@ class Authenticated(APIRouter):
             raise _add_headers(error, counted) from error
 
 
-def client_address(request: Request) -> str:
+async def authenticate(connection: HTTPConnection, receive: Receive) -> tuple[Principal, RateLimitResult, Receive]:
+    """Authenticate a request and count it, once, and store its principal in the request's state.
+
+    Returns:
+        The principal, the request's rate limit, and a `receive` that still returns the whole body.
+
+    Raises:
+        Unauthorized, HTTPException: if the credentials are refused.
+        TooManyRequests: if a rate limit is exceeded.
+    """
+    if hasattr(connection.state, "principal"):
+        return connection.state.principal, connection.state.counted, receive
+    authenticator = find(connection.scope["app"], Authenticator)
+    try:
+        if authenticator.project_auth:
+            principal, counted, receive = await authenticator.authenticate_by_project(connection, receive)
+        else:
+            principal, counted = await authenticator.authenticate(*_credentials(connection))
+    except (Unauthorized, HTTPException) as error:
+        counted = await authenticator.count_anonymous(client_address(connection))
+        counted.check()
+        raise _add_headers(error, counted) from error
+    counted.check()
+    connection.state.principal, connection.state.counted = principal, counted
+    connection.state.owner_id = principal.account_id
+    set_user(principal.user, principal.account_id)
+    return principal, counted, receive
+
+
+def _credentials(connection: HTTPConnection) -> tuple[str | None, str | None]:
+    """Return the bearer token and the API key of a request."""
+    scheme, _, token = connection.headers.get("Authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else None, connection.headers.get("X-Api-Key") or None
+
+
+def client_address(request: HTTPConnection) -> str:
     """Return the client's address: behind a trusted proxy, the one that it reports."""
     return request.client.host if request.client else ""
 

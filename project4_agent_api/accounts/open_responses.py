@@ -15,7 +15,7 @@ from loguru import logger
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from project4_agent_api.accounts.principals import LOCAL_USER, Principal, list_valid
+from project4_agent_api.accounts.principals import Principal, list_valid
 from project4_agent_api.core.postgres import Pool
 from project4_agent_api.events.sse import CREDENTIAL_EXPIRED, HOLD_OPEN, EncodeError, encode_error_event
 from shared.background import background_task
@@ -48,7 +48,7 @@ class OpenResponses:
         Raises:
             Unauthorized: if the credential becomes invalid before a response that is held open has started.
         """
-        if principal is LOCAL_USER:
+        if principal.credential_id is None:  # there is nothing that could be revoked
             await app(scope, receive, send)
             return
         response = _Response(principal, scope, send, self)

@@ -1,7 +1,7 @@
 """The queries that resolve a token or an API key to a principal. `authenticator.py` caches their results."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from time import time
 from typing import Literal
@@ -11,6 +11,7 @@ from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.sign_ins import SIGN_IN_IS_VALID
 from project4_agent_api.accounts.tokens import INVALID_TOKEN, AccessToken
 from project4_agent_api.core.postgres import Pool, fetch_all, fetch_one
+from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.models import AccountRole
 from shared.errors import Unauthorized
 from shared.owner import LOCAL_OWNER_ID
@@ -24,14 +25,27 @@ class Principal:
         account_id: The account, which owns what the caller creates.
         credential_id: The sign-in of a token, or the API key.
         token_rejected_at: Unix time from which the token is no longer accepted; None for an API key.
+        project_user: The user, if the project's own code has authenticated the request.
     """
 
     account_id: UUID
     role: AccountRole
     email: str
-    authenticated_by: Literal["token", "api_key", "nothing"]
+    authenticated_by: Literal["token", "api_key", "nothing", "project"]
     credential_id: UUID | None = None
     token_rejected_at: float | None = None
+    project_user: ProjectUser | None = field(default=None, compare=False)
+
+    @property
+    def user(self) -> ProjectUser:
+        """The caller as graphs and a project's code see it."""
+        return self.project_user or ProjectUser(
+            {
+                "identity": str(self.account_id),
+                "display_name": self.email,
+                "is_authenticated": self.authenticated_by != "nothing",
+            }
+        )
 
     @property
     def sign_in_id(self) -> UUID | None:

@@ -35,4 +35,5 @@ class Services:
 
 def owner_id_of(config: RunnableConfig) -> UUID:
     """Return the owner of a run. The server sets this field, and discards a client's."""
-    return UUID(config["configurable"]["langgraph_auth_user_id"])
+    configurable = config["configurable"]
+    return UUID(configurable.get("langgraph_auth_owner_id") or configurable["langgraph_auth_user_id"])

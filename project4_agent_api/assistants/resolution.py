@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from project4_agent_api.core.visibility import visible_rows
 from project4_agent_api.models import Json
 from shared.errors import InvalidRequest, NotFound
 
@@ -72,10 +73,11 @@ class AssistantResolver:
         if built_in := self.built_in.get(assistant_id):
             return built_in
         async with connection.cursor(row_factory=class_row(ResolvedAssistant)) as cursor:
+            condition, parameters = visible_rows("assistants", owner_id)
             await cursor.execute(
-                "SELECT assistant_id, graph_id, config, context, metadata, version FROM assistants"
-                " WHERE assistant_id = %s AND owner_id = %s",
-                (assistant_id, owner_id),
+                "SELECT assistant_id, graph_id, config, context, metadata, version FROM assistants"  # noqa: S608  no value in it
+                f" WHERE assistant_id = %(assistant_id)s AND {condition}",
+                parameters | {"assistant_id": assistant_id},
             )
             assistant = await cursor.fetchone()
         if assistant is None:

@@ -22,6 +22,7 @@ from project4_agent_api.assistants.schemas import (
     VersionSearch,
 )
 from project4_agent_api.core.schemas import GraphConfig
+from project4_agent_api.core.visibility import visible_clause
 from project4_agent_api.models import Assistant, AssistantVersion, Json
 from shared.database.engine import Sessions, transaction
 from shared.errors import Conflict, Forbidden, InvalidRequest, NotFound
@@ -80,7 +81,7 @@ class Assistants(AssistantResolver):
     def visible_to(self, owner_id: UUID) -> ColumnElement[bool]:
         """Return the condition that a user may see an assistant: their own, or a built-in one of an existing graph."""
         built_in = and_(col(Assistant.owner_id).is_(None), col(Assistant.graph_id).in_(self.graph_ids))
-        return or_(col(Assistant.owner_id) == owner_id, built_in)
+        return or_(visible_clause("assistants", owner_id), built_in)
 
     async def create(self, session: AsyncSession, owner_id: UUID, body: AssistantCreate) -> Assistant:
         """Create an assistant; with `if_exists="do_nothing"` return the existing one with the same id.

@@ -10,6 +10,7 @@ from loguru import logger
 
 from project4_agent_api.core.postgres import Connection, Row, connected, execute, fetch_all, fetch_one
 from project4_agent_api.core.rate_limits import RateLimitResult
+from project4_agent_api.core.visibility import PROJECT_USER, Access, is_project_user, set_accesses
 from project4_agent_api.crons.schedule import next_due
 from project4_agent_api.events import wakeups
 from project4_agent_api.models import Json
@@ -25,10 +26,11 @@ _RETRY_SECONDS = 1.0
 _CRON_FIELDS = {"assistant_id", "enabled", "end_time", "metadata", "on_run_completed", "schedule", "timezone"}
 
 # The first due cron of each user comes before the second one of any.
-_LOCK_DUE = """
+_IS_PROJECT_USER = PROJECT_USER.format(owner_id="owner_id")
+_LOCK_DUE = f"""
     SELECT cron_id, owner_id, assistant_id, thread_id, schedule, timezone, payload, metadata, on_run_completed,
         end_time, next_run_date, statement_timestamp() AS now,
-        (end_time IS NULL OR end_time >= statement_timestamp()) AND (owner_id = %s OR EXISTS (
+        (end_time IS NULL OR end_time >= statement_timestamp()) AND (owner_id = %s OR {_IS_PROJECT_USER} OR EXISTS (
             SELECT FROM users LEFT JOIN accounts ON user_id = id WHERE id = owner_id AND active IS NOT FALSE
         )) AS active
     FROM crons JOIN (
@@ -37,7 +39,7 @@ _LOCK_DUE = """
     ) AS due USING (cron_id)
     WHERE enabled AND next_run_date <= statement_timestamp()
     ORDER BY turn, next_run_date LIMIT %s FOR UPDATE OF crons SKIP LOCKED
-"""
+"""  # noqa: S608  a constant
 _SET_NEXT = "UPDATE crons SET next_run_date = %s WHERE cron_id = %s"
 _SECONDS_UNTIL_DUE = """
     SELECT extract(epoch FROM min(next_run_date) - statement_timestamp())::float8 AS seconds FROM crons WHERE enabled
@@ -118,6 +120,8 @@ async def fire_crons(runs: Runs, rules: FiringRules) -> float | None:
 
     async def create(connection: Connection, due: DueRun) -> None:
         request = due.request()
+        # A project's handlers permitted the assistant when the cron was created; it may be another user's.
+        set_accesses({"assistants": Access(None)} if is_project_user(due.owner_id) else {})
         stored = await runs.store(connection, request)
         owners.add(request.key.owner_id)
         stopped.append((request.multitask_strategy, stored.stopped))

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.offset_pagination import paginate
+from project4_agent_api.core.visibility import visible_clause
 from project4_agent_api.crons.schedule import next_due, require_interval
 from project4_agent_api.crons.schemas import (
     CronCreate,
@@ -203,7 +204,7 @@ async def count_crons(session: AsyncSession, owner_id: UUID, assistants: Assista
 
 
 def _filter(query: Select[Any], owner_id: UUID, assistants: Assistants, body: CronFilter) -> Select[Any]:
-    query = query.where(col(Cron.owner_id) == owner_id)
+    query = query.where(visible_clause("crons", owner_id))
     if body.assistant_id is not None:
         query = query.where(col(Cron.assistant_id) == assistants.parse_id(body.assistant_id))
     if body.thread_id is not None:

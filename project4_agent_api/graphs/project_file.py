@@ -23,8 +23,6 @@ IMAGE_KEYS = {
 }
 _NOT_BUILT = {"ui": "UI components", "ui_config": "UI components"}
 _REFUSED = {
-    "auth": "not yet",
-    "http": "not yet",
     "webhooks": "not yet",
     "encryption": "this service does not encrypt individual fields",
     "priority": "runs have no priority in this service",

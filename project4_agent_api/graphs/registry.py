@@ -35,6 +35,7 @@ from langgraph_sdk.runtime import _ReadRuntime as ReadRuntime
 
 from project4_agent_api.agents import agent, rag
 from project4_agent_api.agents.services import Services
+from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.graphs import langgraph_json
 from project4_agent_api.graphs.langgraph_json import NamedGraph, Project
 from shared.errors import ConfigurationError, NotFound
@@ -247,30 +248,7 @@ def _argument_for(annotation: Any) -> _Argument | None:  # noqa: ANN401  any ann
 
 def _runtime(access_context: AccessContext, config: RunnableConfig, store: BaseStore | None) -> "ServerRuntime[Any]":
     configurable = config.get("configurable", {})
-    user = _User(str(configurable["langgraph_auth_user_id"])) if "langgraph_auth_user_id" in configurable else None
+    known = configurable.get("langgraph_auth_user") or configurable.get("langgraph_auth_user_id")
+    user = ProjectUser(known) if known else None
     fields: dict[str, Any] = {"access_context": access_context, "user": user, "store": store}
     return ExecutionRuntime(**fields) if access_context == "threads.create_run" else ReadRuntime(**fields)
-
-
-@dataclass(frozen=True)
-class _User:
-    """The owner of a run, with the interface that LangGraph gives users in graphs."""
-
-    identity: str
-    is_authenticated: bool = True
-    permissions: tuple[str, ...] = ()
-
-    @property
-    def display_name(self) -> str:
-        return self.identity
-
-    def __getitem__(self, key: str) -> Any:  # noqa: ANN401  a mapping's own signature
-        if key not in self:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in ("identity", "is_authenticated", "permissions", "display_name")
-
-    def __iter__(self) -> Any:  # noqa: ANN401  a mapping's own signature
-        return iter(("identity", "is_authenticated", "permissions", "display_name"))

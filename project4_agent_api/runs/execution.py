@@ -18,6 +18,7 @@ from loguru import logger
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
+from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.core.serialization import dumps, public_error
 from project4_agent_api.core.telemetry.calls import CallMetrics, observe_calls
 from project4_agent_api.core.telemetry.metrics import Metrics
@@ -224,6 +225,8 @@ class Execution:
         run = self._run
         config = dict(self._spec.config)
         configurable = config["configurable"] | {"langgraph_request_id": run.request_id}
+        if user := configurable.get("langgraph_auth_user") or configurable.get("langgraph_auth_user_id"):
+            configurable["langgraph_auth_user"] = ProjectUser(user)  # LangGraph wants an object with attributes
         marks = {
             "run_id": str(run.key.run_id),
             "thread_id": str(run.key.thread_id),

@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.resolution import ResolvedAssistant
 from project4_agent_api.core.idempotency_keys import Claim
+from project4_agent_api.core.run_context import run_configurable
 from project4_agent_api.core.schemas import is_server_key
 from project4_agent_api.runs.repository import NewRun
 from project4_agent_api.runs.schemas import ProtocolRun, RunCreate, StatelessRunCreate
@@ -86,6 +87,7 @@ class RunRequest:
             "graph_id": assistant.graph_id,
             "assistant_id": str(assistant.assistant_id),
             "langgraph_auth_user_id": str(key.owner_id),
+            **run_configurable(),
         }
         return RunSpec(
             input=body.input,

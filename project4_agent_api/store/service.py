@@ -36,6 +36,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from project3_rag_docs.settings import Settings
 from project4_agent_api.core.postgres import execute, fetch_all
+from project4_agent_api.core.visibility import PROJECT_OWNER, is_project_user
 from project4_agent_api.store.indexing import embed, indexed_texts
 from project4_agent_api.store.repository import replace_vectors, search_items
 from project4_agent_api.store.vectors import claim_vectors
@@ -52,12 +53,18 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
     Args:
         pool: Connections in autocommit mode.
         settings: The embedding model's name, prefixes and dimensions.
+        shared: Whether the users of a project with authorization of its own have one store, as in LangGraph's server.
     """
 
     supports_ttl = True
 
     def __init__(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], settings: Settings, embeddings: Embeddings
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        settings: Settings,
+        embeddings: Embeddings,
+        *,
+        shared: bool = False,
     ) -> None:
         self.conn = pool
         self.ttl_config = _TTL
@@ -67,10 +74,11 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         self._embeddings = embeddings
         self._settings = settings
         self._loop = asyncio.get_running_loop()
+        self._shared = shared
 
     def for_owner(self, owner_id: UUID) -> "OwnedStore":
-        """Return the store of one owner."""
-        return OwnedStore(self, owner_id)
+        """Return the store of one owner, or the common one of a project's users."""
+        return OwnedStore(self, PROJECT_OWNER if self._shared and is_project_user(owner_id) else owner_id)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Execute operations. Reads see the state before the writes.

@@ -1,6 +1,6 @@
 """The statements on threads, and on the rows that are copied and deleted with them."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
 from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.visibility import visible_rows
 from project4_agent_api.models import ThreadStatus
 from project4_agent_api.threads.schemas import ThreadCreate, ThreadFilter, ThreadPatch, ThreadSearch, Ttl
 from project4_agent_api.threads.snapshots import pending_interrupts
@@ -67,9 +68,7 @@ _COPY_CHECKPOINTS = [
         ("checkpoint_writes", "checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, task_path"),
     )
 ]
-_FIND_OF_ASSISTANT = "SELECT thread_id FROM threads WHERE owner_id = %s AND metadata @> %s"
 _FIND_OF_OWNER = "SELECT thread_id FROM threads WHERE owner_id = %s LIMIT %s"
-_FILTER_OWN = "SELECT thread_id FROM threads WHERE owner_id = %s AND thread_id = ANY(%s)"
 
 _BATCH_SIZE = 5  # threads that one statement deletes
 
@@ -202,8 +201,7 @@ async def count_threads(pool: Pool, owner_id: UUID, filter_: ThreadFilter) -> in
 
 
 def _conditions(owner_id: UUID, filter_: ThreadFilter) -> tuple[str, dict[str, Any]]:
-    conditions = "owner_id = %(owner_id)s"
-    parameters: dict[str, Any] = {"owner_id": owner_id}
+    conditions, parameters = visible_rows("threads", owner_id)
     for column in ("metadata", "values"):
         if contained := getattr(filter_, column):
             conditions += f" AND {column} @> %({column})s"
@@ -231,7 +229,9 @@ async def copy_thread(connection: Connection, owner_id: UUID, thread_id: UUID, *
 
 async def find_of_assistant(connection: Connection, owner_id: UUID, assistant_id: UUID) -> list[UUID]:
     """Return the ids of the threads on which an assistant ran last."""
-    return await _ids(connection, _FIND_OF_ASSISTANT, [owner_id, Jsonb({"assistant_id": str(assistant_id)})])
+    condition, parameters = visible_rows("threads", owner_id)
+    statement = f"SELECT thread_id FROM threads WHERE metadata @> %(metadata)s AND {condition}"  # noqa: S608  no value in it
+    return await _ids(connection, statement, parameters | {"metadata": Jsonb({"assistant_id": str(assistant_id)})})
 
 
 async def find_of_owner(connection: Connection, owner_id: UUID, limit: int) -> list[UUID]:
@@ -239,12 +239,14 @@ async def find_of_owner(connection: Connection, owner_id: UUID, limit: int) -> l
     return await _ids(connection, _FIND_OF_OWNER, [owner_id, limit])
 
 
-async def filter_own(connection: Connection, owner_id: UUID, thread_ids: Sequence[UUID]) -> list[UUID]:
-    """Return those ids whose threads belong to the owner."""
-    return await _ids(connection, _FILTER_OWN, [owner_id, list(thread_ids)])
+async def filter_visible(connection: Connection, owner_id: UUID, thread_ids: Sequence[UUID]) -> list[UUID]:
+    """Return those ids whose threads the owner may use."""
+    condition, parameters = visible_rows("threads", owner_id)
+    statement = f"SELECT thread_id FROM threads WHERE thread_id = ANY(%(thread_ids)s) AND {condition}"  # noqa: S608  no value in it
+    return await _ids(connection, statement, parameters | {"thread_ids": list(thread_ids)})
 
 
-async def _ids(connection: Connection, statement: str, parameters: Sequence[Any]) -> list[UUID]:
+async def _ids(connection: Connection, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[UUID]:
     return [row["thread_id"] for row in await fetch_all(connection, statement, parameters)]
 
 

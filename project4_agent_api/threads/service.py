@@ -123,7 +123,7 @@ class Threads:
             How many of the threads belong to the owner. The others are not changed.
         """
         async with connected(self.pool) as connection:
-            own_ids = await repository.filter_own(connection, owner_id, thread_ids)
+            own_ids = await repository.filter_visible(connection, owner_id, thread_ids)
             if strategy == "delete":
                 return await self._delete(connection, own_ids)
         await self.states.prune(own_ids)

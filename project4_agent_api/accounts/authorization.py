@@ -1,0 +1,350 @@
+"""Authorization by a project: call its `@auth.on` handlers for each operation, and apply their filters.
+
+A filter applies to the rows of all users of the project, so an object may be shared. An operation on one object is
+executed for the object's owner after the filter was checked; if the filter rejects it, for nobody, so that the response
+is that of an unknown id. Searches use the filter itself (`core/visibility.py`). An operation without a handler is
+restricted to the user's own rows.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import Request
+
+from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.principals import Principal
+from project4_agent_api.accounts.project_auth import ProjectAuth
+from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.postgres import Pool, fetch_one
+from project4_agent_api.core.state import find
+from project4_agent_api.core.visibility import Access, Resource, set_accesses
+from shared.errors import InvalidRequest, UnreadableBody
+
+_NOBODY = UUID(int=0)
+_KEYS: Mapping[Resource, str] = {"assistants": "assistant_id", "threads": "thread_id", "crons": "cron_id"}
+_LANGGRAPH = ("/assistants", "/threads", "/runs", "/store")
+_RUN_KWARGS = ("input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after", "webhook")
+_RUN_FIELDS = ("metadata", "multitask_strategy", "if_not_exists", "after_seconds")
+
+Kind = Literal["plain", "run", "runs", "command", "cron", "store"]
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """An operation, as handlers see it.
+
+    Attributes:
+        resource: The resource, and below the action, by which handlers are chosen.
+        fields: Fields of the body that handlers see and may change, besides the ids in the path.
+        target: The resource of the object in the path; None for an operation on no single object.
+    """
+
+    resource: str
+    action: str
+    fields: tuple[str, ...] = ()
+    target: Resource | None = None
+    kind: Kind = "plain"
+
+
+def _one(resource: Resource, action: str, *fields: str) -> _Operation:
+    return _Operation(resource, action, fields, resource)
+
+
+def _of_thread(action: str, *fields: str, kind: Kind = "plain") -> _Operation:
+    return _Operation("threads", action, fields, "threads", kind)
+
+
+_ASSISTANT = ("graph_id", "config", "context", "metadata", "name", "description")
+_THREAD_SEARCH = ("metadata", "values", "status", "limit", "offset", "ids")
+_CRON = ("schedule", "end_time", "metadata")
+_RUN = _of_thread("create_run", kind="run")
+_STATE = "/threads/{thread_id}/state"
+_RUNS = "/threads/{thread_id}/runs"
+
+OPERATIONS: Mapping[str, _Operation] = {
+    "POST /assistants": _Operation("assistants", "create", (*_ASSISTANT, "assistant_id", "if_exists")),
+    "POST /assistants/search": _Operation("assistants", "search", ("graph_id", "metadata", "limit", "offset")),
+    "POST /assistants/count": _Operation("assistants", "search", ("graph_id", "metadata")),
+    "GET /assistants/{assistant_id}": _one("assistants", "read"),
+    "PATCH /assistants/{assistant_id}": _one("assistants", "update", *_ASSISTANT),
+    "DELETE /assistants/{assistant_id}": _one("assistants", "delete"),
+    "POST /assistants/{assistant_id}/versions": _one("assistants", "read"),
+    "POST /assistants/{assistant_id}/latest": _one("assistants", "update", "version"),
+    "GET /assistants/{assistant_id}/graph": _one("assistants", "read"),
+    "GET /assistants/{assistant_id}/schemas": _one("assistants", "read"),
+    "GET /assistants/{assistant_id}/subgraphs": _one("assistants", "read"),
+    "GET /assistants/{assistant_id}/subgraphs/{namespace}": _one("assistants", "read"),
+    "POST /threads": _Operation("threads", "create", ("metadata", "thread_id", "if_exists", "ttl")),
+    "POST /threads/search": _Operation("threads", "search", _THREAD_SEARCH),
+    "POST /threads/count": _Operation("threads", "search", ("metadata", "values", "status")),
+    "POST /threads/prune": _Operation("threads", "delete", ("thread_ids",)),
+    "GET /threads/{thread_id}": _of_thread("read"),
+    "PATCH /threads/{thread_id}": _of_thread("update", "metadata"),
+    "DELETE /threads/{thread_id}": _of_thread("delete"),
+    "POST /threads/{thread_id}/copy": _of_thread("read"),
+    f"GET {_STATE}": _of_thread("read"),
+    f"POST {_STATE}": _of_thread("update", "values", "as_node"),
+    f"GET {_STATE}/{{checkpoint_id}}": _of_thread("read"),
+    f"POST {_STATE}/checkpoint": _of_thread("read"),
+    "GET /threads/{thread_id}/history": _of_thread("read"),
+    "POST /threads/{thread_id}/history": _of_thread("read"),
+    "GET /threads/{thread_id}/stream": _of_thread("read"),
+    "POST /threads/{thread_id}/stream/events": _of_thread("read"),
+    "POST /threads/{thread_id}/commands": _of_thread("read", kind="command"),
+    f"POST {_RUNS}": _RUN,
+    f"POST {_RUNS}/wait": _RUN,
+    f"POST {_RUNS}/stream": _RUN,
+    "POST /runs": _RUN,
+    "POST /runs/wait": _RUN,
+    "POST /runs/stream": _RUN,
+    "POST /runs/batch": _Operation("threads", "create_run", kind="runs"),
+    "POST /runs/cancel": _Operation("threads", "update", ("thread_id", "run_ids", "status")),
+    f"GET {_RUNS}": _of_thread("search"),
+    f"GET {_RUNS}/{{run_id}}": _of_thread("read"),
+    f"DELETE {_RUNS}/{{run_id}}": _of_thread("delete"),
+    f"GET {_RUNS}/{{run_id}}/join": _of_thread("read"),
+    f"GET {_RUNS}/{{run_id}}/stream": _of_thread("read"),
+    f"POST {_RUNS}/{{run_id}}/cancel": _of_thread("update"),
+    "POST /runs/crons": _Operation("crons", "create", _CRON, kind="cron"),
+    f"POST {_RUNS}/crons": _Operation("crons", "create", _CRON, "threads", "cron"),
+    "POST /runs/crons/search": _Operation(
+        "crons", "search", ("assistant_id", "thread_id", "metadata", "limit", "offset")
+    ),
+    "POST /runs/crons/count": _Operation("crons", "search", ("assistant_id", "thread_id", "metadata")),
+    "GET /runs/crons/{cron_id}": _one("crons", "read"),
+    "PATCH /runs/crons/{cron_id}": _one("crons", "update", *_CRON),
+    "DELETE /runs/crons/{cron_id}": _one("crons", "delete"),
+    "PUT /store/items": _Operation("store", "put", ("namespace", "key", "value", "index", "ttl"), kind="store"),
+    "GET /store/items": _Operation("store", "get", ("namespace", "key"), kind="store"),
+    "DELETE /store/items": _Operation("store", "delete", ("namespace", "key"), kind="store"),
+    "POST /store/items/search": _Operation(
+        "store", "search", ("namespace_prefix", "filter", "limit", "offset", "query"), kind="store"
+    ),
+    "POST /store/namespaces": _Operation(
+        "store", "list_namespaces", ("prefix", "suffix", "max_depth", "limit", "offset"), kind="store"
+    ),
+}
+
+
+async def authorize(request: Request) -> None:
+    """Authorize a request by the project's handlers, if the project has any.
+
+    Raises:
+        Forbidden, HTTPException: if a handler refuses the operation.
+    """
+    principal: Principal = request.state.principal
+    authenticator = find(request.app, Authenticator)
+    if authenticator.project_auth is None:
+        return
+    path: str = request.scope["route"].path
+    operation = OPERATIONS.get(f"{request.method} {path}")
+    if operation is None:
+        if path.startswith(_LANGGRAPH):
+            raise RuntimeError(f"no handler can authorize {request.method} {path}")
+        return
+    authorization = Authorization(
+        authenticator.project_auth, principal, authenticator.pool, find(request.app, Assistants)
+    )
+    request.state.owner_id = await authorization.apply(operation, request)
+    set_accesses(authorization.accesses)
+
+
+@dataclass
+class Authorization:
+    """The authorization of one request.
+
+    Attributes:
+        accesses: What the request may use. By default, the user's own rows.
+    """
+
+    auth: ProjectAuth
+    principal: Principal
+    pool: Pool
+    assistants: Assistants
+    accesses: dict[str, Access] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Restrict each resource to the user's own rows."""
+        self.accesses = dict.fromkeys(_KEYS, Access(self.principal.account_id))
+
+    async def apply(self, operation: _Operation, request: Request) -> UUID:
+        """Call the handlers of an operation, write their changes to the request, and return its owner."""
+        ids = {name: _uuid(value) for name, value in request.path_params.items()}
+        if operation.kind == "store":
+            await self._store(operation, request)
+            return self.principal.account_id
+        body = await _body(request)
+        match operation.kind:
+            case "run":
+                return await self.run(body, ids)
+            case "runs":
+                for each in body if isinstance(body, list) else []:
+                    await self.run(each, {})
+                return self.principal.account_id
+            case "command":
+                owner_id = await self._command(body, ids)
+                request._body = json.dumps(body).encode()  # noqa: SLF001  which the route parses
+                return owner_id
+            case "cron":
+                return await self._cron(operation, body, ids)
+            case _:
+                return await self._plain(operation, body, ids)
+
+    async def run(self, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+        """Authorize a new run, and return its owner: that of its thread if it exists."""
+        given = body if isinstance(body, dict) else {}
+        kwargs = {name: given.get(name) for name in _RUN_KWARGS}
+        kwargs["config"] = kwargs["config"] if isinstance(kwargs["config"], dict) else {}
+        value = _value(given, _RUN_FIELDS) | {
+            "assistant_id": self._assistant_id(given),
+            "thread_id": ids.get("thread_id"),
+            "run_id": None,
+            "status": "pending",
+            "prevent_insert_if_inflight": given.get("multitask_strategy") == "reject",
+            "kwargs": kwargs,
+        }
+        access = await self._call("threads", "create_run", value)
+        _write_back(given, value, _RUN_FIELDS)
+        _write_back(given, value["kwargs"], _RUN_KWARGS)
+        await self._require_assistant(given)
+        return await self._owner("threads", access, value["thread_id"])
+
+    async def _plain(self, operation: _Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+        given = body if isinstance(body, dict) else {}
+        value = _value(given, operation.fields) | dict(ids)
+        access = await self._call(operation.resource, operation.action, value)
+        _write_back(given, value, operation.fields)
+        if operation.action == "delete" and operation.resource == "assistants":  # it may delete threads too
+            await self._call("threads", "delete", {})
+        resource = operation.target or operation.resource
+        key = _KEYS[resource]  # type: ignore[index]  # a resource with rows
+        return await self._owner(resource, access, _uuid(ids.get(key) or given.get(key)))
+
+    async def _command(self, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+        """Authorize a command of the streaming protocol."""
+        given = body if isinstance(body, dict) else {}
+        if given.get("method") in ("run.start", "input.respond"):
+            if not isinstance(given.get("params"), dict):
+                given["params"] = {}
+            return await self.run(given["params"], ids)
+        return await self._owner("threads", await self._call("threads", "read", dict(ids)), ids.get("thread_id"))
+
+    async def _cron(self, operation: _Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+        given = body if isinstance(body, dict) else {}
+        user_id = self.principal.project_user.identity if self.principal.project_user else None
+        value = _value(given, operation.fields) | {"payload": given, "user_id": user_id, "cron_id": None} | dict(ids)
+        await self._call("crons", "create", value)
+        _write_back(given, value, operation.fields)
+        await self._require_assistant(given)
+        if operation.target is None:
+            return self.principal.account_id
+        access = await self._call("threads", "read", dict(ids))
+        return await self._owner("threads", access, ids.get("thread_id"))
+
+    async def _store(self, operation: _Operation, request: Request) -> None:
+        """Call a handler of the store, which may change the namespace."""
+        given = dict(request.query_params) if request.method == "GET" else await _body(request)
+        if not isinstance(given, dict):
+            return
+        name = next(name for name in operation.fields if name in ("namespace", "namespace_prefix", "prefix"))
+        labels = given.get(name) or ()
+        value = _value(given, operation.fields)
+        value.pop(name, None)
+        value["namespace"] = tuple(labels.split(".") if isinstance(labels, str) else labels)
+        value.pop("metadata", None)
+        before = value["namespace"]
+        filter_ = await self.auth.authorize(self.principal, "store", operation.action, value)
+        others = [each for each in operation.fields if each != name]
+        _write_back(given, value, others)
+        changed = tuple(value["namespace"] or ())
+        if changed != before:
+            if any(not isinstance(label, str) or "." in label for label in changed):
+                raise InvalidRequest("The namespace contains a label with a period.")
+            given[name] = list(changed)
+        if filter_ and operation.action == "search" and self.auth.covers("store", "search"):
+            given["filter"] = (given.get("filter") or {}) | dict(filter_)
+        if request.method == "GET":
+            namespace = given["namespace"] if isinstance(given["namespace"], str) else ".".join(given["namespace"])
+            request.scope["query_string"] = urlencode(given | {"namespace": namespace}).encode()
+            vars(request).pop("_query_params", None)  # Starlette's cache
+
+    async def _call(self, resource: str, action: str, value: dict[str, Any]) -> Access:
+        """Call a handler, and remember what it permits."""
+        filter_ = await self.auth.authorize(self.principal, resource, action, value)
+        if filter_ is not None:
+            self.accesses[resource] = Access(None, filter_)
+        return self.accesses[resource]
+
+    async def _require_assistant(self, body: Mapping[str, Any]) -> None:
+        """Call the handler for reading the assistant of a run, unless it is built in."""
+        assistant_id = self._assistant_id(body)
+        if assistant_id is not None and assistant_id not in self.assistants.built_in:
+            await self._call("assistants", "read", {"assistant_id": assistant_id})
+
+    def _assistant_id(self, body: Mapping[str, Any]) -> UUID | None:
+        try:
+            return self.assistants.parse_id(str(body.get("assistant_id")))
+        except InvalidRequest:  # which the route reports
+            return None
+
+    async def _owner(self, resource: str, access: Access, row_id: object) -> UUID:
+        """Return the owner for whom an operation on a row is executed: its own if it is visible, otherwise nobody.
+
+        The owner of a row that does not exist, or is built in, is the user.
+        """
+        if not isinstance(row_id, UUID):
+            return self.principal.account_id
+        condition, parameters = access.sql(resource)  # type: ignore[arg-type]  # a resource with rows
+        statement = f"SELECT owner_id, ({condition}) AS visible FROM {resource} WHERE {_KEYS[resource]} = %(row_id)s"  # type: ignore[index]  # noqa: S608  no value in it
+        row = await fetch_one(self.pool, statement, parameters | {"row_id": row_id})
+        if row is None or row["owner_id"] is None:
+            return self.principal.account_id
+        owner_id: UUID = row["owner_id"]
+        return owner_id if row["visible"] else _NOBODY
+
+
+def _uuid(value: object) -> object:
+    try:
+        return UUID(str(value)) if value is not None else None
+    except ValueError:
+        return value
+
+
+def _value(given: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields that a handler sees. Metadata are an object, so that a handler can add to them."""
+    value = {name: given[name] for name in fields if name in given}
+    for name in ("thread_id", "assistant_id"):
+        if name in value:
+            value[name] = _uuid(value[name])
+    if "metadata" in fields and not isinstance(value.get("metadata"), dict):
+        value["metadata"] = {}
+    return value
+
+
+def _write_back(given: dict[str, Any], value: Mapping[str, Any], fields: "tuple[str, ...] | list[str]") -> None:
+    """Write a handler's changes to the body."""
+    for name in fields:
+        new = value.get(name)
+        if new in (None, {}) or (isinstance(new, UUID) and str(new) == given.get(name)):
+            continue
+        if name == "metadata" and given.get(name) is not None and not isinstance(given[name], dict):
+            continue  # the route refuses it
+        given[name] = str(new) if isinstance(new, UUID) else new
+
+
+async def _body(request: Request) -> Any:  # noqa: ANN401  any JSON
+    """Return the parsed body, which is the object that FastAPI validates.
+
+    Raises:
+        UnreadableBody: if it is not JSON.
+    """
+    if not await request.body():
+        return None
+    try:
+        return await request.json()
+    except ValueError:
+        raise UnreadableBody("The body is not JSON.") from None

@@ -1,0 +1,210 @@
+"""A project with authentication and authorization of its own: each user has their own, and what others share."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx2
+import pytest
+from langgraph_sdk import get_client
+
+from project4_agent_api.accounts.authorization import OPERATIONS
+from tests.langgraph_projects.conftest import ServeProject
+from tests.project4_agent_api.test_isolation import BODIES
+
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
+RUN: dict[str, Any] = {"assistant_id": "notes", "input": {"note": "hello"}}
+
+
+@pytest.fixture(scope="module")
+def url(serve_project: ServeProject) -> Iterator[str]:
+    with serve_project("own_auth") as url:
+        yield url
+
+
+@pytest.fixture
+async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        yield http
+
+
+Key = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture
+def key() -> Key:
+    """Gives the headers of a user whom no other test has."""
+    suffix = uuid.uuid4().hex[:8]
+    return lambda name: {"X-Api-Key": f"key-of-{name}-{suffix}"}
+
+
+async def test_users_of_the_project_have_their_own_and_what_is_shared(
+    url: str, http: httpx2.AsyncClient, key: Key, stack: AsyncExitStack
+) -> None:
+    ada, bob, eve = [
+        await stack.enter_async_context(get_client(url=url, api_key=None, headers=key(name)))
+        for name in ("ada", "bob", "eve")
+    ]
+    names = {name: key(name)["X-Api-Key"].removeprefix("key-of-") for name in ("ada", "bob", "eve")}
+
+    for headers in ({}, {"X-Api-Key": "other"}, {"Authorization": "Bearer key-of-ada"}):
+        refused = await http.post("/threads", json={}, headers=headers)
+        assert refused.status_code == 401
+        assert refused.json()["detail"] == "This key is unknown."
+    assert (await http.post("/auth/register", json={})).status_code == 404
+    assert (await http.post("/threads", json={}, headers=key("eve"))).json()["detail"] == "This key may only read."
+    assert (await http.get("/users", headers=key("ada"))).status_code == 403
+
+    thread = await ada.threads.create(metadata={"readers": [names["eve"]], "owner": names["bob"]})
+    assert thread["metadata"] == {"readers": [names["eve"]], "owner": names["ada"]}
+    values = await ada.runs.wait(thread["thread_id"], "notes", input={"note": "hello"})
+    assert isinstance(values, dict)
+    assert values["user"] == {
+        "identity": names["ada"],
+        "id": names["ada"],
+        "team": "red",
+        "permissions": ["write"],
+    }
+    (run,) = await ada.runs.list(thread["thread_id"])
+    assert run["metadata"]["owner"] == names["ada"]
+    assert "langgraph_auth_user" not in run["kwargs"]["config"]["configurable"]  # type: ignore[typeddict-item]  # untyped
+    item = await ada.store.get_item(("notes",), "last")
+    assert item
+    assert item["value"] == {"note": "hello"}
+    assert await bob.store.get_item(("notes",), "last") is None
+
+    # Eve may read Ada's thread and nothing else of it; Bob may not.
+    assert (await eve.threads.get(thread["thread_id"]))["thread_id"] == thread["thread_id"]
+    assert [each["thread_id"] for each in await eve.threads.search()] == [thread["thread_id"]]
+    assert (await eve.threads.get_state(thread["thread_id"]))["values"]["note"] == "hello"  # type: ignore[call-overload]  # a dict
+    assert (await http.delete(f"/threads/{thread['thread_id']}", headers=key("eve"))).status_code == 404
+    assert (await http.post(f"/threads/{thread['thread_id']}/runs", json=RUN, headers=key("eve"))).status_code == 404
+    assert await bob.threads.search() == []
+    assert await bob.threads.count() == 0
+    assert await ada.threads.count() == 1
+
+    stateless = await bob.runs.wait(None, "notes", input={"note": "bob's"})
+    assert isinstance(stateless, dict)
+    assert stateless["user"]["identity"] == names["bob"]
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def of_ada(http: httpx2.AsyncClient, key: Key) -> dict[str, str]:
+    """The ids of one object of every kind, which Ada owns."""
+
+    async def made(method: str, path: str, **options: Any) -> Any:  # noqa: ANN401  any JSON
+        answer = await http.request(method, path, headers=key("ada"), **options)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    thread = await made("POST", "/threads", json={"metadata": {"secret": "ada's"}})
+    later = RUN | {"after_seconds": 3600}
+    run = await made("POST", f"/threads/{thread['thread_id']}/runs", json=later)
+    assistant = await made("POST", "/assistants", json={"graph_id": "notes", "name": "ada's"})
+    cron = await made("POST", "/runs/crons", json={"assistant_id": "notes", "schedule": "0 0 1 1 *"})
+    item = {"namespace": ["notes"], "key": "one", "value": {"secret": "ada's"}, "index": False}
+    await made("PUT", "/store/items", json=item)
+    return {
+        "thread_id": thread["thread_id"],
+        "run_id": run["run_id"],
+        "document_id": UNKNOWN,
+        "assistant_id": assistant["assistant_id"],
+        "key_id": UNKNOWN,
+        "cron_id": cron["cron_id"],
+        "checkpoint_id": "1f1e7d34-7e3d-6bea-8004-0abb7902f4f8",
+        "namespace": "notes",
+    }
+
+
+async def test_other_users_ids_answer_like_unknown_ones(
+    http: httpx2.AsyncClient, of_ada: dict[str, str], key: Key
+) -> None:
+    walked = 0
+    for operation, body in BODIES.items():
+        method, path = operation.split(" ")
+        if path.startswith("/auth"):
+            continue
+        answers = []
+        for ids in (of_ada, dict.fromkeys(of_ada, UNKNOWN)):
+            named = body | {"assistant_id": "notes"} if body and "assistant_id" in body else body
+            answer = await http.request(method, path.format(**ids), headers=key("bob"), json=named)
+            assert answer.status_code == 404, (operation, answer.text)
+            answers.append((answer.status_code, answer.json().get("type"), answer.json().get("detail")))
+        assert answers[0] == answers[1], operation
+        walked += 1
+    assert walked > 35
+
+
+async def test_lists_and_bodies_reach_own_objects_only(
+    http: httpx2.AsyncClient, of_ada: dict[str, str], key: Key
+) -> None:
+    async def asked(method: str, path: str, **options: Any) -> Any:  # noqa: ANN401  any JSON
+        answer = await http.request(method, path, headers=key("bob"), **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    thread_id = of_ada["thread_id"]
+    assert (await asked("GET", "/documents"))["items"] == []
+    assert await asked("POST", "/threads/search", json={"ids": [thread_id]}) == []
+    assert await asked("POST", "/threads/search", json={"metadata": {"secret": "ada's"}}) == []
+    assert await asked("POST", "/threads/count", json={}) == 0
+    assert await asked("POST", "/threads/prune", json={"thread_ids": [thread_id]}) == {"pruned_count": 0}
+    assert await asked("POST", "/runs/crons/search", json={}) == []
+    assert await asked("POST", "/runs/crons/count", json={}) == 0
+    assert (await asked("POST", "/store/items/search", json={"namespace_prefix": []}))["items"] == []
+    assert (await asked("POST", "/store/namespaces", json={}))["namespaces"] == []
+    assert await asked("GET", "/store/items", params={"namespace": "notes", "key": "one"}) is None
+    found = await asked("POST", "/assistants/search", json={"limit": 1000})
+    assert of_ada["assistant_id"] not in {one["assistant_id"] for one in found}
+
+    async def refused(path: str, body: dict[str, Any] | list[Any]) -> int:
+        return (await http.post(path, headers=key("bob"), json=body)).status_code
+
+    of_assistant = RUN | {"assistant_id": of_ada["assistant_id"]}
+    assert await refused("/runs", of_assistant) == 404
+    assert await refused("/runs/wait", of_assistant) == 404
+    assert await refused("/runs/batch", [RUN, of_assistant]) == 404
+    assert await refused("/runs/crons", of_assistant | {"schedule": "0 0 1 1 *"}) == 404
+    assert await refused("/runs/cancel", {"status": "all"}) == 404
+    assert await refused("/runs/cancel", {"thread_id": thread_id, "run_ids": [of_ada["run_id"]]}) == 404
+    assert await refused("/threads", {"thread_id": thread_id}) == 409
+    assert await refused("/threads", {"thread_id": thread_id, "if_exists": "do_nothing"}) == 409
+    assert await refused(f"/threads/{thread_id}/runs", RUN | {"if_not_exists": "create"}) == 404
+    start = {"id": 1, "method": "run.start", "params": RUN}
+    command = await http.post(f"/threads/{thread_id}/commands", headers=key("bob"), json=start)
+    assert command.json()["type"] == "error", command.text
+    mine = await http.post("/threads", headers=key("bob"), json={"metadata": {"owner": "ada", "readers": "x"}})
+    assert mine.json()["metadata"]["owner"].startswith("bob-")
+    # Everything is still there for Ada.
+    for path in (f"/threads/{thread_id}", f"/threads/{thread_id}/runs/{of_ada['run_id']}"):
+        assert (await http.get(path, headers=key("ada"))).status_code == 200
+    assert (await http.get(f"/runs/crons/{of_ada['cron_id']}", headers=key("ada"))).status_code == 200
+    stopped = await http.post("/runs/cancel", headers=key("ada"), json={"status": "all"})
+    assert stopped.status_code == 204
+
+
+async def test_every_operation_of_langgraphs_api_is_authorized(http: httpx2.AsyncClient) -> None:
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    served = {
+        f"{method.upper()} {path}"
+        for path, item in paths.items()
+        for method in item
+        if path.startswith(("/assistants", "/threads", "/runs", "/store"))
+    }
+
+    assert served == set(OPERATIONS)
+
+
+async def test_malformed_bodies_are_refused_before_anything_is_stored(http: httpx2.AsyncClient, key: Key) -> None:
+    for body, status in ((b"{", 422), (b"[]", 422), (b"null", 422), (b'{"metadata": "x"}', 422), (b"", 422)):
+        answer = await http.post("/threads", content=body, headers=key("ada") | {"Content-Type": "application/json"})
+        assert answer.status_code == status, (body, answer.text)
+    assert (await http.post("/threads/count", json={}, headers=key("ada"))).json() == 0
+    assert (await http.get(f"/threads/{uuid.uuid4()}", headers=key("ada"))).status_code == 404
