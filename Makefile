@@ -23,11 +23,11 @@ run-project2: $(DONE)/project2 $(DONE)/embedded ## Stage 2, + users and messages
 	@exec $(BIN)/python -m local project2
 
 .PHONY: run-project3
-run-project3: $(DONE)/project3 $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003; `CHAPTER=vectors` for its beginning
+run-project3: $(DONE)/project3 $(DONE)/ocr $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003; `CHAPTER=vectors` for its beginning
 	@exec $(BIN)/python -m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project3
 
 .PHONY: run-project4
-run-project4: $(DONE)/project4 $(DONE)/embedded ## Stage 4, + accounts, agents and durable runs, on port 8004; `CHAPTER=agents` for its first chapter; `GRAPHS=path/to/langgraph.json` for your graphs, reloaded as you edit, on port 2024
+run-project4: $(DONE)/project4 $(DONE)/ocr $(DONE)/embedded ## Stage 4, + accounts, agents and durable runs, on port 8004; `CHAPTER=agents` for its first chapter; `GRAPHS=path/to/langgraph.json` for your graphs, reloaded as you edit, on port 2024
 	@exec $(BIN)/python $(if $(GRAPHS),-m agent_api dev --config "$(GRAPHS)",-m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project4)
 
 .PHONY: migrate-project2
@@ -231,7 +231,7 @@ docs-serve: setup ## Serve the site on port 8000, and rebuild it when a file cha
 ##@ Set up
 
 .PHONY: setup
-setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/project3 $(DONE)/project4 $(DONE)/embedded $(DONE)/learn $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
+setup: $(DONE)/project1 $(DONE)/project2 $(DONE)/project3 $(DONE)/project4 $(DONE)/ocr $(DONE)/embedded $(DONE)/learn $(DONE)/dev ## Make .venv and install everything (the other targets do it too)
 
 .PHONY: lock
 lock: $(DONE)/dev ## Resolve the dependencies again; `make lock ARGS=--upgrade` takes the newest

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from project2_user_mgmt.settings import Settings as Stage2Settings
+from project3_rag_docs.ingestion import recognition
 from shared.settings import ExtraFields, HttpAddress
 
 MIB = 1024 * 1024
@@ -65,6 +66,14 @@ class Settings(Stage2Settings):
     max_document_characters: int = Field(default=5_000_000, ge=1000, description="Maximum text length of one document.")
     parse_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to parse one file.")
     parse_memory_mb: int = Field(default=256, ge=64, description="Maximum memory to parse one file, in MiB.")
+    ocr_enabled: bool | None = Field(
+        default=None,
+        description="Recognise the text of pages that are images; needs the extra `ocr`. Default: if it is installed "
+        "and the machine has 4 GiB of memory.",
+    )
+    ocr_page_seconds: float = Field(default=120, gt=0, description="Maximum time to recognise a page.")
+    ocr_max_pages: int = Field(default=200, ge=1, description="Maximum pages recognised of one document.")
+    ocr_memory_mb: int = Field(default=2048, ge=1024, description="Maximum memory to recognise text, in MiB.")
     ingestion_concurrency: int = Field(default=2, ge=1, le=64, description="Documents ingested at once per process.")
     ingestion_patience_seconds: float = Field(
         default=600, gt=0, description="Seconds to retry an unavailable embedding model before a document fails."
@@ -74,6 +83,10 @@ class Settings(Stage2Settings):
     def max_upload_bytes(self) -> int:
         """The maximum size of a file in bytes."""
         return self.max_upload_mb * MIB
+
+    def recognises_text(self) -> bool:
+        """Return whether the text of scanned pages is recognised."""
+        return recognition.is_recommended() if self.ocr_enabled is None else self.ocr_enabled
 
     def may_shorten_vectors(self) -> bool | None:
         """Return whether longer vectors may be shortened; None if the endpoint decides."""

@@ -9,8 +9,8 @@ import asyncio
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -24,8 +24,9 @@ from sqlmodel import col
 
 from project3_rag_docs.ingestion.chunking import indexed_text
 from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
-from project3_rag_docs.ingestion.parsing.child import ParsedChunk, parse, read_chunks
+from project3_rag_docs.ingestion.parsing.child import ParsedChunk, ParseResult, parse, read_chunks
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.recognition import RecognitionLimits, recognise
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.search import index
 from project3_rag_docs.search.index import EmbeddedChunk
@@ -49,6 +50,7 @@ from shared.jobs.queue import RetryLater
 CHANNEL = "documents"  # notified with a document's id whenever its progress or status changes
 _MAX_WAIT_SECONDS = 30.0
 _OUTAGE_SECONDS = 5.0  # of the database, before the next attempt
+_RECOGNITION_SECONDS = 15.0  # of another document, before the next attempt
 _CONCURRENT_BATCHES = 2  # per document
 
 
@@ -63,6 +65,7 @@ class IngestionContext:
     sessions: Sessions
     embeddings: Embeddings
     settings: Settings
+    recognition: asyncio.Lock = field(default_factory=asyncio.Lock)  # one document at a time
 
 
 async def ingest(context: JobContext, document_id: str) -> None:
@@ -73,6 +76,8 @@ async def ingest(context: JobContext, document_id: str) -> None:
         await attempt.run()
     except Superseded:
         logger.info("document {}: deleted, or claimed by another worker", document_id)
+    except RetryLater:
+        raise
     except UnreadableDocument as error:
         await attempt.fail(str(error))
     except (DatabaseUnavailable, ConfigurationError) as error:
@@ -105,6 +110,7 @@ class _Attempt:
         self._sessions = ingestion.sessions
         self._embeddings = ingestion.embeddings
         self._settings = ingestion.settings
+        self._recognition = ingestion.recognition
         self._id = document_id
         self._claim = uuid4()
 
@@ -122,7 +128,7 @@ class _Attempt:
         with tempfile.TemporaryDirectory(prefix="ingestion-") as folder:
             file, chunks = Path(folder, "file"), Path(folder, "chunks.jsonl")
             await self._write_file(file)
-            parsed = await parse(file, media_type, self._limits(), into=chunks)
+            parsed = await self._parse(file, media_type, chunks)
             start = await self._resume(chunks, parsed.chunks)
             await self._embed_and_store(chunks, start)
         async with self._claimed_document() as (session, document):
@@ -166,6 +172,35 @@ class _Attempt:
                 raise Superseded
             yield session, document
             await notify(session, CHANNEL, str(self._id))
+
+    async def _parse(self, file: Path, media_type: MediaType, chunks: Path) -> ParseResult:
+        """Parse the file; if pages have no usable text, recognise it and parse the file again.
+
+        Raises:
+            RetryLater: if another document is being recognised, so that waiting documents do not hold up the others.
+        """
+        try:
+            parsed = await parse(file, media_type, self._limits(), into=chunks)
+            pages = parsed.unreadable_pages
+        except UnreadableDocument as error:
+            if not error.pages or not self._settings.recognises_text():
+                raise
+            pages = error.pages
+        if not pages or not self._settings.recognises_text():
+            return parsed
+        if self._recognition.locked():
+            raise RetryLater(_RECOGNITION_SECONDS)
+        texts: dict[int, str] = {}
+        async with self._recognition, aclosing(recognise(file, pages, self._recognition_limits())) as recognised:
+            async for number, text in recognised:
+                texts[number] = text
+                async with self._claimed_document():  # ends if the document was deleted
+                    pass
+        return await parse(file, media_type, self._limits(), into=chunks, recognised=texts)
+
+    def _recognition_limits(self) -> RecognitionLimits:
+        settings = self._settings
+        return RecognitionLimits(settings.ocr_page_seconds, settings.ocr_memory_mb * MIB, settings.ocr_max_pages)
 
     def _limits(self) -> ParseLimits:
         settings = self._settings

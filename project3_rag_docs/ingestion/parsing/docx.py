@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 
 from project3_rag_docs.ingestion.parsing.base import Loader
 from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, TextReader, attribute, local_name
@@ -127,11 +128,11 @@ class _Styles:
     def style_of(self, paragraph: Element) -> list[Element]:
         """Return the style of a paragraph and those that it is based on."""
         style = self._styles.get(_value(paragraph, "pPr/pStyle"))
-        chain: list[Element] = []
-        while style is not None and style not in chain:
-            chain.append(style)
+        found: list[Element] = []
+        while style is not None and style not in found:
+            found.append(style)
             style = self._styles.get(_value(style, "basedOn"))
-        return chain
+        return found
 
     def level(self, paragraph: Element, styles: list[Element]) -> int | None:
         """Return the level of a heading: 0 for the title, from 1 for others; None for text."""
@@ -159,7 +160,7 @@ class _Numbers:
         self._lists = {attribute(of, "numId"): of for tree in trees for of in tree.iterchildren("{*}num")}
         self._formats = {attribute(of, "abstractNumId"): of for tree in trees for of in tree.iter("{*}abstractNum")}
         self._counts: dict[str | None, Counter[int]] = {}
-        self._started: set[str] = set()
+        self._started: set[str | None] = set()
 
     def next_label(self, paragraph: Element, styles: list[Element]) -> str:
         """Count a paragraph, and return its number; an empty string if it has none."""
@@ -196,15 +197,19 @@ class _Numbers:
     def _count(self, number: Element, key: str | None, level: int, levels: dict[int, Element]) -> Counter[int]:
         """Count a paragraph, and return the numbers of its level and those above it."""
         counts = self._counts.setdefault(key, Counter())
-        if (name := attribute(number, "numId") or "") not in self._started:
-            self._started.add(name)
-            if number.find("{*}lvlOverride/{*}startOverride") is not None:
-                counts.clear()
+        starts = {at: _value(of, "start") for at, of in levels.items()}
+        for override in number.iterchildren("{*}lvlOverride"):
+            at = int(attribute(override, "ilvl") or 0)
+            if start := _value(override, "startOverride"):
+                starts[at] = start
+                if attribute(number, "numId") not in self._started:
+                    counts.clear()
+        self._started.add(attribute(number, "numId"))
         for deeper in [at for at in counts if at > level]:
             del counts[deeper]
         for at in range(level + 1):
             if at not in counts:
-                counts[at] = int((_value(levels[at], "start") if at in levels else None) or 1)
+                counts[at] = int(starts.get(at) or 1)
             elif at == level:
                 counts[at] += 1
         return counts
@@ -213,16 +218,9 @@ class _Numbers:
         abstract = self._formats.get(key)
         if abstract is not None and (linked := _value(abstract, "numStyleLink")):
             abstract = next((of for of in self._formats.values() if _value(of, "styleLink") == linked), abstract)
-        own = [*number.iterfind("{*}lvlOverride/{*}lvl")]
-        levels = {
-            int(attribute(of, "ilvl") or 0): of
-            for of in [*(abstract.iterchildren("{*}lvl") if abstract is not None else ()), *own]
-        }
-        for override in number.iterchildren("{*}lvlOverride"):
-            start, at = _value(override, "startOverride"), int(attribute(override, "ilvl") or 0)
-            if start and at in levels and (of := levels[at].find("{*}start")) is not None:
-                of.set(next(iter(of.attrib)), start)
-        return levels
+        levels = () if abstract is None else abstract.iterchildren("{*}lvl")
+        own = number.iterfind("{*}lvlOverride/{*}lvl")
+        return {int(attribute(of, "ilvl") or 0): of for of in chain(levels, own)}
 
 
 def _formatted(number: int, form: str) -> str:

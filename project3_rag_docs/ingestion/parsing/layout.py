@@ -1,4 +1,4 @@
-"""The lines of a PDF page in reading order: tables row by row, columns of prose one after the other."""
+"""The lines of a page in reading order: tables row by row, columns of prose one after the other."""
 
 import ctypes
 import re
@@ -18,23 +18,32 @@ _PROSE_CHARACTERS = 20  # average in a line of a column
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
+    """A piece of a line, between two gaps."""
+
     text: str
     left: float
     right: float
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
+    """A line of a page."""
+
     text: str
-    cells: Sequence[_Cell]
+    cells: Sequence[Cell]
     y: float  # upwards
     height: float
 
 
 def page_lines(page: PdfTextPage, text: str) -> Iterator[str]:
     """Yield the lines of a page whose text PDFium has returned in the order in which it was drawn."""
-    lines = _merge_columns([line for found in _LINE.finditer(text) if (line := _measured(page, found)) is not None])
+    yield from arranged([line for found in _LINE.finditer(text) if (line := _measured(page, found)) is not None])
+
+
+def arranged(drawn: list[Line]) -> Iterator[str]:
+    """Yield the text of lines in reading order."""
+    lines = _merge_columns(drawn)
     at = 0
     while at < len(lines):
         rows = list(_rows(lines[at:])) if len(lines[at].cells) > 1 else []
@@ -50,7 +59,7 @@ def page_lines(page: PdfTextPage, text: str) -> Iterator[str]:
             at += 1
 
 
-def _measured(page: PdfTextPage, found: re.Match[str]) -> _Line | None:
+def _measured(page: PdfTextPage, found: re.Match[str]) -> Line | None:
     """Return a line with its cells: PDFium puts a space of its own into every gap."""
     line, start = found[0], found.start()
     if not line.strip():
@@ -68,7 +77,7 @@ def _measured(page: PdfTextPage, found: re.Match[str]) -> _Line | None:
             cells.append(_cell(line[from_at : space.start()], left, before))
             left, from_at = after, space.end()
     cells.append(_cell(line[from_at : end + 1], left, _box(page, start + end)))
-    return _Line(line.strip(), cells, first[1], height)
+    return Line(line.strip(), cells, first[1], height)
 
 
 def _box(page: PdfTextPage, at: int) -> tuple[float, float, float, float]:
@@ -78,13 +87,13 @@ def _box(page: PdfTextPage, at: int) -> tuple[float, float, float, float]:
     return box.left, box.bottom, box.right, box.top
 
 
-def _cell(text: str, first: Sequence[float], last: Sequence[float]) -> _Cell:
-    return _Cell(text, min(first[0], last[0]), max(first[2], last[2]))
+def _cell(text: str, first: Sequence[float], last: Sequence[float]) -> Cell:
+    return Cell(text, min(first[0], last[0]), max(first[2], last[2]))
 
 
-def _merge_columns(lines: list[_Line]) -> list[_Line]:
+def _merge_columns(lines: list[Line]) -> list[Line]:
     """Put the rows of a table together that was drawn column by column."""
-    runs: list[list[_Line]] = []
+    runs: list[list[Line]] = []
     for line in lines:
         if runs and line.y <= runs[-1][-1].y + line.height / 2:
             runs[-1].append(line)
@@ -99,7 +108,7 @@ def _merge_columns(lines: list[_Line]) -> list[_Line]:
     return list(chain.from_iterable(merged))
 
 
-def _is_next_column(run: list[_Line], column: list[_Line]) -> bool:
+def _is_next_column(run: list[Line], column: list[Line]) -> bool:
     """Return whether lines are further cells of the rows in a run, whose last lines can be above the table."""
     if len(column) < 2 or any(len(line.text) > 2 * _PROSE_CHARACTERS for line in column):
         return False
@@ -112,11 +121,11 @@ def _is_next_column(run: list[_Line], column: list[_Line]) -> bool:
     )
 
 
-def _at_height(run: list[_Line], line: _Line) -> _Line | None:
+def _at_height(run: list[Line], line: Line) -> Line | None:
     return next((other for other in run if abs(other.y - line.y) <= 0.4 * line.height), None)
 
 
-def _beside(run: list[_Line], column: list[_Line]) -> list[_Line]:
+def _beside(run: list[Line], column: list[Line]) -> list[Line]:
     return [
         line
         if (other := _at_height(column, line)) is None
@@ -125,12 +134,12 @@ def _beside(run: list[_Line], column: list[_Line]) -> list[_Line]:
     ]
 
 
-def _rows(lines: Sequence[_Line]) -> Iterator[list[_Cell | None]]:
+def _rows(lines: Sequence[Line]) -> Iterator[list[Cell | None]]:
     """Yield the rows of the table that begins with the first line, each with a cell or None in every column."""
     columns: list[tuple[float, float]] = []
-    placed: list[dict[int, _Cell]] = []
+    placed: list[dict[int, Cell]] = []
     for line in lines:
-        row: dict[int, _Cell] = {}
+        row: dict[int, Cell] = {}
         known = list(columns)
         for cell in line.cells:
             over = [at for at, (left, right) in enumerate(known) if left < cell.right and cell.left < right]
@@ -152,7 +161,7 @@ def _rows(lines: Sequence[_Line]) -> Iterator[list[_Cell | None]]:
         yield [row.get(at) for at in order]
 
 
-def _is_prose(rows: list[list[_Cell | None]]) -> bool:
+def _is_prose(rows: list[list[Cell | None]]) -> bool:
     """Return whether the columns are prose: almost every line is long and fills its column."""
     for column in zip(*rows, strict=True):
         cells = [cell for cell in column if cell]
@@ -164,6 +173,6 @@ def _is_prose(rows: list[list[_Cell | None]]) -> bool:
     return True
 
 
-def _prose(rows: list[list[_Cell | None]]) -> Iterator[str]:
+def _prose(rows: list[list[Cell | None]]) -> Iterator[str]:
     for column in zip(*rows, strict=True):
         yield from (cell.text for cell in column if cell)

@@ -38,7 +38,7 @@ BUILTIN_FORMATS = {
     **dict.fromkeys([*range(32, 36), 55, 56], "h:mm:ss"),
 }
 _TOKEN = re.compile(r'"([^"]*)"|\\(.)|[_*].|\[\$([^\]-]*)[^\]]*\]|(\[[hms]+\])|\[[^\]]*\]', re.IGNORECASE)
-_DIGITS = re.compile(r"[#0?][#0?,. ]*(?:E[+-][#0?]+)?|\.[#0?]+", re.IGNORECASE)
+_DIGITS = re.compile(r"[#0?][#0?,.]*(?:E[+-][#0?]+)?|\.[#0?]+", re.IGNORECASE)
 _EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)  # noqa: DTZ001  as in the sheet, without a zone
 
 
@@ -78,10 +78,10 @@ def _sections(form: str) -> list[str]:
 def _number(value: float, digits: str, pattern: str) -> str:
     number = abs(Decimal(repr(value)))
     number *= 100 ** pattern.count("%")
-    mantissa, _, exponent = digits.rstrip(" ").upper().partition("E")
+    mantissa, _, exponent = digits.upper().partition("E")
+    while mantissa.endswith(","):  # thousands
+        mantissa, number = mantissa[:-1], number / 1000
     whole, _, decimals = mantissa.partition(".")
-    while whole.endswith(","):  # thousands
-        whole, number = whole[:-1], number / 1000
     places = sum(character in "0#?" for character in decimals)
     if exponent:
         return f"{number:.{places}E}"

@@ -42,20 +42,20 @@ class PdfLoader(Loader):
             for number in range(1, total + 1):
                 heading = headings.get(number, heading)
                 text, is_image = _page_text(pdf, number - 1)
-                if number in self._recognised:
-                    text = "\n".join(filter(None, (text, self._recognised[number])))
+                if recognised := self._recognised.get(number):
+                    text = "\n".join(filter(None, (text, recognised)))
                 elif is_image:
                     images.append(number)
                 elif text is None:
                     garbled.append(number)
                 any_text = any_text or bool(text and text.strip())
-                yield Section(text or "", number, heading, recognised=number in self._recognised)
+                yield Section(text or "", number, heading, recognised=bool(recognised))
         self.unreadable_pages = sorted(images + garbled)
         if not any_text:
             raise UnreadableDocument(_NO_CHARACTERS if garbled else _NO_TEXT, self.unreadable_pages)
         self._add_notice(images, total, "are images, in which no text was recognised")
         self._add_notice(garbled, total, "cannot be read: their fonts do not say which characters they show")
-        self._add_notice(sorted(self._recognised), total, "were read by OCR")
+        self._add_notice(sorted(number for number, of in self._recognised.items() if of), total, "were read by OCR")
 
     def _add_notice(self, pages: list[int], total: int, state: str) -> None:
         if pages:

@@ -52,9 +52,11 @@ def _table(
     rest = iter(rows)
     sample = list(islice(rest, _SAMPLE_ROWS))
     body = _without_captions(sample)
-    for caption in sample[: len(sample) - len(body)]:
-        yield next(filter(None, caption))
-    count = min(headers, len(body)) if headers is not None else _header_rows(body, sheet=sheet)
+    if headers is not None and len(sample) - len(body) >= headers:  # a header row with a single name
+        body = sample
+    captions = len(sample) - len(body)
+    yield from (next(filter(None, caption)) for caption in sample[:captions])
+    count = _header_rows(body, sheet=sheet) if headers is None else min(headers - captions, len(body))
     names = _column_names(body[:count]) if count else previous
     if count == len(body):
         yield from (" | ".join(filter(None, row)) for row in body)
@@ -105,7 +107,9 @@ def _is_header(first: Row, body: list[Row], *, sheet: bool) -> bool:
         return False
     for number, name in enumerate(first):
         column = [row[number] for row in body if number < len(row) and row[number]]
-        if name and (name in column or (_has_code(name) and {_shape(name)} == set(map(_shape, column)))):
+        is_like_the_column = _has_code(name) and {_shape(name)} == set(map(_shape, column))
+        is_year = _YEAR.fullmatch(name) is not None and not all(map(_YEAR.fullmatch, column))
+        if name and (name in column or (is_like_the_column and not is_year)):
             return False
     return _has_other_kind(first, body) or sheet or len(names) > 2
 

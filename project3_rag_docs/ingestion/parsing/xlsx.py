@@ -154,7 +154,7 @@ class _Cells:
         kind, value = cell.get("t"), cell.findtext("{*}v")
         if kind == "inlineStr":
             return _unescape("".join(run.text or "" for run in cell.iter("{*}t")))
-        if value is None:
+        if not value:
             formula = cell.findtext("{*}f")
             self.without_result += formula is not None
             return f"={formula}" if formula else ""
