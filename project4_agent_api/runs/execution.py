@@ -1,7 +1,7 @@
 """One attempt at a run: execute its graph, publish its events, and determine how it ended."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
@@ -297,12 +297,12 @@ def _context_for(graph: Graph, values: dict[str, Any]) -> dict[str, Any] | None:
     """Return the values of a run's context that the graph's schema has. LangGraph adds the defaults of the others."""
     if graph.context_schema is None:
         return values or None
-    names = _context_names(graph.context_schema)
+    names = _context_names(cast("Hashable", graph.context_schema))
     return values if names is None else {name: value for name, value in values.items() if name in names}
 
 
 @lru_cache(maxsize=1000)
-def _context_names(schema: type) -> frozenset[str] | None:
+def _context_names(schema: Any) -> frozenset[str] | None:  # noqa: ANN401  any class
     """Return the names that a context's schema has; None if it takes any."""
     if is_dataclass(schema):
         return frozenset(field.name for field in fields(schema) if field.init)

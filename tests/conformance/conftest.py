@@ -4,14 +4,15 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import httpx2
 import pytest
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from tests.conformance.receiver import Receiver
 from tests.conformance.server import Server, our_service
 from tests.conformance.support import REFERENCE
+from tests.conformance.unknown_fields import UnknownFields
 from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel
 from tests.support.valkeys import database_of
@@ -53,8 +54,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[LangGraphClient]:
-    """LangGraph's client of the server."""
-    async with get_client(url=server.url, api_key=None, headers=server.headers) as client:
+    """LangGraph's client of the server. It sends unknown fields with every body, as one of a newer version does."""
+    transport = UnknownFields(httpx.AsyncHTTPTransport(retries=5))
+    http = httpx.AsyncClient(base_url=server.url, headers=server.headers, transport=transport, timeout=300)
+    async with LangGraphClient(http) as client:
         yield client
 
 

@@ -116,7 +116,6 @@ class TestCreate:
             await client.runs.create(thread_id, unknown, input={})
         wrong: list[dict[str, Any]] = [
             {"stream_mode": "thoughts"},
-            {"stream_mode": "lifecycle"},
             {"multitask_strategy": "hope"},
             {"if_not_exists": "perhaps"},
             {"durability": "eternal"},
@@ -203,7 +202,6 @@ class TestWait:
     async def test_wait_for_a_delayed_run(self, client: LangGraphClient, thread_id: str) -> None:
         assert await client.runs.wait(thread_id, "counter", input={}, after_seconds=1) == COUNTED
 
-    @pytest.mark.ours_differs("it refuses what would have no effect")
     async def test_on_completion_keeps_an_existing_thread(self, client: LangGraphClient, thread_id: str) -> None:
         options: dict[str, Any] = {"on_completion": "delete"}  # the client takes it, and declares that it does not
         await client.runs.wait(thread_id, "counter", input={}, **options)
@@ -222,6 +220,33 @@ class TestSettings:
     async def test_context_reaches_the_graph(self, client: LangGraphClient, thread_id: str) -> None:
         seen = plain(await client.runs.wait(thread_id, "configured", input={}, context={"colour": "red"}))
         assert seen["context"] == "red"
+
+    async def test_context_has_the_defaults_of_its_schema(self, client: LangGraphClient, thread_id: str) -> None:
+        seen = plain(await client.runs.wait(thread_id, "preferences", input={}))
+        assert seen["shown"] == {"colour": "blue", "sizes": [1, 2]}
+        told = {"colour": "red", "unknown": 1}
+        seen = plain(await client.runs.wait(thread_id, "preferences", input={}, context=told))
+        assert seen["shown"] == {"colour": "red", "sizes": [1, 2]}
+        seen = plain(await client.runs.wait(thread_id, "preferences", input={}, config={"configurable": told}))
+        assert seen["shown"] == {"colour": "red", "sizes": [1, 2]}
+
+    async def test_whole_runnable_config_is_taken(self, client: LangGraphClient, thread_id: str) -> None:
+        config: Any = {
+            "tags": ["t"],
+            "metadata": {"asked": "here"},
+            "run_name": "named",
+            "max_concurrency": 2,
+            "recursion_limit": 20,
+            "callbacks": None,
+            "run_id": None,
+            "configurable": {"thread_id": thread_id, "checkpoint_ns": "", "__pregel_resuming": False, "size": "s"},
+        }
+        run = await client.runs.create(thread_id, "configured", input={}, config=config)
+        seen = await client.runs.join(thread_id, run["run_id"])
+        assert seen["given"]["size"] == "s"
+        assert seen["about"]["asked"] == "here"
+        assert seen["limits"] == {"max_concurrency": 2, "recursion_limit": 20}
+        assert plain(run["metadata"])["asked"] == "here"
 
     async def test_run_context_overrides_the_assistants(self, client: LangGraphClient, thread_id: str) -> None:
         assistant = await client.assistants.create("configured", context={"colour": "red"})

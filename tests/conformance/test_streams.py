@@ -343,6 +343,55 @@ class TestJoin:
         for parts in await asyncio.gather(*streams):
             assert trails(parts) == COUNTED
 
+    @pytest.mark.parametrize("last", ["-1", "", "0-1", "of another stream"])
+    @pytest.mark.reference_differs("it refuses what is no id of Redis")
+    async def test_unknown_last_event_means_the_beginning(
+        self, client: LangGraphClient, thread_id: str, last: str
+    ) -> None:
+        run = await client.runs.create(thread_id, "counter", input={}, stream_resumable=True)
+        await client.runs.join(thread_id, run["run_id"])
+        parts = await collect(client.runs.join_stream(thread_id, run["run_id"], last_event_id=last))
+        assert trails(parts) == COUNTED
+
+
+class TestNewerModes:
+    """The stream modes that the client names and LangGraph's development server has in its protocol only."""
+
+    @pytest.mark.reference_differs("it refuses the mode")
+    async def test_tools_of_a_run(self, client: LangGraphClient, thread_id: str) -> None:
+        stream = client.runs.stream(thread_id, "chat", input=says("The sum, please."), stream_mode="tools")
+        started, ended = data(await collect(stream), "tools")
+        assert started == {
+            "event": "on_tool_start",
+            "toolCallId": "call-1",
+            "name": "add",
+            "input": {"a": 2, "b": 3},
+        }
+        assert (ended["event"], ended["toolCallId"], ended["name"]) == ("on_tool_end", "call-1", "add")
+        assert ended["output"]["content"] == "5"
+
+    @pytest.mark.reference_differs("it refuses the mode")
+    async def test_lifecycles_of_subgraphs(self, client: LangGraphClient, thread_id: str) -> None:
+        parts = await collect(client.runs.stream(thread_id, "nested", input={}, stream_mode=["lifecycle", "values"]))
+        seen = [
+            (part.event.split("|")[0], part.data["event"], [name.split(":")[0] for name in part.data["namespace"]])
+            for part in parts
+            if part.event.startswith("lifecycle")
+        ]
+        assert seen == [
+            ("lifecycle", "started", ["middle"]),
+            ("lifecycle", "started", ["middle", "inner"]),
+            ("lifecycle", "completed", ["middle", "inner"]),
+            ("lifecycle", "completed", ["middle"]),
+        ]
+        assert {part.event for part in parts if part.event.startswith("values")} == {"values"}
+
+    @pytest.mark.reference_differs("it refuses the mode")
+    async def test_lifecycle_of_an_interrupted_subgraph(self, client: LangGraphClient, thread_id: str) -> None:
+        stream = client.runs.stream(thread_id, "nested", input={"ask": True}, stream_mode="lifecycle")
+        ends = [part.data["event"] for part in await collect(stream) if part.event.startswith("lifecycle")]
+        assert ends == ["started", "started", "interrupted", "interrupted"]
+
 
 class TestDisconnect:
     """The effect of a client's disconnect on its run."""

@@ -41,6 +41,7 @@ class Seen(TypedDict, total=False):
     given: dict[str, Any]
     tags: list[str]
     about: dict[str, Any]
+    limits: dict[str, Any]
 
 
 def _look(state: Seen, runtime: Runtime[Setting]) -> Seen:
@@ -52,6 +53,7 @@ def _look(state: Seen, runtime: Runtime[Setting]) -> Seen:
         "given": told,
         "tags": list(config.get("tags") or []),
         "about": metadata,
+        "limits": {name: config.get(name) for name in ("max_concurrency", "recursion_limit")},
     }
 
 

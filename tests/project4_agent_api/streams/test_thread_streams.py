@@ -211,7 +211,7 @@ async def test_stream_starts_from_the_beginning_after_an_event_of_another_stream
 
     of_the_run = client.runs.join_stream(thread_id, run["run_id"], last_event_id=place)
     assert (await anext(of_the_run)).event == "metadata"
-    async for event in client.threads.join_stream(thread_id, last_event_id=place):
+    async for event in await client.threads.join_stream(thread_id, last_event_id=place):
         assert (event.event, event.data["run_id"]) == ("metadata", run["run_id"])
         break
 
