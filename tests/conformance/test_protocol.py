@@ -11,6 +11,7 @@ import pytest
 from langgraph_sdk._async.stream import AsyncThreadStream  # it is exported nowhere else
 from langgraph_sdk.client import LangGraphClient
 
+from tests.conformance.server import Server
 from tests.conformance.support import SECONDS, collect, eventually, plain, refused, said, says, take
 
 COUNTED = {"count": 3, "trail": ["one", "two", "three"]}
@@ -73,17 +74,12 @@ def of(found: list[Frame], method: str) -> list[Any]:
 class TestClient:
     """LangGraph's client of the protocol."""
 
-    @pytest.mark.parametrize(
-        "transport",
-        [
-            "sse",
-            pytest.param(
-                "websocket", marks=pytest.mark.ours_differs("missing: the service has no WebSocket transport")
-            ),
-        ],
-    )
-    async def test_run_is_started(self, client: LangGraphClient, transport: Literal["sse", "websocket"]) -> None:
-        async with opened(client, assistant_id="counter", transport=transport) as stream:
+    @pytest.mark.parametrize("transport", ["sse", "websocket"])
+    async def test_run_is_started(
+        self, client: LangGraphClient, server: Server, transport: Literal["sse", "websocket"]
+    ) -> None:
+        headers = server.headers  # the client does not send its own with the handshake
+        async with opened(client, assistant_id="counter", transport=transport, headers=headers) as stream:
             started = await stream.run.start(input={}, metadata={"purpose": "count"})
             assert await stream.output == COUNTED
             run = await client.runs.get(stream.thread_id, started["run_id"])
@@ -267,6 +263,18 @@ class TestEvents:
         assert (await command(http, unknown, "input.respond", **answer))["type"] == "success"
         found = await frames(http, unknown, ["lifecycle", "values"], lifecycle("completed"))
         assert of(found, "values")[-1]["answers"] == ["prepared", "yes", "finished"]
+
+    @pytest.mark.parametrize("graph", ["form", "sheet"])
+    async def test_interrupt_of_a_typed_state_is_answered(
+        self, http: httpx2.AsyncClient, unknown: str, graph: str
+    ) -> None:
+        await command(http, unknown, "run.start", assistant_id=graph, input={"title": "Name"})
+        found = await frames(http, unknown, ["lifecycle", "input"], lifecycle("interrupted"))
+        (asked,) = of(found, "input.requested")
+        answer = {"interrupt_id": asked["interrupt_id"], "namespace": [], "response": "Ada"}
+        assert (await command(http, unknown, "input.respond", **answer))["type"] == "success"
+        found = await frames(http, unknown, ["lifecycle", "values"], lifecycle("completed"))
+        assert of(found, "values")[-1] == {"title": "Name", "answer": "Ada"}
 
     async def test_several_interrupts_are_answered_by_one_command(self, http: httpx2.AsyncClient, unknown: str) -> None:
         await command(http, unknown, "run.start", assistant_id="several", input={})

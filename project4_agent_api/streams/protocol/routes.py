@@ -16,10 +16,11 @@ from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import RunsDep
 from project4_agent_api.streams.protocol.commands import Commands, describe_error
 from project4_agent_api.streams.protocol.schemas import Command, EventStreamRequest
+from project4_agent_api.streams.protocol.sockets import ThreadSocket
 from project4_agent_api.streams.protocol.streams import ThreadStream, encode_error
-from shared.errors import DatabaseUnavailable, NotSupported, RedisUnavailable, UnreadableBody
+from shared.errors import DatabaseUnavailable, RedisUnavailable, UnreadableBody
 from shared.owner import CurrentOwner
-from shared.problems import error_responses, problem_response
+from shared.problems import error_responses
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["protocol"])
 sockets = APIRouter()
@@ -105,7 +106,7 @@ async def stream_thread(stream: Annotated[ThreadStream, Depends(thread_stream)])
 
 
 @sockets.websocket("/threads/{thread_id}/stream/events")
-async def refuse_socket(socket: WebSocket) -> None:
-    """Refuse web sockets."""
-    refused = NotSupported("There are no web sockets here. Use the transport `sse`: POST to the same path.")
-    await socket.send_denial_response(problem_response(refused, None))
+async def open_socket(socket: WebSocket, thread_id: ThreadId) -> None:
+    """Send commands to a thread, and receive its events, on one connection."""
+    del thread_id  # the requests on the connection have it in their paths
+    await ThreadSocket(socket).serve()

@@ -1,6 +1,7 @@
 """LangGraph's JavaScript client, in Node and from a page of another origin."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import Route
 
 from tests.conformance.server import Server
+from tests.conformance.support import REFERENCE
 from tests.support.running import running
 
 pytestmark = pytest.mark.slow
@@ -28,7 +30,7 @@ def javascript() -> Path:
     if not shutil.which("npm"):
         pytest.skip("NO NODE: the JavaScript client is not tested; install Node 20 or newer, with npm")
     INSTALLED.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", ".npmrc", "smoke.js", "node.js"):
+    for name in ("package.json", "package-lock.json", ".npmrc", "smoke.js", "node.js", "remote.js"):
         shutil.copy(SOURCE / name, INSTALLED)
     lock, done = (SOURCE / "package-lock.json").read_text(), INSTALLED / "installed"
     if not done.exists() or done.read_text() != lock:
@@ -42,6 +44,19 @@ def test_client_works_in_node(server: Server, javascript: Path) -> None:
     ended = subprocess.run(command, cwd=javascript, capture_output=True, text=True, timeout=120, check=False)
     assert ended.stderr == ""
     assert json.loads(ended.stdout) == DONE
+
+
+def test_remote_graphs_work_in_node(server: Server, javascript: Path) -> None:
+    command = ["node", "remote.js", server.url, json.dumps(server.headers)]
+    environment = os.environ | {"LANGSMITH_TRACING": "false"}
+    ended = subprocess.run(
+        command, cwd=javascript, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    result = json.loads(ended.stdout)
+    # The reference refuses an id that is none of Redis's.
+    refused = {"reloadsAStreamFromTheBeginning"} if REFERENCE else set()
+    assert {name for name in result["failed"] if name not in refused} == set(), result["failed"]
+    assert len(result["done"]) == 6
 
 
 def test_client_works_from_another_origin(server: Server, javascript: Path, browser: Browser) -> None:

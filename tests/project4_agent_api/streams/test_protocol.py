@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy.engine import make_url
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from project4_agent_api.streams.protocol.schemas import EventStreamRequest
 from tests.support.agent_service import AgentService, agent_service
@@ -475,27 +475,189 @@ class TestCommands:
         ("path", "body"),
         [("commands", b'{"id": 1, "method": "run.start"}'), ("stream/events", b'{"channels": ["values"]}')],
     )
-    async def test_cross_origin_requests_are_allowed(
+    async def test_plain_text_of_another_site_is_rejected(
         self, http: httpx2.AsyncClient, thread_id: str, path: str, body: bytes
     ) -> None:
-        given = {"Content-Type": "text/plain"}
-        answer = await http.post(f"/threads/{thread_id}/{path}", content=body, headers=given)
-        assert answer.status_code == 400
-        assert answer.json()["detail"] == "Send it as application/json."
+        for given in ({"Content-Type": "text/plain", "Origin": "https://evil.example"}, {"Content-Type": "text/html"}):
+            answer = await http.post(f"/threads/{thread_id}/{path}", content=body, headers=given)
+            assert answer.status_code == 400
+            assert answer.json()["detail"] == "Send it as application/json."
 
-    async def test_web_socket_is_refused(self, service: AgentService, headers: dict[str, str], thread_id: str) -> None:
-        url = f"{service.url.replace('http', 'ws')}/threads/{thread_id}/stream/events"
-        with pytest.raises(InvalidStatus) as refused:
-            await connect(url, additional_headers=headers)
-        answer = refused.value.response
-        assert answer.status_code == 501
-        assert json.loads(answer.body)["type"] == "urn:problem:not-supported"
+    async def test_command_is_read_from_plain_text(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+        answer = await http.post(f"/threads/{thread_id}/commands", content=b'{"id": 3, "method": "run.start"}')
+        assert (answer.status_code, answer.json()["id"], answer.json()["error"]) == (200, 3, "invalid_argument")
 
     @pytest.mark.parametrize("path", ["commands", "stream/events"])
     async def test_unauthenticated_client_is_rejected(self, service: AgentService, thread_id: str, path: str) -> None:
         async with httpx2.AsyncClient(base_url=service.url, trust_env=False) as nobody:
             answer = await nobody.post(f"/threads/{thread_id}/{path}", json={})
         assert answer.status_code == 401
+
+
+class Socket:
+    """A WebSocket to a thread."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self._id = 0
+        self._received: list[Frame] = []  # before the response to a command
+
+    async def frame(self) -> Frame:
+        """Receive a frame."""
+        return self._received.pop(0) if self._received else await self._receive()
+
+    async def _receive(self) -> Frame:
+        async with asyncio.timeout(SECONDS):
+            frame: Frame = json.loads(await self.connection.recv())
+        return frame
+
+    async def read(self, until: Callable[[Frame], bool]) -> list[Frame]:
+        """Receive frames as far as the first of which something holds."""
+        frames = [await self.frame()]
+        while not until(frames[-1]):
+            frames.append(await self.frame())
+        return frames
+
+    async def command(self, method: str, **params: Any) -> Frame:
+        """Send a command; return its response."""
+        self._id += 1
+        await self.connection.send(json.dumps({"id": self._id, "method": method, "params": params}))
+        while (frame := await self._receive()).get("id") != self._id:
+            self._received.append(frame)
+        return frame
+
+    async def closed(self) -> int:
+        """Return the code with which the server closes the connection."""
+        with pytest.raises(ConnectionClosed) as caught:
+            await self.read(lambda _: False)
+        assert caught.value.rcvd
+        return caught.value.rcvd.code
+
+
+def socket_url(service: AgentService, thread_id: str) -> str:
+    return f"{service.url.replace('http', 'ws')}/threads/{thread_id}/stream/events"
+
+
+@asynccontextmanager
+async def socket_to(
+    service: AgentService, thread_id: str, headers: dict[str, str], **options: Any
+) -> AsyncIterator[Socket]:
+    url = socket_url(service, thread_id)
+    async with connect(url, additional_headers=headers, proxy=None, **options) as connection:
+        yield Socket(connection)
+
+
+@pytest.mark.slow
+class TestSocket:
+    async def test_commands_and_events_share_a_connection(
+        self, service: AgentService, http: httpx2.AsyncClient, headers: dict[str, str], thread_id: str
+    ) -> None:
+        async with socket_to(service, thread_id, headers) as socket:
+            subscribed = await socket.command("subscription.subscribe", channels=["lifecycle", "values"])
+            assert subscribed["type"] == "success"
+            started = await socket.command("run.start", assistant_id="talk", input=says("one"))
+            assert (started["type"], list(started["result"])) == ("success", ["run_id"])
+            sent = await socket.read(life("completed"))
+        received = await read(http, thread_id, "lifecycle", "values", until=life("completed"))
+        assert sent == received
+
+    async def test_question_is_answered_on_the_connection(
+        self, service: AgentService, headers: dict[str, str], thread_id: str
+    ) -> None:
+        async with socket_to(service, thread_id, headers) as socket:
+            await socket.command("subscription.subscribe", channels=["lifecycle", "input"])
+            await socket.command("run.start", assistant_id="ask", input={})
+            (asked,) = [
+                frame for frame in await socket.read(life("interrupted")) if frame["method"] == "input.requested"
+            ]
+            answer = {"interrupt_id": asked["params"]["data"]["interrupt_id"], "response": "yes"}
+            assert (await socket.command("input.respond", **answer))["type"] == "success"
+            await socket.read(life("completed"))
+
+    async def test_events_resume_after_the_last_one(
+        self, service: AgentService, http: httpx2.AsyncClient, headers: dict[str, str], thread_id: str
+    ) -> None:
+        await start(http, thread_id, "talk", says("one"))
+        received = await read(http, thread_id, "lifecycle", "values", until=life("completed"))
+        async with socket_to(service, thread_id, headers) as socket:
+            since = received[0]["seq"]
+            await socket.command("subscription.reconnect", channels=["lifecycle", "values"], since=since)
+            assert await socket.read(life("completed")) == received[1:]
+
+    async def test_subscription_is_ended(
+        self, service: AgentService, http: httpx2.AsyncClient, headers: dict[str, str], thread_id: str
+    ) -> None:
+        async with socket_to(service, thread_id, headers) as socket:
+            subscribed = await socket.command("subscription.subscribe", channels=["values"])
+            name = subscribed["result"]["subscription_id"]
+            assert (await socket.command("subscription.unsubscribe", subscription_id=name))["type"] == "success"
+            again = await socket.command("subscription.unsubscribe", subscription_id=name)
+            assert again["error"] == "no_such_subscription"
+            await start(http, thread_id, "talk", says("one"))
+            await read(http, thread_id, "lifecycle", until=life("completed"))
+            assert (await socket.command("agent.getTree"))["error"] == "not_supported"  # no event came before it
+
+    async def test_invalid_commands_are_refused(
+        self, service: AgentService, headers: dict[str, str], thread_id: str
+    ) -> None:
+        async with socket_to(service, thread_id, headers) as socket:
+            for text in ("{", "[]", '{"method": "run.start"}', '{"id": true, "method": "run.start"}'):
+                await socket.connection.send(text)
+                frame = await socket.frame()
+                assert (frame["type"], frame["id"], frame["error"]) == ("error", None, "invalid_argument")
+            assert (await socket.command("state.get"))["error"] == "unknown_command"
+            assert (await socket.command("run.start"))["error"] == "invalid_argument"
+            for params in ({}, {"channels": []}, {"channels": ["thoughts"]}, {"channels": ["values"], "since": "1"}):
+                assert (await socket.command("subscription.subscribe", **params))["error"] == "invalid_argument"
+
+    async def test_connection_has_a_bounded_number_of_subscriptions(
+        self, service: AgentService, headers: dict[str, str], thread_id: str
+    ) -> None:
+        async with socket_to(service, thread_id, headers) as socket:
+            for _ in range(50):
+                assert (await socket.command("subscription.subscribe", channels=["input"]))["type"] == "success"
+            assert (await socket.command("subscription.subscribe", channels=["input"]))["type"] == "error"
+
+    async def test_connection_without_credentials_is_closed(self, service: AgentService, thread_id: str) -> None:
+        for headers in ({}, {"Authorization": "Bearer none"}, {"X-Api-Key": "none"}):
+            async with socket_to(service, thread_id, headers) as socket:
+                assert await socket.closed() == 4401
+
+    async def test_connection_of_another_site_is_refused(
+        self, service: AgentService, headers: dict[str, str], thread_id: str
+    ) -> None:
+        with pytest.raises(InvalidStatus) as refused:
+            async with socket_to(service, thread_id, headers, origin="https://evil.example"):
+                pass
+        assert refused.value.response.status_code == 403
+
+    async def test_page_sends_its_token_as_a_subprotocol(
+        self, service: AgentService, headers: dict[str, str], thread_id: str
+    ) -> None:
+        offered = ["bearer", headers["Authorization"].removeprefix("Bearer ")]
+        origin = "http://localhost:5173"
+        async with socket_to(service, thread_id, {}, subprotocols=offered, origin=origin) as socket:
+            assert socket.connection.subprotocol == "bearer"
+            assert (await socket.command("subscription.subscribe", channels=["values"]))["type"] == "success"
+
+    async def test_connection_of_another_user_sees_nothing(
+        self, service: AgentService, http: httpx2.AsyncClient, thread_id: str
+    ) -> None:
+        await start(http, thread_id, "talk", says("one"))
+        async with socket_to(service, thread_id, service.sign_up()) as socket:
+            await socket.command("subscription.subscribe", channels=EVERYTHING)
+            refused = await socket.command("run.start", assistant_id="talk", input=says("two"))
+            assert (refused["type"], refused["error"]) == ("error", "unknown_error")
+
+    async def test_connection_ends_with_its_credential(self, service: AgentService, thread_id: str) -> None:
+        own = service.sign_up()
+        async with (
+            httpx2.AsyncClient(base_url=service.url, headers=own, timeout=SECONDS, trust_env=False) as client,
+            socket_to(service, thread_id, own) as socket,
+        ):
+            await socket.command("subscription.subscribe", channels=["values"])
+            (await client.post("/auth/logout-all")).raise_for_status()
+            assert await socket.closed() == 4401
 
 
 @pytest.mark.slow
