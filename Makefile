@@ -214,8 +214,9 @@ practice-show: setup ## Print a solution as a diff to your code: `make practice-
 	@$(BIN)/python -m learn.practice_commands show $(NAME) $(ARGS)
 
 .PHONY: docs-code
-docs-code: setup ## Write the code and commands that the pages of docs/ include into them again
+docs-code: setup ## Write into the pages of docs/ what they include: cited code, commands, the recorded path of a learner
 	@$(BIN)/python -m learn.included
+	@$(BIN)/python -m learn.walk
 
 .PHONY: docs
 docs: setup ## Build the site into site/, strictly: open site/index.html

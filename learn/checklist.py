@@ -11,7 +11,7 @@ from learn import exercises, practice
 from learn.exercises import Copies
 from learn.language import Language, Translated
 from learn.painter import Painter
-from learn.stages import ROOT, WORKBENCH, CommandError, echo
+from learn.stages import ROOT, CommandError, echo
 
 FILE = ROOT / "docs" / "checklist.toml"
 
@@ -116,7 +116,7 @@ def is_done(item: Item, of: Sequence[Task]) -> bool:
     return all(task.solved for task in of if item.id in task.items)
 
 
-def report(plan: int | None, language: Language) -> int:
+def report(plan: int | None, language: Language, copies: Copies | None = None) -> int:
     """Print the learner's check list, or one stage of the plan.
 
     Returns:
@@ -127,7 +127,7 @@ def report(plan: int | None, language: Language) -> int:
     """
     chosen = items_of_plan(plan)
     painter = Painter()
-    every = tasks(Copies(WORKBENCH / "exercises"))
+    every = tasks(copies)
     for item in chosen:
         mark = painter.paint("✓", "32") if is_done(item, every) else "·"
         echo(f"{mark} {painter.paint(item.id, '1')} {item.can.in_language(language)}")

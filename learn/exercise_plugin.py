@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from learn.pytest_runner import explanation
 
 _MAX_LINES = 12  # of a message
+_ADDRESS = re.compile(r"^ *\+ .* at 0x[0-9a-f]+")  # where a value comes from: an address says nothing
 _verdicts: list[dict[str, object]] = []
 
 
@@ -62,7 +64,8 @@ def pytest_runtest_makereport(
                 str(entry.statement) for entry in call.excinfo.traceback if Path(str(entry.path)) == item.path
             ]
             verdict["statement"] = " ".join(line.strip() for line in statements[-1].splitlines()) if statements else ""
-            verdict["message"] = "\n".join(explanation(call.excinfo.exconly().splitlines())[:_MAX_LINES])
+            lines = [line for line in explanation(call.excinfo.exconly().splitlines()) if not _ADDRESS.search(line)]
+            verdict["message"] = "\n".join(lines[:_MAX_LINES])
         _verdicts.append(verdict)
     return report
 

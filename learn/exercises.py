@@ -14,7 +14,7 @@ import sys
 import tempfile
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -162,6 +162,9 @@ def _hanging(error: subprocess.TimeoutExpired, judged: str | Path) -> Check:
     )
 
 
+Judge = Callable[[Sequence[Exercise], str | Path], Mapping[str, Sequence[Check]]]
+
+
 class _Progress(BaseModel):
     """The digests of the solved exercises, and how many hints were shown, by the name of the exercise."""
 
@@ -172,11 +175,15 @@ class _Progress(BaseModel):
 class Copies:
     """The learner's copies of the starters, and the progress.
 
+    Args:
+        judge: The function that runs the checks.
+
     An exercise is solved if its checks passed, and neither the copy nor the checks have changed since.
     """
 
-    def __init__(self, folder: Path = COPIES) -> None:
+    def __init__(self, folder: Path = COPIES, judge: Judge = judge) -> None:
         self.folder = folder
+        self._judge = judge
         self._progress = folder / "progress.json"
 
     def path(self, one: Exercise) -> Path:
@@ -217,7 +224,7 @@ class Copies:
 
     def judge(self, one: Exercise) -> Sequence[Check]:
         """Judge a copy, and record whether it is solved."""
-        checks = judge([one], self.path(one))[one.name]
+        checks = self._judge([one], self.path(one))[one.name]
         progress = self._load()
         progress.solved.pop(one.name, None)
         if all(check.passed for check in checks):

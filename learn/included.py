@@ -52,7 +52,7 @@ def _block(kind: str, argument: str, page: Path) -> str:
         case "code":
             source = resolve(argument)
             target = os.path.relpath(ROOT / source.path, page.parent)
-            text = f"[`{source.path}`]({target}), `{source.name}`:\n\n{_fenced(source.text, source.language)}"
+            text = f"[`{source.path}`]({target}), `{source.name}`:\n\n{fenced(source.text, source.language)}"
         case "try":
             the_map = questions.load()
             text = attempt(the_map, the_map.question_by_id(argument), language_of(page))
@@ -64,7 +64,7 @@ def _block(kind: str, argument: str, page: Path) -> str:
 def titled_code(citation: str) -> str:
     """Return cited code in a block with a title, as the site takes it."""
     source = resolve(citation)
-    return _fenced(source.text, source.language, title=f"{source.path} · {source.name}")
+    return fenced(source.text, source.language, title=f"{source.path} · {source.name}")
 
 
 def decisions() -> str:
@@ -82,16 +82,17 @@ def attempt(the_map: questions.QuestionMap, question: questions.Question, langua
         kind = "before" if question.needs in the_map.before else "needs"
         lines += [words[kind].format(command=f"make run-{question.needs}"), ""]
         if kind == "before":
-            lines += [_fenced(the_map.before[question.needs].strip(), "sh")]
-    lines += [_fenced(question.command.strip(), "sh"), words["prints"], "", _fenced(question.output.strip(), "text")]
+            lines += [fenced(the_map.before[question.needs].strip(), "sh")]
+    lines += [fenced(question.command.strip(), "sh"), words["prints"], "", fenced(question.output.strip(), "text")]
     if question.not_run:
         lines += [words["not_run"].format(reason=question.not_run), ""]
     run = ".venv/bin/python -m pytest " + " \\\n    ".join(question.tests)
-    lines += ["<details markdown>", f"<summary>{words['tests']}</summary>", "", _fenced(run, "sh"), "</details>", ""]
+    lines += ["<details markdown>", f"<summary>{words['tests']}</summary>", "", fenced(run, "sh"), "</details>", ""]
     return "\n".join(lines)
 
 
-def _fenced(text: str, language: str, title: str = "") -> str:
+def fenced(text: str, language: str, title: str = "") -> str:
+    """Return a text in a fenced block whose fence the text does not contain."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall(r"`{3,}", text))])
     options = f' title="{title}"' if title else ""
     return f"{fence}{language}{options}\n{text}\n{fence}\n"

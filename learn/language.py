@@ -24,9 +24,9 @@ class Translated(BaseModel):
         return self.zh if language == "zh" else self.en
 
 
-def load_words(pages: str) -> dict[Language, Mapping[str, str]]:
+def load_words(pages: str, file: str = "words.toml") -> dict[Language, Mapping[str, str]]:
     """Return the texts of a group of generated pages, by language."""
-    groups = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+    groups = tomllib.loads(Path(__file__).with_name(file).read_text("utf-8"))
     words: dict[Language, Mapping[str, str]] = groups[pages]
     return words
 

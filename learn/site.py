@@ -47,6 +47,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     nav: list[Any] = [
         {"Overview": "index.md"},
         "start.md",
+        "path.md",
         "plan.md",
         {"Questions": ["questions/index.md", *(f"questions/part-{part}.md" for part in questions.PLAN)]},
         "from-express.md",
@@ -65,6 +66,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 _PAGES = {
     "index.md",
     "start.md",
+    "path.md",
     "plan.md",
     "from-express.md",
     "glossary.md",
