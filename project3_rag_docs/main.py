@@ -52,7 +52,13 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
                 api_key=settings.rerank_api_key.get_secret_value(),
                 seconds=settings.rerank_timeout_seconds,
             )
-        steps = Steps(app.state.searcher, app.state.reranker, app.state.chat_model, settings.context_tokens)
+        steps = Steps(
+            app.state.searcher,
+            app.state.reranker,
+            app.state.chat_model,
+            settings.context_tokens,
+            settings.answer_min_score,
+        )
         app.state.document_answerer = DocumentAnswerer(steps, settings.llm_model)
         yield
 

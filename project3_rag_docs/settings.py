@@ -62,6 +62,14 @@ class Settings(Stage2Settings):
         default=5, gt=0, description="Timeout of reranking, after which the fused order is kept."
     )
 
+    answer_min_score: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Score that the best passage needs, or the answer is that the documents do not say; 0 always asks "
+        "the model.",
+    )
+
     max_upload_mb: int = Field(default=50, ge=1, le=1024, description="Maximum file size in MiB; beyond it is 413.")
     max_document_characters: int = Field(default=5_000_000, ge=1000, description="Maximum text length of one document.")
     parse_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to parse one file.")

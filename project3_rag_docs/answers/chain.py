@@ -40,12 +40,14 @@ class Steps:
 
     Attributes:
         context_tokens: Maximum total length of the passages in the prompt.
+        min_score: Score in the search that one of the passages needs, or the question has no answer.
     """
 
     searcher: Searcher
     reranker: Reranker
     chat_model: ChatModel
     context_tokens: int
+    min_score: float = 0.0
 
     def retrieval(self) -> Runnable[State, State]:
         """Return retrieve → rerank, which adds `hits` and `passages` to the state."""
@@ -104,7 +106,7 @@ def _format_passage(number: int, hit: Hit) -> str:
 
 
 async def stream_chain(steps: Steps, question: State) -> AsyncIterator[list[Hit] | AIMessageChunk]:
-    """Run the chain; yield the passages, then the model's output. Without passages, the model is not called.
+    """Run the chain; yield the passages, then the model's output. Without relevant passages, the model is not called.
 
     Only the second half is streamed. When `assign` streams, it starts tasks that nothing cancels after the client has
     disconnected: the model would keep generating.
@@ -113,7 +115,8 @@ async def stream_chain(steps: Steps, question: State) -> AsyncIterator[list[Hit]
         NotReady, DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
     """
     state = await steps.retrieval().ainvoke(question)
-    yield state["passages"]
-    if state["passages"]:
+    relevant = any(hit.score >= steps.min_score for hit in state["hits"])
+    yield state["passages"] if relevant else []
+    if relevant:
         async for chunk in steps.generation().astream(state):
             yield cast("AIMessageChunk", chunk)

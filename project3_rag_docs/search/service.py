@@ -119,11 +119,10 @@ _Rankings = Mapping[str, Sequence[RankedChunk]]  # by `_WORDS`, or by the langua
 
 @dataclass(frozen=True)
 class _Question:
-    """A query, and the ranking of what was found for it.
+    """A query with its embedding of unit length, and the ranking of what was found for it.
 
     Attributes:
         terms: Their keys in the index.
-        embedding: Of unit length.
     """
 
     language: Language

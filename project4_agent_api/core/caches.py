@@ -249,4 +249,5 @@ def _model_settings(settings: Settings) -> tuple[Any, ...]:
         settings.query_prefix(),
         settings.rerank_base_url,
         settings.rerank_model,
+        settings.answer_min_score,
     )

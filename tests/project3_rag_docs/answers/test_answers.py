@@ -90,6 +90,26 @@ async def test_no_model_call_without_hits(client3: httpx2.AsyncClient, model: Sc
     assert [name for name, _ in await ask_stream(client3, "有吗？")] == ["sources", "token", "done"]
 
 
+async def test_question_without_a_relevant_passage_is_refused(
+    serve3: Callable[..., AbstractContextManager[str]], model: ScriptedModel
+) -> None:
+    model.says("The emperor was Menelik [1].")
+    for lowest, answered in ((0.5, False), (0, True)):
+        with serve3(answer_min_score=lowest) as url:
+            async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+                await ready(client, f"The library opens at nine. It closes at six. {lowest}")
+
+                for question in ("Who was the emperor of Ethiopia?", "埃塞俄比亚的皇帝是谁？"):
+                    answer = await ask(client, question)
+                    events = await ask_stream(client, question)
+
+                    assert bool(answer["citations"]) is bool(events[0][1]["sources"]) is answered
+                assert (answer["answer"] == "文档中没有提到。") is not answered
+                assert (len(model.requests) > 0) is answered
+                assert (await ask(client, "When does the library open?"))["citations"] != []
+        model.requests.clear()
+
+
 async def test_unsupported_answer_is_replaced(client3: httpx2.AsyncClient, model: ScriptedModel) -> None:
     await ready(client3)
     model.says("Paris is the capital of France, of course.")
@@ -155,6 +175,6 @@ async def test_answer_uses_selected_documents_only(client3: httpx2.AsyncClient, 
     other = await ready(client3, "The sauna opens at noon.", "sauna.txt")
     model.says("See [1].")
 
-    answer = await ask(client3, "When does the pool open?", document_ids=[other["id"]])
+    answer = await ask(client3, "When does the sauna open?", document_ids=[other["id"]])
 
     assert [citation["filename"] for citation in answer["citations"]] == ["sauna.txt"]
