@@ -1,7 +1,8 @@
 """The repository of documents: the statements behind the routes, without HTTP."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from procrastinate import App
@@ -11,14 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from project3_rag_docs.ingestion.job import CHANNEL
-from project3_rag_docs.ingestion.upload import Upload
+from project3_rag_docs.ingestion.upload import Upload, clean_filename
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.search import index
-from shared.errors import NotFound
+from shared.errors import Limit, NotFound, TooManyRequests
 from shared.jobs.notifications import notify
 from shared.jobs.queue import defer
 
+MAX_METADATA = 50
 _NOT_FOUND = "There is no document with this id."
+_RETRY_SECONDS = 30
 
 
 async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload) -> tuple[Document, bool]:
@@ -67,6 +70,22 @@ async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload:
         return existing, True
 
 
+async def check_waiting(session: AsyncSession, owner_id: UUID, maximum: int) -> None:
+    """Check that no more of an owner's documents wait for ingestion than allowed, after one was added.
+
+    Raises:
+        TooManyRequests: if they do. Uploads of the same moment do not see each other.
+    """
+    query = select(func.count()).where(col(Document.owner_id) == owner_id, col(Document.status) == Status.PROCESSING)
+    waiting = await session.scalar(query) or 0
+    if waiting > maximum:
+        raise TooManyRequests(
+            f"{maximum:,} of your documents wait already. Try again when some of them are ready.",
+            retry_after=_RETRY_SECONDS,
+            limit=Limit("user_documents_waiting_max", maximum, waiting - 1),
+        )
+
+
 async def _store_parts(session: AsyncSession, document_id: UUID, upload: Upload) -> None:
     parts = upload.parts()
     number = 0
@@ -97,9 +116,19 @@ async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID,
 
 
 async def list_documents(
-    session: AsyncSession, owner_id: UUID, *, before: UUID | None, limit: int
+    session: AsyncSession,
+    owner_id: UUID,
+    *,
+    before: UUID | None,
+    limit: int,
+    name: str | None = None,
+    tag: str | None = None,
 ) -> Sequence[Document]:
-    """Return documents older than the one with the id `before`, newest first."""
+    """Return documents older than the one with the id `before`, newest first.
+
+    Args:
+        name: A part of the file name, in upper or lower case.
+    """
     query = (
         select(Document)
         .where(col(Document.owner_id) == owner_id, col(Document.status) != Status.DELETED)
@@ -108,6 +137,61 @@ async def list_documents(
     )
     if before is not None:
         query = query.where(col(Document.id) < before)
+    if name is not None:
+        query = query.where(col(Document.filename).icontains(name, autoescape=True))
+    if tag is not None:
+        query = query.where(col(Document.tags).contains([tag]))
+    return (await session.scalars(query)).all()
+
+
+async def update_document(
+    session: AsyncSession,
+    owner_id: UUID,
+    document_id: UUID,
+    *,
+    filename: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    tags: Sequence[str] | None = None,
+) -> Document:
+    """Rename a document, set values of its metadata (None removes one), or replace its tags.
+
+    Raises:
+        NotFound: if there is none.
+        InvalidRequest: if it has too much metadata.
+    """
+    document = await get_document(session, owner_id, document_id, lock=True)
+    if filename is not None:
+        document.filename = clean_filename(filename)
+    if metadata is not None:
+        merged = {**document.custom, **metadata}
+        document.custom = {name: value for name, value in merged.items() if value is not None}
+        if len(document.custom) > MAX_METADATA:
+            raise InvalidRequest(f"A document has at most {MAX_METADATA} values of metadata.")
+    if tags is not None:
+        document.tags = list(dict.fromkeys(tags))
+    return document
+
+
+async def list_neighbours(
+    session: AsyncSession, document_id: UUID, chunk_id: UUID, *, before: int, after: int
+) -> Sequence[Chunk]:
+    """Return a chunk with those around it, in document order.
+
+    Raises:
+        NotFound: if the document has no such chunk.
+    """
+    wanted = (col(Chunk.id) == chunk_id, col(Chunk.document_id) == document_id)
+    index_of_chunk = await session.scalar(select(col(Chunk.index)).where(*wanted))
+    if index_of_chunk is None:
+        raise NotFound("The document has no chunk with this id.")
+    query = (
+        select(Chunk)
+        .where(
+            col(Chunk.document_id) == document_id,
+            col(Chunk.index).between(index_of_chunk - before, index_of_chunk + after),
+        )
+        .order_by(col(Chunk.index))
+    )
     return (await session.scalars(query)).all()
 
 

@@ -66,6 +66,7 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
 @asynccontextmanager
 async def jobs(app: FastAPI) -> AsyncIterator[None]:
     """Put the job engine and the listener for progress notifications on `app.state`."""
+    app.state.upload_checks = []  # stage 4 adds the quota
     app.state.jobs = create_job_app(job.TASKS)
     app.state.notifications = NotificationListener(app.state.settings, job.CHANNEL)
     async with open_job_app(app.state.jobs, app.state.settings), app.state.notifications.listen():

@@ -20,9 +20,11 @@ from sqlalchemy import QueuePool
 from project2_user_mgmt.hooks import UserHooks
 from project3_rag_docs import main as stage3
 from project3_rag_docs.answers.answering import DocumentAnswerer
+from project3_rag_docs.settings import MIB
 from project4_agent_api.accounts import deletion
 from project4_agent_api.accounts.authenticator import Authenticator
 from project4_agent_api.accounts.deletion import AccountData
+from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
@@ -40,6 +42,7 @@ from project4_agent_api.core.idempotency import Idempotency
 from project4_agent_api.core.postgres import Pool, open_pool
 from project4_agent_api.core.rate_limits import RateLimit, RateLimiter
 from project4_agent_api.core.state import publish
+from project4_agent_api.core.storage import StorageQuota, keep_adding_up_changes
 from project4_agent_api.core.telemetry.collector import MetricsCollector, collecting
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
@@ -139,6 +142,7 @@ class AppState:
     runs: Runs
     history: RedisHistory
     account_data: AccountData
+    quota: StorageQuota
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,7 @@ class ApiState(AppState):
     access_tokens: AccessTokens
     principals: PrincipalCache
     sign_ins: SignIns
+    invitations: Invitations
     login_throttle: LoginThrottle
     authenticator: Authenticator
     open_responses: OpenResponses
@@ -216,6 +221,7 @@ async def open_api(
             access_tokens=tokens,
             principals=principals,
             sign_ins=SignIns(earlier.sessions, tokens, settings.refresh_token_days, principals.invalidate),
+            invitations=Invitations(tokens, settings.registration),
             login_throttle=LoginThrottle(
                 rate_limits, failures=settings.sign_in_failures, per_minute=settings.sign_ins_per_minute
             ),
@@ -238,6 +244,7 @@ async def open_api(
         earlier.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)
         # These replace the in-memory history of stage 1 and the uncached answers of stage 3.
         app.state.history, app.state.document_answerer = state.history, state.caches.document_answerer
+        app.state.upload_checks.append(state.quota.require_in_session)
         yield
 
 
@@ -267,6 +274,7 @@ async def open_worker(
         await stack.enter_async_context(
             run_worker(earlier.jobs, {"webhooks": caller}, webhooks.CONCURRENCY, webhooks.QUEUE)
         )
+        await stack.enter_async_context(background_task(keep_adding_up_changes(common.pool)))
         retention = Retention(settings, common.pool, earlier.sessions, earlier.jobs, common.checkpoints)
         await stack.enter_async_context(background_task(retention.keep_sweeping()))
         await _work_on_runs(common, stack, earlier.checks)
@@ -300,7 +308,9 @@ async def _open_common(
         await stack.enter_async_context(background_task(reloading))
     assistants = Assistants({name: graphs.description(name) for name in graphs.names()})
     checkpoints = CheckpointSaver(pool)
-    store = SharedStore(pool, settings, caches.embeddings, shared=bool(project_auth and project_auth.shares_store))
+    quota = StorageQuota(settings.user_storage_mb * MIB)
+    shared = bool(project_auth and project_auth.shares_store)
+    store = SharedStore(pool, settings, caches.embeddings, shared=shared, quota=quota)
     blocking_client = BlockingRedis(create_redis(settings, response_timeout=None))
     stack.push_async_callback(blocking_client.aclose)
     subscriber = Subscriber(blocking_client)
@@ -308,7 +318,7 @@ async def _open_common(
     add_tasks(earlier.jobs, webhooks.TASKS, webhooks.QUEUE)
     senders = Webhooks(earlier.jobs)
     kept = settings.run_events_seconds
-    threads = Threads(pool, ThreadStates(pool, checkpoints, graphs, store, client), client, kept)
+    threads = Threads(pool, ThreadStates(pool, checkpoints, graphs, store, client, quota), client, kept, quota)
     runs = Runs(
         pool=pool,
         redis=client,
@@ -324,6 +334,8 @@ async def _open_common(
                 waiting=settings.user_runs_waiting_max,
                 deferred=settings.user_runs_deferred_max,
                 overflow=settings.user_runs_running_max,
+                storage=quota,
+                webhooks=settings.user_webhooks_max,
             ),
         ),
         metrics=metrics,
@@ -349,6 +361,7 @@ async def _open_common(
         threads=threads,
         runs=runs,
         history=history,
+        quota=quota,
         account_data=AccountData(earlier.sessions, threads, earlier.jobs, history),
     )
 
@@ -383,6 +396,8 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
             drain_seconds=settings.shutdown_timeout_seconds,
             metrics=state.metrics,
             tracing=state.tracing,
+            pool=state.pool,
+            quota=state.quota,
         ),
         fire_crons=partial(fire_crons, rules=_firing_rules(state)),
     )

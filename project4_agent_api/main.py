@@ -60,7 +60,7 @@ ROUTERS = [
     health.router,
     *ACCOUNT_ROUTERS,
     Authenticated(ask.router),
-    Authenticated(users.router, messages.router, role=AccountRole.ADMIN),
+    Authenticated(users.router, messages.router, accounts.admin_router, role=AccountRole.ADMIN),
     Authenticated(documents.router, answers.router),
     *ASSISTANT_ROUTERS,
     *THREAD_ROUTERS,

@@ -11,6 +11,7 @@
     crons                              schedules of runs
     idempotency_keys                   responses to requests with an `Idempotency-Key`
     document_versions                  version of an owner's searchable documents (stage 3), for `core/caches.py`
+    stored_bytes                       what each user stores, and `stored_bytes_changes`: see `core/storage.py`
 
 LangGraph has its own tables in the same database: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state
 of a thread after each step), `store` and `store_vectors` (memories across threads).
@@ -21,7 +22,21 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Double, ForeignKey, Index, SmallInteger, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
@@ -37,6 +52,10 @@ def _timestamp(**options: Any) -> Any:  # noqa: ANN401  SQLModel's own
 
 def _json(name: str | None = None, **options: Any) -> Any:  # noqa: ANN401  SQLModel's own
     return Field(default_factory=dict, sa_column=Column(name, JSONB, nullable=False), **options)
+
+
+def _stored_bytes() -> Any:  # noqa: ANN401  SQLModel's own
+    return Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
 
 
 def _user_foreign_key() -> list[Any]:
@@ -107,6 +126,26 @@ class ApiKey(SQLModel, table=True):
     last_used_at: datetime | None = _timestamp(default=None)
 
 
+# Rows are only inserted, added up and deleted, so it has no primary key and no class.
+stored_bytes_changes = Table(
+    "stored_bytes_changes",
+    SQLModel.metadata,
+    Column("owner_id", Uuid, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+
+class StoredBytes(SQLModel, table=True):
+    """The bytes that a user stores, by kind of data."""
+
+    __tablename__: ClassVar[str] = "stored_bytes"
+
+    owner_id: UUID = Field(primary_key=True)
+    kind: str = Field(primary_key=True, sa_type=Text)
+    bytes: int = Field(sa_type=BigInteger)
+
+
 class Assistant(SQLModel, table=True):
     """A graph with its configuration. Assistants without an owner are built in, and available to everyone."""
 
@@ -122,6 +161,7 @@ class Assistant(SQLModel, table=True):
     context: Json = _json()
     meta: Json = _json("metadata")
     version: int = 1
+    stored_bytes: int = _stored_bytes()  # of all versions; a trigger changes it
     created_at: datetime = _timestamp(default_factory=now)
     updated_at: datetime = _timestamp(default_factory=now)
 
@@ -175,6 +215,7 @@ class Thread(SQLModel, table=True):
     ttl_strategy: str | None = Field(default=None, sa_type=String(20))
     ttl_minutes: float | None = Field(default=None, sa_type=Double)
     expires_at: datetime | None = _timestamp(default=None)
+    stored_bytes: int = _stored_bytes()  # with its runs and checkpoints
     created_at: datetime = _timestamp(default_factory=now)
     updated_at: datetime = _timestamp(default_factory=now)
     state_updated_at: datetime = _timestamp(default_factory=now)

@@ -101,6 +101,9 @@ class Settings(Stage3Settings):
     sign_ins_per_minute: int = Field(
         default=30, ge=1, description="Maximum sign-in attempts from one address, and as many registrations."
     )
+    registration: Literal["open", "invitation", "closed"] = Field(
+        default="open", description="Who may register: everyone, invited e-mails (`POST /invitations`), or nobody."
+    )
     rate_limit_per_minute: int = Field(
         default=100, ge=1, description="Maximum requests of one user, or of one address without valid credentials."
     )
@@ -181,6 +184,16 @@ class Settings(Stage3Settings):
     )
     user_runs_running_max: int = Field(
         default=16, ge=1, description="Maximum runs of one user that are executed at once. Others wait."
+    )
+    user_storage_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="Maximum MiB that a user stores: threads with their checkpoints, documents, memories, assistants, "
+        "schedules, webhooks and recorded responses. Beyond it is 507.",
+    )
+    user_api_keys_max: int = Field(default=50, ge=1, description="Maximum API keys of one user; beyond it is 429.")
+    user_webhooks_max: int = Field(
+        default=1000, ge=1, description="Maximum webhook calls of one user that are due; beyond it is 429."
     )
     user_crons_max: int = Field(default=100, ge=1, description="Maximum schedules of one user; beyond it is 429.")
     cron_interval_seconds: float = Field(

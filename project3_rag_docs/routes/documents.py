@@ -2,28 +2,40 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import TypeAdapter, ValidationError
 
 from project3_rag_docs import documents
 from project3_rag_docs.ingestion.job import read_parts
 from project3_rag_docs.ingestion.upload import read_upload
 from project3_rag_docs.models import Document, Status
-from project3_rag_docs.schemas import ChunkPage, ChunkRead, DocumentPage, DocumentRead
+from project3_rag_docs.schemas import (
+    ChunkPage,
+    ChunkRead,
+    DocumentPage,
+    DocumentRead,
+    DocumentUpdate,
+    Metadata,
+    Neighbours,
+    Tags,
+)
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,
+    InvalidRequest,
     NotFound,
     RequestBodyTooLarge,
     ServiceError,
     StorageFull,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from shared.jobs.notifications import NotificationListener
@@ -31,9 +43,11 @@ from shared.jobs.queue import JobsDep
 from shared.owner import CurrentOwner
 from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
 from shared.problems import error_responses
+from shared.schemas import WITHOUT_NUL
 from shared.streaming import error_event, server_event
 
 PATH = "/documents"
+Around = Annotated[int, Query(ge=0, le=20, description="Number of chunks.")]
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
 
 EXAMPLE_EVENTS = """\
@@ -47,23 +61,52 @@ data: {"id":"019ab3c1-7a60-7b0e-9f6a-0d9b8c7e6f55","filename":"handbook.pdf","st
 
 
 async def forbid_other_fields(request: Request) -> None:
-    """Reject a form with other fields than `file`, or with several files, instead of ignoring them.
+    """Reject a form with unknown fields, or with several files, instead of ignoring them.
 
     Raises:
-        RequestValidationError: if there is another field, or a second file.
+        RequestValidationError: if there is such a field.
     """
     names = [name for name, _ in (await request.form()).multi_items()]
-    unknown = [name for name in names if name != "file"]
-    if "file" in names and len(names) > 1:
-        error = {"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": "only one field is allowed: file"}
-        raise RequestValidationError([error])
+    unknown = [name for name in names if name not in _FORM_FIELDS]
+    if unknown or any(names.count(name) > 1 for name in ("file", "metadata")):
+        message = "only one field `file` is allowed, one `metadata`, and any number of `tags`"
+        raise RequestValidationError([{"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": message}])
+
+
+_FORM_FIELDS = {"file", "metadata", "tags"}
+_METADATA: TypeAdapter[dict[str, str | bool | int | float]] = TypeAdapter(Metadata)
+
+
+async def read_labels(
+    metadata: Annotated[
+        str | None, Form(description="Metadata as a JSON object: names with texts, numbers or booleans.")
+    ] = None,
+    tags: Annotated[Tags | None, Form()] = None,
+) -> dict[str, Any]:
+    """Return the metadata and tags of the form that are given, as arguments of `update_document`.
+
+    Raises:
+        RequestValidationError: if the metadata are no JSON object of the right form.
+    """
+    labels: dict[str, Any] = {} if tags is None else {"tags": tags}
+    if metadata is not None:
+        try:
+            labels["metadata"] = _METADATA.validate_json(metadata, strict=True)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False, include_context=False)
+            raise RequestValidationError(
+                [{**problem, "loc": ("body", "metadata", *problem["loc"])} for problem in problems]
+            ) from None
+    return labels
 
 
 @router.post(
     "",
     status_code=202,
     dependencies=[Depends(forbid_other_fields)],
-    responses=error_responses(UnsupportedMediaType, RequestBodyTooLarge, DatabaseUnavailable, StorageFull)
+    responses=error_responses(
+        UnsupportedMediaType, RequestBodyTooLarge, TooManyRequests, DatabaseUnavailable, StorageFull
+    )
     | {
         200: {"model": DocumentRead, "description": "The same content was uploaded before; the existing document."},
         202: {"description": "Stored. A worker ingests it; `Location` is the address of the document."},
@@ -76,6 +119,7 @@ async def upload_document(
     owner_id: CurrentOwner,
     sessions: SessionsDep,
     jobs: JobsDep,
+    labels: Annotated[dict[str, Any], Depends(read_labels)],
 ) -> DocumentRead:
     """Upload a document. The response is sent once it is stored; `GET /documents/{id}/events` reports the progress."""
     limit = request.app.state.settings.max_upload_bytes
@@ -83,7 +127,13 @@ async def upload_document(
         raise RequestBodyTooLarge(limit)
     upload = await run_in_threadpool(read_upload, file.filename or "", file.file)
     async with transaction(sessions) as session:
+        for check in request.app.state.upload_checks:
+            await check(session, owner_id, upload.size)
         document, accepted = await documents.add_document(jobs, session, owner_id, upload)
+        if labels:
+            document = await documents.update_document(session, owner_id, document.id, **labels)
+        if accepted:
+            await documents.check_waiting(session, owner_id, request.app.state.settings.user_documents_waiting_max)
     response.status_code = 202 if accepted else 200
     response.headers["Location"] = request.url_for("get_document", document_id=document.id).path
     return DocumentRead.model_validate(document)
@@ -91,11 +141,16 @@ async def upload_document(
 
 @router.get("")
 async def list_documents(
-    owner_id: CurrentOwner, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
+    owner_id: CurrentOwner,
+    session: ReadSessionDep,
+    limit: PageSize = 20,
+    cursor: PageCursor = None,
+    name: Annotated[str | None, Query(max_length=255, description="A part of the file name."), WITHOUT_NUL] = None,
+    tag: Annotated[str | None, Query(max_length=64), WITHOUT_NUL] = None,
 ) -> DocumentPage:
     """List documents, newest first, page by page."""
     before = decode_cursor(cursor) if cursor else None
-    found = await documents.list_documents(session, owner_id, before=before, limit=limit + 1)
+    found = await documents.list_documents(session, owner_id, before=before, limit=limit + 1, name=name, tag=tag)
     page, next_cursor = split_page(found, limit)
     return DocumentPage(items=[DocumentRead.model_validate(document) for document in page], next_cursor=next_cursor)
 
@@ -104,6 +159,30 @@ async def list_documents(
 async def get_document(document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> DocumentRead:
     """Show a document and its progress."""
     return DocumentRead.model_validate(await documents.get_document(session, owner_id, document_id))
+
+
+@router.patch("/{document_id}", responses=error_responses(NotFound, InvalidRequest))
+async def update_document(
+    document_id: UUID, body: DocumentUpdate, owner_id: CurrentOwner, session: SessionDep
+) -> DocumentRead:
+    """Rename a document, or change its metadata and tags."""
+    changes = body.model_dump(exclude_unset=True)
+    return DocumentRead.model_validate(await documents.update_document(session, owner_id, document_id, **changes))
+
+
+@router.get("/{document_id}/chunks/{chunk_id}/neighbours", responses=error_responses(NotFound))
+async def list_neighbours(
+    document_id: UUID,
+    chunk_id: UUID,
+    owner_id: CurrentOwner,
+    session: ReadSessionDep,
+    before: Around = 1,
+    after: Around = 1,
+) -> Neighbours:
+    """Show a chunk with those before and after it, in document order."""
+    await documents.get_document(session, owner_id, document_id)
+    found = await documents.list_neighbours(session, document_id, chunk_id, before=before, after=after)
+    return Neighbours(items=[ChunkRead.model_validate(chunk) for chunk in found])
 
 
 @router.get("/{document_id}/chunks", responses=error_responses(NotFound))

@@ -23,7 +23,9 @@ from sqlmodel import col
 from project2_user_mgmt.models import User
 from project3_rag_docs import documents
 from project4_agent_api.core.history import RedisHistory
+from project4_agent_api.core.postgres import connected
 from project4_agent_api.core.state import from_state
+from project4_agent_api.core.storage import forget_owner
 from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey, Webhook
 from project4_agent_api.threads.service import Threads
 from shared.database.engine import Sessions, transaction
@@ -67,6 +69,8 @@ class AccountData:
         await self.history.delete(owner_id)
         async with transaction(self.sessions) as session:
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
+        async with connected(self.threads.pool) as connection, connection.transaction():
+            await forget_owner(connection, owner_id)
 
     async def delete_later(self, session: AsyncSession, owner_id: UUID) -> None:
         """Defer a job that deletes later additions, if the account has been deleted by then."""

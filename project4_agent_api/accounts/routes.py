@@ -7,8 +7,7 @@ from fastapi import APIRouter, Depends, Form, Request
 
 from project2_user_mgmt import users
 from project2_user_mgmt.passwords import hash_password, verify_and_update
-from project2_user_mgmt.routes.users import hashed_password
-from project4_agent_api.accounts import api_keys
+from project4_agent_api.accounts import api_keys, usage
 from project4_agent_api.accounts import service as accounts
 from project4_agent_api.accounts.deletion import AccountDataDep
 from project4_agent_api.accounts.guards import (
@@ -18,6 +17,7 @@ from project4_agent_api.accounts.guards import (
     client_address,
     require_sign_in,
 )
+from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottleDep
 from project4_agent_api.accounts.schemas import (
     AccountCreate,
@@ -27,6 +27,8 @@ from project4_agent_api.accounts.schemas import (
     ApiKeyCreated,
     ApiKeyPage,
     ApiKeyRead,
+    InvitationCreate,
+    InvitationRead,
     RefreshRequest,
     SignInForm,
     TokenPair,
@@ -36,6 +38,7 @@ from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.core.rate_limits import client_network
 from project4_agent_api.core.state import from_state
 from project4_agent_api.models import AccountRole
+from project4_agent_api.settings import Settings
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     Conflict,
@@ -52,7 +55,12 @@ from shared.problems import error_responses
 router = APIRouter(prefix="/auth", tags=["accounts"], responses=error_responses(DatabaseUnavailable))
 own_router = APIRouter(prefix="/auth", tags=["accounts"], responses=error_responses(NotFound))
 api_key_router = APIRouter(prefix="/auth/api-keys", tags=["accounts"], responses=error_responses(NotFound))
+own_router.include_router(usage.router)
+admin_router = APIRouter(tags=["accounts"])
+admin_router.include_router(usage.admin_router)
 
+InvitationsDep = Annotated[Invitations, Depends(from_state(Invitations))]
+SettingsDep = Annotated[Settings, Depends(from_state(Settings))]
 SignInsDep = Annotated[SignIns, Depends(from_state(SignIns))]
 
 
@@ -61,14 +69,24 @@ async def throttle_address(request: Request, throttle: LoginThrottleDep) -> None
     await throttle.count_address(client_address(request), request.url.path)
 
 
+async def invited_password_hash(body: AccountCreate, invitations: InvitationsDep) -> str:
+    """Hash the password before the transaction starts, if the e-mail may be registered.
+
+    Raises:
+        Forbidden: if it may not.
+    """
+    invitations.require(body.email, body.invitation.get_secret_value() if body.invitation else None)
+    return await hash_password(body.password)
+
+
 @router.post(
     "/register",
     status_code=201,
     dependencies=[Depends(throttle_address)],
-    responses=error_responses(Conflict, TooManyRequests),
+    responses=error_responses(Conflict, Forbidden, TooManyRequests),
 )
 async def register(
-    body: AccountCreate, password_hash: Annotated[str, Depends(hashed_password)], session: SessionDep
+    body: AccountCreate, password_hash: Annotated[str, Depends(invited_password_hash)], session: SessionDep
 ) -> AccountRead:
     """Create an account. An e-mail, compared without case, belongs to one account only."""
     user = await users.create_user(session, body, password_hash)
@@ -178,10 +196,18 @@ async def delete_own_account(account_id: CurrentAccount, account_data: AccountDa
     await account_data.delete_later(session, account_id)
 
 
+@admin_router.post("/invitations", status_code=201)
+async def create_invitation(body: InvitationCreate, invitations: InvitationsDep) -> InvitationRead:
+    """Invite an e-mail to register. The service does not send it."""
+    return InvitationRead(email=body.email, invitation=invitations.create(body.email, body.days))
+
+
 @api_key_router.post("", status_code=201, dependencies=[Depends(require_sign_in)], responses=error_responses(Forbidden))
-async def create_api_key(body: ApiKeyCreate, account_id: CurrentAccount, session: SessionDep) -> ApiKeyCreated:
+async def create_api_key(
+    body: ApiKeyCreate, account_id: CurrentAccount, session: SessionDep, settings: SettingsDep
+) -> ApiKeyCreated:
     """Create a key for a program, which sends it as `X-Api-Key`. Only this response contains the key."""
-    row, key = await api_keys.create_api_key(session, account_id, body)
+    row, key = await api_keys.create_api_key(session, account_id, body, limit=settings.user_api_keys_max)
     return ApiKeyCreated(key=key, **row.model_dump())
 
 

@@ -18,7 +18,7 @@ from pydantic import (
 from project2_user_mgmt.models import now
 from project2_user_mgmt.schemas import MAX_SENT_PASSWORD, Email, Name, Password, UserCreate
 from project4_agent_api.models import AccountRole
-from shared.schemas import RequestBody, Secret
+from shared.schemas import INTEGRAL, RequestBody, Secret
 
 # A password to verify, so the rules for new passwords do not apply.
 GivenPassword = Annotated[
@@ -41,6 +41,24 @@ def _string(value: object) -> object:
 
 class AccountCreate(UserCreate):
     """A new account. Only the server sets its role."""
+
+    invitation: Annotated[SecretStr, Field(max_length=500)] | None = Field(
+        default=None, description="An administrator's invitation of this e-mail, if the service requires one."
+    )
+
+
+class InvitationCreate(RequestBody):
+    """Whom to invite."""
+
+    email: Email
+    days: Annotated[int, Field(ge=1, le=365), INTEGRAL] = Field(default=7, description="How long it is valid.")
+
+
+class InvitationRead(BaseModel):
+    """An invitation."""
+
+    email: str
+    invitation: str = Field(repr=False, description="Sent as `invitation` of `POST /auth/register`.")
 
 
 class AccountUpdate(RequestBody):

@@ -26,10 +26,11 @@ from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import select_fields, trim_page
 from project4_agent_api.core.state import from_state
+from project4_agent_api.core.storage import RequireStorage
 from project4_agent_api.graphs.registry import Graph, Graphs
 from project4_agent_api.store.routes import StoreDep
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
-from shared.errors import Conflict, DatabaseUnavailable, Forbidden, NotFound
+from shared.errors import Conflict, DatabaseUnavailable, Forbidden, NotFound, StorageQuotaExceeded
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
@@ -49,7 +50,7 @@ async def get_assistants(
 AssistantsDep = Annotated[Assistants, Depends(get_assistants)]
 
 
-@router.post("", responses=error_responses(NotFound, Conflict))
+@router.post("", dependencies=[RequireStorage], responses=error_responses(NotFound, Conflict, StorageQuotaExceeded))
 async def create_assistant(
     body: AssistantCreate, owner_id: CurrentOwner, assistants: AssistantsDep, session: SessionDep
 ) -> AssistantRead:
@@ -91,7 +92,11 @@ async def get_assistant(
     return AssistantRead.model_validate(await assistants.get(session, owner_id, assistant_id))
 
 
-@router.patch("/{assistant_id}", responses=error_responses(NotFound, Forbidden))
+@router.patch(
+    "/{assistant_id}",
+    dependencies=[RequireStorage],
+    responses=error_responses(NotFound, Forbidden, StorageQuotaExceeded),
+)
 async def update_assistant(
     assistant_id: UUID,
     body: AssistantPatch,

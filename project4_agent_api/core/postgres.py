@@ -15,7 +15,7 @@ import psycopg
 from fastapi import Depends
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
-from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
 
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import from_state
@@ -106,6 +106,11 @@ async def connected(connections: Pool) -> AsyncIterator[Connection]:
     with database_errors():
         async with connections.connection() as connection:
             yield connection
+
+
+def jsonb(encoded: bytes) -> Jsonb:
+    """Return a parameter of JSON that is encoded already."""
+    return Jsonb(encoded, dumps=bytes)
 
 
 async def fetch_all(source: Pool | Connection, statement: str, parameters: Parameters = ()) -> list[Row]:

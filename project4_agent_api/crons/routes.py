@@ -10,6 +10,7 @@ from project4_agent_api.assistants.routes import AssistantsDep
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import select_fields, trim_page
 from project4_agent_api.core.state import from_state
+from project4_agent_api.core.storage import StorageQuota
 from project4_agent_api.crons import service as crons
 from project4_agent_api.crons.schemas import (
     CronCreate,
@@ -22,9 +23,10 @@ from project4_agent_api.crons.schemas import (
 )
 from project4_agent_api.crons.service import CronLimits
 from project4_agent_api.events.wakeups import publish_due_time
+from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.settings import Settings
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
-from shared.errors import DatabaseUnavailable, NotFound, TooManyRequests
+from shared.errors import DatabaseUnavailable, NotFound, StorageQuotaExceeded, TooManyRequests
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 from shared.redis.client import RedisClient
@@ -38,6 +40,7 @@ async def cron_limits(settings: Annotated[Settings, Depends(from_state(Settings)
 
 
 LimitsDep = Annotated[CronLimits, Depends(cron_limits)]
+WebhooksDep = Annotated[Webhooks, Depends(from_state(Webhooks))]
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,15 @@ class CronCreator:
     assistants: AssistantsDep
     sessions: SessionsDep
     redis: RedisDep
+    webhooks: WebhooksDep
     limits: LimitsDep
+    quota: Annotated[StorageQuota, Depends(from_state(StorageQuota))]
 
     async def create(self, body: CronCreate | ThreadCronCreate, thread_id: UUID | None = None) -> CronRead:
         """Store a cron, for one thread or for a new thread each time."""
+        self.webhooks.policy.check(body.webhook)
         async with transaction(self.sessions) as session:
+            await self.quota.require_in_session(session, self.owner_id)
             cron = await crons.create_cron(session, self.owner_id, self.assistants, body, thread_id, limits=self.limits)
         await publish_due_time(self.redis)
         return CronRead.model_validate(cron)
@@ -63,13 +70,13 @@ CronCreatorDep = Annotated[CronCreator, Depends()]
 router = APIRouter(route_class=JsonRoute, tags=["crons"], responses=error_responses(DatabaseUnavailable, NotFound))
 
 
-@router.post("/runs/crons", responses=error_responses(TooManyRequests))
+@router.post("/runs/crons", responses=error_responses(TooManyRequests, StorageQuotaExceeded))
 async def create_cron(body: CronCreate, creator: CronCreatorDep) -> CronRead:
     """Create a cron that runs an assistant, each time on a new thread."""
     return await creator.create(body)
 
 
-@router.post("/threads/{thread_id}/runs/crons", responses=error_responses(TooManyRequests))
+@router.post("/threads/{thread_id}/runs/crons", responses=error_responses(TooManyRequests, StorageQuotaExceeded))
 async def create_thread_cron(thread_id: UUID, body: ThreadCronCreate, creator: CronCreatorDep) -> CronRead:
     """Create a cron that runs an assistant on a thread."""
     return await creator.create(body, thread_id)
@@ -100,9 +107,16 @@ async def get_cron(cron_id: UUID, owner_id: CurrentOwner, session: ReadSessionDe
 
 @router.patch("/runs/crons/{cron_id}")
 async def update_cron(
-    cron_id: UUID, body: CronPatch, owner_id: CurrentOwner, sessions: SessionsDep, redis: RedisDep, limits: LimitsDep
+    cron_id: UUID,
+    body: CronPatch,
+    owner_id: CurrentOwner,
+    sessions: SessionsDep,
+    redis: RedisDep,
+    webhooks: WebhooksDep,
+    limits: LimitsDep,
 ) -> CronRead:
     """Change the given fields of a cron."""
+    webhooks.policy.check(body.webhook)
     async with transaction(sessions) as session:
         cron = await crons.update_cron(session, owner_id, cron_id, body, limits)
     await publish_due_time(redis)

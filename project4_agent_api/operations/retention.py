@@ -7,7 +7,7 @@ condition is checked again after its row was locked. Events expire in Redis; job
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import time
 from typing import Any
@@ -19,6 +19,7 @@ from procrastinate import App
 from project3_rag_docs import documents
 from project4_agent_api.core.postgres import Connection, Pool, connected, execute, fetch_all, fetch_one
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
+from project4_agent_api.operations.measurement import ThreadMeasurement
 from project4_agent_api.settings import Settings
 from project4_agent_api.threads import repository as threads
 from shared.database.engine import Sessions, transaction
@@ -38,9 +39,12 @@ class Retention:
     sessions: Sessions
     jobs: App
     checkpoints: CheckpointSaver
+    measured: ThreadMeasurement = field(default_factory=ThreadMeasurement)
 
     async def sweep(self) -> dict[str, int]:
         """Delete all expired data, unless another process is sweeping, and return the deleted amount of each kind.
+
+        Also correct the counted bytes of some threads.
 
         If a statement of one kind times out, the other kinds are swept.
 
@@ -48,7 +52,9 @@ class Retention:
             DatabaseUnavailable: if the database is unavailable. Deletions before the error are kept.
         """
         hours = self.settings.idempotency_hours
-        deleted = dict.fromkeys(("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys"), 0)
+        deleted = dict.fromkeys(
+            ("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys", "miscounted"), 0
+        )
         async with connected(self.pool) as lock, lock.transaction():
             row = await fetch_one(lock, "SELECT pg_try_advisory_xact_lock(%s) AS locked", [_LOCK])
             if not (row and row["locked"]):
@@ -62,6 +68,7 @@ class Retention:
                 ("uploads", _until_zero(self._delete_failed_uploads)),
                 ("sign-ins", _until_zero(partial(self._delete, _DELETE_SIGN_INS))),
                 ("keys", _until_zero(partial(self._delete, _DELETE_IDEMPOTENCY_KEYS, hours=hours))),
+                ("miscounted", self.measured.correct(self.pool)),
             ):
                 try:
                     async with aclosing(batches):
@@ -170,7 +177,7 @@ class Retention:
                 logger.opt(exception=error).error("unexpected {}", type(error).__name__)
                 continue
             if deleted:
-                logger.info("deleted expired data: {}", deleted)
+                logger.info("swept expired data: {}", deleted)
 
 
 async def _keep_alive(lock: Connection) -> None:

@@ -186,6 +186,7 @@ class Ending:
         thread_status: The thread's status, unless another of its runs is pending.
         values: The thread's state as JSON; None leaves the stored one.
         interrupts: The questions that wait for an answer, by task; None leaves the stored ones.
+        stored_bytes: Bytes of the run that its thread's row does not contain yet.
     """
 
     status: RunStatus
@@ -193,6 +194,7 @@ class Ending:
     values: bytes | None = None
     interrupts: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    stored_bytes: int = 0
 
 
 _UPDATE_THREAD = """
@@ -202,6 +204,7 @@ _UPDATE_THREAD = """
         ) THEN 'busy' ELSE %(thread_status)s END,
         values = coalesce(%(values)s::jsonb, values), interrupts = coalesce(%(interrupts)s, interrupts),
         error = %(error)s, updated_at = now(), state_updated_at = now(),
+        stored_bytes = stored_bytes + %(stored_bytes)s,
         expires_at = now() + make_interval(secs => ttl_minutes * 60)
     FROM run WHERE threads.thread_id = run.thread_id
     RETURNING EXISTS (
@@ -230,6 +233,7 @@ async def finish_run(connection: Connection, run_id: UUID, claim: UUID, ending: 
 def _thread_parameters(ending: Ending) -> dict[str, Any]:
     return {
         "thread_status": ending.thread_status,
+        "stored_bytes": ending.stored_bytes,
         "values": None if ending.values is None else ending.values.decode(),
         "interrupts": None if ending.interrupts is None else Jsonb(ending.interrupts),
         "error": None if ending.error is None else Jsonb(ending.error),

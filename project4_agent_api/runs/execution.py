@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import monotonic
 from typing import Any, Literal, Protocol, cast, get_type_hints
 from uuid import UUID
@@ -18,13 +18,15 @@ from loguru import logger
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
+from project4_agent_api.core.postgres import Pool
 from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.core.serialization import dumps, public_error
+from project4_agent_api.core.storage import StorageQuota
 from project4_agent_api.core.telemetry.calls import CallMetrics, observe_calls
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
 from project4_agent_api.events.publisher import Publisher
-from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
+from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost, WrittenBytes
 from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.commands import to_command
@@ -76,6 +78,8 @@ class ExecutionContext:
     drain_seconds: float
     metrics: Metrics
     tracing: Tracing
+    pool: Pool
+    quota: StorageQuota
 
 
 @dataclass(frozen=True)
@@ -97,20 +101,24 @@ class Execution:
         started_at: When it started, by the monotonic clock.
         stop_reason: Why it is stopped, if it is.
         finished: Whether the graph has ended and the claim is no longer needed for checkpoints.
+        written: The bytes of its checkpoints.
     """
 
     def __init__(self, context: ExecutionContext, run: ClaimedRun) -> None:
         self._context = context
         self._run = run
         self._spec = run.spec
+        self._stopping = asyncio.Event()
+        self.written = WrittenBytes()
         self._saver = RunCheckpointSaver(
             context.checkpoints,
-            Claim(run.key.run_id, run.claim),
+            Claim(run.key.run_id, run.claim, self.written),
+            require_storage=partial(context.quota.require, context.pool, run.key.owner_id),
+            stop=self._stopping.set,
             durable=run.spec.durability == "sync",
             thread_is_empty=not run.has_state,
         )
         self._control = RunControl()
-        self._stopping = asyncio.Event()
         self._graph: Graph | None = None
         self._encoder = context.encoders["protocol" if run.spec.protocol else "default"](run)
         self.publisher = context.publisher.for_attempt(run.key.thread_id, run.key.run_id, run.attempt)
@@ -156,7 +164,7 @@ class Execution:
             stopping.cancel()
         if not work.done():
             logger.error("the graph ignores its cancellation; it is left running")
-        error = work.exception() if work.done() and not work.cancelled() else None
+        error = self._saver.refused or (work.exception() if work.done() and not work.cancelled() else None)
         if isinstance(error, ClaimLost):
             self.stop_reason = StopReason.LOST
         await self._saver.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import TypeVar
@@ -12,6 +12,7 @@ from loguru import logger
 
 from project4_agent_api.core.postgres import Connection, connected
 from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.storage import ROW_BYTES
 from project4_agent_api.core.telemetry.metrics import REQUEUED_DRAINED, REQUEUED_LOST
 from project4_agent_api.events.publisher import publish_end
 from project4_agent_api.models import RunStatus, ThreadStatus
@@ -123,7 +124,8 @@ class RunFinisher:
                     await claims.requeue(connection, run_id, run.claim)
                     self.runs.metrics.runs_requeued.labels(REQUEUED_DRAINED).inc()
                     return True
-                status, more_due = outcome.ending.status, await self._store(connection, run, outcome.ending)
+                ending = replace(outcome.ending, stored_bytes=ROW_BYTES + execution.written.uncounted)
+                status, more_due = ending.status, await self._store(connection, run, ending)
         if more_due is not None:  # published last: a client that receives the end finds it stored
             self._observe(execution, status)
             execution.publish_questions(outcome)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from project4_agent_api.core.postgres import Connection
+from project4_agent_api.core.storage import StorageQuota
 from project4_agent_api.runs.repository import RETRY_SECONDS, Admission, count_waiting
 from shared.errors import QueueFull
 
@@ -21,11 +22,15 @@ class UserLimits:
         waiting: That are due and not started.
         deferred: That are due later.
         overflow: That may wait if the service has reached its own limit.
+        storage: The limit on what the user stores.
+        webhooks: Webhook calls that are due.
     """
 
     waiting: int
     deferred: int
     overflow: int
+    storage: StorageQuota
+    webhooks: int
 
 
 class QueueLimit:
@@ -47,7 +52,7 @@ class QueueLimit:
 
     def admission(self) -> Admission:
         """Return the limits of a user while the service has capacity, for runs that nobody requests now."""
-        return Admission(self._user.waiting, self._user.deferred, queue_full=False)
+        return self._admission(self._user.waiting, queue_full=False)
 
     async def reserve(self, connection: Connection, runs: int = 1, deferred: int = 0) -> Admission:
         """Reserve capacity for more runs.
@@ -64,7 +69,11 @@ class QueueLimit:
             await self._count(connection, due, now)
         self._free -= due
         waiting = min(self._user.overflow, self._user.waiting) if self._overflow and due else self._user.waiting
-        return Admission(waiting, self._user.deferred, queue_full=self._overflow)
+        return self._admission(waiting, queue_full=self._overflow)
+
+    def _admission(self, waiting: int, *, queue_full: bool) -> Admission:
+        user = self._user
+        return Admission(waiting, user.deferred, queue_full=queue_full, storage=user.storage, webhooks=user.webhooks)
 
     async def _count(self, connection: Connection, runs: int, now: float) -> None:
         if now - self._full_at < _FULL_SECONDS:

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
+from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one, jsonb
+from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.storage import ROW_BYTES, StorageQuota, used_bytes
 from project4_agent_api.runs.spec import RunKey, RunSpec
 from project4_agent_api.runs.stopping import stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
@@ -14,12 +16,12 @@ from project4_agent_api.threads.repository import NO_SUCH_THREAD, require_thread
 from shared.errors import Conflict, Limit, NotFound, QueueFull, TooManyRequests
 
 NO_SUCH_RUN = "There is no run with this id in this thread."
+_SMALL_BYTES = 4096
 RETRY_SECONDS = 5  # until some of the pending runs may have started
 
 _COLUMNS = """
     run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, multitask_strategy,
-    -- not what is known about the run's user: others may see the run
-    kwargs #- '{config,configurable,langgraph_auth_user}' AS kwargs,
+    kwargs #- '{config,configurable,langgraph_auth_user}' AS kwargs,  -- others may see the run, but not its user's claims
     CASE WHEN status = 'interrupted' THEN coalesce(error ->> 'message', 'The run was stopped.') END AS cancel_reason
 """
 
@@ -64,18 +66,22 @@ class Admission:
         waiting: That are due and not started.
         deferred: That are due later.
         queue_full: Whether the service takes only a few runs of each user now.
+        storage: The limit on what the user stores.
+        webhooks: Calls that are due, if the run has a webhook.
     """
 
     waiting: int
     deferred: int
     queue_full: bool
+    storage: StorageQuota
+    webhooks: int
 
 
-# Whether one more run of a user may wait. The count stops at the limit, in an index of pending runs. Runs that are
+# Whether one more run of a user may wait, and be stored. The count stops at the limit, in an index. Runs that are
 # stored at the same moment do not see each other, so there may be as many more as the service has connections.
 def _capacity(due: str) -> str:
     return f"""
-    SELECT count(*) < %(max_pending)s AS free FROM (
+    SELECT count(*) < %(max_pending)s AND {used_bytes("%(owner_id)s")} < %(max_bytes)s AS free FROM (
         SELECT FROM runs WHERE owner_id = %(owner_id)s AND status = 'pending' AND due_at {due} now()
         LIMIT %(max_pending)s
     ) AS pending
@@ -84,20 +90,23 @@ def _capacity(due: str) -> str:
 
 _WAITING, _DEFERRED = _capacity("<="), _capacity(">")
 _UPDATE_THREAD = """
-    UPDATE threads SET status = 'busy', updated_at = now(), metadata = metadata || %(marks)s
+    UPDATE threads SET status = 'busy', updated_at = now(), metadata = metadata || %(marks)s,
+        stored_bytes = stored_bytes + %(input_bytes)s
     WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s AND (SELECT free FROM capacity)
     RETURNING thread_id, metadata
 """
 _NEW_THREAD = """
     INSERT INTO threads
-        (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at)
+        (thread_id, owner_id, status, metadata, config, interrupts, created_at, updated_at, state_updated_at,
+        stored_bytes)
     SELECT %(thread_id)s::uuid, %(owner_id)s::uuid, 'busy', %(metadata)s::jsonb || %(marks)s, '{}', '{}', now(), now(),
-        now()
+        now(), %(thread_bytes)s + %(input_bytes)s
 """
 _UPSERT_THREAD = f"""
     {_NEW_THREAD} FROM capacity WHERE free
     ON CONFLICT (thread_id) DO UPDATE
-        SET status = 'busy', updated_at = now(), metadata = threads.metadata || %(marks)s
+        SET status = 'busy', updated_at = now(), metadata = threads.metadata || %(marks)s,
+            stored_bytes = threads.stored_bytes + %(input_bytes)s
         WHERE threads.owner_id = EXCLUDED.owner_id
     RETURNING thread_id, metadata
 """  # noqa: S608  no value in it
@@ -128,6 +137,7 @@ _UNFINISHED_OF_THREAD = """
     SELECT run_id FROM runs WHERE thread_id = %s AND owner_id = %s AND status IN ('pending', 'running')
 """
 _LOCK_UNFINISHED_OF_THREAD = f"{_UNFINISHED_OF_THREAD} ORDER BY run_id FOR UPDATE"
+_COUNT_WEBHOOKS = "SELECT count(*) FROM (SELECT FROM webhooks WHERE owner_id = %s LIMIT %s) AS due"
 _LOCK_THREAD = "SELECT FROM threads WHERE thread_id = %(thread_id)s FOR UPDATE"
 # An existing thread is locked and stays as it is; a missing one is created, so that a second run has a row to wait for.
 _LOCK_OR_CREATE_THREAD = f"{_NEW_THREAD} ON CONFLICT (thread_id) DO UPDATE SET status = 'busy' WHERE false"
@@ -143,9 +153,12 @@ async def create_run(connection: Connection, new: NewRun, admission: Admission, 
     Raises:
         NotFound: if the thread does not exist or belongs to another user.
         Conflict: if the strategy is `reject` and the thread is busy.
-        TooManyRequests: if too many of the user's runs wait.
+        TooManyRequests: if too many of the user's runs or webhooks wait.
         QueueFull: if too many do for a time in which too many runs of all users wait.
+        StorageQuotaExceeded: if the user stores too much.
     """
+    if new.spec.webhook is not None:
+        await _check_webhooks(connection, new.key.owner_id, admission.webhooks)
     parameters = _parameters(new, admission)
     if new.multitask_strategy == "enqueue":
         return StoredRun(await _insert(connection, new, parameters, admission), [])
@@ -164,12 +177,28 @@ async def create_run(connection: Connection, new: NewRun, admission: Admission, 
         return StoredRun(await _insert(connection, new, parameters, admission), stopped)
 
 
+async def _check_webhooks(connection: Connection, owner_id: UUID, maximum: int) -> None:
+    row = await fetch_one(connection, _COUNT_WEBHOOKS, [owner_id, maximum])
+    if row and row["count"] >= maximum:
+        raise TooManyRequests(
+            f"{maximum:,} of your webhooks wait already. Try again when some of them were called.",
+            retry_after=RETRY_SECONDS,
+            limit=Limit("user_webhooks_max", maximum, row["count"]),
+        )
+
+
 def _parameters(new: NewRun, admission: Admission) -> dict[str, Any]:
+    spec, metadata = dumps(new.spec.to_json()), dumps(new.metadata)
+    input_bytes = len(spec) + len(metadata)
     return {
+        # A small input counts when the run ends, with its checkpoints.
+        "input_bytes": input_bytes if input_bytes > _SMALL_BYTES else 0,
+        "thread_bytes": 0 if new.spec.temporary else ROW_BYTES,
+        "max_bytes": admission.storage.maximum,
         "marks": Jsonb({"graph_id": new.spec.graph_id, "assistant_id": str(new.assistant_id)}),
         "base_metadata": Jsonb(new.base_metadata),
-        "metadata": Jsonb(new.metadata),
-        "spec": Jsonb(new.spec.to_json()),
+        "metadata": jsonb(metadata),
+        "spec": jsonb(spec),
         "run_id": new.key.run_id,
         "thread_id": new.key.thread_id,
         "owner_id": new.key.owner_id,
@@ -192,6 +221,7 @@ async def _insert(connection: Connection, new: NewRun, parameters: dict[str, Any
     capacity = await fetch_one(connection, _DEFERRED if deferred else _WAITING, parameters)
     if capacity and capacity["free"]:
         raise NotFound(NO_SUCH_THREAD)
+    await admission.storage.require(connection, new.key.owner_id)
     if deferred:
         name, detail = "user_runs_deferred_max", "of your runs are deferred already. Cancel one first."
     elif admission.queue_full:

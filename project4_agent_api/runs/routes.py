@@ -26,7 +26,15 @@ from project4_agent_api.runs.service import Runs, RunsDep
 from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.runs.subscription import RunSubscription
 from project4_agent_api.threads.service import ThreadsDep
-from shared.errors import Conflict, DatabaseUnavailable, NotFound, QueueFull, RedisUnavailable, TooManyRequests
+from shared.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    NotFound,
+    QueueFull,
+    RedisUnavailable,
+    StorageQuotaExceeded,
+    TooManyRequests,
+)
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
@@ -34,9 +42,11 @@ router = APIRouter(route_class=JsonRoute, tags=["runs"], responses=error_respons
 
 THREAD_RUNS = "/threads/{thread_id}/runs"
 # With DatabaseUnavailable again: the router's own 503 would be replaced by QueueFull's.
-_FULL = error_responses(TooManyRequests, DatabaseUnavailable, QueueFull)
+_FULL = error_responses(TooManyRequests, DatabaseUnavailable, QueueFull, StorageQuotaExceeded)
 _JOINED = error_responses(NotFound, Conflict, RedisUnavailable, DatabaseUnavailable)
-_CREATED = error_responses(NotFound, Conflict, TooManyRequests, RedisUnavailable, DatabaseUnavailable, QueueFull)
+_CREATED = error_responses(
+    NotFound, Conflict, TooManyRequests, RedisUnavailable, DatabaseUnavailable, QueueFull, StorageQuotaExceeded
+)
 _EXAMPLE_STREAM = 'event: values\r\ndata: {"messages":[]}\r\nid: 1-2\r\n\r\n'
 _STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"example": _EXAMPLE_STREAM}}}}
 

@@ -21,7 +21,7 @@ from project4_agent_api.store.schemas import (
     NamespaceSearch,
 )
 from project4_agent_api.store.service import OwnedStore, SharedStore
-from shared.errors import MODEL_ERRORS, DatabaseUnavailable, NotReady
+from shared.errors import MODEL_ERRORS, DatabaseUnavailable, NotReady, StorageQuotaExceeded
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
@@ -57,7 +57,7 @@ async def dotted_namespace(
         ) from None
 
 
-@router.put("/items", status_code=204, responses=_MODEL_ERRORS)
+@router.put("/items", status_code=204, responses=_MODEL_ERRORS | error_responses(StorageQuotaExceeded))
 async def put_item(body: ItemPut, store: StoreDep) -> None:
     """Store an item. It replaces an item with the same namespace and key."""
     await store.aput(tuple(body.namespace), body.key, body.value, index=body.index, ttl=body.ttl)

@@ -36,6 +36,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from project3_rag_docs.settings import Settings
 from project4_agent_api.core.postgres import execute, fetch_all
+from project4_agent_api.core.storage import UNLIMITED, StorageQuota
 from project4_agent_api.core.visibility import PROJECT_OWNER, is_project_user
 from project4_agent_api.store.indexing import embed, indexed_texts
 from project4_agent_api.store.repository import replace_vectors, search_items
@@ -53,6 +54,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
     Args:
         pool: Connections in autocommit mode.
         settings: The embedding model's name, prefixes and dimensions.
+        quota: The limit on what an owner stores.
         shared: Whether the users of a project with authorization of its own have one store, as in LangGraph's server.
     """
 
@@ -65,6 +67,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         embeddings: Embeddings,
         *,
         shared: bool = False,
+        quota: StorageQuota = UNLIMITED,
     ) -> None:
         self.conn = pool
         self.ttl_config = _TTL
@@ -75,6 +78,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._shared = shared
+        self._quota = quota
 
     def for_owner(self, owner_id: UUID) -> "OwnedStore":
         """Return the store of one owner, or the common one of a project's users."""
@@ -87,6 +91,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
             InvalidRequest: if a filter is malformed, or an item has too many indexed fields or texts.
             DatabaseUnavailable, ModelUnavailable, ModelTimeout: see `shared.errors`.
             NotReady: if the stored vectors are of another model.
+            StorageQuotaExceeded: if the owner of an item to put stores too much.
         """
         operations = list(ops)
         for op in operations:
@@ -114,6 +119,8 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
                         results[index] = await self._list_namespaces(connection, op)
                 if puts:
                     async with connection.transaction():
+                        for owner in {op.namespace[0] for op in puts if op.value is not None}:
+                            await self._quota.require(connection, UUID(owner))
                         for statement, parameters in put_statements:
                             await execute(connection, statement, parameters)
                         await replace_vectors(connection, puts, texts, vectors)

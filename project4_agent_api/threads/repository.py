@@ -8,8 +8,9 @@ from langgraph.types import StateSnapshot
 from psycopg.errors import QueryCanceled
 from psycopg.types.json import Jsonb
 
-from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
+from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one, jsonb
 from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.storage import ROW_BYTES, StorageQuota, used_bytes
 from project4_agent_api.core.visibility import visible_rows
 from project4_agent_api.models import ThreadStatus
 from project4_agent_api.threads.schemas import ThreadCreate, ThreadFilter, ThreadPatch, ThreadSearch, Ttl
@@ -25,18 +26,22 @@ _COLUMNS = (
 _INSERT = f"""
     INSERT INTO threads (
         thread_id, owner_id, status, metadata, config, interrupts, ttl_strategy, ttl_minutes, expires_at,
-        created_at, updated_at, state_updated_at
-    ) VALUES (
+        created_at, updated_at, state_updated_at, stored_bytes
+    ) SELECT
         %(thread_id)s, %(owner_id)s, 'idle', %(metadata)s, '{{}}', '{{}}', %(strategy)s, %(minutes)s,
-        now() + make_interval(secs => %(minutes)s::float8 * 60), now(), now(), now()
-    )
+        now() + make_interval(secs => %(minutes)s::float8 * 60), now(), now(), now(), %(bytes)s
+    WHERE {used_bytes("%(owner_id)s")} + %(bytes)s < %(max_bytes)s
     ON CONFLICT DO NOTHING RETURNING {_COLUMNS}
-"""  # noqa: S608  constants
+"""
 _SELECT = f"SELECT {_COLUMNS} FROM threads WHERE thread_id = %s AND owner_id = %s"  # noqa: S608  constants
 _EXISTS = "SELECT FROM threads WHERE thread_id = %s AND owner_id = %s"
+_EXISTS_AT_ALL = "SELECT FROM threads WHERE thread_id = %s"
+_SIZE = "SELECT stored_bytes FROM threads WHERE thread_id = %s AND owner_id = %s"
+_LOCK_COPIES = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 7)) AS locked"
 _LOCK = "SELECT status FROM threads WHERE thread_id = %s FOR NO KEY UPDATE"
 _UPDATE = f"""
     UPDATE threads SET metadata = metadata || %(metadata)s, updated_at = now(),
+        stored_bytes = stored_bytes + %(bytes)s,
         ttl_strategy = coalesce(%(strategy)s, ttl_strategy),
         ttl_minutes = coalesce(%(minutes)s, ttl_minutes),
         expires_at = now() + make_interval(secs => coalesce(%(minutes)s, ttl_minutes) * 60)
@@ -51,11 +56,11 @@ _STORE_STATE = """
 _COPY = f"""
     INSERT INTO threads (
         thread_id, owner_id, status, metadata, config, values, interrupts, error, ttl_strategy, ttl_minutes,
-        expires_at, created_at, updated_at, state_updated_at
+        expires_at, created_at, updated_at, state_updated_at, stored_bytes
     )
     SELECT %(new_id)s, owner_id, CASE WHEN status = 'busy' THEN 'idle' ELSE status END, metadata, config,
         values, interrupts, error, ttl_strategy, ttl_minutes,
-        now() + make_interval(secs => ttl_minutes * 60), now(), now(), now()
+        now() + make_interval(secs => ttl_minutes * 60), now(), now(), now(), stored_bytes
     FROM threads WHERE thread_id = %(thread_id)s AND owner_id = %(owner_id)s
     RETURNING {_COLUMNS}
 """  # noqa: S608  constants
@@ -95,9 +100,20 @@ _DELETE_TEMPORARY_THREAD = """
 """
 
 
-async def insert_thread(pool: Pool, owner_id: UUID, thread_id: UUID, body: ThreadCreate) -> Row | None:
-    """Insert a thread, or return None if its id is taken."""
-    return await fetch_one(pool, _INSERT, _parameters(owner_id, thread_id, body))
+async def insert_thread(
+    pool: Pool, owner_id: UUID, thread_id: UUID, body: ThreadCreate, quota: StorageQuota
+) -> Row | None:
+    """Insert a thread, or return None if its id is taken.
+
+    Raises:
+        StorageQuotaExceeded: if its owner stores too much.
+    """
+    parameters = _parameters(owner_id, thread_id, body)
+    size = ROW_BYTES + parameters["bytes"]
+    row = await fetch_one(pool, _INSERT, parameters | {"bytes": size, "max_bytes": quota.maximum})
+    if row is None and await fetch_one(pool, _EXISTS_AT_ALL, [thread_id]) is None:
+        await quota.require(pool, owner_id, size)
+    return row
 
 
 async def get_thread(pool: Pool, owner_id: UUID, thread_id: UUID) -> Row:
@@ -136,13 +152,13 @@ async def lock_idle_thread(connection: Connection, thread_id: UUID) -> None:
         raise Conflict("The thread has an unfinished run.")
 
 
-async def update_thread(pool: Pool, owner_id: UUID, thread_id: UUID, body: ThreadPatch) -> Row:
+async def update_thread(connection: Connection, owner_id: UUID, thread_id: UUID, body: ThreadPatch) -> Row:
     """Change a thread's metadata and time to live, and return the thread.
 
     Raises:
         NotFound: if it does not exist, or belongs to another user.
     """
-    row = await fetch_one(pool, _UPDATE, _parameters(owner_id, thread_id, body))
+    row = await fetch_one(connection, _UPDATE, _parameters(owner_id, thread_id, body))
     if row is None:
         raise NotFound(NO_SUCH_THREAD)
     return row
@@ -150,10 +166,12 @@ async def update_thread(pool: Pool, owner_id: UUID, thread_id: UUID, body: Threa
 
 def _parameters(owner_id: UUID, thread_id: UUID, body: ThreadCreate | ThreadPatch) -> dict[str, Any]:
     ttl: Ttl | None = body.ttl
+    metadata = dumps(body.metadata or {})
     return {
+        "bytes": len(metadata),
         "thread_id": thread_id,
         "owner_id": owner_id,
-        "metadata": Jsonb(body.metadata or {}),
+        "metadata": jsonb(metadata),
         "strategy": ttl.strategy if ttl else None,
         "minutes": ttl.ttl if ttl else None,
     }
@@ -212,12 +230,22 @@ def _conditions(owner_id: UUID, filter_: ThreadFilter) -> tuple[str, dict[str, A
     return conditions, parameters
 
 
-async def copy_thread(connection: Connection, owner_id: UUID, thread_id: UUID, *, new_id: UUID) -> Row:
+async def copy_thread(
+    connection: Connection, owner_id: UUID, thread_id: UUID, *, new_id: UUID, quota: StorageQuota
+) -> Row:
     """Copy a thread with its checkpoints, within a transaction, and return the copy.
 
     Raises:
         NotFound: if the thread does not exist, or belongs to another user.
+        StorageQuotaExceeded: if its owner stores too much.
+        Conflict: if its owner copies another thread at this moment. Copies that do not see each other could exceed the
+            quota by as much as all of them.
     """
+    lock = await fetch_one(connection, _LOCK_COPIES, [str(owner_id)])
+    if not (lock and lock["locked"]):
+        raise Conflict("Another thread of yours is being copied.", headers={"Retry-After": "1"})
+    size = await fetch_one(connection, _SIZE, [thread_id, owner_id])
+    await quota.require(connection, owner_id, size["stored_bytes"] if size else 0)
     parameters = {"thread_id": thread_id, "new_id": new_id, "owner_id": owner_id}
     row = await fetch_one(connection, _COPY, parameters)
     if row is None:

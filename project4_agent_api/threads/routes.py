@@ -30,7 +30,7 @@ from project4_agent_api.threads.schemas import (
 )
 from project4_agent_api.threads.service import ThreadsDep
 from project4_agent_api.threads.snapshots import to_checkpoint
-from shared.errors import Conflict, DatabaseUnavailable, NotFound
+from shared.errors import Conflict, DatabaseUnavailable, NotFound, StorageQuotaExceeded
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
@@ -50,7 +50,7 @@ def _to_thread(row: Row, *, with_ttl: bool = False) -> dict[str, Any]:
     return thread
 
 
-@router.post("", responses=error_responses(Conflict, NotFound), response_model=ThreadRead)
+@router.post("", responses=error_responses(Conflict, NotFound, StorageQuotaExceeded), response_model=ThreadRead)
 async def create_thread(body: ThreadCreate, owner_id: CurrentOwner, threads: ThreadsDep) -> Response:
     """Create a thread."""
     return JsonResponse(_to_thread(await threads.create(owner_id, body)))
@@ -112,7 +112,7 @@ async def get_thread(
 
 @router.patch(
     "/{thread_id}",
-    responses=error_responses(NotFound)
+    responses=error_responses(NotFound, StorageQuotaExceeded)
     | {204: {"description": "The thread was changed (with `Prefer: return=minimal`)."}},
     response_model=ThreadRead,
 )
@@ -134,7 +134,9 @@ async def delete_thread(thread_id: ThreadId, owner_id: CurrentOwner, threads: Th
     await threads.delete(owner_id, thread_id)
 
 
-@router.post("/{thread_id}/copy", responses=error_responses(NotFound), response_model=ThreadRead)
+@router.post(
+    "/{thread_id}/copy", responses=error_responses(NotFound, Conflict, StorageQuotaExceeded), response_model=ThreadRead
+)
 async def copy_thread(thread_id: ThreadId, owner_id: CurrentOwner, threads: ThreadsDep) -> Response:
     """Create another thread with the same history."""
     return JsonResponse(_to_thread(await threads.copy(owner_id, thread_id)))
@@ -208,7 +210,11 @@ async def find_state_at(
     return JsonResponse(_select_parts(state, body.select))
 
 
-@router.post("/{thread_id}/state", responses=error_responses(NotFound, Conflict), response_model=StateChanged)
+@router.post(
+    "/{thread_id}/state",
+    responses=error_responses(NotFound, Conflict, StorageQuotaExceeded),
+    response_model=StateChanged,
+)
 async def update_state(thread_id: ThreadId, body: StateChange, owner_id: CurrentOwner, threads: ThreadsDep) -> Response:
     """Update a thread's state as if a node had written it. From an earlier checkpoint this starts another branch."""
     updated = await threads.states.update(owner_id, thread_id, body)

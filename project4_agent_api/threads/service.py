@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from project4_agent_api.core.postgres import Connection, Pool, Row, connected
 from project4_agent_api.core.state import from_state
+from project4_agent_api.core.storage import UNLIMITED, StorageQuota
 from project4_agent_api.events import wakeups
 from project4_agent_api.events.ids import LAST_ATTEMPT
 from project4_agent_api.events.publisher import publish_end
@@ -33,6 +34,7 @@ class Threads:
     states: ThreadStates
     redis: RedisClient
     event_retention_seconds: int
+    quota: StorageQuota = UNLIMITED
 
     async def create(self, owner_id: UUID, body: ThreadCreate) -> Row:
         """Create a thread; with `if_exists="do_nothing"` return the existing one with the same id.
@@ -41,9 +43,10 @@ class Threads:
             Conflict: if the id is taken.
             NotFound: if the graph of the given history does not exist.
             InvalidRequest: if that graph does not accept the history.
+            StorageQuotaExceeded: if the owner stores too much.
         """
         thread_id = body.thread_id or uuid7()
-        row = await repository.insert_thread(self.pool, owner_id, thread_id, body)
+        row = await repository.insert_thread(self.pool, owner_id, thread_id, body, self.quota)
         if row is None:
             if body.if_exists == "do_nothing":
                 try:
@@ -74,8 +77,11 @@ class Threads:
 
         Raises:
             NotFound: if it does not exist, or belongs to another user.
+            StorageQuotaExceeded: if the owner stores too much.
         """
-        return await repository.update_thread(self.pool, owner_id, thread_id, body)
+        async with connected(self.pool) as connection, connection.transaction():
+            await self.quota.require(connection, owner_id)
+            return await repository.update_thread(connection, owner_id, thread_id, body)
 
     async def search(self, owner_id: UUID, search: ThreadSearch) -> list[Row]:
         """Return a page of threads, and one more if there is a next page."""
@@ -90,9 +96,11 @@ class Threads:
 
         Raises:
             NotFound: if the thread does not exist, or belongs to another user.
+            StorageQuotaExceeded: if the owner stores too much.
+            Conflict: if the owner copies another thread at this moment.
         """
         async with connected(self.pool) as connection, connection.transaction():
-            return await repository.copy_thread(connection, owner_id, thread_id, new_id=uuid7())
+            return await repository.copy_thread(connection, owner_id, thread_id, new_id=uuid7(), quota=self.quota)
 
     async def delete(self, owner_id: UUID, thread_id: UUID) -> None:
         """Delete a thread with its runs and checkpoints.

@@ -15,6 +15,7 @@ from loguru import logger
 
 from project4_agent_api.core.postgres import Pool, Row, connected
 from project4_agent_api.core.schemas import Checkpoint
+from project4_agent_api.core.storage import UNLIMITED, StorageQuota
 from project4_agent_api.events.ids import thread_channel
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.commands import to_command
@@ -38,6 +39,7 @@ class ThreadStates:
     graphs: Graphs
     store: SharedStore
     redis: RedisClient
+    quota: StorageQuota = UNLIMITED
 
     async def get(
         self, owner_id: UUID, thread_id: UUID, checkpoint: Checkpoint | None = None, *, subgraphs: bool = False
@@ -87,6 +89,7 @@ class ThreadStates:
         Raises:
             NotFound: if the thread or its graph does not exist.
             Conflict: if the thread has an unfinished run.
+            StorageQuotaExceeded: if the owner stores too much.
             InvalidRequest: if the thread has no graph yet, or the graph does not accept the values.
         """
         row = await repository.get_thread(self.pool, owner_id, thread_id)
@@ -99,6 +102,7 @@ class ThreadStates:
             connection.transaction(),
         ):
             await repository.lock_idle_thread(connection, thread_id)
+            await self.quota.require(connection, owner_id)
             graph.checkpointer = self.checkpoints.in_transaction(connection)
             with _update_errors():
                 updated = await graph.aupdate_state(

@@ -7,7 +7,7 @@ Everything that is put within one turn of the event loop is written by one state
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -62,14 +62,38 @@ _WRITE = f"""
     ), special_writes AS (
         {_INTO_WRITES} {_rows("special_writes")} ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
         DO UPDATE SET channel = EXCLUDED.channel, type = EXCLUDED.type, blob = EXCLUDED.blob
+    ), counted AS (
+        UPDATE threads SET stored_bytes = stored_bytes + batch.bytes
+        FROM json_to_recordset(%(counts)s::json) AS batch (thread_id uuid, run_id uuid, bytes bigint)
+        WHERE threads.thread_id = batch.thread_id AND (run_id IS NULL OR run_id IN (SELECT run_id FROM held))
     )
     SELECT run_id FROM held
 """  # noqa: S608  it contains no values
 _RETRY_INTERVAL_SECONDS = 0.5
+_ROW_BYTES = 150  # of a row without its content, with its share of the indexes
+_UUID_LENGTH = 36
+COUNTED_BYTES = 1024 * 1024  # of one run: more are counted before it ends
 
 
 class ClaimLost(Exception):
     """Another worker has claimed the run, so the writes of this one are refused."""
+
+
+@dataclass
+class WrittenBytes:
+    """The bytes that a run has written.
+
+    Attributes:
+        counted: Those that the thread's row contains already, or will with the next batch.
+    """
+
+    total: int = 0
+    counted: int = 0
+
+    @property
+    def uncounted(self) -> int:
+        """The bytes that are added to the thread's row when the run ends."""
+        return self.total - self.counted
 
 
 @dataclass(frozen=True)
@@ -78,6 +102,7 @@ class Claim:
 
     run_id: UUID
     claim: UUID
+    written: WrittenBytes = field(default_factory=WrittenBytes, compare=False)
 
 
 class Batch:
@@ -89,17 +114,32 @@ class Batch:
         # Set when the rows are stored, to the runs whose claims were still valid.
         self.stored: asyncio.Future[set[UUID]] = asyncio.get_running_loop().create_future()
         self.refused: dict[str, Exception] = {}  # why the rows of a thread were not stored
+        self._counts: dict[tuple[str, UUID | None], int] = {}  # bytes to be added to the threads' rows
 
-    def add(self, kind: str, row: tuple[Any, ...], claim: Claim | None) -> None:
-        """Add a row, with the claim of the run that writes it."""
+    def add(self, kind: str, row: tuple[Any, ...], claim: Claim | None, size: int) -> None:
+        """Add a row, with the claim of the run that writes it, and its size in bytes.
+
+        The bytes of a run are counted when it ends, or earlier if they are many; others with the batch.
+        """
+        size += _ROW_BYTES
         if claim:
             self.claims[claim.run_id] = claim.claim
+            claim.written.total += size
+            if claim.written.uncounted > COUNTED_BYTES:
+                self._count(row[0], claim.run_id, claim.written.uncounted)
+                claim.written.counted = claim.written.total
+        else:
+            self._count(row[0], None, size)
         key = tuple(row[index] for index in _KEYS[kind])
         owned = (*row, claim and claim.run_id)
         if kind == "writes":
             self.rows[kind].setdefault(key, owned)
         else:
             self.rows[kind][key] = owned
+
+    def _count(self, thread_id: str, run_id: UUID | None, size: int) -> None:
+        if len(thread_id) == _UUID_LENGTH:  # a thread of this service, which has a row
+            self._counts[thread_id, run_id] = self._counts.get((thread_id, run_id), 0) + size
 
     def thread_ids(self) -> set[str]:
         """Return the threads that have rows in the batch."""
@@ -123,7 +163,12 @@ class Batch:
                     blobs.append(row["blob"])
                     row["blob"] = len(blobs)
             parameters[kind] = dumps(rows).decode()
-        return parameters
+        counts = [
+            {"thread_id": counted, "run_id": run_id, "bytes": size}
+            for (counted, run_id), size in self._counts.items()
+            if thread_id in (None, counted)
+        ]
+        return parameters | {"counts": dumps(counts).decode()}
 
     async def wait(self, thread_id: str, claim: Claim | None) -> None:
         """Wait until the rows of a thread are stored.

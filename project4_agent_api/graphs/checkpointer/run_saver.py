@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -17,8 +17,9 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 
-from project4_agent_api.graphs.checkpointer.batch_writer import Batch, Claim, ClaimLost
+from project4_agent_api.graphs.checkpointer.batch_writer import COUNTED_BYTES, Batch, Claim, ClaimLost
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver, checkpoint_config
+from shared.errors import StorageQuotaExceeded
 
 
 class RunCheckpointSaver(BaseCheckpointSaver[str]):
@@ -32,10 +33,30 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         claim: The worker's claim; nothing is stored after it is lost.
         durable: Whether each step waits until the one before is stored: LangGraph's durability `sync`.
         thread_is_empty: Whether the thread has no checkpoint yet, so that no query is needed to find the newest.
+        require_storage: Checks that the run's user may store so many bytes that are not counted yet, and returns how
+            many more; called after each mebibyte.
+        stop: Stops the run if not.
+
+    Attributes:
+        refused: Why the run must not store more.
     """
 
-    def __init__(self, saver: CheckpointSaver, claim: Claim, *, durable: bool, thread_is_empty: bool) -> None:
+    def __init__(
+        self,
+        saver: CheckpointSaver,
+        claim: Claim,
+        *,
+        durable: bool,
+        thread_is_empty: bool,
+        require_storage: Callable[[int], Awaitable[int]],
+        stop: Callable[[], None],
+    ) -> None:
         super().__init__(serde=saver.serde)
+        self.refused: StorageQuotaExceeded | None = None
+        self._require_storage = require_storage
+        self._stop = stop
+        self._next_check = COUNTED_BYTES
+        self._checking = asyncio.Lock()
         self._saver = saver
         self._claim = claim
         self._durable = durable
@@ -94,7 +115,7 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         Raises:
             ClaimLost: if the saver is closed, or the claim is already known to be lost.
         """
-        self._refuse_if_closed()
+        await self._admit()
         configurable = config["configurable"]
         if not configurable.get("checkpoint_ns"):
             location: RunnableConfig = {"configurable": {"thread_id": configurable["thread_id"], "checkpoint_ns": ""}}
@@ -119,7 +140,7 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         Raises:
             ClaimLost: if the saver is closed, or the claim is already known to be lost.
         """
-        self._refuse_if_closed()
+        await self._admit()
         configurable = config["configurable"]
         if not configurable["checkpoint_ns"]:
             # LangGraph stores both concurrently, so the writes may arrive before their checkpoint.
@@ -145,9 +166,30 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         if self._unstored:
             await asyncio.wait([batch.stored for batch in self._unstored])
 
+    async def _admit(self) -> None:
+        """Check, before something is put, that the run may store it: its claim, and now and then its user's quota."""
+        self._refuse_if_closed()
+        if self._claim.written.total < self._next_check:
+            return
+        async with self._checking:  # what is put meanwhile waits
+            self._refuse_if_closed()
+            written = self._claim.written
+            if written.total < self._next_check:
+                return
+            await self.flush()
+            try:
+                left = await self._require_storage(written.uncounted)
+            except StorageQuotaExceeded as error:
+                self.refused = error
+                self._stop()
+                raise
+            self._next_check = written.total + min(left, COUNTED_BYTES)
+
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise ClaimLost
+        if self.refused:
+            raise self.refused
 
     async def _track(self, config: RunnableConfig, batch: Batch) -> None:
         """Remember a batch until it is stored, and raise the errors of batches that have finished."""

@@ -20,10 +20,12 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from orjson import Fragment
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 
 from project4_agent_api.core.postgres import Connection, Pool
+from project4_agent_api.core.serialization import dumps
 from project4_agent_api.graphs.checkpointer.batch_writer import Batch, BatchWriter, Claim
 from shared.database.errors import database_errors
 
@@ -100,11 +102,12 @@ class CheckpointSaver(AsyncPostgresSaver):
         batch = self._writer.next_batch()
         versions = {channel: version for channel, version in new_versions.items() if channel in separate}
         for row in self._dump_blobs(thread_id, namespace, separate, versions):
-            batch.add("blobs", row, claim)
-        content = checkpoint | {"channel_values": inline}
-        serializable = get_serializable_checkpoint_metadata(config, metadata)
-        parent_id = configurable.get("checkpoint_id")
-        batch.add("checkpoints", (thread_id, namespace, checkpoint["id"], parent_id, content, serializable), claim)
+            batch.add("blobs", row, claim, len(row[5] or b""))
+        content = dumps(checkpoint | {"channel_values": inline})
+        serializable = dumps(get_serializable_checkpoint_metadata(config, metadata))
+        fragments = Fragment(content), Fragment(serializable)
+        row = (thread_id, namespace, checkpoint["id"], configurable.get("checkpoint_id"), *fragments)
+        batch.add("checkpoints", row, claim, len(content) + len(serializable))
         return batch
 
     def enqueue_writes(
@@ -121,7 +124,7 @@ class CheckpointSaver(AsyncPostgresSaver):
         kind = "special_writes" if all(channel in WRITES_IDX_MAP for channel, _ in writes) else "writes"
         batch = self._writer.next_batch()
         for row in self._dump_writes(*key, task_id, task_path, writes):
-            batch.add(kind, row, claim)
+            batch.add(kind, row, claim, len(row[8] or b""))
         return batch
 
     async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:

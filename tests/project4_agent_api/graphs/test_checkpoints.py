@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from secrets import token_hex
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from project4_agent_api.core.postgres import create_pool
+from project4_agent_api.core.storage import UNLIMITED
 from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
 from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
@@ -52,7 +54,14 @@ async def test_closed_saver_flushes_and_refuses_later_writes(checkpoints: Checkp
     async with await connect(database_url) as connection, await connect(database_url) as other:
         run_id = await store(connection, "running", thread_id=thread_id)
         claim = await value(connection, "SELECT claim FROM runs")
-        saver = RunCheckpointSaver(checkpoints, Claim(run_id, claim), durable=False, thread_is_empty=True)
+        saver = RunCheckpointSaver(
+            checkpoints,
+            Claim(run_id, claim),
+            durable=False,
+            thread_is_empty=True,
+            require_storage=partial(UNLIMITED.require, connection, run_id),
+            stop=lambda: None,
+        )
         async with other.transaction():
             await other.execute("LOCK TABLE checkpoint_writes IN SHARE MODE")
             await saver.aput_writes(config, [("channel", "value")], "task")

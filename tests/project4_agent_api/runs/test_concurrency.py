@@ -10,9 +10,10 @@ import httpx2
 import pytest
 
 from project4_agent_api.core.postgres import Connection, Row
+from project4_agent_api.core.storage import UNLIMITED
 from project4_agent_api.models import RunStatus, ThreadStatus
 from project4_agent_api.runs.claims import Ending, claim_next, finish_run, requeue
-from project4_agent_api.runs.repository import NewRun, create_run
+from project4_agent_api.runs.repository import Admission, NewRun, create_run
 from project4_agent_api.runs.spec import RunKey, RunSpec
 from project4_agent_api.runs.stopping import stop_runs
 from project4_agent_api.runs.webhooks import Webhooks
@@ -24,6 +25,7 @@ from tests.support.transactions import _HELD_UP, value, waiting
 
 DONE = Ending(RunStatus.SUCCESS, ThreadStatus.IDLE)
 WEBHOOKS = Webhooks(create_job_app({}))
+ADMISSION = Admission(waiting=100, deferred=100, queue_full=False, storage=UNLIMITED, webhooks=100)
 
 _CHECKPOINT = "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, 'one', '{}')"
 
@@ -55,7 +57,7 @@ def new_run(thread_id: UUID, **changes: Any) -> NewRun:
 
 
 async def create(connection: Connection, new: NewRun) -> UUID:
-    made = await create_run(connection, new, 100, WEBHOOKS)
+    made = await create_run(connection, new, ADMISSION, WEBHOOKS)
     return made.row["run_id"]  # type: ignore[no-any-return]  # a row's column
 
 
@@ -201,7 +203,7 @@ async def test_rejected_run_leaves_no_thread(connection: Connection) -> None:
     new = new_run(uuid4(), multitask_strategy="reject", create_thread=True)
 
     with pytest.raises(TooManyRequests):
-        await create_run(connection, new, 1, WEBHOOKS)
+        await create_run(connection, new, replace(ADMISSION, waiting=1), WEBHOOKS)
 
     assert await value(connection, "SELECT count(*) FROM threads") == 1
 
@@ -225,7 +227,7 @@ async def test_run_interrupted_during_its_claim_is_stopped(connection: Connectio
     async with other.transaction():
         assert await claimed(other) == run
         new = new_run(thread, multitask_strategy="interrupt")
-        creating = await waiting(other, create_run(connection, new, 100, WEBHOOKS))
+        creating = await waiting(other, create_run(connection, new, ADMISSION, WEBHOOKS))
 
     assert [(one["run_id"], one["status"]) for one in (await creating).stopped] == [(run, "running")]
 
@@ -239,7 +241,7 @@ async def test_run_that_ends_during_its_interruption_keeps_its_status(
     async with other.transaction():  # as its worker stores the end
         await other.execute("UPDATE runs SET status = 'success' WHERE run_id = %s", [run])
         new = new_run(thread, multitask_strategy="interrupt")
-        creating = await waiting(other, create_run(connection, new, 100, WEBHOOKS))
+        creating = await waiting(other, create_run(connection, new, ADMISSION, WEBHOOKS))
         await other.execute("UPDATE threads SET status = 'idle' WHERE thread_id = %s", [thread])
 
     assert (await creating).stopped == []

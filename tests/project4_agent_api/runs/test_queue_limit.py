@@ -189,3 +189,22 @@ async def test_users_take_turns(service: AgentService, database_url: str, redis_
             assert len(finished) < 30
             await asyncio.gather(*many)
     assert len(finished) == 41
+
+
+async def test_webhooks_that_are_due_are_limited(serve4: Serve, database_url: str) -> None:
+    with serve4(user_webhooks_max=1) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
+            ada = await signed_up(http, "ada")
+            run = RUN | {"webhook": "https://example.com/hook"}
+            stored = (await http.post("/runs", json=run, headers=ada)).json()
+            with psycopg.connect(database_url) as connection:
+                connection.execute(
+                    "INSERT INTO webhooks (run_id, owner_id, url, body, created_at)"
+                    " SELECT run_id, owner_id, 'https://example.com', '{}', now() FROM runs"
+                )
+
+            refused = await http.post("/runs", json=run, headers=ada)
+
+            assert (stored["status"], refused.status_code) == ("pending", 429)
+            assert refused.json()["limit"] == {"name": "user_webhooks_max", "maximum": 1, "used": 1}
+            assert (await http.post("/runs", json=RUN, headers=ada)).status_code == 200
