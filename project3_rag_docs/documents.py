@@ -15,7 +15,7 @@ from project3_rag_docs.ingestion.job import CHANNEL
 from project3_rag_docs.ingestion.upload import Upload, clean_filename
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.search import index
-from shared.errors import Limit, NotFound, TooManyRequests
+from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 from shared.jobs.notifications import notify
 from shared.jobs.queue import defer
 

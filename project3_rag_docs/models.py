@@ -18,8 +18,10 @@ from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
+    Column,
     DateTime,
     ForeignKey,
     Identity,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     false,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
@@ -90,6 +93,13 @@ class Document(SQLModel, table=True):
     chunk_total: int | None = None  # known once the file was parsed
     error: str | None = Field(default=None, sa_type=Text)
     notice: str | None = Field(default=None, sa_type=Text)  # what of a ready document could not be read
+    # The attribute `metadata` is SQLAlchemy's.
+    custom: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column("metadata", JSONB, nullable=False, server_default=text("'{}'"))
+    )
+    tags: list[str] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
+    )
     claim: UUID | None = None  # of the current attempt; one that lost its claim can no longer write
     created_at: datetime = Field(default_factory=_now, sa_type=DateTime(timezone=True))
 

@@ -1,13 +1,19 @@
 """Requests and responses of stage 3."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from project1_qa_api.schemas import Question, ReasoningText, Usage
-from shared.schemas import INTEGRAL, RequestBody
+from project3_rag_docs.search.filters import DocumentFilter, Range
+from shared.schemas import INTEGRAL, NOT_BLANK, WITHOUT_NUL, RequestBody
+
+MetadataName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
+MetadataValue = Annotated[str, Field(max_length=1000), WITHOUT_NUL] | bool | int | FiniteFloat
+Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=50)]
+Tags = Annotated[list[Annotated[str, Field(max_length=64), NOT_BLANK, WITHOUT_NUL]], Field(max_length=50)]
 
 
 class DocumentRead(BaseModel):
@@ -27,7 +33,19 @@ class DocumentRead(BaseModel):
         description="What could not be read of a `ready` document, in sentences for the user.",
         examples=["3 of 12 pages are images, in which no text was recognised: 2, 5, 9."],
     )
+    metadata: dict[str, str | bool | int | float] = Field(validation_alias=AliasChoices("custom", "metadata"))
+    tags: list[str]
     created_at: datetime
+
+
+class DocumentUpdate(RequestBody):
+    """Changes of a document; what is not named stays."""
+
+    filename: Annotated[str, Field(min_length=1, max_length=255), NOT_BLANK, WITHOUT_NUL] | None = None
+    metadata: Annotated[dict[MetadataName, MetadataValue | None], Field(max_length=50)] | None = Field(
+        default=None, description="Values to set, by name; null removes one."
+    )
+    tags: Tags | None = Field(default=None, description="Replaces all tags.")
 
 
 class DocumentPage(BaseModel):
@@ -57,6 +75,65 @@ class ChunkPage(BaseModel):
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
+class ValueRange(RequestBody):
+    """Limits of a value: numbers, or texts such as dates in ISO 8601, compared by code points."""
+
+    gt: str | FiniteFloat | None = None
+    gte: str | FiniteFloat | None = None
+    lt: str | FiniteFloat | None = None
+    lte: str | FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _has_limit(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("needs one of gt, gte, lt, lte")
+        return self
+
+
+class DocumentFilterRequest(RequestBody):
+    """A condition on documents. All parts of it apply."""
+
+    tags: Annotated[list[str], Field(min_length=1, max_length=50)] | None = Field(
+        default=None, description="Documents with at least one of these tags."
+    )
+    media_types: Annotated[list[str], Field(min_length=1, max_length=20)] | None = None
+    created_from: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    created_before: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    metadata: (
+        Annotated[
+            dict[
+                MetadataName,
+                MetadataValue | Annotated[list[MetadataValue], Field(min_length=1, max_length=100)] | ValueRange,
+            ],
+            Field(max_length=20),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="By name: a value, a list of values of which the document has one, or a range.",
+        examples=[{"year": {"gte": 2020}, "author": ["Ada", "Bob"]}],
+    )
+
+    def to_filter(self) -> DocumentFilter:
+        """Convert it to the condition of a search."""
+        return DocumentFilter(
+            tags=self.tags or (),
+            media_types=self.media_types or (),
+            created_from=self.created_from,
+            created_before=self.created_before,
+            metadata={
+                name: Range(**wanted.model_dump()) if isinstance(wanted, ValueRange) else wanted
+                for name, wanted in (self.metadata or {}).items()
+            },
+        )
+
+
+class Neighbours(BaseModel):
+    """A chunk and those around it, in document order."""
+
+    items: list[ChunkRead]
+
+
 DocumentIds = Annotated[
     list[Annotated[UUID, Field(strict=False)]],
     Field(min_length=1, max_length=1000, description="Search only these documents. Default: all documents."),
@@ -69,6 +146,8 @@ class SearchRequest(RequestBody):
     query: Question
     k: Annotated[int, Field(ge=1, le=50), INTEGRAL] = Field(default=10, description="Maximum number of hits.")
     document_ids: DocumentIds | None = None
+    filter: DocumentFilterRequest | None = None
+    min_score: Annotated[float, Field(ge=0, le=1)] = Field(default=0, description="Leave out hits with a lower score.")
 
 
 class HitRead(BaseModel):
@@ -83,6 +162,7 @@ class HitRead(BaseModel):
     heading: str | None
     text: str
     recognised: bool = Field(description="Whether the text was recognised in an image (OCR), and may have errors.")
+    created_at: datetime = Field(description="Time of the document's upload.")
     score: float = Field(
         description="The probability that the passage is relevant, from 0 to 1, comparable between searches: from 0.5 "
         "on it probably is. Hits in two languages alternate, so it may rise within a response. With a reranker, the "
@@ -96,6 +176,13 @@ class SearchResponse(BaseModel):
     hits: list[HitRead]
 
 
+class Turn(RequestBody):
+    """A message of the conversation before a question."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[str, Field(max_length=20_000), NOT_BLANK, WITHOUT_NUL]
+
+
 class DocumentQuestion(RequestBody):
     """A question about the documents."""
 
@@ -105,6 +192,10 @@ class DocumentQuestion(RequestBody):
         description="Maximum number of passages in the prompt; fewer if they exceed its size.",
     )
     document_ids: DocumentIds | None = None
+    filter: DocumentFilterRequest | None = None
+    history: Annotated[list[Turn], Field(max_length=20)] = Field(
+        default=[], description="The conversation so far, oldest first, to which the question may refer."
+    )
     reasoning: bool = Field(
         default=False,
         description="Whether to return the model's reasoning too, if it sends any, apart from the answer.",

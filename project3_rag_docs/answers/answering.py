@@ -47,7 +47,8 @@ class DocumentAnswerer:
         """
         state = _initial_state(owner_id, request.query, request)
         hits = await self.steps.retrieve(state)
-        return await self.steps.reranker.rerank(request.query, hits, request.k)
+        best = await self.steps.reranker.rerank(request.query, hits, request.k)
+        return [hit for hit in best if hit.score >= request.min_score]
 
     async def answer(self, owner_id: UUID, request: DocumentQuestion) -> DocumentAnswer:
         """Answer a question, and return the complete answer.
@@ -103,7 +104,14 @@ class DocumentAnswerer:
 
 
 def _initial_state(owner_id: UUID, question: str, request: SearchRequest | DocumentQuestion) -> State:
-    return {"owner_id": owner_id, "question": question, "k": request.k, "document_ids": request.document_ids}
+    return {
+        "owner_id": owner_id,
+        "question": question,
+        "k": request.k,
+        "document_ids": request.document_ids,
+        "where": request.filter.to_filter() if request.filter else None,
+        "history": request.history if isinstance(request, DocumentQuestion) else [],
+    }
 
 
 def _sources(passages: Sequence[Hit]) -> list[Source]:

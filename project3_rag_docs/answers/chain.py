@@ -1,6 +1,6 @@
 """The RAG chain: retrieve → rerank → generate, in LangChain's LCEL.
 
-    question ─ retrieve ─ hits ─ rerank ─ passages ─ prompt ─ model ─ answer with [1]
+    question ─ resolve ─ query ─ retrieve ─ hits ─ rerank ─ passages ─ prompt ─ model ─ answer with [1]
 
 `citations.py` checks the model's output before it is shown.
 """
@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from project2_user_mgmt.conversation import count_tokens
+from project3_rag_docs.schemas import Turn
 from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.rerank import Reranker
 from project3_rag_docs.search.service import Searcher
@@ -30,7 +31,11 @@ If the passages do not answer the question, write only: The documents do not say
 _TAG = re.compile(r"<(?=/?\s*passages?\b)", re.IGNORECASE)
 
 
-# The state of the chain: `owner_id`, `question`, `k` and `document_ids` at first; the steps add `hits` and `passages`.
+_HISTORY_MESSAGES, _HISTORY_CHARACTERS = 6, 2000  # in the prompt; the latest messages, each up to this length
+_MAX_QUERY_LENGTH = 4000
+
+# The state of the chain: `owner_id`, `question`, `k` and `document_ids` at first, and for some callers `where` and
+# `history`; the steps add `query`, `hits` and `passages`.
 State = dict[str, Any]
 
 
@@ -50,35 +55,66 @@ class Steps:
     min_score: float = 0.0
 
     def retrieval(self) -> Runnable[State, State]:
-        """Return retrieve → rerank, which adds `hits` and `passages` to the state."""
-        return RunnablePassthrough.assign(hits=RunnableLambda(self.retrieve)) | RunnablePassthrough.assign(
-            passages=RunnableLambda(self.rerank)
+        """Return resolve → retrieve → rerank, which add `query`, `hits` and `passages` to the state."""
+        return (
+            RunnablePassthrough.assign(query=RunnableLambda(self.resolve))
+            | RunnablePassthrough.assign(hits=RunnableLambda(self.retrieve))
+            | RunnablePassthrough.assign(passages=RunnableLambda(self.rerank))
         )
 
     def generation(self) -> Runnable[State, AIMessage]:
         """Return prompt → model, for a state with `passages`. When streamed, it yields `AIMessageChunk`s."""
         return RunnableLambda(self.prompt) | self.chat_model
 
+    async def resolve(self, state: State) -> str:
+        """Return the query for a question: with the one before it, if it is a follow-up ("And on Sundays?").
+
+        It counts as one if both together find a better passage than it alone. No model has to be asked for that.
+        """
+        question: str = state["question"]
+        earlier = [turn.content for turn in state.get("history", ()) if turn.role == "user"]
+        if not earlier:
+            return question
+        together = f"{earlier[-1][: _MAX_QUERY_LENGTH - len(question) - 1]} {question}"
+        alone, with_earlier = [await self._search(state, query, 1) for query in (question, together)]
+        return together if _best_score(with_earlier) > _best_score(alone) else question
+
     async def retrieve(self, state: State) -> list[Hit]:
         """Search; return more hits than requested if a reranker will select from them."""
+        return await self._search(state, _query(state), state["k"] * self.reranker.overfetch)
+
+    async def _search(self, state: State, query: str, k: int) -> list[Hit]:
+        where = state.get("where")
         return await self.searcher.search(
-            state["owner_id"],
-            state["question"],
-            k=state["k"] * self.reranker.overfetch,
-            document_ids=state["document_ids"],
+            state["owner_id"], query, k=k, document_ids=state["document_ids"], where=where
         )
 
     async def rerank(self, state: State) -> list[Hit]:
         """Rerank the hits, and return as many as fit into the prompt."""
-        best = await self.reranker.rerank(state["question"], state["hits"], state["k"])
+        best = await self.reranker.rerank(_query(state), state["hits"], state["k"])
         return fit_into_tokens(best, self.context_tokens)
 
     def prompt(self, state: State) -> list[BaseMessage]:
         """Return the messages for the model."""
         return [
             SystemMessage(SYSTEM_PROMPT),
-            HumanMessage(f"{format_passages(state['passages'])}\n\nQuestion: {state['question']}"),
+            *_history_messages(state.get("history", ())),
+            HumanMessage(f"{format_passages(state['passages'])}\n\nQuestion: {_query(state)}"),
         ]
+
+
+def _query(state: State) -> str:
+    query: str = state["query"] if "query" in state else state["question"]
+    return query
+
+
+def _best_score(hits: Sequence[Hit]) -> float:
+    return max((hit.score for hit in hits), default=0.0)
+
+
+def _history_messages(history: Sequence[Turn]) -> list[BaseMessage]:
+    types = {"user": HumanMessage, "assistant": AIMessage}
+    return [types[turn.role](turn.content[:_HISTORY_CHARACTERS]) for turn in history[-_HISTORY_MESSAGES:]]
 
 
 def fit_into_tokens(hits: Sequence[Hit], tokens: int) -> list[Hit]:

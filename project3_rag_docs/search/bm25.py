@@ -55,14 +55,14 @@ class BM25Query:
         """Return the query in which every term selects candidates."""
         return BM25Query(self.corpus, {**self.rare, **self.common})
 
-    def sql(self, *, filtered: bool) -> str:
-        """Return the statement for a scope with or without a filter; it yields document, chunk and score."""
+    def sql(self, where: str) -> str:
+        """Return the statement for a scope with a condition, or an empty one; it yields document, chunk and score."""
         terms = "unnest(CAST(:{0} AS bigint[]), CAST(:{0}_weights AS float8[])) AS asked (term, weight)"
         rare, common = terms.format("rare"), terms.format("common")
         score = "sum(weight * frequency / (frequency + CAST(:flat AS float8) + CAST(:slope AS float8) * length))"
         found = f"""
             SELECT document, chunk, {score} AS score FROM {rare} JOIN postings USING (term)
-            WHERE {scope_condition("document", "number", filtered=filtered)}
+            WHERE {scope_condition("document", "number", where)}
             GROUP BY document, chunk ORDER BY score DESC, document, chunk
         """  # noqa: S608  no value in it
         if not self.common:

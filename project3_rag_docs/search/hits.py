@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,6 +19,7 @@ class Hit:
         score: The probability that the chunk is relevant, as the search estimates it; a reranker's relevance otherwise.
         similarity: Cosine of its embedding and the query's.
         recognised: Whether the text comes from OCR.
+        created_at: Time of the upload.
     """
 
     chunk_id: UUID
@@ -29,6 +31,7 @@ class Hit:
     score: float
     similarity: float | None = None
     recognised: bool = False
+    created_at: datetime | None = None
 
 
 async def load_hits(session: AsyncSession, ranked: Mapping[ChunkKey, float], k: int, vector: str) -> list[Hit]:
@@ -54,7 +57,7 @@ async def load_hits(session: AsyncSession, ranked: Mapping[ChunkKey, float], k: 
 
 _HITS_QUERY = text("""
     SELECT number, index, chunks.id AS chunk_id, documents.id AS document_id, filename, page, heading, text, recognised,
-        nullif(1 - (embedding <=> CAST(:vector AS halfvec)), 'NaN') AS similarity
+        created_at, nullif(1 - (embedding <=> CAST(:vector AS halfvec)), 'NaN') AS similarity
     FROM unnest(CAST(:documents AS int[]), CAST(:chunks AS int[])) WITH ORDINALITY AS wanted (document, chunk, place)
     JOIN documents ON documents.number = wanted.document AND status = 'ready'
     JOIN chunks ON chunks.document_id = documents.id AND chunks.index = wanted.chunk

@@ -62,7 +62,7 @@ async def _run(
         parameters = scope.parameters() | {"limit": limit}
         for query in queries:
             parameters |= query.parameters(limit)
-        statement = _union(tuple(query.sql(filtered=scope.is_filtered) for query in queries))
+        statement = _union(tuple(query.sql(scope.where) for query in queries))
         for number, document, chunk, score in (await session.execute(statement, parameters)).all():
             rankings[number].append(RankedChunk(document, chunk, score))
     return rankings

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from project3_rag_docs.search.baselines import Baselines, Vector, dot, unit
 from project3_rag_docs.search.bm25 import BM25Query, max_score
+from project3_rag_docs.search.filters import DocumentFilter
 from project3_rag_docs.search.fusion import (
     alternate,
     fuse,
@@ -62,9 +63,19 @@ class Searcher:
         object.__setattr__(self, "baselines", Baselines(self.embeddings, self.query_prefix))
 
     async def search(
-        self, owner_id: UUID, query: str, *, k: int, document_ids: Sequence[UUID] | None = None
+        self,
+        owner_id: UUID,
+        query: str,
+        *,
+        k: int,
+        document_ids: Sequence[UUID] | None = None,
+        where: DocumentFilter | None = None,
     ) -> list[Hit]:
-        """Return the `k` chunks that match a query best, best first; with `document_ids`, only of these documents.
+        """Return the `k` chunks that match a query best, best first.
+
+        Args:
+            document_ids: The documents to search; None for all.
+            where: A further condition on the documents.
 
         Raises:
             NotReady: if the documents were embedded with another model.
@@ -73,7 +84,7 @@ class Searcher:
         # No database connection is held while waiting for the model.
         embedding = await self.embeddings.aembed_query(self.query_prefix + query)
         baselines = await self.baselines.get()
-        scope = Scope(owner_id, document_ids)
+        scope = Scope(owner_id, document_ids, where)
         async with read_session(self.sessions) as session:
             return await search(
                 session, scope, query, embedding, k=k, baselines=baselines, index_model=(self.model, self.dimensions)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from project3_rag_docs.search.filters import DocumentFilter
 from project3_rag_docs.search.lexical import Language
 
 # Measured on 100,000 chunks: visiting one vector of the HNSW graph takes as long as comparing this many in a scan.
@@ -19,37 +20,40 @@ _EF_SEARCH = 200
 
 @dataclass(frozen=True)
 class Scope:
-    """The documents that a search covers: all ready documents of an owner, or only those in `document_ids`."""
+    """The documents that a search covers: the ready ones of an owner, or some of these by their ids or a filter."""
 
     owner_id: UUID
     document_ids: Sequence[UUID] | None = None
+    filter: DocumentFilter | None = None
 
     @property
-    def is_filtered(self) -> bool:
-        """Whether the search is restricted to some documents."""
-        return self.document_ids is not None
+    def where(self) -> str:
+        """The SQL condition on a row of `documents` that restricts the search; empty if nothing does."""
+        by_id = [] if self.document_ids is None else ["id = ANY(:ids)"]
+        by_filter = [] if self.filter is None else [self.filter.condition()[0]]
+        return " AND ".join(part for part in [*by_id, *by_filter] if part)
 
     def parameters(self) -> dict[str, Any]:
         """Return the values for `scope_condition`."""
         ids = {} if self.document_ids is None else {"ids": list(self.document_ids)}
-        return {"owner": self.owner_id, **ids}
+        return {"owner": self.owner_id, **ids, **(self.filter.condition()[1] if self.filter else {})}
 
 
-def scope_condition(column: str, key: str, *, filtered: bool) -> str:
+def scope_condition(column: str, key: str, where: str) -> str:
     """Return the SQL condition that limits a column to the scope.
 
-    Either subquery is short (documents that are not ready are few, and so are those of a filter), and PostgreSQL
-    evaluates it once.
+    PostgreSQL evaluates either subquery once: it reads the owner's documents that are not ready, which are few, or all
+    of them if there is a condition.
 
     Args:
         column: A column that refers to a document.
         key: The column of `documents` to which it refers: `id` or `number`.
-        filtered: Whether the scope is restricted to some documents.
+        where: The condition of the scope; see `Scope.where`.
     """
-    if filtered:
+    if where:
         return (
             f"{column} IN (SELECT {key} FROM documents"  # noqa: S608  no value in it
-            " WHERE owner_id = :owner AND status = 'ready' AND id = ANY(:ids))"
+            f" WHERE owner_id = :owner AND status = 'ready' AND {where})"
         )
     return f"{column} NOT IN (SELECT {key} FROM documents WHERE owner_id = :owner AND status <> 'ready')"  # noqa: S608  no value in it
 
@@ -101,7 +105,7 @@ async def load_statistics(
 ) -> SearchStatistics:
     """Load the statistics, and configure the connection for index searches that return `limit` chunks."""
     parameters = scope.parameters() | {"terms": term_keys, "ef_search": str(max(_EF_SEARCH, limit))}
-    rows = (await session.execute(_statistics_query(filtered=scope.is_filtered), parameters)).all()
+    rows = (await session.execute(_statistics_query(scope.where), parameters)).all()
     if not rows:
         return SearchStatistics(None, {}, {})
     corpora = {
@@ -116,16 +120,16 @@ async def load_statistics(
 
 
 @lru_cache
-def _statistics_query(*, filtered: bool) -> TextClause:
-    filtered_count = """(
+def _statistics_query(where: str) -> TextClause:
+    filtered_count = f"""(
         SELECT coalesce(sum(there.chunk_count), 0) FROM documents JOIN document_languages AS there ON document_id = id
-        WHERE owner_id = :owner AND status = 'ready' AND id = ANY(:ids) AND there.language = corpora.language
-    )"""
+        WHERE owner_id = :owner AND status = 'ready' AND {where} AND there.language = corpora.language
+    )"""  # noqa: S608  no value in it
     # An iterative scan continues until it has enough rows that pass the filter. Without it, HNSW filters its first
     # forty candidates, and usually returns none of them when the filter keeps 1 %.
     return text(f"""
         SELECT model, dimensions, language, chunk_count, term_count,
-            CAST({filtered_count if filtered else "chunk_count"} AS bigint) AS wanted,
+            CAST({filtered_count if where else "chunk_count"} AS bigint) AS wanted,
             (
                 SELECT CAST(greatest(reltuples, 0) AS bigint) FROM pg_class
                 WHERE oid = to_regclass('ix_chunks_embedding_' || language)

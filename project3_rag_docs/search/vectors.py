@@ -24,14 +24,14 @@ class VectorQuery:
         """Return the query that compares every vector."""
         return replace(self, exact=True)
 
-    def sql(self, *, filtered: bool) -> str:
-        """Return the statement for a scope with or without a filter; it yields document, chunk and cosine."""
+    def sql(self, where: str) -> str:
+        """Return the statement for a scope with a condition, or an empty one; it yields document, chunk and cosine."""
         # The language is a literal: with a parameter, PostgreSQL could not use the partial index of the language.
         vector = f"CAST(:{self._parameter} AS halfvec)"
         nearest = f"""
             SELECT document_id, index, embedding <=> {vector} AS distance FROM chunks
             WHERE owner_id = :owner AND language = '{self.corpus.language}'
-                AND {scope_condition("document_id", "id", filtered=filtered)}
+                AND {scope_condition("document_id", "id", where)}
         """  # noqa: S608  no value in it
         if not self.exact:
             nearest += f"ORDER BY embedding <=> {vector} LIMIT :limit"

@@ -21,6 +21,7 @@ from project1_qa_api.schemas import Token
 from project3_rag_docs.answers.answering import AnswerEvent, DocumentAnswerer
 from project3_rag_docs.answers.chain import SYSTEM_PROMPT
 from project3_rag_docs.schemas import AnswerDone, DocumentQuestion, Sources
+from project3_rag_docs.search.filters import DocumentFilter
 from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.service import Searcher
 from project4_agent_api.core.postgres import Pool, fetch_one
@@ -110,18 +111,24 @@ class CachedSearcher(Searcher):
     cache: RedisCache
 
     async def search(
-        self, owner_id: UUID, query: str, *, k: int, document_ids: Sequence[UUID] | None = None
+        self,
+        owner_id: UUID,
+        query: str,
+        *,
+        k: int,
+        document_ids: Sequence[UUID] | None = None,
+        where: DocumentFilter | None = None,
     ) -> list[Hit]:
         """Return the best chunks for a query, as `Searcher` does."""
         version = await self.versions.get(owner_id)
         if version is None:
-            return await super().search(owner_id, query, k=k, document_ids=document_ids)
+            return await super().search(owner_id, query, k=k, document_ids=document_ids, where=where)
         model = (self.model, self.dimensions, self.query_prefix)
-        key = self.cache.key(owner_id, version, model, query, k, _sorted(document_ids))
+        key = self.cache.key(owner_id, version, model, query, k, _sorted(document_ids), repr(where))
         async with self.cache.single_flight(key):
             (hits,) = await self.cache.get([key], _HITS.validate_json)
             if hits is None:
-                hits = await super().search(owner_id, query, k=k, document_ids=document_ids)
+                hits = await super().search(owner_id, query, k=k, document_ids=document_ids, where=where)
                 await self.cache.put({key: _HITS.dump_json(hits)})
         return hits
 
@@ -160,8 +167,8 @@ class CachedAnswerer(DocumentAnswerer):
             async for event in self._generate(owner_id, request, None):
                 yield event
             return
-        ids = _sorted(request.document_ids)
-        key = self.cache.key(owner_id, version, self.model_settings, request.question, request.k, ids)
+        scope = (_sorted(request.document_ids), request.model_dump_json(include={"filter", "history"}))
+        key = self.cache.key(owner_id, version, self.model_settings, request.question, request.k, *scope)
         async with self.cache.single_flight(key):
             (cached,) = await self.cache.get([key], _Answer.model_validate_json)
             if cached is None:
