@@ -24,6 +24,7 @@ _COMMANDS = {
     "up": ("agent_api.up", "run the API and a worker with the services that the environment names"),
     "new": ("agent_api.new", "create a project with a graph and its test"),
     "validate": ("agent_api.validate", "check a langgraph.json, and report each of its keys"),
+    "import": ("agent_api.importing.command", "copy data from another server of LangGraph's API"),
 }
 # Commands of the package. Their arguments are passed on.
 FORWARDED = {

@@ -1,0 +1,235 @@
+"""Rebuild the checkpoints of a thread from its states, as LangGraph's API shows them.
+
+The API shows the values of a graph's channels, which nodes are next and what tasks have written, but neither the
+versions of channels nor the objects in them. Objects are made with the graph's own channels, and versions so that
+exactly the nodes that were next are next again. States of subgraphs are not shown, so they are not rebuilt.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langgraph.channels.base import BaseChannel
+from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.pregel import Pregel
+from langgraph.types import Interrupt, Send, StateSnapshot
+from pydantic import TypeAdapter
+
+from project4_agent_api.core.serialization import dumps
+from project4_agent_api.threads.snapshots import to_thread_state
+
+Json = dict[str, Any]
+_START, _TASKS = "__start__", "__pregel_tasks"
+_ERROR, _INTERRUPT, _NO_WRITES = "__error__", "__interrupt__", "__no_writes__"
+_PUSH = "__pregel_push"
+_FORMAT = 4  # of LangGraph's checkpoints
+# Parts of a state that have to be equal after the import.
+_COMPARED = ("values", "next", "metadata", "created_at", "checkpoint_id", "parent_checkpoint_id", "interrupts")
+
+
+@dataclass
+class _Known:
+    """A rebuilt checkpoint, on which later ones build."""
+
+    values: Json = field(default_factory=dict)
+    objects: Json = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """The checkpoints of a thread in memory.
+
+    Attributes:
+        differing: How many of them do not read as the states from which they were made.
+        unknown_inputs: Whether nodes wait for inputs that the API does not show (`Send`).
+    """
+
+    saver: InMemorySaver
+    differing: int
+    unknown_inputs: bool
+
+
+async def rebuild(graph: Pregel[Any, Any, Any, Any], thread_id: str, states: Sequence[Json]) -> Rebuilt:
+    """Rebuild the checkpoints of a thread.
+
+    Args:
+        graph: A copy of its graph, whose checkpointer is replaced.
+        states: The oldest first.
+    """
+    saver = InMemorySaver()
+    graph.checkpointer = saver
+    known: dict[str, _Known] = {}
+    differing = 0
+    for state in states:
+        checkpoint_id, parent_id = state["checkpoint"]["checkpoint_id"], _parent_id(state)
+        base = known.get(parent_id or "", _Known())
+        current = known[checkpoint_id] = _next(graph, base, state, saver)
+        new = {name: version for name, version in current.versions.items() if base.versions.get(name) != version}
+        stored = saver.put(
+            _config(thread_id, parent_id), _checkpoint(graph, state, current), state["metadata"], {**new}
+        )
+        snapshot = await graph.aget_state(stored)
+        for task_id, writes in _pending_writes(graph, state, snapshot).items():
+            saver.put_writes(stored, writes, task_id)
+        differing += not _equal(to_thread_state(await graph.aget_state(stored)), state)
+    unknown = bool(states) and any(_is_push(task) and task.get("result") is None for task in states[-1]["tasks"])
+    return Rebuilt(saver, differing, unknown)
+
+
+def _config(thread_id: str, checkpoint_id: str | None) -> Any:  # noqa: ANN401  a RunnableConfig
+    location = {"thread_id": thread_id, "checkpoint_ns": ""}
+    return {"configurable": location | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
+
+
+def _parent_id(state: Json) -> str | None:
+    return (state.get("parent_checkpoint") or {}).get("checkpoint_id")
+
+
+def _next(graph: Pregel[Any, Any, Any, Any], base: _Known, state: Json, saver: InMemorySaver) -> _Known:
+    """Return the channels of a state: those that differ from its parent's get a new version."""
+    values = state["values"] if isinstance(state["values"], dict) else {str(graph.output_channels): state["values"]}
+    # A version that no other checkpoint of the thread has, even in another branch.
+    version = saver.get_next_version(max(base.versions.values(), default=None), None)
+    current = _Known(values, versions=dict(base.versions))
+    for name, value in values.items():
+        if name not in graph.channels:
+            continue
+        if name in base.objects and base.values.get(name) == value:
+            current.objects[name] = base.objects[name]
+        else:
+            current.objects[name] = _object(graph.channels[name], value)
+            current.versions[name] = version
+    for name, value in _triggers(graph, state).items():
+        current.objects[name] = value
+        current.versions[name] = version
+    return current
+
+
+def _triggers(graph: Pregel[Any, Any, Any, Any], state: Json) -> Json:
+    """Return the values of the channels that start the next nodes."""
+    pushed = [Send(task["name"], None) for task in state["tasks"] if _is_push(task)]
+    triggers: Json = {_TASKS: pushed} if pushed else {}
+    pulled = {task["name"]: task for task in state["tasks"] if not _is_push(task)}
+    for name in [*state["next"], *pulled]:
+        if name in graph.nodes and name not in {send.node for send in pushed}:
+            result = pulled.get(name, {}).get("result")
+            triggers[_trigger(graph, name)] = result if name == _START or _trigger(graph, name) == _START else None
+    return triggers
+
+
+def _trigger(graph: Pregel[Any, Any, Any, Any], node: str) -> str:
+    triggers = list(graph.nodes[node].triggers)
+    own = f"branch:to:{node}"
+    return own if own in triggers else triggers[0]
+
+
+def _is_push(task: Mapping[str, Any]) -> bool:
+    return bool(task.get("path")) and task["path"][0] == _PUSH
+
+
+def _checkpoint(graph: Pregel[Any, Any, Any, Any], state: Json, current: _Known) -> Checkpoint:
+    waiting = {_trigger(graph, name) for name in state["next"] if name in graph.nodes}
+    seen: dict[str, dict[str, str | int | float]] = {
+        name: {
+            trigger: current.versions[trigger]
+            for trigger in node.triggers
+            if trigger in current.versions and not (trigger in waiting and name in state["next"])
+        }
+        for name, node in graph.nodes.items()
+    }
+    return Checkpoint(
+        v=_FORMAT,
+        id=state["checkpoint"]["checkpoint_id"],
+        ts=state["created_at"],
+        channel_values=current.objects,
+        channel_versions=dict(current.versions),
+        versions_seen={name: versions for name, versions in seen.items() if versions},
+        updated_channels=None,
+    )
+
+
+def _pending_writes(
+    graph: Pregel[Any, Any, Any, Any], state: Json, snapshot: StateSnapshot
+) -> dict[str, list[tuple[str, Any]]]:
+    """Return what the tasks of a state have written, raised or asked, by the ids that the tasks have here."""
+    tasks = list(snapshot.tasks)
+    writes: dict[str, list[tuple[str, Any]]] = {}
+    for source in state["tasks"]:
+        task = next((task for task in tasks if task.name == source["name"]), None)
+        if task is None:
+            continue
+        tasks.remove(task)
+        interrupts = [Interrupt(value=each["value"], id=each["id"]) for each in source["interrupts"]]
+        found: list[tuple[str, Any]] = [(_INTERRUPT, interrupts)] if interrupts else []
+        if source.get("error"):
+            found.append((_ERROR, source["error"]))
+        elif source.get("result") is not None:
+            found += _results(graph, source["result"])
+        if found:
+            writes[task.id] = found
+    return writes
+
+
+def _results(graph: Pregel[Any, Any, Any, Any], result: object) -> list[tuple[str, Any]]:
+    if not isinstance(result, dict):
+        return [(str(graph.output_channels), result)]
+    writes = [
+        (name, _written(graph.channels[name], each))
+        for name, value in result.items()
+        if isinstance(graph.channels.get(name), BaseChannel)
+        for each in (value["$writes"] if isinstance(value, dict) and set(value) == {"$writes"} else [value])
+    ]
+    return writes or [(_NO_WRITES, None)]
+
+
+def _written(channel: Any, value: object) -> object:  # noqa: ANN401  any channel
+    """Return a write with its messages as objects, if the channel keeps it as it is."""
+    made = _object(channel, value)
+    return made if json.loads(dumps(made)) == value else value
+
+
+def _object(channel: Any, value: object) -> object:  # noqa: ANN401  any channel
+    """Return the object that a channel had for a value of the API: made by its reducer, or by its type."""
+    if not isinstance(channel, BaseChannel):
+        return value
+    made: list[Any] = []
+    try:
+        empty = channel.from_checkpoint(_missing())
+        empty.update([value])
+        made.append(empty.checkpoint())
+    except Exception:  # noqa: BLE001  a reducer may raise anything
+        made.clear()
+    with contextlib.suppress(Exception):  # a type may be anything
+        made.append(TypeAdapter(channel.ValueType).validate_python(value))
+    for candidate in made:
+        if json.loads(dumps(candidate)) == value and candidate != value:
+            return candidate
+    messages = [each for each in made if isinstance(each, list) and any(isinstance(one, BaseMessage) for one in each)]
+    return messages[0] if messages else value
+
+
+def _missing() -> object:
+    from langgraph._internal._typing import MISSING  # noqa: PLC0415  LangGraph's mark of an empty channel
+
+    return MISSING
+
+
+def _equal(ours: Json, theirs: Json) -> bool:
+    shown = json.loads(dumps(ours))
+    return all(shown.get(name) == _normalized(theirs, name) for name in _COMPARED)
+
+
+def _normalized(state: Json, name: str) -> object:
+    match name:
+        case "checkpoint_id":
+            return state["checkpoint"]["checkpoint_id"]
+        case "parent_checkpoint_id":
+            return _parent_id(state)
+        case "interrupts":
+            return state.get("interrupts") or [each for task in state["tasks"] for each in task["interrupts"]]
+    return state.get(name)
