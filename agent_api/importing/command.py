@@ -185,5 +185,5 @@ async def _thread(thread: Json, source: Source, target: Target, report: Report) 
     if rebuilt and rebuilt.differing:
         report.counts["checkpoints", "different"] += rebuilt.differing
         report.reasons["checkpoints: values that the graph cannot represent as they were"] += rebuilt.differing
-    if rebuilt and rebuilt.unknown_inputs:
-        report.reasons["threads: wait in nodes whose inputs the API does not show (Send)"] += 1
+    if rebuilt and rebuilt.incomplete:
+        report.reasons["threads: wait with inputs of nodes (Send) or routes that the API does not show"] += 1

@@ -16,6 +16,7 @@ from langgraph.channels.base import BaseChannel
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
+from langgraph.pregel._write import ChannelWrite, ChannelWriteEntry  # there is no public description of edges
 from langgraph.types import Interrupt, Send, StateSnapshot
 from pydantic import TypeAdapter
 
@@ -26,6 +27,7 @@ Json = dict[str, Any]
 _START, _TASKS = "__start__", "__pregel_tasks"
 _ERROR, _INTERRUPT, _NO_WRITES = "__error__", "__interrupt__", "__no_writes__"
 _PUSH = "__pregel_push"
+_BRANCH, _JOIN = "branch:to:", "join:"  # channels of edges
 _FORMAT = 4  # of LangGraph's checkpoints
 # Parts of a state that have to be equal after the import.
 _COMPARED = ("values", "next", "metadata", "created_at", "checkpoint_id", "parent_checkpoint_id", "interrupts")
@@ -36,6 +38,7 @@ class _Known:
     """A rebuilt checkpoint, on which later ones build."""
 
     values: Json = field(default_factory=dict)
+    tasks: list[Json] = field(default_factory=list)
     objects: Json = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -46,12 +49,13 @@ class Rebuilt:
 
     Attributes:
         differing: How many of them do not read as the states from which they were made.
-        unknown_inputs: Whether nodes wait for inputs that the API does not show (`Send`).
+        incomplete: Whether the newest waits with something that the API does not show: the input of a node that was
+            started by `Send`, or the route that an ended node has chosen.
     """
 
     saver: InMemorySaver
     differing: int
-    unknown_inputs: bool
+    incomplete: bool
 
 
 async def rebuild(graph: Pregel[Any, Any, Any, Any], thread_id: str, states: Sequence[Json]) -> Rebuilt:
@@ -77,8 +81,14 @@ async def rebuild(graph: Pregel[Any, Any, Any, Any], thread_id: str, states: Seq
         for task_id, writes in _pending_writes(graph, state, snapshot).items():
             saver.put_writes(stored, writes, task_id)
         differing += not _equal(to_thread_state(await graph.aget_state(stored)), state)
-    unknown = bool(states) and any(_is_push(task) and task.get("result") is None for task in states[-1]["tasks"])
-    return Rebuilt(saver, differing, unknown)
+    return Rebuilt(saver, differing, bool(states) and any(_hides(graph, task) for task in states[-1]["tasks"]))
+
+
+def _hides(graph: Pregel[Any, Any, Any, Any], task: Json) -> bool:
+    if task.get("result") is None:
+        return _is_push(task)
+    writers = graph.nodes[task["name"]].writers if task["name"] in graph.nodes else []
+    return not all(isinstance(writer, ChannelWrite) for writer in writers)
 
 
 def _config(thread_id: str, checkpoint_id: str | None) -> Any:  # noqa: ANN401  a RunnableConfig
@@ -95,7 +105,7 @@ def _next(graph: Pregel[Any, Any, Any, Any], base: _Known, state: Json, saver: I
     values = state["values"] if isinstance(state["values"], dict) else {str(graph.output_channels): state["values"]}
     # A version that no other checkpoint of the thread has, even in another branch.
     version = saver.get_next_version(max(base.versions.values(), default=None), None)
-    current = _Known(values, versions=dict(base.versions))
+    current = _Known(values, state["tasks"], versions=dict(base.versions))
     for name, value in values.items():
         if name not in graph.channels:
             continue
@@ -104,10 +114,37 @@ def _next(graph: Pregel[Any, Any, Any, Any], base: _Known, state: Json, saver: I
         else:
             current.objects[name] = _object(graph.channels[name], value)
             current.versions[name] = version
-    for name, value in _triggers(graph, state).items():
+    for name, value in (_joins(graph, base, state) | _triggers(graph, state)).items():
         current.objects[name] = value
         current.versions[name] = version
+    for name in base.objects.keys() - current.objects.keys():  # consumed
+        current.versions[name] = version
     return current
+
+
+def _joins(graph: Pregel[Any, Any, Any, Any], base: _Known, state: Json) -> Json:
+    """Return the channels of edges that wait for several nodes, with the nodes that have ended so far."""
+    joins = {name: value for name, value in base.objects.items() if name.startswith(_JOIN)}
+    for task in base.tasks:
+        for name, value in _fixed_writes(graph, task["name"]):
+            if name.startswith(_JOIN):
+                channel: Any = graph.channels[name]
+                waiting = channel.from_checkpoint(joins.get(name, _missing()))
+                waiting.update([value])
+                joins[name] = waiting.checkpoint()
+    started = {trigger for name in state["next"] if name in graph.nodes for trigger in graph.nodes[name].triggers}
+    return {name: value for name, value in joins.items() if name not in started}
+
+
+def _fixed_writes(graph: Pregel[Any, Any, Any, Any], node: str) -> list[tuple[str, Any]]:
+    """Return what a node writes along its edges without conditions."""
+    writers = graph.nodes[node].writers if node in graph.nodes else []
+    entries = [entry for writer in writers if isinstance(writer, ChannelWrite) for entry in writer.writes]
+    return [
+        (entry.channel, entry.value)
+        for entry in entries
+        if isinstance(entry, ChannelWriteEntry) and entry.channel.startswith((_JOIN, _BRANCH))
+    ]
 
 
 def _triggers(graph: Pregel[Any, Any, Any, Any], state: Json) -> Json:
@@ -124,7 +161,7 @@ def _triggers(graph: Pregel[Any, Any, Any, Any], state: Json) -> Json:
 
 def _trigger(graph: Pregel[Any, Any, Any, Any], node: str) -> str:
     triggers = list(graph.nodes[node].triggers)
-    own = f"branch:to:{node}"
+    own = f"{_BRANCH}{node}"
     return own if own in triggers else triggers[0]
 
 
@@ -170,6 +207,7 @@ def _pending_writes(
             found.append((_ERROR, source["error"]))
         elif source.get("result") is not None:
             found += _results(graph, source["result"])
+            found += _fixed_writes(graph, task.name)
         if found:
             writes[task.id] = found
     return writes

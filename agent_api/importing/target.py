@@ -120,6 +120,8 @@ class Target:
                 for version in later:
                     patch = AssistantPatch.model_validate(_assistant_fields(version))
                     await service.update(session, self.owner_id, assistant_id, patch)
+        except NotFound:
+            raise NotImported(f"there is no graph {assistant['graph_id']!r} here") from None
         except (ServiceError, ValidationError) as error:
             raise NotImported(_reason(error)) from None
         return True
