@@ -15,19 +15,19 @@ unexport ARGS CHAPTER EMAIL EXERCISE FILE GRAPHS LEVEL NAME PLAN PROJECT
 ##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)
 
 .PHONY: run-project1
-run-project1: $(DONE)/project1 $(DONE)/embedded ## Stage 1, a question-answering API, on port 8001
+run-project1: $(DONE)/project1 $(DONE)/embedded ## Project 1, a question-answering API, on port 8001
 	@exec $(BIN)/python -m local project1
 
 .PHONY: run-project2
-run-project2: $(DONE)/project2 $(DONE)/embedded ## Stage 2, + users and messages on PostgreSQL, on port 8002
+run-project2: $(DONE)/project2 $(DONE)/embedded ## Project 2, + users and messages on PostgreSQL, on port 8002
 	@exec $(BIN)/python -m local project2
 
 .PHONY: run-project3
-run-project3: $(DONE)/project3 $(DONE)/ocr $(DONE)/embedded ## Stage 3, + documents, search and cited answers, on port 8003; `CHAPTER=vectors` for its beginning
+run-project3: $(DONE)/project3 $(DONE)/ocr $(DONE)/embedded ## Project 3, + documents, search and cited answers, on port 8003; `CHAPTER=vectors` for its beginning
 	@exec $(BIN)/python -m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project3
 
 .PHONY: run-project4
-run-project4: $(DONE)/project4 $(DONE)/ocr $(DONE)/embedded ## Stage 4, + accounts, agents and durable runs, on port 8004; `CHAPTER=agents` for its first chapter; `GRAPHS=path/to/langgraph.json` for your graphs, reloaded as you edit, on port 2024
+run-project4: $(DONE)/project4 $(DONE)/ocr $(DONE)/embedded ## Project 4, + accounts, agents and durable runs, on port 8004; `CHAPTER=agents` for its first chapter; `GRAPHS=path/to/langgraph.json` for your graphs, reloaded as you edit, on port 2024
 	@exec $(BIN)/python $(if $(GRAPHS),-m agent_api dev --config "$(GRAPHS)",-m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project4)
 
 .PHONY: migrate-project2
@@ -35,11 +35,11 @@ migrate-project2: $(DONE)/project2 ## Bring the database at DATABASE_URL up to d
 	@$(BIN)/python -m project2_user_mgmt migrate
 
 .PHONY: migrate-project3
-migrate-project3: $(DONE)/project3 ## The same for stage 3, which needs pgvector there
+migrate-project3: $(DONE)/project3 ## The same for project 3, which needs pgvector there
 	@$(BIN)/python -m project3_rag_docs migrate
 
 .PHONY: migrate-project4
-migrate-project4: $(DONE)/project4 ## The same for stage 4
+migrate-project4: $(DONE)/project4 ## The same for project 4
 	@$(BIN)/python -m project4_agent_api migrate
 
 .PHONY: reindex-project3
@@ -47,15 +47,15 @@ reindex-project3: $(DONE)/project3 $(DONE)/embedded ## Embed every document agai
 	@exec $(BIN)/python -m local project3 reindex
 
 .PHONY: reindex-project4
-reindex-project4: $(DONE)/project4 $(DONE)/embedded ## The same for stage 4
+reindex-project4: $(DONE)/project4 $(DONE)/embedded ## The same for project 4
 	@exec $(BIN)/python -m local project4 reindex
 
 .PHONY: admin-project4
-admin-project4: $(DONE)/project4 $(DONE)/embedded ## Make an account of an operator in stage 4: EMAIL=you@example.com
+admin-project4: $(DONE)/project4 $(DONE)/embedded ## Make an account of an operator in project 4: EMAIL=you@example.com
 	@exec $(BIN)/python -m local project4 create-admin "$(EMAIL)"
 
 .PHONY: stop
-stop: $(DONE)/project1 $(DONE)/embedded ## End every stage that runs from this folder
+stop: $(DONE)/project1 $(DONE)/embedded ## End every project that runs from this folder
 	@$(BIN)/python -m local --stop
 
 ##@ Check
@@ -86,7 +86,7 @@ test-postgres: setup ## The database tests on every PostgreSQL that is installed
 	$(BIN)/python -m tests.postgres_matrix
 
 .PHONY: conformance-reference
-conformance-reference: setup ## The conformance tests of stage 4 against LangGraph's own development server
+conformance-reference: setup ## The conformance tests of project 4 against LangGraph's own development server
 	$(BIN)/python -m tests.conformance.reference
 
 .PHONY: test-model
@@ -159,13 +159,13 @@ learn-solution: $(DONE)/project1 $(DONE)/learn ## Print the solution as a diff t
 	@$(BIN)/python -m learn.exercise_commands solution $(EXERCISE) $(ARGS)
 
 .PHONY: diff-1-2 diff-2-3 diff-3-4
-diff-1-2: setup ## Print what stage 2 adds to stage 1
+diff-1-2: setup ## Print what project 2 adds to project 1
 	@$(BIN)/python -m learn diff 1 2 $(ARGS)
 
-diff-2-3: setup ## Print what stage 3 adds to stage 2; `CHAPTER=vectors` for its beginning
+diff-2-3: setup ## Print what project 3 adds to project 2; `CHAPTER=vectors` for its beginning
 	@$(BIN)/python -m learn diff 2 3 $(if $(CHAPTER),--chapter "$(CHAPTER)") $(ARGS)
 
-diff-3-4: setup ## Print what stage 4 adds to stage 3; `CHAPTER=accounts` for one of its chapters
+diff-3-4: setup ## Print what project 4 adds to project 3; `CHAPTER=accounts` for one of its chapters
 	@$(BIN)/python -m learn diff 3 4 $(if $(CHAPTER),--chapter "$(CHAPTER)") $(ARGS)
 
 .PHONY: diffs
@@ -239,7 +239,7 @@ lock: $(DONE)/dev ## Resolve the dependencies again; `make lock ARGS=--upgrade` 
 	requirements/lock.sh $(ARGS)
 
 .PHONY: clean
-clean: ## Remove .venv, caches and coverage; .data, where the stages keep theirs, stays
+clean: ## Remove .venv, caches and coverage; .data, where the projects keep theirs, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis .coverage coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -29,8 +29,8 @@ _MISSING = Translated(
     zh="这道练习需要 {0}。`make setup` 会装好后面练习用到的所有包。",
 )
 _FINISHED = Translated(
-    en="All exercises are solved. Continue with stage 1: docs/start.md, then `make practice-1`.",
-    zh="所有练习都完成了。接着学第 1 阶段：先看 docs/start.zh.md，再运行 `make practice-1`。",
+    en="All exercises are solved. Continue with project 1: docs/start.md, then `make practice-1`.",
+    zh="所有练习都完成了。接着做项目 1：先看 docs/start.zh.md，再运行 `make practice-1`。",
 )
 _WATCHING = Translated(
     en="Watching {0}: save a file to have it judged. Ctrl-C ends.",

@@ -15,6 +15,7 @@ from learn import pages, questions
 from learn.citations import ROOT
 from learn.facts import Facts
 from learn.questions import Question, QuestionMap
+from learn.stages import STAGES
 from tests.support.launched import Launched, clean_environment, free_port
 
 pytestmark = pytest.mark.slow
@@ -124,9 +125,32 @@ def test_command_prints_the_documented_output(question: Question, stages: dict[s
         assert shown in printed, printed
 
 
+# Codes that a tour shows on purpose, besides those of success.
+TOURS = {1: {"422"}, 2: {"412"}, 3: set(), 4: {"401"}}
+
+
+@pytest.mark.parametrize("project", TOURS)
+def test_commands_of_a_readme_succeed(project: int, stages: dict[str, int]) -> None:
+    page = STAGES[project].folder / "README.md"
+    tour = [
+        block
+        for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        if "curl" in block
+    ]
+
+    printed = _script("\n".join(tour), stages)
+
+    assert set(re.findall(r'"status":(\d{3})\b', printed)) <= TOURS[project], printed
+    assert "curl: (" not in re.sub(r"curl: \(28\).*", "", printed), printed  # one command stops reading on purpose
+    assert "Traceback" not in printed, printed
+
+
 def _run(the_map: QuestionMap, question: Question, ports: dict[str, int]) -> str:
     before = the_map.before.get(question.needs, "")
-    script = f"{{ {before}\n}} > /dev/null\n{question.command}" if before else question.command
+    return _script(f"{{ {before}\n}} > /dev/null\n{question.command}" if before else question.command, ports)
+
+
+def _script(script: str, ports: dict[str, int]) -> str:
     for documented, real in ports.items():
         script = script.replace(f"127.0.0.1:{documented}", f"127.0.0.1:{real}")
     script = script.replace("8999", str(free_port()))

@@ -1,0 +1,179 @@
+"""Every command that a page shows is run by a test, or its parts are checked: `HOW` says which, and why not more."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from learn import included, questions
+from learn.citations import ROOT
+from learn.stages import STAGES
+from tests.support.databases import Databases
+
+PAGES = [
+    *included.pages(),
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("project*/README*.md")),
+    *sorted(ROOT.glob("examples/*/README*.md")),
+    *sorted(ROOT.glob("bench/*.md")),
+]
+EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+BLOCK = re.compile(r"^ *(`{3,})(?:sh|bash|shell|console)\n(.*?)^ *\1$", re.MULTILINE | re.DOTALL)
+OUTPUT = re.compile(r"^(`{3,})text\n.*?^\1$", re.MULTILINE | re.DOTALL)
+# A program that begins a command, and how a test checks the command.
+HOW = {
+    "make": "the target exists, and uses the variables",
+    "curl": "the operation exists; test_docs runs those of the READMEs, and test_chapters those of the chapters",
+    ".venv/bin/alembic": "run below, on a database of its own",
+    "python": "the subcommand exists",
+    "cp": "the file exists",
+    "cd": "the folder exists",
+    **dict.fromkeys(("docker", "apt-get", "ufw", "rclone", "chown", "openssl"), "an empty server; see tests/deploy"),
+    **dict.fromkeys(("git", "npm"), "needs the network: tests/examples builds the example"),
+    **dict.fromkeys(("export", "echo", "until", "wait;", "for", "printf"), "the shell's own"),
+}
+SUBCOMMANDS = {"__main__.py", "cli.py", "commands.py"}  # files of project 4 that define some
+PORTS = {str(8000 + number): number for number in STAGES}
+PORTS["8080"] = 4  # the proxy
+
+
+def blocks(page: Path) -> list[str]:
+    """Return the blocks of commands of a page. Those of questions are run by test_docs, and so left out here."""
+    text = questions.collapse(page.read_text("utf-8"))
+    return [found[2] for found in BLOCK.finditer(OUTPUT.sub("", text))]
+
+
+def commands(block: str) -> Iterator[str]:
+    """Yield the commands of a block without comments and assignments of variables, and those inside `$(…)`."""
+    for line in block.splitlines():
+        text = re.split(r"(?:^|\s)#\s", line, maxsplit=1)[0].strip()
+        for part in re.split(r" && |(?<=done); ", text):
+            yield from re.findall(r"\$\((curl [^|)]*)", part)
+            command = re.sub(r"^(?:[A-Z_]+=(?:\$\(.*\)|'[^']*'|\"[^\"]*\"|\S*)\s*)+", "", part)
+            if command:
+                yield command
+
+
+@EACH
+def test_commands_are_valid_shell(page: Path) -> None:
+    for block in blocks(page):
+        checked = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert checked.stderr == "", block
+
+
+@EACH
+def test_every_command_is_checked(page: Path) -> None:
+    for block in blocks(page):
+        for command in commands(block):
+            program = command.split()[0]
+            assert program in HOW, f"{page.name}: {command}"
+            match program:
+                case "make":
+                    check_make(command)
+                case "curl":
+                    check_curl(command, block)
+                case "python":
+                    check_cli(command)
+                case "cp" | "cd":
+                    name = command.split()[1]
+                    assert (ROOT / name).exists() or f" {name} && cd" in block, command  # that `git clone` makes
+
+
+@cache
+def makefile() -> dict[str, str]:
+    """The rules of the Makefile by target, with what follows each."""
+    text = (ROOT / "Makefile").read_text("utf-8")
+    rules = re.findall(r"^((?:[a-z][\w-]* ?)+):(.*\n(?:\t.*\n)*)", text, re.MULTILINE)
+    return {target: body for targets, body in rules for target in targets.split()}
+
+
+def check_make(command: str) -> None:
+    _, *words = shlex.split(command.replace("…", "x"), comments=True)
+    targets = [word for word in words if "=" not in word]
+    variables = [word.partition("=")[0] for word in words if "=" in word]
+    assert targets, command
+    text = (ROOT / "Makefile").read_text("utf-8")
+    for target in targets:
+        assert target in makefile(), f"there is no target {target}"
+    used = {name for target in targets for name in re.findall(r"\$\((?:if \$\()?(\w+)", makefile()[target])}
+    # The launcher reads some settings from the environment, to which make passes its command line on.
+    settings = {name.upper() for name in STAGES[4].module("settings").Settings.model_fields} | {"EMBEDDED_MODEL"}
+    assert set(variables) <= used | settings | set(re.findall(r"^export (.*)$", text, re.MULTILINE)[0].split()), command
+
+
+@cache
+def operations(number: int) -> list[tuple[str, re.Pattern[str]]]:
+    """The methods and paths of a project's API."""
+    paths = STAGES[number].openapi()["paths"]
+    found = [
+        (method.upper(), re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)))
+        for path, methods in paths.items()
+        for method in methods
+    ]
+    return [*found, *[("GET", re.compile(path)) for path in ("/", "/docs", "/metrics", "/openapi.json")]]
+
+
+def check_curl(command: str, block: str) -> None:
+    runs = "http://127.0.0.1:8004/threads/THREAD/runs"  # what the tour keeps in $RUNS
+    found = re.search(r"http://127\.0\.0\.1:(\d+)(/[^\s'\"?)]*)", command.replace("$RUNS", runs))
+    assert found, command
+    method = re.search(r"-X (\w+)", command)
+    sends = re.search(r"(^| )(-d|-F|--data\S*) ", command)
+    called = method[1] if method else "POST" if sends else "GET"
+    of_run = "$RUN" in command and "$RUNS" not in command and "/runs/" in block  # THREAD/runs/RUN in one variable
+    path = re.sub(r"\$\w+", "x/runs/x" if of_run else "x", found[2])
+    project = PORTS[found[1]]
+    if "/chat" in path or "/texts" in path:
+        return  # of a chapter, which test_chapters runs
+    assert any(called == one and pattern.fullmatch(path) for one, pattern in operations(project)), command
+
+
+def check_cli(command: str) -> None:
+    _, flag, module, *rest = shlex.split(command)
+    assert (flag, module) == ("-m", "project4_agent_api")
+    if rest:
+        texts = [path.read_text("utf-8") for path in STAGES[4].folder.rglob("*.py") if path.name in SUBCOMMANDS]
+        assert any(f'"{rest[0]}"' in text for text in texts), command
+
+
+@pytest.mark.slow
+def test_alembic_commands_run(databases: Databases, tmp_path: Path) -> None:
+    """Run those of answer 3.5 in a copy of the code, after the edit that the answer tells."""
+    for name in ("shared", "project1_qa_api", "project2_user_mgmt"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    models = tmp_path / "project2_user_mgmt" / "models.py"
+    text = models.read_text("utf-8")
+    line = re.search(r"^class User\(.*?^    name: .*?$", text, re.MULTILINE | re.DOTALL)
+    assert line
+    before, _, name = line[0].rpartition("\n")
+    models.write_text(text.replace(line[0], f"{before}\n    city: str | None = None\n{name}"))
+    both = [blocks(questions.answer_page(3, language)) for language in ("en", "zh")]
+    assert both[0] == both[1]
+    lines = [one for block in both[0] for one in commands(block) if one.startswith(".venv/bin/alembic")]
+    printed = []
+    with databases.empty() as address:
+        environment = os.environ | {"DATABASE_URL": address, "PYTHONPATH": str(tmp_path)}
+        migrate = [sys.executable, "-m", "project2_user_mgmt", "migrate"]  # what the running stage has done
+        subprocess.run(migrate, cwd=tmp_path, env=environment, check=True, capture_output=True)
+        for command in lines:
+            words = shlex.split(command)
+            tried = subprocess.run(
+                [str(Path(sys.executable).parent / "alembic"), *words[1:]],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert tried.returncode == 0, f"{command}\n{tried.stderr}"
+            printed.append(tried.stdout)
+    [revision] = (tmp_path / "project2_user_mgmt" / "migrations" / "versions").glob("*p2_0002*.py")
+    assert "op.add_column('users', sa.Column('city'" in revision.read_text("utf-8").replace('"', "'")
+    assert "p2_0002 (head)" in printed[[" current" in command for command in lines].index(True)]
