@@ -5,7 +5,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("rapidocr", "onnxruntime"))
 
 
-async def recognise(path: Path, pages: Sequence[int], limits: RecognitionLimits) -> AsyncIterator[tuple[int, str]]:
+async def recognise(path: Path, pages: Sequence[int], limits: RecognitionLimits) -> AsyncGenerator[tuple[int, str]]:
     """Yield the numbers of pages of a PDF with the text that was recognised, in order.
 
     Fewer pages are yielded if there are too many, or if the process exceeds its limits: close the iterator to end it.

@@ -71,9 +71,9 @@ def rewrite(
     return path
 
 
-def with_relationship(path: Path, part: str, kind: str, target: str) -> Path:
-    """Add a relationship to a part, which leads nowhere."""
-    relationship = f'<Relationship Id="rId99" Type="{_RELATIONSHIPS}/{kind}" Target="{target}"/></Relationships>'
+def with_relationship(path: Path, part: str, kind: str, target: str, name: str = "rId99") -> Path:
+    """Add a relationship to a part."""
+    relationship = f'<Relationship Id="{name}" Type="{_RELATIONSHIPS}/{kind}" Target="{target}"/></Relationships>'
     return rewrite(path, {part: lambda xml: xml.replace(b"</Relationships>", relationship.encode())})
 
 

@@ -29,13 +29,13 @@ def write(path: Path, pages: Sequence[str], font: str = HELVETICA, *, annotation
     kids = " ".join(f"{number} 0 R" for number in range(5, 5 + 2 * len(pages), 2))
     objects[0] = f"<</Type/Catalog/Pages 2 0 R{catalog}>>"
     objects[1] = f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>"
-    content, offsets = b"%PDF-1.7\n", []
+    written, offsets = b"%PDF-1.7\n", []
     for number, source in enumerate(objects, start=1):
-        offsets.append(len(content))
-        content += f"{number} 0 obj\n{source}\nendobj\n".encode("latin-1")
+        offsets.append(len(written))
+        written += f"{number} 0 obj\n{source}\nendobj\n".encode("latin-1")
     table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    trailer = f"trailer<</Size {len(objects) + 1}/Root 1 0 R>>\nstartxref\n{len(content)}\n%%EOF"
-    path.write_bytes(content + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}".encode())
+    trailer = f"trailer<</Size {len(objects) + 1}/Root 1 0 R>>\nstartxref\n{len(written)}\n%%EOF"
+    path.write_bytes(written + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}".encode())
     return path
 
 

@@ -117,7 +117,7 @@ def _windows_gb(error: UnicodeError) -> tuple[str, int]:
     """Decode the euro sign of code page 936 in GB 18030; replace other bytes."""
     if isinstance(error, UnicodeDecodeError) and error.object[error.start] == 0x80:
         return "€", error.start + 1
-    return codecs.replace_errors(error)  # type: ignore[return-value]
+    return codecs.replace_errors(error)  # type: ignore[return-value]  # it returns a text for bytes
 
 
 codecs.register_error(WEB_ERRORS, _windows_gb)

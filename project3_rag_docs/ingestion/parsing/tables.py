@@ -133,7 +133,7 @@ def _has_code(cell: str) -> bool:
 
 
 def _shape(cell: str) -> str:
-    """Return a cell with a letter in place of each run of letters and of digits: "KF-012" is "a-9"."""
+    """Replace each run of letters and of digits in a cell by one character: "KF-012" is "a-9"."""
     return _RUN.sub(lambda run: "a" if run[1] else "9", cell)
 
 

@@ -151,12 +151,9 @@ def body(path: Path, xml: str, parts: dict[str, str] | None = None) -> Path:
     document = f"<w:document {namespaces}><w:body>{xml}</w:body></w:document>"
     files.word_with_xml(path, [document.encode()])
     for kind, content in (parts or {}).items():
-        office.with_relationship(path, DOCUMENT_RELATIONSHIPS, kind, f"{kind}9.xml")
-        office.rewrite(
-            path,
-            {DOCUMENT_RELATIONSHIPS: lambda xml, kind=kind: xml.replace(b"rId99", f"rId{kind}".encode())},
-            add={f"word/{kind}9.xml": f'<w:{kind} xmlns:w="{_W}">{content}</w:{kind}>'.encode()},
-        )
+        part = f'<w:{kind} xmlns:w="{_W}">{content}</w:{kind}>'.encode()
+        office.with_relationship(path, DOCUMENT_RELATIONSHIPS, kind, f"{kind}9.xml", f"rId{kind}")
+        office.rewrite(path, add={f"word/{kind}9.xml": part})
     return path
 
 
@@ -213,8 +210,8 @@ class TestWord:
             number = f'<w:pPr><w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="{of}"/></w:numPr></w:pPr>'
             return paragraph(number, run(text))
 
-        clauses = [("a", 0), ("b", 1), ("c", 1), ("d", 2), ("e", 2), ("f", 0), ("g", 1), ("h", 0, 2), ("i", 0, 3)]
-        xml = "".join(clause(*of) for of in clauses)
+        clauses = [("a", 0), ("b", 1), ("c", 1), ("d", 2), ("e", 2), ("f", 0), ("g", 1)]
+        xml = "".join(clause(text, level) for text, level in clauses) + clause("h", 0, 2) + clause("i", 0, 3)
         assert read(body(tmp_path / "a", xml, {"numbering": self.LISTS})).split("\n") == [
             *("Part I a", "1. b", "2. c", "(a) d", "(b) e", "Part II f", "1. g", "第一条 h", "第十一条 i"),
         ]
@@ -251,9 +248,9 @@ class TestWord:
 class TestSlides:
     def test_chart_is_read_as_a_table(self, tmp_path: Path) -> None:
         presentation = pptx.Presentation()
-        data = CategoryChartData()
+        data = CategoryChartData()  # type: ignore[no-untyped-call]  # python-pptx
         data.categories = ["North", "South"]
-        data.add_series("Kettles", (10, 12.5))
+        data.add_series("Kettles", (10, 12.5))  # type: ignore[no-untyped-call]  # python-pptx
         slide = presentation.slides.add_slide(presentation.slide_layouts[6])
         kind, place = XL_CHART_TYPE.COLUMN_CLUSTERED, (Cm(1), Cm(1), Cm(9), Cm(9))
         chart = slide.shapes.add_chart(kind, *place, data).chart
