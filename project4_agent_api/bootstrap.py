@@ -56,14 +56,17 @@ from project4_agent_api.graphs.project_imports import ProjectImports
 from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.graphs.reloading import keep_reloading
 from project4_agent_api.operations.retention import Retention
+from project4_agent_api.operations.thread_ttl import keep_applying_default_ttl
 from project4_agent_api.runs import webhooks
 from project4_agent_api.runs.execution import ExecutionContext
 from project4_agent_api.runs.graph_events import GraphEvents
 from project4_agent_api.runs.queue_limit import QueueLimit, UserLimits
 from project4_agent_api.runs.service import Runs
+from project4_agent_api.runs.webhook_policy import WebhookPolicy
 from project4_agent_api.runs.webhooks import WebhookCaller, Webhooks
 from project4_agent_api.runs.worker import RunWorker
 from project4_agent_api.settings import Settings
+from project4_agent_api.store.project_index import NO_OPTIONS, StoreOptions, store_settings
 from project4_agent_api.store.service import SharedStore
 from project4_agent_api.streams.protocol.frames import ProtocolEvents
 from project4_agent_api.threads.service import Threads
@@ -196,6 +199,7 @@ async def open_api(
     metrics: Metrics,
     tracing: Tracing,
     graphs: LoadGraphs,
+    project: Project | None = None,
     project_auth: ProjectAuth | None = None,
 ) -> AsyncIterator[None]:
     """Open the resources of an API process."""
@@ -204,7 +208,7 @@ async def open_api(
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_redis(settings, earlier.checks))
         rate_limits, principals = RateLimiter(client), PrincipalCache(client)
-        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project_auth)
+        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project, project_auth)
         collector = MetricsCollector(
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
@@ -259,7 +263,7 @@ async def open_worker(
         client = await stack.enter_async_context(open_redis(settings, earlier.checks))
         project_auth = ProjectAuth.load(project, production=settings.production) if project else None
         graphs = graphs_of(project)
-        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project_auth)
+        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project, project_auth)
         collector = MetricsCollector(
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
@@ -270,13 +274,16 @@ async def open_worker(
         publish(app, WorkerState(**vars(common), collector=collector))
         add_tasks(earlier.jobs, deletion.TASKS)
         await stack.enter_async_context(stage3.worker(app, account_data=common.account_data))
-        caller = WebhookCaller.from_settings(settings, common.pool, metrics)
+        caller = WebhookCaller.from_settings(settings, common.pool, metrics, common.webhooks.policy)
         await stack.enter_async_context(
             run_worker(earlier.jobs, {"webhooks": caller}, webhooks.CONCURRENCY, webhooks.QUEUE)
         )
         await stack.enter_async_context(background_task(keep_adding_up_changes(common.pool)))
         retention = Retention(settings, common.pool, earlier.sessions, earlier.jobs, common.checkpoints)
         await stack.enter_async_context(background_task(retention.keep_sweeping()))
+        if project and (ttl := project.file.checkpointer.ttl):
+            applying = keep_applying_default_ttl(common.pool, ttl, settings.sweep_seconds)
+            await stack.enter_async_context(background_task(applying))
         await _work_on_runs(common, stack, earlier.checks)
         yield
 
@@ -288,6 +295,7 @@ async def _open_common(
     metrics: Metrics,
     tracing: Tracing,
     load: LoadGraphs,
+    project: Project | None,
     project_auth: ProjectAuth | None,
 ) -> AppState:
     settings = earlier.settings
@@ -310,13 +318,16 @@ async def _open_common(
     checkpoints = CheckpointSaver(pool)
     quota = StorageQuota(settings.user_storage_mb * MIB)
     shared = bool(project_auth and project_auth.shares_store)
-    store = SharedStore(pool, settings, caches.embeddings, shared=shared, quota=quota)
+    options = StoreOptions.load(project) if project else NO_OPTIONS
+    vectors = store_settings(settings) if options.embeddings else settings
+    embeddings = options.embeddings or caches.embeddings
+    store = SharedStore(pool, vectors, embeddings, shared=shared, quota=quota, options=options)
     blocking_client = BlockingRedis(create_redis(settings, response_timeout=None))
     stack.push_async_callback(blocking_client.aclose)
     subscriber = Subscriber(blocking_client)
     await stack.enter_async_context(subscriber.running())
     add_tasks(earlier.jobs, webhooks.TASKS, webhooks.QUEUE)
-    senders = Webhooks(earlier.jobs)
+    senders = Webhooks(earlier.jobs, WebhookPolicy.load(project))
     kept = settings.run_events_seconds
     threads = Threads(pool, ThreadStates(pool, checkpoints, graphs, store, client, quota), client, kept, quota)
     runs = Runs(
@@ -381,6 +392,7 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
         kept_seconds=settings.run_events_seconds,
         idle_kept_seconds=int(settings.run_timeout_seconds) + settings.run_events_seconds,
         max_stream_bytes=settings.run_events_kb * 1024,
+        max_owner_bytes=settings.user_events_mb * MIB,
     )
     worker = RunWorker(
         settings,

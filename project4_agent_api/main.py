@@ -109,14 +109,15 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
                 metrics=metrics,
                 tracing=tracing,
                 graphs=load_graphs or bootstrap.graphs_of(project),
+                project=project,
                 project_auth=project_auth,
             ),
             *([project_http.running(project_app)] if project_app else []),
         ],
         panels=[] if project_auth else [ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
-        development_origins=[_STUDIO],
         extend_openapi=lambda document: _extend_openapi(document, project_app),
+        development_origins=[_STUDIO],
         guard_docs=Public,
     )
     app.add_middleware(CountRequests, metrics=metrics)

@@ -9,7 +9,7 @@ import ipaddress
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from langgraph_sdk import Auth
 from loguru import logger
@@ -88,7 +88,7 @@ class ProjectAuth:
         if "body" in self.parameters:
             body, receive = await _read_again(receive)
         arguments = {name: value for name, value in _arguments(connection, body) if name in self.parameters}
-        handler: Callable[..., Any] = self.auth._authenticate_handler  # type: ignore[assignment]  # noqa: SLF001
+        handler = cast("Callable[..., Any]", self.auth._authenticate_handler)  # noqa: SLF001  there is no public accessor
         try:
             if inspect.iscoroutinefunction(inspect.unwrap(handler)) or inspect.iscoroutinefunction(handler):
                 value = await handler(**arguments)

@@ -8,7 +8,7 @@ from langgraph_sdk import Auth
 
 
 class ProjectUser:
-    """What an `@auth.authenticate` handler returned: a name, a mapping, or an object with an `identity`.
+    """A user, from the value of an `@auth.authenticate` handler: a name, a mapping, or an object with an `identity`.
 
     Handlers get it as `ctx.user`, with the interface that LangGraph documents: attributes, keys, and defaults for the
     optional ones.

@@ -1,4 +1,4 @@
-"""What a request adds to the configuration of the runs that it creates: its user, and some of its headers."""
+"""Values that a request adds to the configuration of the runs that it creates: its user, and some of its headers."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar

@@ -1,4 +1,4 @@
-"""Which rows of assistants, threads and crons a request may use.
+"""Conditions for the rows of assistants, threads and crons that a request may use.
 
 With this service's own accounts, each statement is restricted to the rows of one owner. A project with authorization
 handlers of its own decides otherwise: a handler returns a filter on the metadata, which applies to the rows of all the

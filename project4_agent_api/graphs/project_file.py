@@ -23,7 +23,6 @@ IMAGE_KEYS = {
 }
 _NOT_BUILT = {"ui": "UI components", "ui_config": "UI components"}
 _REFUSED = {
-    "webhooks": "not yet",
     "encryption": "this service does not encrypt individual fields",
     "priority": "runs have no priority in this service",
 }
@@ -47,7 +46,7 @@ def _graph_name(name: str) -> str:
 
 
 class GraphEntry(_Part):
-    """Where a graph is, and its description for users."""
+    """The location of a graph, and its description for users."""
 
     path: str
     description: str | None = None

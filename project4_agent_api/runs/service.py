@@ -108,6 +108,7 @@ class Runs:
             TooManyRequests: if too many of the owner's runs wait.
             QueueFull: if too many do while the queue is full.
         """
+        self.webhooks.policy.check(request.body.webhook)
         assistant = await self.assistants.resolve(connection, request.key.owner_id, request.body.assistant_id)
         new = request.to_run(assistant)
         with self.tracing.storing_run(new.key.run_id, assistant.graph_id) as traceparent:

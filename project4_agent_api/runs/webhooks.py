@@ -25,13 +25,15 @@ from project4_agent_api.core.outbound.requests import UNREACHABLE, request
 from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.telemetry.metrics import WEBHOOK_DELIVERED, WEBHOOK_GIVEN_UP, WEBHOOK_RETRIED, Metrics
+from project4_agent_api.runs.webhook_policy import EVERYTHING, WebhookPolicy
 from project4_agent_api.runs.webhook_signatures import WebhookSecrets
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
-from shared.jobs.queue import RetryLater, defer
+from shared.jobs.queue import RetryLater, Turn, defer
 
 QUEUE = "webhooks"
 CONCURRENCY = 20  # calls at once; nearly all of their time is waiting for other servers
+_CALLS_OF_USER = 5  # at once, so that slow addresses of one user do not delay the calls of others
 _BACK_OFF = 5  # seconds to this power: 1 s, 5 s, 25 s, about 2 min, 10 min, 52 min
 _DATABASE_SECONDS = 10.0
 _HEADERS = [
@@ -46,6 +48,7 @@ class Webhooks:
     """Stores the calls of ended runs, and defers a job for each."""
 
     jobs: App
+    policy: WebhookPolicy = EVERYTHING
 
     async def store(self, connection: Connection, run_ids: Sequence[UUID]) -> None:
         """Store the calls for runs that have ended and have a webhook.
@@ -61,12 +64,14 @@ class Webhooks:
             parameters = [row["run_id"], owner_id, row["kwargs"]["webhook"], Jsonb(row)]
             await execute(connection, _STORE_CALL, parameters)
             run_id = str(row["run_id"])
-            await defer(self.jobs, connection, "call_webhook", lock=f"webhook {run_id}", run_id=run_id)
+            turn = Turn(str(owner_id), _CALLS_OF_USER, cost=1)
+            await defer(self.jobs, connection, "call_webhook", lock=turn, run_id=run_id)
 
 
 _ENDED_RUNS = """
     SELECT runs.run_id, runs.thread_id, runs.assistant_id, runs.created_at, runs.updated_at, runs.status,
-        runs.metadata, runs.kwargs, runs.multitask_strategy, runs.started_at AS run_started_at,
+        runs.metadata, runs.kwargs #- '{config,configurable,langgraph_auth_user}' AS kwargs,
+        runs.multitask_strategy, runs.started_at AS run_started_at,
         runs.updated_at AS run_ended_at, threads.values, runs.error, runs.owner_id
     FROM runs JOIN threads USING (thread_id)
     WHERE run_id = ANY(%s) AND jsonb_typeof(kwargs -> 'webhook') = 'string'
@@ -90,9 +95,12 @@ class WebhookCaller:
     attempts: int
     metrics: Metrics
     secrets: WebhookSecrets
+    policy: WebhookPolicy = EVERYTHING
 
     @classmethod
-    def from_settings(cls, settings: Settings, pool: Pool, metrics: Metrics) -> "WebhookCaller":
+    def from_settings(
+        cls, settings: Settings, pool: Pool, metrics: Metrics, policy: WebhookPolicy = EVERYTHING
+    ) -> "WebhookCaller":
         """Create a caller that connects to public addresses only, unless the settings permit others."""
         network: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()
         if not settings.webhook_allow_private:
@@ -104,6 +112,7 @@ class WebhookCaller:
             settings.webhook_attempts,
             metrics,
             WebhookSecrets.from_settings(settings),
+            policy,
         )
 
     async def call(self, run_id: UUID, earlier: int) -> None:
@@ -126,10 +135,10 @@ class WebhookCaller:
             if failure and earlier + 1 < self.attempts:
                 logger.warning("the webhook of run {} is called again later: {}", run_id, failure)
                 self.metrics.webhooks.labels(WEBHOOK_RETRIED).inc()
-                raise RetryLater(_BACK_OFF**earlier)
+                raise RetryLater(_BACK_OFF**earlier, lock=f"webhook {run_id}")
             await execute(self.pool, _DELETE_CALL, [run_id])
         except DatabaseUnavailable:
-            raise RetryLater(_DATABASE_SECONDS) from None
+            raise RetryLater(_DATABASE_SECONDS, lock=f"webhook {run_id}") from None
         self.metrics.webhooks.labels(WEBHOOK_GIVEN_UP if failure else WEBHOOK_DELIVERED).inc()
         if failure:
             logger.error("the webhook of run {} is not called again: {}", run_id, failure)
@@ -144,7 +153,9 @@ class WebhookCaller:
         try:
             async with (
                 asyncio.timeout(self.seconds),
-                request("POST", httpx2.URL(row["url"]), [*_HEADERS, *signed], self.network, body) as response,
+                request(
+                    "POST", httpx2.URL(row["url"]), [*_HEADERS, *self.policy.headers, *signed], self.network, body
+                ) as response,
             ):
                 return None if 200 <= response.status < 300 else f"it responded with status {response.status}"
         except TimeoutError:

@@ -33,8 +33,11 @@ class IndexedText:
     text: str
 
 
-def indexed_texts(puts: Sequence[PutOp]) -> list[IndexedText]:
+def indexed_texts(puts: Sequence[PutOp], fields: Sequence[str] | None = None) -> list[IndexedText]:
     """Return the indexed texts of items, each field once. Of an item that is put twice, only the last put counts.
+
+    Args:
+        fields: The fields of items that name none themselves; None for the whole item.
 
     Raises:
         InvalidRequest: if an item has too many fields or texts.
@@ -45,7 +48,7 @@ def indexed_texts(puts: Sequence[PutOp]) -> list[IndexedText]:
         if op.value is None or op.index is False:
             continue
         prefix = ".".join(op.namespace)
-        for field, text in _field_texts(op.value, [_WHOLE_ITEM] if op.index is None else op.index):
+        for field, text in _field_texts(op.value, (fields or [_WHOLE_ITEM]) if op.index is None else op.index):
             indexed.setdefault((prefix, op.key, field), IndexedText(prefix, op.key, field, text[:_MAX_TEXT_LENGTH]))
     return list(indexed.values())
 

@@ -15,9 +15,12 @@ from psycopg.rows import dict_row
 
 from project3_rag_docs.search import reindex as documents
 from project3_rag_docs.search.embedding import create_embedding_model
+from project3_rag_docs.settings import Settings as Stage3Settings
 from project4_agent_api.core.postgres import Row, execute, fetch_all, fetch_one
+from project4_agent_api.graphs import langgraph_json
 from project4_agent_api.settings import Settings
 from project4_agent_api.store.indexing import embed
+from project4_agent_api.store.project_index import NO_OPTIONS, StoreOptions, store_settings
 from project4_agent_api.store.repository import VectorColumn, load_vector_column, store_vector_model
 from project4_agent_api.store.vectors import check_store, configured_column
 from shared.database.driver import conninfo
@@ -29,7 +32,7 @@ from shared.settings import load_settings
 _NEW_COLUMN = "new_embedding"
 
 
-async def reindex_store(connection: AsyncConnection[Any], settings: Settings, embeddings: Embeddings) -> int:
+async def reindex_store(connection: AsyncConnection[Any], settings: Stage3Settings, embeddings: Embeddings) -> int:
     """Embed all items with the configured model, and return the number of texts.
 
     Args:
@@ -81,7 +84,7 @@ async def _prepare_column(connection: AsyncConnection[Any], wanted: VectorColumn
         await store_vector_model(connection, wanted.model or "", _NEW_COLUMN)
 
 
-async def _replace_column(connection: AsyncConnection[Any], settings: Settings) -> bool:
+async def _replace_column(connection: AsyncConnection[Any], settings: Stage3Settings) -> bool:
     """Replace the old column with the new one if every row has a new vector; otherwise return False."""
     async with connection.transaction():
         await execute(connection, "LOCK TABLE store_vectors IN ACCESS EXCLUSIVE MODE")
@@ -110,7 +113,7 @@ async def check_models(settings: Settings) -> None:
         ConfigurationError: with one line that names the command to run.
     """
     await documents.check_index(settings)
-    await check_store(settings)
+    await check_store(store_settings(settings))
 
 
 def reindex() -> int:
@@ -140,4 +143,7 @@ async def _reindex(settings: Settings) -> int:
             row_factory=dict_row,
         ) as connection,
     ):
-        return await reindex_store(connection, settings, create_embedding_model(settings, http))
+        path = langgraph_json.find(settings.langgraph_config)
+        options = StoreOptions.load(langgraph_json.read(path)) if path else NO_OPTIONS
+        embeddings = options.embeddings or create_embedding_model(settings, http)
+        return await reindex_store(connection, store_settings(settings), embeddings)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
+from langgraph.store.base import NOT_PROVIDED
 from pydantic import TypeAdapter, ValidationError
 
 from project4_agent_api.core.json_route import JsonRoute
@@ -60,7 +61,13 @@ async def dotted_namespace(
 @router.put("/items", status_code=204, responses=_MODEL_ERRORS | error_responses(StorageQuotaExceeded))
 async def put_item(body: ItemPut, store: StoreDep) -> None:
     """Store an item. It replaces an item with the same namespace and key."""
-    await store.aput(tuple(body.namespace), body.key, body.value, index=body.index, ttl=body.ttl)
+    await store.aput(
+        tuple(body.namespace),
+        body.key,
+        body.value,
+        index=body.index,
+        ttl=body.ttl if "ttl" in body.model_fields_set else NOT_PROVIDED,
+    )
 
 
 @router.get("/items")

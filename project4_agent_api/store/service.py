@@ -27,7 +27,6 @@ from langgraph.store.base import (
     PutOp,
     Result,
     SearchOp,
-    TTLConfig,
     validate_op_namespace,
 )
 from langgraph.store.postgres.base import BasePostgresStore
@@ -39,13 +38,14 @@ from project4_agent_api.core.postgres import execute, fetch_all
 from project4_agent_api.core.storage import UNLIMITED, StorageQuota
 from project4_agent_api.core.visibility import PROJECT_OWNER, is_project_user
 from project4_agent_api.store.indexing import embed, indexed_texts
+from project4_agent_api.store.project_index import DEFAULT_TTL, NO_OPTIONS, StoreOptions
 from project4_agent_api.store.repository import replace_vectors, search_items
 from project4_agent_api.store.vectors import claim_vectors
 from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, NotReady
 
 # LangGraph's default: reading an item renews its time to live.
-_TTL: TTLConfig = {"refresh_on_read": True, "omit_expired": True}
+_TTL = DEFAULT_TTL
 
 
 class SharedStore(BasePostgresStore[Any], BaseStore):
@@ -55,6 +55,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         pool: Connections in autocommit mode.
         settings: The embedding model's name, prefixes and dimensions.
         quota: The limit on what an owner stores.
+        options: The project's fields and times to live.
         shared: Whether the users of a project with authorization of its own have one store, as in LangGraph's server.
     """
 
@@ -67,11 +68,13 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         embeddings: Embeddings,
         *,
         shared: bool = False,
+        options: StoreOptions = NO_OPTIONS,
         quota: StorageQuota = UNLIMITED,
     ) -> None:
         self.conn = pool
-        self.ttl_config = _TTL
+        self.ttl_config = options.ttl or _TTL
         self.index_config = None
+        self._fields = options.fields
         self._deserializer = None
         self._pool = pool
         self._embeddings = embeddings
@@ -99,7 +102,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         # In a fixed order, so that concurrent puts of the same items do not deadlock.
         puts = sorted((op for op in operations if isinstance(op, PutOp)), key=lambda op: (op.namespace, op.key))
         put_statements, _ = self._prepare_batch_PUT_queries(list(enumerate(puts)))
-        texts = indexed_texts(puts)
+        texts = indexed_texts(puts, self._fields)
         queries = [op.query for op in operations if isinstance(op, SearchOp) and op.query]
         # No connection is held while the model is awaited.
         vectors = await self._embed(self._settings.passage_prefix(), [text.text for text in texts])
@@ -162,10 +165,10 @@ class OwnedStore(BaseStore):
     """One owner's items. The owner is the first label of every stored namespace, and hidden in results."""
 
     supports_ttl = True
-    ttl_config = _TTL
 
     def __init__(self, shared: SharedStore, owner_id: UUID) -> None:
         self._shared = shared
+        self.ttl_config = shared.ttl_config
         self.owner_id = str(owner_id)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:

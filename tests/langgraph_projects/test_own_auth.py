@@ -67,8 +67,9 @@ async def test_users_of_the_project_have_their_own_and_what_is_shared(
         "permissions": ["write"],
     }
     (run,) = await ada.runs.list(thread["thread_id"])
+    assert run["metadata"]
     assert run["metadata"]["owner"] == names["ada"]
-    assert "langgraph_auth_user" not in run["kwargs"]["config"]["configurable"]  # type: ignore[typeddict-item]  # untyped
+    assert "'langgraph_auth_user':" not in str(run["kwargs"])  # type: ignore[typeddict-item]  # untyped
     item = await ada.store.get_item(("notes",), "last")
     assert item
     assert item["value"] == {"note": "hello"}
@@ -208,3 +209,16 @@ async def test_malformed_bodies_are_refused_before_anything_is_stored(http: http
         assert answer.status_code == status, (body, answer.text)
     assert (await http.post("/threads/count", json={}, headers=key("ada"))).json() == 0
     assert (await http.get(f"/threads/{uuid.uuid4()}", headers=key("ada"))).status_code == 404
+
+
+async def test_own_routes_need_the_projects_authentication(http: httpx2.AsyncClient, key: Key) -> None:
+    refused = await http.get("/whoami")
+    assert (refused.status_code, refused.json()["detail"]) == (401, "This key is unknown.")
+    assert (await http.get("/whoami", headers={"X-Api-Key": "other"})).status_code == 401
+    answer = await http.get("/whoami", headers=key("ada"))
+    identity = key("ada")["X-Api-Key"].removeprefix("key-of-")
+    assert answer.json() == {"name": identity, "team": "red", "scopes": ["write"]}
+    assert (await http.post("/threads/count", json={}, headers=key("bob"))).json() == 0
+    seen = (await http.get("/seen", headers=key("ada"))).json()
+    # The middleware ran after the authentication, also for LangGraph's own routes.
+    assert [each.partition("-")[0] for each in seen[-3:]] == ["ada", "bob", "ada"]

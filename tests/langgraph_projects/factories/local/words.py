@@ -1,0 +1,2 @@
+def said(word: str) -> str:
+    return f"said {word}"

@@ -1,0 +1,2 @@
+def mentions(text: str, word: str) -> bool:
+    return word in text

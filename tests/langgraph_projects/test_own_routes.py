@@ -1,0 +1,71 @@
+"""A project with an application of its own: routes, lifespan, middleware, CORS, headers and a prefix."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx2
+import pytest
+
+from tests.langgraph_projects.conftest import ServeProject
+
+PREFIX = "/my-deployment/api"
+
+
+@pytest.fixture(scope="module")
+def url(serve_project: ServeProject) -> Iterator[str]:
+    with serve_project("own_routes", auth_required=False) as url:
+        yield url
+
+
+@pytest.fixture
+async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=url + PREFIX, timeout=60, trust_env=False) as http:
+        yield http
+
+
+async def test_own_routes_have_their_lifespan_middleware_and_error_handlers(http: httpx2.AsyncClient) -> None:
+    hello = await http.get("/hello")
+    assert hello.json() == {"greeting": "hello from the lifespan", "opened": True}
+    assert hello.headers["X-Stamp"] == "own middleware"
+    assert "X-Request-ID" in hello.headers
+    assert (await http.post("/double", json={"number": 4})).json() == {"number": 8}
+    assert (await http.post("/double", json={"number": "x"})).status_code == 422
+    teapot = await http.get("/teapot")
+    assert (teapot.status_code, teapot.json()) == (418, {"nothing": f"{PREFIX}/teapot"})
+    assert (await http.get("/denied")).json() == {"detail": "Not here."}
+    assert (await http.get("/info")).json() == {"mine": True}
+    assert (await http.get("/double")).status_code in (404, 405)
+
+
+async def test_own_middleware_wraps_langgraphs_routes(http: httpx2.AsyncClient) -> None:
+    created = await http.post("/threads", json={})
+    assert created.status_code == 200
+    assert created.headers["X-Stamp"] == "own middleware"
+    assert (await http.post("/threads", json={}, headers={"X-Block": "1"})).status_code == 451
+
+
+async def test_everything_is_below_the_prefix_but_the_probes(url: str, http: httpx2.AsyncClient) -> None:
+    async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as root:
+        for path in ("/ok", "/health", "/ready"):
+            assert (await root.get(path)).status_code == 200
+        for path in ("/threads/search", "/hello", "/my-deployment/apiary/hello"):
+            missing = await root.post(path, json={})
+            assert (missing.status_code, missing.json()["type"]) == (404, "urn:problem:not-found")
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    assert {"/hello", "/double", "/threads"} <= paths.keys()
+    assert not [path for path in paths if path.startswith("/store")]
+    assert (await http.post("/store/namespaces", json={})).status_code == 404
+
+
+async def test_configured_headers_reach_the_graph(http: httpx2.AsyncClient) -> None:
+    headers = {"X-Tenant": "red", "X-Secret-Thing": "no", "X-Api-Key": "no", "User-Agent": "me", "Cookie": "a=b"}
+    answer = await http.post("/runs/wait", json={"assistant_id": "headers", "input": {}}, headers=headers)
+    assert answer.json()["headers"] == {"x-tenant": "red", "user-agent": "me"}
+
+
+async def test_cors_is_that_of_the_project(http: httpx2.AsyncClient) -> None:
+    asked = {"Access-Control-Request-Method": "POST"}
+    allowed = await http.options("/threads", headers=asked | {"Origin": "https://app.example.com"})
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert allowed.headers["Access-Control-Max-Age"] == "5"
+    refused = await http.options("/threads", headers=asked | {"Origin": "http://localhost:3000"})
+    assert "Access-Control-Allow-Origin" not in refused.headers
