@@ -27,7 +27,7 @@ _PACKAGE = "project3_rag_docs"
 _SUBJECT = 5  # neighbouring passages, which come from the same article
 _TABLES, _NOISE = 70, 70
 _FIRST = 5
-_GOODS = ("pump", "valve", "filter", "gasket", "水泵", "阀门", "滤芯", "垫圈")
+_TABLE_WORDS = (("part,stock,price", "pump valve filter gasket"), ("零件,库存,单价", "水泵 阀门 滤芯 垫圈"))
 
 
 @dataclass
@@ -57,8 +57,8 @@ def _files(collections: Sequence[Collection]) -> Iterator[tuple[str, str]]:
                 yield f"{collection.name}-{passage}.txt", text
     chance = random.Random(7)  # noqa: S311  the same tables each time
     for number in range(_TABLES):
-        rows = [f"{good},{chance.randrange(900)},{chance.random() * 90:.2f}" for good in _GOODS for _ in range(4)]
-        header = "part,stock,price" if number % 2 else "零件,库存,单价"
+        header, goods = _TABLE_WORDS[number % 2]
+        rows = [f"{good},{chance.randrange(900)},{chance.random() * 90:.2f}" for good in goods.split() for _ in "12345"]
         yield f"table-{number}.csv", "\n".join([header, *rows])
     for number in range(_NOISE):
         menu = "Home | About | Contact | Login" if number % 2 else "首页 | 关于我们 | 联系我们"

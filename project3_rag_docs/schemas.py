@@ -8,12 +8,14 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, 
 
 from project1_qa_api.schemas import Question, ReasoningText, Usage
 from project3_rag_docs.search.filters import DocumentFilter, Range
-from shared.schemas import INTEGRAL, NOT_BLANK, WITHOUT_NUL, RequestBody
+from shared.schemas import INTEGRAL, NOT_BLANK, NOT_BLANK_PATTERN, WITHOUT_NUL, RequestBody
 
+PlainText = Annotated[str, Field(json_schema_extra={"pattern": r"^[^\x00]*$"}), WITHOUT_NUL]
+_VISIBLE = Field(json_schema_extra={"pattern": NOT_BLANK_PATTERN})
 MetadataName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
-MetadataValue = Annotated[str, Field(max_length=1000), WITHOUT_NUL] | bool | int | FiniteFloat
+MetadataValue = Annotated[PlainText, Field(max_length=1000)] | bool | int | FiniteFloat
 Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=50)]
-Tags = Annotated[list[Annotated[str, Field(max_length=64), NOT_BLANK, WITHOUT_NUL]], Field(max_length=50)]
+Tags = Annotated[list[Annotated[str, Field(max_length=64), _VISIBLE, NOT_BLANK, WITHOUT_NUL]], Field(max_length=50)]
 
 
 class DocumentRead(BaseModel):
@@ -41,7 +43,7 @@ class DocumentRead(BaseModel):
 class DocumentUpdate(RequestBody):
     """Changes of a document; what is not named stays."""
 
-    filename: Annotated[str, Field(min_length=1, max_length=255), NOT_BLANK, WITHOUT_NUL] | None = None
+    filename: Annotated[str, Field(max_length=255), _VISIBLE, NOT_BLANK, WITHOUT_NUL] | None = None
     metadata: Annotated[dict[MetadataName, MetadataValue | None], Field(max_length=50)] | None = Field(
         default=None, description="Values to set, by name; null removes one."
     )
@@ -78,10 +80,12 @@ class ChunkPage(BaseModel):
 class ValueRange(RequestBody):
     """Limits of a value: numbers, or texts such as dates in ISO 8601, compared by code points."""
 
-    gt: str | FiniteFloat | None = None
-    gte: str | FiniteFloat | None = None
-    lt: str | FiniteFloat | None = None
-    lte: str | FiniteFloat | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    gt: PlainText | FiniteFloat | None = None
+    gte: PlainText | FiniteFloat | None = None
+    lt: PlainText | FiniteFloat | None = None
+    lte: PlainText | FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _has_limit(self) -> Self:
@@ -93,10 +97,10 @@ class ValueRange(RequestBody):
 class DocumentFilterRequest(RequestBody):
     """A condition on documents. All parts of it apply."""
 
-    tags: Annotated[list[str], Field(min_length=1, max_length=50)] | None = Field(
+    tags: Annotated[list[PlainText], Field(min_length=1, max_length=50)] | None = Field(
         default=None, description="Documents with at least one of these tags."
     )
-    media_types: Annotated[list[str], Field(min_length=1, max_length=20)] | None = None
+    media_types: Annotated[list[PlainText], Field(min_length=1, max_length=20)] | None = None
     created_from: Annotated[AwareDatetime, Field(strict=False)] | None = None
     created_before: Annotated[AwareDatetime, Field(strict=False)] | None = None
     metadata: (
@@ -180,7 +184,7 @@ class Turn(RequestBody):
     """A message of the conversation before a question."""
 
     role: Literal["user", "assistant"]
-    content: Annotated[str, Field(max_length=20_000), NOT_BLANK, WITHOUT_NUL]
+    content: Annotated[PlainText, Field(max_length=20_000)]
 
 
 class DocumentQuestion(RequestBody):

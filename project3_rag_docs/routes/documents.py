@@ -25,6 +25,7 @@ from project3_rag_docs.schemas import (
     DocumentUpdate,
     Metadata,
     Neighbours,
+    PlainText,
     Tags,
 )
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
@@ -43,7 +44,6 @@ from shared.jobs.queue import JobsDep
 from shared.owner import CurrentOwner
 from shared.pagination import PageCursor, PageSize, decode_cursor, split_page
 from shared.problems import error_responses
-from shared.schemas import WITHOUT_NUL
 from shared.streaming import error_event, server_event
 
 PATH = "/documents"
@@ -68,7 +68,7 @@ async def forbid_other_fields(request: Request) -> None:
     """
     names = [name for name, _ in (await request.form()).multi_items()]
     unknown = [name for name in names if name not in _FORM_FIELDS]
-    if unknown or any(names.count(name) > 1 for name in ("file", "metadata")):
+    if "file" in names and (unknown or any(names.count(name) > 1 for name in ("file", "metadata"))):
         message = "only one field `file` is allowed, one `metadata`, and any number of `tags`"
         raise RequestValidationError([{"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": message}])
 
@@ -145,8 +145,8 @@ async def list_documents(
     session: ReadSessionDep,
     limit: PageSize = 20,
     cursor: PageCursor = None,
-    name: Annotated[str | None, Query(max_length=255, description="A part of the file name."), WITHOUT_NUL] = None,
-    tag: Annotated[str | None, Query(max_length=64), WITHOUT_NUL] = None,
+    name: Annotated[PlainText | None, Query(max_length=255, description="A part of the file name.")] = None,
+    tag: Annotated[PlainText | None, Query(max_length=64)] = None,
 ) -> DocumentPage:
     """List documents, newest first, page by page."""
     before = decode_cursor(cursor) if cursor else None
