@@ -1,1 +1,1 @@
-"""The command `agent-api`, for developers of agents and for operators of stage 4."""
+"""The command `agent-api`, for developers of agents and for operators of project 4."""

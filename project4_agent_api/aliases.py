@@ -1,6 +1,6 @@
 """Names of environment variables that LangGraph's server, Langfuse and LangSmith use, as settings of this service.
 
-`docs/conventions.md` has the table. A variable whose own name and alias are both set has to have one value.
+`docs/agent-api.md` has the table. A variable whose own name and alias are both set has to have one value.
 """
 
 import base64

@@ -70,6 +70,7 @@ ROUTERS = [
     *META_ROUTERS,
 ]
 _STUDIO = "https://smith.langchain.com"  # LangGraph's user interface, which calls the developer's machine
+_AGENT_CHAT = "https://agentchat.vercel.app"  # likewise, LangChain's chat
 _PAGE = Path(__file__).parent / "page"
 ACCOUNT_PANEL = Panel(_PAGE / "account.js")
 # Behind the account's panel, as the routers are behind the lock. It admits audiences by these names.
@@ -117,7 +118,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
         panels=[] if project_auth else [ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
         extend_openapi=lambda document: _extend_openapi(document, project_app),
-        development_origins=[_STUDIO],
+        development_origins=[_STUDIO, _AGENT_CHAT],
         guard_docs=Public,
     )
     app.add_middleware(CountRequests, metrics=metrics)

@@ -42,10 +42,13 @@ from project4_agent_api.store.project_index import DEFAULT_TTL, NO_OPTIONS, Stor
 from project4_agent_api.store.repository import replace_vectors, search_items
 from project4_agent_api.store.vectors import claim_vectors
 from shared.database.errors import database_errors
-from shared.errors import ConfigurationError, NotReady
+from shared.errors import ConfigurationError, InvalidRequest, NotReady
 
 # LangGraph's default: reading an item renews its time to live.
 _TTL = DEFAULT_TTL
+
+
+_NO_EMBEDDINGS = "none"  # EMBEDDING_MODEL of a project that needs no search by meaning
 
 
 class SharedStore(BasePostgresStore[Any], BaseStore):
@@ -96,7 +99,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
             NotReady: if the stored vectors are of another model.
             StorageQuotaExceeded: if the owner of an item to put stores too much.
         """
-        operations = list(ops)
+        operations = list(ops if self._settings.embedding_model != _NO_EMBEDDINGS else map(_without_vectors, ops))
         for op in operations:
             validate_op_namespace(op)
         # In a fixed order, so that concurrent puts of the same items do not deadlock.
@@ -152,6 +155,12 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         ((statement, parameters),) = self._get_batch_list_namespaces_queries([(0, op)])
         rows = await fetch_all(connection, statement, parameters)
         return [tuple(row["truncated_prefix"].split(".")) for row in rows]
+
+
+def _without_vectors(op: Op) -> Op:
+    if isinstance(op, SearchOp) and op.query:
+        raise InvalidRequest("There is no search by meaning: EMBEDDING_MODEL is none.")
+    return op._replace(index=False) if isinstance(op, PutOp) else op
 
 
 async def _require_configured_model(connection: AsyncConnection[Any], settings: Settings) -> None:

@@ -523,3 +523,17 @@ async def test_unusual_values_round_trip(alice_http: httpx2.AsyncClient) -> None
 
     assert put.status_code == 204
     assert (await alice_http.get("/store/items", params={"namespace": "m", "key": "%s"})).json()["value"] == value
+
+
+async def test_store_without_an_embedding_model_keeps_items_and_finds_none_by_meaning(
+    make_settings4: MakeSettings, model: ScriptedModel
+) -> None:
+    settings = make_settings4(embedding_model="none")
+    async with create_http_client(settings) as http, create_pool(settings) as pool:
+        store = SharedStore(pool, settings, create_embedding_model(settings, http)).for_owner(ALICE)
+        await store.aput(("m",), "k", {"text": "tea"})
+
+        assert [item.key for item in await store.asearch(("m",))] == ["k"]
+        with pytest.raises(InvalidRequest, match="EMBEDDING_MODEL is none"):
+            await store.asearch(("m",), query="tea")
+    assert model.embedded == []
