@@ -29,6 +29,7 @@ from project4_agent_api.crons import routes as crons
 from project4_agent_api.graphs.project_file import HttpPart
 from project4_agent_api.models import AccountRole
 from project4_agent_api.operations import routes as operations
+from project4_agent_api.runs import feedback
 from project4_agent_api.runs import routes as runs
 from project4_agent_api.settings import Settings
 from project4_agent_api.store import routes as store
@@ -49,6 +50,7 @@ ASSISTANT_ROUTERS = [Authenticated(assistants.router)]
 THREAD_ROUTERS = [Authenticated(threads.router)]
 RUN_ROUTERS = [
     Authenticated(runs.router),
+    Authenticated(feedback.router),
     Authenticated(streams.router),
     Authenticated(protocol.router),
     protocol.sockets,

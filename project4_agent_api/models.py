@@ -5,7 +5,7 @@
                      ├─ api_keys
                      └─ webhook_secrets
     assistants ── assistant_versions   a graph with its configuration
-    threads ─┬─ runs                   a conversation, and each execution of a graph on it
+    threads ─┬─ runs ── run_feedback   a conversation, each execution of a graph on it, and its ratings
              └─ tool_approvals         what a person has approved, each for one execution
     webhooks                           calls that are due because a run has ended
     crons                              schedules of runs
@@ -378,3 +378,26 @@ class Cron(SQLModel, table=True):
     next_run_date: datetime | None = _timestamp(default=None)  # None after the last one
     created_at: datetime = _timestamp(default_factory=now)
     updated_at: datetime = _timestamp(default_factory=now)
+
+
+class RunFeedback(SQLModel, table=True):
+    """Feedback on a run; see `runs/feedback.py`."""
+
+    __tablename__: ClassVar[str] = "run_feedback"
+    __table_args__: ClassVar = (
+        Index("ix_run_feedback_run_id", "run_id"),
+        Index("ix_run_feedback_owner_id_created_at", "owner_id", "created_at"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    run_id: UUID = Field(sa_column_args=[ForeignKey("runs.run_id", ondelete="CASCADE")])
+    thread_id: UUID
+    owner_id: UUID
+    key: str = Field(sa_type=String(200))
+    score: float | None = Field(default=None, sa_type=Double)
+    value: Json | None = Field(default=None, sa_column=Column("value", JSONB))
+    comment: str | None = Field(default=None, sa_type=Text)
+    correction: Json | None = Field(default=None, sa_column=Column("correction", JSONB))
+    extra: Json | None = Field(default=None, sa_column=Column("extra", JSONB))
+    created_at: datetime = _timestamp()
+    modified_at: datetime = _timestamp()

@@ -16,7 +16,6 @@ ServiceError                    an error response
 ├── IdempotencyKeyReused   422  the idempotency key belongs to another request
 ├── TooManyRequests        429  a rate limit is exceeded
 ├── ClientClosedRequest    499  the client disconnected; for the log only
-├── NotSupported           501  a part of a wider interface that is not implemented
 ├── StorageQuotaExceeded   507  the caller stores as much as one user may
 ├── Unavailable            503  a dependency is temporarily unavailable
 │   ├── ModelUnavailable        the model endpoint is unreachable or fails
@@ -251,15 +250,6 @@ class ClientClosedRequest(ServiceError):
 
     def __init__(self) -> None:
         super().__init__(self.example_detail)
-
-
-class NotSupported(ServiceError):
-    """A part of a wider interface that is not implemented here."""
-
-    status = 501
-    type = "urn:problem:not-supported"
-    title = "Not implemented"
-    example_detail = "This service does not do that."
 
 
 class StorageQuotaExceeded(ServiceError):

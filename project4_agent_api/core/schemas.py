@@ -76,6 +76,8 @@ _SERVER_KEYS = {
     "thread_id",
 }
 _INTERNAL, _AUTHENTICATION = "__", "langgraph_auth_"
+# Metadata of a run that only the service sets; those of the outer run come with its configuration.
+_SERVER_METADATA = {"assistant_id", "created_by", "cron_id", "graph_id", "run_attempt", "run_id", "thread_id"}
 # A configuration with both is one that a server has made for a run.
 _MARKS_OF_A_RUN = {"assistant_id", "run_id"}
 
@@ -118,6 +120,8 @@ class GraphConfig(LangGraphBody):
 
     @model_validator(mode="after")
     def _drop_server_keys(self) -> Self:
+        if self.metadata:
+            self.metadata = {key: value for key, value in self.metadata.items() if key not in _SERVER_METADATA}
         if self.configurable:
             if not self.configurable.keys() >= _MARKS_OF_A_RUN:
                 _refuse(self.configurable, _AUTHENTICATION)

@@ -1,7 +1,7 @@
 """Request and response bodies of crons."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
 from langgraph_sdk.schema import CronSelectField, CronSortBy, MultitaskStrategy, OnCompletionBehavior
@@ -65,11 +65,12 @@ class CronPatch(CronOptions):
     schedule: Schedule | None = None
     on_run_completed: OnCompletionBehavior | None = None
 
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.model_fields_set:
+    @model_validator(mode="before")
+    @classmethod
+    def _something(cls, value: Any) -> Any:  # noqa: ANN401  any JSON
+        if value == {}:
             raise ValueError("must change something")
-        return self
+        return value
 
 
 class CronFilter(LangGraphBody):

@@ -226,6 +226,8 @@ class Execution:
                 async for name, data in self._encoder.stream(graph, await self._input(configurable), config, **options):
                     self.publisher.put(name, dumps(data))
                     await self.publisher.wait_for_capacity()
+                if spec.feedback_keys:
+                    self.publisher.put("feedback", dumps(spec.feedback_urls(self._run.key.run_id)))
             finally:
                 await self._saver.flush()
 

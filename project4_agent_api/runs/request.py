@@ -102,6 +102,7 @@ class RunRequest:
             durability=body.effective_durability(),
             webhook=body.webhook,
             temporary=isinstance(body, StatelessRunCreate) and body.on_completion != "keep",
+            feedback_keys=body.feedback_keys,
         )
 
     def _checkpoint(self) -> dict[str, Any]:

@@ -27,10 +27,11 @@ from project4_agent_api.core.schemas import (
 )
 from project4_agent_api.graphs.commands import CommandBody
 from project4_agent_api.models import RunStatus
-from shared.schemas import INTEGRAL
+from shared.schemas import INTEGRAL, WITHOUT_NUL
 
 AssistantName = Annotated[str, Field(min_length=1, max_length=200, description="An assistant's id, or a graph's name.")]
 _YEAR = 366 * 24 * 3600
+FeedbackKey = Annotated[str, Field(min_length=1, max_length=200, description="What is rated."), WITHOUT_NUL]
 Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=1000)]
 
 
@@ -81,6 +82,9 @@ class RunCreate(RunOptions):
         default=None, description="Whether a missing thread is created; default `reject`."
     )
     on_disconnect: Literal["cancel", "continue"] | None = None
+    feedback_keys: Annotated[list[FeedbackKey], Field(max_length=20)] | None = Field(
+        default=None, description="Send an event `feedback` at the end, with an address for each key to rate the run."
+    )
     strict_resume: bool | None = Field(
         default=None, description="Whether to refuse an answer to a question that is no longer open."
     )

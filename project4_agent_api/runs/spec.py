@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from project4_agent_api.core.postgres import Row
@@ -48,6 +49,7 @@ class RunSpec:
         durability: When checkpoints are stored: `sync`, `async` or `exit`.
         webhook: The address that is called when the run has ended.
         temporary: Whether the thread was created for this run and is deleted with it.
+        feedback_keys: What the client rates; see `feedback.py`.
     """
 
     input: Any = None
@@ -62,6 +64,7 @@ class RunSpec:
     durability: str = "async"
     webhook: str | None = None
     temporary: bool = False
+    feedback_keys: list[str] | None = None
 
     @property
     def graph_id(self) -> str:
@@ -69,11 +72,14 @@ class RunSpec:
         name: str = self.config["configurable"]["graph_id"]
         return name
 
+    def feedback_urls(self, run_id: UUID) -> dict[str, str]:
+        """Return the addresses at which the owner of the run rates it, by key."""
+        return {key: f"/feedback?run={run_id}&key={quote(key, safe='')}" for key in self.feedback_keys or ()}
+
     def to_json(self) -> dict[str, Any]:
         """Return the stored form: the fields, and those that LangGraph's server adds."""
         stored = {name: getattr(self, name) for name in _FIELDS}
         return stored | {
-            "feedback_keys": None,
             "resumable": True,
             "checkpoint_during": self.durability != "exit",
         }

@@ -296,7 +296,7 @@ class TestSchemas:
     async def test_schemas_of_an_assistant(self, client: LangGraphClient, assistant: Assistant) -> None:
         schemas = await client.assistants.get_schemas(assistant["assistant_id"])
         assert schemas["graph_id"] == "configured"
-        fields = {"context", "given", "tags", "about"}
+        fields = {"context", "given", "tags", "about", "limits"}
         for schema in (schemas["input_schema"], schemas["output_schema"], schemas["state_schema"]):
             assert set((schema or {})["properties"]) == fields
         assert set((schemas["context_schema"] or {})["properties"]) == {"colour"}

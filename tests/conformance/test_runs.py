@@ -280,6 +280,14 @@ class TestSettings:
         assert (seen["run_id"], seen["graph_id"]) == (run["run_id"], "configured")
         assert plain(run["metadata"])["of"] == "run"
 
+    @pytest.mark.reference_differs("without a project's authentication it has no users")
+    async def test_graph_sees_its_user(self, client: LangGraphClient, thread_id: str) -> None:
+        seen = plain(await client.runs.wait(thread_id, "caller", input={}))
+        assert seen["user"]["display_name"].endswith("@example.com")
+        assert seen["user"]["is_authenticated"] is True
+        assert seen["configured"] == seen["user"] | {"id": seen["user"]["identity"]}
+        assert seen["server"] == ["caller", (await built_in(client, "caller"))["assistant_id"]]
+
     @pytest.mark.parametrize("graph", ["factory", "async_factory"])
     async def test_factory_receives_the_config(self, client: LangGraphClient, thread_id: str, graph: str) -> None:
         flat: Config = {"configurable": {"shape": "flat"}}

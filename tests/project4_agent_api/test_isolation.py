@@ -49,6 +49,9 @@ BODIES: dict[str, Any] = {
     "GET /runs/crons/{cron_id}": None,
     "PATCH /runs/crons/{cron_id}": {"schedule": "0 0 1 1 *"},
     "DELETE /runs/crons/{cron_id}": None,
+    "GET /feedback/{feedback_id}": None,
+    "PATCH /feedback/{feedback_id}": {"score": 0},
+    "DELETE /feedback/{feedback_id}": None,
 }
 # For administrators, of any owner.
 ADMINISTRATORS = "/users"
@@ -75,6 +78,7 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
     assistant = await made("POST", "/assistants", json={"graph_id": "agent", "name": "ada's"})
     key = await made("POST", "/auth/api-keys", json={"name": "ada's"})
     cron = await made("POST", "/runs/crons", json={"assistant_id": "agent", "schedule": "0 0 1 1 *"})
+    feedback = await made("POST", "/feedback", json={"run_id": run["run_id"], "key": "helpful", "score": 1})
     item = {"namespace": ["notes"], "key": "one", "value": {"secret": "ada's"}, "index": False}
     put = await client4.put("/store/items", headers=headers, json=item)
     assert put.status_code == 204
@@ -85,6 +89,7 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
         "assistant_id": assistant["assistant_id"],
         "key_id": key["id"],
         "cron_id": cron["cron_id"],
+        "feedback_id": feedback["id"],
         "checkpoint_id": "1f1e7d34-7e3d-6bea-8004-0abb7902f4f8",
         "namespace": "agent",
     }
@@ -127,6 +132,7 @@ async def test_lists_contain_own_items_only(client4: httpx2.AsyncClient, sign_up
     assert await asked("POST", "/threads/prune", json={"thread_ids": [ada["thread_id"]]}) == {"pruned_count": 0}
     assert await asked("POST", "/runs/crons/search", json={}) == []
     assert await asked("POST", "/runs/crons/count", json={}) == 0
+    assert await asked("GET", "/feedback") == []
     assert (await asked("GET", "/auth/api-keys"))["items"] == []
     assert (await asked("GET", "/ask/history"))["items"] == []
     assert (await asked("POST", "/store/items/search", json={"namespace_prefix": []}))["items"] == []

@@ -60,6 +60,29 @@ def _look(state: Seen, runtime: Runtime[Setting]) -> Seen:
 configured = StateGraph(Seen, context_schema=Setting).add_node("look", _look).add_edge(START, "look").compile()
 
 
+class Caller(TypedDict, total=False):
+    """The user of the run, as the runtime and the configuration have it."""
+
+    user: dict[str, Any]
+    configured: dict[str, Any]
+    server: list[str]
+
+
+def _identify(state: Caller, runtime: Runtime[None]) -> Caller:
+    configurable, server = get_config()["configurable"], runtime.server_info
+    assert server
+    names = ("identity", "display_name", "is_authenticated")
+    configured = configurable["langgraph_auth_user"]
+    return {
+        "user": {name: getattr(server.user, name) for name in names},
+        "configured": {name: configured[name] for name in names} | {"id": configurable["langgraph_auth_user_id"]},
+        "server": [server.graph_id, server.assistant_id],
+    }
+
+
+caller = StateGraph(Caller).add_node("identify", _identify).add_edge(START, "identify").compile()
+
+
 class Built(TypedDict, total=False):
     """The configuration that the graph was built with."""
 

@@ -27,7 +27,7 @@ OPEN = {
     "POST /auth/register",
     "POST /auth/token",
 }
-SAYS_THAT_THERE_ARE_NONE = {"/threads/{thread_id}/stream/events"}  # of web sockets
+SOCKETS = {"/threads/{thread_id}/stream/events"}  # every command on them is authenticated as a request
 FILES = {"/page", "/docs/files"}  # scripts and styles, which are the same for everyone
 AN_ID = "01a20c50-5b86-761b-bf50-fe632e4213db"
 
@@ -61,7 +61,7 @@ async def test_unlisted_routes_require_authentication(
 
     assert answers == dict.fromkeys(locked, 401)
     assert {mount for mount in mounts if not mount.startswith(tuple(FILES))} == set()
-    assert sockets == SAYS_THAT_THERE_ARE_NONE
+    assert sockets == SOCKETS
 
 
 async def test_openapi_document_declares_the_authentication(client4: httpx2.AsyncClient) -> None:

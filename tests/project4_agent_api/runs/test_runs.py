@@ -156,8 +156,14 @@ async def test_configuration_that_a_server_made_is_taken_without_its_identity(cl
         "word": "kept",
     }
 
-    run = await client.runs.create(thread_id, "talk", input=said("one"), config={"configurable": of_a_run})
+    metadata = {"run_id": of_a_run["run_id"], "graph_id": "agent", "assistant_id": of_a_run["assistant_id"], "a": 1}
+    config: Any = {"configurable": of_a_run, "metadata": metadata}
+    run = await client.runs.create(thread_id, "talk", input=said("one"), config=config)
 
+    assert run["metadata"] is not None
+    assert (run["metadata"]["graph_id"], run["metadata"]["assistant_id"]) == ("talk", run["assistant_id"])
+    assert run["metadata"]["a"] == 1
+    assert "run_id" not in run["metadata"]
     configurable = (await client.runs.get(thread_id, run["run_id"]))["kwargs"]["config"]["configurable"]  # type: ignore[typeddict-item]  # not in the client's type
     assert configurable["word"] == "kept"
     assert configurable["run_id"] == run["run_id"]

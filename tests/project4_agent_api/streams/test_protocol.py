@@ -566,7 +566,7 @@ class TestSocket:
     ) -> None:
         async with socket_to(service, thread_id, headers) as socket:
             await socket.command("subscription.subscribe", channels=["lifecycle", "input"])
-            await socket.command("run.start", assistant_id="ask", input={})
+            await socket.command("run.start", assistant_id="ask", input=says("May I?"))
             (asked,) = [
                 frame for frame in await socket.read(life("interrupted")) if frame["method"] == "input.requested"
             ]
