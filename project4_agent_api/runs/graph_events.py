@@ -99,7 +99,7 @@ class GraphEvents:
     def _encode(self, chunk: tuple[Any, ...]) -> list[tuple[str, object]]:
         namespace, mode, data = chunk if self._with_namespaces else ((), *chunk)
         lifecycles = self._lifecycles.of_task(namespace, data) if self._lifecycles and mode == "tasks" else ()
-        found = [(_name("lifecycle", inner), event) for inner, event in lifecycles]
+        found: list[tuple[str, object]] = [(_name("lifecycle", inner), event) for inner, event in lifecycles]
         if namespace and not self._subgraphs:
             return found
         return found + self._encode_mode(namespace, mode, data)

@@ -72,7 +72,7 @@ async def test_remote_graph_reads_the_history_before_a_snapshot(remote: Remote, 
 async def test_remote_graph_is_streamed(remote: Remote, thread_id: str) -> None:
     graph = remote("chat")
     modes: list[Any] = ["updates", "messages", "values"]
-    parts = [part async for part in graph.astream(says("Hello"), config(thread_id), stream_mode=modes)]
+    parts: list[Any] = [part async for part in graph.astream(says("Hello"), config(thread_id), stream_mode=modes)]
     assert {mode for mode, *_ in parts} == set(modes)
     tokens = [data[0]["content"] for mode, data, *_ in parts if mode == "messages"]
     assert "".join(tokens).startswith("One two three.")
@@ -80,9 +80,10 @@ async def test_remote_graph_is_streamed(remote: Remote, thread_id: str) -> None:
 
 def test_remote_graph_is_a_node(remote: Remote, thread_id: str) -> None:
     graph = StateGraph(MessagesState).add_node("remote", remote("chat")).add_edge(START, "remote").compile()
-    result = graph.invoke(says("The sum, please."), config(thread_id))
+    question: Any = says("The sum, please.")
+    result = graph.invoke(question, config(thread_id))
     assert result["messages"][-1].content == "The sum is 5."
-    events: Iterator[Any] = graph.stream(says("Hello"), config(thread_id), stream_mode="updates", subgraphs=True)
+    events: Iterator[Any] = graph.stream(question, config(thread_id), stream_mode="updates", subgraphs=True)
     assert any(namespace and namespace[0].startswith("remote:") for namespace, _ in events)
 
 
@@ -98,7 +99,8 @@ async def test_remote_graph_is_a_node_with_a_checkpointer(remote: Remote) -> Non
     # Without a thread of its own, the remote graph gets the thread of the outer one, and creates it.
     thread = config("0198f000-0000-7000-8000-00000000000a")
     for word in ("one", "two"):
-        messages: list[AnyMessage] = (await graph.ainvoke(says(word), thread))["messages"]
+        said: Any = says(word)
+        messages: list[AnyMessage] = (await graph.ainvoke(said, thread))["messages"]
         assert messages[-1].content == f"Echo: {word}"
 
 
@@ -116,7 +118,7 @@ async def test_question_of_a_remote_graph_interrupts_the_outer_one(remote: Remot
 async def test_remote_graph_takes_a_context(remote: Remote, thread_id: str) -> None:
     graph = remote("preferences")
     assert (await graph.ainvoke({}, config(thread_id)))["shown"]["colour"] == "blue"
-    told = {"colour": "red", "unknown": 1}
+    told: Any = {"colour": "red", "unknown": 1}
     assert (await graph.ainvoke({}, config(thread_id), context=told))["shown"]["colour"] == "red"
 
 

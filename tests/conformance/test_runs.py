@@ -224,7 +224,7 @@ class TestSettings:
     async def test_context_has_the_defaults_of_its_schema(self, client: LangGraphClient, thread_id: str) -> None:
         seen = plain(await client.runs.wait(thread_id, "preferences", input={}))
         assert seen["shown"] == {"colour": "blue", "sizes": [1, 2]}
-        told = {"colour": "red", "unknown": 1}
+        told: Any = {"colour": "red", "unknown": 1}
         seen = plain(await client.runs.wait(thread_id, "preferences", input={}, context=told))
         assert seen["shown"] == {"colour": "red", "sizes": [1, 2]}
         seen = plain(await client.runs.wait(thread_id, "preferences", input={}, config={"configurable": told}))

@@ -607,7 +607,8 @@ class TestSocket:
                 assert (frame["type"], frame["id"], frame["error"]) == ("error", None, "invalid_argument")
             assert (await socket.command("state.get"))["error"] == "unknown_command"
             assert (await socket.command("run.start"))["error"] == "invalid_argument"
-            for params in ({}, {"channels": []}, {"channels": ["thoughts"]}, {"channels": ["values"], "since": "1"}):
+            channels: list[Any] = [{}, {"channels": []}, {"channels": ["thoughts"]}, {"channels": [], "since": "1"}]
+            for params in channels:
                 assert (await socket.command("subscription.subscribe", **params))["error"] == "invalid_argument"
 
     async def test_connection_has_a_bounded_number_of_subscriptions(
