@@ -41,6 +41,7 @@ _MAX_ABBREVIATION_LENGTH = 12
 
 _BLANK_LINE = "\n\n"
 _ZERO_WIDTH_JOINER = "\u200d"
+_TABLE_SHARE = 3  # of a chunk's size, for the rows of a table
 _MAX_SEQUENCE_LENGTH = 16  # code points that are displayed as one character
 
 
@@ -52,6 +53,7 @@ class Chunk:
     page: int | None
     heading: str | None
     recognised: bool = False
+    table: bool = False
 
 
 def indexed_text(heading: str | None, text: str) -> str:
@@ -67,7 +69,7 @@ def split_sections(sections: Iterable[Document], size: int = 1200, overlap: int 
     out.
 
     Args:
-        sections: With `page`, `heading` and `recognised` in their metadata; each may be None or missing.
+        sections: With `page`, `heading`, `recognised` and `table` in their metadata; each may be None or missing.
         size: Maximum weight of a chunk. A character of an alphabet weighs one, a Chinese one three: an embedding model
             reads about 512 tokens, and 1,200 letters of English are about 300 tokens, as are 400 Chinese characters.
         overlap: Maximum weight of the end of a chunk that is repeated at the start of the next one.
@@ -76,7 +78,8 @@ def split_sections(sections: Iterable[Document], size: int = 1200, overlap: int 
         ValueError: if the size is too small, or the overlap is more than half of it.
     """
     for section in _merge_sections(sections, size):
-        for start, end in chunk_spans(section.text, size, overlap):
+        spans = _row_spans(section.text, size) if section.table else chunk_spans(section.text, size, overlap)
+        for start, end in spans:
             if has_words(section.text[start:end]):
                 yield replace(section, text=section.text[start:end])
 
@@ -108,6 +111,23 @@ def chunk_spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]
         start = _overlap_start(text, start, stop, new, overlap)
 
 
+def _row_spans(text: str, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each chunk of a table's lines: few rows, since each has its own subject."""
+    limit = max(size // _TABLE_SHARE, 2 * _HEAVY_WEIGHT)
+    start = end = 0
+    for line in text.splitlines(keepends=True):
+        if end > start and _weights(text[start : end + len(line)])[-1] > limit:
+            yield from _within(text, start, end, size)
+            start = end
+        end += len(line)
+    if end > start:
+        yield from _within(text, start, end, size)
+
+
+def _within(text: str, start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    return ((start + left, start + right) for left, right in chunk_spans(text[start:end], size, 0))
+
+
 def split_sentences(text: str) -> list[str]:
     """Split a text into sentences and lines, each with the white space after it; joined, they equal the text."""
     found: list[str] = []
@@ -127,7 +147,9 @@ def _merge_sections(sections: Iterable[Document], size: int) -> Iterator[Chunk]:
         text, of = remove_noise(section.page_content), section.metadata
         if not has_words(text):
             continue
-        here = Chunk(text, of.get("page"), _clean_heading(of.get("heading")), bool(of.get("recognised")))
+        here = Chunk(
+            text, of.get("page"), _clean_heading(of.get("heading")), bool(of.get("recognised")), bool(of.get("table"))
+        )
         if held and here == replace(held, text=text) and _fit_in_one_chunk(held.text, text, size):
             held = replace(held, text=held.text + _BLANK_LINE + text)
             continue

@@ -58,7 +58,8 @@ def recognised_pages(path: str, pages: Iterable[int]) -> Iterator[str]:
             picture = page.render(scale=_LONGER_SIDE / max(page.get_size())).to_numpy()
             found: Any = engine(picture)
             boxes = [] if found.boxes is None else found.boxes.tolist()
-            yield "\n".join(arranged(lines_of(list(zip(boxes, found.txts or (), strict=True)))))
+            lines = lines_of(list(zip(boxes, found.txts or (), strict=True)))
+            yield "\n".join(line for line, _ in arranged(lines))
             page.close()
 
 

@@ -41,6 +41,7 @@ class Loader(BaseLoader):
             for section in self._sections():
                 heading = remove_control_characters(section.heading or "") or None
                 metadata = {"page": section.page, "heading": heading, "recognised": section.recognised}
+                metadata["table"] = section.table
                 for part in split_long([remove_control_characters(section.text)]):
                     if text := part.strip("\n").rstrip():
                         yield Document(text, metadata=metadata)

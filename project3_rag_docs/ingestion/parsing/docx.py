@@ -45,8 +45,7 @@ class DocxLoader(Loader):
 
     def _block(self, block: Element) -> Iterator[Section]:
         if local_name(block) == "tbl":
-            for line in self._table(block):
-                yield from self._outline.add_line(line)
+            yield from self._outline.add_table(self._table(block))
             yield from self._attached(block)
             return
         text = self._reader.text(block)

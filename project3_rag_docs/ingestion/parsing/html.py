@@ -140,7 +140,10 @@ class VisibleText:
     def _end_table(self, *, as_lines: bool = False) -> None:
         table, self._table = self._table, None
         if table:
-            for line in table.plain_lines() if as_lines else table.lines():
+            if not as_lines:
+                self._complete.extend(self._outline.add_table(table.lines()))
+                return
+            for line in table.plain_lines():
                 self._complete.extend(self._outline.add_line(line))
 
 

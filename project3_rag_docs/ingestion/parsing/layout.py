@@ -36,27 +36,27 @@ class Line:
     height: float
 
 
-def page_lines(page: PdfTextPage, text: str) -> Iterator[str]:
-    """Yield the lines of a page whose text PDFium has returned in the order in which it was drawn."""
+def page_lines(page: PdfTextPage, text: str) -> Iterator[tuple[str, bool]]:
+    """Yield the lines of a page whose text PDFium has returned in the order in which it was drawn; see `arranged`."""
     yield from arranged([line for found in _LINE.finditer(text) if (line := _measured(page, found)) is not None])
 
 
-def arranged(drawn: list[Line]) -> Iterator[str]:
-    """Yield the text of lines in reading order."""
+def arranged(drawn: list[Line]) -> Iterator[tuple[str, bool]]:
+    """Yield the text of lines in reading order, and whether they are rows of a table."""
     lines = _merge_columns(drawn)
     at = 0
     while at < len(lines):
         rows = list(_rows(lines[at:])) if len(lines[at].cells) > 1 else []
-        if len(rows) >= _MIN_ROWS:
-            yield from (
-                _prose(rows)
-                if _is_prose(rows)
-                else table_lines([[c.text if c else "" for c in row] for row in rows], sheet=False)
-            )
-            at += len(rows)
-        else:
-            yield lines[at].text
+        if len(rows) < _MIN_ROWS:
+            yield lines[at].text, False
             at += 1
+            continue
+        at += len(rows)
+        if _is_prose(rows):
+            yield from ((line, False) for line in _prose(rows))
+        else:
+            cells = [[cell.text if cell else "" for cell in row] for row in rows]
+            yield from ((line, True) for line in table_lines(cells, sheet=False))
 
 
 def _measured(page: PdfTextPage, found: re.Match[str]) -> Line | None:
@@ -94,7 +94,7 @@ def _cell(text: str, first: Sequence[float], last: Sequence[float]) -> Cell:
 def _merge_columns(lines: list[Line]) -> list[Line]:
     """Put the rows of a table together that was drawn column by column."""
     runs: list[list[Line]] = []
-    for line in lines:
+    for line in _joined(lines):
         if runs and line.y <= runs[-1][-1].y + line.height / 2:
             runs[-1].append(line)
         else:
@@ -106,6 +106,17 @@ def _merge_columns(lines: list[Line]) -> list[Line]:
         else:
             merged.append(run)
     return list(chain.from_iterable(merged))
+
+
+def _joined(lines: list[Line]) -> list[Line]:
+    """Join neighbours at one height: PDFium begins a new line before a single digit."""
+    joined = lines[:1]
+    for line in lines[1:]:
+        if _at_height(joined[-1:], line) and joined[-1].cells[-1].right <= line.cells[0].left:
+            joined[-1:] = _beside(joined[-1:], [line])
+        else:
+            joined.append(line)
+    return joined
 
 
 def _is_next_column(run: list[Line], column: list[Line]) -> bool:

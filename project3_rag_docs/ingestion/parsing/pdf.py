@@ -3,6 +3,9 @@
 import ctypes
 import re
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Literal, NamedTuple
 
 import pypdfium2
 from pypdfium2 import PdfDocument, PdfPage, PdfTextPage, raw
@@ -41,15 +44,13 @@ class PdfLoader(Loader):
             headings, heading, any_text = dict(_headings(pdf)), None, False
             for number in range(1, total + 1):
                 heading = headings.get(number, heading)
-                text, is_image = _page_text(pdf, number - 1)
-                if recognised := self._recognised.get(number):
-                    text = "\n".join(filter(None, (text, recognised)))
-                elif is_image:
-                    images.append(number)
-                elif text is None:
-                    garbled.append(number)
-                any_text = any_text or bool(text and text.strip())
-                yield Section(text or "", number, heading, recognised=bool(recognised))
+                page = _read_page(pdf, number - 1)
+                recognised = self._recognised.get(number)
+                if not recognised and page.state:
+                    (images if page.state == "image" else garbled).append(number)
+                for text, is_table in [*page.texts, (recognised or "", False)]:
+                    any_text = any_text or bool(text.strip())
+                    yield Section(text, number, heading, recognised=bool(recognised), table=is_table)
         self.unreadable_pages = sorted(images + garbled)
         if not any_text:
             raise UnreadableDocument(_NO_CHARACTERS if garbled else _NO_TEXT, self.unreadable_pages)
@@ -72,23 +73,33 @@ def _open(path: object) -> PdfDocument:
         raise
 
 
-def _page_text(pdf: PdfDocument, index: int) -> tuple[str | None, bool]:
-    """Return the text of a page, None if it is garbled; and whether the page is an image, with little or no text."""
+class _Page(NamedTuple):
+    """The texts of a page, each with whether it is a table.
+
+    Attributes:
+        state: "image" if the page has little or no text beside what it shows; "garbled" if its text is another one.
+    """
+
+    texts: list[tuple[str, bool]]
+    state: Literal["", "image", "garbled"] = ""
+
+
+def _read_page(pdf: PdfDocument, index: int) -> _Page:
     try:
         page = pdf[index]
     except pypdfium2.PdfiumError:
-        return None, False
+        return _Page([], "garbled")
     textpage = page.get_textpage()
-    raw_text = textpage.get_text_range()
-    fields = "\n".join(filter(None, _annotations(page, pdf)))
-    text = _repaired(textpage, raw_text)
+    drawn = textpage.get_text_range()
+    fields = ("\n".join(filter(None, _annotations(page, pdf))), False)
+    text = _repaired(textpage, drawn)
     if text is None:
-        return fields or None, False
-    if text is raw_text:
-        text = "\n".join(page_lines(textpage, raw_text))
-    text = _UNUSABLE.sub("", _HYPHEN.sub(_joined, text))
-    is_image = len(text) < _FEW_CHARACTERS and not fields and _is_drawing(page, text)
-    return "\n".join(filter(None, (text, fields))), is_image
+        return _Page([fields], "garbled")
+    lines = page_lines(textpage, drawn) if text is drawn else ((line, False) for line in text.splitlines())
+    parts = [("\n".join(line for line, _ in part), of) for of, part in groupby(lines, key=itemgetter(1))]
+    texts = [(_UNUSABLE.sub("", _HYPHEN.sub(_joined, text)), is_table) for text, is_table in parts]
+    is_image = sum(len(text) for text, _ in texts) < _FEW_CHARACTERS and not fields[0] and _is_drawing(page, text)
+    return _Page([*texts, fields], "image" if is_image else "")
 
 
 def _joined(hyphen: re.Match[str]) -> str:

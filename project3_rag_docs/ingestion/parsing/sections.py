@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 MAX_CHARACTERS = 1_000_000  # in a section, and in a line
+_DEEPEST = 99
 _LINES_PER_SECTION = 200
 
 
@@ -14,6 +15,7 @@ class Section(NamedTuple):
     page: int | None = None
     heading: str | None = None
     recognised: bool = False  # by OCR
+    table: bool = False
 
 
 class Outline:
@@ -45,6 +47,15 @@ class Outline:
         self._size += len(line)
         if self._size > MAX_CHARACTERS:
             yield from self.finish()
+
+    def add_table(self, lines: Iterable[str]) -> Iterator[Section]:
+        """Yield the section before a table, and the table."""
+        path = " > ".join(title for _, title in self._path) or None
+        for section in line_sections(lines, path):
+            if section.text.strip():
+                yield from self.finish(next_level=_DEEPEST)
+                self._empty = False
+                yield section
 
     def finish(self, next_level: int = 0) -> Iterator[Section]:
         """Yield the current section."""
@@ -91,7 +102,7 @@ def line_sections(lines: Iterable[str], heading: str | None = None, page: int | 
         held.append(line)
         size += len(line)
         if len(held) == _LINES_PER_SECTION or size > MAX_CHARACTERS:
-            yield Section("\n".join(held), page, heading)
+            yield Section("\n".join(held), page, heading, table=True)
             held.clear()
             size = 0
-    yield Section("\n".join(held), page, heading)
+    yield Section("\n".join(held), page, heading, table=True)
