@@ -10,11 +10,12 @@ from project1_qa_api.schemas import Question, ReasoningText, Usage
 from project3_rag_docs.search.filters import DocumentFilter, Range
 from shared.schemas import INTEGRAL, NOT_BLANK, NOT_BLANK_PATTERN, WITHOUT_NUL, RequestBody
 
-PlainText = Annotated[str, Field(json_schema_extra={"pattern": r"^[^\x00]*$"}), WITHOUT_NUL]
+PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL cannot store NUL characters
+_NO_OTHER_NAMES = Field(json_schema_extra={"additionalProperties": False})
 _VISIBLE = Field(json_schema_extra={"pattern": NOT_BLANK_PATTERN})
 MetadataName = Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
-MetadataValue = Annotated[PlainText, Field(max_length=1000)] | bool | int | FiniteFloat
-Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=50)]
+MetadataValue = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")] | bool | int | FiniteFloat
+Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=50), _NO_OTHER_NAMES]
 Tags = Annotated[list[Annotated[str, Field(max_length=64), _VISIBLE, NOT_BLANK, WITHOUT_NUL]], Field(max_length=50)]
 
 
@@ -44,7 +45,7 @@ class DocumentUpdate(RequestBody):
     """Changes of a document; what is not named stays."""
 
     filename: Annotated[str, Field(max_length=255), _VISIBLE, NOT_BLANK, WITHOUT_NUL] | None = None
-    metadata: Annotated[dict[MetadataName, MetadataValue | None], Field(max_length=50)] | None = Field(
+    metadata: Annotated[dict[MetadataName, MetadataValue | None], Field(max_length=50), _NO_OTHER_NAMES] | None = Field(
         default=None, description="Values to set, by name; null removes one."
     )
     tags: Tags | None = Field(default=None, description="Replaces all tags.")
@@ -110,6 +111,7 @@ class DocumentFilterRequest(RequestBody):
                 MetadataValue | Annotated[list[MetadataValue], Field(min_length=1, max_length=100)] | ValueRange,
             ],
             Field(max_length=20),
+            _NO_OTHER_NAMES,
         ]
         | None
     ) = Field(

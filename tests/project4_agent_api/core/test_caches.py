@@ -91,6 +91,26 @@ async def test_document_changes_invalidate_the_cache(users: Users, model: Script
     assert [hit["document_id"] for hit in await found(there, WHEN)] == [again["id"]]
 
 
+async def test_changed_labels_invalidate_the_cache(users: Users, model: ScriptedModel) -> None:
+    ada, there = await users.sign_up("ada@example.com")
+    document = await ready(ada, OPENS)
+    path = f"/documents/{document['id']}"
+    model.says("At nine [1].")
+    tagged = {"filter": {"tags": ["library"]}}
+    assert (await ask(ada, WHEN))["citations"][0]["filename"] == "hours.txt"
+    assert await found(there, WHEN, **tagged) == []
+
+    assert (await ada.patch(path, json={"filename": "new.txt", "tags": ["library"]})).status_code == 200
+
+    assert (await ask(there, WHEN))["citations"][0]["filename"] == "new.txt"
+    assert [hit["filename"] for hit in await found(there, WHEN, **tagged)] == ["new.txt"]
+    (bob, _) = await users.sign_up("bob@example.com")
+    assert (await bob.patch(path, json={"filename": "bobs.txt"})).status_code == 404
+    chunk = (await ada.get(f"{path}/chunks")).json()["items"][0]["id"]
+    assert (await ada.get(f"{path}/chunks/{chunk}/neighbours")).status_code == 200
+    assert (await bob.get(f"{path}/chunks/{chunk}/neighbours")).status_code == 404
+
+
 async def test_deleted_documents_are_never_served_from_the_cache(users: Users, model: ScriptedModel) -> None:
     ada, there = await users.sign_up("ada@example.com")
     model.says("At nine [1].", tokens_per_second=100)
@@ -117,6 +137,7 @@ async def test_deleted_documents_are_never_served_from_the_cache(users: Users, m
 async def test_concurrent_misses_call_the_model_once(users: Users, model: ScriptedModel) -> None:
     ada, _ = await users.sign_up("ada@example.com")
     await ready(ada, OPENS)
+    await found(ada, "unrelated")  # the first search embeds its baselines
     model.embedded.clear()
     model.says("At nine [1].", tokens_per_second=50)
 
