@@ -26,7 +26,7 @@ from learn.stages import ROOT, WORKBENCH, CommandError
 
 FOLDER = Path(__file__).with_name("exercises")
 COPIES = WORKBENCH / "exercises"
-_SECONDS = 10  # for one exercise, after which it is taken to hang
+_SECONDS = 12  # for one exercise; a check that hangs ends the process earlier
 _HINT = re.compile(r"^## (?:Hint|提示) \d$", re.MULTILINE)
 
 
@@ -130,7 +130,10 @@ def judge(chosen: Sequence[Exercise], judged: str | Path, seconds: float = _SECO
                 timeout=seconds,
             )
         except subprocess.TimeoutExpired as error:
-            return {one.name: [_hanging(error, judged)] for one in chosen}
+            text = (error.stderr or b"").decode("utf-8", "replace")  # bytes, although the process ran in text mode
+            return {one.name: [_hanging(text, judged)] for one in chosen}
+        if not verdicts.exists() and "Timeout (" in done.stderr:
+            return {one.name: [_hanging(done.stderr, judged)] for one in chosen}
         found = json.loads(verdicts.read_text("utf-8")) if verdicts.exists() else []
     checks: dict[str, list[Check]] = defaultdict(list)
     for verdict in found:
@@ -151,14 +154,14 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
-def _hanging(error: subprocess.TimeoutExpired, judged: str | Path) -> Check:
-    text = (error.stderr or b"").decode("utf-8", "replace")  # bytes, although the process ran in text mode
+def _hanging(text: str, judged: str | Path) -> Check:
+    """Return the verdict of a check that did not end, with the line that the printed stacks name."""
     line = re.search(rf'File "{re.escape(str(judged))}", line (\d+)', text)
     return Check(
         "timeout",
         passed=False,
         line=int(line[1]) if line else None,
-        message=f"TimeoutError: not finished after {error.timeout:.0f} s",
+        message="TimeoutError: not finished; is there an endless loop? / 一直没有结束，是不是死循环？",
     )
 
 
