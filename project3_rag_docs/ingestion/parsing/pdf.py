@@ -19,10 +19,12 @@ _NO_TEXT = "The PDF has no text in it; it may be scanned images."
 _NO_CHARACTERS = "The text of the PDF cannot be read: its fonts do not say which characters they show."
 _UNUSABLE = re.compile("[\ufffd\uffff\ue000-\uf8ff\x00\x01\x03-\x08\x0e-\x1f\x80-\x9f]")
 _HYPHEN = re.compile("[\ufffe\x02]\\s*")  # PDFium's sign for one at the end of a line, which divides a word
+_SPACE = re.compile(r"\s")
 _REPEATED = re.compile(r"([^\w\s])\1+")
 _WORD_CHARACTER = re.compile(r"\w")
 _LATIN_1 = re.compile("[\u00a1-\u00ff]")
 _MAX_UNUSABLE = 0.2  # of the characters of a page
+_MIN_CODES = 4  # that are all codes of GB 2312 by chance in one of 10,000 fonts
 _MIN_CHECKED = 20  # characters, below which a ratio says nothing
 _FEW_CHARACTERS = 60  # on a page that is an image, such as a page number or the name of a scanner
 _PAGE_LIST = 20
@@ -109,14 +111,12 @@ def _joined(hyphen: re.Match[str]) -> str:
 
 def _repaired(page: PdfTextPage, text: str) -> str | None:
     """Return the text of a page, repaired if possible; None if too much of it is not what the page shows."""
-    characters = [
-        (at, code) for at in range(page.count_chars()) if (code := raw.FPDFText_GetUnicode(page.raw, at)) > 32
-    ]
-    unmapped = [(at, code) for at, code in characters if raw.FPDFText_HasUnicodeMapError(page.raw, at) == 1]
-    if len(unmapped) > 3 and (known := _gb_characters(code for _, code in unmapped)):
+    unmapped = [at for at in range(page.count_chars()) if raw.FPDFText_HasUnicodeMapError(page.raw, at) == 1]
+    codes = (raw.FPDFText_GetUnicode(page.raw, at) for at in unmapped)
+    if len(unmapped) >= _MIN_CODES and (known := _gb_characters(codes)):
         return text.translate(known)
     unusable = len(unmapped) + len(_UNUSABLE.findall(text))
-    if unusable > _MAX_UNUSABLE * max(1, len(characters)):
+    if unusable > _MAX_UNUSABLE * max(1, len(text) - len(_SPACE.findall(text))):
         return None
     visible = "".join(_REPEATED.sub(r"\1", text).split())
     if len(visible) >= _MIN_CHECKED and (
