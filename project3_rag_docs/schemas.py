@@ -242,6 +242,7 @@ class Source(BaseModel):
     heading: str | None
     chunk_id: UUID
     text: str
+    recognised: bool = Field(description="Whether the text was recognised in an image (OCR), and may have errors.")
 
 
 class Sources(BaseModel):

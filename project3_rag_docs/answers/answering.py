@@ -124,6 +124,7 @@ def _sources(passages: Sequence[Hit]) -> list[Source]:
             heading=hit.heading,
             chunk_id=hit.chunk_id,
             text=hit.text,
+            recognised=hit.recognised,
         )
         for number, hit in enumerate(passages, start=1)
     ]
