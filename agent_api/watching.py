@@ -1,6 +1,6 @@
 """Restart the processes of `agent-api dev` after a change that they cannot load while they run.
 
-Graphs are reloaded by the processes themselves. A changed `langgraph.json` or `.env` restarts both processes, and a
+Graphs are reloaded by the processes themselves (docs/decisions/0025). A changed `langgraph.json` or `.env` restarts both processes, and a
 changed file of `auth` or `http` the API. Their sockets stay open, and interrupted runs continue.
 """
 

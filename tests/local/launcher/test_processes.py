@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from local.processes import Child, ChildFailed
+from shared.background import background_task
 from tests.support.until import until
 
 
@@ -85,3 +86,20 @@ async def test_signal_of_a_killed_child_is_named() -> None:
 
     with pytest.raises(ChildFailed, match="was killed by SIGKILL"):
         await one.keep_running()
+
+
+async def test_restarted_child_runs_again_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    pids: list[int | None] = []
+    one = child("import time; time.sleep(600)", on_start=lambda: pids.append(one.pid), back_off=())
+    await one.start()
+
+    async with background_task(one.keep_running()):
+        await one.restart()
+        await until(lambda: len(pids) == 2)
+        await one.restart()
+        await until(lambda: len(pids) == 3)
+        assert one.pid == pids[2]
+        await one.stop()
+
+    assert len(set(pids)) == 3
+    assert "restarting in" not in capsys.readouterr().out
