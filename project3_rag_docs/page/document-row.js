@@ -26,7 +26,6 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
   for (const control of [saveButton, deleteButton]) control.setAttribute("aria-describedby", name.id);
   const actions = element("div", { className: "buttons" }, saveButton, deleteButton);
 
-  const labels = element("span", { className: "hint tags", hidden: true });
   const state = element("span", { className: "hint" });
   const bar = element("progress", { max: 1 });
   bar.setAttribute("aria-labelledby", name.id);
@@ -48,7 +47,6 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
     {},
     element("div", { className: "head" }, element("label", {}, tick, name), actions),
     element("div", { className: "state" }, state, bar),
-    labels,
     reason,
     confirmation,
     trouble,
@@ -57,15 +55,12 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
 
   /** @param {Document} document */
   function show(document) {
-    const { status, progress, error, notice } = document;
+    const { status, progress, error } = document;
     say(state, stateText(document));
-    labels.textContent = document.tags.map((tag) => `#${tag}`).join(" ");
-    labels.hidden = document.tags.length === 0;
     bar.hidden = status !== "processing";
     bar.value = progress;
-    reason.textContent = (status === "failed" ? error : notice) ?? "";
-    reason.hidden = reason.textContent === "";
-    reason.className = status === "failed" ? "error" : "hint";
+    reason.hidden = status !== "failed";
+    reason.textContent = error ?? "";
     tick.disabled = status === "failed"; // nothing can be found in it
     if (tick.disabled && tick.checked) {
       tick.checked = false;

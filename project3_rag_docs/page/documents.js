@@ -35,8 +35,7 @@ export function mount(root, page) {
   const form = questionForm(page, { onAsk: ask, onStop: () => asking?.abort() });
   const answer = answerView(page);
   const files = element("div", { className: "documents" }, uploads.node, news, list.node);
-  root.classList.add("asks");
-  root.append(element("section", {}, form.node), answer.node, files);
+  root.append(files, element("section", {}, form.node), answer.node);
   takeDrops(root, uploads.add);
   list.load();
 

@@ -12,9 +12,7 @@ from sqlmodel import col
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.service import Assistants
-from project4_agent_api.core.bounded import fetch_models
 from project4_agent_api.core.offset_pagination import paginate
-from project4_agent_api.core.run_context import current_user
 from project4_agent_api.core.visibility import visible_clause
 from project4_agent_api.crons.schedule import next_due, require_interval
 from project4_agent_api.crons.schemas import (
@@ -29,7 +27,6 @@ from project4_agent_api.models import Assistant, Cron, Json, Thread
 from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 
 _RETRY_SECONDS = 60  # crons do not end by themselves
-USER = "langgraph_auth_user"  # in a cron's payload, never in responses: the user whose runs it creates
 _NO_SUCH_CRON = "There is no cron with this id."
 
 
@@ -99,7 +96,7 @@ async def create_cron(
         thread_id=thread_id,
         schedule=body.schedule,
         timezone=body.timezone,
-        payload=_with_id(_given_fields(body) | {"assistant_id": str(assistant_id), USER: current_user()}, cron_id),
+        payload=_with_id(_given_fields(body) | {"assistant_id": str(assistant_id)}, cron_id),
         meta=body.metadata or {},
         on_run_completed=on_run_completed,
         enabled=body.enabled is not False,
@@ -194,8 +191,7 @@ async def search_crons(
         "end_time": col(Cron.end_time),
     }
     query = paginate(query, body, body.sort_by or "created_at", columns, col(Cron.cron_id))
-    limit, offset = body.page()
-    return await fetch_models(session, query, limit + 1, offset)
+    return (await session.scalars(query)).all()
 
 
 async def count_crons(session: AsyncSession, owner_id: UUID, assistants: Assistants, body: CronFilter) -> int:
