@@ -13,10 +13,12 @@ import { follower } from "./follow.js";
  * @property {number} progress
  * @property {number} chunk_count
  * @property {string | null} error
+ * @property {string[]} tags
  * @property {string} created_at
  */
 
-const PAGE_SIZE = 10; // few, because the question form is below the list
+const PAGE_SIZE = 10;
+const TYPING_MILLISECONDS = 250;
 
 /**
  * The list of documents, newest first. Documents that are being ingested are followed.
@@ -34,17 +36,17 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     en: "Tick documents to ask only about these.",
     zh: "勾选后只针对所选文档提问。",
   });
-  const empty = say(element("p", { className: "hint", hidden: true }), {
-    en: "There are no documents yet.",
-    zh: "还没有文档。",
-  });
+  const empty = element("p", { className: "hint", role: "status", hidden: true });
+  const search = say(element("label", { htmlFor: "documents-name" }), { en: "Search by name", zh: "按名称查找" });
+  const wanted = element("input", { type: "search", id: "documents-name", maxLength: 255, oninput: searchSoon });
+  const finder = element("div", { className: "finder", role: "search", hidden: true }, search, wanted);
   const list = element("ol", { className: "documents-list", role: "list" }); // Safari drops the role without markers
   const more = say(element("button", { type: "button", hidden: true, onclick: () => load(cursor) }), {
     en: "More documents",
     zh: "更多文档",
   });
   const trouble = element("div");
-  const node = element("div", { className: "documents" }, heading, hint, empty, list, more, trouble);
+  const node = element("div", { className: "documents" }, heading, finder, hint, empty, list, more, trouble);
 
   /** @type {Map<string, ReturnType<typeof documentRow>>} */
   const rows = new Map();
@@ -52,14 +54,33 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
   /** @type {string | null} */
   let cursor = null;
 
+  let name = ""; // a part of it is wanted in all names
+  let timer = 0;
+  let loading = 0;
+
+  function searchSoon() {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      name = wanted.value.trim();
+      load();
+    }, TYPING_MILLISECONDS);
+  }
+
   /** @param {string | null} [after] The cursor of the next page. */
   async function load(after = null) {
     more.disabled = true;
+    const turn = (loading += 1);
     try {
-      const query = new URLSearchParams({ limit: String(PAGE_SIZE), ...(after && { cursor: after }) });
+      const query = new URLSearchParams({
+        limit: String(PAGE_SIZE),
+        ...(name && { name }),
+        ...(after && { cursor: after }),
+      });
       const { items, next_cursor } = await (await request(`documents?${query}`)).json();
+      if (turn !== loading) return; // another search began
       trouble.replaceChildren();
       items.forEach(put);
+      showMatches();
       // The oldest first: the order of their ingestion.
       for (const { id, status } of [...items].reverse()) if (status === "processing") following.follow(id);
       cursor = next_cursor;
@@ -73,9 +94,17 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     }
   }
 
+  /** Hide the rows whose names do not match. They keep their ticks. */
+  function showMatches() {
+    for (const row of rows.values()) {
+      row.node.hidden = !row.filename.toLowerCase().includes(name.toLowerCase());
+    }
+  }
+
   /** @param {Document} document Just uploaded, or uploaded before with the same content. */
   function add(document) {
     put(document);
+    showMatches();
     showWhetherEmpty();
     if (document.status === "processing") following.follow(document.id);
   }
@@ -123,8 +152,16 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
   }
 
   function showWhetherEmpty() {
-    hint.hidden = rows.size === 0;
-    empty.hidden = rows.size > 0 || cursor !== null;
+    const shown = [...rows.values()].filter(({ node }) => !node.hidden).length;
+    finder.hidden = rows.size === 0 && name === "";
+    hint.hidden = shown === 0;
+    empty.hidden = shown > 0 || cursor !== null;
+    say(
+      empty,
+      name === ""
+        ? { en: "There are no documents yet.", zh: "还没有文档。" }
+        : { en: "No document has this name.", zh: "没有名称匹配的文档。" },
+    );
   }
 
   /** Ids of the ticked documents. */

@@ -26,6 +26,7 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
   for (const control of [saveButton, deleteButton]) control.setAttribute("aria-describedby", name.id);
   const actions = element("div", { className: "buttons" }, saveButton, deleteButton);
 
+  const labels = element("span", { className: "hint tags", hidden: true });
   const state = element("span", { className: "hint" });
   const bar = element("progress", { max: 1 });
   bar.setAttribute("aria-labelledby", name.id);
@@ -47,6 +48,7 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
     {},
     element("div", { className: "head" }, element("label", {}, tick, name), actions),
     element("div", { className: "state" }, state, bar),
+    labels,
     reason,
     confirmation,
     trouble,
@@ -57,6 +59,8 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
   function show(document) {
     const { status, progress, error } = document;
     say(state, stateText(document));
+    labels.textContent = document.tags.map((tag) => `#${tag}`).join(" ");
+    labels.hidden = document.tags.length === 0;
     bar.hidden = status !== "processing";
     bar.value = progress;
     reason.hidden = status !== "failed";

@@ -35,7 +35,8 @@ export function mount(root, page) {
   const form = questionForm(page, { onAsk: ask, onStop: () => asking?.abort() });
   const answer = answerView(page);
   const files = element("div", { className: "documents" }, uploads.node, news, list.node);
-  root.append(files, element("section", {}, form.node), answer.node);
+  root.classList.add("asks");
+  root.append(element("section", {}, form.node), answer.node, files);
   takeDrops(root, uploads.add);
   list.load();
 

@@ -3,6 +3,8 @@
  *
  * @typedef {object} Source A passage in the model's prompt.
  * @property {number} marker
+ * @property {string} document_id
+ * @property {string} chunk_id
  * @property {string} filename
  * @property {number | null} page From 1; null if the format has no pages.
  * @property {string | null} heading
@@ -15,7 +17,9 @@
  * @param {Page} page
  * @param {Source} source
  */
-export function passageView({ element, say }, { marker, filename, page: number, heading, text }) {
+export function passageView(page, source) {
+  const { element, say, request, problemNotice } = page;
+  const { marker, filename, page: number, heading, text } = source;
   const id = `documents-passage-${marker}`;
   const titleId = `${id}-title`;
   const where = element("span", { id: titleId, className: "where" }, filename);
@@ -25,7 +29,14 @@ export function passageView({ element, say }, { marker, filename, page: number, 
   const summary = element("summary", {}, `[${marker}] `, where, preview);
   const body = element("div", { className: "answer" }, text);
   const back = say(element("button", { type: "button", hidden: true }), { en: "Back to the answer", zh: "回到回答" });
-  const details = element("details", {}, summary, body, back);
+  const more = say(element("button", { type: "button", onclick: showContext }), {
+    en: "Show the text around it",
+    zh: "显示上下文",
+  });
+  const before = element("p", { className: "hint context", hidden: true });
+  const after = element("p", { className: "hint context", hidden: true });
+  const trouble = element("div");
+  const details = element("details", {}, summary, before, body, after, trouble, more, back);
   const node = element("li", { id }, details);
 
   /** @param {HTMLElement} from The element to which "Back to the answer" returns the focus. */
@@ -35,6 +46,26 @@ export function passageView({ element, say }, { marker, filename, page: number, 
     back.onclick = () => from.focus();
     summary.focus();
     (body.querySelector("mark") ?? node).scrollIntoView({ block: "nearest" });
+  }
+
+  /** Show the passages before and after it. They may repeat its first or last sentence. */
+  async function showContext() {
+    try {
+      trouble.replaceChildren();
+      const path = `documents/${source.document_id}/chunks/${source.chunk_id}/neighbours`;
+      /** @type {{items: {id: string, text: string}[]}} */
+      const { items } = await (await request(path)).json();
+      const place = items.findIndex(({ id: chunk }) => chunk === source.chunk_id);
+      const [earlier, later] = [items[place - 1], items[place + 1]];
+      before.textContent = earlier?.text ?? "";
+      before.hidden = !earlier;
+      after.textContent = later?.text ?? "";
+      after.hidden = !later;
+      more.hidden = true;
+      summary.focus();
+    } catch (error) {
+      trouble.replaceChildren(problemNotice(error, showContext));
+    }
   }
 
   /** @param {string[]} quotes Verbatim from the text, but for line breaks. */

@@ -302,6 +302,59 @@ def test_citation_opens_the_passage(page: Page, url: str, model: ScriptedModel) 
     expect(marker).to_be_focused()
 
 
+def test_citation_shows_the_text_around_the_passage(page: Page, url: str, model: ScriptedModel) -> None:
+    parts = [f"# Part {number}\n\nThe {word} part is about leave.\n" for number, word in enumerate(["first", "second"])]
+    upload_and_wait(url, "parts.md", "\n".join(parts))
+    model.says("The first part is about leave. [1]")
+    panel = opened(page, url)
+    ask(panel, "What is the first part about?")
+
+    passage = answer_of(panel).get_by_role("listitem")
+    answer_of(panel).get_by_role("link", name="[1]").click()
+    passage.get_by_role("button", name="Show the text around it").click()
+
+    expect(passage).to_contain_text("The second part is about leave.")
+    expect(passage.get_by_role("button", name="Show the text around it")).to_be_hidden()
+    expect(passage.locator("summary")).to_be_focused()
+
+
+def test_documents_are_searched_by_name(page: Page, url: str) -> None:
+    for number in range(12):
+        upload(url, f"file{number:02}.txt", f"This is file {number}.")
+    panel = opened(page, url)
+    expect(panel.get_by_role("listitem")).to_have_count(10)
+
+    panel.get_by_label("Search by name").fill("FILE00")
+    expect(panel.get_by_role("listitem")).to_contain_text(["file00.txt"])
+    expect(panel.get_by_role("listitem")).to_have_count(1)
+    panel.get_by_label("Search by name").fill("nothing")
+    expect(panel.get_by_text("No document has this name.")).to_be_visible()
+    panel.get_by_label("Search by name").fill("")
+
+    expect(panel.get_by_role("listitem")).to_have_count(11)
+
+
+@pytest.mark.parametrize(("width", "beside"), [(1400, True), (360, False)])
+def test_answer_is_near_the_question(page: Page, url: str, model: ScriptedModel, width: int, beside: bool) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    upload_and_wait(url)
+    model.says(f"{LEAVE} [1]")
+    panel = opened(page, url)
+    ask(panel)
+    expect(answer_of(panel).get_by_role("status")).to_contain_text("1 passage is cited.")
+
+    question = panel.get_by_label("Question about the documents").bounding_box()
+    answer = answer_of(panel).bounding_box()
+    files = panel.get_by_role("button", name="Add documents").bounding_box()
+
+    assert question is not None
+    assert answer is not None
+    assert files is not None
+    assert (answer["x"] >= question["x"] + question["width"]) is beside
+    assert files["y"] > answer["y"] > 0
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
 def test_passage_can_be_opened_during_the_answer(page: Page, url: str, model: ScriptedModel) -> None:
     upload_and_wait(url)
     model.says(f"{LEAVE} [1] " + "and so on " * 200, tokens_per_second=10)
@@ -434,11 +487,11 @@ def test_page_is_available_in_chinese(browser: Browser, url: str, model: Scripte
         panel.locator("input[type=file]").set_input_files([file("手册.md", "# 假期\n\n每人每年有二十五天带薪年假。\n")])
         expect(row(panel, "手册.md")).to_contain_text("可提问 · 1 个段落")
 
-        panel.get_by_label("关于文档的问题").fill("年假有几天？")
+        panel.get_by_label("关于文档的问题").fill("每人每年有几天带薪年假？")
         panel.get_by_role("button", name="向文档提问").click()
 
         expect(answer_of(panel, "来自文档的回答").get_by_role("status")).to_have_text("回答完毕，引用了 1 个段落。")
         page.get_by_role("button", name="English").click()
         panel = page.locator(".panel", has=page.get_by_role("heading", name="Ask your documents"))
         expect(answer_of(panel).get_by_role("status")).to_have_text("Done. 1 passage is cited.")
-        expect(row(panel, "手册.md").first).to_contain_text("Ready · 1 passage")
+        expect(row(panel, "手册.md").last).to_contain_text("Ready · 1 passage")
