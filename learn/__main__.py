@@ -7,25 +7,24 @@ import sys
 from collections.abc import Callable
 
 from learn import pages
+from learn.chapters import load, part_of
 from learn.differences import compare
 from learn.facts import read_facts
 from learn.language import terminal_language
 from learn.painter import Painter
 from learn.stages import ROOT, STAGES, CommandError, echo
-from learn.steps import STEPS, part_of
-from learn.terminal import details, step_lines, summary
+from learn.terminal import chapter_lines, details, steps, summary
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    if arguments.step and (arguments.earlier, arguments.later) != (3, 4):
-        raise CommandError("only the difference between stages 3 and 4 has steps", "只有第 3、4 阶段之间的差异分步骤")
+    chapter = load().named(arguments.later, arguments.chapter) if arguments.chapter else None
     earlier, later = asyncio.run(read_facts([arguments.earlier, arguments.later]))
     found = compare(earlier, later)
-    painter = Painter()
-    if arguments.step:
-        lines = list(step_lines(part_of(found, STEPS[arguments.step]), painter))
+    painter, language = Painter(), arguments.language
+    if chapter:
+        lines = list(chapter_lines(part_of(found, chapter), painter, language))
     else:
-        lines = [*summary(found, painter), "", *details(found, painter)]
+        lines = [*summary(found, painter), *steps(found, painter, language), "", *details(found, painter, language)]
     for line in lines:
         echo(line)
     return 0
@@ -54,7 +53,8 @@ def main() -> int:
     diff = command("diff", _diff, "print what a stage adds to the one before")
     diff.add_argument("earlier", type=int, choices=list(STAGES))
     diff.add_argument("later", type=int, choices=list(STAGES))
-    diff.add_argument("--step", choices=list(STEPS), help="only one of the steps in which stage 4 is read")
+    diff.add_argument("--chapter", default="", help="only the part of a chapter of the later stage")
+    diff.add_argument("--language", choices=["en", "zh"], default=terminal_language())
     command("diffs", _diffs, "write the differences as pages into docs/differences/")
 
     arguments = parser.parse_args()

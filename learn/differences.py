@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from learn.definitions import compare_definitions
 from learn.facts import Facts, Operation, Setting, Tables, file_summary
 
 Value = TypeVar("Value")
@@ -37,7 +38,7 @@ class Difference:
         shared_modules: Modules of `shared` that no earlier stage imports, with their summaries.
         processes: By the module that assembles the process.
         services: Addresses that the later stage also needs, with the embedded service for each.
-        changed_files: Paths that both stages have with different contents.
+        changed_files: Paths that both stages have, of which the later one replaces, extends or adds something.
         removed: Descriptions of what the earlier stage has and the later one lacks.
     """
 
@@ -96,7 +97,7 @@ def compare(earlier: Facts, later: Facts) -> Difference:
         processes=_only_in(later.processes, earlier.processes),
         services=_only_in(later.services, earlier.services),
         changed_files=sorted(
-            (path for path in common if earlier.files[path] != later.files[path]),
+            (path for path in common if compare_definitions(path, earlier.files[path], later.files[path])),
             key=lambda path: (_READ_FIRST.index(path) if path in _READ_FIRST else len(_READ_FIRST), path),
         ),
         new_files=[

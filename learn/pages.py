@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from learn.chapters import Chapter, ChapterDifference, load, part_of
 from learn.differences import Difference, NewFile, compare, grouped_files, grouped_operations
 from learn.facts import Facts
-from learn.language import load_words
+from learn.language import Language, load_words
 from learn.side_by_side import html_page
-from learn.stages import ROOT, STAGES
-from learn.steps import STEPS, Step, StepDifference, part_of
+from learn.stages import ROOT
+from learn.summaries import in_language
 from learn.terminal import unified
 
 FOLDER = ROOT / "docs" / "differences"
-STAGE_4 = "3-to-4"
 
 _WORDS = load_words("differences")
 _ENGLISH = _WORDS["en"]
@@ -31,13 +31,23 @@ def render(facts: Sequence[Facts]) -> dict[str, str]:
     """Return the text of every page, by file name."""
     found = compare_neighbours(facts)
     pages = {f"{one.slug}-side-by-side.html": html_page(one) for one in found}
-    steps = [part_of(one, step) for one in found if one.slug == STAGE_4 for step in STEPS.values()]
+    parts = [part_of(one, chapter) for one in found for chapter in _chapters(one)]
     for suffix, words in (("", _ENGLISH), (".zh", _WORDS["zh"])):
         for one in found:
             pages[f"{one.slug}{suffix}.md"] = "\n".join(_page(one, words)) + "\n"
-        for part in steps:
-            pages[f"{_step_slug(part.step)}{suffix}.md"] = "\n".join(_step_page(part, words)) + "\n"
+        for part in parts:
+            pages[f"{_slug(part.chapter)}{suffix}.md"] = "\n".join(_chapter_page(part, words)) + "\n"
     return pages
+
+
+def _chapters(found: Difference) -> Sequence[Chapter]:
+    """Return the chapters of the later stage if it has several."""
+    chapters = load().of_project(found.later.stage.number)
+    return chapters if len(chapters) > 1 else []
+
+
+def _language(words: Mapping[str, str]) -> Language:
+    return "en" if words is _ENGLISH else "zh"
 
 
 def write(facts: Sequence[Facts], folder: Path = FOLDER) -> list[Path]:
@@ -69,12 +79,16 @@ def _page(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield f"# {_title(found, words)}\n"
     yield words["made"].format(found.earlier.stage.number, found.later.stage.number, added)
     yield words["beside"].format(f"{found.slug}-side-by-side.html") + "\n"
-    if found.slug == STAGE_4:
+    if chapters := _chapters(found):
         yield f"## {words['steps']}\n"
         yield from (
-            f"{_step_number(step)}. [{_step_title(step, words)}]({_step_slug(step)}.md)" for step in STEPS.values()
+            f"- {chapter.number} [{chapter.title.in_language(_language(words))}]({_slug(chapter)}.md)"
+            for chapter in chapters
         )
         yield ""
+    else:
+        yield f"## {words['ten_steps']}\n"
+        yield from _steps(load().of_project(found.later.stage.number)[0], words)
     yield from _operations(found, words)
     yield from _settings(found, words)
     yield f"## {words['tables']}\n"
@@ -88,18 +102,26 @@ def _page(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield from _shared_modules(found.shared_modules.items(), words)
     yield f"## {words['processes']}\n"
     if found.processes:
-        processes = [(f"`{found.later.stage.package}/{name}.py`", does) for name, does in found.processes.items()]
+        processes = [
+            (f"`{found.later.stage.package}/{name}.py`", in_language("processes", name, does, _language(words)))
+            for name, does in found.processes.items()
+        ]
         yield from _table([words["module"], words["summary"]], processes, words)
     else:
         yield words["no_process"] + "\n"
-    services = [(f"`{name}`", does) for name, does in found.services.items()]
+    services = [
+        (f"`{name}`", in_language("services", name, does, _language(words))) for name, does in found.services.items()
+    ]
     yield from _table([words["service"], words["summary"]], services, words)
     yield from _files(found, words)
 
 
 def _operations(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield f"## {words['operations']}\n"
-    rows = [(f"`{name}`", operation.summary) for name, operation in found.operations.items()]
+    rows = [
+        (f"`{name}`", in_language("operations", name, operation.summary, _language(words)))
+        for name, operation in found.operations.items()
+    ]
     yield from _table([words["operation"], words["summary"]], rows, words)
     if found.newly_authenticated:
         groups = grouped_operations(found.newly_authenticated).values()
@@ -111,7 +133,11 @@ def _operations(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
 def _settings(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield f"## {words['settings']}\n"
     rows = [
-        (f"`{name}`", words["required"] if setting.default is None else _code(setting.default), setting.summary)
+        (
+            f"`{name}`",
+            words["required"] if setting.default is None else _code(setting.default),
+            in_language("settings", name, setting.summary, _language(words)),
+        )
         for name, setting in found.settings.items()
     ]
     yield from _table([words["setting"], words["default"], words["summary"]], rows, words)
@@ -119,41 +145,50 @@ def _settings(found: Difference, words: Mapping[str, str]) -> Iterator[str]:
     yield f"{words['changed']}: {', '.join(changed) or words['none']}\n"
 
 
-def _step_title(step: Step, words: Mapping[str, str]) -> str:
-    return step.title if words is _ENGLISH else step.title_zh
+def _slug(chapter: Chapter) -> str:
+    number = chapter.number.replace(".", "-")
+    return f"{chapter.project - 1}-to-{chapter.project}-{number}-{chapter.name}"
 
 
-def _step_number(step: Step) -> int:
-    return list(STEPS.values()).index(step) + 1
+def _steps(chapter: Chapter, words: Mapping[str, str]) -> Iterator[str]:
+    steps = chapter.steps(_language(words))
+    yield from (f"{number}. `{step.place}`: {step.note}" for number, step in enumerate(steps, start=1))
+    yield ""
 
 
-def _step_slug(step: Step) -> str:
-    return f"{STAGE_4}-{_step_number(step)}-{step.name}"
-
-
-def _step_page(part: StepDifference, words: Mapping[str, str]) -> Iterator[str]:
-    step = part.step
-    yield f"# {words['step_title'].format(part.number, _step_title(step, words))}\n"
-    yield words["step_made"].format(step.name) + "\n"
+def _chapter_page(part: ChapterDifference, words: Mapping[str, str]) -> Iterator[str]:
+    chapter, language = part.chapter, _language(words)
+    title = chapter.title.in_language(language)
+    yield f"# {words['chapter_title'].format(chapter.project, chapter.number, title)}\n"
+    yield words["chapter_made"].format(title, chapter.name, f"{chapter.project - 1}-{chapter.project}") + "\n"
+    yield f"## {words['ten_steps']}\n"
+    yield from _steps(chapter, words)
     yield f"## {words['operations']}\n"
-    rows = [(f"`{name}`", summary) for name, summary in part.operations]
+    rows = [(f"`{name}`", in_language("operations", name, summary, language)) for name, summary in part.operations]
     yield from _table([words["operation"], words["summary"]], rows, words)
     yield from _shared_modules(part.shared_modules, words)
-    yield from _new_files(STAGES[4].package, part.files, words)
+    yield from _new_files(chapter.stage.package, part.files, words)
 
 
 def _shared_modules(modules: Iterable[tuple[str, str]], words: Mapping[str, str]) -> Iterator[str]:
     yield f"## {words['shared']}\n"
-    rows = [(f"`{path}`", summary) for path, summary in modules]
+    rows = [(f"`{path}`", in_language("shared", path, summary, _language(words))) for path, summary in modules]
     yield from _table([words["file"], words["summary"]], rows, words)
 
 
 def _new_files(package: str, new_files: Sequence[NewFile], words: Mapping[str, str]) -> Iterator[str]:
+    """Yield the new files by folder. In Chinese the folder is described, since docstrings are English."""
     yield f"## {words['new']}\n"
     for folder, files in grouped_files(new_files).items():
         yield f"### `{package}/{folder}`\n"
-        rows = [(f"`{file.path.removeprefix(folder)}`", str(file.lines), file.summary) for file in files]
-        yield from _table([words["file"], words["lines"], words["summary"]], rows, words)
+        if _language(words) == "en":
+            rows = [[f"`{file.path.removeprefix(folder)}`", str(file.lines), file.summary] for file in files]
+            yield from _table([words["file"], words["lines"], words["summary"]], rows, words)
+            continue
+        if described := in_language("folders", f"{package}/{folder}", "", "zh"):
+            yield f"{described}\n"
+        rows = [[f"`{file.path.removeprefix(folder)}`", str(file.lines)] for file in files]
+        yield from _table([words["file"], words["lines"]], rows, words)
 
 
 def _files(found: Difference, words: Mapping[str, str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+from learn.definitions import Compared, compare_definitions
 from learn.differences import Difference
 
 _CONTEXT = 3  # unchanged lines around a change
@@ -38,9 +39,18 @@ def html_page(found: Difference) -> str:
 
 
 def _file(found: Difference, path: str) -> str:
-    before = found.earlier.files[path].splitlines()
-    after = found.later.files[path].splitlines()
-    return f'<h2 id="{escape(path)}">{escape(path)}</h2>\n<div class="file">\n{"".join(_rows(before, after))}</div>'
+    compared = compare_definitions(path, found.earlier.files[path], found.later.files[path])
+    definitions = "".join(map(_definition, compared))
+    return f'<h2 id="{escape(path)}">{escape(path)}</h2>\n{definitions}'
+
+
+def _definition(compared: Compared) -> str:
+    name = f"<h3>{escape(compared.name)} <small>{compared.kind}</small></h3>\n" if compared.name else ""
+    if compared.kind == "replaced":
+        rows = "".join(_rows(compared.before, compared.after))
+    else:
+        rows = _pair("changed", [], compared.after)
+    return f'{name}<div class="file">\n{rows}</div>'
 
 
 def _rows(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.pages import Page
 
-from learn import included, questions, reference
+from learn import chapters, included, questions, reference
 from learn.citations import ROOT, CitationError
 from learn.language import Language, Translated
 from learn.stages import STAGES
@@ -53,6 +53,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         "from-express.md",
         "glossary.md",
         {"Stages": [f"stages/stage-{number}.md" for number in _PACKAGES]},
+        {"Chapters": ["chapters/index.md", *(f"chapters/{chapter.name}.md" for chapter in chapters.load().chapter)]},
         {"Differences": ["differences/index.md", *pages("differences")]},
         "architecture.md",
         {"API reference": [f"reference/stage-{number}.md" for number in _PACKAGES]},

@@ -1,12 +1,14 @@
 """Print a difference to the terminal: a summary on one screen, followed by the details."""
 
-import difflib
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from learn.chapters import ChapterDifference, Step, load
+from learn.definitions import compare_definitions
 from learn.differences import Difference, grouped_files, grouped_operations
+from learn.language import Language, load_words
 from learn.painter import Painter, coloured
-from learn.steps import STEPS, StepDifference
+from learn.summaries import in_language
 
 WIDTH = 100
 SUMMARY_LINES = 50
@@ -77,13 +79,23 @@ def _in_one_line(item: str) -> str:
     return item.replace(" ", _NO_BREAK) if len(item) < WIDTH // 2 else item
 
 
-def details(found: Difference, painter: Painter) -> Iterator[str]:
-    """Yield the lines below the summary: every item with its own summary, and the unified diffs of the files."""
+def details(found: Difference, painter: Painter, language: Language = "en") -> Iterator[str]:
+    """Yield the lines below the summary: every item with its own summary, and the diffs of the files."""
     yield painter.heading("Operations")
-    yield from _table([(name, operation.summary) for name, operation in found.operations.items()], painter)
+    yield from _table(
+        [
+            (name, in_language("operations", name, operation.summary, language))
+            for name, operation in found.operations.items()
+        ],
+        painter,
+    )
     yield painter.heading("Settings")
     yield from _table(
-        [(_assignment(name, setting.default), setting.summary) for name, setting in found.settings.items()], painter
+        [
+            (_assignment(name, setting.default), in_language("settings", name, setting.summary, language))
+            for name, setting in found.settings.items()
+        ],
+        painter,
     )
     for name, (before, after) in found.changed_settings.items():
         yield f"  {name}: {before} -> {after}"
@@ -92,7 +104,9 @@ def details(found: Difference, painter: Painter) -> Iterator[str]:
         yield f"  {table}{'' if found.adds_table(table) else ' (new columns)'}"
         yield from _table(list(columns.items()), painter, indent="    ")
     yield painter.heading("Modules of shared used for the first time")
-    yield from _table(list(found.shared_modules.items()), painter)
+    yield from _table(
+        [(path, in_language("shared", path, text, language)) for path, text in found.shared_modules.items()], painter
+    )
     yield painter.heading("New files")
     yield from _table([(f"{file.path} ({file.lines})", file.summary) for file in found.new_files], painter)
     yield painter.heading("Files that both stages have")
@@ -101,31 +115,58 @@ def details(found: Difference, painter: Painter) -> Iterator[str]:
         yield from (coloured(line, painter) for line in unified(found, path))
 
 
-def step_lines(part: StepDifference, painter: Painter) -> Iterator[str]:
-    """Yield the lines of one step of stage 4."""
-    step = part.step
+def steps(found: Difference, painter: Painter, language: Language) -> Iterator[str]:
+    """Yield the ten steps in which a stage is read, or the names of its chapters if it has several."""
+    words = load_words("differences")[language]
+    chapters = load().of_project(found.later.stage.number)
+    for chapter in chapters:
+        title = chapter.title.in_language(language)
+        if len(chapters) == 1:
+            yield painter.heading(words["ten_steps"])
+            yield from _steps(chapter.steps(language), painter)
+        else:
+            slug = f"{found.earlier.stage.number}-{found.later.stage.number}"
+            yield f"{chapter.number} {title}: `make diff-{slug} CHAPTER={chapter.name}`"
+
+
+def _steps(steps_: Sequence[Step], painter: Painter) -> Iterator[str]:
+    for number, step in enumerate(steps_, start=1):
+        yield f"  {number:>2}. {painter.paint(step.place, _BOLD)}"
+        yield from textwrap.wrap(step.note, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def chapter_lines(part: ChapterDifference, painter: Painter, language: Language) -> Iterator[str]:
+    """Yield the lines of one chapter: its steps, and what its files add."""
+    words, chapter = load_words("differences")[language], part.chapter
     yield painter.paint(
-        f"Stage 4, step {part.number} of {len(STEPS)}: {step.title} ({', '.join(step.packages)})", _BOLD
+        words["chapter_title"].format(chapter.project, chapter.number, chapter.title.in_language(language)), _BOLD
     )
-    yield painter.heading("Operations", len(part.operations))
-    yield from _table(part.operations, painter)
-    yield painter.heading("Modules of shared used for the first time", len(part.shared_modules))
-    yield from _table(part.shared_modules, painter)
-    yield painter.heading("Files", len(part.files))
-    yield from _table([(f"{file.path} ({file.lines})", file.summary) for file in part.files], painter)
-    following = list(STEPS)[part.number : part.number + 1]
-    yield f"Next: `make diff-3-4 STEP={following[0]}`" if following else "Settings and tables: `make diff-3-4`"
+    yield words["chapter_run"].format(f"make run-project{chapter.project} CHAPTER={chapter.name}")
+    yield painter.heading(words["ten_steps"])
+    yield from _steps(chapter.steps(language), painter)
+    yield painter.heading(words["operations"], len(part.operations))
+    rows = [(name, in_language("operations", name, summary_, language)) for name, summary_ in part.operations]
+    yield from _table(rows, painter)
+    yield painter.heading(words["shared"].replace("`", ""), len(part.shared_modules))
+    rows = [(name, in_language("shared", name, summary_, language)) for name, summary_ in part.shared_modules]
+    yield from _table(rows, painter)
+    yield painter.heading(words["new"], len(part.files))
+    yield from _table(
+        [(f"{file.path} ({file.lines})", file.summary if language == "en" else "") for file in part.files], painter
+    )
+    if part.following:
+        command = f"make diff-{chapter.project - 1}-{chapter.project} CHAPTER={part.following.name}"
+        yield words["chapter_next"].format(command)
 
 
 def unified(found: Difference, path: str) -> Iterator[str]:
-    """Yield the unified diff of a file that both stages have."""
-    return difflib.unified_diff(
-        found.earlier.files[path].splitlines(),
-        found.later.files[path].splitlines(),
-        f"{found.earlier.stage.package}/{path}",
-        f"{found.later.stage.package}/{path}",
-        lineterm="",
-    )
+    """Yield the diff of a file that both stages have: what the later one replaces, extends or adds."""
+    compared = compare_definitions(path, found.earlier.files[path], found.later.files[path])
+    if compared:
+        yield f"--- {found.earlier.stage.package}/{path}"
+        yield f"+++ {found.later.stage.package}/{path}"
+    for definition in compared:
+        yield from definition.unified()
 
 
 def _assignment(name: str, default: str | None) -> str:

@@ -43,5 +43,6 @@ CHAPTERS: Mapping[str, Chapter] = {
     "threads": Chapter(ChapterSettings),
     "runs": Chapter(ChapterSettings, worker=True),
     "streams": Chapter(ChapterSettings, worker=True),
+    "projects": Chapter(ChapterSettings, worker=True),
     "operations": Chapter(ChapterSettings, worker=True),
 }

@@ -25,6 +25,7 @@ from project3_rag_docs.routes import answers, documents
 from project4_agent_api.accounts import deletion, routes
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.guards import current_principal, require_administrator
+from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal, load_by_api_key, load_by_token
@@ -38,6 +39,7 @@ from project4_agent_api.core.history import RedisHistory
 from project4_agent_api.core.postgres import Pool, open_pool
 from project4_agent_api.core.state import find, publish
 from project4_agent_api.models import AccountRole
+from project4_agent_api.settings import Settings
 from project4_agent_api.threads.service import Threads
 from shared import health
 from shared.app import build_app
@@ -124,8 +126,11 @@ class NoCache(PrincipalCache):
         """Do nothing."""
 
 
+@dataclass(frozen=True)
 class NoThreads:
     """Threads that accounts do not have yet."""
+
+    pool: Pool
 
     async def delete_batch(self, _owner_id: UUID, _limit: int) -> int:
         """Delete nothing."""
@@ -143,9 +148,11 @@ class NoHistory:
 class State:
     """The state of the process."""
 
+    settings: Settings
     pool: Pool
     access_tokens: AccessTokens
     sign_ins: SignIns
+    invitations: Invitations
     login_throttle: LoginThrottle
     principals: PrincipalCache
     account_data: AccountData
@@ -160,28 +167,30 @@ async def open_accounts(app: FastAPI) -> AsyncIterator[None]:
         tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
         cache = NoCache()
         state = State(
+            settings=settings,
             pool=pool,
             access_tokens=tokens,
+            invitations=Invitations(tokens, settings.registration),
             sign_ins=SignIns(app.state.sessions, tokens, settings.refresh_token_days, cache.invalidate),
             login_throttle=NoThrottle(),
             principals=cache,
             account_data=AccountData(
                 app.state.sessions,
-                cast("Threads", NoThreads()),
+                cast("Threads", NoThreads(pool)),
                 app.state.jobs,
                 cast("RedisHistory", NoHistory()),
             ),
             conversations=await memory_conversations(app),
         )
         publish(app, state)
-        async with serving_accounts(app, state.account_data):
+        app.state.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)
+        async with run_jobs(app, state.account_data):
             yield
 
 
 @asynccontextmanager
-async def serving_accounts(app: FastAPI, account_data: AccountData) -> AsyncIterator[None]:
-    """Delete the data of accounts with them, and run the jobs of documents and deletions in this process."""
-    app.state.user_hooks.on_user_deleted.append(account_data.before_user_deletion)
+async def run_jobs(app: FastAPI, account_data: AccountData) -> AsyncIterator[None]:
+    """Run the jobs of documents and of deleted accounts in this process. From chapter 4.3 on, a worker does."""
     add_tasks(app.state.jobs, deletion.TASKS)
     async with stage3.worker(app, account_data=account_data):
         yield

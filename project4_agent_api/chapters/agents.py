@@ -4,6 +4,7 @@ The agent is that of the whole stage (`agents/agent.py`), with its tools, approv
 least that works: a request runs the graph (`conversations.py`), and this process's memory keeps everything else.
 """
 
+import copy
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from uuid import UUID
 from fastapi import FastAPI
 from langchain.agents.middleware.human_in_the_loop import Action
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.store.base import BaseStore
+from langgraph.store.base import IndexConfig
 from langgraph.store.memory import InMemoryStore
 
 from project3_rag_docs import main as stage3
@@ -23,7 +24,7 @@ from project4_agent_api.agents.mcp import load_mcp_tools
 from project4_agent_api.agents.services import Services
 from project4_agent_api.agents.web.pages import WebPages
 from project4_agent_api.chapters import OneUser
-from project4_agent_api.chapters.conversations import Conversations, router
+from project4_agent_api.chapters.conversations import Conversations, Graph, router
 from project4_agent_api.core.state import publish
 from shared.app import build_app
 from shared.models.chat import create_chat_models
@@ -53,31 +54,33 @@ class MemoryGrants(Grants):
         return True
 
 
-async def agent_services(app: FastAPI, grants: Grants) -> Services:
-    """Create what the agent needs: models, stage 3's search, the web, and approvals."""
+async def create_agent(app: FastAPI) -> Graph:
+    """Create the agent: its models, stage 3's search, the web, and approvals."""
     settings = app.state.settings
-    return Services(
+    services = Services(
         settings=settings,
         chat_models=create_chat_models(settings, app.state.model_http),
         steps=app.state.document_answerer.steps,
         web=WebPages(settings.fetch_timeout_seconds, settings.fetch_max_kb * 1024),
-        grants=grants,
+        grants=MemoryGrants(),
         mcp_tools=await load_mcp_tools(settings.mcp_servers),
     )
+    return make_agent(services)
 
 
 async def memory_conversations(app: FastAPI) -> Conversations:
     """Create conversations that this process keeps in memory, with memories that are found by meaning."""
-    stores: dict[UUID, BaseStore] = {}
+    agent, checkpoints = await create_agent(app), InMemorySaver()
+    index: IndexConfig = {"embed": app.state.embeddings, "dims": app.state.settings.embedding_dimensions}
+    stores: dict[UUID, InMemoryStore] = {}
 
-    def open_store(owner_id: UUID) -> BaseStore:
-        if owner_id not in stores:
-            dimensions = app.state.settings.embedding_dimensions
-            stores[owner_id] = InMemoryStore(index={"embed": app.state.embeddings, "dims": dimensions})
-        return stores[owner_id]
+    @asynccontextmanager
+    async def open_graph(owner_id: UUID) -> AsyncIterator[Graph]:
+        graph = copy.copy(agent)  # it is shared: the copy has this owner's store
+        graph.checkpointer, graph.store = checkpoints, stores.setdefault(owner_id, InMemoryStore(index=index))
+        yield graph
 
-    agent = make_agent(await agent_services(app, MemoryGrants()))
-    return Conversations(agent, InMemorySaver(), open_store)
+    return Conversations(open_graph)
 
 
 @dataclass(frozen=True)

@@ -1,73 +1,61 @@
 """Chapter 4.1: assistants and memory. `make run-project4 CHAPTER=assistants` runs it.
 
 A registry holds the graphs, also those of a `langgraph.json`. An assistant is a graph with settings of its own, and a
-row. The agent's memory is in PostgreSQL, found by meaning, and shown by `/store`.
+row. The agent's memory is in PostgreSQL, found by meaning, and shown by `/store`. From here on the process is put
+together by the stage's own `bootstrap.py`; only the routers of later chapters are missing.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from uuid import UUID
 
 from fastapi import FastAPI
 from langgraph.checkpoint.memory import InMemorySaver
 
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import documents
+from project4_agent_api import bootstrap
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.guards import Authenticated
-from project4_agent_api.agents.agent import make_agent
 from project4_agent_api.assistants import routes as assistants
-from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.chapters import ChapterSettings, conversations
-from project4_agent_api.chapters.accounts import EARLIER_RESOURCES, PANELS, NoThreads, serving_accounts
-from project4_agent_api.chapters.agents import MemoryGrants, agent_services
-from project4_agent_api.chapters.conversations import Conversations
-from project4_agent_api.chapters.limits import EARLIER_ROUTERS, Guarded, open_guarded
+from project4_agent_api.chapters.accounts import PANELS, run_jobs
+from project4_agent_api.chapters.conversations import Conversations, Graph, add_conversations
+from project4_agent_api.chapters.limits import EARLIER_ROUTERS
 from project4_agent_api.core.idempotency import describe
-from project4_agent_api.core.state import publish
+from project4_agent_api.core.state import find
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.tracing import NoTracing
 from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.store import routes as store
 from project4_agent_api.store.service import SharedStore
-from project4_agent_api.threads.service import Threads
-from shared.app import build_app
+from shared.app import Resource, build_app
 from shared.serve import serve
 
+ROUTERS = [*EARLIER_ROUTERS, Authenticated(assistants.router), Authenticated(store.router)]
 
-@dataclass(frozen=True, kw_only=True)
-class State(Guarded):
-    """The state of the process."""
 
-    graphs: Graphs
-    assistants: Assistants
-    store: SharedStore
-    account_data: AccountData
-    conversations: Conversations
+def resources() -> list[Resource]:
+    """Return what the process opens: that of the stage, which also counts, for the last chapter."""
+    open_api = partial(
+        bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), graphs=bootstrap.graphs_of(project=None)
+    )
+    return [*bootstrap.EARLIER_RESOURCES, open_api]
 
 
 @asynccontextmanager
-async def open_assistants(app: FastAPI) -> AsyncIterator[None]:
-    """Create the parts of this chapter."""
-    settings: ChapterSettings = app.state.settings
-    async with AsyncExitStack() as stack:
-        guarded = await open_guarded(app, stack)
-        services = await agent_services(app, MemoryGrants())
-        graphs = await Graphs.load(settings.langgraph_config, services)
-        shared_store = SharedStore(guarded.pool, settings, guarded.caches.embeddings)
-        state = State(
-            **vars(guarded),
-            graphs=graphs,
-            assistants=Assistants({name: graphs.description(name) for name in graphs.names()}),
-            store=shared_store,
-            account_data=AccountData(app.state.sessions, cast("Threads", NoThreads()), app.state.jobs, guarded.history),
-            conversations=Conversations(make_agent(services), InMemorySaver(), shared_store.for_owner),
-        )
-        publish(app, state)
-        await stack.enter_async_context(serving_accounts(app, state.account_data))
+async def open_conversations(app: FastAPI) -> AsyncIterator[None]:
+    """Create conversations with the registry's agent and the stored memories, still without stored checkpoints."""
+    checkpoints = InMemorySaver()
+
+    def open_graph(owner_id: UUID) -> AbstractAsyncContextManager[Graph]:
+        memories = find(app, SharedStore).for_owner(owner_id)
+        return find(app, Graphs).open("agent", {"configurable": {}}, checkpointer=checkpoints, store=memories)
+
+    add_conversations(app, Conversations(open_graph))
+    async with run_jobs(app, find(app, AccountData)):
         yield
-
-
-ROUTERS = [*EARLIER_ROUTERS, Authenticated(assistants.router), Authenticated(store.router)]
 
 
 def create_app(settings: ChapterSettings) -> FastAPI:
@@ -77,7 +65,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         title="Project 4, chapter 4.1: assistants and memory",
         description="Graphs with settings of their own, and long-term memory.",
         routers=[*ROUTERS, Authenticated(conversations.router)],
-        resources=[*EARLIER_RESOURCES, open_assistants],
+        resources=[*resources(), open_conversations],
         panels=PANELS if settings.auth_required else stage3.PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
         extend_openapi=describe,

@@ -4,26 +4,23 @@
     POST /chat/stream    the same ─► `token` …, `tool` …, `done`
 
     request ─► Conversations ─► graph ─► model, tools
-                    └── checkpoints (the conversation), store (memories across conversations)
+                                  └── checkpoints (the conversation), store (memories across conversations)
 
 What is missing shows from the chapter `runs` on: the answer is lost with the connection, a restart ends it, only this
 process can serve the conversation, and a second message has to wait for the first.
 """
 
-import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from langchain_core.messages import AIMessageChunk, ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
-from langgraph.store.base import BaseStore
 from langgraph.types import Command
 from pydantic import BaseModel, Field, model_validator
 from uuid_utils.compat import uuid7
@@ -97,13 +94,10 @@ class Conversations:
     """The conversations of one process.
 
     Attributes:
-        checkpoints: LangGraph stores the state of a conversation there after each step.
-        open_store: Returns the memories of an owner.
+        open_graph: Opens the agent for an owner, with the checkpoints of all conversations and the owner's memories.
     """
 
-    graph: Graph
-    checkpoints: BaseCheckpointSaver[Any]
-    open_store: Callable[[UUID], BaseStore]
+    open_graph: Callable[[UUID], AbstractAsyncContextManager[Graph]]
     _busy: set[str] = field(default_factory=set)
 
     async def stream(self, owner_id: UUID, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
@@ -141,23 +135,25 @@ class Conversations:
         key = self.key(owner_id, thread_id)
         if key in self._busy:
             raise Conflict("The conversation is still answering the message before. Try again when it has.")
-        graph = copy.copy(self.graph)  # it is shared: the copy has this owner's store
-        graph.checkpointer, graph.store = self.checkpoints, self.open_store(owner_id)
+        config: RunnableConfig = {
+            "configurable": {"thread_id": key, "langgraph_auth_user_id": str(owner_id)},
+            "metadata": {"run_id": str(uuid7())},  # the agent's limits count by it
+        }
         self._busy.add(key)
         try:
-            yield (
-                graph,
-                {
-                    "configurable": {"thread_id": key, "langgraph_auth_user_id": str(owner_id)},
-                    "metadata": {"run_id": str(uuid7())},  # the agent's limits count by it
-                },
-            )
+            async with self.open_graph(owner_id) as graph:
+                yield graph, config
         finally:
             self._busy.discard(key)
 
     def key(self, owner_id: UUID, thread_id: UUID) -> str:
         """Return the name of a conversation. It contains the owner, so nobody reaches another's by its id."""
         return f"{owner_id}/{thread_id}"
+
+
+def add_conversations(app: FastAPI, conversations: Conversations) -> None:
+    """Add conversations to the state that `bootstrap.py` has published."""
+    app.state.by_type = {**app.state.by_type, Conversations: conversations}
 
 
 ConversationsDep = Annotated[Conversations, Depends(from_state(Conversations))]

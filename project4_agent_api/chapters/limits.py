@@ -5,7 +5,7 @@ answers. The guards are those of the stage now. A request with an `Idempotency-K
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,13 +19,14 @@ from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts.authenticator import Authenticator
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.guards import Authenticated, Public
+from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.chapters import ChapterSettings, conversations
-from project4_agent_api.chapters.accounts import EARLIER_RESOURCES, PANELS, NoThreads, serving_accounts
+from project4_agent_api.chapters.accounts import EARLIER_RESOURCES, PANELS, NoThreads, run_jobs
 from project4_agent_api.chapters.agents import memory_conversations
 from project4_agent_api.chapters.conversations import Conversations
 from project4_agent_api.core.caches import Caches, create_caches
@@ -35,6 +36,7 @@ from project4_agent_api.core.postgres import Pool, open_pool
 from project4_agent_api.core.rate_limits import RateLimit, RateLimiter
 from project4_agent_api.core.state import publish
 from project4_agent_api.models import AccountRole
+from project4_agent_api.settings import Settings
 from project4_agent_api.threads.service import Threads
 from shared import health
 from shared.app import build_app
@@ -43,74 +45,69 @@ from shared.serve import serve
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guarded:
-    """What the guards and the routes of accounts need, from this chapter on."""
+class State:
+    """The state of the process."""
 
+    settings: Settings
     pool: Pool
     redis: RedisClient
     caches: Caches
     history: RedisHistory
     principals: PrincipalCache
     sign_ins: SignIns
+    invitations: Invitations
     login_throttle: LoginThrottle
     authenticator: Authenticator
     open_responses: OpenResponses
     idempotency: Idempotency
-
-
-async def open_guarded(app: FastAPI, stack: AsyncExitStack) -> Guarded:
-    """Connect to Redis, and create the limits and caches. Stages 1 and 3 use the shared history and the caches."""
-    settings: ChapterSettings = app.state.settings
-    pool = await stack.enter_async_context(open_pool(settings, app.state.checks))
-    redis = await stack.enter_async_context(open_redis(settings, app.state.checks))
-    rate_limiter, principals = RateLimiter(redis), PrincipalCache(redis)
-    tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
-    guarded = Guarded(
-        pool=pool,
-        redis=redis,
-        caches=create_caches(settings, redis, pool, app.state.embeddings, app.state.document_answerer),
-        history=RedisHistory(redis, settings.history_size),
-        principals=principals,
-        sign_ins=SignIns(app.state.sessions, tokens, settings.refresh_token_days, principals.invalidate),
-        login_throttle=LoginThrottle(
-            rate_limiter, failures=settings.sign_in_failures, per_minute=settings.sign_ins_per_minute
-        ),
-        authenticator=Authenticator(
-            auth_required=settings.auth_required,
-            per_user=RateLimit("user", settings.rate_limit_per_minute),
-            per_address=RateLimit("address", settings.rate_limit_per_minute),
-            pool=pool,
-            tokens=tokens,
-            principals=principals,
-            rate_limiter=rate_limiter,
-        ),
-        open_responses=OpenResponses(pool),
-        idempotency=Idempotency(pool, settings.lease_seconds),
-    )
-    await stack.enter_async_context(guarded.open_responses.checking())
-    app.state.user_hooks.on_user_changed.append(principals.invalidate)
-    app.state.history, app.state.document_answerer = guarded.history, guarded.caches.document_answerer
-    return guarded
-
-
-@dataclass(frozen=True, kw_only=True)
-class State(Guarded):
-    """The state of the process."""
-
     account_data: AccountData
     conversations: Conversations
 
 
 @asynccontextmanager
 async def open_limits(app: FastAPI) -> AsyncIterator[None]:
-    """Create the parts of this chapter."""
-    async with AsyncExitStack() as stack:
-        guarded = await open_guarded(app, stack)
-        threads = cast("Threads", NoThreads())
-        account_data = AccountData(app.state.sessions, threads, app.state.jobs, guarded.history)
-        publish(app, State(**vars(guarded), account_data=account_data, conversations=await memory_conversations(app)))
-        await stack.enter_async_context(serving_accounts(app, account_data))
-        yield
+    """Connect to Redis, and create the limits and caches. Stages 1 and 3 use the shared history and the caches."""
+    settings: ChapterSettings = app.state.settings
+    async with (
+        open_pool(settings, app.state.checks) as pool,
+        open_redis(settings, app.state.checks) as redis,
+    ):
+        rate_limiter, principals = RateLimiter(redis), PrincipalCache(redis)
+        tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
+        caches = create_caches(settings, redis, pool, app.state.embeddings, app.state.document_answerer)
+        history = RedisHistory(redis, settings.history_size)
+        app.state.history, app.state.document_answerer = history, caches.document_answerer
+        state = State(
+            settings=settings,
+            pool=pool,
+            redis=redis,
+            caches=caches,
+            history=history,
+            principals=principals,
+            sign_ins=SignIns(app.state.sessions, tokens, settings.refresh_token_days, principals.invalidate),
+            invitations=Invitations(tokens, settings.registration),
+            login_throttle=LoginThrottle(
+                rate_limiter, failures=settings.sign_in_failures, per_minute=settings.sign_ins_per_minute
+            ),
+            authenticator=Authenticator(
+                auth_required=settings.auth_required,
+                per_user=RateLimit("user", settings.rate_limit_per_minute),
+                per_address=RateLimit("address", settings.rate_limit_per_minute),
+                pool=pool,
+                tokens=tokens,
+                principals=principals,
+                rate_limiter=rate_limiter,
+            ),
+            open_responses=OpenResponses(pool),
+            idempotency=Idempotency(pool, settings.lease_seconds),
+            account_data=AccountData(app.state.sessions, cast("Threads", NoThreads(pool)), app.state.jobs, history),
+            conversations=await memory_conversations(app),
+        )
+        publish(app, state)
+        app.state.user_hooks.on_user_changed.append(principals.invalidate)
+        app.state.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)
+        async with state.open_responses.checking(), run_jobs(app, state.account_data):
+            yield
 
 
 EARLIER_ROUTERS = [

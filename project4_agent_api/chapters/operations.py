@@ -1,4 +1,4 @@
-"""Chapter 6: operations. `make run-project4 CHAPTER=operations` runs it: the whole stage, as `main.py` builds it.
+"""Chapter 6.2: operations. `make run-project4 CHAPTER=operations` runs it: the whole stage, as `main.py` builds it.
 
 It adds schedules, metrics, traces, and what keeps a service running for years: retention, commands for operators, and
 the identity that LangGraph's clients ask for.

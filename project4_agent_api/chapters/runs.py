@@ -1,34 +1,24 @@
 """Chapter 4.3: runs and workers. `make run-project4 CHAPTER=runs` runs it, with a worker.
 
 Runs replace the chat. The API stores a run and answers at once; a worker, a process of its own, claims and executes it,
-and its events reach any client through Redis. From here on the process is put together by the stage's own
-`bootstrap.py`; only the routers of later chapters are missing.
+and its events reach any client through Redis.
 """
-
-from functools import partial
 
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import documents
-from project4_agent_api import bootstrap
 from project4_agent_api.accounts.guards import Authenticated
 from project4_agent_api.chapters import ChapterSettings
+from project4_agent_api.chapters import assistants as chapter4_1
 from project4_agent_api.chapters import threads as chapter4_2
 from project4_agent_api.chapters.accounts import PANELS
 from project4_agent_api.core.idempotency import describe
-from project4_agent_api.core.telemetry.metrics import Metrics
-from project4_agent_api.core.telemetry.tracing import NoTracing
 from project4_agent_api.runs import routes as runs
-from shared.app import Resource, build_app
+from shared.app import build_app
 from shared.serve import serve
 
 ROUTERS = [*chapter4_2.ROUTERS, Authenticated(runs.router)]
-
-
-def resources() -> list[Resource]:
-    """Return what the process opens: that of the stage, which counts and traces for chapter 6."""
-    return [*bootstrap.EARLIER_RESOURCES, partial(bootstrap.open_api, metrics=Metrics(), tracing=NoTracing())]
 
 
 def create_app(settings: ChapterSettings) -> FastAPI:
@@ -38,7 +28,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         title="Project 4, chapter 4.3: runs and workers",
         description="Durable runs of graphs, executed by workers.",
         routers=ROUTERS,
-        resources=resources(),
+        resources=chapter4_1.resources(),
         panels=PANELS if settings.auth_required else stage3.PANELS,
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
         extend_openapi=describe,

@@ -12,6 +12,7 @@ from project3_rag_docs import main as stage3
 from project3_rag_docs.routes import documents
 from project4_agent_api.accounts.guards import Authenticated
 from project4_agent_api.chapters import ChapterSettings, accounts
+from project4_agent_api.chapters import assistants as chapter4_1
 from project4_agent_api.chapters import runs as chapter4_3
 from project4_agent_api.core.idempotency import describe
 from project4_agent_api.streams import routes as streams
@@ -33,7 +34,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         title="Project 4, chapter 5: streams and protocol",
         description="Streams of threads, and the protocol of LangGraph's newer clients.",
         routers=ROUTERS,
-        resources=chapter4_3.resources(),
+        resources=chapter4_1.resources(),
         panels=PANELS if settings.auth_required else [Panel(_CHAT), *stage3.PANELS],
         body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
         extend_openapi=describe,

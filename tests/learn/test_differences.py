@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from learn import pages, terminal
+from learn.chapters import load, part_of
+from learn.definitions import compare_definitions
 from learn.differences import Difference, compare
 from learn.facts import Facts, Operation, Setting
+from learn.language import Language
 from learn.painter import Painter
-from learn.stages import ROOT, STAGES
-from learn.steps import STEPS, part_of
+from learn.stages import ROOT, CommandError
+from learn.summaries import in_language
 
 pytestmark = pytest.mark.slow  # it migrates a database of its own through all stages
 
@@ -29,8 +32,12 @@ def test_pages_are_generated_from_the_code(facts: list[Facts], tmp_path: Path) -
     paths = pages.write(facts, tmp_path)
 
     slugs = ["1-to-2", "2-to-3", "3-to-4"]
-    steps = [f"3-to-4-{number}-{name}" for number, name in enumerate(STEPS, start=1)]
-    names = {f"{slug}{suffix}.md" for slug in [*slugs, *steps] for suffix in ("", ".zh")}
+    chapters = [
+        f"{chapter.project - 1}-to-{chapter.project}-{chapter.number.replace('.', '-')}-{chapter.name}"
+        for project in (3, 4)
+        for chapter in load().of_project(project)
+    ]
+    names = {f"{slug}{suffix}.md" for slug in [*slugs, *chapters] for suffix in ("", ".zh")}
     names |= {f"{slug}-side-by-side.html" for slug in slugs}
     assert {path.name for path in paths} == names
     assert {path.name for path in tmp_path.iterdir()} == names | {"index.md"}
@@ -39,11 +46,12 @@ def test_pages_are_generated_from_the_code(facts: list[Facts], tmp_path: Path) -
         for suffix in ("", ".zh"):
             lines = (tmp_path / f"{slug}{suffix}.md").read_text("utf-8").splitlines()
             for name, operation in found.operations.items():
-                assert f"| `{name}` | {operation.summary.replace('|', chr(92) + '|')} |" in lines
+                summary = in_language("operations", name, operation.summary, "zh" if suffix else "en")
+                assert f"| `{name}` | {summary.replace('|', chr(92) + '|')} |" in lines
             for names_of in (found.settings, found.tables, found.packages, found.shared_modules, found.services):
                 assert [name for name in names_of if f"`{name}`" not in "\n".join(lines)] == []
             for file in found.new_files:
-                row = f"| `{file.path.rpartition('/')[2]}` | {file.lines} | "
+                row = f"| `{file.path.rpartition('/')[2]}` | {file.lines} |"
                 assert any(line.startswith(row) for line in lines), file.path
             for path in found.changed_files:
                 assert f"+++ {found.later.stage.package}/{path}" in lines
@@ -70,24 +78,95 @@ def test_index_links_to_every_page(facts: list[Facts], suffix: str) -> None:
     assert {name for name in pages.render(facts) if not name.endswith(".zh.md")} <= links
 
 
-def test_every_package_of_stage_4_is_in_one_step() -> None:
-    packages = sorted(path.name for path in STAGES[4].folder.iterdir() if path.is_dir() and path.name != "__pycache__")
-
-    assert sorted(package for step in STEPS.values() for package in step.packages) == packages
-
-
-def test_steps_of_stage_4_share_its_files_and_operations(facts: list[Facts]) -> None:
-    found = pair(facts, 3)
-    parts = [part_of(found, step) for step in STEPS.values()]
+@pytest.mark.parametrize("project", [3, 4])
+def test_chapters_share_the_files_and_operations_of_a_stage(facts: list[Facts], project: int) -> None:
+    found = pair(facts, project - 1)
+    parts = [part_of(found, chapter) for chapter in load().of_project(project)]
 
     assert sorted(file.path for part in parts for file in part.files) == sorted(file.path for file in found.new_files)
-    assert sorted(name for part in parts for name, _ in part.operations) == sorted(found.operations)
+    operations = [name for part in parts for name, _ in part.operations]
+    assert len(operations) == len(set(operations))
     assert {path for part in parts for path, _ in part.shared_modules} <= set(found.shared_modules)
-    accounts = parts[0]
-    assert ("POST /auth/register", found.operations["POST /auth/register"].summary) in accounts.operations
-    lines = list(terminal.step_lines(accounts, Painter(colours=False)))
-    assert lines[0] == "Stage 4, step 1 of 5: accounts (accounts)"
-    assert lines[-1] == "Next: `make diff-3-4 STEP=runs`"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_chapter_is_printed_with_its_steps(facts: list[Facts], language: Language) -> None:
+    chapter = load().named(4, "accounts")
+    lines = list(terminal.chapter_lines(part_of(pair(facts, 3), chapter), Painter(colours=False), language))
+
+    assert lines[0] == ("项目 4 第 2 章：账号" if language == "zh" else "Project 4, chapter 2: Accounts")
+    assert " 10. project4_agent_api/accounts/deletion.py:AccountData.delete" in "\n".join(lines)
+    assert any(re.match(r"  POST /auth/register +(Create an account\.|注册账号。)", line) for line in lines)
+    assert lines[-1].endswith("`make diff-3-4 CHAPTER=limits`")
+
+
+def test_unknown_chapter_names_the_others() -> None:
+    with pytest.raises(CommandError, match="project 3 has no chapter agents; there are: vectors, documents"):
+        load().named(3, "agents")
+
+
+def test_chinese_pages_have_chinese_summaries(facts: list[Facts]) -> None:
+    """Later additions are shown in English until somebody translates them."""
+    generated = pages.render(facts)
+    rows = [
+        line
+        for name in ("2-to-3.zh.md", "3-to-4.zh.md")
+        for line in generated[name].splitlines()
+        if re.match(r"\| `(GET|POST|PUT|PATCH|DELETE) ", line)
+    ]
+
+    chinese = [line for line in rows if re.search(r"[\u4e00-\u9fff]", line)]
+    assert len(chinese) > 0.8 * len(rows) > 50
+
+
+BEFORE = """
+from shared.settings import Settings as Base
+
+LIST = [1]
+
+
+class Settings(Base):
+    one: int
+
+
+def create_app() -> str:
+    return "one"
+
+
+def inherited() -> None: ...
+"""
+AFTER = """
+from project1_qa_api import main as stage1
+from project1_qa_api.settings import Settings as Stage1Settings
+
+LIST = [*stage1.LIST, 2]
+
+
+class Settings(Stage1Settings):
+    two: int
+
+
+def create_app() -> str:
+    return "two"
+
+
+def added() -> None: ...
+"""
+
+
+def test_only_replaced_extended_and_new_definitions_are_compared() -> None:
+    compared = compare_definitions("main.py", BEFORE, AFTER)
+
+    assert [(one.name, one.kind) for one in compared] == [
+        ("LIST", "extended"),
+        ("Settings", "extended"),
+        ("create_app", "replaced"),
+        ("added", "new"),
+    ]
+    lines = [line for one in compared for line in one.unified()]
+    assert [line for line in lines if line.startswith("-")] == ['-    return "one"']
+    assert "+    two: int" in lines
+    assert "inherited" not in "\n".join(lines)
 
 
 def test_first_uses_of_shared_modules_are_listed(facts: list[Facts]) -> None:
@@ -158,7 +237,7 @@ def test_colours_are_for_a_terminal_only(facts: list[Facts]) -> None:
     coloured = list(terminal.details(found, Painter(colours=True)))
 
     assert "\x1b" not in "".join(plain)
-    assert any(line == "\x1b[32m+from shared.database.engine import database\x1b[0m" for line in coloured)
+    assert any(line == "\x1b[32m+    database,\x1b[0m" for line in coloured)
 
 
 def test_side_by_side_pages_are_self_contained(facts: list[Facts]) -> None:

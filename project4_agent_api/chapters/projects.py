@@ -1,0 +1,56 @@
+"""Chapter 6.1: a team's own project. `make run-project4 CHAPTER=projects` runs it, with a worker.
+
+A `langgraph.json` may bring graphs, authentication and authorization, routes and middleware of its own. With
+`LANGGRAPH_CONFIG=examples/agents/langgraph.json`, the service is that of the project.
+"""
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from project3_rag_docs import main as stage3
+from project3_rag_docs.routes import documents
+from project4_agent_api import bootstrap, project_http
+from project4_agent_api.accounts.project_auth import ProjectAuth
+from project4_agent_api.chapters import ChapterSettings
+from project4_agent_api.chapters.streams import PANELS, ROUTERS
+from project4_agent_api.core.idempotency import describe
+from project4_agent_api.core.telemetry.metrics import Metrics
+from project4_agent_api.core.telemetry.tracing import NoTracing
+from project4_agent_api.graphs.project_file import HttpPart
+from shared.app import build_app
+from shared.serve import serve
+
+
+def create_app(settings: ChapterSettings) -> FastAPI:
+    """Create the application: chapter 5 with what the project brings."""
+    project = bootstrap.load_project(settings)
+    project_auth = ProjectAuth.load(project, production=settings.production) if project else None
+    project_app = project_http.load_app(project) if project else None
+    open_api = partial(
+        bootstrap.open_api,
+        metrics=Metrics(),
+        tracing=NoTracing(),
+        graphs=bootstrap.graphs_of(project),
+        project_auth=project_auth,
+    )
+    app = build_app(
+        settings,
+        title="Project 4, chapter 6.1: a team's own project",
+        description="Graphs, authentication and routes of a `langgraph.json`.",
+        routers=ROUTERS,
+        resources=[
+            *bootstrap.EARLIER_RESOURCES,
+            open_api,
+            *([project_http.running(project_app)] if project_app else []),
+        ],
+        panels=[] if project_auth else PANELS if settings.auth_required else stage3.PANELS,
+        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        extend_openapi=describe,
+    )
+    project_http.install(app, project.file.http if project else HttpPart(), project_app)
+    return app
+
+
+if __name__ == "__main__":
+    serve(ChapterSettings, create_app)
