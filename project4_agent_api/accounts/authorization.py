@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Request
+from uuid_utils.compat import uuid7
 
 from project4_agent_api.accounts.authenticator import Authenticator
 from project4_agent_api.accounts.principals import Principal
@@ -30,7 +31,7 @@ _LANGGRAPH = ("/assistants", "/threads", "/runs", "/store")
 _RUN_KWARGS = ("input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after", "webhook")
 _RUN_FIELDS = ("metadata", "multitask_strategy", "if_not_exists", "after_seconds")
 
-Kind = Literal["plain", "run", "runs", "command", "cron", "store"]
+Kind = Literal["plain", "copy", "run", "runs", "command", "cron", "store"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ OPERATIONS: Mapping[str, _Operation] = {
     "GET /threads/{thread_id}": _of_thread("read"),
     "PATCH /threads/{thread_id}": _of_thread("update", "metadata"),
     "DELETE /threads/{thread_id}": _of_thread("delete"),
-    "POST /threads/{thread_id}/copy": _of_thread("read"),
+    "POST /threads/{thread_id}/copy": _of_thread("read", kind="copy"),
     f"GET {_STATE}": _of_thread("read"),
     f"POST {_STATE}": _of_thread("update", "values", "as_node"),
     f"GET {_STATE}/{{checkpoint_id}}": _of_thread("read"),
@@ -218,6 +219,8 @@ class Authorization:
         value = _value(given, operation.fields) | dict(ids)
         access = await self._call(operation.resource, operation.action, value)
         _write_back(given, value, operation.fields)
+        if operation.kind == "copy":  # the handler may refuse; the copy has the metadata of the original
+            await self._call("threads", "create", {"thread_id": uuid7(), "metadata": {}})
         if operation.action == "delete" and operation.resource == "assistants":  # it may delete threads too
             await self._call("threads", "delete", {})
         resource = operation.target or operation.resource

@@ -11,14 +11,20 @@ _user: ContextVar[tuple[ProjectUser, UUID] | None] = ContextVar("user", default=
 _headers: ContextVar[Mapping[str, str]] = ContextVar("headers")
 
 
-def set_user(user: ProjectUser, owner_id: UUID) -> None:
-    """Set the user of the current request, and the owner of what the user creates."""
-    _user.set((user, owner_id))
+def set_user(user: ProjectUser | None, owner_id: UUID) -> None:
+    """Set the user of the current request or cron, and the owner of what the user creates."""
+    _user.set((user, owner_id) if user else None)
 
 
 def set_headers(headers: Mapping[str, str]) -> None:
     """Set the headers of the current request that graphs may read."""
     _headers.set(headers)
+
+
+def current_user() -> dict[str, Any] | None:
+    """Return the user of the current request, as JSON."""
+    current = _user.get()
+    return current[0].to_json() if current else None
 
 
 def run_configurable() -> dict[str, Any]:

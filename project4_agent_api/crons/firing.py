@@ -9,9 +9,12 @@ import psycopg
 from loguru import logger
 
 from project4_agent_api.core.postgres import Connection, Row, connected, execute, fetch_all, fetch_one
+from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.core.rate_limits import RateLimitResult
+from project4_agent_api.core.run_context import set_user
 from project4_agent_api.core.visibility import PROJECT_USER, Access, is_project_user, set_accesses
 from project4_agent_api.crons.schedule import next_due
+from project4_agent_api.crons.service import USER
 from project4_agent_api.events import wakeups
 from project4_agent_api.models import Json
 from project4_agent_api.runs.request import RunRequest
@@ -23,7 +26,7 @@ from shared.owner import LOCAL_OWNER_ID
 _BATCH_SIZE = 100  # runs that are created in one transaction
 _RETRY_SECONDS = 1.0
 # Fields of a cron's payload that describe the cron itself; the others are fields of its runs.
-_CRON_FIELDS = {"assistant_id", "enabled", "end_time", "metadata", "on_run_completed", "schedule", "timezone"}
+_CRON_FIELDS = {"assistant_id", "enabled", "end_time", "metadata", "on_run_completed", "schedule", "timezone", USER}
 
 # The first due cron of each user comes before the second one of any.
 _IS_PROJECT_USER = PROJECT_USER.format(owner_id="owner_id")
@@ -55,6 +58,7 @@ class DueRun:
         fields: Of the run's request: `input`, `config`, `context`, `webhook`, …
         metadata: The run's metadata, with the cron's id.
         on_completion: What happens to a new thread; None for an existing one.
+        user: The user who created the cron, as graphs see it; None if an earlier version stored the cron.
     """
 
     cron_id: UUID
@@ -64,6 +68,7 @@ class DueRun:
     fields: Json
     metadata: Json
     on_completion: str | None
+    user: Json | None = None
 
     @classmethod
     def from_row(cls, row: Row) -> "DueRun":
@@ -79,6 +84,7 @@ class DueRun:
             fields=fields,
             metadata=row["metadata"] | row["payload"].get("metadata", {}) | {"cron_id": str(row["cron_id"])},
             on_completion=row["on_run_completed"],
+            user=row["payload"].get(USER),
         )
 
     def request(self) -> RunRequest:
@@ -122,6 +128,7 @@ async def fire_crons(runs: Runs, rules: FiringRules) -> float | None:
         request = due.request()
         # A project's handlers permitted the assistant when the cron was created; it may be another user's.
         set_accesses({"assistants": Access(None)} if is_project_user(due.owner_id) else {})
+        set_user(ProjectUser(due.user) if due.user else None, due.owner_id)
         stored = await runs.store(connection, request)
         owners.add(request.key.owner_id)
         stopped.append((request.multitask_strategy, stored.stopped))

@@ -109,6 +109,11 @@ class CronRead(BaseModel):
     created_at: datetime
     updated_at: datetime
 
+    @field_validator("payload")
+    @classmethod
+    def _without_user(cls, payload: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in payload.items() if name != "langgraph_auth_user"}
+
     @field_validator("user_id", mode="before")
     @classmethod
     def _as_text(cls, owner_id: object) -> str:

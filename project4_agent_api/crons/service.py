@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.offset_pagination import paginate
+from project4_agent_api.core.run_context import current_user
 from project4_agent_api.core.visibility import visible_clause
 from project4_agent_api.crons.schedule import next_due, require_interval
 from project4_agent_api.crons.schemas import (
@@ -27,6 +28,7 @@ from project4_agent_api.models import Assistant, Cron, Json, Thread
 from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 
 _RETRY_SECONDS = 60  # crons do not end by themselves
+USER = "langgraph_auth_user"  # in a cron's payload, never in responses: the user whose runs it creates
 _NO_SUCH_CRON = "There is no cron with this id."
 
 
@@ -96,7 +98,7 @@ async def create_cron(
         thread_id=thread_id,
         schedule=body.schedule,
         timezone=body.timezone,
-        payload=_with_id(_given_fields(body) | {"assistant_id": str(assistant_id)}, cron_id),
+        payload=_with_id(_given_fields(body) | {"assistant_id": str(assistant_id), USER: current_user()}, cron_id),
         meta=body.metadata or {},
         on_run_completed=on_run_completed,
         enabled=body.enabled is not False,

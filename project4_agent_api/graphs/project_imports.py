@@ -3,7 +3,7 @@
 A project's folders come last on Python's path, so its packages hide nothing of this service. The other way round, this
 service has top-level packages with ordinary names (`shared`, `local`, …), which must not hide a project's. If both have
 one, the project's is imported as `langgraph_project.shared`, and import statements in the project's own code that name
-`shared` get that one. See docs/decisions/0022.
+`shared` get that one. See docs/decisions/0023.
 """
 
 import builtins

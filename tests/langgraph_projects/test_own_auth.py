@@ -80,6 +80,7 @@ async def test_users_of_the_project_have_their_own_and_what_is_shared(
     assert [each["thread_id"] for each in await eve.threads.search()] == [thread["thread_id"]]
     assert (await eve.threads.get_state(thread["thread_id"]))["values"]["note"] == "hello"  # type: ignore[call-overload]  # a dict
     assert (await http.delete(f"/threads/{thread['thread_id']}", headers=key("eve"))).status_code == 404
+    assert (await http.post(f"/threads/{thread['thread_id']}/copy", headers=key("eve"))).status_code == 403
     assert (await http.post(f"/threads/{thread['thread_id']}/runs", json=RUN, headers=key("eve"))).status_code == 404
     assert await bob.threads.search() == []
     assert await bob.threads.count() == 0
@@ -88,6 +89,9 @@ async def test_users_of_the_project_have_their_own_and_what_is_shared(
     stateless = await bob.runs.wait(None, "notes", input={"note": "bob's"})
     assert isinstance(stateless, dict)
     assert stateless["user"]["identity"] == names["bob"]
+    cron = await bob.crons.create("notes", schedule="0 0 1 1 *", metadata={"owner": names["ada"]})
+    assert cron["metadata"] == {"owner": names["bob"]}
+    assert "langgraph_auth_user" not in cron["payload"]
 
 
 @pytest.fixture
@@ -112,7 +116,9 @@ async def of_ada(http: httpx2.AsyncClient, key: Key) -> dict[str, str]:
     cron = await made("POST", "/runs/crons", json={"assistant_id": "notes", "schedule": "0 0 1 1 *"})
     item = {"namespace": ["notes"], "key": "one", "value": {"secret": "ada's"}, "index": False}
     await made("PUT", "/store/items", json=item)
+    feedback = await made("POST", "/feedback", json={"run_id": run["run_id"], "key": "helpful", "score": 1})
     return {
+        "feedback_id": feedback["id"],
         "thread_id": thread["thread_id"],
         "run_id": run["run_id"],
         "document_id": UNKNOWN,
@@ -155,6 +161,7 @@ async def test_lists_and_bodies_reach_own_objects_only(
     assert (await asked("GET", "/documents"))["items"] == []
     assert await asked("POST", "/threads/search", json={"ids": [thread_id]}) == []
     assert await asked("POST", "/threads/search", json={"metadata": {"secret": "ada's"}}) == []
+    assert await asked("GET", "/feedback") == []
     assert await asked("POST", "/threads/count", json={}) == 0
     assert await asked("POST", "/threads/prune", json={"thread_ids": [thread_id]}) == {"pruned_count": 0}
     assert await asked("POST", "/runs/crons/search", json={}) == []
