@@ -89,6 +89,7 @@ def serve_app(app: FastAPI, settings: Settings, listening: socket.socket, *, dra
         server_header=False,
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
         timeout_graceful_shutdown=round(settings.shutdown_timeout_seconds + _CLEANUP_SECONDS),
+        ws_max_size=settings.max_body_kb * 1024,  # a message has the limit of a body
     )
     _tune_garbage_collector()
     # uvicorn raises the stop signal again at its end, which would make the exit status that of a failure.

@@ -41,6 +41,11 @@ OPERATIONS = [
     "POST /threads/{thread_id}/runs/{run_id}/cancel",
     "POST /runs/cancel",
     "POST /threads/{thread_id}/commands",
+    "POST /feedback",
+    "GET /feedback",
+    "GET /feedback/{feedback_id}",
+    "PATCH /feedback/{feedback_id}",
+    "DELETE /feedback/{feedback_id}",
 ]
 
 

@@ -619,6 +619,13 @@ class TestSocket:
                 assert (await socket.command("subscription.subscribe", channels=["input"]))["type"] == "success"
             assert (await socket.command("subscription.subscribe", channels=["input"]))["type"] == "error"
 
+    async def test_large_message_closes_the_connection(
+        self, service: AgentService, headers: dict[str, str], thread_id: str
+    ) -> None:
+        async with socket_to(service, thread_id, headers) as socket:
+            await socket.connection.send(" " * (2 << 20))
+            assert await socket.closed() == 1009
+
     async def test_connection_without_credentials_is_closed(self, service: AgentService, thread_id: str) -> None:
         for headers in ({}, {"Authorization": "Bearer none"}, {"X-Api-Key": "none"}):
             async with socket_to(service, thread_id, headers) as socket:
