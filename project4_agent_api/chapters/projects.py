@@ -32,6 +32,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         metrics=Metrics(),
         tracing=NoTracing(),
         graphs=bootstrap.graphs_of(project),
+        project=project,
         project_auth=project_auth,
     )
     app = build_app(
