@@ -17,15 +17,20 @@ from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.search import index
 from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 from shared.jobs.notifications import notify
-from shared.jobs.queue import defer
+from shared.jobs.queue import Turn, defer
 
 MAX_METADATA = 50
 _NOT_FOUND = "There is no document with this id."
 _RETRY_SECONDS = 30
 
 
-async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload) -> tuple[Document, bool]:
+async def add_document(
+    jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload, at_once: int
+) -> tuple[Document, bool]:
     """Store a file and the job that ingests it, unless the owner has a document with the same content.
+
+    Args:
+        at_once: How many documents of one owner are ingested at once.
 
     Returns:
         The document, and whether its ingestion was started: because it is new, or because it had failed.
@@ -50,7 +55,7 @@ async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload:
         )
         if stored is not None:
             await _store_parts(session, stored.id, upload)
-            await _defer_ingestion(jobs, session, stored)
+            await _defer_ingestion(jobs, session, stored, at_once)
             return stored, True
         existing = await session.scalar(
             select(Document)
@@ -66,7 +71,7 @@ async def add_document(jobs: App, session: AsyncSession, owner_id: UUID, upload:
         if existing.status != Status.FAILED:
             return existing, False
         existing.status, existing.error = Status.PROCESSING, None
-        await _defer_ingestion(jobs, session, existing)
+        await _defer_ingestion(jobs, session, existing, at_once)
         return existing, True
 
 
@@ -94,8 +99,24 @@ async def _store_parts(session: AsyncSession, document_id: UUID, upload: Upload)
         number += 1
 
 
-async def _defer_ingestion(jobs: App, session: AsyncSession, document: Document) -> None:
-    await defer(jobs, session, "ingest", lock=str(document.id), document_id=str(document.id))
+async def _defer_ingestion(jobs: App, session: AsyncSession, document: Document, at_once: int) -> None:
+    turn = Turn(str(document.owner_id), at_once, cost=1 + document.size_bytes // _COST_BYTES)
+    await defer(jobs, session, "ingest", lock=turn, document_id=str(document.id))
+
+
+async def queue_positions(session: AsyncSession, document_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return how many documents are ingested before each of some that wait; those that do not wait are left out."""
+    rows = await session.execute(_POSITIONS, {"ids": [str(document_id) for document_id in document_ids]})
+    return {UUID(document_id): position for document_id, position in rows}
+
+
+_COST_BYTES = 64 * 1024
+_POSITIONS = text("""
+    SELECT document_id, position FROM (
+        SELECT args ->> 'document_id' AS document_id, row_number() OVER (ORDER BY priority DESC, id) - 1 AS position
+        FROM procrastinate_jobs WHERE task_name = 'ingest' AND status = 'todo'
+    ) AS waiting WHERE document_id = ANY(:ids)
+""")
 
 
 async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID, *, lock: bool = False) -> Document:

@@ -30,6 +30,10 @@ class DocumentRead(BaseModel):
     size_bytes: int
     status: Literal["processing", "ready", "failed"]
     progress: float = Field(ge=0, le=1, description="The share of its chunks that are embedded.")
+    queue_position: int | None = Field(
+        default=None,
+        description="How many documents are ingested before this one; null if it does not wait, and in events.",
+    )
     chunk_count: int = Field(description="Number of embedded chunks. They are searchable once the document is `ready`.")
     error: str | None = Field(description="Why it `failed`, in a sentence for the user.")
     notice: str | None = Field(

@@ -82,7 +82,10 @@ class Settings(Stage2Settings):
     ocr_page_seconds: float = Field(default=120, gt=0, description="Maximum time to recognise a page.")
     ocr_max_pages: int = Field(default=200, ge=1, description="Maximum pages recognised of one document.")
     ocr_memory_mb: int = Field(default=2048, ge=1024, description="Maximum memory to recognise text, in MiB.")
-    ingestion_concurrency: int = Field(default=2, ge=1, le=64, description="Documents ingested at once per process.")
+    ingestion_concurrency: int = Field(default=3, ge=1, le=64, description="Documents ingested at once per process.")
+    user_ingestion_max: int = Field(
+        default=2, ge=1, le=64, description="Maximum documents of one user that are ingested at once, by all processes."
+    )
     user_documents_waiting_max: int = Field(
         default=100, ge=1, description="Maximum documents of one user that wait or are ingested; beyond it is 429."
     )

@@ -392,6 +392,7 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
         kept_seconds=settings.run_events_seconds,
         idle_kept_seconds=int(settings.run_timeout_seconds) + settings.run_events_seconds,
         max_stream_bytes=settings.run_events_kb * 1024,
+        max_owner_bytes=settings.user_events_mb * MIB,
     )
     worker = RunWorker(
         settings,

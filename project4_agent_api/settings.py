@@ -170,6 +170,11 @@ class Settings(Stage3Settings):
     run_events_kb: int = Field(
         default=8192, ge=64, description="Maximum size of a run's stored events in KiB. The oldest are dropped first."
     )
+    user_events_mb: int = Field(
+        default=32,
+        ge=1,
+        description="Maximum MiB of stored events of one user's ended runs. The events of the oldest runs are dropped.",
+    )
     runs_waiting_max: int = Field(
         default=10_000,
         ge=1,

@@ -76,13 +76,14 @@ async def ingest(context: JobContext, document_id: str) -> None:
         await attempt.run()
     except Superseded:
         logger.info("document {}: deleted, or claimed by another worker", document_id)
-    except RetryLater:
-        raise
+    except RetryLater as error:
+        raise RetryLater(error.seconds, lock=f"ingest {document_id}") from None
     except UnreadableDocument as error:
         await attempt.fail(str(error))
     except (DatabaseUnavailable, ConfigurationError) as error:
         logger.warning("document {}: ingestion is postponed: {}", document_id, error)
-        raise RetryLater(_OUTAGE_SECONDS if isinstance(error, DatabaseUnavailable) else _MAX_WAIT_SECONDS) from None
+        seconds = _OUTAGE_SECONDS if isinstance(error, DatabaseUnavailable) else _MAX_WAIT_SECONDS
+        raise RetryLater(seconds, lock=f"ingest {document_id}") from None
     except ServiceError as error:  # of the embedding model
         await attempt.fail(f"The document could not be embedded: {_explain(error)}")
     except Exception as error:  # noqa: BLE001  the document must not stay `processing` for ever

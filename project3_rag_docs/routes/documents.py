@@ -1,6 +1,6 @@
 """Routes for documents: upload, list, show, follow and delete."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from project3_rag_docs import documents
 from project3_rag_docs.ingestion.job import read_parts
@@ -122,21 +123,35 @@ async def upload_document(
     labels: Annotated[dict[str, Any], Depends(read_labels)],
 ) -> DocumentRead:
     """Upload a document. The response is sent once it is stored; `GET /documents/{id}/events` reports the progress."""
-    limit = request.app.state.settings.max_upload_bytes
+    settings = request.app.state.settings
+    limit = settings.max_upload_bytes
     if file.size is not None and file.size > limit:
         raise RequestBodyTooLarge(limit)
     upload = await run_in_threadpool(read_upload, file.filename or "", file.file)
     async with transaction(sessions) as session:
         for check in request.app.state.upload_checks:
             await check(session, owner_id, upload.size)
-        document, accepted = await documents.add_document(jobs, session, owner_id, upload)
+        document, accepted = await documents.add_document(
+            jobs, session, owner_id, upload, at_once=settings.user_ingestion_max
+        )
         if labels:
             document = await documents.update_document(session, owner_id, document.id, **labels)
         if accepted:
-            await documents.check_waiting(session, owner_id, request.app.state.settings.user_documents_waiting_max)
+            await documents.check_waiting(session, owner_id, settings.user_documents_waiting_max)
+        (read,) = await _read(session, [document])
     response.status_code = 202 if accepted else 200
     response.headers["Location"] = request.url_for("get_document", document_id=document.id).path
-    return DocumentRead.model_validate(document)
+    return read
+
+
+async def _read(session: AsyncSession, found: Sequence[Document]) -> list[DocumentRead]:
+    """Convert documents, with the positions of those that wait."""
+    waiting = [document.id for document in found if document.status == Status.PROCESSING]
+    positions = await documents.queue_positions(session, waiting) if waiting else {}
+    return [
+        DocumentRead.model_validate(document).model_copy(update={"queue_position": positions.get(document.id)})
+        for document in found
+    ]
 
 
 @router.get("")
@@ -152,13 +167,14 @@ async def list_documents(
     before = decode_cursor(cursor) if cursor else None
     found = await documents.list_documents(session, owner_id, before=before, limit=limit + 1, name=name, tag=tag)
     page, next_cursor = split_page(found, limit)
-    return DocumentPage(items=[DocumentRead.model_validate(document) for document in page], next_cursor=next_cursor)
+    return DocumentPage(items=await _read(session, page), next_cursor=next_cursor)
 
 
 @router.get("/{document_id}", responses=error_responses(NotFound))
 async def get_document(document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> DocumentRead:
     """Show a document and its progress."""
-    return DocumentRead.model_validate(await documents.get_document(session, owner_id, document_id))
+    (read,) = await _read(session, [await documents.get_document(session, owner_id, document_id)])
+    return read
 
 
 @router.patch("/{document_id}", responses=error_responses(NotFound, InvalidRequest))

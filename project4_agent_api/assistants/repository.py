@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from project4_agent_api.assistants.schemas import AssistantFilter, AssistantSearch, VersionSearch
+from project4_agent_api.core.bounded import fetch_models
 from project4_agent_api.core.offset_pagination import paginate
 from project4_agent_api.models import Assistant, AssistantVersion
 
@@ -73,8 +74,8 @@ async def find_versions(session: AsyncSession, assistant_id: UUID, body: Version
     query = select(AssistantVersion).where(col(AssistantVersion.assistant_id) == assistant_id)
     if body.metadata:
         query = query.where(col(AssistantVersion.meta).contains(body.metadata))
-    query = query.order_by(col(AssistantVersion.version).desc()).limit(body.limit or 10).offset(body.offset or 0)
-    return (await session.scalars(query)).all()
+    query = query.order_by(col(AssistantVersion.version).desc())
+    return await fetch_models(session, query, body.limit or 10, body.offset or 0)
 
 
 async def search_assistants(
@@ -94,7 +95,8 @@ async def search_assistants(
         },
         col(Assistant.assistant_id),
     )
-    return (await session.scalars(query)).all()
+    limit, offset = body.page()
+    return await fetch_models(session, query, limit + 1, offset)
 
 
 async def count_assistants(session: AsyncSession, visible: ColumnElement[bool], body: AssistantFilter) -> int:

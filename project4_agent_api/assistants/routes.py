@@ -23,6 +23,7 @@ from project4_agent_api.assistants.schemas import (
     VersionSearch,
 )
 from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.bounded import next_offset
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import select_fields, trim_page
 from project4_agent_api.core.state import from_state
@@ -129,9 +130,11 @@ async def list_versions(
     owner_id: CurrentOwner,
     assistants: AssistantsDep,
     session: ReadSessionDep,
+    response: Response,
 ) -> list[AssistantVersionRead]:
     """List the versions of an assistant, newest first."""
     found = await assistants.list_versions(session, owner_id, assistant_id, body)
+    response.headers.update(next_offset(found, body.offset or 0))
     return [AssistantVersionRead.model_validate(version) for version in found]
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Select, String, func
 from sqlalchemy.orm import Mapped
 
+from project4_agent_api.core.bounded import Page
 from project4_agent_api.core.schemas import Search
 
 Query = TypeVar("Query", bound=Select[Any])
@@ -31,14 +32,14 @@ def paginate(
 
 
 def trim_page(rows: Sequence[Any], search: Search, response: Response) -> Sequence[Any]:
-    """Remove the extra row again, and set the headers that describe the next page.
+    """Remove the extra row again, and set the headers that describe the next page. A page may be cut to fewer rows.
 
     `X-Pagination-Total` is what LangGraph's server sends: the rows so far, plus one if there are more.
     """
     limit, offset = search.page()
     page = rows[:limit]
     total = offset + len(page)
-    if len(rows) > limit:
+    if len(rows) > limit or (isinstance(rows, Page) and rows.cut):
         response.headers["X-Pagination-Next"] = str(total)
         total += 1
     response.headers["X-Pagination-Total"] = str(total)

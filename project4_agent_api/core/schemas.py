@@ -18,6 +18,7 @@ from shared.errors import InvalidRequest
 from shared.schemas import INTEGRAL, WITHOUT_NUL
 
 _MAX_DEPTH = 100  # beyond it, PostgreSQL and the serializers fail sooner or later
+_MAX_NODES = 100_000  # a megabyte of empty lists takes 20 megabytes of memory
 _MAX_OFFSET = 2**31 - 1
 _MAX_PORT = 65535
 
@@ -25,8 +26,12 @@ _MAX_PORT = 65535
 def _storable(value: Any) -> Any:  # noqa: ANN401  any JSON
     """Reject values that PostgreSQL would not return unchanged: NUL characters, lone surrogates, infinite numbers."""
     remaining = [(value, 0)]
+    count = 0
     while remaining:
         item, depth = remaining.pop()
+        count += 1
+        if count > _MAX_NODES:
+            raise ValueError(f"must not have more than {_MAX_NODES:,} values and keys")
         if depth > _MAX_DEPTH:
             raise ValueError(f"must not be nested more than {_MAX_DEPTH} deep")
         match item:

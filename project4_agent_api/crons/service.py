@@ -12,6 +12,7 @@ from sqlmodel import col
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.bounded import fetch_models
 from project4_agent_api.core.offset_pagination import paginate
 from project4_agent_api.core.run_context import current_user
 from project4_agent_api.core.visibility import visible_clause
@@ -193,7 +194,8 @@ async def search_crons(
         "end_time": col(Cron.end_time),
     }
     query = paginate(query, body, body.sort_by or "created_at", columns, col(Cron.cron_id))
-    return (await session.scalars(query)).all()
+    limit, offset = body.page()
+    return await fetch_models(session, query, limit + 1, offset)
 
 
 async def count_crons(session: AsyncSession, owner_id: UUID, assistants: Assistants, body: CronFilter) -> int:

@@ -20,6 +20,7 @@ from loguru import logger
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from project4_agent_api.events.ids import END, OMITTED, EventId, pack, run_end_channel, run_stream, thread_channel
+from project4_agent_api.events.kept_streams import KeptStreams
 from shared.background import background_task
 from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
@@ -56,7 +57,8 @@ async def publish_end(
 class RunPublisher:
     """Publisher of the events of one attempt at a run."""
 
-    def __init__(self, publisher: "Publisher", thread_id: UUID, run_id: UUID, attempt: int) -> None:
+    def __init__(self, publisher: "Publisher", owner_id: UUID, thread_id: UUID, run_id: UUID, attempt: int) -> None:
+        self.owner_id = owner_id
         self.thread_id = thread_id
         self.run_id = run_id
         self.attempt = attempt
@@ -96,10 +98,20 @@ class Publisher:
         kept_seconds: How long a stream is kept after the run's end.
         idle_kept_seconds: How long it is kept without an event: a run may be silent for as long as it may last.
         max_stream_bytes: Approximate size of a stream; the newest entry is kept even if it alone is larger.
+        max_owner_bytes: Approximate size of the streams of one user's ended runs; the oldest are deleted.
     """
 
-    def __init__(self, redis: RedisClient, *, kept_seconds: int, idle_kept_seconds: int, max_stream_bytes: int) -> None:
+    def __init__(
+        self,
+        redis: RedisClient,
+        *,
+        kept_seconds: int,
+        idle_kept_seconds: int,
+        max_stream_bytes: int,
+        max_owner_bytes: int,
+    ) -> None:
         self.max_stream_bytes = max_stream_bytes
+        self._kept = KeptStreams(redis, kept_seconds, max_owner_bytes)
         self._redis = redis
         self._kept_seconds = kept_seconds
         self._idle_kept_seconds = idle_kept_seconds
@@ -111,9 +123,9 @@ class Publisher:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def for_attempt(self, thread_id: UUID, run_id: UUID, attempt: int) -> RunPublisher:
+    def for_attempt(self, owner_id: UUID, thread_id: UUID, run_id: UUID, attempt: int) -> RunPublisher:
         """Return the publisher of an attempt at a run."""
-        return RunPublisher(self, thread_id, run_id, attempt)
+        return RunPublisher(self, owner_id, thread_id, run_id, attempt)
 
     def add(self, run: RunPublisher, size: int) -> None:
         """Note that a run has events to be written."""
@@ -193,6 +205,7 @@ class Publisher:
             pipeline.expire(key, self._kept_seconds if name == END else self._idle_kept_seconds)
             if name == END:
                 pipeline.publish(self._redis.key(run_end_channel(run.run_id)), run.end)
+                self._kept.add(pipeline, run.owner_id, run.run_id, run.stored_bytes)
         try:
             answers = await pipeline.execute(raise_on_error=False)
         except REDIS_UNAVAILABLE as error:
@@ -203,6 +216,7 @@ class Publisher:
                 logger.warning("Redis is out of memory; run events are published but not stored")
             elif isinstance(answer, ResponseError):  # a later attempt has started, or this entry was written before
                 logger.debug("run events were rejected: {}", answer)
+        await self._kept.delete_exceeding(answers)
         return not any(isinstance(answer, REDIS_UNAVAILABLE) for answer in answers)
 
 

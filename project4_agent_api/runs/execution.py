@@ -121,7 +121,7 @@ class Execution:
         self._control = RunControl()
         self._graph: Graph | None = None
         self._encoder = context.encoders["protocol" if run.spec.protocol else "default"](run)
-        self.publisher = context.publisher.for_attempt(run.key.thread_id, run.key.run_id, run.attempt)
+        self.publisher = context.publisher.for_attempt(run.key.owner_id, run.key.thread_id, run.key.run_id, run.attempt)
         self.claim = run.claim
         self.graph_id = run.spec.graph_id
         self.started_at = monotonic()

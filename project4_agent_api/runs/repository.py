@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from project4_agent_api.core.bounded import Page, fetch_page
 from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one, jsonb
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.storage import ROW_BYTES, StorageQuota, used_bytes
@@ -276,14 +277,14 @@ async def get_run(pool: Pool, key: RunKey, statement: str = GET) -> Row:
 
 async def list_runs(
     connection: Connection, owner_id: UUID, thread_id: UUID, *, limit: int, offset: int, status: str | None
-) -> list[Row]:
-    """Return a thread's runs, newest first.
+) -> Page[Row]:
+    """Return a thread's runs with encoded JSON, newest first.
 
     Raises:
         NotFound: if there is no such thread.
     """
     parameters = {"owner_id": owner_id, "thread_id": thread_id, "status": status, "limit": limit, "offset": offset}
-    rows = await fetch_all(connection, _LIST, parameters)
+    rows = await fetch_page(connection, _LIST, parameters)
     if not rows:
         await require_thread(connection, owner_id, thread_id)
     return rows

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Resp
 from fastapi.exceptions import RequestValidationError
 from langgraph_sdk.schema import CancelAction, RunSelectField, StreamMode
 
+from project4_agent_api.core.bounded import encode_list, next_offset
 from project4_agent_api.core.idempotency import current_claim
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.serialization import JsonResponse
@@ -171,7 +172,8 @@ async def list_runs(
 ) -> Response:
     """List a thread's runs, newest first."""
     rows = await runs.list(owner_id, thread_id, limit=limit, offset=offset, status=status)
-    return JsonResponse([{name: row[name] for name in select if name in row} for row in rows] if select else rows)
+    selected = [{name: row[name] for name in select if name in row} for row in rows] if select else rows
+    return JsonResponse(await encode_list(selected), headers=next_offset(rows, offset))
 
 
 @router.get(THREAD_RUNS + "/{run_id}", responses=error_responses(NotFound), response_model=RunRead)

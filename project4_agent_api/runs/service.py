@@ -10,6 +10,7 @@ from fastapi import Depends
 from langgraph_sdk.schema import CancelAction
 
 from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.bounded import Page
 from project4_agent_api.core.idempotency_keys import Claim
 from project4_agent_api.core.postgres import Connection, Pool, Row, connected, execute, fetch_all
 from project4_agent_api.core.serialization import dumps
@@ -156,8 +157,8 @@ class Runs:
             values = (values if isinstance(values, dict) else {}) | {"__interrupt__": interrupts}
         return dumps(values)
 
-    async def list(self, owner_id: UUID, thread_id: UUID, *, limit: int, offset: int, status: str | None) -> list[Row]:
-        """Return a thread's runs, newest first.
+    async def list(self, owner_id: UUID, thread_id: UUID, *, limit: int, offset: int, status: str | None) -> Page[Row]:
+        """Return a thread's runs with encoded JSON, newest first.
 
         Raises:
             NotFound: if there is no such thread.

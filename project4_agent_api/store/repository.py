@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from langgraph.store.base import PutOp, SearchItem, SearchOp
 from psycopg import AsyncConnection, sql
 
-from project4_agent_api.core.postgres import execute, fetch_all, fetch_one
+from project4_agent_api.core.bounded import Page, fetch_page
+from project4_agent_api.core.postgres import execute, fetch_one
 from project4_agent_api.store.filters import filter_conditions
 from project4_agent_api.store.indexing import IndexedText
 
@@ -21,7 +22,21 @@ class VectorColumn(NamedTuple):
 async def search_items(
     connection: AsyncConnection[Any], op: SearchOp, query_vector: Sequence[float] | None
 ) -> list[SearchItem]:
-    """Return the items of a search: by similarity to the query's vector, or without one the newest first."""
+    """Return the items of a search, as many as an answer may contain; see `search_rows`."""
+    found = await search_rows(connection, op, query_vector)
+    return [
+        SearchItem(namespace=tuple(row.pop("prefix").split(".")), value=row.pop("value").decode_json(), **row)
+        for row in found
+    ]
+
+
+async def search_rows(
+    connection: AsyncConnection[Any], op: SearchOp, query_vector: Sequence[float] | None
+) -> Page[dict[str, Any]]:
+    """Return the rows of a search with encoded values, as many as an answer may contain.
+
+    They are ordered by similarity to the query's vector, or without one the newest first.
+    """
     prefix = ".".join(op.namespace_prefix)
     below = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + ".%"
     conditions, parameters = filter_conditions(op.filter or {})
@@ -39,7 +54,7 @@ async def search_items(
         score, order = "1 - min(embedding <=> %s::halfvec)", "score DESC"
         tables, grouping = "store JOIN store_vectors USING (prefix, key)", "GROUP BY store.prefix, store.key"
         score_parameters = [list(query_vector)]
-    rows = await fetch_all(
+    return await fetch_page(
         connection,
         f"""
         WITH found AS (
@@ -54,7 +69,6 @@ async def search_items(
         """,  # noqa: S608  composed of constants
         [*score_parameters, prefix, below, *parameters, op.limit, op.offset, op.refresh_ttl],
     )
-    return [SearchItem(namespace=tuple(row.pop("prefix").split(".")), **row) for row in rows]
 
 
 async def replace_vectors(

@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.exceptions import RequestValidationError
-from langgraph.store.base import NOT_PROVIDED
+from langgraph.store.base import NOT_PROVIDED, SearchOp
 from pydantic import TypeAdapter, ValidationError
 
+from project4_agent_api.core.bounded import encode_list, next_offset
 from project4_agent_api.core.json_route import JsonRoute
+from project4_agent_api.core.serialization import JsonResponse
 from project4_agent_api.core.state import from_state
 from project4_agent_api.store.schemas import (
     FoundItem,
@@ -90,18 +92,21 @@ async def delete_item(body: ItemDelete, store: StoreDep) -> None:
     await store.adelete(tuple(body.namespace), body.key)
 
 
-@router.post("/items/search", responses=_MODEL_ERRORS)
-async def search_items(body: ItemSearch, store: StoreDep) -> FoundItems:
+@router.post("/items/search", responses=_MODEL_ERRORS, response_model=FoundItems)
+async def search_items(body: ItemSearch, store: StoreDep) -> Response:
     """Search items by namespace, by fields and by meaning."""
-    found = await store.asearch(
+    refreshes = (store.ttl_config or {}).get("refresh_on_read", True)
+    search = SearchOp(
         tuple(body.namespace_prefix or ()),
-        query=body.query or None,
         filter=body.filter,
         limit=body.limit or 10,
         offset=body.offset or 0,
-        refresh_ttl=body.refresh_ttl,
+        query=body.query or None,
+        refresh_ttl=refreshes if body.refresh_ttl is None else body.refresh_ttl,
     )
-    return FoundItems(items=[FoundItem.model_validate(item) for item in found])
+    found = await store.search_rows(search)
+    items = await encode_list({name: row[name] for name in FoundItem.model_fields} for row in found)
+    return JsonResponse(b'{"items":' + items + b"}", headers=next_offset(found, search.offset))
 
 
 @router.post("/namespaces")

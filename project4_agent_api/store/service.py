@@ -34,12 +34,13 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from project3_rag_docs.settings import Settings
+from project4_agent_api.core.bounded import Page
 from project4_agent_api.core.postgres import execute, fetch_all
 from project4_agent_api.core.storage import UNLIMITED, StorageQuota
 from project4_agent_api.core.visibility import PROJECT_OWNER, is_project_user
 from project4_agent_api.store.indexing import embed, indexed_texts
 from project4_agent_api.store.project_index import DEFAULT_TTL, NO_OPTIONS, StoreOptions
-from project4_agent_api.store.repository import replace_vectors, search_items
+from project4_agent_api.store.repository import replace_vectors, search_items, search_rows
 from project4_agent_api.store.vectors import claim_vectors
 from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, InvalidRequest, NotReady
@@ -132,6 +133,15 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
                         await replace_vectors(connection, puts, texts, vectors)
         return results
 
+    async def search_rows(self, op: SearchOp) -> Page[dict[str, Any]]:
+        """Return the rows of a search with encoded values. Raises what `abatch` raises."""
+        vectors = await self._embed(self._settings.query_prefix(), [op.query] if op.query else [])
+        with database_errors():
+            async with self._pool.connection() as connection:
+                if vectors:
+                    await _require_configured_model(connection, self._settings)
+                return await search_rows(connection, op, vectors[0] if vectors else None)
+
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Execute operations from another thread than the event loop's, where synchronous tools run."""
         with contextlib.suppress(RuntimeError):  # no loop runs in this thread
@@ -183,6 +193,14 @@ class OwnedStore(BaseStore):
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Execute operations on this owner's items. Raises what `SharedStore.abatch` raises."""
         return [_hide_owner(result) for result in await self._shared.abatch([self._scope(op) for op in ops])]
+
+    async def search_rows(self, op: SearchOp) -> Page[dict[str, Any]]:
+        """Return the rows of a search in this owner's items, with encoded values, and namespaces as lists."""
+        scoped = op._replace(namespace_prefix=(self.owner_id, *op.namespace_prefix))
+        rows = await self._shared.search_rows(scoped)
+        for row in rows:
+            row["namespace"] = row.pop("prefix").split(".")[1:]
+        return rows
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Execute operations from another thread than the event loop's."""

@@ -8,6 +8,7 @@ from langgraph.types import StateSnapshot
 from psycopg.errors import QueryCanceled
 from psycopg.types.json import Jsonb
 
+from project4_agent_api.core.bounded import Page, fetch_page
 from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one, jsonb
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.storage import ROW_BYTES, StorageQuota, used_bytes
@@ -191,8 +192,8 @@ async def store_state(pool: Pool, thread_id: UUID, snapshot: StateSnapshot | Non
     await execute(pool, _STORE_STATE, parameters)
 
 
-async def search_threads(pool: Pool, owner_id: UUID, search: ThreadSearch) -> list[Row]:
-    """Return a page of threads, and one more if there is a next page."""
+async def search_threads(connection: Connection, owner_id: UUID, search: ThreadSearch) -> Page[Row]:
+    """Return a page of threads with encoded JSON, and one more if there is a next page."""
     conditions, parameters = _conditions(owner_id, search)
     if search.ids is not None:
         conditions += " AND thread_id = ANY(%(ids)s)"
@@ -200,8 +201,8 @@ async def search_threads(pool: Pool, owner_id: UUID, search: ThreadSearch) -> li
     limit, offset = search.page()
     direction = "ASC" if search.sort_order == "asc" else "DESC"
     sort_by = search.sort_by if search.sort_by in SORT_COLUMNS else "created_at"
-    return await fetch_all(
-        pool,
+    return await fetch_page(
+        connection,
         f"""
         SELECT {_COLUMNS} FROM threads WHERE {conditions}
         ORDER BY {sort_by} {direction}, thread_id {direction}

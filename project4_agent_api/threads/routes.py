@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 
+from project4_agent_api.core.bounded import Page, encode_list
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import trim_page
 from project4_agent_api.core.postgres import Row
@@ -62,7 +63,7 @@ async def search_threads(
 ) -> Response:
     """Search threads, newest first."""
     rows = trim_page(await threads.search(owner_id, body), body, response)
-    return JsonResponse([_select(row, body) for row in rows], headers=dict(response.headers))
+    return JsonResponse(await encode_list(_select(row, body) for row in rows), headers=dict(response.headers))
 
 
 def _select(row: Row, search: ThreadSearch) -> dict[str, Any]:
@@ -70,7 +71,8 @@ def _select(row: Row, search: ThreadSearch) -> dict[str, Any]:
     if search.select:
         thread = {name: thread.get(name) for name in search.select}
     if search.extract:
-        thread["extracted"] = {name: _extract(row, path) for name, path in search.extract.items()}
+        values = {name: row[name] and row[name].decode_json() for name in ("values", "metadata")}
+        thread["extracted"] = {name: _extract(values, path) for name, path in search.extract.items()}
     return thread
 
 
@@ -230,7 +232,7 @@ async def find_history(
 ) -> Response:
     """List a thread's states, newest first."""
     states = await threads.states.list_history(owner_id, thread_id, body)
-    return JsonResponse([_select_parts(state, body.select) for state in states])
+    return await _history(states, body.select)
 
 
 @router.get("/{thread_id}/history", responses=error_responses(NotFound, Conflict), response_model=list[ThreadState])
@@ -242,6 +244,11 @@ async def get_history(
     before: Annotated[CheckpointId | None, Query(description="Return only states before this checkpoint.")] = None,
 ) -> Response:
     """List a thread's states, newest first."""
-    return JsonResponse(
-        await threads.states.list_history(owner_id, thread_id, HistoryQuery(limit=limit, before=before))
-    )
+    states = await threads.states.list_history(owner_id, thread_id, HistoryQuery(limit=limit, before=before))
+    return await _history(states, None)
+
+
+async def _history(states: Page[dict[str, Any]], select: Sequence[str] | None) -> Response:
+    """Return states; if some were left out, with the checkpoint before which the next page begins."""
+    headers = {"X-Pagination-Next": states[-1]["checkpoint_id"]} if states.cut else {}
+    return JsonResponse(await encode_list(_select_parts(state, select) for state in states), headers=headers)

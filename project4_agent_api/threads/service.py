@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Depends
 from uuid_utils.compat import uuid7
 
+from project4_agent_api.core.bounded import Page
 from project4_agent_api.core.postgres import Connection, Pool, Row, connected
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.storage import UNLIMITED, StorageQuota
@@ -83,9 +84,10 @@ class Threads:
             await self.quota.require(connection, owner_id)
             return await repository.update_thread(connection, owner_id, thread_id, body)
 
-    async def search(self, owner_id: UUID, search: ThreadSearch) -> list[Row]:
-        """Return a page of threads, and one more if there is a next page."""
-        return await repository.search_threads(self.pool, owner_id, search)
+    async def search(self, owner_id: UUID, search: ThreadSearch) -> Page[Row]:
+        """Return a page of threads with encoded JSON, and one more if there is a next page."""
+        async with connected(self.pool) as connection:
+            return await repository.search_threads(connection, owner_id, search)
 
     async def count(self, owner_id: UUID, filter_: ThreadFilter) -> int:
         """Count threads."""

@@ -1,5 +1,6 @@
 """The states of threads: read one or their history, update them, and copy the newest to the thread's row."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -13,8 +14,10 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot, StateUpdate
 from loguru import logger
 
+from project4_agent_api.core.bounded import MAX_BYTES, Page
 from project4_agent_api.core.postgres import Pool, Row, connected
 from project4_agent_api.core.schemas import Checkpoint
+from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.storage import UNLIMITED, StorageQuota
 from project4_agent_api.events.ids import thread_channel
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
@@ -27,6 +30,7 @@ from project4_agent_api.threads.snapshots import EMPTY_STATE, state_errors, to_t
 from shared.errors import Conflict, InvalidRequest, ServiceError
 from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
+_FIRST_STATES, _MAX_STATES = 4, 100  # that a history reads at once
 STATE_CHANGED = b"state"  # published on a thread's channel after an update that is not a run's
 
 
@@ -58,8 +62,8 @@ class ThreadStates:
                 snapshot = await graph.aget_state(_config(thread_id, checkpoint), subgraphs=subgraphs)
         return to_thread_state(snapshot)
 
-    async def list_history(self, owner_id: UUID, thread_id: UUID, query: HistoryQuery) -> list[dict[str, Any]]:
-        """Return a thread's states, newest first.
+    async def list_history(self, owner_id: UUID, thread_id: UUID, query: HistoryQuery) -> Page[dict[str, Any]]:
+        """Return a thread's states, newest first, as many as an answer may contain. They are read a few at a time.
 
         Raises:
             NotFound: if the thread or its graph does not exist.
@@ -67,18 +71,30 @@ class ThreadStates:
         """
         row = await repository.get_thread(self.pool, owner_id, thread_id)
         if "graph_id" not in row["metadata"]:
-            return []
-        before = Checkpoint(checkpoint_id=query.before) if isinstance(query.before, str) else query.before
+            return Page()
+        checkpoint = Checkpoint(checkpoint_id=query.before) if isinstance(query.before, str) else query.before
+        before = _config(thread_id, checkpoint) if checkpoint else None
+        page: Page[dict[str, Any]] = Page()
+        limit, step = query.limit or 10, _FIRST_STATES
         async with self._open_graph(owner_id, row) as graph:
-            history = graph.aget_state_history(
-                _config(thread_id, query.checkpoint),
-                filter=query.metadata,
-                before=_config(thread_id, before) if before else None,
-                limit=query.limit or 10,
-            )
-            with state_errors():
-                snapshots = [snapshot async for snapshot in history]
-        return [to_thread_state(snapshot) for snapshot in snapshots]
+            while len(page) < limit and not page.cut:
+                amount = min(step, limit - len(page))
+                history = graph.aget_state_history(
+                    _config(thread_id, query.checkpoint), filter=query.metadata, before=before, limit=amount
+                )
+                with state_errors():
+                    snapshots = [snapshot async for snapshot in history]
+                for snapshot in snapshots:
+                    state = to_thread_state(snapshot)
+                    if not page.add(state, len(dumps(state["values"])), MAX_BYTES):
+                        break
+                    await asyncio.sleep(0)  # the encoding of a large state takes a while
+                if len(snapshots) < amount:
+                    break
+                before = snapshots[-1].config
+                # As many as fill the rest of the page, if they are as large as those before.
+                step = max(1, min(_MAX_STATES, (MAX_BYTES - page.size) * len(page) // max(1, page.size)))
+        return page
 
     async def update(self, owner_id: UUID, thread_id: UUID, change: StateChange) -> RunnableConfig:
         """Update a thread's state as if a node had written it. An update that the graph could not read is not stored.

@@ -8,8 +8,10 @@ arguments of jobs are logged, so they are ids, never secrets.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from procrastinate import BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import DEFAULT_QUEUE, DeleteJobCondition, Job
 from procrastinate.manager import JobManager
 from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.background import background_task
@@ -34,11 +37,16 @@ _RESTART_SECONDS = 1.0
 
 
 class RetryLater(Exception):
-    """Raised by a task to be run again after some seconds."""
+    """Raised by a task to be run again after some seconds.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        lock: The job's lock from now on. A job that waits for its next attempt blocks the other jobs with its lock.
+    """
+
+    def __init__(self, seconds: float, *, lock: str | None = None) -> None:
         super().__init__(f"in {seconds} s")
         self.seconds = seconds
+        self.lock = lock
 
 
 class RetryStrategy(BaseRetryStrategy):
@@ -49,7 +57,7 @@ class RetryStrategy(BaseRetryStrategy):
         del job
         match exception:
             case RetryLater():
-                return RetryDecision(retry_in={"seconds": round(exception.seconds)})
+                return RetryDecision(retry_in={"seconds": round(exception.seconds)}, lock=exception.lock)
             case asyncio.CancelledError():
                 return RetryDecision(retry_in={"seconds": 0})
             case _:
@@ -163,12 +171,49 @@ async def open_job_app(job_app: procrastinate.App, settings: DatabaseSettings) -
         await pool.close()
 
 
+@dataclass(frozen=True)
+class Turn:
+    """The turn of a job among those of other users with the same task.
+
+    Attributes:
+        user: Whose job it is.
+        slots: How many jobs of one user run at once, on all workers.
+        cost: The work of the job, in any unit: small jobs come before large ones.
+    """
+
+    user: str
+    slots: int
+    cost: int
+
+    async def take(self, connection: AsyncConnection[Any], task: str) -> tuple[str, int]:
+        """Return the lock and the priority of the job.
+
+        Each job has a time of an imaginary clock, at which it would end if all users were served at once, each with the
+        same share: the user's last such time, or now, plus the cost. The clock shows the earliest time of a job that
+        has not ended. So a user's second job waits for the first jobs of all others, and nobody waits forever.
+        """
+        locks = [f"{task} {self.user} {slot}" for slot in range(self.slots)]
+        async with connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(_TIMES, {"task": task, "locks": locks})
+            now, last, taken = await cursor.fetchone() or (0, 0, None)
+        counts = Counter(taken or ())
+        return min(locks, key=counts.__getitem__), -min(max(now, last) + self.cost, _LAST_TIME)
+
+
+_LAST_TIME = 2**31 - 1
+_TIMES = """
+    SELECT coalesce(min(-priority), 0), coalesce(max(-priority) FILTER (WHERE lock = ANY(%(locks)s)), 0),
+        array_agg(lock) FILTER (WHERE lock = ANY(%(locks)s))
+    FROM procrastinate_jobs WHERE task_name = %(task)s AND status IN ('todo', 'doing')
+"""
+
+
 async def defer(
     job_app: procrastinate.App,
     transaction: AsyncSession | AsyncConnection[Any],
     task: str,
     *,
-    lock: str,
+    lock: str | Turn,
     delay_seconds: int = 0,
     **arguments: str,
 ) -> None:
@@ -176,7 +221,7 @@ async def defer(
 
     Args:
         transaction: The session or the connection of the transaction.
-        lock: Jobs with the same lock run one after another.
+        lock: Jobs with the same lock run one after another; or the turn of the job, which has a lock.
         delay_seconds: Minimum delay before the job runs.
 
     Raises:
@@ -185,9 +230,14 @@ async def defer(
     connection: Any = transaction
     if isinstance(transaction, AsyncSession):
         connection = (await (await transaction.connection()).get_raw_connection()).driver_connection
+    lock, priority = await lock.take(connection, task) if isinstance(lock, Turn) else (lock, 0)
     try:
         deferrer = job_app.configure_task(
-            task, lock=lock, connection=connection, schedule_in={"seconds": delay_seconds} if delay_seconds else None
+            task,
+            lock=lock,
+            priority=priority,
+            connection=connection,
+            schedule_in={"seconds": delay_seconds} if delay_seconds else None,
         )
         await deferrer.defer_async(**arguments)
     except procrastinate.exceptions.ConnectorException as error:

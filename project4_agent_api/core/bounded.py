@@ -1,0 +1,129 @@
+"""Answers that are bounded by bytes, and whose JSON is passed on as PostgreSQL sends it.
+
+Rows are read one by one until they take as many bytes as an answer may have; at least one row is returned. The query
+is cancelled then. Large answers are encoded in parts, so that the event loop serves others in between.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from psycopg import AsyncConnection
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from pydantic import BaseModel
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from project4_agent_api.core.postgres import Parameters
+from project4_agent_api.core.serialization import dumps
+
+MAX_BYTES = 16 * 1024 * 1024  # of the rows of a page
+_PAUSE_BYTES = 256 * 1024  # encoded without a pause
+_FIRST_ROWS, _MAX_ROWS = 10, 100  # that a page of models reads at once
+
+Item = TypeVar("Item")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Page(list[Item]):
+    """Rows of a query.
+
+    Attributes:
+        size: Their bytes.
+        cut: Whether more rows were left out because the page would have been too large.
+    """
+
+    size = 0
+    cut = False
+
+    def add(self, item: Item, size: int, max_bytes: int) -> bool:
+        """Add a row, unless the page would be too large. Return whether it was added."""
+        self.cut = bool(self) and self.size + size > max_bytes
+        if not self.cut:
+            self.append(item)
+            self.size += size
+        return not self.cut
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedJson:
+    """JSON that was not decoded."""
+
+    encoded: bytes
+
+    def decode_json(self) -> Any:  # noqa: ANN401  any JSON
+        """Return its value."""
+        return orjson.loads(self.encoded)
+
+
+class _EncodedLoader(Loader):
+    def load(self, data: Buffer) -> EncodedJson:
+        return EncodedJson(bytes(data))
+
+
+async def fetch_page(
+    connection: AsyncConnection[Any], statement: str, parameters: Parameters, max_bytes: int = MAX_BYTES
+) -> Page[dict[str, Any]]:
+    """Return the first rows of a query, with JSON columns as `EncodedJson`."""
+    page: Page[dict[str, Any]] = Page()
+    async with connection.cursor() as cursor:
+        cursor.adapters.register_loader("jsonb", _EncodedLoader)
+        async with aclosing(cursor.stream(statement, parameters)) as rows:
+            async for row in rows:
+                if not page.add(row, sum(map(_size, row.values())), max_bytes):
+                    break
+    return page
+
+
+def _size(value: object) -> int:
+    return len(value.encoded) if isinstance(value, EncodedJson) else 50
+
+
+async def fetch_models(
+    session: AsyncSession, query: Select[tuple[Model]], limit: int, offset: int, max_bytes: int = MAX_BYTES
+) -> Page[Model]:
+    """Return the first rows of an ordered query as models, a few at a time."""
+    page: Page[Model] = Page()
+    step = _FIRST_ROWS
+    while len(page) < limit:
+        amount = min(step, limit - len(page))
+        rows = (await session.scalars(query.limit(amount).offset(offset + len(page)))).all()
+        for row in rows:
+            if not page.add(row, len(dumps(row.model_dump())), max_bytes):
+                return page
+        if len(rows) < amount:
+            break
+        step = min(2 * step, _MAX_ROWS)
+    return page
+
+
+async def encode_list(items: Iterable[Any]) -> bytes:
+    """Return a list as JSON. Its items are encoded one by one, with pauses for the event loop."""
+    parts: list[bytes] = []
+    unpaused = 0
+    for item in items:
+        parts.append(dumps(passed_on(item)))
+        unpaused += len(parts[-1])
+        if unpaused > _PAUSE_BYTES:
+            unpaused = 0
+            await asyncio.sleep(0)
+    return b"[" + b",".join(parts) + b"]"
+
+
+def passed_on(row: Any) -> Any:  # noqa: ANN401  any JSON
+    """Return a row in the form in which `dumps` passes encoded columns on."""
+    if not isinstance(row, dict):
+        return row
+    return {
+        name: orjson.Fragment(value.encoded) if isinstance(value, EncodedJson) else passed_on(value)
+        for name, value in row.items()
+    }
+
+
+def next_offset(page: Sequence[Any], offset: int) -> dict[str, str]:
+    """Return the header with the offset of the next page, if this one was cut."""
+    return {"X-Pagination-Next": str(offset + len(page))} if isinstance(page, Page) and page.cut else {}
