@@ -29,10 +29,11 @@ from project4_agent_api.runs.webhook_policy import EVERYTHING, WebhookPolicy
 from project4_agent_api.runs.webhook_signatures import WebhookSecrets
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
-from shared.jobs.queue import RetryLater, defer
+from shared.jobs.queue import RetryLater, Turn, defer
 
 QUEUE = "webhooks"
 CONCURRENCY = 20  # calls at once; nearly all of their time is waiting for other servers
+_CALLS_OF_USER = 5  # at once, so that slow addresses of one user do not delay the calls of others
 _BACK_OFF = 5  # seconds to this power: 1 s, 5 s, 25 s, about 2 min, 10 min, 52 min
 _DATABASE_SECONDS = 10.0
 _HEADERS = [
@@ -63,7 +64,8 @@ class Webhooks:
             parameters = [row["run_id"], owner_id, row["kwargs"]["webhook"], Jsonb(row)]
             await execute(connection, _STORE_CALL, parameters)
             run_id = str(row["run_id"])
-            await defer(self.jobs, connection, "call_webhook", lock=f"webhook {run_id}", run_id=run_id)
+            turn = Turn(str(owner_id), _CALLS_OF_USER, cost=1)
+            await defer(self.jobs, connection, "call_webhook", lock=turn, run_id=run_id)
 
 
 _ENDED_RUNS = """
@@ -133,10 +135,10 @@ class WebhookCaller:
             if failure and earlier + 1 < self.attempts:
                 logger.warning("the webhook of run {} is called again later: {}", run_id, failure)
                 self.metrics.webhooks.labels(WEBHOOK_RETRIED).inc()
-                raise RetryLater(_BACK_OFF**earlier)
+                raise RetryLater(_BACK_OFF**earlier, lock=f"webhook {run_id}")
             await execute(self.pool, _DELETE_CALL, [run_id])
         except DatabaseUnavailable:
-            raise RetryLater(_DATABASE_SECONDS) from None
+            raise RetryLater(_DATABASE_SECONDS, lock=f"webhook {run_id}") from None
         self.metrics.webhooks.labels(WEBHOOK_GIVEN_UP if failure else WEBHOOK_DELIVERED).inc()
         if failure:
             logger.error("the webhook of run {} is not called again: {}", run_id, failure)
