@@ -24,7 +24,10 @@ from shared.database.engine import Sessions, transaction
 from shared.jobs.queue import defer
 from shared.owner import LOCAL_OWNER_ID
 
-_COPIED_COLUMNS = ("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "notice", "created_at")
+_COPIED_COLUMNS = (
+    *("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "notice", "created_at"),
+    *("custom", "tags"),
+)
 _CHUNK_BATCH = 200
 
 

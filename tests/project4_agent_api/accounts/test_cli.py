@@ -100,7 +100,9 @@ async def test_account_adopts_the_local_users_documents(
 
     with running(create_app3(make_settings4())) as url:  # stage 3 on the same database: everyone is one local user
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as local:
-            await ready(local, lines("wardrobe"), "long.txt")
+            long = await ready(local, lines("wardrobe"), "long.txt")
+            labels = {"metadata": {"year": 2026}, "tags": ["hall"]}
+            assert (await local.patch(f"/documents/{long['id']}", json=labels)).status_code == 200
             await ready(local, "The library opens at nine.\n", "hours.txt")
             await ready(local, "图书馆九点开门，六点关门。\n", "hours-zh.txt")
             await ready(local, "Both have this one.\n", "both.txt")
@@ -122,6 +124,8 @@ async def test_account_adopts_the_local_users_documents(
 
     own = (await client4.get("/documents")).json()["items"]
     assert {item["filename"] for item in own} == {"long.txt", "hours.txt", "hours-zh.txt", "mine.txt"}
+    (tagged,) = (await client4.get("/documents?tag=hall")).json()["items"]
+    assert (tagged["filename"], tagged["metadata"]) == ("long.txt", labels["metadata"])
     account = (await client4.get("/auth/me")).json()
     assert corpora(database_url, account["id"]) == of_local
     for word, hits in before.items():
