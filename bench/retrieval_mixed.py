@@ -24,6 +24,7 @@ from bench.servers import running
 from local.services import model_server
 
 _PACKAGE = "project3_rag_docs"
+_ENVIRONMENT = {"LOG_LEVEL": "WARNING", "USER_DOCUMENTS_WAITING_MAX": "10000"}  # the whole collection at once
 _SUBJECT = 5  # neighbouring passages, which come from the same article
 _TABLES, _NOISE = 70, 70
 _FIRST = 5
@@ -115,7 +116,7 @@ async def main() -> None:
     collections = [Collection.read(path) for path in arguments.files]
     async with postgresql() as server, embedded(model_server) as model:
         with migrated_database(server, "bench_mixed", _PACKAGE) as address:
-            environment = model | {"DATABASE_URL": address, "LOG_LEVEL": "WARNING"}
+            environment = model | _ENVIRONMENT | {"DATABASE_URL": address}
             with running(_PACKAGE, environment=environment) as service:
                 url = f"http://127.0.0.1:{service.port}"
                 async with httpx2.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
