@@ -150,7 +150,7 @@ class RunConfig(GraphConfig):
 
     def _take(self, configurable: dict[str, Any]) -> None:
         thread_id, checkpoint_id = configurable.get("thread_id"), configurable.get("checkpoint_id") or None
-        self._thread_id = None if thread_id is None else str(thread_id)
+        self._thread_id = None if thread_id is None else str(thread_id).lower()
         if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and _ID.fullmatch(checkpoint_id)):
             raise ValueError("checkpoint_id: must be the id of a checkpoint")
         self._checkpoint_id = checkpoint_id
@@ -241,8 +241,13 @@ class Checkpoint(LangGraphBody):
     @model_validator(mode="before")
     @classmethod
     def _of_config(cls, value: Any) -> Any:  # noqa: ANN401  any JSON
-        """Take the checkpoint out of a configuration, which clients send too."""
-        return value["configurable"] if isinstance(value, dict) and "configurable" in value else value
+        """Take the checkpoint out of a configuration, which clients send too, and leave out fields without a value."""
+        if not isinstance(value, dict):
+            return value
+        fields = value.get("configurable", value)
+        if not isinstance(fields, dict):
+            return fields
+        return {name: part for name, part in fields.items() if part != "" or name == "checkpoint_ns"}
 
     def configurable(self, thread_id: UUID) -> dict[str, Any]:
         """Return it as LangGraph's own configuration.

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
 from starlette.datastructures import Headers
 
+from project4_agent_api.core.schemas import Checkpoint
 from project4_agent_api.operations.routes import API_VERSION
 from project4_agent_api.settings import Settings
+from project4_agent_api.threads.schemas import HistoryQuery
 from shared.origins import Origins
 from tests.conformance.reference import REFERENCE
 
+ID = "01a20df1-5162-75dc-a16b-e37a5e5fc8af"
 STUDIO = "https://smith.langchain.com"
 BODY = json.dumps({"limit": 1, "colour": "red"})
 PLAIN: list[dict[str, str]] = [{}, {"Content-Type": "text/plain"}, {"Content-Type": "Text/Plain;charset=UTF-8"}]
@@ -61,6 +65,21 @@ async def test_runnable_config_is_taken_whole(alice_http: httpx2.AsyncClient) ->
 
     assert made.status_code == 200
     assert made.json()["config"] == config | {"configurable": {"colour": "red"}}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"checkpoint_id": ID, "checkpoint_ns": "", "colour": "red"},
+        {"configurable": {"checkpoint_id": ID, "checkpoint_ns": "", "user_id": 7}, "metadata": {}},
+        {"checkpoint_id": ID, "checkpoint_ns": "", "checkpoint_map": "", "thread_id": ""},
+    ],
+)
+def test_checkpoint_is_read_from_every_form(sent: dict[str, Any]) -> None:
+    body = HistoryQuery.model_validate({"before": sent, "checkpoint": sent})
+    for checkpoint in (body.before, body.checkpoint):
+        assert isinstance(checkpoint, Checkpoint)
+        assert checkpoint.configurable(UUID(ID)) == {"checkpoint_id": ID, "checkpoint_ns": ""}
 
 
 async def test_version_is_the_one_of_langgraphs_api(alice_http: httpx2.AsyncClient) -> None:
