@@ -1,7 +1,7 @@
 """Restart the processes of `agent-api dev` after a change that they cannot load while they run.
 
-Graphs are reloaded by the processes themselves (docs/decisions/0025). A changed `langgraph.json` or `.env` restarts both processes, and a
-changed file of `auth` or `http` the API. Their sockets stay open, and interrupted runs continue.
+Graphs are reloaded by the processes themselves: docs/decisions/0025. A changed `langgraph.json` or `.env` restarts both
+processes, and a changed file of `auth` or `http` the API. Their sockets stay open, and interrupted runs continue.
 """
 
 import asyncio
