@@ -180,15 +180,17 @@ class _Attempt:
         Raises:
             RetryLater: if another document is being recognised, so that waiting documents do not hold up the others.
         """
+        recognises = self._settings.recognises_text()
         try:
             parsed = await parse(file, media_type, self._limits(), into=chunks)
-            pages = parsed.unreadable_pages
         except UnreadableDocument as error:
-            if not error.pages or not self._settings.recognises_text():
+            if not error.pages or not recognises:
                 raise
             pages = error.pages
-        if not pages or not self._settings.recognises_text():
-            return parsed
+        else:
+            if not parsed.unreadable_pages or not recognises:
+                return parsed
+            pages = tuple(parsed.unreadable_pages)
         if self._recognition.locked():
             raise RetryLater(_RECOGNITION_SECONDS)
         texts: dict[int, str] = {}

@@ -59,7 +59,7 @@ async def recognise(path: Path, pages: Sequence[int], limits: RecognitionLimits)
     )
     if process.stdout is None:
         raise RuntimeError("the process has no standard output")
-    seconds = limits.seconds + _LOADING_SECONDS
+    seconds, number = limits.seconds + _LOADING_SECONDS, 0
     try:
         for number in wanted:
             async with asyncio.timeout(seconds):

@@ -13,6 +13,7 @@ import { follower } from "./follow.js";
  * @property {number} progress
  * @property {number} chunk_count
  * @property {string | null} error
+ * @property {string | null} notice What could not be read of a document that is ready.
  * @property {string[]} tags
  * @property {string} created_at
  */

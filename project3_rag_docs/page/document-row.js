@@ -57,14 +57,15 @@ export function documentRow(page, shown, { hintId, onTicked, onDeleted }) {
 
   /** @param {Document} document */
   function show(document) {
-    const { status, progress, error } = document;
+    const { status, progress, error, notice } = document;
     say(state, stateText(document));
     labels.textContent = document.tags.map((tag) => `#${tag}`).join(" ");
     labels.hidden = document.tags.length === 0;
     bar.hidden = status !== "processing";
     bar.value = progress;
-    reason.hidden = status !== "failed";
-    reason.textContent = error ?? "";
+    reason.textContent = (status === "failed" ? error : notice) ?? "";
+    reason.hidden = reason.textContent === "";
+    reason.className = status === "failed" ? "error" : "hint";
     tick.disabled = status === "failed"; // nothing can be found in it
     if (tick.disabled && tick.checked) {
       tick.checked = false;

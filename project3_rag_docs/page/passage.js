@@ -9,6 +9,7 @@
  * @property {number | null} page From 1; null if the format has no pages.
  * @property {string | null} heading
  * @property {string} text
+ * @property {boolean} recognised Whether the text was recognised in an image.
  */
 
 /**
@@ -19,12 +20,13 @@
  */
 export function passageView(page, source) {
   const { element, say, request, problemNotice } = page;
-  const { marker, filename, page: number, heading, text } = source;
+  const { marker, filename, page: number, heading, text, recognised } = source;
   const id = `documents-passage-${marker}`;
   const titleId = `${id}-title`;
   const where = element("span", { id: titleId, className: "where" }, filename);
   if (number !== null) where.append(" · ", say(element("span"), { en: `page ${number}`, zh: `第 ${number} 页` }));
   if (heading) where.append(" · ", heading);
+  if (recognised) where.append(" · ", say(element("span"), { en: "recognised in an image", zh: "识别自图片" }));
   const preview = element("span", { className: "hint preview" });
   const summary = element("summary", {}, `[${marker}] `, where, preview);
   const body = element("div", { className: "answer" }, text);

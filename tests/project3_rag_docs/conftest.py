@@ -37,7 +37,7 @@ def make_settings3(
 def settings_for(make_settings: Callable[..., Stage1Settings], database_url: str, **changes: Any) -> Settings:
     """Make stage 3's settings, pointed at the scripted model and this database."""
     stage1 = make_settings().model_dump(exclude={"port", *changes})
-    defaults = {"embedding_model": "e", "database_url": database_url, "ocr_enabled": False}
+    defaults: dict[str, Any] = {"embedding_model": "e", "database_url": database_url, "ocr_enabled": False}
     return Settings(**(defaults | stage1 | changes))
 
 
