@@ -5,16 +5,15 @@ is cancelled then. Large answers are encoded in parts, so that the event loop se
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from psycopg import AsyncConnection
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from pydantic import BaseModel
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,7 +25,6 @@ _PAUSE_BYTES = 256 * 1024  # encoded without a pause
 _FIRST_ROWS, _MAX_ROWS = 10, 100  # that a page of models reads at once
 
 Item = TypeVar("Item")
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class Page(list[Item]):
@@ -72,7 +70,8 @@ async def fetch_page(
     page: Page[dict[str, Any]] = Page()
     async with connection.cursor() as cursor:
         cursor.adapters.register_loader("jsonb", _EncodedLoader)
-        async with aclosing(cursor.stream(statement, parameters)) as rows:
+        stream = cast("AsyncGenerator[dict[str, Any]]", cursor.stream(statement, parameters))
+        async with aclosing(stream) as rows:
             async for row in rows:
                 if not page.add(row, sum(map(_size, row.values())), max_bytes):
                     break
@@ -84,10 +83,10 @@ def _size(value: object) -> int:
 
 
 async def fetch_models(
-    session: AsyncSession, query: Select[tuple[Model]], limit: int, offset: int, max_bytes: int = MAX_BYTES
-) -> Page[Model]:
+    session: AsyncSession, query: Select[Any], limit: int, offset: int, max_bytes: int = MAX_BYTES
+) -> Page[Any]:
     """Return the first rows of an ordered query as models, a few at a time."""
-    page: Page[Model] = Page()
+    page: Page[Any] = Page()
     step = _FIRST_ROWS
     while len(page) < limit:
         amount = min(step, limit - len(page))

@@ -51,7 +51,7 @@ class KeptStreams:
     seconds: int
     maximum: int
 
-    def add(self, pipeline: "Pipeline[Any]", owner_id: UUID, run_id: UUID, size: int) -> None:
+    def add(self, pipeline: Pipeline, owner_id: UUID, run_id: UUID, size: int) -> None:
         """Add the stream of a run that has ended, in the pipeline that writes its end."""
         key = self.redis.key(f"events:kept:{owner_id}")
         pipeline.eval(_ADD, 1, key, str(run_id), size, self.maximum, self.seconds)

@@ -106,8 +106,8 @@ class CheckpointSaver(AsyncPostgresSaver):
         content = dumps(checkpoint | {"channel_values": inline})
         serializable = dumps(get_serializable_checkpoint_metadata(config, metadata))
         fragments = Fragment(content), Fragment(serializable)
-        row = (thread_id, namespace, checkpoint["id"], configurable.get("checkpoint_id"), *fragments)
-        batch.add("checkpoints", row, claim, len(content) + len(serializable))
+        state = (thread_id, namespace, checkpoint["id"], configurable.get("checkpoint_id"), *fragments)
+        batch.add("checkpoints", state, claim, len(content) + len(serializable))
         return batch
 
     def enqueue_writes(

@@ -89,15 +89,15 @@ async def test_histories_are_bounded_by_bytes(http: httpx2.AsyncClient) -> None:
     path = f"/threads/{(await http.post('/threads', json=body)).json()['thread_id']}/history"
     whole = {state["checkpoint_id"] for state in (await http.get(path, params={"limit": 1})).json()}
 
-    before: dict[str, str] = {}
+    before: dict[str, int | str] = {"limit": 1000}
     counts = []
     while True:
-        answer = await http.get(path, params={"limit": 1000} | before)
+        answer = await http.get(path, params=before)
         counts.append(len(answer.json()))
         whole |= {state["checkpoint_id"] for state in answer.json()}
         if "X-Pagination-Next" not in answer.headers:
             break
-        before = {"before": answer.headers["X-Pagination-Next"]}
+        before = {"limit": 1000, "before": answer.headers["X-Pagination-Next"]}
 
     assert sum(counts) == len(whole) == 3
     assert len(counts) > 1

@@ -21,6 +21,7 @@ class Queue:
     def __init__(self, app: procrastinate.App, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         self.app = app
         self.connection = connection
+        self.worker_id = 0
         self._started: dict[str, procrastinate.jobs.Job] = {}
 
     async def add(self, user: str, name: str, cost: int = 1, *, slots: int = 1) -> None:
@@ -28,10 +29,10 @@ class Queue:
 
     async def start(self) -> str | None:
         """Start the next job, and return its name; None if none may start."""
-        job = await self.app.job_manager.fetch_job(queues=None, worker_id=None)
+        job = await self.app.job_manager.fetch_job(queues=None, worker_id=self.worker_id)
         if job is None:
             return None
-        name: str = job.task_kwargs["name"]
+        name = str(job.task_kwargs["name"])
         self._started[name] = job
         return name
 
@@ -55,7 +56,9 @@ async def queue(databases: Databases) -> AsyncIterator[Queue]:
         app = create_job_app({"work": work})
         app.connector = app.job_manager.connector = procrastinate.PsycopgConnector(conninfo=url)
         async with app.open_async(), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            yield Queue(app, connection)
+            queue = Queue(app, connection)
+            queue.worker_id = await app.job_manager.register_worker()
+            yield queue
 
 
 async def test_quiet_user_is_next_however_much_a_loud_one_has_queued(queue: Queue) -> None:
