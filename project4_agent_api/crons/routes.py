@@ -23,6 +23,7 @@ from project4_agent_api.crons.schemas import (
 )
 from project4_agent_api.crons.service import CronLimits
 from project4_agent_api.events.wakeups import publish_due_time
+from project4_agent_api.runs.webhooks import Webhooks
 from project4_agent_api.settings import Settings
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import DatabaseUnavailable, NotFound, StorageQuotaExceeded, TooManyRequests
@@ -39,6 +40,7 @@ async def cron_limits(settings: Annotated[Settings, Depends(from_state(Settings)
 
 
 LimitsDep = Annotated[CronLimits, Depends(cron_limits)]
+WebhooksDep = Annotated[Webhooks, Depends(from_state(Webhooks))]
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class CronCreator:
     assistants: AssistantsDep
     sessions: SessionsDep
     redis: RedisDep
+    webhooks: WebhooksDep
     limits: LimitsDep
     quota: Annotated[StorageQuota, Depends(from_state(StorageQuota))]
 
     async def create(self, body: CronCreate | ThreadCronCreate, thread_id: UUID | None = None) -> CronRead:
         """Store a cron, for one thread or for a new thread each time."""
+        self.webhooks.policy.check(body.webhook)
         async with transaction(self.sessions) as session:
             await self.quota.require_in_session(session, self.owner_id)
             cron = await crons.create_cron(session, self.owner_id, self.assistants, body, thread_id, limits=self.limits)
@@ -108,9 +112,11 @@ async def update_cron(
     owner_id: CurrentOwner,
     sessions: SessionsDep,
     redis: RedisDep,
+    webhooks: WebhooksDep,
     limits: LimitsDep,
 ) -> CronRead:
     """Change the given fields of a cron."""
+    webhooks.policy.check(body.webhook)
     async with transaction(sessions) as session:
         cron = await crons.update_cron(session, owner_id, cron_id, body, limits)
     await publish_due_time(redis)

@@ -16,7 +16,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class WebhookPolicy:
-    """What a project permits.
+    """A project's rules for webhooks.
 
     Attributes:
         headers: Added to each call.

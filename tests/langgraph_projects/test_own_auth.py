@@ -89,7 +89,7 @@ async def test_users_of_the_project_have_their_own_and_what_is_shared(
     stateless = await bob.runs.wait(None, "notes", input={"note": "bob's"})
     assert isinstance(stateless, dict)
     assert stateless["user"]["identity"] == names["bob"]
-    cron = await bob.crons.create("notes", schedule="0 0 1 1 *", metadata={"owner": names["ada"]})
+    cron: Any = await bob.crons.create("notes", schedule="0 0 1 1 *", metadata={"owner": names["ada"]})
     assert cron["metadata"] == {"owner": names["bob"]}
     assert "langgraph_auth_user" not in cron["payload"]
 

@@ -53,7 +53,7 @@ def connection(body: bytes = b"", client: str = "203.0.113.7", **headers: str) -
     return HTTPConnection(scope), receive
 
 
-RETURNED = {
+RETURNED: dict[str, tuple[str, dict[str, Any]]] = {
     "text": ('return "ada"', {"identity": "ada", "display_name": "ada", "permissions": [], "is_authenticated": True}),
     "mapping": (
         'return {"identity": "ada", "display_name": "Ada", "permissions": ["a"], "org": {"id": 5}}',
@@ -211,7 +211,7 @@ async def test_most_specific_handler_decides(tmp_path: Path) -> None:
     with pytest.raises(Forbidden, match="not yours"):
         await asked("crons", "delete")
     assert await asked("crons", "delete", mine=True) == {}
-    value = {"namespace": ("a",)}
+    value: dict[str, Any] = {"namespace": ("a",)}
     assert await auth.authorize(ada, "store", "put", value) == {}
     assert value == {"namespace": ("ada", "a")}
     assert auth.shares_store

@@ -1,6 +1,6 @@
 from langgraph.config import get_store
 
-from shared.state import Docs  # noqa: F401
+from shared.state import Docs  # noqa: F401  for users of this module
 
 NAMESPACE = ("docs",)
 
