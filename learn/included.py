@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from learn import questions
+from learn import chapters, exercises, practice, questions
 from learn.citations import ROOT, CitationError, resolve
 from learn.language import Language, load_words
 from learn.stages import STAGES, CommandError, echo
@@ -25,6 +25,7 @@ _GENERATED = re.compile(r"(stages|reference)/|differences/\d")  # of docs/, by t
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^ *(`{3,}).*?^ *\1$", re.MULTILINE | re.DOTALL)
 _WORDS = load_words("questions")
+_MAP_WORDS = load_words("map", "walk.toml")
 _PACKAGES = {number: stage.package for number, stage in STAGES.items()}
 
 
@@ -56,6 +57,8 @@ def _block(kind: str, argument: str, page: Path) -> str:
         case "try":
             the_map = questions.load()
             text = attempt(the_map, the_map.question_by_id(argument), language_of(page))
+        case "map":
+            text = f"{course_map(page)}\n"
         case _:
             text = f"{decisions()}\n"
     return f"<!-- {kind} {argument} -->\n\n{text}\n<!-- /{kind} -->"
@@ -89,6 +92,40 @@ def attempt(the_map: questions.QuestionMap, question: questions.Question, langua
     run = ".venv/bin/python -m pytest " + " \\\n    ".join(question.tests)
     lines += ["<details markdown>", f"<summary>{words['tests']}</summary>", "", fenced(run, "sh"), "</details>", ""]
     return "\n".join(lines)
+
+
+def course_map(page: Path) -> str:
+    """Return a table with the questions, exercises, projects and chapters of each stage of the plan."""
+    language = language_of(page)
+    words = _MAP_WORDS[language]
+    rows = [words["head"], "| --- | --- | --- | --- | --- |"]
+    for plan, count in questions.PLAN.items():
+        asked = questions.answer_page(plan, language)
+        cells = [str(plan), _link(f"{plan}.1–{plan}.{count}", asked, page), _foundations(plan)]
+        named = [one for one in practice.exercises() if any(item.startswith(f"C{plan}.") for item in one.items)]
+        cells += [", ".join(f"`{one.name}` ({one.project})" for one in named) or "–"]
+        shown = [chapter for chapter in chapters.load().chapter if plan in chapter.plan]
+        cells += [
+            ", ".join(
+                _link(f"{one.project}: {one.title.in_language(language)}", one.page(language), page) for one in shown
+            )
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _link(label: str, target: Path, page: Path) -> str:
+    return f"[{label}]({os.path.relpath(target, page.parent)})"
+
+
+def _foundations(plan: int) -> str:
+    """Return the numbers of a stage's exercises, with ranges for neighbours, and its small project."""
+    names = [one.name for one in exercises.load() if one.plan == plan]
+    numbers = sorted(int(name.partition("-")[0]) for name in names if name[0].isdigit())
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    ranges = [f"{start}" if start == end else f"{start}–{end}" for start, end in zip(starts, ends, strict=True)]
+    return ", ".join([*ranges, *(f"`{name}`" for name in names if not name[0].isdigit())])
 
 
 def fenced(text: str, language: str, title: str = "") -> str:

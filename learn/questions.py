@@ -19,7 +19,7 @@ LANGUAGES = "en", "zh"
 PLAN = {1: 5, 2: 6, 3: 6, 4: 6, 5: 6, 6: 5}
 
 _HEADING = re.compile(r"^## (\d\.\d) (.+?) \{#q(\d)-(\d)\}$", re.MULTILINE)
-INCLUSION = re.compile(r"^<!-- (code|try|decisions) (\S+) -->$.*?^<!-- /\1 -->$", re.MULTILINE | re.DOTALL)
+INCLUSION = re.compile(r"^<!-- (code|try|decisions|map) (\S+) -->$.*?^<!-- /\1 -->$", re.MULTILINE | re.DOTALL)
 _ANCHORED = re.compile(r'^<a id="([\w-]+)"></a>\n\n(#+ .+)$', re.MULTILINE)
 _DIRECTIVE = re.compile(r"^\{\{ (code|try) (\S+) \}\}$", re.MULTILINE)
 

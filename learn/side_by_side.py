@@ -28,7 +28,7 @@ def html_page(found: Difference) -> str:
 </head>
 <body>
 <h1>{escape(title)}</h1>
-<p class="legend">Files that both stages have <span lang="zh">两个阶段都有的文件</span>:
+<p class="legend">Files that both projects have <span lang="zh">两个项目都有的文件</span>:
 <span style="background: var(--left)">{escape(earlier.package)}</span>
 <span style="background: var(--right)">{escape(later.package)}</span></p>
 <p>{contents}</p>

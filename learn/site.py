@@ -52,7 +52,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Questions": ["questions/index.md", *(f"questions/part-{part}.md" for part in questions.PLAN)]},
         "from-express.md",
         "glossary.md",
-        {"Stages": [f"stages/stage-{number}.md" for number in _PACKAGES]},
+        {"Projects": [f"stages/stage-{number}.md" for number in _PACKAGES]},
         {"Chapters": ["chapters/index.md", *(f"chapters/{chapter.name}.md" for chapter in chapters.load().chapter)]},
         {"Differences": ["differences/index.md", *pages("differences")]},
         "architecture.md",
@@ -125,6 +125,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
                     return included.titled_code(argument)
                 case "try":
                     return included.attempt(_question_map[0], _question_map[0].question_by_id(argument), language)
+                case "map":
+                    return included.for_site(included.course_map(path), path)
                 case "decisions":
                     return included.decisions()
         except CitationError as error:

@@ -21,14 +21,14 @@ _BOLD, _DIM, _RED = "1", "2", "31"
 def summary(found: Difference, painter: Painter) -> list[str]:
     """Return the summary of a difference: at most `SUMMARY_LINES` lines of `WIDTH` columns."""
     earlier, later = found.earlier.stage, found.later.stage
-    lines = [painter.paint(f"Stage {earlier.number} -> {later.number}: + {later.title} ({later.package})", _BOLD)]
+    lines = [painter.paint(f"Project {earlier.number} -> {later.number}: + {later.title} ({later.package})", _BOLD)]
     lines += [painter.heading("Operations", len(found.operations))]
     for path, names in grouped_operations(found.operations).items():
         lines += _group(path, [name.replace(f" {path}/", " …/") for name in names])
     if found.newly_authenticated:
         groups = ", ".join(grouped_operations(found.newly_authenticated))
         lines += _group(
-            "now authenticated", [f"{len(found.newly_authenticated)} operations of earlier stages: {groups}"]
+            "now authenticated", [f"{len(found.newly_authenticated)} operations of earlier projects: {groups}"]
         )
     lines += [painter.heading("Settings", len(found.settings))]
     required = [name for name, setting in found.settings.items() if setting.default is None]
@@ -109,7 +109,7 @@ def details(found: Difference, painter: Painter, language: Language = "en") -> I
     )
     yield painter.heading("New files")
     yield from _table([(f"{file.path} ({file.lines})", file.summary) for file in found.new_files], painter)
-    yield painter.heading("Files that both stages have")
+    yield painter.heading("Files that both projects have")
     for path in found.changed_files:
         yield ""
         yield from (coloured(line, painter) for line in unified(found, path))

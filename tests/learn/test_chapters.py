@@ -51,6 +51,7 @@ def test_every_file_is_in_one_chapter(project: int) -> None:
 def test_new_files_belong_to_the_chapter_of_their_folder() -> None:
     assert MAP.of_file(4, "runs/new.py").name == "runs"
     assert MAP.of_file(4, "runs/graph_events.py").name == "streams"
+    assert MAP.of_file(4, "core/new.py").name == "limits"
     assert MAP.of_file(4, "new.py").name == "operations"
 
 
@@ -95,7 +96,7 @@ def test_page_links_its_questions_and_the_map_links_the_page(chapter: Chapter, l
     index = (PAGES / f"index{'.zh' if language == 'zh' else ''}.md").read_text("utf-8")
 
     assert [question for question in chapter.questions if f"[{question}](../questions/" not in page] == []
-    row = next(line for line in index.splitlines() if f"]({chapter.name}.md)" in line)
+    row = next(line for line in index.splitlines() if f"]({chapter.page(language).name})" in line)
     assert row.startswith(f"| {', '.join(map(str, chapter.plan))} | [{chapter.project}](")
     assert [question for question in chapter.questions if f"[{question}]" not in row] == []
     assert chapter.title.in_language(language) in row

@@ -37,7 +37,7 @@ def test_difference_is_printed_summary_first() -> None:
 
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
-    assert lines[0] == "Stage 1 -> 2: + users and messages (project2_user_mgmt)"
+    assert lines[0] == "Project 1 -> 2: + users and messages (project2_user_mgmt)"
     assert lines[1] == "Operations  +7"
     assert "+++ project2_user_mgmt/main.py" in lines
 

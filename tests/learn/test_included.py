@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from learn import included, questions
+from learn import exercises, included, practice, questions
 from learn.citations import ROOT, resolve
 
 PAGES = [
@@ -74,6 +74,15 @@ def test_page_of_the_site_links_to_the_sites_pages() -> None:
     assert included.for_site(text, page) == (
         "## 1.1 X {#q1-1}\n\n[a](../plan.md#x) [b](../stages/stage-2.md) `c`\n\n```md\n[a](../plan.zh.md)\n```\n"
     )
+
+
+def test_map_has_every_exercise_once() -> None:
+    table = included.course_map(included.DOCS / "plan.md")
+    for one in exercises.load():
+        if not one.name[0].isdigit():
+            assert table.count(f"`{one.name}`") == 1
+    for function in practice.exercises():
+        assert table.count(f"`{function.name}` ") == len({item[1] for item in function.items})
 
 
 @EACH

@@ -9,7 +9,7 @@ from learn.stages import ROOT, STAGES
 
 # Generated, made by the reader, or part of an example.
 NOT_IN_GIT = re.compile(
-    r"^(site|workbench|backups|\.data|\.venv|docs/(stages|reference)|docs/differences/\d)|^(src|app)/|^(requirements\.txt|try\.py)$"
+    r"^(site|workbench|backups|\.data|\.agent-api|\.venv|docs/(stages|reference)|docs/differences/\d)|^(src|app)/|^(requirements\.txt|try\.py)$"
 )
 PAGES = sorted(
     page

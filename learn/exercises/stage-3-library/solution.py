@@ -45,7 +45,7 @@ def shelf(session: Session) -> dict[str, list[str]]:
 
 def lend(session: Session, title: str, reader: str) -> bool:
     """Lend a book to a reader, with one UPDATE; return False if it is lent already, or not there."""
-    result: CursorResult[Any] = session.execute(  # type: ignore[assignment]
+    result: CursorResult[Any] = session.execute(  # type: ignore[assignment]  # an UPDATE returns it
         update(Book).where(Book.title == title, Book.lent_to.is_(None)).values(lent_to=reader)
     )
     return result.rowcount == 1

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage  # noqa: F401
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage  # noqa: F401  you need it
 from langchain_core.tools import BaseTool, StructuredTool  # noqa: F401  you need them
 
 Model = Callable[[Sequence[AnyMessage]], AIMessage]

@@ -16,7 +16,7 @@ class Settings(BaseSettings):
 
 def create_app(settings: Settings, check_database: Callable[[], Awaitable[None]]) -> FastAPI:
     """Return the application, with `/health`, `/ready` and `/version`."""
-    # TODO: /health is 200 always. /ready is 503 while the database is unavailable, and after the shutdown has begun
+    # TODO: /health is 200 always. /ready is 503 while the database is unavailable, and once the shutdown has started
     #       /health 总是 200；数据库不可用时、以及开始停机之后，/ready 返回 503
     # TODO: /docs only in development
     #       /docs 只在开发环境提供
