@@ -26,7 +26,7 @@ class ChapterSettings(Settings):
 class WithoutRedis(ChapterSettings):
     """The settings of the chapters in which one process keeps everything that is shared later."""
 
-    redis_url: str = Field(default="", repr=False, description="Not used.")
+    redis_url: str = Field(default="redis://unused", repr=False, description="Not used.")
 
 
 class OneUser(WithoutRedis):

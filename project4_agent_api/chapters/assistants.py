@@ -5,8 +5,9 @@ row. The agent's memory is in PostgreSQL, found by meaning, and shown by `/store
 together by the stage's own `bootstrap.py`; only the routers of later chapters are missing.
 """
 
+import copy
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
 
@@ -21,13 +22,13 @@ from project4_agent_api.accounts.guards import Authenticated
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.chapters import ChapterSettings, conversations
 from project4_agent_api.chapters.accounts import PANELS, run_jobs
+from project4_agent_api.chapters.agents import create_agent
 from project4_agent_api.chapters.conversations import Conversations, Graph, add_conversations
 from project4_agent_api.chapters.limits import EARLIER_ROUTERS
 from project4_agent_api.core.idempotency import describe
 from project4_agent_api.core.state import find
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import NoTracing
-from project4_agent_api.graphs.registry import Graphs
 from project4_agent_api.store import routes as store
 from project4_agent_api.store.service import SharedStore
 from shared.app import Resource, build_app
@@ -46,12 +47,14 @@ def resources() -> list[Resource]:
 
 @asynccontextmanager
 async def open_conversations(app: FastAPI) -> AsyncIterator[None]:
-    """Create conversations with the registry's agent and the stored memories, still without stored checkpoints."""
-    checkpoints = InMemorySaver()
+    """Create conversations with stored memories. Checkpoints and approvals are rows of threads, the next chapter's."""
+    agent, checkpoints = await create_agent(app), InMemorySaver()
 
-    def open_graph(owner_id: UUID) -> AbstractAsyncContextManager[Graph]:
-        memories = find(app, SharedStore).for_owner(owner_id)
-        return find(app, Graphs).open("agent", {"configurable": {}}, checkpointer=checkpoints, store=memories)
+    @asynccontextmanager
+    async def open_graph(owner_id: UUID) -> AsyncIterator[Graph]:
+        graph = copy.copy(agent)
+        graph.checkpointer, graph.store = checkpoints, find(app, SharedStore).for_owner(owner_id)
+        yield graph
 
     add_conversations(app, Conversations(open_graph))
     async with run_jobs(app, find(app, AccountData)):

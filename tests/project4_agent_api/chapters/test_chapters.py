@@ -15,6 +15,7 @@ from project4_agent_api.chapters import CHAPTERS
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from shared.errors import ConfigurationError
+from shared.logs import configure_logging
 from shared.settings import load_settings
 from tests.support.accounts import bearer, register, sign_in
 from tests.support.running import running
@@ -37,7 +38,9 @@ def make_chapter(make_settings4: Callable[..., Settings]) -> Callable[[str], Fas
             field for field in ("redis_url", "jwt_secret") if not settings_class.model_fields[field].is_required()
         }
         module: Any = importlib.import_module(f"project4_agent_api.chapters.{name}")
-        app: FastAPI = module.create_app(settings_class(**make_settings4().model_dump(exclude=needless)))
+        settings = settings_class(**make_settings4().model_dump(exclude=needless))
+        configure_logging(settings)  # as the program does, which looks for secrets in every setting
+        app: FastAPI = module.create_app(settings)
         return app
 
     return make
