@@ -96,6 +96,7 @@ def test_small_scopes_are_scanned_exactly() -> None:
 
     assert exactly(300, 300)
     assert exactly(1_000, 100_000)
-    assert not exactly(20_000, 100_000)
+    assert exactly(20_000, 100_000)
+    assert not exactly(30_000, 100_000)
     assert not exactly(100_000, 100_000)
     assert VectorQuery(corpus_of(1), exact=False, vector="").exhaustive() == VectorQuery(corpus_of(1), True, "")

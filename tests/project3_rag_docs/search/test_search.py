@@ -168,9 +168,13 @@ async def test_small_filter_returns_k_hits(
     client3: httpx2.AsyncClient, many_chunks: list[UUID], database_url: str
 ) -> None:
     """By default HNSW returns 0.4 rows of 10 where a filter keeps 1 %."""
-    for share in (1, 2, 20):
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE documents SET metadata = jsonb_build_object('place', number)")
+    for share, by_id in ((1, True), (2, True), (20, True), (1, False), (20, False), (190, False)):
         ids = many_chunks[:share]
-        hits = await found(client3, "anything at all", k=50, document_ids=[str(one) for one in ids])
+        given = {"document_ids": [str(one) for one in ids]}
+        condition = {"filter": {"metadata": {"place": {"lte": share}}}}
+        hits = await found(client3, "anything at all", k=50, **(given if by_id else condition))
         with psycopg.connect(database_url) as connection:
             nearest = connection.execute(
                 "WITH all_of_them AS MATERIALIZED (SELECT id, embedding FROM chunks WHERE document_id = ANY(%s))"
