@@ -61,7 +61,7 @@ def main() -> int:
     try:
         status: int = arguments.run(arguments)
     except CommandError as error:
-        return error.report(terminal_language())
+        return error.report(getattr(arguments, "language", terminal_language()))
     except BrokenPipeError:  # `… | head`
         sys.stderr.close()
         return 0
