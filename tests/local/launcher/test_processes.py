@@ -90,7 +90,7 @@ async def test_signal_of_a_killed_child_is_named() -> None:
 
 async def test_restarted_child_runs_again_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     pids: list[int | None] = []
-    one = child("import time; time.sleep(600)", on_start=lambda: pids.append(one.pid), back_off=())
+    one: Child = child("import time; time.sleep(600)", on_start=lambda: pids.append(one.pid), back_off=())
     await one.start()
 
     async with background_task(one.keep_running()):
