@@ -72,7 +72,9 @@ _ENDED_RUNS = """
     SELECT runs.run_id, runs.thread_id, runs.assistant_id, runs.created_at, runs.updated_at, runs.status,
         runs.metadata, runs.kwargs #- '{config,configurable,langgraph_auth_user}' AS kwargs,
         runs.multitask_strategy, runs.started_at AS run_started_at,
-        runs.updated_at AS run_ended_at, threads.values, runs.error, runs.owner_id
+        runs.updated_at AS run_ended_at, threads.values, runs.error, runs.owner_id,
+        CASE WHEN runs.status = 'interrupted' THEN coalesce(runs.error ->> 'message', 'The run was stopped.') END
+            AS cancel_reason
     FROM runs JOIN threads USING (thread_id)
     WHERE run_id = ANY(%s) AND jsonb_typeof(kwargs -> 'webhook') = 'string'
 """
