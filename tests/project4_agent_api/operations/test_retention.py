@@ -21,7 +21,7 @@ from tests.project4_agent_api.conftest import Serve, SignUp
 from tests.support.slow_deletes import no_time_for_more_than
 
 GRAPHS = "tests/project4_agent_api/graphs/langgraph.json"
-ALL = ("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys")
+ALL = ("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys", "miscounted")
 
 
 @pytest.fixture
