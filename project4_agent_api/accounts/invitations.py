@@ -1,4 +1,4 @@
-"""Who may register: everyone, those with an invitation, or nobody.
+"""Registration: for everyone, for those with an invitation, or for nobody.
 
 An invitation is a signed text that names an e-mail and a time. It is not stored: an e-mail can be registered only once.
 """

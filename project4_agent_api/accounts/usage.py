@@ -1,4 +1,4 @@
-"""What a user holds, and the limits: stored bytes, runs, schedules, keys, webhooks and documents."""
+"""The usage of a user, and its limits: stored bytes, runs, schedules, keys, webhooks and documents."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -29,7 +29,7 @@ class Held(BaseModel):
 
 
 class UsageRead(BaseModel):
-    """What a user holds."""
+    """Amounts and limits of a user."""
 
     user_storage_mb: Held = Field(description="Stored bytes.")
     stored_bytes: dict[str, int] = Field(description="The same by kind of data.", examples=[{"threads": 52_311}])

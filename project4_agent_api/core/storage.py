@@ -1,4 +1,4 @@
-"""What each user stores: counted by triggers, limited by `USER_STORAGE_MB`.
+"""Stored bytes of each user: counted by triggers, limited by `USER_STORAGE_MB`.
 
     statement that stores ──trigger──> stored_bytes_changes ──a worker, every two seconds──> stored_bytes
 

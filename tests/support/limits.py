@@ -8,8 +8,8 @@ need a terminal, which pytest-xdist's workers do not have; therefore this module
    `faulthandler` prints all stacks `GRACE_SECONDS` later and ends the process. It needs no GIL. pytest-xdist then names
    the test as the one that its worker crashed at, and goes on with a new worker.
 
-`TEST_GRACE_SECONDS` shortens the second step: practice sets it, since a learner should not wait for an endless loop. The
-processor time of a test is limited then, too, with its fixtures: to wait for a database is no endless loop.
+`TEST_GRACE_SECONDS` shortens the second step: practice sets it, since a learner should not wait for an endless loop. It
+also limits the processor time of a test with its fixtures: to wait for a database is no endless loop.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a user stores is counted, shown and limited; registration can be restricted."""
+"""Stored bytes of a user are counted, shown and limited; registration can be restricted."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
