@@ -12,6 +12,8 @@ NOTHING: dict[str, Any] = {}
 BODIES: dict[str, Any] = {
     "DELETE /auth/api-keys/{key_id}": None,
     "GET /documents/{document_id}": None,
+    "PATCH /documents/{document_id}": {"filename": "mine.txt"},
+    "GET /documents/{document_id}/chunks/{chunk_id}/neighbours": None,
     "DELETE /documents/{document_id}": None,
     "GET /documents/{document_id}/chunks": None,
     "GET /documents/{document_id}/file": None,
@@ -90,6 +92,7 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
         "key_id": key["id"],
         "cron_id": cron["cron_id"],
         "feedback_id": feedback["id"],
+        "chunk_id": "01900000-0000-7000-8000-000000000001",  # nothing is read here: the document is checked first
         "checkpoint_id": "1f1e7d34-7e3d-6bea-8004-0abb7902f4f8",
         "namespace": "agent",
     }
