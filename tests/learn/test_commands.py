@@ -1,11 +1,8 @@
 """Every command that a page shows is run by a test, or its parts are checked: `HOW` says which, and why not more."""
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,7 +12,6 @@ import pytest
 from learn import included, questions
 from learn.citations import ROOT
 from learn.stages import STAGES
-from tests.support.databases import Databases
 
 PAGES = [
     *included.pages(),
@@ -31,7 +27,7 @@ OUTPUT = re.compile(r"^(`{3,})text\n.*?^\1$", re.MULTILINE | re.DOTALL)
 HOW = {
     "make": "the target exists, and uses the variables",
     "curl": "the operation exists; test_docs runs those of the READMEs, and test_chapters those of the chapters",
-    ".venv/bin/alembic": "run below, on a database of its own",
+    ".venv/bin/alembic": "tests/project2_user_mgmt/test_alembic_commands.py runs them",
     "python": "the subcommand exists",
     "cp": "the file exists",
     "cd": "the folder exists",
@@ -146,39 +142,3 @@ def check_cli(command: str) -> None:
     if rest:
         texts = [path.read_text("utf-8") for path in STAGES[4].folder.rglob("*.py") if path.name in SUBCOMMANDS]
         assert any(f'"{rest[0]}"' in text for text in texts), command
-
-
-@pytest.mark.slow
-def test_alembic_commands_run(databases: Databases, tmp_path: Path) -> None:
-    """Run those of answer 3.5 in a copy of the code, after the edit that the answer tells."""
-    for name in ("shared", "project1_qa_api", "project2_user_mgmt"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    models = tmp_path / "project2_user_mgmt" / "models.py"
-    text = models.read_text("utf-8")
-    line = re.search(r"^class User\(.*?^    name: .*?$", text, re.MULTILINE | re.DOTALL)
-    assert line
-    before, _, name = line[0].rpartition("\n")
-    models.write_text(text.replace(line[0], f"{before}\n    city: str | None = None\n{name}"))
-    both = [blocks(questions.answer_page(3, language)) for language in ("en", "zh")]
-    assert both[0] == both[1]
-    lines = [one for block in both[0] for one in commands(block) if one.startswith(".venv/bin/alembic")]
-    printed = []
-    with databases.empty() as address:
-        environment = os.environ | {"DATABASE_URL": address, "PYTHONPATH": str(tmp_path)}
-        migrate = [sys.executable, "-m", "project2_user_mgmt", "migrate"]  # what the running stage has done
-        subprocess.run(migrate, cwd=tmp_path, env=environment, check=True, capture_output=True)
-        for command in lines:
-            words = shlex.split(command)
-            tried = subprocess.run(
-                [str(Path(sys.executable).parent / "alembic"), *words[1:]],
-                cwd=tmp_path,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert tried.returncode == 0, f"{command}\n{tried.stderr}"
-            printed.append(tried.stdout)
-    [revision] = (tmp_path / "project2_user_mgmt" / "migrations" / "versions").glob("*p2_0002*.py")
-    assert "op.add_column('users', sa.Column('city'" in revision.read_text("utf-8").replace('"', "'")
-    assert "p2_0002 (head)" in printed[[" current" in command for command in lines].index(True)]

@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(command: str, copy: Path, address: str) -> None:
+def _run(command: str, copy: Path, address: str) -> str:
     script = command.replace(ALEMBIC, f"{sys.executable} -m alembic")
     ran = subprocess.run(
         ["bash", "-c", script],
@@ -49,9 +49,12 @@ def _run(command: str, copy: Path, address: str) -> None:
         check=False,
     )
     assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+    return ran.stdout
 
 
-STEPS = re.findall(rf"^{re.escape(ALEMBIC)} .+$", (ROOT / "docs/questions/part-3.md").read_text("utf-8"), re.MULTILINE)
+STEPS = re.findall(
+    rf"^{re.escape(ALEMBIC)} -c project2.+$", (ROOT / "docs/questions/part-3.md").read_text("utf-8"), re.MULTILINE
+)
 
 
 def test_steps_of_a_migration_add_and_drop_a_column(copy: Path, database_url: str) -> None:
@@ -61,10 +64,12 @@ def test_steps_of_a_migration_add_and_drop_a_column(copy: Path, database_url: st
             return {name for (name,) in rows}
 
     had_city = []
+    printed = {}
     for command in STEPS:
-        _run(command, copy, database_url)
+        printed[command.split()[3]] = _run(command, copy, database_url)
         had_city.append("city" in columns())
     assert had_city == [False, True, True, False]
+    assert "p2_0002 (head)" in printed["current"]
 
 
 @pytest.mark.parametrize("command", sorted(set(_documented(rf"{re.escape(ALEMBIC)} [^`\n]+")) - set(STEPS)))

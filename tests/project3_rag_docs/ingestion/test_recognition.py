@@ -1,6 +1,7 @@
 """Text in pages that are images: read by a process of its own, bounded, and marked."""
 
 import asyncio
+import contextlib
 import os
 from contextlib import aclosing
 from pathlib import Path
@@ -92,7 +93,11 @@ class TestProcess:
 
 def processes() -> list[psutil.Process]:
     children = psutil.Process(os.getpid()).children(recursive=True)
-    return [of for of in children if of.is_running() and "recognition_process" in " ".join(of.cmdline())]
+    found = []
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):  # another one's child, which has ended
+            found += [child] if child.is_running() and "recognition_process" in " ".join(child.cmdline()) else []
+    return found
 
 
 def test_default_depends_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
