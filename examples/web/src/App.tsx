@@ -10,7 +10,7 @@ export function App() {
 
 function Conversations() {
   const [threadId, setThreadId] = useThreadInAddress();
-  const [changes, setChanges] = useState(0); // the list of threads is read again after each
+  const [isRunning, setIsRunning] = useState(false);
   // A new thread gets its id during its first run: the chat that runs must stay mounted then, and only then.
   const [chat, setChat] = useState(0);
 
@@ -23,10 +23,10 @@ function Conversations() {
     <div className="app">
       <aside>
         <button onClick={() => open(null)}>New conversation</button>
-        <Threads key={changes} open={threadId} onOpen={open} />
+        <Threads open={threadId} isRunning={isRunning} onOpen={open} />
         <button onClick={() => void signOut()}>Sign out</button>
       </aside>
-      <Chat key={chat} threadId={threadId} onThreadId={setThreadId} onCompleted={() => setChanges((n) => n + 1)} />
+      <Chat key={chat} threadId={threadId} onThreadId={setThreadId} onRunning={setIsRunning} />
     </div>
   );
 }

@@ -1,6 +1,6 @@
 import { type BaseMessage, HumanMessage } from "@langchain/core/messages";
 import { useStream } from "@langchain/react";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 import { Approval, type Question } from "./Approval";
 import { Documents } from "./Documents";
 import { Messages } from "./Messages";
@@ -9,14 +9,14 @@ import { authorizedFetch, client } from "./session";
 interface Props {
   threadId: string | null;
   onThreadId: (threadId: string) => void;
-  onCompleted: () => void;
+  onRunning: (isRunning: boolean) => void;
 }
 
 /**
  * One thread. `useStream` reads its state, sends runs, and follows them; after a reload it finds the run that goes on and
  * follows that. The run itself is in a worker of the service, and does not depend on who looks.
  */
-export function Chat({ threadId, onThreadId, onCompleted }: Props) {
+export function Chat({ threadId, onThreadId, onRunning }: Props) {
   const [draft, setDraft] = useState("");
   const stream = useStream<{ messages: BaseMessage[] }, Question>({
     client,
@@ -24,8 +24,9 @@ export function Chat({ threadId, onThreadId, onCompleted }: Props) {
     assistantId: "agent",
     threadId,
     onThreadId,
-    onCompleted,
   });
+  // `onCompleted` is not always called for a run that was joined after a reload.
+  useEffect(() => onRunning(stream.isLoading), [stream.isLoading, onRunning]);
   const isAsked = stream.interrupts.length > 0;
 
   function send(event: FormEvent) {

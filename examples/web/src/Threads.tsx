@@ -4,10 +4,11 @@ import { client } from "./session";
 
 interface Props {
   open: string | null;
+  isRunning: boolean; // the list is read again when a run begins or ends
   onOpen: (threadId: string | null) => void;
 }
 
-export function Threads({ open, onOpen }: Props) {
+export function Threads({ open, isRunning, onOpen }: Props) {
   const [threads, setThreads] = useState<Thread[]>([]);
 
   useEffect(() => {
@@ -20,7 +21,7 @@ export function Threads({ open, onOpen }: Props) {
     return () => {
       isCurrent = false;
     };
-  }, [open]);
+  }, [open, isRunning]);
 
   async function remove(id: string) {
     await client.threads.delete(id);
