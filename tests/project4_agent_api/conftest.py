@@ -53,6 +53,7 @@ def settings_for(
         "redis_url": redis_url,
         "jwt_secret": "a secret of the tests, with more than 32 bytes",
         "db_pool_timeout_seconds": 30,
+        "db_connect_timeout_seconds": 30,  # a process that gets no processor for seconds finds this expired
         "sign_ins_per_minute": 10_000,
         "rate_limit_per_minute": 1_000_000,
     }
