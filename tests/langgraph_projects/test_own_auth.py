@@ -125,6 +125,7 @@ async def of_ada(http: httpx2.AsyncClient, key: Key) -> dict[str, str]:
         "assistant_id": assistant["assistant_id"],
         "key_id": UNKNOWN,
         "cron_id": cron["cron_id"],
+        "chunk_id": "01900000-0000-7000-8000-000000000001",
         "checkpoint_id": "1f1e7d34-7e3d-6bea-8004-0abb7902f4f8",
         "namespace": "notes",
     }
