@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -172,7 +173,7 @@ async def test_users_take_turns(service: AgentService, database_url: str, redis_
 
             async def wait(client: LangGraphClient, name: str, seconds: float) -> None:
                 # Kept: the end of a run that is deleted may be in Redis only, which is emptied below.
-                given = {"steps": 1, "seconds": seconds, "log": "/dev/null"}
+                given: dict[str, Any] = {"steps": 1, "seconds": seconds, "log": "/dev/null"}
                 await client.runs.wait(None, "steps", input=given, on_completion="keep")
                 finished.append(name)
 
