@@ -25,6 +25,7 @@ from project4_agent_api.core.run_context import set_headers
 from project4_agent_api.graphs.langgraph_json import Project
 from project4_agent_api.graphs.project_file import CorsPart, HeaderPatterns, HttpPart
 from shared.errors import ConfigurationError, NotFound, ServiceError
+from shared.origins import Origins
 from shared.problems import problem_response
 
 # Paths that a project's routes cannot replace.
@@ -77,6 +78,8 @@ def install(app: FastAPI, http: HttpPart, project_app: Starlette | None) -> None
         guarded = routes if http.enable_custom_route_auth else ()
         outermost.append(Middleware(AuthenticateFirst, service=app, guarded=guarded))
     ours = [_with_cors(each, http.cors) for each in app.user_middleware]
+    if http.cors:  # browsers do not ask before they open a WebSocket or post plain text
+        app.state.origins = Origins(tuple(http.cors.allow_origins), http.cors.allow_origin_regex)
     if http.configurable_headers:
         ours.append(Middleware(ConfigurableHeaders, patterns=http.configurable_headers))
     if project_app is not None:

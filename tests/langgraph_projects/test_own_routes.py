@@ -1,9 +1,13 @@
 """A project with an application of its own: routes, lifespan, middleware, CORS, headers and a prefix."""
 
+import json
+import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.langgraph_projects.conftest import ServeProject
 
@@ -69,3 +73,21 @@ async def test_cors_is_that_of_the_project(http: httpx2.AsyncClient) -> None:
     assert allowed.headers["Access-Control-Max-Age"] == "5"
     refused = await http.options("/threads", headers=asked | {"Origin": "http://localhost:3000"})
     assert "Access-Control-Allow-Origin" not in refused.headers
+
+
+async def test_sockets_have_the_prefix_and_the_origins_of_the_project(url: str) -> None:
+    address = f"{url.replace('http', 'ws')}{PREFIX}/threads/{uuid.uuid4()}/stream/events"
+    for origin in (None, "https://app.example.com"):
+        async with connect(address, origin=origin, proxy=None) as socket:  # type: ignore[arg-type]  # a NewType of str
+            start = {"assistant_id": "headers", "input": {}}
+            await socket.send(json.dumps({"id": 1, "method": "run.start", "params": start}))
+            assert json.loads(await socket.recv())["type"] == "success"
+    with pytest.raises(InvalidStatus):
+        await connect(address, origin="http://localhost:3000", proxy=None)  # type: ignore[arg-type]  # a NewType of str
+
+
+async def test_plain_text_is_read_as_json_from_the_origins_of_the_project(http: httpx2.AsyncClient) -> None:
+    plain = {"Content-Type": "text/plain"}
+    for origin, status in (("https://app.example.com", 200), ("http://localhost:3000", 400)):
+        answer = await http.post("/threads", content=b"{}", headers=plain | {"Origin": origin})
+        assert answer.status_code == status

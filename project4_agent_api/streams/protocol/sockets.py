@@ -163,7 +163,7 @@ class ThreadSocket:
             "path": target,
             "raw_path": target.encode(),
             "query_string": b"",
-            "root_path": scope.get("root_path", ""),
+            "root_path": "",  # the application adds it, as to a request of a client
             "headers": headers,
             "client": scope.get("client"),
             "server": scope.get("server"),
