@@ -43,6 +43,7 @@ _OFFICE_FOLDERS = {"word": MediaType.DOCX, "ppt": MediaType.PPTX, "xl": MediaTyp
 _OFFICE_CONTENT = re.compile(
     rb"(?:(wordprocessingml|ms-word)|(presentationml|ms-powerpoint)|(spreadsheetml|ms-excel))[^\"']*\.main\+xml"
 )
+_OFFICE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others can need gigabytes to unpack a byte
 _MAX_DIRECTORY_BYTES = 4 * 2**20  # of a ZIP archive; 10,000 parts have about one mebibyte
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, csv, html, md, txt."
@@ -100,7 +101,7 @@ def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
             with zipfile.ZipFile(file) as archive:
                 if found := _main_type(archive):
                     return found
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError):
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError, EOFError):
         pass  # not an archive that Office could open either
     raise UnsupportedMediaType(f"The file is a ZIP archive, but not a docx, pptx or xlsx. {_SUPPORTED}")
 
@@ -108,6 +109,8 @@ def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
 def _main_type(archive: zipfile.ZipFile) -> MediaType | None:
     names = {name.replace("\\", "/").strip("/").lower(): name for name in archive.namelist()}
     if not (name := names.get("[content_types].xml")):
+        return None
+    if archive.getinfo(name).compress_type not in _OFFICE_COMPRESSION:
         return None
     with archive.open(name) as part:
         if found := _OFFICE_CONTENT.search(part.read(_MAX_DIRECTORY_BYTES)):

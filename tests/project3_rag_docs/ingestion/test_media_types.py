@@ -1,6 +1,7 @@
 """The media type of an upload: by its content first, by its name if the content is plain text."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def test_office_files_are_distinguished_by_content(tmp_path: Path) -> None:
 
 def test_zip_bomb_is_detected_without_unpacking(tmp_path: Path) -> None:
     assert decide("a.docx", files.many_parts(tmp_path / "a.docx", 2000).read_bytes()) is MediaType.DOCX
+
+
+@pytest.mark.parametrize("size", [0xFFFFFF00, 200], ids=["beyond the file", "short"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damaged_archive_is_rejected(method: int, size: int) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", method) as parts:
+        parts.writestr("[Content_Types].xml", bytes(range(256)) * 8)
+    content = bytearray(archive.getvalue())
+    data = 30 + len("[Content_Types].xml")
+    content[data + 2 : data + 40] = b"\xff" * 38
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 20 : directory + 28] = size.to_bytes(4, "little") * 2  # compressed and not
+
+    assert "not a docx, pptx or xlsx" in refusal("a.docx", bytes(content))
 
 
 @pytest.mark.parametrize(
