@@ -40,6 +40,7 @@ async def cron_limits(settings: Annotated[Settings, Depends(from_state(Settings)
 
 
 LimitsDep = Annotated[CronLimits, Depends(cron_limits)]
+QuotaDep = Annotated[StorageQuota, Depends(from_state(StorageQuota))]
 WebhooksDep = Annotated[Webhooks, Depends(from_state(Webhooks))]
 
 
@@ -53,7 +54,7 @@ class CronCreator:
     redis: RedisDep
     webhooks: WebhooksDep
     limits: LimitsDep
-    quota: Annotated[StorageQuota, Depends(from_state(StorageQuota))]
+    quota: QuotaDep
 
     async def create(self, body: CronCreate | ThreadCronCreate, thread_id: UUID | None = None) -> CronRead:
         """Store a cron, for one thread or for a new thread each time."""
@@ -105,7 +106,7 @@ async def get_cron(cron_id: UUID, owner_id: CurrentOwner, session: ReadSessionDe
     return CronRead.model_validate(await crons.get_cron(session, owner_id, cron_id))
 
 
-@router.patch("/runs/crons/{cron_id}")
+@router.patch("/runs/crons/{cron_id}", responses=error_responses(StorageQuotaExceeded))
 async def update_cron(
     cron_id: UUID,
     body: CronPatch,
@@ -114,10 +115,13 @@ async def update_cron(
     redis: RedisDep,
     webhooks: WebhooksDep,
     limits: LimitsDep,
+    quota: QuotaDep,
 ) -> CronRead:
     """Change the given fields of a cron."""
     webhooks.policy.check(body.webhook)
     async with transaction(sessions) as session:
+        if body.model_fields_set - {"enabled"}:  # a full quota must not keep a cron going
+            await quota.require_in_session(session, owner_id)
         cron = await crons.update_cron(session, owner_id, cron_id, body, limits)
     await publish_due_time(redis)
     return CronRead.model_validate(cron)

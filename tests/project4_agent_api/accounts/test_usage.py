@@ -99,6 +99,7 @@ STORING: list[tuple[str, str, object]] = [
     ("POST", "/assistants", {"graph_id": "agent"}),
     ("PATCH", "/assistants/{assistant_id}", {"name": "other"}),
     ("POST", "/runs/crons", {"assistant_id": "agent", "schedule": "@daily"}),
+    ("PATCH", "/runs/crons/{cron_id}", {"metadata": {"a": 1}}),
     ("POST", "/documents", None),
 ]
 
@@ -107,6 +108,8 @@ async def test_nothing_more_is_stored_beyond_the_quota(http: httpx2.AsyncClient,
     ada, bob = await signed_up(http, "ada"), await signed_up(http, "bob")
     ids = (await http.post("/threads", json=conversation(1000), headers=ada)).json()
     ids |= (await http.post("/assistants", json={"graph_id": "agent"}, headers=ada)).json()
+    cron = {"assistant_id": "agent", "schedule": "@daily"}
+    ids["cron_id"] = (await http.post("/runs/crons", json=cron, headers=ada)).json()["cron_id"]
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE threads SET stored_bytes = 1048576")
 
@@ -118,8 +121,10 @@ async def test_nothing_more_is_stored_beyond_the_quota(http: httpx2.AsyncClient,
         assert problem["type"] == "urn:problem:storage-quota"
         assert problem["limit"]["name"] == "user_storage_mb"
         assert (problem["limit"]["maximum"], problem["limit"]["used"] > MIB) == (MIB, True)
-        if not path.startswith(("/threads/", "/assistants/", "/runs/wait")):
+        if not path.startswith(("/threads/", "/assistants/", "/runs/wait", "/runs/crons/")):
             assert (await http.request(method, path, headers=bob, **content)).status_code < 300
+    disabled = await http.patch(f"/runs/crons/{ids['cron_id']}", json={"enabled": False}, headers=ada)
+    assert (disabled.status_code, disabled.json()["enabled"]) == (200, False)
     assert (await http.delete(f"/threads/{ids['thread_id']}", headers=ada)).status_code == 204
     assert await used(http, ada) < 50_000
 
