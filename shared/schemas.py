@@ -1,5 +1,6 @@
 """Building blocks of request bodies."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
@@ -27,6 +28,12 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _storable(moment: datetime) -> datetime:
+    if not _FIRST_MOMENT <= moment <= _LAST_MOMENT:
+        raise ValueError("must be a time of the years 1 to 9999 in every time zone")
+    return moment
+
+
 def _encodable(secret: SecretStr) -> SecretStr:
     try:
         secret.get_secret_value().encode()
@@ -41,6 +48,10 @@ INTEGRAL = BeforeValidator(_integral)
 
 # PostgreSQL cannot store NUL characters.
 WITHOUT_NUL = AfterValidator(_without_nul)
+
+# PostgreSQL can store later times, and returns those of its own time zone, but no `datetime` holds them.
+STORABLE_MOMENT = AfterValidator(_storable)
+_FIRST_MOMENT, _LAST_MOMENT = datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 # At least one visible character. Add `json_schema_extra={"pattern": NOT_BLANK_PATTERN}` to document it: the pattern
 # excludes the white space of both Python (which includes U+001C to U+001F and U+0085) and JSON Schema (U+FEFF).

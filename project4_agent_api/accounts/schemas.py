@@ -18,7 +18,7 @@ from pydantic import (
 from project2_user_mgmt.models import now
 from project2_user_mgmt.schemas import MAX_SENT_PASSWORD, Email, Name, Password, UserCreate
 from project4_agent_api.models import AccountRole
-from shared.schemas import INTEGRAL, RequestBody, Secret
+from shared.schemas import INTEGRAL, STORABLE_MOMENT, RequestBody, Secret
 
 # A password to verify, so the rules for new passwords do not apply.
 GivenPassword = Annotated[
@@ -116,7 +116,9 @@ class TokenPair(BaseModel):
 
 
 # JSON has no dates. Only strings are accepted, because the unit of a number would be a guess.
-_FutureDatetime = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_in_future), BeforeValidator(_string)]
+_FutureDatetime = Annotated[
+    AwareDatetime, Field(strict=False), STORABLE_MOMENT, AfterValidator(_in_future), BeforeValidator(_string)
+]
 
 
 class ApiKeyCreate(RequestBody):

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -10,6 +10,7 @@ from cronsim import CronSim, CronSimError
 from shared.errors import InvalidRequest
 
 _CHECKED_TIMES = 1000
+_CHECKED_YEARS = 50  # a rare schedule would end beyond the last year that there is
 _NICKNAMES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -54,13 +55,15 @@ def _timezones() -> set[str]:
 
 
 def require_interval(schedule: str, shortest_seconds: float) -> None:
-    """Check that a schedule is not due more often than allowed, as far as its first thousand times show.
+    """Check that a schedule is not due more often than allowed, as far as its first thousand times in 50 years show.
 
     Raises:
         InvalidRequest: if it is.
     """
-    times = CronSim(" ".join(_fields(schedule)), datetime(2024, 1, 1, tzinfo=UTC))
-    for earlier, later in pairwise(islice(times, _CHECKED_TIMES)):
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    times = CronSim(" ".join(_fields(schedule)), start)
+    first = takewhile(lambda time: time.year < start.year + _CHECKED_YEARS, islice(times, _CHECKED_TIMES))
+    for earlier, later in pairwise(first):
         if (later - earlier).total_seconds() < shortest_seconds:
             raise InvalidRequest(f"A schedule must not be due more often than every {shortest_seconds:g} seconds.")
 

@@ -10,13 +10,14 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 from project4_agent_api.core.schemas import JsonObject, LangGraphBody, Search, selection
 from project4_agent_api.crons.schedule import validate_schedule, validate_timezone
 from project4_agent_api.runs.schemas import AssistantName, RunOptions
+from shared.schemas import STORABLE_MOMENT
 
 
 def _utc_if_naive(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-Moment = Annotated[datetime, Field(strict=False), AfterValidator(_utc_if_naive)]
+Moment = Annotated[datetime, Field(strict=False), AfterValidator(_utc_if_naive), STORABLE_MOMENT]
 Schedule = Annotated[
     str,
     Field(

@@ -85,6 +85,7 @@ async def test_keys_outlive_sign_ins(client4: httpx2.AsyncClient, sign_up: SignU
     [
         {"expires_at": "2020-01-01T00:00:00Z"},
         {"expires_at": "2099-01-01T00:00:00"},
+        {"expires_at": "9999-12-31T23:59:59-14:00"},
         {"expires_at": 4_102_444_800},
         {"expires_at": "next year"},
         {"name": ""},

@@ -217,6 +217,8 @@ BAD: list[dict[str, Any]] = [
     {"timezone": "America"},
     {"timezone": ""},
     {"end_time": "tomorrow"},
+    {"end_time": "9999-12-31T23:59:59-14:00"},  # of the year 10000 in UTC: the row could not be read any more
+    {"end_time": "0001-01-01T00:00:00+14:00"},
     {"webhook": "ftp://example.com"},
     {"stream_mode": "everything"},
     {"durability": "never"},
@@ -239,6 +241,12 @@ async def test_invalid_requests_are_rejected(alice_http: httpx2.AsyncClient) -> 
     assert (await alice_http.post("/runs/crons", json=good | {"assistant_id": str(uuid4())})).status_code == 404
     nothing = dict.fromkeys(("input", "timezone", "end_time", "enabled", "webhook", "on_run_completed", "stream_mode"))
     assert (await alice_http.post("/runs/crons", json=good | nothing)).status_code == 200
+
+
+@pytest.mark.parametrize("schedule", ["0 0 * 2 1#5", "0 0 29 2 */7"])
+async def test_rare_schedule_is_accepted(alice: LangGraphClient, schedule: str) -> None:
+    cron = await made(alice.crons.create("echo", schedule=schedule))
+    assert moment(cron["next_run_date"]).month == 2
 
 
 NEW_YORK = "America/New_York"  # 2026: clocks go forward on 8 March at 2:00, back on 1 November at 2:00
