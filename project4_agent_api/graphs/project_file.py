@@ -7,9 +7,9 @@ or refused, because ignoring it would lose data or expose them.
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from loguru import logger
@@ -33,6 +33,7 @@ class _Part(BaseModel):
     """A part of the file. Keys that this version does not know are ignored, as LangGraph's own server does."""
 
     model_config = ConfigDict(extra="ignore")
+    ALIASES: ClassVar[Collection[str]] = ()
 
 
 def _graph_name(name: str) -> str:
@@ -61,7 +62,6 @@ class AuthPart(_Part):
 
     path: str
     disable_studio_auth: bool = False
-    openapi: dict[str, Any] = {}
 
 
 class CorsPart(_Part):
@@ -78,6 +78,8 @@ class CorsPart(_Part):
 
 class HeaderPatterns(_Part):
     """Names of headers, with `*` as a wildcard."""
+
+    ALIASES = ("include", "exclude")
 
     includes: list[str] = []
     excludes: list[str] = []
@@ -102,7 +104,6 @@ class HttpPart(_Part):
     app: str | None = None
     cors: CorsPart | None = None
     configurable_headers: HeaderPatterns | None = None
-    logging_headers: HeaderPatterns | None = None
     mount_prefix: Annotated[str | None, AfterValidator(_prefix)] = None
     enable_custom_route_auth: bool = False
     middleware_order: Literal["auth_first", "middleware_first"] | None = None
@@ -112,9 +113,6 @@ class HttpPart(_Part):
     disable_store: bool = False
     disable_meta: bool = False
     disable_webhooks: bool = False
-    disable_ui: bool = False
-    disable_mcp: bool = False
-    disable_a2a: bool = False
 
 
 class IndexPart(_Part):
@@ -130,7 +128,6 @@ class StoreTtlPart(_Part):
 
     default_ttl: float | None = Field(default=None, gt=0)
     refresh_on_read: bool = True
-    sweep_interval_minutes: float | None = None
 
 
 class StorePart(_Part):
@@ -145,8 +142,6 @@ class ThreadTtlPart(_Part):
 
     strategy: Literal["delete", "keep_latest"] = "delete"
     default_ttl: float | None = Field(default=None, gt=0)
-    sweep_interval_minutes: float | None = None
-    sweep_limit: int | None = None
 
 
 class CheckpointerPart(_Part):
@@ -162,8 +157,6 @@ class WebhookUrlPart(_Part):
     allowed_domains: list[str] = []
     allowed_ports: list[int] = []
     max_url_length: int | None = None
-    disable_loopback: bool = True
-    disable_private_ips: bool = False
 
 
 class WebhooksPart(_Part):
@@ -213,12 +206,26 @@ def parse(path: Path) -> ProjectFile:
     content = {key: value for key, value in content.items() if value is not None}
     _check_keys(path, content)
     try:
-        return ProjectFile.model_validate({key: content[key] for key in content if key in ProjectFile.model_fields})
+        file = ProjectFile.model_validate({key: content[key] for key in content if key in ProjectFile.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
         where = where.removesuffix(".[key]")
         raise ConfigurationError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+    if unused := sorted(_unused(file, {key: content[key] for key in file.model_fields_set})):
+        logger.warning("{}: without effect here: {}", path, ", ".join(unused))
+    return file
+
+
+def _unused(part: object, content: object) -> Iterator[str]:
+    """Yield the keys in a part of the file that this service does not use."""
+    if not isinstance(part, _Part) or not isinstance(content, dict):
+        return
+    for name, value in content.items():
+        if name in type(part).model_fields:
+            yield from (f"{name}.{each}" for each in _unused(getattr(part, name), value))
+        elif name not in part.ALIASES:
+            yield name
 
 
 def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
@@ -237,10 +244,6 @@ def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
         logger.info("{}: {} are for building an image and have no effect here", path, ", ".join(build))
     if not_built := sorted(_NOT_BUILT.keys() & content.keys()):
         logger.warning("{}: {} are not served: this service builds no UI components", path, ", ".join(not_built))
-    if isinstance(content.get("checkpointer"), dict) and content["checkpointer"].get("serde"):
-        logger.warning(
-            "{}: checkpointer.serde has no effect: states are stored as JSON and msgpack, never pickled", path
-        )
     for key in content.keys() - ProjectFile.model_fields.keys() - IMAGE_KEYS - _NOT_BUILT.keys() - _REFUSED.keys():
         near = difflib.get_close_matches(key, [*ProjectFile.model_fields, *IMAGE_KEYS, *_REFUSED], n=1)
         logger.warning("{}: there is no key {!r}{}; it is ignored", path, key, f" (is it {near[0]!r}?)" if near else "")
