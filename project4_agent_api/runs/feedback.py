@@ -8,14 +8,16 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, Field
 from uuid_utils.compat import uuid7
 
+from project4_agent_api.core.bounded import encode_list, fetch_page, next_offset
 from project4_agent_api.core.json_route import JsonRoute
-from project4_agent_api.core.postgres import Pool, Row, fetch_all, fetch_one
+from project4_agent_api.core.postgres import Pool, Row, connected, fetch_one
 from project4_agent_api.core.schemas import AnyJson, LangGraphBody
+from project4_agent_api.core.serialization import JsonResponse
 from project4_agent_api.core.storage import RequireStorage
 from project4_agent_api.runs.schemas import FeedbackKey
 from project4_agent_api.runs.service import RunsDep
@@ -146,7 +148,7 @@ async def create_feedback(
     return FeedbackRead.model_validate(row)
 
 
-@router.get("")
+@router.get("", response_model=list[FeedbackRead])
 async def search_feedback(
     owner_id: CurrentOwner,
     pool: PoolDep,
@@ -157,7 +159,7 @@ async def search_feedback(
     max_score: float | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
-) -> list[FeedbackRead]:
+) -> Response:
     """Search your feedback, newest first."""
     parameters: Mapping[str, Any] = {
         "owner_id": owner_id,
@@ -169,7 +171,15 @@ async def search_feedback(
         "limit": limit,
         "offset": offset,
     }
-    return [FeedbackRead.model_validate(row) for row in await fetch_all(pool, _SEARCH, parameters)]
+    async with connected(pool) as connection:
+        rows = await fetch_page(connection, _SEARCH, parameters)
+    return JsonResponse(await encode_list(map(_with_encoded_json, rows)), headers=next_offset(rows, offset))
+
+
+def _with_encoded_json(row: Row) -> Row:
+    """Return a row as `FeedbackRead` shows it. Its JSON stays encoded."""
+    fields = FeedbackRead.model_validate(row).model_dump(mode="json", exclude=set(_JSON_FIELDS))
+    return fields | {name: row[name] for name in _JSON_FIELDS}
 
 
 @router.get("/{feedback_id}", responses=error_responses(NotFound))

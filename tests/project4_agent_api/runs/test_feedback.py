@@ -130,6 +130,21 @@ async def test_run_has_a_bounded_number_of_ratings(client: LangGraphClient, http
     assert (await http.post("/feedback", json={"run_id": run_id, "key": "more"})).status_code == 409
 
 
+async def test_list_of_feedback_is_bounded_by_bytes(client: LangGraphClient, http: httpx2.AsyncClient) -> None:
+    thread_id, run_id = await a_run(client)
+    value = ["x" * 900_000]
+    for number in range(20):
+        made = await http.post("/feedback", json={"run_id": run_id, "key": str(number), "value": value})
+        assert made.status_code == 200
+
+    first = await http.get("/feedback", params={"thread_id": thread_id})
+    rest = await http.get("/feedback", params={"thread_id": thread_id, "offset": first.headers["X-Pagination-Next"]})
+
+    assert [one["key"] for one in first.json() + rest.json()] == [str(number) for number in reversed(range(20))]
+    assert len(first.content) < 17 * 2**20
+    assert "X-Pagination-Next" not in rest.headers
+
+
 async def test_stream_ends_with_the_addresses_of_its_feedback(
     client: LangGraphClient, http: httpx2.AsyncClient
 ) -> None:
