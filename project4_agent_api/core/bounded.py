@@ -22,7 +22,7 @@ from project4_agent_api.core.serialization import dumps
 
 MAX_BYTES = 16 * 1024 * 1024  # of the rows of a page
 _PAUSE_BYTES = 256 * 1024  # encoded without a pause
-_FIRST_ROWS, _MAX_ROWS = 10, 100  # that a page of models reads at once
+_FIRST_ROWS, _MAX_ROWS = 20, 100  # that a page of models reads at once
 
 Item = TypeVar("Item")
 
@@ -79,15 +79,24 @@ async def fetch_page(
 
 
 def _size(value: object) -> int:
-    return len(value.encoded) if isinstance(value, EncodedJson) else 50
+    if isinstance(value, EncodedJson):
+        return len(value.encoded)
+    return len(value) if isinstance(value, str) else 50
 
 
 async def fetch_models(
     session: AsyncSession, query: Select[Any], limit: int, offset: int, max_bytes: int = MAX_BYTES
 ) -> Page[Any]:
-    """Return the first rows of an ordered query as models, a few at a time."""
+    """Return the first rows of an ordered query as models, a few at a time.
+
+    Args:
+        session: For reading. Its transaction ends.
+    """
     page: Page[Any] = Page()
     step = _FIRST_ROWS
+    if limit > step:  # several statements see the rows of one moment, so that none is skipped or repeated
+        await session.commit()
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     while len(page) < limit:
         amount = min(step, limit - len(page))
         rows = (await session.scalars(query.limit(amount).offset(offset + len(page)))).all()

@@ -1,14 +1,21 @@
 """Answers end early when they would be too large, and tell where the next one begins."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
+from project2_user_mgmt.models import User
 from project4_agent_api.core import bounded
-from project4_agent_api.core.bounded import EncodedJson, encode_list
+from project4_agent_api.core.bounded import EncodedJson, encode_list, fetch_models
+from project4_agent_api.settings import Settings
+from shared.database.engine import create_engine
 from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import bearer, register, sign_in
 
@@ -101,6 +108,40 @@ async def test_histories_are_bounded_by_bytes(http: httpx2.AsyncClient) -> None:
 
     assert sum(counts) == len(whole) == 3
     assert len(counts) > 1
+
+
+async def test_page_of_models_is_of_one_moment(
+    make_settings4: Callable[..., Settings], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = create_engine(make_settings4())
+    query = select(User).order_by(col(User.id).desc())
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def add(amount: int) -> None:
+            connection.execute(
+                "INSERT INTO users (id, email, name, password_hash, version, created_at, updated_at)"
+                " SELECT gen_random_uuid(), gen_random_uuid()::text, '', '', 1, now(), now()"
+                " FROM generate_series(1, %s)",
+                [amount],
+            )
+
+        add(50)
+        async with AsyncSession(engine) as session:
+            before = list(await session.scalars(select(col(User.id)).order_by(col(User.id).desc())))
+            read = session.scalars
+
+            async def read_while_others_write(*arguments: Any) -> Any:  # noqa: ANN401  as SQLAlchemy's method
+                found = await read(*arguments)
+                add(50)
+                return found
+
+            monkeypatch.setattr(session, "scalars", read_while_others_write)
+            page = await fetch_models(session, query, 50, 0)
+            assert [user.id for user in page] == before
+        async with engine.connect() as restored:
+            assert restored.sync_connection
+            assert restored.sync_connection.connection.dbapi_connection.autocommit
+    await engine.dispose()
 
 
 async def test_json_with_too_many_values_is_refused(http: httpx2.AsyncClient) -> None:
