@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from project3_rag_docs.answers.quotes import analysed_sentences
+from project3_rag_docs.answers.quotes import Sentence, analysed_sentences
 from project3_rag_docs.ingestion.chunking import split_sentences
 from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.lexical import Language, analyse, language_of
@@ -24,6 +24,7 @@ _PARTIAL_MARKER = re.compile(r"[\[【][\d\s,，、]{0,200}$")
 # The share of a sentence's terms that a passage must contain for the sentence to be attributed to it.
 _ATTRIBUTION_SHARE = 0.8
 _MAX_QUOTE_LENGTH = 1000  # characters; an entire chunk is hardly longer
+_NO_SENTENCE = Sentence("", frozenset(), is_heading=False)
 _CLAUSE_OR_WORD_END = re.compile(r".*(?:[，；、]|(?=\s))", re.DOTALL)
 
 
@@ -144,14 +145,16 @@ def _numbers(statement: str) -> list[int]:
 def best_sentence(text: str, terms: Collection[str]) -> str:
     """Return the sentence that contains most of the terms; among equals, the one with the fewest others.
 
-    It is verbatim but for line breaks inside it. The result is empty if no sentence of the text has words.
+    A heading has to contain twice as many. The result is verbatim but for line breaks inside it, and empty if no
+    sentence of the text has words.
     """
     wanted = set(terms)
 
-    def fit(sentence: tuple[str, frozenset[str]]) -> tuple[int, int]:
-        return len(sentence[1] & wanted), -len(sentence[1])
+    def fit(sentence: Sentence) -> tuple[int, bool, int]:
+        shared = len(sentence.terms & wanted)
+        return shared if sentence.is_heading else 2 * shared, not sentence.is_heading, -len(sentence.terms)
 
-    best, _ = max(analysed_sentences(text), key=fit, default=("", frozenset()))
+    best = max(analysed_sentences(text), key=fit, default=_NO_SENTENCE).text
     if len(best) <= _MAX_QUOTE_LENGTH:
         return best
     shorter = _CLAUSE_OR_WORD_END.match(best[:_MAX_QUOTE_LENGTH])

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
 
 from project3_rag_docs.ingestion.chunking import split_sentences
 from project3_rag_docs.search.lexical import analyse
@@ -10,6 +12,7 @@ from project3_rag_docs.search.lexical import analyse
 _SENTENCE_END = re.compile("[.!?:…。！？：｡؟۔।][\"'”’»)\\]」』）】》〉］]{0,3}$")
 _NEW_ITEM = re.compile(r"[-*+•·>|#]|\(?\w{1,3}[.)、](?:\s|$)|[（(][\w一二三四五六七八九十]{1,3}[)）]|第\S{1,6}[条章节]")
 _NAMED_VALUE = re.compile(r"([^:：|]{1,60})[:：|]\s")
+_NOT_IN_HEADINGS = re.compile(r"[\d|:;：；]")
 _HYPHENS = ("-", "\u2010")
 _UNSPACED = re.compile("[\u2e80-\U0010ffff]")  # the letters and punctuation of Chinese and Japanese, among others
 # The width of a line, relative to the widest one of its block, from which its end is taken for a wrap.
@@ -17,11 +20,28 @@ _WRAPPED_SHARE = 0.6
 _MIN_WRAPPED_WIDTH = 20  # letters; a Chinese character is as wide as two
 
 
+class Sentence(NamedTuple):
+    """A sentence, its terms, and whether it is a heading: a line without the marks of a sentence, above one."""
+
+    text: str
+    terms: frozenset[str]
+    is_heading: bool
+
+
 @lru_cache(maxsize=64)  # an answer may cite a passage hundreds of times
-def analysed_sentences(text: str) -> Sequence[tuple[str, frozenset[str]]]:
-    """Return the sentences of a text that have words, and their terms."""
-    analysed = ((sentence, frozenset(analyse(sentence).terms)) for sentence in sentences(text))
-    return [(sentence, terms) for sentence, terms in analysed if terms]
+def analysed_sentences(text: str) -> Sequence[Sentence]:
+    """Return the sentences of a text that have words."""
+    found = [*sentences(text), ""]
+    analysed = (
+        Sentence(sentence, frozenset(analyse(sentence).terms), _is_heading(sentence, following))
+        for sentence, following in pairwise(found)
+    )
+    return [sentence for sentence in analysed if sentence.terms]
+
+
+def _is_heading(line: str, following: str) -> bool:
+    is_sentence = _SENTENCE_END.search(line) or _NOT_IN_HEADINGS.search(line) or _NEW_ITEM.match(line)
+    return not is_sentence and _SENTENCE_END.search(following) is not None
 
 
 def sentences(text: str) -> list[str]:

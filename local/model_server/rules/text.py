@@ -17,6 +17,8 @@ _ABBREVIATION = re.compile(
 # A table row as text: `Name: Filter; Price: 39.50`, or cells between bars.
 _ROW = re.compile(r"^[^:;\n]{1,60}: [^;\n]{0,200}; [^:;\n]{1,60}: | \| ")
 _LINE_OF_ITS_OWN = re.compile(r"\s{0,8}(?:[-*•·▪#|>]|\d{1,3}[.)、]|[（(]\d{1,3}[)）])")
+# A mark or a digit that no title needs, or the beginning of an item.
+_STATEMENT = re.compile(r"[\d.!?:;,|。！？：；，、]|^[-*•·▪>]")
 _LONGEST_SENTENCE = 400  # characters; longer ones are tables, or text without punctuation
 
 _COMMON_WORDS = (
@@ -92,12 +94,20 @@ def _stem(word: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """Split a text into its sentences, with white space normalized."""
+    """Split a text into its sentences, with white space normalized and without the titles above them."""
     found: list[str] = []
-    for block in _blocks(text):
-        for sentence in _split(block):
-            found += _cut(sentence)
+    blocks = list(_blocks(text))
+    for block, following in zip(blocks, [*blocks[1:], ""], strict=True):
+        if not _is_title(block, following):
+            for sentence in _split(block):
+                found += _cut(sentence)
     return found
+
+
+def _is_title(block: str, following: str) -> bool:
+    """Return whether a block is a few words above a sentence. With a digit or a mark, they may be an answer."""
+    above_a_sentence = following.rstrip("\"'”’)]」』）").endswith((".", "!", "?", "。", "！", "？"))
+    return above_a_sentence and len(block) < _longest_title(block) and _STATEMENT.search(block) is None
 
 
 def _blocks(text: str) -> Iterator[str]:
@@ -119,8 +129,11 @@ def _is_heading(line: str, following: str) -> bool:
     # Wrapped text fills its lines, and usually continues in lower case.
     if line.startswith(("#", "|")) or _ROW.search(line) or _ROW.search(following):
         return True
-    short = len(line) < (20 if _HAN_CHARACTERS.search(line) else 45)
-    return short and line[-1] not in ",;，、；-" and not following[0].islower()
+    return len(line) < _longest_title(line) and line[-1] not in ",;，、；-" and not following[0].islower()
+
+
+def _longest_title(line: str) -> int:
+    return 20 if _HAN_CHARACTERS.search(line) else 45
 
 
 def _split(block: str) -> Iterator[str]:

@@ -315,6 +315,19 @@ class TestQuoting:
             "More",
         ]
 
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("Refund policy\nReturn it within 45 days.", ["Return it within 45 days."]),
+            ("退货政策\n四十五天内可以退货。", ["四十五天内可以退货。"]),
+            ("May I return it?\nWithin 45 days.", ["May I return it?", "Within 45 days."]),
+            ("Days to return: 45\nIt is free.", ["Days to return: 45", "It is free."]),
+            ("Ada Lovelace\nCharles Babbage", ["Ada Lovelace", "Charles Babbage"]),
+        ],
+    )
+    def test_title_is_no_sentence(self, text: str, found: list[str]) -> None:
+        assert sentences(text) == found
+
 
 class TestChoosingATool:
     @pytest.mark.slow

@@ -52,6 +52,33 @@ def test_only_wrapped_lines_are_joined(text: str, found: list[str]) -> None:
     assert sentences(text) == found
 
 
+POLICY = """\
+Kestrin refund policy
+Any article bought from Kestrin may be
+returned within 45 days.
+Head of returns: Ada Lovelace
+
+退货政策
+顾客可以在四十五天内退货，无须说明理由。
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "quote"),
+    [
+        (
+            "By the Kestrin refund policy, you may return it within 45 days",
+            "Any article bought from Kestrin may be returned within 45 days.",
+        ),
+        ("退货政策允许四十五天内退货", "顾客可以在四十五天内退货，无须说明理由。"),
+        ("Ada Lovelace is head of returns", "Head of returns: Ada Lovelace"),
+        ("It is named Kestrin refund policy", "Kestrin refund policy"),
+    ],
+)
+def test_heading_is_quoted_only_if_no_sentence_supports_the_statement(statement: str, quote: str) -> None:
+    assert best_sentence(POLICY, analyse(statement).terms) == quote
+
+
 def test_passage_without_words_has_no_quote() -> None:
     assert best_sentence("....... | ---- \uffff", {"a"}) == ""
 
