@@ -9,7 +9,7 @@ restricted to the user's own rows.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from fastapi import Request
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.authorized_operations import OPERATIONS, Operation
 from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.assistants.service import Assistants
@@ -30,105 +31,6 @@ _KEYS: Mapping[Resource, str] = {"assistants": "assistant_id", "threads": "threa
 _LANGGRAPH = ("/assistants", "/threads", "/runs", "/store")
 _RUN_KWARGS = ("input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after", "webhook")
 _RUN_FIELDS = ("metadata", "multitask_strategy", "if_not_exists", "after_seconds")
-
-Kind = Literal["plain", "copy", "run", "runs", "command", "cron", "store"]
-
-
-@dataclass(frozen=True)
-class _Operation:
-    """An operation, as handlers see it.
-
-    Attributes:
-        resource: The resource, and below the action, by which handlers are chosen.
-        fields: Fields of the body that handlers see and may change, besides the ids in the path.
-        target: The resource of the object in the path; None for an operation on no single object.
-    """
-
-    resource: str
-    action: str
-    fields: tuple[str, ...] = ()
-    target: Resource | None = None
-    kind: Kind = "plain"
-
-
-def _one(resource: Resource, action: str, *fields: str) -> _Operation:
-    return _Operation(resource, action, fields, resource)
-
-
-def _of_thread(action: str, *fields: str, kind: Kind = "plain") -> _Operation:
-    return _Operation("threads", action, fields, "threads", kind)
-
-
-_ASSISTANT = ("graph_id", "config", "context", "metadata", "name", "description")
-_THREAD_SEARCH = ("metadata", "values", "status", "limit", "offset", "ids")
-_CRON = ("schedule", "end_time", "metadata")
-_RUN = _of_thread("create_run", kind="run")
-_STATE = "/threads/{thread_id}/state"
-_RUNS = "/threads/{thread_id}/runs"
-
-OPERATIONS: Mapping[str, _Operation] = {
-    "POST /assistants": _Operation("assistants", "create", (*_ASSISTANT, "assistant_id", "if_exists")),
-    "POST /assistants/search": _Operation("assistants", "search", ("graph_id", "metadata", "limit", "offset")),
-    "POST /assistants/count": _Operation("assistants", "search", ("graph_id", "metadata")),
-    "GET /assistants/{assistant_id}": _one("assistants", "read"),
-    "PATCH /assistants/{assistant_id}": _one("assistants", "update", *_ASSISTANT),
-    "DELETE /assistants/{assistant_id}": _one("assistants", "delete"),
-    "POST /assistants/{assistant_id}/versions": _one("assistants", "read"),
-    "POST /assistants/{assistant_id}/latest": _one("assistants", "update", "version"),
-    "GET /assistants/{assistant_id}/graph": _one("assistants", "read"),
-    "GET /assistants/{assistant_id}/schemas": _one("assistants", "read"),
-    "GET /assistants/{assistant_id}/subgraphs": _one("assistants", "read"),
-    "GET /assistants/{assistant_id}/subgraphs/{namespace}": _one("assistants", "read"),
-    "POST /threads": _Operation("threads", "create", ("metadata", "thread_id", "if_exists", "ttl")),
-    "POST /threads/search": _Operation("threads", "search", _THREAD_SEARCH),
-    "POST /threads/count": _Operation("threads", "search", ("metadata", "values", "status")),
-    "POST /threads/prune": _Operation("threads", "delete", ("thread_ids",)),
-    "GET /threads/{thread_id}": _of_thread("read"),
-    "PATCH /threads/{thread_id}": _of_thread("update", "metadata"),
-    "DELETE /threads/{thread_id}": _of_thread("delete"),
-    "POST /threads/{thread_id}/copy": _of_thread("read", kind="copy"),
-    f"GET {_STATE}": _of_thread("read"),
-    f"POST {_STATE}": _of_thread("update", "values", "as_node"),
-    f"GET {_STATE}/{{checkpoint_id}}": _of_thread("read"),
-    f"POST {_STATE}/checkpoint": _of_thread("read"),
-    "GET /threads/{thread_id}/history": _of_thread("read"),
-    "POST /threads/{thread_id}/history": _of_thread("read"),
-    "GET /threads/{thread_id}/stream": _of_thread("read"),
-    "POST /threads/{thread_id}/stream/events": _of_thread("read"),
-    "POST /threads/{thread_id}/commands": _of_thread("read", kind="command"),
-    f"POST {_RUNS}": _RUN,
-    f"POST {_RUNS}/wait": _RUN,
-    f"POST {_RUNS}/stream": _RUN,
-    "POST /runs": _RUN,
-    "POST /runs/wait": _RUN,
-    "POST /runs/stream": _RUN,
-    "POST /runs/batch": _Operation("threads", "create_run", kind="runs"),
-    "POST /runs/cancel": _Operation("threads", "update", ("thread_id", "run_ids", "status")),
-    f"GET {_RUNS}": _of_thread("search"),
-    f"GET {_RUNS}/{{run_id}}": _of_thread("read"),
-    f"DELETE {_RUNS}/{{run_id}}": _of_thread("delete"),
-    f"GET {_RUNS}/{{run_id}}/join": _of_thread("read"),
-    f"GET {_RUNS}/{{run_id}}/stream": _of_thread("read"),
-    f"POST {_RUNS}/{{run_id}}/cancel": _of_thread("update"),
-    "POST /runs/crons": _Operation("crons", "create", _CRON, kind="cron"),
-    f"POST {_RUNS}/crons": _Operation("crons", "create", _CRON, "threads", "cron"),
-    "POST /runs/crons/search": _Operation(
-        "crons", "search", ("assistant_id", "thread_id", "metadata", "limit", "offset")
-    ),
-    "POST /runs/crons/count": _Operation("crons", "search", ("assistant_id", "thread_id", "metadata")),
-    "GET /runs/crons/{cron_id}": _one("crons", "read"),
-    "PATCH /runs/crons/{cron_id}": _one("crons", "update", *_CRON),
-    "DELETE /runs/crons/{cron_id}": _one("crons", "delete"),
-    "PUT /store/items": _Operation("store", "put", ("namespace", "key", "value", "index", "ttl"), kind="store"),
-    "GET /store/items": _Operation("store", "get", ("namespace", "key"), kind="store"),
-    "DELETE /store/items": _Operation("store", "delete", ("namespace", "key"), kind="store"),
-    "POST /store/items/search": _Operation(
-        "store", "search", ("namespace_prefix", "filter", "limit", "offset", "query"), kind="store"
-    ),
-    "POST /store/namespaces": _Operation(
-        "store", "list_namespaces", ("prefix", "suffix", "max_depth", "limit", "offset"), kind="store"
-    ),
-}
 
 
 async def authorize(request: Request) -> None:
@@ -172,7 +74,7 @@ class Authorization:
         """Restrict each resource to the user's own rows."""
         self.accesses = dict.fromkeys(_KEYS, Access(self.principal.account_id))
 
-    async def apply(self, operation: _Operation, request: Request) -> UUID:
+    async def apply(self, operation: Operation, request: Request) -> UUID:
         """Call the handlers of an operation, write their changes to the request, and return its owner."""
         ids = {name: _uuid(value) for name, value in request.path_params.items()}
         if operation.kind == "store":
@@ -214,7 +116,7 @@ class Authorization:
         await self._require_assistant(given)
         return await self._owner("threads", access, value["thread_id"])
 
-    async def _plain(self, operation: _Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+    async def _plain(self, operation: Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
         given = body if isinstance(body, dict) else {}
         value = _value(given, operation.fields) | dict(ids)
         access = await self._call(operation.resource, operation.action, value)
@@ -236,7 +138,7 @@ class Authorization:
             return await self.run(given["params"], ids)
         return await self._owner("threads", await self._call("threads", "read", dict(ids)), ids.get("thread_id"))
 
-    async def _cron(self, operation: _Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+    async def _cron(self, operation: Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
         given = body if isinstance(body, dict) else {}
         user_id = self.principal.project_user.identity if self.principal.project_user else None
         value = _value(given, operation.fields) | {"payload": given, "user_id": user_id, "cron_id": None} | dict(ids)
@@ -248,7 +150,7 @@ class Authorization:
         access = await self._call("threads", "read", dict(ids))
         return await self._owner("threads", access, ids.get("thread_id"))
 
-    async def _store(self, operation: _Operation, request: Request) -> None:
+    async def _store(self, operation: Operation, request: Request) -> None:
         """Call a handler of the store, which may change the namespace."""
         given = dict(request.query_params) if request.method == "GET" else await _body(request)
         if not isinstance(given, dict):

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from langgraph_sdk import get_client
 
-from project4_agent_api.accounts.authorization import OPERATIONS
+from project4_agent_api.accounts.authorized_operations import OPERATIONS
 from tests.langgraph_projects.conftest import ServeProject
 from tests.project4_agent_api.test_isolation import BODIES
 
