@@ -127,7 +127,8 @@ class Authorization:
             await self._call("threads", "delete", {})
         resource = operation.target or operation.resource
         key = _KEYS[resource]  # type: ignore[index]  # a resource with rows
-        return await self._owner(resource, access, _uuid(ids.get(key) or given.get(key)))
+        in_body = given.get(key) if key in operation.fields else None  # not any field of the client
+        return await self._owner(resource, access, _uuid(ids.get(key) or in_body))
 
     async def _command(self, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
         """Authorize a command of the streaming protocol."""

@@ -138,6 +138,7 @@ class RunsCancel(LangGraphBody):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if (self.status is None) == (self.thread_id is None or not self.run_ids):
+        given = [self.thread_id is not None, bool(self.run_ids)]
+        if any(given) if self.status else not all(given):
             raise ValueError("give either `status`, or `thread_id` and `run_ids`")
         return self

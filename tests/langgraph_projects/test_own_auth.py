@@ -199,6 +199,25 @@ async def test_lists_and_bodies_reach_own_objects_only(
     assert stopped.status_code == 204
 
 
+async def test_thread_in_a_body_lends_nothing_but_itself(
+    http: httpx2.AsyncClient, of_ada: dict[str, str], key: Key
+) -> None:
+    bob = key("bob")["X-Api-Key"].removeprefix("key-of-")
+    shared = await http.post("/threads", headers=key("ada"), json={"metadata": {"writers": [bob]}})
+    thread_id = shared.json()["thread_id"]
+    changed = await http.patch(f"/threads/{thread_id}", headers=key("bob"), json={"metadata": {"seen": True}})
+    assert changed.status_code == 200, changed.text
+
+    both = {"status": "all", "thread_id": thread_id}
+    assert (await http.post("/runs/cancel", headers=key("bob"), json=both)).status_code == 422
+    for path in ("/threads/prune", "/runs/cancel"):
+        body = {"thread_id": thread_id, "thread_ids": [of_ada["thread_id"]], "run_ids": [of_ada["run_id"]]}
+        await http.post(path, headers=key("bob"), json=body)
+
+    run = await http.get(f"/threads/{of_ada['thread_id']}/runs/{of_ada['run_id']}", headers=key("ada"))
+    assert run.json()["status"] == "pending"
+
+
 async def test_every_operation_of_langgraphs_api_is_authorized(http: httpx2.AsyncClient) -> None:
     paths = (await http.get("/openapi.json")).json()["paths"]
     served = {

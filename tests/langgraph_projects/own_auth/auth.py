@@ -46,6 +46,11 @@ async def search_threads(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> 
     return {"$or": [{"owner": {"$eq": ctx.user.identity}}, {"readers": {"$contains": [ctx.user.identity]}}]}
 
 
+@auth.on.threads.update
+async def update_thread(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Auth.types.FilterType:
+    return {"$or": [{"owner": ctx.user.identity}, {"writers": {"$contains": ctx.user.identity}}]}
+
+
 @auth.on.crons.delete
 async def delete_cron(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> Auth.types.FilterType | bool:
     return {"owner": ctx.user.identity} if "write" in ctx.permissions else False
