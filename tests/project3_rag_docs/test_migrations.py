@@ -1,6 +1,7 @@
 """Stage 3's migrations: what stage 2 has stored stays, forward and back."""
 
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import httpx2
 import psycopg
@@ -47,6 +48,38 @@ def test_stage_2_database_is_upgraded_and_downgraded(databases: Databases, monke
                 " AND NOT EXISTS (SELECT FROM pg_type WHERE typname LIKE 'procrastinate%')"
             ).fetchone()
         assert left == (1,)
+
+
+def test_documents_can_be_read_while_their_hashes_are_migrated(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with databases.migrated(PACKAGE) as address:
+        monkeypatch.setenv("DATABASE_URL", address)
+        command.downgrade(alembic_config(PACKAGE), "p3_0002")
+        with psycopg.connect(address) as connection:
+            connection.execute(
+                "INSERT INTO documents (id, owner_id, filename, media_type, size_bytes, sha256, status, chunk_count,"
+                " created_at) SELECT gen_random_uuid(), gen_random_uuid(), 'a.csv', 'text/csv', 1, 'abc', 'ready', 0,"
+                " now()"
+            )
+            connection.execute("""
+                CREATE FUNCTION refuse_locks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    ASSERT NOT EXISTS (
+                        SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock'
+                            AND relation IN ('documents'::regclass, 'chunks'::regclass)
+                    ), 'nobody can read the documents';
+                    RETURN new;
+                END $$
+            """)
+            connection.execute(
+                "CREATE TRIGGER refuse_locks BEFORE UPDATE ON documents FOR EACH ROW EXECUTE FUNCTION refuse_locks()"
+            )
+
+        assert migrate(PACKAGE, BRANCH) == 0
+
+        with psycopg.connect(address) as connection:
+            hashed = connection.execute("SELECT sha256, notice FROM documents").fetchone()
+    assert hashed == (sha256(b"abc text/csv").hexdigest(), None)
 
 
 async def test_migration_counts_earlier_chunks(client3: httpx2.AsyncClient, database_url: str) -> None:

@@ -15,14 +15,16 @@ depends_on = None
 def upgrade() -> None:
     """Add two columns, and hash the content of tables, pages and Markdown together with their type.
 
-    Text files were stored once for one content. The same bytes are another document as CSV than as plain text.
+    Text files were stored once for one content. The same bytes are another document as CSV than as plain text. A file
+    that a process of the version before stores meanwhile can be stored a second time. The columns come last: from then
+    on nobody else can read the tables until the transaction ends.
     """
-    op.add_column("documents", sa.Column("notice", sa.Text(), nullable=True))
-    op.add_column("chunks", sa.Column("recognised", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.execute(
         "UPDATE documents SET sha256 = encode(sha256(convert_to(sha256 || ' ' || media_type, 'UTF8')), 'hex')"
         " WHERE media_type IN ('text/csv', 'text/html', 'text/markdown')"
     )
+    op.add_column("documents", sa.Column("notice", sa.Text(), nullable=True))
+    op.add_column("chunks", sa.Column("recognised", sa.Boolean(), server_default=sa.text("false"), nullable=False))
 
 
 def downgrade() -> None:
