@@ -8,6 +8,8 @@ from typing import Any
 from loguru import logger
 
 from agent_api.project import enter
+from project4_agent_api import project_http
+from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.graphs import langgraph_json
 from project4_agent_api.graphs.project_file import IMAGE_KEYS, ProjectFile
 
@@ -18,12 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the file and import its graphs. The first fault is one line, with status 2."""
+    """Read the file, and import its graphs, `auth` and `http.app`. The first fault is one line, with status 2."""
     config = enter(arguments.config)
     logger.remove()
     logger.add(lambda message: print(f"warning: {_shortened(message.record['message'], config)}"), level="WARNING")
     project = langgraph_json.read(config)
     graphs = project.graphs()
+    ProjectAuth.load(project, production=False)
+    project_http.load_app(project)
     content: dict[str, Any] = json.loads(config.read_bytes())
     for key, value in content.items():
         print(f"{key}: {_describe(key, value)}")

@@ -16,6 +16,8 @@ from dotenv import dotenv_values
 from local.launcher import Stage
 from local.python import python
 
+_VALIDATION_SECONDS = 60
+
 
 @dataclass
 class Restarter:
@@ -43,13 +45,11 @@ class Restarter:
                 debounce=400,
                 recursive=False,
             ):
-                changed = {Path(path) for _, path in changes}
-                if not changed <= of_api:
-                    if await self._is_valid():
-                        await self._restart_all(stage)
+                everything = not {Path(path) for _, path in changes} <= of_api
+                if await self._is_valid():
+                    await (self._restart_all(stage) if everything else self._restart_api(stage))
+                if everything:
                     break  # other files may be named now
-                print("agent-api: restarting the API", flush=True)
-                await stage.app.restart()
 
     def _files_of_api(self) -> set[Path]:
         try:
@@ -61,16 +61,30 @@ class Restarter:
         return {(self.config.parent / path).resolve() for path in paths if path.endswith(".py")}
 
     async def _is_valid(self) -> bool:
-        """Return whether the changed file can be loaded, which a restarted process would not survive otherwise."""
+        """Return whether the changed project can be loaded. If not, the processes keep what they have loaded."""
         process = await asyncio.create_subprocess_exec(
             *python("-m", "agent_api", "validate", "--config", str(self.config)),
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
-        _, error = await process.communicate()
+        try:
+            async with asyncio.timeout(_VALIDATION_SECONDS):
+                _, error = await process.communicate()
+            problem = error.decode(errors="replace").strip().removeprefix("error: ")
+        except TimeoutError:
+            problem = f"importing it takes more than {_VALIDATION_SECONDS} s"
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode != 0:
-            print(f"agent-api: not restarted: {error.decode().strip().removeprefix('error: ')}", flush=True)
+            print(f"agent-api: not restarted: {problem}", flush=True)
         return process.returncode == 0
+
+    async def _restart_api(self, stage: Stage) -> None:
+        print("agent-api: restarting the API", flush=True)
+        await stage.app.restart()
 
     async def _restart_all(self, stage: Stage) -> None:
         print("agent-api: restarting", flush=True)

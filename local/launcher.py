@@ -77,7 +77,7 @@ def launch_package(
         configured: The environment variables of the stage.
         services: Create the services that may be missing, by setting.
         describe: Returns the lines that are printed once the stage is ready.
-        beside: Runs from then on until the stage stops.
+        beside: Runs from then on until the stage stops, and restarts processes whose configuration was invalid.
 
     Returns:
         Exit status: 0 after a stop signal, 1 if a process has failed too often.
@@ -309,8 +309,10 @@ async def _serve(stage: Stage, presentation: _Presentation) -> None:
         print(f"  {service.name} logs to {service.log}")
     print("Ctrl-C stops everything.", flush=True)
     async with asyncio.TaskGroup() as running:
-        for child in stage.children:
-            running.create_task(child.keep_running())
+        for service in stage.services:
+            running.create_task(service.keep_running())
+        for server in stage.servers:
+            running.create_task(server.keep_running(wait_for_restart=presentation.beside is not None))
         if presentation.beside:
             running.create_task(presentation.beside(stage))
 

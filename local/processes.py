@@ -44,7 +44,7 @@ class Child:
     drop_root: bool = False
     back_off: Sequence[float] = (0.5, 1, 2, 4, 8)
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
-    _restarting: bool = field(default=False, init=False)
+    _restarting: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @property
     def pid(self) -> int | None:
@@ -63,8 +63,12 @@ class Child:
                 raise ChildFailed(self._describe_exit())
             await asyncio.sleep(0.05)
 
-    async def keep_running(self) -> None:
+    async def keep_running(self, *, wait_for_restart: bool = False) -> None:
         """Restart the process whenever it exits.
+
+        Args:
+            wait_for_restart: Whether a process with an invalid configuration is started again by `restart`, and is no
+                failure.
 
         Raises:
             ChildFailed: when it has exited too often.
@@ -74,27 +78,35 @@ class Child:
         while True:
             assert self._process is not None, "call start() first"  # noqa: S101  a fault of the caller
             await self._process.wait()
-            if self._restarting:
-                self._restarting, attempts, started = False, 0, monotonic()
-                await self._spawn()
-                continue
-            if monotonic() - started > _STABLE_SECONDS:
+            if not self._restarting.is_set():
+                if monotonic() - started > _STABLE_SECONDS:
+                    attempts = 0
+                delay = None
+                if self._process.returncode == _CONFIGURATION_ERROR:
+                    if not wait_for_restart:
+                        raise ChildFailed(self._describe_exit())
+                    print(f"{self._describe_exit()}; waiting for a change", flush=True)
+                elif attempts == len(self.back_off):
+                    raise ChildFailed(self._describe_exit())
+                else:
+                    delay = self.back_off[attempts]
+                    attempts += 1
+                    print(
+                        f"{self._describe_exit()}; restarting in {delay} s ({attempts} of {len(self.back_off)})",
+                        flush=True,
+                    )
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._restarting.wait()
+            if self._restarting.is_set():
+                self._restarting.clear()
                 attempts = 0
-            if attempts == len(self.back_off) or self._process.returncode == _CONFIGURATION_ERROR:
-                raise ChildFailed(self._describe_exit())
-            delay = self.back_off[attempts]
-            attempts += 1
-            print(
-                f"{self._describe_exit()}; restarting in {delay} s ({attempts} of {len(self.back_off)})",
-                flush=True,
-            )
-            await asyncio.sleep(delay)
             started = monotonic()
             await self._spawn()
 
     async def restart(self) -> None:
-        """Stop the process gracefully, and start it again while `keep_running` runs."""
-        self._restarting = self.pid is not None
+        """Stop the process gracefully if it runs, and start it again while `keep_running` runs."""
+        self._restarting.set()
         await self.stop()
 
     async def stop(self) -> None:

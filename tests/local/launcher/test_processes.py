@@ -51,6 +51,26 @@ async def test_invalid_settings_are_not_retried() -> None:
         await one.keep_running()
 
 
+async def test_invalid_settings_wait_for_a_restart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    valid = tmp_path / "valid"
+    code = f"import pathlib, sys, time; time.sleep(600) if pathlib.Path({str(valid)!r}).exists() else sys.exit(2)"
+    starts: list[int] = []
+    one = child(code, on_start=lambda: starts.append(1), back_off=())
+    await one.start()
+
+    async with background_task(one.keep_running(wait_for_restart=True)):
+        await until(lambda: one.pid is None)
+        await one.restart()
+        await until(lambda: len(starts) == 2 and one.pid is None)
+        valid.touch()
+        await one.restart()
+        await until(lambda: len(starts) == 3)
+        assert one.pid
+        await one.stop()
+
+    assert "the child exited with status 2; waiting for a change" in capsys.readouterr().out
+
+
 async def test_child_that_ends_before_serving_is_a_failure(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     one = child("print('its last words'); raise SystemExit(3)", is_ready=never, log=log)
