@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("-c", "--config", type=Path, default=Path("langgraph.json"), help="default: langgraph.json")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address, since there is no sign-in")
-    parser.add_argument("--port", type=int, default=_PORT, help=f"default: {_PORT}")
+    parser.add_argument("--port", type=int, help=f"default: PORT, or {_PORT}")
     parser.add_argument("--no-reload", action="store_true", help="keep the graphs as they are at the start")
     parser.add_argument("--n-jobs-per-worker", type=int, help="maximum runs at once")
     parser.add_argument("--no-browser", action="store_true", help="the default, named as in LangGraph's command")
@@ -51,11 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     environment = configured_environment() | {
         "APP_ENV": "development",
         "HOST": arguments.host,
-        "PORT": str(arguments.port),
         "LANGGRAPH_CONFIG": str(config),
         "AUTH_REQUIRED": "false",
         "RELOAD_GRAPHS": str(not arguments.no_reload).lower(),
     }
+    if arguments.port is not None:
+        environment["PORT"] = str(arguments.port)
+    environment.setdefault("PORT", str(_PORT))
     environment.setdefault("SHUTDOWN_TIMEOUT_SECONDS", "1")  # open streams of clients that can reconnect
     environment.setdefault("RATE_LIMIT_PER_MINUTE", "100000")  # all clients of the machine are one user
     if arguments.n_jobs_per_worker:

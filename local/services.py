@@ -31,12 +31,12 @@ ServiceFactory = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str
 def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
     """Create the process of `local.model_server`, after the installation of its language model."""
     model = configured_model(environment)
-    install(model, lambda line: print(f"{state.stage}: {line}", flush=True))
+    install(model, lambda line: print(f"{state.stage}: {line}", flush=True), state.weights)
     listening = listen("127.0.0.1", 0)
     address = base_url(listening)
     child = Child(
         name="the embedded model server",
-        command=python_server("local.model_server", listening=listening),
+        command=python_server("local.model_server", "--cache", str(state.weights), listening=listening),
         environment=environment,
         sockets=[listening],
         log=state.log_file("model-server"),

@@ -28,11 +28,15 @@ class StageState:
 
     Args:
         folder: The folder; one below `.data` by default.
+
+    Attributes:
+        weights: Folder of the weights of embedded models, which all stages below `.data` share.
     """
 
     def __init__(self, stage: str, folder: Path | None = None) -> None:
         self.stage = stage
         self.folder = folder or DATA / stage
+        self.weights = folder / "models" if folder else DATA / "models"
         self._children = self.folder / "children.json"
         self._environment = self.folder / "found-by.json"
 
@@ -147,9 +151,8 @@ def _acquire(lock: IO[str], stage: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise AlreadyRunning(
-            f"{stage} is already running here (process {_holder_pid(lock)}); `make stop` stops it"
-        ) from None
+        holder = _holder_pid(lock)
+        raise AlreadyRunning(f"{stage} is already running here (process {holder}); `kill {holder}` stops it") from None
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()

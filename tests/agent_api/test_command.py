@@ -10,6 +10,7 @@ import pytest
 
 from agent_api import command, dev, project
 from agent_api.watching import Restarter
+from local.state import StageState
 from project4_agent_api.accounts import cli as of_accounts
 from project4_agent_api.runs import cli as of_runs
 from shared.errors import ConfigurationError
@@ -84,6 +85,31 @@ def test_validate_reports_each_key(tmp_path: Path, variable: str, status: int, s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("auth", {"path": "./own.py:auth"}, "auth.path: importing ./own.py failed: SyntaxError"),
+        ("http", {"app": "./own.py:app"}, "http.app: importing ./own.py failed: SyntaxError"),
+    ],
+)
+def test_validate_imports_what_the_api_imports(tmp_path: Path, key: str, value: object, shown: str) -> None:
+    (tmp_path / "team.py").write_text("from langgraph.graph import StateGraph\ngraph = StateGraph(dict)\n")
+    (tmp_path / "own.py").write_text("def (")
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"a": "./team.py:graph"}, key: value}))
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "agent_api", "validate"],
+        env=os.environ | {"PYTHONPATH": str(Path(command.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert shown in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_validate_without_a_file_names_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["validate"]) == 2
     assert f"error: there is no langgraph.json in {tmp_path}; `agent-api new NAME`" in capsys.readouterr().err
@@ -93,6 +119,31 @@ def test_validate_without_a_file_names_the_folder(tmp_path: Path, capsys: pytest
 def test_dev_serves_loopback_only(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["dev", "--host", host]) == 2
     assert "is not a loopback address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "port"),
+    [({}, [], "2024"), ({"PORT": "2030"}, [], "2030"), ({"PORT": "2030"}, ["--port", "2031"], "2031")],
+)
+def test_dev_listens_on_the_named_port_and_writes_to_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: list[str], port: str
+) -> None:
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"a": "./a.py:a"}}')
+    monkeypatch.setattr(os, "environ", {**os.environ, **variables})
+    launched: list[tuple[StageState, dict[str, str]]] = []
+
+    def launch(_package: str, state: StageState, environment: dict[str, str], **_options: object) -> int:
+        launched.append((state, environment))
+        return 0
+
+    monkeypatch.setattr(dev, "launch_package", launch)
+
+    assert command.main(["dev", *arguments]) == 0
+
+    ((state, environment),) = launched
+    assert environment["PORT"] == port
+    assert state.folder == project.DATA
+    assert state.weights.parent == project.DATA
 
 
 @pytest.mark.parametrize("where", ["environment", "map", "file"])

@@ -176,7 +176,8 @@ def test_second_launcher_is_refused_in_one_line(launch: Callable[..., Launched],
     first = launch(**given)
     first.said("project1: ready")
 
-    assert f"project1 is already running here (process {first.process.pid})" in refused(launch(**given))
+    pid = first.process.pid
+    assert f"project1 is already running here (process {pid}); `kill {pid}` stops it" in refused(launch(**given))
 
 
 def test_read_only_folder_is_one_line(launch: Callable[..., Launched], given: dict[str, str], tmp_path: Path) -> None:
