@@ -110,9 +110,12 @@ def _http(arguments: argparse.Namespace) -> httpx2.AsyncClient:
     if key := arguments.key or os.environ.get("IMPORT_KEY"):
         headers["X-Api-Key"] = key
     try:
-        return httpx2.AsyncClient(base_url=arguments.source, headers=headers, timeout=_SECONDS)
-    except (httpx2.InvalidURL, ValueError):
-        raise ConfigurationError("--from: is not the address of a server") from None
+        address = httpx2.URL(arguments.source)
+    except httpx2.InvalidURL:
+        address = httpx2.URL()
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ConfigurationError("--from: has to be an address such as https://other.example.com")
+    return httpx2.AsyncClient(base_url=address, headers=headers, timeout=_SECONDS)
 
 
 @asynccontextmanager

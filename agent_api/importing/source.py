@@ -83,7 +83,7 @@ class Source:
                 problem = f"cannot be reached ({type(error).__name__})"
             else:
                 if response.is_success:
-                    return response.json()
+                    return self._json(response, path)
                 if response.status_code == 404 and path.endswith("/versions"):
                     return []
                 problem = f"responded with status {response.status_code} to {path}"
@@ -92,6 +92,13 @@ class Source:
             if pause is not None:
                 await asyncio.sleep(pause)
         raise SourceError(f"the server {problem}")
+
+    @staticmethod
+    def _json(response: httpx2.Response, path: str) -> Any:  # noqa: ANN401  any JSON
+        try:
+            return response.json()
+        except ValueError:
+            raise SourceError(f"the server responded without JSON to {path}: is it one of LangGraph's API?") from None
 
 
 def _page(offset: int, **body: Any) -> Json:

@@ -9,6 +9,9 @@ import httpx2
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from agent_api.importing import command
 from agent_api.importing.command import Report
@@ -143,6 +146,15 @@ async def test_wrong_address_and_account_are_one_line(
         await imported("http://127.0.0.1:9", target_settings)
     with pytest.raises(ConfigurationError, match="responded with status 404 to /assistants/search"):
         await imported(f"{source_url}/elsewhere", target_settings)
+    for address in ("localhost:2024", "https://", "server"):
+        with pytest.raises(ConfigurationError, match="--from: has to be an address such as https"):
+            await imported(address, target_settings)
+    page = Starlette(routes=[Route("/{path:path}", lambda _: HTMLResponse("<p>Hello"), methods=["POST"])])
+    with (
+        running(page) as url,
+        pytest.raises(ConfigurationError, match="responded without JSON to /assistants/search: is it one of"),
+    ):
+        await imported(url, target_settings)
     with pytest.raises(ConfigurationError, match="there is no account nobody"):
         await imported(source_url, target_settings, account="nobody@example.com")
     with pytest.raises(ConfigurationError, match="--header: has to be NAME:VALUE"):
