@@ -188,6 +188,7 @@ def _secrets_in_address(url: str) -> set[str]:
     return {text for value in encoded if value for text in (value, unquote(value))}
 
 
+_IS_CHECKOUT = (Path(__file__).parents[1] / "Makefile").is_file()  # unlike an installed package or an image
 _MAX_PROXY_ADDRESSES = {4: 2**24, 6: 2**121}  # 10.0.0.0/8 and fc00::/7, the largest private networks
 
 
@@ -231,5 +232,6 @@ def _explain(cls: type[Settings], loc: tuple[int | str, ...], message: str) -> s
     name = ".".join([str(loc[0]).upper(), *map(str, loc[1:])])
     if message == "Field required" and len(loc) == 1:
         module = cls.__module__.split(".", maxsplit=1)[0].split("_", maxsplit=1)[0]
-        return f"{name} is not set (`make run-{module}` starts an embedded service for it)"
+        hint = f" (`make run-{module}` starts an embedded service for it)" if _IS_CHECKOUT else ""
+        return f"{name} is not set{hint}"
     return f"{name}: {message.removeprefix('Value error, ')}"

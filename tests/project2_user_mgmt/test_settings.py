@@ -39,3 +39,11 @@ def test_missing_address_names_the_launcher(env: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ConfigurationError, match=r"DATABASE_URL is not set \(`make run-project2` starts"):
         load_settings(Settings)
+
+
+def test_installed_package_does_not_name_make(env: pytest.MonkeyPatch) -> None:
+    env.delenv("DATABASE_URL", raising=False)
+    env.setattr("shared.settings._IS_CHECKOUT", False)
+
+    with pytest.raises(ConfigurationError, match=r"^DATABASE_URL is not set$"):
+        load_settings(Settings)
