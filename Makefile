@@ -239,8 +239,9 @@ lock: $(DONE)/dev ## Resolve the dependencies again; `make lock ARGS=--upgrade` 
 	requirements/lock.sh $(ARGS)
 
 .PHONY: clean
-clean: ## Remove .venv, caches and coverage; .data, where the projects keep theirs, stays
+clean: ## Remove .venv, caches, builds and coverage; .data, where the projects keep theirs, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis .coverage coverage
+	rm -rf build dist *.egg-info examples/web/node_modules examples/web/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifeq ($(origin STAGE),command line)
