@@ -7,9 +7,9 @@ from contextlib import suppress
 from itertools import chain
 
 from project3_rag_docs.ingestion.parsing.base import Loader
-from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, TextReader, attribute, local_name
+from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, TextReader, attribute, is_on, local_name
 from project3_rag_docs.ingestion.parsing.sections import Outline, Section
-from project3_rag_docs.ingestion.parsing.tables import grid, table_lines
+from project3_rag_docs.ingestion.parsing.tables import grid, span, table_lines
 
 _HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _NOTES = {"footnoteReference": "footnote", "endnoteReference": "endnote", "commentReference": "comment"}
@@ -73,21 +73,20 @@ class DocxLoader(Loader):
         rows: list[list[tuple[str, int, str]]] = []
         headers = 0
         for row in _children(table, "tr"):
-            properties = next(row.iterchildren("{*}trPr"), None)
-            marks = set() if properties is None else {local_name(mark) for mark in properties}
+            marks = {local_name(mark) for mark in row.iterfind("{*}trPr/*") if is_on(mark, "val", default=True)}
             if "del" not in marks:
                 headers += "tblHeader" in marks and headers == len(rows)
                 rows.append([self._cell(cell) for cell in _children(row, "tc")])
         yield from table_lines(grid(rows), headers or None, sheet=False)
 
     def _cell(self, cell: Element) -> tuple[str, int, str]:
-        span, merge = 1, "restart"
+        columns, merge = 1, "restart"
         for mark in cell.iterfind("{*}tcPr/*"):
             if local_name(mark) == "gridSpan":
-                span = min(int(attribute(mark, "val") or 1), 100)
+                columns = span(attribute(mark, "val"))
             elif local_name(mark) == "vMerge":
                 merge = attribute(mark, "val") or "continue"
-        return self._reader.text(cell), span, merge
+        return self._reader.text(cell), columns, merge
 
 
 def _children(element: Element, name: str) -> Iterator[Element]:
@@ -184,7 +183,7 @@ class _Numbers:
         form = _value(levels[level], "numFmt") or "decimal"
         if form in {"bullet", "none"}:
             return ""
-        legal = levels[level].find("{*}isLgl") is not None
+        legal = any(is_on(mark, "val", default=True) for mark in levels[level].iterchildren("{*}isLgl"))
 
         def label(found: re.Match[str]) -> str:
             at = int(found[1]) - 1

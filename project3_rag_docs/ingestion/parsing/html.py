@@ -8,7 +8,7 @@ from itertools import takewhile
 from project3_rag_docs.ingestion.parsing.base import Loader
 from project3_rag_docs.ingestion.parsing.decoding import decode_file
 from project3_rag_docs.ingestion.parsing.sections import MAX_CHARACTERS, Outline, Section
-from project3_rag_docs.ingestion.parsing.tables import grid, table_lines
+from project3_rag_docs.ingestion.parsing.tables import grid, span, table_lines
 
 _INVISIBLE = {
     *("head", "script", "style", "noscript", "template", "nav", "svg", "math", "iframe", "object", "canvas"),
@@ -20,7 +20,6 @@ _INLINE = {
     *("u", "var", "wbr", "input"),
 }
 _MAX_CELL = 2_000  # characters; with more, a table only arranges the page
-_MAX_SPAN = 100
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})"
@@ -162,7 +161,7 @@ class _Table:
         elif tag in {"td", "th"}:
             if not self._rows:
                 self._rows.append([])
-            cell = _TableCell(tag == "th", _span(attributes, "colspan"), _span(attributes, "rowspan"))
+            cell = _TableCell(tag == "th", span(attributes.get("colspan")), span(attributes.get("rowspan")))
             self._rows[-1].append(cell)
         if tag not in _INLINE:
             self._in_cell = tag in {"td", "th"} or (self._in_cell and tag not in {"tr", "caption"})
@@ -217,11 +216,6 @@ def _without_row_spans(rows: list[list[_TableCell]]) -> Iterator[list[_TableCell
             line.append(cell)
             at += cell.columns
         yield line
-
-
-def _span(attributes: dict[str, str], name: str) -> int:
-    text = attributes.get(name, "").strip()
-    return min(max(int(text), 1), _MAX_SPAN) if text.isascii() and text.isdigit() else 1
 
 
 def _is_hidden(attributes: dict[str, str]) -> bool:

@@ -86,6 +86,12 @@ def attribute(element: Element, name: str) -> str | None:
     return next((str(value) for key, value in element.attrib.items() if key.rpartition("}")[2] == name), None)
 
 
+def is_on(element: Element, name: str, *, default: bool = False) -> bool:
+    """Return the value of a boolean attribute."""
+    value = attribute(element, name)
+    return default if value is None else value not in {"0", "false", "off"}
+
+
 class Package:
     """The parts of an Office file."""
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from project3_rag_docs.ingestion.parsing.base import Loader
-from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, TextReader, attribute, local_name
+from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, TextReader, attribute, is_on, local_name
 from project3_rag_docs.ingestion.parsing.sections import Section
-from project3_rag_docs.ingestion.parsing.tables import grid, table_lines
+from project3_rag_docs.ingestion.parsing.tables import grid, span, table_lines
 
 _TITLES = {"title", "ctrTitle"}
 _FURNITURE = {"sldNum", "dt", "ftr", "hdr", "sldImg"}
@@ -73,7 +73,7 @@ def _lines(reader: TextReader, shape: Element) -> Iterator[str]:
 
 
 def _cell(reader: TextReader, cell: Element) -> tuple[str, int, str]:
-    if attribute(cell, "hMerge"):
+    if is_on(cell, "hMerge"):
         return "", 0, ""  # covered by the cell before it
-    merge = "continue" if attribute(cell, "vMerge") else "restart"
-    return reader.text(cell), min(int(attribute(cell, "gridSpan") or 1), 100), merge
+    merge = "continue" if is_on(cell, "vMerge") else "restart"
+    return reader.text(cell), span(attribute(cell, "gridSpan")), merge

@@ -8,6 +8,7 @@ Row = Sequence[str]
 
 _SAMPLE_ROWS = 200
 _LONG_LINE = 700
+_MAX_SPAN = 100
 _MAX_NAME_LENGTH = 80
 _NUMBER = re.compile(
     r"[^\w\s]{0,3}\s?[\d.,:/\u00a0'’ -]*\d[\d.,:/\u00a0'’ -]*\s?(?:[^\w\s]{1,3}|[A-Za-z]{1,3}|年|月|日|元)?"
@@ -159,18 +160,24 @@ def _row_lines(row: Row, names: list[str]) -> Iterator[str]:
     yield line
 
 
+def span(text: str | None) -> int:
+    """Return the number of columns or rows that an attribute of a cell says it spans; 1 if it says nothing sensible."""
+    number = (text or "").strip()
+    return min(max(int(number), 1), _MAX_SPAN) if number.isascii() and number.isdigit() else 1
+
+
 def grid(rows: list[list[tuple[str, int, str]]]) -> Iterator[list[str]]:
     """Yield the rows of a table with spans: each cell as its text, the columns it spans, and "restart" or "continue".
 
     A cell that continues the one above has its text. A cell across the whole table stands behind all columns, so that
     it belongs to none.
     """
-    width = max((sum(span for _, span, _ in row) for row in rows), default=0)
+    width = max((sum(columns for _, columns, _ in row) for row in rows), default=0)
     above: list[str] = []
     for row in rows:
         line: list[str] = []
-        for text, span, merge in row:
+        for text, columns, merge in row:
             inherited = above[len(line)] if merge == "continue" and len(line) < len(above) else text
-            line += [inherited] * span
+            line += [inherited] * columns
         yield [""] * width + line[:1] if len(row) == 1 < width == row[0][1] else line
         above = line

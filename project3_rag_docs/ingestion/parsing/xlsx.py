@@ -8,7 +8,7 @@ from lxml import etree
 
 from project3_rag_docs.ingestion.parsing.base import Loader
 from project3_rag_docs.ingestion.parsing.number_formats import BUILTIN_FORMATS, shown
-from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, drawing_lines, local_name
+from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, attribute, drawing_lines, is_on, local_name
 from project3_rag_docs.ingestion.parsing.sections import Section, line_sections
 from project3_rag_docs.ingestion.parsing.tables import table_lines
 
@@ -30,8 +30,7 @@ class XlsxLoader(Loader):
         book, targets = package.required_tree(main), package.related(main)
         cells = _Cells(package, main, book)
         for number, sheet in enumerate(book.iterfind("{*}sheets/{*}sheet"), start=1):
-            relation = next((value for key, value in sheet.attrib.items() if key.endswith("}id")), "")
-            kind, name = targets.get(relation, ("", ""))
+            kind, name = targets.get(attribute(sheet, "id") or "", ("", ""))
             lines = _sheet_lines(package, name, cells) if kind == "worksheet" else iter(())
             yield from line_sections(lines, heading=sheet.get("name"), page=number)
             yield from line_sections(_around(package, name), heading=sheet.get("name"), page=number)
@@ -139,7 +138,7 @@ class _Cells:
             own = {of.get("numFmtId"): of.get("formatCode") or "" for of in tree.iterfind("{*}numFmts/{*}numFmt")}
             styles = [of.get("numFmtId") or "0" for of in tree.iterfind("{*}cellXfs/{*}xf")]
             self._formats = [own.get(of) or BUILTIN_FORMATS.get(int(of), "") for of in styles]
-        self._since_1904 = any(of.get("date1904") in {"1", "true"} for of in book.iterchildren("{*}workbookPr"))
+        self._since_1904 = any(is_on(of, "date1904") for of in book.iterchildren("{*}workbookPr"))
 
     def row(self, row: Element) -> Iterator[tuple[int, str]]:
         """Yield the column, from 0, and the text of each cell that is not blank."""

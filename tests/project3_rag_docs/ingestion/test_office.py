@@ -244,8 +244,28 @@ class TestWord:
         row = f"<w:tr>{cell.format('Name')}<w:sdt><w:sdtContent>{cell.format('Ann')}</w:sdtContent></w:sdt></w:tr>"
         assert read(body(tmp_path / "a", f"<w:tbl>{row}</w:tbl>")) == "Name | Ann"
 
+    def test_header_of_a_table_can_be_off(self, tmp_path: Path) -> None:
+        cells = "".join(
+            f"<w:tc><w:tcPr><w:gridSpan w:val='0'/></w:tcPr>{paragraph(run(text))}</w:tc>" for text in ("Ann", "Bob")
+        )
+        first = f"<w:tr><w:trPr><w:tblHeader w:val='0'/></w:trPr>{cells}</w:tr>"
+        table = f"<w:tbl>{first}<w:tr>{cells.replace('Ann', 'Cid').replace('Bob', 'Dan')}</w:tr></w:tbl>"
+        assert read(body(tmp_path / "a", table)) == "Ann | Bob\nCid | Dan"
+
 
 class TestSlides:
+    def test_marks_of_merged_cells_can_be_off(self, tmp_path: Path) -> None:
+        presentation = pptx.Presentation()
+        slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+        table = slide.shapes.add_table(2, 2, *(Cm(1), Cm(1), Cm(9), Cm(9))).table
+        for cell, text in zip(table.iter_cells(), ["Article", "Price", "Kettle", "9"], strict=True):
+            cell.text = text
+            cell._tc.set("hMerge", "0")
+            cell._tc.set("vMerge", "false")
+        presentation.save(str(tmp_path / "a"))
+
+        assert read(tmp_path / "a") == "Article: Kettle; Price: 9"
+
     def test_chart_is_read_as_a_table(self, tmp_path: Path) -> None:
         presentation = pptx.Presentation()
         data = CategoryChartData()  # type: ignore[no-untyped-call]  # python-pptx
