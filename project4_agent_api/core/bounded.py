@@ -5,7 +5,7 @@ is cancelled then. Large answers are encoded in parts, so that the event loop se
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -22,6 +22,7 @@ from project4_agent_api.core.serialization import dumps
 
 MAX_BYTES = 16 * 1024 * 1024  # of the rows of a page
 _PAUSE_BYTES = 256 * 1024  # encoded without a pause
+_LEVELS = 3  # whose parts are encoded one by one: a state, its values, and their messages
 _FIRST_ROWS, _MAX_ROWS = 20, 100  # that a page of models reads at once
 
 Item = TypeVar("Item")
@@ -111,25 +112,49 @@ async def fetch_models(
 
 async def encode_list(items: Iterable[Any]) -> bytes:
     """Return a list as JSON. Its items are encoded one by one, with pauses for the event loop."""
-    parts: list[bytes] = []
+    return await _join(_encode_items(items, _LEVELS))
+
+
+async def encode_object(value: Mapping[str, Any]) -> bytes:
+    """Return an object as JSON. Its parts, and theirs, are encoded one by one, with pauses for the event loop."""
+    return await _join(_encode(dict(value), _LEVELS))
+
+
+async def _join(parts: Iterable[bytes]) -> bytes:
+    joined: list[bytes] = []
     unpaused = 0
-    for item in items:
-        parts.append(dumps(passed_on(item)))
-        unpaused += len(parts[-1])
+    for part in parts:
+        joined.append(part)
+        unpaused += len(part)
         if unpaused > _PAUSE_BYTES:
             unpaused = 0
             await asyncio.sleep(0)
-    return b"[" + b",".join(parts) + b"]"
+    return b"".join(joined)
 
 
-def passed_on(row: Any) -> Any:  # noqa: ANN401  any JSON
-    """Return a row in the form in which `dumps` passes encoded columns on."""
-    if not isinstance(row, dict):
-        return row
-    return {
-        name: orjson.Fragment(value.encoded) if isinstance(value, EncodedJson) else passed_on(value)
-        for name, value in row.items()
-    }
+def _encode(value: Any, levels: int) -> Iterator[bytes]:  # noqa: ANN401  any JSON
+    if isinstance(value, EncodedJson):
+        yield value.encoded
+    elif levels and isinstance(value, dict) and all(type(name) is str for name in value):
+        separator = b"{"
+        for name, part in value.items():
+            yield separator + dumps(name) + b":"
+            yield from _encode(part, levels - 1)
+            separator = b","
+        yield b"}" if value else b"{}"
+    elif levels and isinstance(value, list):
+        yield from _encode_items(value, levels - 1)
+    else:
+        yield dumps(value)
+
+
+def _encode_items(items: Iterable[Any], levels: int) -> Iterator[bytes]:
+    separator = b"["
+    for item in items:
+        yield separator
+        yield from _encode(item, levels)
+        separator = b","
+    yield b"]" if separator == b"," else b"[]"
 
 
 def next_offset(page: Sequence[Any], offset: int) -> dict[str, str]:

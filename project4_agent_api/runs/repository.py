@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from project4_agent_api.core.bounded import Page, fetch_page
-from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one, jsonb
+from project4_agent_api.core.postgres import Connection, Pool, Row, connected, execute, fetch_all, fetch_one, jsonb
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.storage import ROW_BYTES, StorageQuota, used_bytes
 from project4_agent_api.runs.spec import RunKey, RunSpec
@@ -251,7 +251,7 @@ _LIST = f"""
         AND (%(status)s::text IS NULL OR status = %(status)s)
     ORDER BY due_at DESC, run_id DESC LIMIT %(limit)s OFFSET %(offset)s
 """  # noqa: S608  no value in it
-GET_RESULT = """
+_GET_RESULT = """
     SELECT runs.status, runs.error, coalesce(threads.values, '{}') AS values, threads.interrupts
     FROM runs JOIN threads USING (thread_id)
     WHERE run_id = %s AND thread_id = %s AND runs.owner_id = %s
@@ -273,6 +273,19 @@ async def get_run(pool: Pool, key: RunKey, statement: str = GET) -> Row:
     if row is None:
         raise NotFound(NO_SUCH_RUN)
     return row
+
+
+async def get_result(pool: Pool, key: RunKey) -> Row:
+    """Return the status and error of a run, and the state of its thread, with encoded JSON.
+
+    Raises:
+        NotFound: if there is none.
+    """
+    async with connected(pool) as connection:
+        rows = await fetch_page(connection, _GET_RESULT, [key.run_id, key.thread_id, key.owner_id])
+    if not rows:
+        raise NotFound(NO_SUCH_RUN)
+    return rows[0]
 
 
 async def list_runs(

@@ -10,10 +10,9 @@ from fastapi import Depends
 from langgraph_sdk.schema import CancelAction
 
 from project4_agent_api.assistants.service import Assistants
-from project4_agent_api.core.bounded import Page
+from project4_agent_api.core.bounded import EncodedJson, Page, encode_object
 from project4_agent_api.core.idempotency_keys import Claim
 from project4_agent_api.core.postgres import Connection, Pool, Row, connected, execute, fetch_all
-from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
@@ -147,15 +146,16 @@ class Runs:
         Raises:
             NotFound: if there is no such run.
         """
-        row = await repository.get_run(self.pool, key, repository.GET_RESULT)
+        row = await repository.get_result(self.pool, key)
         if row["status"] in UNFINISHED:
             return None
         if row["error"] and row["status"] != RunStatus.INTERRUPTED:
-            return dumps({"__error__": row["error"]})
-        values = row["values"]  # of any type: a graph's state need not be an object
-        if interrupts := [interrupt for of_task in row["interrupts"].values() for interrupt in of_task]:
-            values = (values if isinstance(values, dict) else {}) | {"__interrupt__": interrupts}
-        return dumps(values)
+            return await encode_object({"__error__": row["error"]})
+        values: EncodedJson = row["values"]
+        if not (interrupts := [each for of_task in row["interrupts"].decode_json().values() for each in of_task]):
+            return values.encoded
+        state = values.decode_json()  # of any type: a graph's state need not be an object
+        return await encode_object((state if isinstance(state, dict) else {}) | {"__interrupt__": interrupts})
 
     async def list(self, owner_id: UUID, thread_id: UUID, *, limit: int, offset: int, status: str | None) -> Page[Row]:
         """Return a thread's runs with encoded JSON, newest first.

@@ -9,7 +9,7 @@ from psycopg.errors import QueryCanceled
 from psycopg.types.json import Jsonb
 
 from project4_agent_api.core.bounded import Page, fetch_page
-from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one, jsonb
+from project4_agent_api.core.postgres import Connection, Pool, Row, connected, execute, fetch_all, fetch_one, jsonb
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.storage import ROW_BYTES, StorageQuota, used_bytes
 from project4_agent_api.core.visibility import visible_rows
@@ -127,6 +127,19 @@ async def get_thread(pool: Pool, owner_id: UUID, thread_id: UUID) -> Row:
     if row is None:
         raise NotFound(NO_SUCH_THREAD)
     return row
+
+
+async def read_thread(pool: Pool, owner_id: UUID, thread_id: UUID) -> Row:
+    """Return a thread with encoded JSON.
+
+    Raises:
+        NotFound: if it does not exist, or belongs to another user.
+    """
+    async with connected(pool) as connection:
+        rows = await fetch_page(connection, _SELECT, [thread_id, owner_id])
+    if not rows:
+        raise NotFound(NO_SUCH_THREAD)
+    return rows[0]
 
 
 async def require_thread(connection: Connection, owner_id: UUID, thread_id: UUID) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 
-from project4_agent_api.core.bounded import Page, encode_list
+from project4_agent_api.core.bounded import Page, encode_list, encode_object
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.offset_pagination import trim_page
 from project4_agent_api.core.postgres import Row
@@ -109,7 +109,8 @@ async def get_thread(
     include: Annotated[Literal["ttl"] | None, Query(description="`ttl` to include the time to live.")] = None,
 ) -> Response:
     """Return a thread."""
-    return JsonResponse(_to_thread(await threads.get(owner_id, thread_id), with_ttl=include == "ttl"))
+    thread = _to_thread(await threads.get(owner_id, thread_id), with_ttl=include == "ttl")
+    return JsonResponse(await encode_object(thread))
 
 
 @router.patch(
@@ -184,7 +185,8 @@ async def get_state(
     subgraphs: Subgraphs = False,
 ) -> Response:
     """Return a thread's newest state."""
-    return JsonResponse(_select_parts(await threads.states.get(owner_id, thread_id, subgraphs=subgraphs), select))
+    state = await threads.states.get(owner_id, thread_id, subgraphs=subgraphs)
+    return JsonResponse(await encode_object(_select_parts(state, select)))
 
 
 @router.get(
@@ -200,7 +202,7 @@ async def get_state_at(
 ) -> Response:
     """Return a thread's state at a checkpoint."""
     state = await threads.states.get(owner_id, thread_id, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
-    return JsonResponse(_select_parts(state, select))
+    return JsonResponse(await encode_object(_select_parts(state, select)))
 
 
 @router.post("/{thread_id}/state/checkpoint", responses=error_responses(NotFound, Conflict), response_model=ThreadState)
@@ -209,7 +211,7 @@ async def find_state_at(
 ) -> Response:
     """Return the state of a thread, or of a subgraph, at a checkpoint."""
     state = await threads.states.get(owner_id, thread_id, body.checkpoint, subgraphs=bool(body.subgraphs))
-    return JsonResponse(_select_parts(state, body.select))
+    return JsonResponse(await encode_object(_select_parts(state, body.select)))
 
 
 @router.post(

@@ -66,12 +66,12 @@ class Threads:
         return await self.get(owner_id, thread_id)
 
     async def get(self, owner_id: UUID, thread_id: UUID) -> Row:
-        """Return a thread.
+        """Return a thread with encoded JSON.
 
         Raises:
             NotFound: if it does not exist, or belongs to another user.
         """
-        return await repository.get_thread(self.pool, owner_id, thread_id)
+        return await repository.read_thread(self.pool, owner_id, thread_id)
 
     async def update(self, owner_id: UUID, thread_id: UUID, body: ThreadPatch) -> Row:
         """Change a thread's metadata or time to live.

@@ -1,19 +1,21 @@
 """Answers end early when they would be too large, and tell where the next one begins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import httpx2
 import psycopg
 import pytest
+from langchain_core.messages import HumanMessage
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from project2_user_mgmt.models import User
 from project4_agent_api.core import bounded
-from project4_agent_api.core.bounded import EncodedJson, encode_list, fetch_models
+from project4_agent_api.core.bounded import EncodedJson, encode_list, encode_object, fetch_models
+from project4_agent_api.core.serialization import dumps
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine
 from tests.project4_agent_api.conftest import Serve
@@ -139,8 +141,8 @@ async def test_page_of_models_is_of_one_moment(
             page = await fetch_models(session, query, 50, 0)
             assert [user.id for user in page] == before
         async with engine.connect() as restored:
-            assert restored.sync_connection
-            assert restored.sync_connection.connection.dbapi_connection.autocommit
+            driver: Any = (await restored.get_raw_connection()).driver_connection
+            assert driver.autocommit
     await engine.dispose()
 
 
@@ -151,7 +153,8 @@ async def test_json_with_too_many_values_is_refused(http: httpx2.AsyncClient) ->
     assert "must not have more than 100,000 values and keys" in refused.json()["detail"]
 
 
-async def test_large_lists_are_encoded_with_pauses() -> None:
+async def turns_during(encoding: Coroutine[Any, Any, bytes]) -> tuple[bytes, int]:
+    """Return the encoded JSON, and how often another task had its turn meanwhile."""
     turns = 0
 
     async def count() -> None:
@@ -161,8 +164,23 @@ async def test_large_lists_are_encoded_with_pauses() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    encoded = await encode_list({"value": EncodedJson(b'{"a":1}'), "text": TEXT} for _ in range(100))
+    encoded = await encoding
     counting.cancel()
+    return encoded, turns
+
+
+async def test_large_lists_are_encoded_with_pauses() -> None:
+    rows = ({"value": EncodedJson(b'{"a":1}'), "text": TEXT} for _ in range(100))
+    encoded, turns = await turns_during(encode_list(rows))
 
     assert encoded.startswith(b'[{"value":{"a":1},"text":"xxx')
+    assert turns > 10
+
+
+async def test_large_states_are_encoded_with_pauses() -> None:
+    messages = [HumanMessage(TEXT, id=str(number)) for number in range(100)]
+    state = {"values": {"messages": messages, "n": 2**70, 'a"\ud800': {"\0": []}}, "next": (), "tasks": [], "none": {}}
+    encoded, turns = await turns_during(encode_object(state))
+
+    assert encoded == dumps(state)
     assert turns > 10
