@@ -60,13 +60,15 @@ def test_solution_is_shown_as_a_difference() -> None:
     assert "+    page = list(rows[:limit])" in lines
 
 
-TRACE = """
+GUARD = """
 import os
-from pathlib import Path
 
-def called(name):
-    with Path(__file__).with_name("called.txt").open("a") as file:
-        file.write(f"{name} {os.environ.get('PYTEST_CURRENT_TEST', '').partition('[')[0].partition(' ')[0]}\\n")
+EARLIER = {earlier!r}
+
+def enter(name):
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].partition("[")[0]
+    if test in EARLIER[name]:
+        raise NotImplementedError(f"practice: {{name}}")
 """
 
 
@@ -76,8 +78,8 @@ def own_worker(server_url: str) -> dict[str, str]:
     return {"TEST_DATABASE_URL": server_url, "PYTEST_XDIST_WORKER": f"gw{number + 8}"}
 
 
-def traced(one: Exercise) -> str:
-    """Return a solution that records the test in which it runs."""
+def guarded(one: Exercise) -> str:
+    """Return a solution that is as if blank in the tests of earlier exercises."""
     node = find_definition(ROOT, one.place).node
     lines = practice.solution(one).splitlines(keepends=True)
     inner = (
@@ -87,37 +89,30 @@ def traced(one: Exercise) -> str:
     )
     body = inner.body[1:] if ast.get_docstring(inner) is not None else inner.body
     first = body[0].lineno - 1 - ((node.end_lineno or 0) - len(lines))
-    call = f"__import__('practice_trace').called({one.name!r})"
+    call = f"__import__('practice_guard').enter({one.name!r})"
     return "".join([*lines[:first], f"{' ' * body[0].col_offset}{call}\n", *lines[first:]])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_blanks_fail_and_solutions_pass_in_order(tmp_path: Path, server_url: str, stage: int) -> None:
-    """A test that runs no later blank passes while that is blank. For the others, solutions are inserted in order."""
+    """In the tests of each exercise, the functions of later exercises are as if blank: one process tests all."""
     folder = tmp_path / "copy"
     practice.create_working_copy(stage, folder)
     exercises = practice.exercises(stage)
+    earlier = {
+        one.name: {test for before in exercises[:place] for test in before.tests} for place, one in enumerate(exercises)
+    }
 
     while_blank = run_tests(folder, [one.tests[0] for one in exercises], environment=own_worker(server_url))
     for one in exercises:
-        practice.replace_function(folder, one, traced(one))
-    (folder / "practice_trace.py").write_text(TRACE, "utf-8")
+        practice.replace_function(folder, one, guarded(one))
+    (folder / "practice_guard.py").write_text(GUARD.format(earlier=earlier), "utf-8")
     solved = run_tests(folder, [test for one in exercises for test in one.tests], environment=own_worker(server_url))
 
     assert [test for test, verdict in while_blank.items() if verdict.passed] == []
+    assert [one.name for one in exercises if not earlier[one.name].isdisjoint(one.tests)] == []
     assert {test: verdict.message for test, verdict in solved.items() if not verdict.passed} == {}
-    called = {line.partition(" ")[::2] for line in (folder / "called.txt").read_text("utf-8").splitlines()}
-    for place, one in enumerate(exercises):
-        later = {after.name for after in exercises[place + 1 :]}
-        if not any(test in one.tests and name in later for name, test in called):
-            continue
-        partly = tmp_path / one.name
-        practice.create_working_copy(stage, partly)
-        for inserted in exercises[: place + 1]:
-            practice.replace_function(partly, inserted, practice.solution(inserted))
-        verdicts = run_tests(partly, one.tests, environment=own_worker(server_url))
-        assert {test: verdict.message for test, verdict in verdicts.items() if not verdict.passed} == {}
 
 
 def test_second_hint_outlines_the_solution() -> None:
