@@ -40,7 +40,7 @@ def load_app(project: Project) -> Starlette | None:
     """Import the project's application; None if it has none.
 
     Raises:
-        ConfigurationError: with one line that says what is wrong with it.
+        ConfigurationError: with one line that names its fault.
     """
     source = project.file.http.app
     if source is None:

@@ -179,7 +179,7 @@ class Authorization:
             vars(request).pop("_query_params", None)  # Starlette's cache
 
     async def _call(self, resource: str, action: str, value: dict[str, Any]) -> Access:
-        """Call a handler, and remember what it permits."""
+        """Call a handler, and store the access that it grants."""
         filter_ = await self.auth.authorize(self.principal, resource, action, value)
         if filter_ is not None:
             self.accesses[resource] = Access(None, filter_)

@@ -52,7 +52,7 @@ class ProjectAuth:
         """Import the project's `Auth` object; None if its `langgraph.json` names none.
 
         Raises:
-            ConfigurationError: with one line that says what is wrong with it.
+            ConfigurationError: with one line that names its fault.
         """
         part = project.file.auth
         if part is None:

@@ -1,7 +1,8 @@
 """Chapter 1: an agent in one process. `make run-project4 CHAPTER=agents` runs it.
 
-The agent is that of the whole stage (`agents/agent.py`), with its tools, approvals and limits. What is around it is the
-least that works: a request runs the graph (`conversations.py`), and this process's memory keeps everything else.
+The agent is that of the whole stage (`agents/agent.py`), with its tools, approvals and limits. The service around it
+is the smallest that works: a request runs the graph (`conversations.py`), and this process's memory keeps everything
+else.
 """
 
 import copy

@@ -6,8 +6,8 @@
     request ─► Conversations ─► graph ─► model, tools
                                   └── checkpoints (the conversation), store (memories across conversations)
 
-What is missing shows from the chapter `runs` on: the answer is lost with the connection, a restart ends it, only this
-process can serve the conversation, and a second message has to wait for the first.
+The limits of this, which the chapter `runs` removes: the answer is lost with the connection, a restart ends it, only
+this process can serve the conversation, and a second message has to wait for the first.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Import the modules of a project, whatever their names are.
+"""Import the modules of a project, which may have any name.
 
 A project's folders come last on Python's path, so its packages hide nothing of this service. The other way round, this
 service has top-level packages with ordinary names (`shared`, `local`, …), which must not hide a project's. If both have
@@ -82,7 +82,7 @@ class ProjectImports:
             suggest: Types of the objects to suggest if there is no such variable.
 
         Raises:
-            ConfigurationError: with one line that says what is wrong.
+            ConfigurationError: with one line that names the fault.
         """
         location, colon, variable = source.rpartition(":")
         if not colon or not location or not variable:

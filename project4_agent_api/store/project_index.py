@@ -39,7 +39,7 @@ class StoreOptions:
         """Import the project's embeddings, and read the other options.
 
         Raises:
-            ConfigurationError: with one line that says what is wrong.
+            ConfigurationError: with one line that names the fault.
         """
         part = project.file.store
         ttl: TTLConfig | None = None

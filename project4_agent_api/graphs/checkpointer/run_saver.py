@@ -171,7 +171,7 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         self._refuse_if_closed()
         if self._claim.written.total < self._next_check:
             return
-        async with self._checking:  # what is put meanwhile waits
+        async with self._checking:  # other writes of the run wait
             self._refuse_if_closed()
             written = self._claim.written
             if written.total < self._next_check:
