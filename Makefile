@@ -16,11 +16,11 @@ unexport ARGS CHAPTER EMAIL EXERCISE FILE GRAPHS LEVEL NAME PLAN PROJECT
 
 .PHONY: run-project1
 run-project1: $(DONE)/project1 $(DONE)/embedded ## Project 1, a question-answering API, on port 8001
-	@exec $(BIN)/python -m local project1
+	@exec $(BIN)/python -m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project1
 
 .PHONY: run-project2
 run-project2: $(DONE)/project2 $(DONE)/embedded ## Project 2, + users and messages on PostgreSQL, on port 8002
-	@exec $(BIN)/python -m local project2
+	@exec $(BIN)/python -m local $(if $(CHAPTER),--chapter "$(CHAPTER)") project2
 
 .PHONY: run-project3
 run-project3: $(DONE)/project3 $(DONE)/ocr $(DONE)/embedded ## Project 3, + documents, search and cited answers, on port 8003; `CHAPTER=vectors` for its beginning
@@ -160,7 +160,7 @@ learn-solution: $(DONE)/project1 $(DONE)/learn ## Print the solution as a diff t
 
 .PHONY: diff-1-2 diff-2-3 diff-3-4
 diff-1-2: setup ## Print what project 2 adds to project 1
-	@$(BIN)/python -m learn diff 1 2 $(ARGS)
+	@$(BIN)/python -m learn diff 1 2 $(if $(CHAPTER),--chapter "$(CHAPTER)") $(ARGS)
 
 diff-2-3: setup ## Print what project 3 adds to project 2; `CHAPTER=vectors` for its beginning
 	@$(BIN)/python -m learn diff 2 3 $(if $(CHAPTER),--chapter "$(CHAPTER)") $(ARGS)

@@ -49,6 +49,12 @@ class Chapter(_Read):
         """The stage that it belongs to."""
         return STAGES[self.project]
 
+    @property
+    def run_command(self) -> str:
+        """The command that runs it: `CHAPTER=` chooses a program of its own, without it the whole project runs."""
+        program = self.stage.folder / "chapters" / f"{self.name}.py"
+        return f"make run-project{self.project}" + (f" CHAPTER={self.name}" if program.exists() else "")
+
     def page(self, language: Language) -> Path:
         """Return its page."""
         return PAGES / f"{self.name}{'.zh' if language == 'zh' else ''}.md"

@@ -141,7 +141,7 @@ def chapter_lines(part: ChapterDifference, painter: Painter, language: Language)
     yield painter.paint(
         words["chapter_title"].format(chapter.project, chapter.number, chapter.title.in_language(language)), _BOLD
     )
-    yield words["chapter_run"].format(f"make run-project{chapter.project} CHAPTER={chapter.name}")
+    yield words["chapter_run"].format(chapter.run_command)
     yield painter.heading(words["ten_steps"])
     yield from _steps(chapter.steps(language), painter)
     yield painter.heading(words["operations"], len(part.operations))

@@ -100,6 +100,7 @@ def test_page_links_its_questions_and_the_map_links_the_page(chapter: Chapter, l
     assert row.startswith(f"| {', '.join(map(str, chapter.plan))} | [{chapter.project}](")
     assert [question for question in chapter.questions if f"[{question}]" not in row] == []
     assert chapter.title.in_language(language) in row
+    assert f"`{chapter.run_command}`" in row
     assert _BLOCK.findall(page) == _BLOCK.findall(chapter.page("en").read_text("utf-8"))
 
 
