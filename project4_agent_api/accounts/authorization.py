@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Request
+from starlette.requests import HTTPConnection
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.accounts.authenticator import Authenticator
@@ -39,9 +40,8 @@ async def authorize(request: Request) -> None:
     Raises:
         Forbidden, HTTPException: if a handler refuses the operation.
     """
-    principal: Principal = request.state.principal
-    authenticator = find(request.app, Authenticator)
-    if authenticator.project_auth is None:
+    authorization = authorization_of(request)
+    if authorization is None:
         return
     path: str = request.scope["route"].path
     operation = OPERATIONS.get(f"{request.method} {path}")
@@ -49,11 +49,18 @@ async def authorize(request: Request) -> None:
         if path.startswith(_LANGGRAPH):
             raise RuntimeError(f"no handler can authorize {request.method} {path}")
         return
-    authorization = Authorization(
-        authenticator.project_auth, principal, authenticator.pool, find(request.app, Assistants)
-    )
     request.state.owner_id = await authorization.apply(operation, request)
     set_accesses(authorization.accesses)
+
+
+def authorization_of(connection: HTTPConnection) -> "Authorization | None":
+    """Return the authorization of an authenticated request; None if the project has no handlers."""
+    app = connection.scope["app"]
+    authenticator = find(app, Authenticator)
+    if authenticator.project_auth is None:
+        return None
+    principal: Principal = connection.state.principal
+    return Authorization(authenticator.project_auth, principal, authenticator.pool, find(app, Assistants))
 
 
 @dataclass
@@ -95,7 +102,7 @@ class Authorization:
             case "cron":
                 return await self._cron(operation, body, ids)
             case _:
-                return await self._plain(operation, body, ids)
+                return await self.plain(operation, body, ids)
 
     async def run(self, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
         """Authorize a new run, and return its owner: that of its thread if it exists."""
@@ -116,7 +123,8 @@ class Authorization:
         await self._require_assistant(given)
         return await self._owner("threads", access, value["thread_id"])
 
-    async def _plain(self, operation: Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+    async def plain(self, operation: Operation, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
+        """Authorize an operation on at most one object, and return its owner."""
         given = body if isinstance(body, dict) else {}
         value = _value(given, operation.fields) | dict(ids)
         access = await self._call(operation.resource, operation.action, value)

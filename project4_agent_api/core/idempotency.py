@@ -18,9 +18,9 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from project4_agent_api.core.idempotency_keys import Claim, IdempotencyKeys, KeyState
@@ -57,7 +57,7 @@ _RUN_DELETED = f"The run of this {HEADER} has ended and was deleted with its thr
 _RESPONSE_LOST = f"The operation of this {HEADER} succeeded, but its response was lost. List its result to see it."
 
 
-def current_claim(request: Request) -> Claim | None:
+def current_claim(request: HTTPConnection) -> Claim | None:
     """Return the claim of a request, or None if it came without a key."""
     claim: Claim | None = getattr(request.state, "idempotency", None)
     return claim

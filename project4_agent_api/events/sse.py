@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
-from fastapi import Request, Response
+from fastapi import Response
+from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from project4_agent_api.core.serialization import dumps, public_error
@@ -110,7 +111,7 @@ class KeepAliveResponse(Response):
                 await self._write(send, self._ping)
 
 
-def has_expired(request: Request) -> bool:
+def has_expired(request: HTTPConnection) -> bool:
     """Return whether the response ends because the access token has expired."""
     return getattr(request.state, CREDENTIAL_EXPIRED, False)
 

@@ -16,6 +16,7 @@ from project4_agent_api.core.serialization import JsonResponse
 from project4_agent_api.events.ids import EventId, run_end_channel, run_stream
 from project4_agent_api.events.sse import delayed_json, event_stream, has_expired
 from project4_agent_api.models import RunStatus
+from project4_agent_api.runs import subscription
 from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import (
     RunCreate,
@@ -119,17 +120,8 @@ def new_run(read_request: Callable[..., Awaitable[RunRequest]], channel: RunChan
     async def create(
         request: Annotated[RunRequest, Depends(read_request)], runs: RunsDep, connection: Request
     ) -> AsyncIterator[RunSubscription]:
-        async with runs.subscriber.subscribe(channel(request.key.run_id), eager=True) as subscription:
-            await runs.create(request, subscription)
-            stop_if_abandoned = request.body.on_disconnect == "cancel"
-            yield RunSubscription(
-                runs,
-                request.key,
-                subscription,
-                stop_if_abandoned,
-                request.stateless,
-                credential_expired=partial(has_expired, connection),
-            )
+        async with subscription.start_run(runs, request, channel, partial(has_expired, connection)) as run:
+            yield run
 
     return Depends(create)
 
@@ -198,11 +190,9 @@ def existing_run(channel: RunChannel) -> Any:  # noqa: ANN401  what FastAPI's `D
         connection: Request,
         cancel_on_disconnect: Annotated[bool, Query(description="Stop the run when this client disconnects.")] = False,
     ) -> AsyncIterator[RunSubscription]:
-        async with runs.subscriber.subscribe(channel(key.run_id)) as subscription:
-            await runs.get(key)
-            subscription.receive(None)
-            expired = partial(has_expired, connection)
-            yield RunSubscription(runs, key, subscription, cancel_on_disconnect, credential_expired=expired)
+        expired = partial(has_expired, connection)
+        async with subscription.join_run(runs, key, channel, expired, stop_if_abandoned=cancel_on_disconnect) as run:
+            yield run
 
     return Depends(join)
 

@@ -1,14 +1,17 @@
 """Follow a run: wait for its result or stream its events, until it ends or its client disconnects."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
+from uuid import UUID
 
 from project4_agent_api.events.ids import END, START, Event, EventId
 from project4_agent_api.events.sse import encode_event
 from project4_agent_api.events.subscriber import Subscription
 from project4_agent_api.runs import repository
+from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.service import UNFINISHED, Runs
 from project4_agent_api.runs.spec import RunKey
 from shared.errors import DatabaseUnavailable, NotFound
@@ -78,12 +81,18 @@ class RunSubscription:
         Args:
             modes: Only events of these stream modes.
         """
+        async with aclosing(self.attended(after)) as events:
+            async for event in events:
+                if event.name != END and (modes is None or _mode_of(event.name) in modes):
+                    yield encode_event(event)
+
+    async def attended(self, after: EventId = START) -> AsyncGenerator[Event]:
+        """Yield the run's events up to its end. If the generator is closed before, the client has disconnected."""
         try:
             async for event in self.follow(after):
                 if event.name == END:
                     self.stop_if_abandoned = False
-                elif modes is None or _mode_of(event.name) in modes:
-                    yield encode_event(event)
+                yield event
         finally:
             await self._close()
 
@@ -110,6 +119,51 @@ class RunSubscription:
         closed_by_server = self.runs.shutdown.closing_connections or self.credential_expired()
         if self.stop_if_abandoned and not closed_by_server:
             await self.runs.stop_abandoned(self.key)
+
+
+@asynccontextmanager
+async def start_run(
+    runs: Runs, request: RunRequest, channel: Callable[[UUID], str], credential_expired: Callable[[], bool]
+) -> AsyncIterator[RunSubscription]:
+    """Store a run, after subscribing to it, so that no event is missed.
+
+    Args:
+        channel: `run_stream` for all events, or `run_end_channel`.
+
+    Raises:
+        The same as `Runs.create`.
+    """
+    async with runs.subscriber.subscribe(channel(request.key.run_id), eager=True) as subscription:
+        await runs.create(request, subscription)
+        stop_if_abandoned = request.body.on_disconnect == "cancel"
+        yield RunSubscription(
+            runs,
+            request.key,
+            subscription,
+            stop_if_abandoned,
+            request.stateless,
+            credential_expired=credential_expired,
+        )
+
+
+@asynccontextmanager
+async def join_run(
+    runs: Runs,
+    key: RunKey,
+    channel: Callable[[UUID], str],
+    credential_expired: Callable[[], bool],
+    *,
+    stop_if_abandoned: bool = False,
+) -> AsyncIterator[RunSubscription]:
+    """Subscribe to an existing run, which may have published events or ended already.
+
+    Raises:
+        NotFound: if there is none.
+    """
+    async with runs.subscriber.subscribe(channel(key.run_id)) as subscription:
+        await runs.get(key)
+        subscription.receive(None)
+        yield RunSubscription(runs, key, subscription, stop_if_abandoned, credential_expired=credential_expired)
 
 
 def _mode_of(name: str) -> str:

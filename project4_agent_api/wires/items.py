@@ -1,0 +1,312 @@
+"""The events of a run as typed items, which each wire writes in its own form.
+
+The reader understands runs of any client: their messages come token by token (`messages-tuple`), growing
+(`messages/partial`), or whole in the state (`values`), and the last state comes with the run's end.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from project4_agent_api.events.ids import END, Event
+from project4_agent_api.models import RunStatus
+
+Json = Mapping[str, Any]
+_REASONING = "reasoning_content"  # in `additional_kwargs`; see `shared/models/provider_fields.py`
+_STOPPED = {"error": "Stopped", "message": "The run was stopped."}
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first item of each attempt at a run. After the first attempt, an unfinished message is written again."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of a message's text."""
+
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of the model's reasoning before a message."""
+
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of one of the graph's tools, with all of its arguments as JSON."""
+
+    message_id: str
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of a tool call, as text."""
+
+    message_id: str
+    call_id: str
+    text: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A passage that the answer cites with a marker such as `[1]`."""
+
+    marker: int
+    document_id: str
+    filename: str
+    page: int | None
+    quote: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of one call of a model."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """A question of the graph that waits for an answer: the run continues with another one that resumes it."""
+
+    id: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last item.
+
+    Attributes:
+        error: LangGraph's `error` and `message`; None if the run succeeded, also if it ended with a question.
+        stopped: Whether it was stopped by a client.
+        state: The state of the thread after it; None if it is too large to come with the events.
+    """
+
+    error: Json | None
+    stopped: bool
+    state: Any
+
+
+Item = Started | Text | Reasoning | ToolCall | ToolResult | Citation | Usage | Interrupt | Ended
+
+
+async def read_items(events: AsyncIterator[Event]) -> AsyncGenerator[Item]:
+    """Convert the events of a run. The last item is `Ended`, whatever happened to the run."""
+    reader = _Reader()
+    async for event in events:
+        for item in reader.read(event):
+            yield item
+        if event.name == END:
+            return
+    for item in reader.end(b"error\n{}"):  # its thread was deleted, or its events have expired
+        yield item
+
+
+@dataclass
+class _Reader:
+    """The state of a conversion.
+
+    Attributes:
+        written: The text of each message so far.
+        seen: The ids of messages, calls, results and markers that need not be converted again.
+        calls: The parts of the unfinished message's tool calls.
+        old: The ids of the messages before the run, from the first state; None before it.
+    """
+
+    written: dict[str, str] = field(default_factory=dict)
+    seen: set[object] = field(default_factory=set)
+    calls: dict[object, dict[str, str]] = field(default_factory=dict)
+    old: set[str] | None = None
+    error: Json | None = None
+
+    def read(self, event: Event) -> Iterator[Item]:
+        if event.name == END:
+            yield from self.end(event.data)
+        elif event.name == "metadata":
+            self.calls.clear()
+            yield Started(event.id.attempt)
+        elif event.name == "error":
+            self.error = orjson.loads(event.data)
+        elif event.name == "messages":
+            yield from self._message(_payload(event)[0])
+        elif event.name in ("messages/partial", "messages/complete"):
+            for message in orjson.loads(event.data):
+                yield from self._message(message)
+        elif event.name == "values":
+            yield from self._state(_payload(event))
+
+    def end(self, data: bytes) -> Iterator[Item]:
+        """Convert the end: the status and the result of the run."""
+        yield from self._finish_calls()
+        status, _, text = data.decode().partition("\n")
+        state = orjson.loads(text) if text else None
+        result = state if isinstance(state, dict) else {}
+        messages = _messages_after_input(result)
+        if not self.written:  # nothing was streamed: the graph calls no model, or the client wanted no messages
+            for message in messages:
+                yield from self._message(message)
+        yield from self._citations(result.get("citations") or ())
+        interrupts = result.pop("__interrupt__", None) or ()
+        for interrupt in interrupts:
+            yield Interrupt(interrupt["id"], interrupt["value"])
+        error = self.error or result.pop("__error__", None)
+        stopped = status in (RunStatus.INTERRUPTED, "rollback", "deleted")
+        failed = status != RunStatus.SUCCESS and not error
+        yield Ended(error or (_STOPPED if failed else None), stopped, state)
+
+    def _state(self, state: Any) -> Iterator[Item]:  # noqa: ANN401  any JSON
+        """Convert the messages of a state that were not streamed."""
+        messages = state.get("messages") if isinstance(state, dict) else None
+        if not isinstance(messages, list):
+            return
+        if self.old is None:
+            self.old = {message["id"] for message in messages if _is_message(message)}
+            return
+        for message in messages:
+            if _is_message(message) and message["id"] not in self.old:
+                yield from self._message(message)
+
+    def _message(self, message: Any) -> Iterator[Item]:  # noqa: ANN401  any JSON
+        if not _is_message(message):
+            return
+        match message["type"]:
+            case "AIMessageChunk":
+                yield from self._chunk(message)
+            case "ai":
+                yield from self._whole(message)
+            case "tool":
+                yield from self._finish_calls()
+                yield from self._result(message)
+
+    def _chunk(self, chunk: Json) -> Iterator[Item]:
+        message_id = chunk["id"]
+        if message_id not in self.written:
+            yield from self._finish_calls()
+        yield from self._add(message_id, _text(chunk["content"]), _reasoning(chunk))
+        for part in chunk.get("tool_call_chunks") or ():
+            key = part.get("index") if part.get("index") is not None else part.get("id")
+            call = self.calls.setdefault(key, {"message_id": message_id, "id": "", "name": "", "args": ""})
+            for name in ("id", "name", "args"):
+                call[name] += part.get(name) or ""
+        yield from self._usage(message_id, chunk)
+        if chunk.get("chunk_position") == "last":
+            yield from self._finish_calls()
+
+    def _whole(self, message: Json) -> Iterator[Item]:
+        """Convert a message so far: the part that was not converted yet."""
+        message_id, written = message["id"], self.written.get(message["id"], "")
+        yield from self._finish_calls()
+        text = _text(message["content"])
+        if text.startswith(written):
+            first = message_id not in self.written
+            yield from self._add(message_id, text[len(written) :], _reasoning(message) if first else "")
+        for call in message.get("tool_calls") or ():
+            yield from self._call(message_id, call["id"], call["name"], orjson.dumps(call["args"]).decode())
+        yield from self._usage(message_id, message)
+
+    def _add(self, message_id: str, text: str, reasoning: str) -> Iterator[Item]:
+        self.written[message_id] = self.written.get(message_id, "") + text
+        if reasoning:
+            yield Reasoning(message_id, reasoning)
+        if text:
+            yield Text(message_id, text)
+
+    def _finish_calls(self) -> Iterator[Item]:
+        for call in self.calls.values():
+            yield from self._call(call["message_id"], call["id"], call["name"], call["args"] or "{}")
+        self.calls.clear()
+
+    def _call(self, message_id: str, call_id: str, name: str, arguments: str) -> Iterator[Item]:
+        if name and ("call", call_id) not in self.seen:
+            self.seen.add(("call", call_id))
+            yield ToolCall(message_id, call_id, name, arguments)
+
+    def _result(self, message: Json) -> Iterator[Item]:
+        if message["id"] in self.seen:
+            return
+        self.seen.add(message["id"])
+        failed = message.get("status") == "error"
+        yield ToolResult(message["id"], message["tool_call_id"], _text(message["content"]), failed)
+        artifact = message.get("artifact")
+        yield from self._citations(artifact.get("citations") or () if isinstance(artifact, dict) else ())
+
+    def _citations(self, found: Iterable[Any]) -> Iterator[Item]:
+        for citation in found:
+            match citation:
+                case {"marker": int(marker), "document_id": str(document_id), "filename": str(filename)}:
+                    page, quote = citation.get("page"), citation.get("quote") or ""
+                    if ("citation", marker, quote) not in self.seen:
+                        self.seen.add(("citation", marker, quote))
+                        yield Citation(marker, document_id, filename, page, quote)
+
+    def _usage(self, message_id: str, message: Json) -> Iterator[Item]:
+        usage = message.get("usage_metadata")
+        if usage and ("usage", message_id) not in self.seen:
+            self.seen.add(("usage", message_id))
+            yield Usage(
+                usage["input_tokens"],
+                usage["output_tokens"],
+                (usage.get("input_token_details") or {}).get("cache_read") or 0,
+                (usage.get("output_token_details") or {}).get("reasoning") or 0,
+            )
+
+
+def _payload(event: Event) -> Any:  # noqa: ANN401  any JSON
+    """Return the data of an event; those of a run of the streaming protocol are in a frame."""
+    data = orjson.loads(event.data)
+    is_frame = isinstance(data, dict) and data.get("type") == "event" and "params" in data
+    return data["params"]["data"] if is_frame else data
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("id"), str) and "type" in value and "content" in value
+
+
+def _messages_after_input(state: Json) -> Sequence[Any]:
+    """Return the messages of a state after the last one of the user."""
+    messages = state.get("messages")
+    if not isinstance(messages, list):
+        return ()
+    human = [
+        position for position, message in enumerate(messages) if _is_message(message) and message["type"] == "human"
+    ]
+    return messages[human[-1] + 1 :] if human else ()
+
+
+def _text(content: Any) -> str:  # noqa: ANN401  text, or blocks of which some are text
+    if isinstance(content, str):
+        return content
+    blocks = content if isinstance(content, list) else ()
+    return "".join(
+        block if isinstance(block, str) else block.get("text") or ""
+        for block in blocks
+        if isinstance(block, str) or (isinstance(block, dict) and block.get("type") == "text")
+    )
+
+
+def _reasoning(message: Json) -> str:
+    apart = (message.get("additional_kwargs") or {}).get(_REASONING)
+    if isinstance(apart, str) and apart:
+        return apart
+    blocks = message["content"] if isinstance(message["content"], list) else ()
+    return "".join(
+        block.get("reasoning") or "" for block in blocks if isinstance(block, dict) and block.get("type") == "reasoning"
+    )
