@@ -6,14 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from procrastinate import App
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql import ColumnElement
 from sqlmodel import col
 
 from project3_rag_docs.ingestion.job import CHANNEL
+from project3_rag_docs.ingestion.publishing import defer_purge, lock_versions
 from project3_rag_docs.ingestion.upload import Upload, clean_filename
-from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
+from project3_rag_docs.models import Chunk, Document, DocumentPart, PastVersion, Status
 from project3_rag_docs.search import index
 from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 from shared.jobs.notifications import notify
@@ -36,26 +38,7 @@ async def add_document(
         The document, and whether its ingestion was started: because it is new, or because it had failed.
     """
     while True:
-        new = Document(
-            owner_id=owner_id,
-            filename=upload.filename,
-            media_type=upload.media_type,
-            size_bytes=upload.size,
-            sha256=upload.sha256,
-        )
-        stored = await session.scalar(
-            upsert(Document)
-            .values(new.model_dump(exclude={"number"}))
-            .on_conflict_do_nothing(
-                index_elements=["owner_id", "sha256"],
-                # A literal: with a parameter, PostgreSQL could not match the condition of the partial index.
-                index_where=text("status <> 'deleted'"),
-            )
-            .returning(Document)
-        )
-        if stored is not None:
-            await _store_parts(session, stored.id, upload)
-            await _defer_ingestion(jobs, session, stored, at_once)
+        if (stored := await store(jobs, session, owner_id, upload, at_once)) is not None:
             return stored, True
         existing = await session.scalar(
             select(Document)
@@ -68,11 +51,48 @@ async def add_document(
         )
         if existing is None:
             continue  # it was deleted between the two statements
-        if existing.status != Status.FAILED:
-            return existing, False
-        existing.status, existing.error = Status.PROCESSING, None
-        await _defer_ingestion(jobs, session, existing, at_once)
-        return existing, True
+        return existing, await retry_failed(jobs, session, existing, at_once)
+
+
+async def store(
+    jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload, at_once: int, **version: Any
+) -> Document | None:
+    """Store a file and the job that ingests it; return None if the owner has a document with the same content.
+
+    Args:
+        version: The columns that connect it with earlier versions of the same document.
+    """
+    new = Document(
+        owner_id=owner_id,
+        filename=upload.filename,
+        media_type=upload.media_type,
+        size_bytes=upload.size,
+        sha256=upload.sha256,
+        **version,
+    )
+    stored: Document | None = await session.scalar(
+        upsert(Document)
+        .values(new.model_dump(exclude={"number", "public_id"}))
+        .on_conflict_do_nothing(
+            index_elements=["owner_id", "sha256"],
+            # A literal: with a parameter, PostgreSQL could not match the condition of the partial index.
+            index_where=text("status <> 'deleted'"),
+        )
+        .returning(Document)
+    )
+    if stored is not None:
+        await _store_parts(session, stored.id, upload)
+        await _defer_ingestion(jobs, session, stored, at_once)
+    return stored
+
+
+async def retry_failed(jobs: App, session: AsyncSession, document: Document, at_once: int) -> bool:
+    """Start the ingestion of a document again if it has failed; return whether it has."""
+    if document.status != Status.FAILED:
+        return False
+    document.status, document.error = Status.PROCESSING, None
+    await _defer_ingestion(jobs, session, document, at_once)
+    return True
 
 
 async def check_waiting(session: AsyncSession, owner_id: UUID, maximum: int) -> None:
@@ -120,20 +140,37 @@ _POSITIONS = text("""
 
 
 async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID, *, lock: bool = False) -> Document:
-    """Return a document; with `lock`, lock its row.
+    """Return the current version of a document; with `lock`, lock its row.
 
     Raises:
         NotFound: if there is none, or it belongs to another owner.
     """
-    query = select(Document).where(
-        col(Document.id) == document_id,
-        col(Document.owner_id) == owner_id,
-        col(Document.status) != Status.DELETED,
-    )
+    query = select(Document).where(*_versions_of(owner_id, document_id), ~col(Document.replaces))
     document: Document | None = await session.scalar(query.with_for_update() if lock else query)
     if document is None:
         raise NotFound(_NOT_FOUND)
     return document
+
+
+async def get_latest(session: AsyncSession, owner_id: UUID, document_id: UUID) -> Document:
+    """Return the version that will replace the current one of a document, or the current one.
+
+    Raises:
+        NotFound: if there is none, or it belongs to another owner.
+    """
+    query = select(Document).where(*_versions_of(owner_id, document_id)).order_by(col(Document.replaces).desc())
+    document: Document | None = await session.scalar(query.limit(1))
+    if document is None:
+        raise NotFound(_NOT_FOUND)
+    return document
+
+
+def _versions_of(owner_id: UUID, document_id: UUID) -> list[ColumnElement[bool]]:
+    return [
+        col(Document.public_id) == document_id,
+        col(Document.owner_id) == owner_id,
+        col(Document.status) != Status.DELETED,
+    ]
 
 
 async def list_documents(
@@ -145,14 +182,15 @@ async def list_documents(
     name: str | None = None,
     tag: str | None = None,
 ) -> Sequence[Document]:
-    """Return documents older than the one with the id `before`, newest first.
+    """Return the current versions of documents, newest first.
 
     Args:
+        before: The `id` of a version; only older ones are returned.
         name: A part of the file name, in upper or lower case.
     """
     query = (
         select(Document)
-        .where(col(Document.owner_id) == owner_id, col(Document.status) != Status.DELETED)
+        .where(col(Document.owner_id) == owner_id, col(Document.status) != Status.DELETED, ~col(Document.replaces))
         .order_by(col(Document.id).desc())
         .limit(limit)
     )
@@ -194,21 +232,21 @@ async def update_document(
 
 
 async def list_neighbours(
-    session: AsyncSession, document_id: UUID, chunk_id: UUID, *, before: int, after: int
+    session: AsyncSession, version_id: UUID, chunk_id: UUID, *, before: int, after: int
 ) -> Sequence[Chunk]:
     """Return a chunk with those around it, in document order.
 
     Raises:
         NotFound: if the document has no such chunk.
     """
-    wanted = (col(Chunk.id) == chunk_id, col(Chunk.document_id) == document_id)
+    wanted = (col(Chunk.id) == chunk_id, col(Chunk.document_id) == version_id)
     index_of_chunk = await session.scalar(select(col(Chunk.index)).where(*wanted))
     if index_of_chunk is None:
         raise NotFound("The document has no chunk with this id.")
     query = (
         select(Chunk)
         .where(
-            col(Chunk.document_id) == document_id,
+            col(Chunk.document_id) == version_id,
             col(Chunk.index).between(index_of_chunk - before, index_of_chunk + after),
         )
         .order_by(col(Chunk.index))
@@ -216,11 +254,11 @@ async def list_neighbours(
     return (await session.scalars(query)).all()
 
 
-async def list_chunks(session: AsyncSession, document_id: UUID, *, after: UUID | None, limit: int) -> Sequence[Chunk]:
+async def list_chunks(session: AsyncSession, version_id: UUID, *, after: UUID | None, limit: int) -> Sequence[Chunk]:
     """Return the chunks of a document that follow the one with the id `after`, in document order."""
-    query = select(Chunk).where(col(Chunk.document_id) == document_id).order_by(col(Chunk.index)).limit(limit)
+    query = select(Chunk).where(col(Chunk.document_id) == version_id).order_by(col(Chunk.index)).limit(limit)
     if after is not None:
-        position = select(col(Chunk.index)).where(col(Chunk.id) == after, col(Chunk.document_id) == document_id)
+        position = select(col(Chunk.index)).where(col(Chunk.id) == after, col(Chunk.document_id) == version_id)
         query = query.where(col(Chunk.index) > func.coalesce(position.scalar_subquery(), -1))
     return (await session.scalars(query)).all()
 
@@ -231,8 +269,13 @@ async def delete_document(jobs: App, session: AsyncSession, owner_id: UUID, docu
     Raises:
         NotFound: if there is none.
     """
-    document = await get_document(session, owner_id, document_id, lock=True)
-    await index.mark_deleted(session, document)
-    # Another lock than that of the ingestion, so that a running attempt does not delay the deletion.
-    await defer(jobs, session, "purge", lock=f"purge {document_id}", document_id=str(document_id))
+    await lock_versions(session, document_id)
+    query = select(Document).where(*_versions_of(owner_id, document_id)).with_for_update()
+    versions = (await session.scalars(query)).all()
+    if not versions:
+        raise NotFound(_NOT_FOUND)
+    for version in versions:
+        await index.mark_deleted(session, version)
+        await defer_purge(jobs, session, version)
+    await session.execute(delete(PastVersion).where(col(PastVersion.public_id) == document_id))
     await notify(session, CHANNEL, str(document_id))

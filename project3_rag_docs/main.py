@@ -13,7 +13,7 @@ from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.ingestion import job
 from project3_rag_docs.ingestion.job import IngestionContext
-from project3_rag_docs.routes import answers, documents
+from project3_rag_docs.routes import answers, documents, versions
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranker
 from project3_rag_docs.search.service import Searcher
@@ -24,8 +24,9 @@ from shared.frontend import Panel
 from shared.jobs.notifications import NotificationListener
 from shared.jobs.queue import create_job_app, open_job_app, run_worker
 from shared.settings import load_settings
+from shared.xray.access import EVERYONE
 
-FORM_OVERHEAD_BYTES = MIB // 16  # the rest of a multipart body
+_FORM_OVERHEAD_BYTES = MIB // 16  # the rest of a multipart body
 _WORKER_STATEMENT_SECONDS = 300  # deleting a book takes longer than a request may
 
 
@@ -87,10 +88,14 @@ async def worker(app: FastAPI, **context: Any) -> AsyncIterator[None]:
         await engine.dispose()
 
 
+DOCUMENT_ROUTERS = [
+    documents.router,
+    versions.router,
+    answers.router,
+]
 ROUTERS = [
     *stage2.ROUTERS,
-    documents.router,
-    answers.router,
+    *DOCUMENT_ROUTERS,
 ]
 RESOURCES = [
     *stage2.RESOURCES,
@@ -105,6 +110,12 @@ PANELS = [
 ]
 
 
+def body_limits(settings: Settings) -> dict[str, int]:
+    """Return the maximum body size in bytes of each path that accepts files."""
+    limit = settings.max_upload_bytes + _FORM_OVERHEAD_BYTES
+    return dict.fromkeys([documents.PATH, documents.PATH + versions.VERSIONS], limit)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Create the application of stage 3."""
     settings = settings or load_settings(Settings)
@@ -115,5 +126,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routers=ROUTERS,
         resources=RESOURCES,
         panels=PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + FORM_OVERHEAD_BYTES},
+        xray_access=EVERYONE,
+        body_limits=body_limits(settings),
     )

@@ -4,11 +4,14 @@
                ├─ chunks               text and embedding, for the vector search
                ├─ postings             which chunk contains which term, for BM25
                └─ document_languages   number of chunks and terms by language, once the document is published
+    past_versions                      what documents were before they were replaced
     corpora                            the same per owner, over all ready documents, for BM25
     terms                              number of chunks that contain each term, for BM25
     search_index                       one row: the embedding model
 
 A document is searchable once its status is `ready`: its chunks are stored one batch at a time, and all appear at once.
+A row of `documents` is a version of a document. Besides the current one, a document may have one that replaces it once
+it is ready; in that transaction the old row is deleted.
 """
 
 from datetime import UTC, datetime
@@ -21,6 +24,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     Identity,
@@ -30,6 +34,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    Uuid,
     false,
     text,
 )
@@ -61,11 +66,22 @@ def _document_key(column: str = "id") -> list[Any]:
 
 
 class Document(SQLModel, table=True):
-    """An uploaded file, and the state of its ingestion."""
+    """An uploaded file, and the state of its ingestion: a version of a document."""
 
     __tablename__: ClassVar[str] = "documents"
+    __mapper_args__: ClassVar = {"eager_defaults": True}  # an update reads the computed column again
     __table_args__: ClassVar = (
         CheckConstraint("status IN ('processing', 'ready', 'failed', 'deleted')", name="status"),
+        # A process of the version before, which does not know of replacements, cannot publish one beside the old one.
+        CheckConstraint("NOT (replaces AND status = 'ready')", name="replaces"),
+        # A document has one current version, and one that will replace it.
+        Index(
+            "uq_documents_public_id_replaces",
+            "public_id",
+            "replaces",
+            unique=True,
+            postgresql_where=text("status <> 'deleted'"),
+        ),
         # The same content is stored once, even if two uploads race.
         Index(
             "uq_documents_owner_id_sha256",
@@ -80,6 +96,14 @@ class Document(SQLModel, table=True):
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
+    first_id: UUID | None = None  # the id of the first version, in the rows of later ones
+    # The id of the document in the API, the same for all its versions.
+    public_id: UUID = Field(
+        default=None, sa_column=Column(Uuid, Computed("coalesce(first_id, id)", persisted=True), nullable=False)
+    )
+    version: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})
+    # Whether it will replace the current version, once it is ready.
+    replaces: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     # The key in the postings: four bytes instead of sixteen, millions of times.
     number: int | None = Field(default=None, sa_column_args=[Identity(always=True)], unique=True)
     owner_id: UUID
@@ -108,6 +132,22 @@ class Document(SQLModel, table=True):
         if self.status == Status.READY:
             return 1.0
         return self.chunk_count / self.chunk_total if self.chunk_total else 0.0
+
+
+class PastVersion(SQLModel, table=True):
+    """A version of a document that was replaced. Its file and its chunks are gone."""
+
+    __tablename__: ClassVar[str] = "past_versions"
+
+    public_id: UUID = Field(primary_key=True)
+    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    owner_id: UUID
+    filename: str = Field(sa_type=String(255))
+    media_type: str = Field(sa_type=String(100))
+    size_bytes: int = Field(sa_type=BigInteger)
+    sha256: str = Field(sa_type=String(64))
+    created_at: datetime = Field(sa_type=DateTime(timezone=True))
+    replaced_at: datetime = Field(default_factory=_now, sa_type=DateTime(timezone=True))
 
 
 class DocumentPart(SQLModel, table=True):

@@ -24,7 +24,12 @@ class DocumentRead(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: UUID
+    id: UUID = Field(validation_alias=AliasChoices("public_id", "id"))
+    version: int = Field(description="1, and one more each time that the document was replaced.")
+    new_version: Literal["processing", "failed"] | None = Field(
+        default=None,
+        description="The state of the version that will replace this one; null if there is none, and in events.",
+    )
     filename: str
     media_type: str = Field(description="Detected by content, and by name if the content is plain text.")
     size_bytes: int
@@ -43,6 +48,31 @@ class DocumentRead(BaseModel):
     metadata: dict[str, str | bool | int | float] = Field(validation_alias=AliasChoices("custom", "metadata"))
     tags: list[str]
     created_at: datetime
+
+
+class VersionRead(BaseModel):
+    """A version of a document."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    version: int
+    status: Literal["processing", "ready", "failed", "replaced"] = Field(
+        description="A `processing` version replaces the earlier one when it is ready. Of a `replaced` one, the "
+        "file and the chunks are gone."
+    )
+    filename: str
+    media_type: str
+    size_bytes: int
+    sha256: str = Field(description="Equal for equal contents of the same type.")
+    error: str | None = None
+    created_at: datetime
+    replaced_at: datetime | None = None
+
+
+class VersionList(BaseModel):
+    """The versions of a document, newest first."""
+
+    items: list[VersionRead]
 
 
 class DocumentUpdate(RequestBody):

@@ -13,7 +13,6 @@ from project1_qa_api.routes import ask
 from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import answers, documents
 from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts import webhook_secret
@@ -63,7 +62,7 @@ ROUTERS = [
     *ACCOUNT_ROUTERS,
     Authenticated(ask.router),
     Authenticated(users.router, messages.router, accounts.admin_router, role=AccountRole.ADMIN),
-    Authenticated(documents.router, answers.router),
+    Authenticated(*stage3.DOCUMENT_ROUTERS),
     *ASSISTANT_ROUTERS,
     *THREAD_ROUTERS,
     *RUN_ROUTERS,
@@ -118,7 +117,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
             *([project_http.running(project_app)] if project_app else []),
         ],
         panels=[] if project_auth else [ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        body_limits=stage3.body_limits(settings),
         extend_openapi=lambda document: _extend_openapi(document, project_app),
         development_origins=[_STUDIO, _AGENT_CHAT],
         guard_docs=Public,

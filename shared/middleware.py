@@ -9,6 +9,7 @@ from time import perf_counter
 from loguru import logger
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import RequestBodyTooLarge
@@ -76,13 +77,13 @@ class BodyGuard:
     (`punycode`). RFC 7578 has no such parameter.
 
     Args:
-        path_limits: Limits in bytes of the paths that accept files.
+        path_limits: Limits in bytes of the paths that accept files, such as `/documents/{document_id}/versions`.
     """
 
     def __init__(self, app: ASGIApp, limit_bytes: int, path_limits: Mapping[str, int]) -> None:
         self.app = app
         self.limit = limit_bytes
-        self.path_limits = path_limits
+        self.path_limits = [(compile_path(path)[0], bytes_) for path, bytes_ in path_limits.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -90,7 +91,8 @@ class BodyGuard:
             await self.app(scope, receive, send)
             return
 
-        limit = self.path_limits.get(scope["path"].removeprefix(scope.get("root_path", "")), self.limit)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        limit = next((bytes_ for pattern, bytes_ in self.path_limits if pattern.match(path)), self.limit)
         declared = Headers(scope=scope).get("content-length", "")
         content_type = Headers(scope=scope).get("content-type", "").lower()
         has_other_charset = "multipart" in content_type and "charset" in _UTF_8.sub("", content_type)

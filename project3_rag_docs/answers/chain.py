@@ -89,6 +89,10 @@ class Steps:
             state["owner_id"], query, k=k, document_ids=state["document_ids"], where=where
         )
 
+    def is_answerable(self, hits: Sequence[Hit]) -> bool:
+        """Return whether the score of a hit, which is calibrated, reaches the minimum."""
+        return any(hit.score >= self.min_score for hit in hits)
+
     async def rerank(self, state: State) -> list[Hit]:
         """Rerank the hits, and return as many as fit into the prompt."""
         best = await self.reranker.rerank(_query(state), state["hits"], state["k"])
@@ -151,7 +155,7 @@ async def stream_chain(steps: Steps, question: State) -> AsyncIterator[list[Hit]
         NotReady, DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
     """
     state = await steps.retrieval().ainvoke(question)
-    relevant = any(hit.score >= steps.min_score for hit in state["hits"])
+    relevant = steps.is_answerable(state["hits"])
     yield state["passages"] if relevant else []
     if relevant:
         async for chunk in steps.generation().astream(state):

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from langchain_core.embeddings import Embeddings
 from loguru import logger
-from procrastinate import JobContext
+from procrastinate import App, JobContext
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -26,6 +26,7 @@ from project3_rag_docs.ingestion.chunking import indexed_text
 from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.child import ParsedChunk, ParseResult, parse, read_chunks
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.publishing import lock_versions, publish
 from project3_rag_docs.ingestion.recognition import RecognitionLimits, recognise
 from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
 from project3_rag_docs.search import index
@@ -47,7 +48,7 @@ from shared.errors import (
 from shared.jobs.notifications import notify
 from shared.jobs.queue import RetryLater
 
-CHANNEL = "documents"  # notified with a document's id whenever its progress or status changes
+CHANNEL = "documents"  # notified with a document's public id whenever its progress or status changes
 _MAX_WAIT_SECONDS = 30.0
 _OUTAGE_SECONDS = 5.0  # of the database, before the next attempt
 _RECOGNITION_SECONDS = 15.0  # of another document, before the next attempt
@@ -71,7 +72,7 @@ class IngestionContext:
 async def ingest(context: JobContext, document_id: str) -> None:
     """Parse, embed and publish a document."""
     ingestion: IngestionContext = context.additional_context["ingestion"]
-    attempt = _Attempt(ingestion, UUID(document_id))
+    attempt = _Attempt(ingestion, context.app, UUID(document_id))
     try:
         await attempt.run()
     except Superseded:
@@ -107,7 +108,8 @@ TASKS = {"ingest": ingest, "purge": purge}
 class _Attempt:
     """One attempt to ingest a document."""
 
-    def __init__(self, ingestion: IngestionContext, document_id: UUID) -> None:
+    def __init__(self, ingestion: IngestionContext, jobs: App, document_id: UUID) -> None:
+        self._jobs = jobs
         self._sessions = ingestion.sessions
         self._embeddings = ingestion.embeddings
         self._settings = ingestion.settings
@@ -125,16 +127,16 @@ class _Attempt:
             DatabaseUnavailable: if the database is unavailable.
             ConfigurationError: if the index belongs to another model.
         """
-        media_type = await self._claim_document()
+        media_type, public_id = await self._claim_document()
         with tempfile.TemporaryDirectory(prefix="ingestion-") as folder:
             file, chunks = Path(folder, "file"), Path(folder, "chunks.jsonl")
             await self._write_file(file)
             parsed = await self._parse(file, media_type, chunks)
             start = await self._resume(chunks, parsed.chunks)
             await self._embed_and_store(chunks, start)
-        async with self._claimed_document() as (session, document):
+        async with self._claimed_document(versions_of=public_id) as (session, document):
             document.notice = parsed.notice
-            await index.publish(session, document)
+            await publish(self._jobs, session, document)
         logger.info("document {}: ready, {} chunks", self._id, parsed.chunks)
 
     async def fail(self, reason: str) -> None:
@@ -148,21 +150,27 @@ class _Attempt:
             raise RetryLater(_OUTAGE_SECONDS) from None
         logger.warning("document {}: failed: {}", self._id, reason)
 
-    async def _claim_document(self) -> MediaType:
+    async def _claim_document(self) -> tuple[MediaType, UUID]:
         async with transaction(self._sessions) as session:
             await index.claim_index(session, self._settings)
             wanted = (col(Document.id) == self._id, col(Document.status) == Status.PROCESSING)
-            media_type = await session.scalar(
-                update(Document).where(*wanted).values(claim=self._claim).returning(col(Document.media_type))
-            )
-        if media_type is None:
+            claim = update(Document).where(*wanted).values(claim=self._claim)
+            claimed = await session.execute(claim.returning(col(Document.media_type), col(Document.public_id)))
+            row = claimed.one_or_none()
+        if row is None:
             raise Superseded
-        return MediaType(media_type)
+        return MediaType(row.media_type), row.public_id
 
     @asynccontextmanager
-    async def _claimed_document(self) -> AsyncIterator[tuple[AsyncSession, Document]]:
-        """Open a transaction that locks the document, if this attempt still holds the claim; notify at its end."""
+    async def _claimed_document(self, versions_of: UUID | None = None) -> AsyncIterator[tuple[AsyncSession, Document]]:
+        """Open a transaction that locks the document, if this attempt still holds the claim; notify at its end.
+
+        Args:
+            versions_of: The document whose versions are locked before.
+        """
         async with transaction(self._sessions) as session:
+            if versions_of is not None:
+                await lock_versions(session, versions_of)
             query = select(Document).where(
                 col(Document.id) == self._id,
                 col(Document.status) == Status.PROCESSING,
@@ -172,7 +180,7 @@ class _Attempt:
             if document is None:
                 raise Superseded
             yield session, document
-            await notify(session, CHANNEL, str(self._id))
+            await notify(session, CHANNEL, str(document.public_id))
 
     async def _parse(self, file: Path, media_type: MediaType, chunks: Path) -> ParseResult:
         """Parse the file; if pages have no usable text, recognise it and parse the file again.

@@ -14,9 +14,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from project3_rag_docs import documents
+from project3_rag_docs import documents, versions
 from project3_rag_docs.ingestion.job import read_parts
-from project3_rag_docs.ingestion.upload import read_upload
+from project3_rag_docs.ingestion.upload import Upload, read_upload
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import (
     ChunkPage,
@@ -48,6 +48,7 @@ from shared.problems import error_responses
 from shared.streaming import error_event, server_event
 
 PATH = "/documents"
+ACCEPTED_FILES = "pdf, docx, pptx, xlsx, csv, html, md or txt"
 Around = Annotated[int, Query(ge=0, le=20, description="Number of chunks.")]
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
 
@@ -114,7 +115,7 @@ async def read_labels(
     },
 )
 async def upload_document(
-    file: Annotated[UploadFile, File(description="pdf, docx, pptx, xlsx, csv, html, md or txt")],
+    file: Annotated[UploadFile, File(description=ACCEPTED_FILES)],
     request: Request,
     response: Response,
     owner_id: CurrentOwner,
@@ -124,10 +125,7 @@ async def upload_document(
 ) -> DocumentRead:
     """Upload a document. The response is sent once it is stored; `GET /documents/{id}/events` reports the progress."""
     settings = request.app.state.settings
-    limit = settings.max_upload_bytes
-    if file.size is not None and file.size > limit:
-        raise RequestBodyTooLarge(limit)
-    upload = await run_in_threadpool(read_upload, file.filename or "", file.file)
+    upload = await receive_file(file, settings.max_upload_bytes)
     async with transaction(sessions) as session:
         for check in request.app.state.upload_checks:
             await check(session, owner_id, upload.size)
@@ -138,18 +136,36 @@ async def upload_document(
             document = await documents.update_document(session, owner_id, document.id, **labels)
         if accepted:
             await documents.check_waiting(session, owner_id, settings.user_documents_waiting_max)
-        (read,) = await _read(session, [document])
+        (read,) = await read_documents(session, [document])
     response.status_code = 202 if accepted else 200
-    response.headers["Location"] = request.url_for("get_document", document_id=document.id).path
+    response.headers["Location"] = request.url_for("get_document", document_id=document.public_id).path
     return read
 
 
-async def _read(session: AsyncSession, found: Sequence[Document]) -> list[DocumentRead]:
-    """Convert documents, with the positions of those that wait."""
+async def receive_file(file: UploadFile, limit: int) -> Upload:
+    """Return the file of a form.
+
+    Raises:
+        RequestBodyTooLarge: if it has more than `limit` bytes.
+        UnsupportedMediaType, InvalidRequest: see `read_upload`.
+    """
+    if file.size is not None and file.size > limit:
+        raise RequestBodyTooLarge(limit)
+    return await run_in_threadpool(read_upload, file.filename or "", file.file)
+
+
+async def read_documents(session: AsyncSession, found: Sequence[Document]) -> list[DocumentRead]:
+    """Convert documents, with the positions of those that wait, and the states of their new versions."""
     waiting = [document.id for document in found if document.status == Status.PROCESSING]
     positions = await documents.queue_positions(session, waiting) if waiting else {}
+    new_versions = await versions.new_versions(session, [document.public_id for document in found])
     return [
-        DocumentRead.model_validate(document).model_copy(update={"queue_position": positions.get(document.id)})
+        DocumentRead.model_validate(document).model_copy(
+            update={
+                "queue_position": positions.get(document.id),
+                "new_version": new_versions.get(document.public_id),
+            }
+        )
         for document in found
     ]
 
@@ -167,13 +183,13 @@ async def list_documents(
     before = decode_cursor(cursor) if cursor else None
     found = await documents.list_documents(session, owner_id, before=before, limit=limit + 1, name=name, tag=tag)
     page, next_cursor = split_page(found, limit)
-    return DocumentPage(items=await _read(session, page), next_cursor=next_cursor)
+    return DocumentPage(items=await read_documents(session, page), next_cursor=next_cursor)
 
 
 @router.get("/{document_id}", responses=error_responses(NotFound))
 async def get_document(document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> DocumentRead:
     """Show a document and its progress."""
-    (read,) = await _read(session, [await documents.get_document(session, owner_id, document_id)])
+    (read,) = await read_documents(session, [await documents.get_document(session, owner_id, document_id)])
     return read
 
 
@@ -183,7 +199,9 @@ async def update_document(
 ) -> DocumentRead:
     """Rename a document, or change its metadata and tags."""
     changes = body.model_dump(exclude_unset=True)
-    return DocumentRead.model_validate(await documents.update_document(session, owner_id, document_id, **changes))
+    document = await documents.update_document(session, owner_id, document_id, **changes)
+    (read,) = await read_documents(session, [document])
+    return read
 
 
 @router.get("/{document_id}/chunks/{chunk_id}/neighbours", responses=error_responses(NotFound))
@@ -196,8 +214,8 @@ async def list_neighbours(
     after: Around = 1,
 ) -> Neighbours:
     """Show a chunk with those before and after it, in document order."""
-    await documents.get_document(session, owner_id, document_id)
-    found = await documents.list_neighbours(session, document_id, chunk_id, before=before, after=after)
+    document = await documents.get_document(session, owner_id, document_id)
+    found = await documents.list_neighbours(session, document.id, chunk_id, before=before, after=after)
     return Neighbours(items=[ChunkRead.model_validate(chunk) for chunk in found])
 
 
@@ -206,9 +224,9 @@ async def list_chunks(
     document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
 ) -> ChunkPage:
     """List the chunks of a document in document order, page by page."""
-    await documents.get_document(session, owner_id, document_id)
+    document = await documents.get_document(session, owner_id, document_id)
     after = decode_cursor(cursor) if cursor else None
-    found = await documents.list_chunks(session, document_id, after=after, limit=limit + 1)
+    found = await documents.list_chunks(session, document.id, after=after, limit=limit + 1)
     page, next_cursor = split_page(found, limit)
     return ChunkPage(items=[ChunkRead.model_validate(chunk) for chunk in page], next_cursor=next_cursor)
 
@@ -228,7 +246,7 @@ async def get_file(document_id: UUID, owner_id: CurrentOwner, sessions: Sessions
         "Content-Length": str(document.size_bytes),
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(read_parts(sessions, document_id), media_type=document.media_type, headers=headers)
+    return StreamingResponse(read_parts(sessions, document.id), media_type=document.media_type, headers=headers)
 
 
 @router.delete("/{document_id}", status_code=204, responses=error_responses(NotFound))
@@ -245,7 +263,7 @@ async def watch_document(
 
     async def load() -> Document:
         async with transaction(sessions) as session:
-            return await documents.get_document(session, owner_id, document_id)
+            return await documents.get_latest(session, owner_id, document_id)
 
     async def states() -> AsyncGenerator[Document]:
         document = first
@@ -257,7 +275,7 @@ async def watch_document(
                 await changed.wait()
                 changed.clear()
                 before, document = document, await load()
-                if (before.status, before.progress) != (document.status, document.progress):
+                if (before.id, before.status, before.progress) != (document.id, document.status, document.progress):
                     break
 
     with notifications.subscribe(str(document_id)) as changed:
@@ -276,7 +294,7 @@ async def watch_document(
 async def document_events(
     states: Annotated[AsyncIterator[Document], Depends(watch_document)], request: Request
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow a document until it is ready or has failed."""
+    """Follow a document, or its new version, until it is ready or has failed."""
     try:
         async for document in states:
             yield server_event(document.status, DocumentRead.model_validate(document))

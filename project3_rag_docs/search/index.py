@@ -93,23 +93,36 @@ async def delete_chunks(session: AsyncSession, document: Document) -> None:
     await session.execute(delete(Posting).where(col(Posting.document) == document.number))
 
 
-async def publish(session: AsyncSession, document: Document) -> None:
-    """Make a document searchable once its chunks are stored. The document's row must be locked."""
-    document.status = Status.READY
+async def publish(session: AsyncSession, document: Document, replaced: Document | None = None) -> None:
+    """Make a document searchable once its chunks are stored. The document's row must be locked.
+
+    Args:
+        replaced: The version that is hidden instead, whose row must be locked, too.
+    """
+    published = replaced is not None and _hide(replaced)
+    await session.flush()  # a document cannot have two current versions
+    document.status, document.replaces = Status.READY, False
     document.claim = None
     document.error = None
     await session.execute(_COUNT_LANGUAGES, {"id": document.id})
-    await session.execute(_ADD_TO_CORPORA, {"id": document.id, "owner": document.owner_id, "sign": 1})
+    removed = replaced.id if replaced is not None and published else None
+    await session.execute(_CHANGE_CORPORA, {"owner": document.owner_id, "added": document.id, "removed": removed})
     await session.execute(_ADD_TO_TERMS, {"number": document.number, "sign": 1})
 
 
 async def mark_deleted(session: AsyncSession, document: Document) -> None:
     """Hide a document from all searches. The document's row must be locked."""
+    if _hide(document):
+        parameters = {"owner": document.owner_id, "added": None, "removed": document.id}
+        await session.execute(_CHANGE_CORPORA, parameters)
+
+
+def _hide(document: Document) -> bool:
+    """Mark a document as deleted, and return whether it was searchable."""
     published = document.status == Status.READY
     document.status = Status.DELETED
     document.claim = None
-    if published:
-        await session.execute(_ADD_TO_CORPORA, {"id": document.id, "owner": document.owner_id, "sign": -1})
+    return published
 
 
 async def delete_rows(session: AsyncSession, document_id: UUID) -> None:
@@ -131,10 +144,12 @@ _COUNT_LANGUAGES = text("""
     GROUP BY document_id, language
 """)
 # ORDER BY, here and below: transactions that change the same rows in the same order cannot deadlock.
-_ADD_TO_CORPORA = text("""
+_CHANGE_CORPORA = text("""
     INSERT INTO corpora (owner_id, language, chunk_count, term_count)
-    SELECT :owner, language, :sign * chunk_count, :sign * term_count FROM document_languages
-    WHERE document_id = :id ORDER BY language
+    SELECT :owner, language, sum(sign * chunk_count), sum(sign * term_count)
+    FROM (VALUES (CAST(:added AS uuid), 1), (CAST(:removed AS uuid), -1)) AS changed (id, sign)
+    JOIN document_languages ON document_id = changed.id
+    GROUP BY language ORDER BY language
     ON CONFLICT (owner_id, language) DO UPDATE SET
         chunk_count = corpora.chunk_count + excluded.chunk_count,
         term_count = corpora.term_count + excluded.term_count

@@ -33,7 +33,7 @@ class Scope:
     @property
     def where(self) -> str:
         """The SQL condition on a row of `documents` that restricts the search; empty if nothing does."""
-        by_id = [] if self.document_ids is None else ["id = ANY(:ids)"]
+        by_id = [] if self.document_ids is None else ["public_id = ANY(:ids)"]
         by_filter = [] if self.filter is None else [self.filter.condition()[0]]
         return " AND ".join(part for part in [*by_id, *by_filter] if part)
 

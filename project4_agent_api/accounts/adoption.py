@@ -5,10 +5,12 @@ gets copies, which stage 3's own functions make from the stored chunks and embed
 No model is called, and each document moves in one transaction.
 """
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from procrastinate import App
-from sqlalchemy import insert, literal, select
+from sqlalchemy import insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from uuid_utils.compat import uuid7
@@ -16,7 +18,7 @@ from uuid_utils.compat import uuid7
 from project3_rag_docs import documents
 from project3_rag_docs.ingestion.chunking import indexed_text
 from project3_rag_docs.ingestion.parsing.child import ParsedChunk
-from project3_rag_docs.models import Chunk, Document, DocumentPart, Status
+from project3_rag_docs.models import Chunk, Document, DocumentPart, PastVersion, Status
 from project3_rag_docs.search import index
 from project3_rag_docs.search.index import EmbeddedChunk
 from project3_rag_docs.search.lexical import analyse
@@ -26,7 +28,7 @@ from shared.owner import LOCAL_OWNER_ID
 
 _COPIED_COLUMNS = (
     *("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "notice", "created_at"),
-    *("custom", "tags"),
+    *("custom", "tags", "version"),
 )
 _CHUNK_BATCH = 200
 
@@ -43,7 +45,7 @@ async def adopt_documents(sessions: Sessions, jobs: App, account_id: UUID) -> tu
             batch = await documents.list_documents(session, LOCAL_OWNER_ID, before=None, limit=1)
             if not batch:
                 return adopted, duplicates
-            if await _adopt(session, jobs, batch[0].id, account_id):
+            if await _adopt(session, jobs, batch[0].public_id, account_id):
                 adopted += 1
             else:
                 duplicates += 1
@@ -51,25 +53,38 @@ async def adopt_documents(sessions: Sessions, jobs: App, account_id: UUID) -> tu
 
 async def _adopt(session: AsyncSession, jobs: App, document_id: UUID, account_id: UUID) -> bool:
     original = await documents.get_document(session, LOCAL_OWNER_ID, document_id, lock=True)
-    same_content = await session.scalar(
-        select(Document).where(
-            col(Document.owner_id) == account_id,
-            col(Document.sha256) == original.sha256,
-            col(Document.status) != Status.DELETED,
-        )
-    )
+    same_content = await _with_content_of(session, original, account_id)
     is_new = same_content is None or same_content.status == Status.FAILED
     if is_new:
         if same_content is not None:
-            await documents.delete_document(jobs, session, account_id, same_content.id)
-        await _copy(session, jobs, original, account_id)
+            await documents.delete_document(jobs, session, account_id, same_content.public_id)
+        await _copy_versions(session, jobs, original, account_id)
     await documents.delete_document(jobs, session, LOCAL_OWNER_ID, document_id)
     return is_new
 
 
-async def _copy(session: AsyncSession, jobs: App, original: Document, account_id: UUID) -> None:
-    values = {name: getattr(original, name) for name in _COPIED_COLUMNS} | {"id": uuid7(), "owner_id": account_id}
-    values["chunk_count"] = 0
+async def _with_content_of(session: AsyncSession, document: Document, account_id: UUID) -> Document | None:
+    query = select(Document).where(
+        col(Document.owner_id) == account_id,
+        col(Document.sha256) == document.sha256,
+        col(Document.status) != Status.DELETED,
+    )
+    found: Document | None = await session.scalar(query)
+    return found
+
+
+async def _copy_versions(session: AsyncSession, jobs: App, original: Document, account_id: UUID) -> None:
+    """Copy a document with its history and, unless the account has its content, the version that will replace it."""
+    copy = await _copy(session, jobs, original, {"owner_id": account_id})
+    moved = {"public_id": copy.public_id, "owner_id": account_id}
+    await session.execute(update(PastVersion).where(col(PastVersion.public_id) == original.public_id).values(moved))
+    new_version = await documents.get_latest(session, LOCAL_OWNER_ID, original.public_id)
+    if new_version.replaces and await _with_content_of(session, new_version, account_id) is None:
+        await _copy(session, jobs, new_version, {"owner_id": account_id, "first_id": copy.public_id, "replaces": True})
+
+
+async def _copy(session: AsyncSession, jobs: App, original: Document, changes: Mapping[str, Any]) -> Document:
+    values = {name: getattr(original, name) for name in _COPIED_COLUMNS} | {"id": uuid7(), "chunk_count": 0, **changes}
     if original.status == Status.READY:
         values["status"] = Status.PROCESSING  # until its chunks are copied
     copy = (await session.scalars(insert(Document).values(values).returning(Document))).one()
@@ -83,6 +98,7 @@ async def _copy(session: AsyncSession, jobs: App, original: Document, account_id
     elif original.status == Status.PROCESSING:
         await defer(jobs, session, "ingest", lock=str(copy.id), document_id=str(copy.id))
     await session.flush()
+    return copy
 
 
 async def _copy_chunks(session: AsyncSession, original: Document, copy: Document) -> None:

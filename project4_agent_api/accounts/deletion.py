@@ -90,7 +90,7 @@ class AccountData:
             batch = await documents.list_documents(session, owner_id, before=None, limit=_BATCH)
             for document in batch:
                 with suppress(NotFound):  # deleted by a concurrent request
-                    await documents.delete_document(self.jobs, session, owner_id, document.id)
+                    await documents.delete_document(self.jobs, session, owner_id, document.public_id)
         return bool(batch)
 
 

@@ -21,7 +21,6 @@ from project1_qa_api.routes import ask
 from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import answers, documents
 from project4_agent_api.accounts import deletion, routes
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.guards import current_principal, require_administrator
@@ -202,7 +201,7 @@ ROUTERS = [
     SignedIn(routes.own_router, routes.api_key_router),
     SignedIn(ask.router),
     SignedIn(users.router, messages.router, role=AccountRole.ADMIN),
-    SignedIn(documents.router, answers.router),
+    SignedIn(*stage3.DOCUMENT_ROUTERS),
     SignedIn(conversations.router),
 ]
 EARLIER_RESOURCES = [resource for resource in stage3.RESOURCES if resource is not stage3.worker]
@@ -224,7 +223,7 @@ def create_app(settings: WithoutRedis) -> FastAPI:
         routers=ROUTERS,
         resources=[*EARLIER_RESOURCES, open_accounts],
         panels=PANELS if settings.auth_required else stage3.PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        body_limits=stage3.body_limits(settings),
     )
 
 

@@ -18,7 +18,6 @@ from langgraph.store.base import IndexConfig
 from langgraph.store.memory import InMemoryStore
 
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import documents
 from project4_agent_api.agents.agent import make_agent
 from project4_agent_api.agents.grants import Grants
 from project4_agent_api.agents.mcp import load_mcp_tools
@@ -30,6 +29,7 @@ from project4_agent_api.core.state import publish
 from shared.app import build_app
 from shared.models.chat import create_chat_models
 from shared.serve import serve
+from shared.xray.access import EVERYONE
 
 
 class MemoryGrants(Grants):
@@ -107,7 +107,8 @@ def create_app(settings: OneUser) -> FastAPI:
         routers=[*stage3.ROUTERS, router],
         resources=[*stage3.RESOURCES, open_agent],
         panels=stage3.PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        xray_access=EVERYONE,
+        body_limits=stage3.body_limits(settings),
     )
 
 

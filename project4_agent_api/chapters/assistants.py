@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from langgraph.checkpoint.memory import InMemorySaver
 
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import documents
 from project4_agent_api import bootstrap
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.guards import Authenticated
@@ -70,7 +69,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         routers=[*ROUTERS, Authenticated(conversations.router)],
         resources=[*resources(), open_conversations],
         panels=PANELS if settings.auth_required else stage3.PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )
 

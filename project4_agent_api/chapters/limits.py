@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from project1_qa_api.routes import ask
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import answers, documents
 from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts.authenticator import Authenticator
 from project4_agent_api.accounts.deletion import AccountData
@@ -116,7 +115,7 @@ EARLIER_ROUTERS = [
     Authenticated(accounts.own_router, accounts.api_key_router),
     Authenticated(ask.router),
     Authenticated(users.router, messages.router, role=AccountRole.ADMIN),
-    Authenticated(documents.router, answers.router),
+    Authenticated(*stage3.DOCUMENT_ROUTERS),
 ]
 ROUTERS = [*EARLIER_ROUTERS, Authenticated(conversations.router)]
 
@@ -130,7 +129,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         routers=ROUTERS,
         resources=[*EARLIER_RESOURCES, open_limits],
         panels=PANELS if settings.auth_required else stage3.PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )
 

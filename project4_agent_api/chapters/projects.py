@@ -9,7 +9,6 @@ from functools import partial
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import documents
 from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.chapters import ChapterSettings
@@ -46,7 +45,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
             *([project_http.running(project_app)] if project_app else []),
         ],
         panels=[] if project_auth else PANELS if settings.auth_required else stage3.PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )
     project_http.install(app, project.file.http if project else HttpPart(), project_app)

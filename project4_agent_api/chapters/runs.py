@@ -7,7 +7,6 @@ and its events reach any client through Redis.
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import documents
 from project4_agent_api.accounts.guards import Authenticated
 from project4_agent_api.chapters import ChapterSettings
 from project4_agent_api.chapters import assistants as chapter4_1
@@ -30,7 +29,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         routers=ROUTERS,
         resources=chapter4_1.resources(),
         panels=PANELS if settings.auth_required else stage3.PANELS,
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
-from project3_rag_docs.routes import documents
 from project4_agent_api.accounts.guards import Authenticated
 from project4_agent_api.chapters import ChapterSettings, accounts
 from project4_agent_api.chapters import assistants as chapter4_1
@@ -36,7 +35,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         routers=ROUTERS,
         resources=chapter4_1.resources(),
         panels=PANELS if settings.auth_required else [Panel(_CHAT), *stage3.PANELS],
-        body_limits={documents.PATH: settings.max_upload_bytes + stage3.FORM_OVERHEAD_BYTES},
+        body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from loguru import logger
 from procrastinate import App
 
-from project3_rag_docs import documents
+from project3_rag_docs import documents, versions
 from project4_agent_api.core.postgres import Connection, Pool, connected, execute, fetch_all, fetch_one
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.operations.measurement import ThreadMeasurement
@@ -157,12 +157,13 @@ class Retention:
         return await execute(self.pool, statement, {"limit": _BATCH, **parameters})
 
     async def _delete_failed_uploads(self) -> int:
-        """Delete a batch of documents that could not be ingested."""
+        """Delete a batch of documents, and of versions that were to replace one, that could not be ingested."""
         rows = await fetch_all(self.pool, _SELECT_FAILED_UPLOADS, [self.settings.failed_upload_days, _BATCH])
         for row in rows:
             with suppress(NotFound):  # deleted by its owner in the meantime
                 async with transaction(self.sessions) as session:
-                    await documents.delete_document(self.jobs, session, row["owner_id"], row["id"])
+                    delete = versions.discard_new_version if row["replaces"] else documents.delete_document
+                    await delete(self.jobs, session, row["owner_id"], row["public_id"])
         return len(rows)
 
     async def keep_sweeping(self) -> None:
@@ -236,6 +237,6 @@ _DELETE_IDEMPOTENCY_KEYS = """
     )
 """
 _SELECT_FAILED_UPLOADS = """
-    SELECT id, owner_id FROM documents
+    SELECT public_id, owner_id, replaces FROM documents
     WHERE status = 'failed' AND created_at < now() - make_interval(days => %s) LIMIT %s
 """

@@ -15,7 +15,7 @@ from shared.owner import LOCAL_OWNER_ID
 from tests.project4_agent_api.conftest import Operate
 from tests.support.accounts import PASSWORD, bearer, register, sign_in
 from tests.support.databases import Databases
-from tests.support.documents import found, ready, rows
+from tests.support.documents import finished, found, ready, rows
 from tests.support.launched import ROOT
 from tests.support.processes import run
 from tests.support.running import running
@@ -103,7 +103,10 @@ async def test_account_adopts_the_local_users_documents(
             long = await ready(local, lines("wardrobe"), "long.txt")
             labels = {"metadata": {"year": 2026}, "tags": ["hall"]}
             assert (await local.patch(f"/documents/{long['id']}", json=labels)).status_code == 200
-            await ready(local, "The library opens at nine.\n", "hours.txt")
+            earlier = await ready(local, "The library opens at eight.\n", "earlier.txt")
+            for version in (("hours.txt", b"The library opens at nine.\n"), ("broken.pdf", b"%PDF-1.7 and no more")):
+                await local.post(f"/documents/{earlier['id']}/versions", files={"file": version})
+                await finished(local, earlier)
             await ready(local, "图书馆九点开门，六点关门。\n", "hours-zh.txt")
             await ready(local, "Both have this one.\n", "both.txt")
             before = {word: await found(local, word) for word in ("wardrobe", "opens", "九点开门", "both")}
@@ -126,6 +129,13 @@ async def test_account_adopts_the_local_users_documents(
     assert {item["filename"] for item in own} == {"long.txt", "hours.txt", "hours-zh.txt", "mine.txt"}
     (tagged,) = (await client4.get("/documents?tag=hall")).json()["items"]
     assert (tagged["filename"], tagged["metadata"]) == ("long.txt", labels["metadata"])
+    hours = next(item["id"] for item in own if item["filename"] == "hours.txt")
+    versions = (await client4.get(f"/documents/{hours}/versions")).json()["items"]
+    assert [(version["filename"], version["status"]) for version in versions] == [
+        ("broken.pdf", "failed"),
+        ("hours.txt", "ready"),
+        ("earlier.txt", "replaced"),
+    ]
     account = (await client4.get("/auth/me")).json()
     assert corpora(database_url, account["id"]) == of_local
     for word, hits in before.items():
