@@ -18,6 +18,11 @@ _SHOWN_LENGTH = 12
 _RETRY_SECONDS = 60  # keys seldom end by themselves
 
 
+def is_api_key(credential: str) -> bool:
+    """Return whether a credential has the form of an API key, and not of a token."""
+    return credential.startswith(_PREFIX)
+
+
 def key_hash(key: str) -> str:
     """Return the hash that is stored instead of a key."""
     return sha256(key.encode()).hexdigest()

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
+from project4_agent_api.accounts.api_keys import is_api_key
 from project4_agent_api.accounts.authenticator import Authenticator
 from project4_agent_api.accounts.authorization import authorize
 from project4_agent_api.accounts.open_responses import OpenResponses
@@ -177,9 +178,12 @@ async def authenticate(connection: HTTPConnection, receive: Receive) -> tuple[Pr
 
 
 def _credentials(connection: HTTPConnection) -> tuple[str | None, str | None]:
-    """Return the bearer token and the API key of a request."""
+    """Return the bearer token and the API key of a request. Many clients can only send a key as a bearer token."""
     scheme, _, token = connection.headers.get("Authorization", "").partition(" ")
-    return token if scheme.lower() == "bearer" else None, connection.headers.get("X-Api-Key") or None
+    api_key = connection.headers.get("X-Api-Key") or None
+    if scheme.lower() != "bearer":
+        return None, api_key
+    return (None, token) if is_api_key(token) else (token, api_key)
 
 
 def client_address(request: HTTPConnection) -> str:

@@ -38,7 +38,7 @@ from project4_agent_api.runs.subscription import RunSubscription, join_run, star
 from project4_agent_api.threads.schemas import ThreadCreate
 from project4_agent_api.threads.service import Threads
 from project4_agent_api.wires.items import Interrupt, Item, read_items
-from shared.database.engine import Sessions, transaction
+from shared.database.engine import Sessions, read_session
 from shared.errors import InvalidRequest, NotFound
 
 STREAM_MODE = ("messages-tuple", "values")
@@ -94,7 +94,7 @@ class Conversations:
         owner_id = await self._authorize("POST /assistants/search")
         await self.assistants.ensure_built_in(self.sessions)
         search = AssistantSearch(name=name, limit=_MAX_ASSISTANTS, sort_by="created_at", sort_order="asc")
-        async with transaction(self.sessions) as session:
+        async with read_session(self.connection.scope["app"].state.reading) as session:
             found = await self.assistants.search(session, owner_id, search)
         exact = [each for each in found if name in (None, each.name)]
         return sorted(exact, key=lambda assistant: assistant.owner_id is not None)
