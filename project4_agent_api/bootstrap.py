@@ -22,7 +22,7 @@ from project3_rag_docs import main as stage3
 from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.settings import MIB
 from project4_agent_api.accounts import deletion
-from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.authenticator import Authenticator, request_limit
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
@@ -40,7 +40,7 @@ from project4_agent_api.core.caches import Caches, create_caches
 from project4_agent_api.core.history import RedisHistory
 from project4_agent_api.core.idempotency import Idempotency
 from project4_agent_api.core.postgres import Pool, open_pool
-from project4_agent_api.core.rate_limits import RateLimit, RateLimiter
+from project4_agent_api.core.rate_limits import RateLimiter
 from project4_agent_api.core.state import publish
 from project4_agent_api.core.storage import StorageQuota, keep_adding_up_changes
 from project4_agent_api.core.telemetry.collector import MetricsCollector, collecting
@@ -231,8 +231,8 @@ async def open_api(
             ),
             authenticator=Authenticator(
                 auth_required=settings.auth_required,
-                per_user=RateLimit("user", settings.rate_limit_per_minute),
-                per_address=RateLimit("address", settings.rate_limit_per_minute),
+                per_user=request_limit("user", settings),
+                per_address=request_limit("address", settings),
                 pool=common.pool,
                 tokens=tokens,
                 principals=principals,
@@ -378,7 +378,7 @@ async def _open_common(
 
 
 def _firing_rules(state: AppState) -> FiringRules:
-    limiter, limit = RateLimiter(state.redis), RateLimit("user", state.settings.rate_limit_per_minute)
+    limiter, limit = RateLimiter(state.redis), request_limit("user", state.settings)
     return FiringRules(
         shortest_seconds=state.settings.cron_interval_seconds,
         count=lambda owner_id: limiter.count(limit, str(owner_id)),

@@ -107,6 +107,18 @@ class Settings(Stage3Settings):
     rate_limit_per_minute: int = Field(
         default=100, ge=1, description="Maximum requests of one user, or of one address without valid credentials."
     )
+    rate_limit_mb_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Maximum MiB that these requests send and receive. Default: 5 for each of RATE_LIMIT_PER_MINUTE, "
+        "at least 500.",
+    )
+    rate_limit_seconds_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        description="Maximum seconds of work for these requests: of an API process and of PostgreSQL, without waiting "
+        "for runs or models. Default: 0.3 for each of RATE_LIMIT_PER_MINUTE, at least 30.",
+    )
     idempotency_hours: int = Field(
         default=24, ge=1, description="Minimum time to store the response to a request with an `Idempotency-Key`."
     )

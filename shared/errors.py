@@ -220,7 +220,7 @@ class TooManyRequests(ServiceError):
     Args:
         retry_after: Seconds until a retry can succeed.
         headers: Further headers that describe the limit.
-        limit: The limit, if it is one of what a user holds.
+        limit: The limit, if a setting sets it.
     """
 
     status = 429

@@ -6,16 +6,29 @@ from uuid import UUID
 from starlette.requests import HTTPConnection
 from starlette.types import Receive
 
+from project3_rag_docs.settings import MIB
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.principal_cache import PrincipalCache, version_key
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal, load_by_api_key, load_by_token
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.core.postgres import Pool
-from project4_agent_api.core.rate_limits import RateLimit, RateLimiter, RateLimitResult, client_network
+from project4_agent_api.core.rate_limits import CostLimits, RateLimit, RateLimiter, RateLimitResult, client_network
+from project4_agent_api.core.request_costs import RequestCost
+from project4_agent_api.settings import Settings
 from shared.errors import Unauthorized
 
 _NO_CREDENTIAL = "Send a token as `Authorization: Bearer …`, or an API key as `X-Api-Key`."
+_REQUEST_MB, _REQUEST_SECONDS = 5, 0.3  # of which a user may send RATE_LIMIT_PER_MINUTE by default
+_MIN_MB, _MIN_SECONDS = 500, 30.0
+
+
+def request_limit(name: str, settings: Settings) -> RateLimit:
+    """Return the limit on the requests of a client, and on what they cost."""
+    requests = settings.rate_limit_per_minute
+    size = settings.rate_limit_mb_per_minute or max(_MIN_MB, _REQUEST_MB * requests)
+    seconds = settings.rate_limit_seconds_per_minute or max(_MIN_SECONDS, _REQUEST_SECONDS * requests)
+    return RateLimit(name, requests, costs=CostLimits(size * MIB, seconds))
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,14 @@ class Authenticator:
     async def count_anonymous(self, address: str) -> RateLimitResult:
         """Count a request that has no valid credential."""
         return await self.rate_limiter.count(self.per_address, client_network(address))
+
+    def charge(self, account_id: UUID, cost: RequestCost) -> None:
+        """Charge the cost of a user's request."""
+        self.rate_limiter.charge(self.per_user, str(account_id), cost)
+
+    def charge_anonymous(self, address: str, cost: RequestCost) -> None:
+        """Charge the cost of a request that has no valid credential."""
+        self.rate_limiter.charge(self.per_address, client_network(address), cost)
 
     async def _load(
         self, credential: str, token: str | None, api_key: str | None, counted: RateLimitResult | None

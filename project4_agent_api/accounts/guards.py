@@ -21,6 +21,7 @@ from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal
 from project4_agent_api.core.idempotency import Idempotency
 from project4_agent_api.core.rate_limits import RateLimitResult
+from project4_agent_api.core.request_costs import serve_metered
 from project4_agent_api.core.run_context import set_user
 from project4_agent_api.core.state import find
 from project4_agent_api.models import AccountRole
@@ -107,7 +108,8 @@ class Public(APIRouter):
         request = Request(scope)
         counted = await find(request.app, Authenticator).count_anonymous(client_address(request))
         counted.check()
-        await super().handle(scope, receive, _with_headers(send, counted))
+        serve, charge = partial(super().handle, scope), partial(authenticator.charge_anonymous, address)
+        await serve_metered(serve, receive, _with_headers(send, counted), charge)
 
 
 class Authenticated(APIRouter):
@@ -143,7 +145,9 @@ class Authenticated(APIRouter):
                 await require_administrator(principal)
             idempotency, open_responses = find(request.app, Idempotency), find(request.app, OpenResponses)
             app = partial(idempotency.serve, super().handle, principal.account_id)
-            await open_responses.serve(app, principal, scope, receive, _with_headers(send, counted))
+            serve = partial(open_responses.serve, app, principal, scope)
+            charge = partial(find(request.app, Authenticator).charge, principal.account_id)
+            await serve_metered(serve, receive, _with_headers(send, counted), charge)
         except (ServiceError, RequestValidationError) as error:
             raise _add_headers(error, counted) from error
 

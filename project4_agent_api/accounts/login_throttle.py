@@ -27,8 +27,8 @@ class LoginThrottle:
     def __init__(self, rate_limiter: RateLimiter, *, failures: int, per_minute: int) -> None:
         self._rate_limiter = rate_limiter
         self._attempts = AttemptLimiter(rate_limiter.client)
-        self._per_account = RateLimit("failures", failures, _FAILURE_WINDOW_SECONDS)
-        self._per_address = RateLimit("attempts", per_minute)
+        self._per_account = RateLimit("failures", failures, _FAILURE_WINDOW_SECONDS, "sign_in_failures")
+        self._per_address = RateLimit("attempts", per_minute, setting="sign_ins_per_minute")
 
     async def count_address(self, address: str, path: str) -> None:
         """Count an attempt from an address. Each path has its own count.

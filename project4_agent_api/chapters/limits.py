@@ -15,7 +15,7 @@ from project1_qa_api.routes import ask
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project4_agent_api.accounts import routes as accounts
-from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.authenticator import Authenticator, request_limit
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.guards import Authenticated, Public
 from project4_agent_api.accounts.invitations import Invitations
@@ -32,7 +32,7 @@ from project4_agent_api.core.caches import Caches, create_caches
 from project4_agent_api.core.history import RedisHistory
 from project4_agent_api.core.idempotency import Idempotency, describe
 from project4_agent_api.core.postgres import Pool, open_pool
-from project4_agent_api.core.rate_limits import RateLimit, RateLimiter
+from project4_agent_api.core.rate_limits import RateLimiter
 from project4_agent_api.core.state import publish
 from project4_agent_api.models import AccountRole
 from project4_agent_api.settings import Settings
@@ -90,8 +90,8 @@ async def open_limits(app: FastAPI) -> AsyncIterator[None]:
             ),
             authenticator=Authenticator(
                 auth_required=settings.auth_required,
-                per_user=RateLimit("user", settings.rate_limit_per_minute),
-                per_address=RateLimit("address", settings.rate_limit_per_minute),
+                per_user=request_limit("user", settings),
+                per_address=request_limit("address", settings),
                 pool=pool,
                 tokens=tokens,
                 principals=principals,

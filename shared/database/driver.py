@@ -5,6 +5,8 @@ import contextlib
 import os
 import select
 import socket
+from contextvars import ContextVar
+from time import perf_counter
 from typing import Any, Protocol, Self, TypeVar
 
 import psycopg
@@ -21,6 +23,25 @@ T = TypeVar("T")
 # Detect a host that disappeared within half a minute, even on connections that only listen. libpq ignores the options
 # that the platform does not support, and all of them on a Unix socket.
 _KEEPALIVE = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
+
+
+class StatementTime:
+    """Seconds that PostgreSQL has taken for the statements of a request."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Add the time of a statement."""
+        self._seconds += seconds
+
+    def take(self) -> float:
+        """Return the seconds since the last call."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+
+statement_time: ContextVar[StatementTime | None] = ContextVar("statement_time", default=None)
 
 _last_primary: dict[str, tuple[str, int]] = {}  # host and port of the last connection, by address
 
@@ -125,10 +146,14 @@ class DeadlineConnection(PrimaryConnection):
     async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109  psycopg's signature
         """Run one driver operation; psycopg routes all of them through this method."""
         deadline = asyncio.get_running_loop().call_later(self.read_timeout, _shut_down, self.pgconn.socket)
+        started = perf_counter()
         try:
-            return await super().wait(gen, interval, timeout)
+            result = await super().wait(gen, interval, timeout)
         finally:
             deadline.cancel()
+        if total := statement_time.get():  # a failed connection costs the caller nothing
+            total.add(perf_counter() - started)
+        return result
 
 
 def _shut_down(file_descriptor: int) -> None:

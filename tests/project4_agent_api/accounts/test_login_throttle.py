@@ -21,7 +21,7 @@ from tests.support.accounts import PASSWORD, bearer, register, sign_in, try_to_s
 from tests.support.until import until
 
 EMAIL = "ada@example.com"
-LIMIT = RateLimit("failures", 3, 900)
+LIMIT = RateLimit("failures", 3, 900, "sign_in_failures")
 Break = Callable[[str], AbstractContextManager[None]]
 
 

@@ -2,11 +2,19 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
 import pytest
+from starlette.types import Message, Receive, Send
 
-from project4_agent_api.core.rate_limits import client_network
+from project4_agent_api.core import request_costs
+from project4_agent_api.core.rate_limits import CostLimits, RateLimit, RateLimiter, client_network
+from project4_agent_api.core.request_costs import RequestCost, serve_metered
+from project4_agent_api.settings import Settings
+from shared.database.driver import DeadlineConnection
+from shared.errors import Limit, TooManyRequests
+from shared.redis.client import create_redis
 from tests.project4_agent_api.conftest import Serve
 from tests.support.accounts import bearer, register, sign_in
 
@@ -135,6 +143,127 @@ async def test_limits_are_counted_locally_without_redis(serve4: Serve) -> None:
 
     assert Counter(answer.status_code for answer in answers) == {200: 10, 429: 5}
     assert {answer.headers["ratelimit-limit"] for answer in answers} == {"10"}
+
+
+async def test_bytes_of_a_user_are_limited_in_all_processes(serve4: Serve) -> None:
+    with serve4(rate_limit_mb_per_minute=1) as here, serve4(rate_limit_mb_per_minute=1) as there:
+        async with client_of(here) as client, client_of(there) as other:
+            for email in ("ada@example.com", "bob@example.com"):
+                await register(client, email)
+            ada, bob = [bearer(await sign_in(client, email)) for email in ("ada@example.com", "bob@example.com")]
+            item = {"namespace": ["notes"], "key": "1", "value": {"text": "x" * 900_000}}
+
+            stored = [(await client.put("/store/items", json=item, headers=ada)).status_code for _ in range(2)]
+            refused = await client.get("/auth/me", headers=ada)
+            refused_there = await other.get("/auth/me", headers=ada)
+            admitted = await client.get("/auth/me", headers=bob)
+
+    assert stored == [204, 204]
+    assert (refused.status_code, refused_there.status_code, admitted.status_code) == (429, 429, 200)
+    limit = refused.json()["limit"]
+    assert (limit["name"], limit["maximum"]) == ("rate_limit_mb_per_minute", 1024 * 1024)
+    assert 1_700_000 < limit["used"] < 1_900_000
+    assert "1,048,576 bytes in a minute" in refused.json()["detail"]
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+
+
+LIMIT = RateLimit("user", 10, costs=CostLimits(seconds=30))
+
+
+@pytest.fixture
+async def limiter(make_settings4: Callable[..., Settings]) -> AsyncIterator[RateLimiter]:
+    redis = create_redis(make_settings4())
+    yield RateLimiter(redis)
+    await redis.aclose()
+
+
+@pytest.mark.parametrize(("seconds", "reset"), [((29,), None), ((29, 1.9), 2), ((45,), 30)])
+async def test_requests_are_refused_until_their_seconds_are_paid_off(
+    limiter: RateLimiter, seconds: tuple[float, ...], reset: int | None
+) -> None:
+    for each in seconds:
+        limiter.charge(LIMIT, "ada", RequestCost(seconds=each))
+
+    counted, others = await limiter.count(LIMIT, "ada"), await limiter.count(LIMIT, "bob")
+
+    assert others.exceeded is None
+    if reset is None:
+        assert (counted.allowed, counted.remaining) == (True, 9)
+        return
+    assert (counted.allowed, counted.remaining, counted.reset) == (False, 10, reset)
+    assert counted.exceeded == Limit("rate_limit_seconds_per_minute", 30, int(sum(seconds)))
+    with pytest.raises(TooManyRequests, match="30 seconds of work in a minute"):
+        counted.check()
+
+
+async def test_costs_are_charged_after_an_outage_of_redis(
+    limiter: RateLimiter, make_settings4: Callable[..., Settings]
+) -> None:
+    working, limiter.client = limiter.client, create_redis(make_settings4(redis_url="redis://127.0.0.1:1"))
+    limiter._script.registered_client = limiter.client
+    limiter.charge(LIMIT, "ada", RequestCost(seconds=40))
+    assert (await limiter.count(LIMIT, "ada")).allowed
+
+    await limiter.client.aclose()
+    limiter.client = limiter._script.registered_client = working
+    limiter._breaker.record_success()
+    limiter._breaker._retry_at = 0
+
+    assert not (await limiter.count(LIMIT, "ada")).allowed
+
+
+async def test_cost_is_of_the_work_and_not_of_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0
+    monkeypatch.setattr(request_costs, "perf_counter", lambda: now)
+    sent = asyncio.Event()
+
+    def work(seconds: int) -> None:
+        nonlocal now
+        now += seconds
+
+    def others() -> None:
+        work(100)
+        sent.set()
+
+    async def serve(receive: Receive, send: Send) -> None:
+        work(1)
+        await receive()
+        work(2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        work(4)
+        await send({"type": "http.response.body", "body": b"12345", "more_body": True})
+
+    async def receive() -> Message:
+        await sent.wait()
+        return {"type": "http.request", "body": b"123"}
+
+    async def send(message: Message) -> None:
+        pass
+
+    charged: list[RequestCost] = []
+    asyncio.get_running_loop().call_soon(others)
+    await serve_metered(serve, receive, send, charged.append)
+
+    assert charged == [RequestCost(8, 3), RequestCost(0, 4)]
+
+
+async def test_time_of_statements_is_charged(database_url: str) -> None:
+    async def serve(_: Receive, __: Send) -> None:
+        async with await DeadlineConnection.connect(database_url) as connection:
+            await connection.execute("SELECT pg_sleep(0.05)")
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    charged: list[RequestCost] = []
+    await serve_metered(serve, receive, send, charged.append)
+
+    assert charged[0].seconds >= 0.05
 
 
 @pytest.mark.parametrize("path", ["/threads", "/ask", "/documents", "/auth/token", "/auth/refresh", "/users"])
