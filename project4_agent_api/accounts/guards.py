@@ -106,7 +106,8 @@ class Public(APIRouter):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         request = Request(scope)
-        counted = await find(request.app, Authenticator).count_anonymous(client_address(request))
+        authenticator, address = find(request.app, Authenticator), client_address(request)
+        counted = await authenticator.count_anonymous(address)
         counted.check()
         serve, charge = partial(super().handle, scope), partial(authenticator.charge_anonymous, address)
         await serve_metered(serve, receive, _with_headers(send, counted), charge)
