@@ -35,6 +35,7 @@ from project4_agent_api.store import routes as store
 from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
 from project4_agent_api.threads import routes as threads
+from project4_agent_api.wires import mcp
 from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
@@ -56,6 +57,7 @@ RUN_ROUTERS = [
 ]
 CRON_ROUTERS = [Authenticated(crons.router)]
 STORE_ROUTERS = [Authenticated(store.router)]
+MCP_ROUTERS = [mcp.ProtectedResource(mcp.router), Public(mcp.metadata_router)]
 META_ROUTERS = [operations.router, operations.metrics_router]
 ROUTERS = [
     health.router,
@@ -68,6 +70,7 @@ ROUTERS = [
     *RUN_ROUTERS,
     *STORE_ROUTERS,
     *CRON_ROUTERS,
+    *MCP_ROUTERS,
     *META_ROUTERS,
 ]
 _STUDIO = "https://smith.langchain.com"  # LangGraph's user interface, which calls the developer's machine
@@ -137,6 +140,7 @@ def _routers(http: HttpPart, *, with_accounts: bool) -> list[APIRouter]:
         (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS),
         (http.disable_store, STORE_ROUTERS),
         (http.disable_meta, META_ROUTERS),
+        (http.disable_mcp, MCP_ROUTERS),
     ):
         left_out += routers if disabled else []
     return [router for router in ROUTERS if router not in left_out]

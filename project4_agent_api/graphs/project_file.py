@@ -112,6 +112,7 @@ class HttpPart(_Part):
     disable_runs: bool = False
     disable_store: bool = False
     disable_meta: bool = False
+    disable_mcp: bool = False
     disable_webhooks: bool = False
 
 

@@ -1,0 +1,180 @@
+"""MCP at `/mcp`: assistants as tools, the search in documents as a tool, documents as resources.
+
+The protocol is the official SDK's (`mcp.server.lowlevel`); see `mcp_exchange.py` for how it is served without sessions.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from loguru import logger
+from mcp import types
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
+from mcp.shared.exceptions import McpError
+from mcp.types import JSONRPCMessage, JSONRPCRequest
+from pydantic import BaseModel, ValidationError
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from project4_agent_api.accounts.guards import Authenticated
+from project4_agent_api.core.state import find
+from project4_agent_api.events.subscriber import Subscriber
+from project4_agent_api.wires import mcp_resources
+from project4_agent_api.wires.conversations import Conversations
+from project4_agent_api.wires.mcp_exchange import Exchange, is_session_id, new_session_id, session_channel
+from project4_agent_api.wires.mcp_tools import Tools
+from shared.errors import Forbidden, ServiceError, Unauthorized
+from shared.redis.client import RedisClient, redis_errors
+
+METADATA = ".well-known/oauth-protected-resource"  # RFC 9728
+
+router = APIRouter(tags=["mcp"])
+metadata_router = APIRouter(prefix=f"/{METADATA}", tags=["mcp"])
+_INSTRUCTIONS = (
+    "The tools are assistants; each call is a run, which goes on if the connection is lost. Give the `thread_id` of a "
+    "result to continue its conversation. The resources are the user's documents; `search_documents` searches them."
+)
+Handler = Callable[[Any, Conversations, Exchange], Awaitable[types.Result]]
+
+
+class ProtectedResource(Authenticated):
+    """Routers that name the metadata of their authorization when they refuse a request, as MCP's clients expect."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        try:
+            await super().handle(scope, receive, send)
+        except Unauthorized as error:
+            metadata = f"{Request(scope).base_url}{METADATA}/mcp"
+            error.headers = {**(error.headers or {}), "WWW-Authenticate": f'Bearer resource_metadata="{metadata}"'}
+            raise
+
+
+class ResourceMetadata(BaseModel):
+    """How `/mcp` is protected (RFC 9728)."""
+
+    resource: str
+    bearer_methods_supported: list[str] = ["header"]
+    resource_name: str = "Agent API"
+
+
+@metadata_router.get("/mcp")
+@metadata_router.get("")
+async def show_resource_metadata(request: Request) -> ResourceMetadata:
+    """Show how `/mcp` is protected: by an access token or an API key as `Authorization: Bearer …`."""
+    return ResourceMetadata(resource=f"{request.base_url}mcp")
+
+
+@router.post(
+    "/mcp",
+    response_class=Response,
+    response_description="JSON-RPC: as JSON, or as server-sent events if a tool is called.",
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}},
+)
+async def exchange_messages(request: Request) -> Response:
+    """Receive a message of the Model Context Protocol (streamable HTTP), and answer it if it is a request."""
+    if not request.app.state.origins.admit(request.headers):
+        raise Forbidden("Pages of this origin are not admitted. CORS_ORIGINS admits them.")
+    body, session_id = await request.body(), request.headers.get(MCP_SESSION_ID_HEADER)
+    message = _parse(body)
+    if session_id is not None and not is_session_id(session_id):
+        return _error(types.INVALID_REQUEST, "There is no such session.", None, status=404)
+    channel = session_channel(request.state.principal.account_id, session_id) if session_id else None
+    if message is not None and not isinstance(message, JSONRPCRequest):
+        if channel:
+            redis = find(request.app, RedisClient)
+            with redis_errors():
+                await redis.publish(redis.key(channel), JSONRPCMessage(message).model_dump_json(by_alias=True))
+        return Response(status_code=202)
+    if message is not None and message.method not in _METHODS:
+        return _error(types.METHOD_NOT_FOUND, f"Method not found: {message.method[:100]!a}", message.id)
+    if message is not None and message.method == "initialize":
+        session_id = new_session_id(message)
+    listens = message is not None and message.method == "tools/call"
+    return Exchange(server, message, body, session_id, find(request.app, Subscriber), channel if listens else None)
+
+
+def _parse(body: bytes) -> Any:  # noqa: ANN401  any message of JSON-RPC; None if it is none, which the SDK answers
+    try:
+        return JSONRPCMessage.model_validate_json(body).root
+    except ValidationError:
+        return None
+
+
+def _error(code: int, message: str, request_id: str | int | None, status: int = 200) -> Response:
+    error = {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message}}
+    return JSONResponse(error, status_code=status)
+
+
+def _create_server(handlers: dict[type[types.Request[Any, Any]], Handler]) -> Server[Any, Request]:
+    server: Server[Any, Request] = Server("agent-api", version="0.1.0", instructions=_INSTRUCTIONS)
+    # Not by the SDK's decorators: they remember the tools by name, and users have different ones.
+    for kind, handler in handlers.items():
+        server.request_handlers[kind] = _guard(server, handler)
+    return server
+
+
+def _guard(server: Server[Any, Request], handler: Handler) -> Callable[[Any], Awaitable[types.ServerResult]]:
+    """Convert the errors of a handler to those of the protocol. What is not for the client is only logged."""
+
+    async def handle(request: Any) -> types.ServerResult:  # noqa: ANN401  one of the SDK's request types
+        exchange = Exchange.of(server.request_context)
+        http_request = server.request_context.request
+        if http_request is None:
+            raise RuntimeError("the request did not come over HTTP")
+        try:
+            return types.ServerResult(await handler(request, Conversations.of(http_request), exchange))
+        except McpError:
+            raise
+        except ServiceError as error:
+            code = types.INVALID_PARAMS if error.status < 500 else types.INTERNAL_ERROR
+            raise McpError(types.ErrorData(code=code, message=error.detail)) from None
+        except Exception as error:  # noqa: BLE001  a graph's factory may raise anything
+            logger.opt(exception=error).error("{} failed: {}", type(request).__name__, type(error).__name__)
+            raise McpError(types.ErrorData(code=types.INTERNAL_ERROR, message="Internal error")) from None
+
+    return handle
+
+
+async def _list_tools(request: types.ListToolsRequest, conversations: Conversations, _: Exchange) -> types.Result:
+    return await Tools(conversations).list(_cursor(request))
+
+
+async def _call_tool(request: types.CallToolRequest, conversations: Conversations, exchange: Exchange) -> types.Result:
+    return await Tools(conversations).call(request.params, exchange)
+
+
+async def _list_resources(
+    request: types.ListResourcesRequest, conversations: Conversations, _: Exchange
+) -> types.Result:
+    owner_id = conversations.connection.state.principal.account_id
+    return await mcp_resources.list_resources(conversations.sessions, owner_id, _cursor(request))
+
+
+async def _read_resource(request: types.ReadResourceRequest, conversations: Conversations, _: Exchange) -> types.Result:
+    owner_id = conversations.connection.state.principal.account_id
+    return await mcp_resources.read_resource(conversations.sessions, owner_id, request.params.uri)
+
+
+async def _list_templates(_: types.ListResourceTemplatesRequest, __: Conversations, ___: Exchange) -> types.Result:
+    return types.ListResourceTemplatesResult(resourceTemplates=mcp_resources.TEMPLATES)
+
+
+def _cursor(request: types.PaginatedRequest[Any]) -> str | None:
+    return request.params.cursor if request.params else None
+
+
+server = _create_server(
+    {
+        types.ListToolsRequest: _list_tools,
+        types.CallToolRequest: _call_tool,
+        types.ListResourcesRequest: _list_resources,
+        types.ListResourceTemplatesRequest: _list_templates,
+        types.ReadResourceRequest: _read_resource,
+    }
+)
+_METHODS = {
+    "initialize",
+    *(kind.model_fields["method"].default for kind in server.request_handlers if issubclass(kind, BaseModel)),
+}

@@ -1,0 +1,133 @@
+"""MCP with the official client: assistants as tools, documents as resources, approval, progress and cancellation."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from langgraph_sdk import get_client
+from mcp import ClientSession, McpError, types
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.support.agent_service import AgentService
+from tests.support.scripted_model import ScriptedModel, calls, hangs
+from tests.support.until import until
+
+pytestmark = pytest.mark.slow
+
+
+@asynccontextmanager
+async def connected(url: str, headers: dict[str, str], **options: Any) -> AsyncIterator[ClientSession]:
+    """Open a session of the official client."""
+    async with (
+        httpx.AsyncClient(headers=headers, timeout=120, trust_env=False) as http,
+        streamable_http_client(f"{url}/mcp", http_client=http) as (read, write, _),
+        ClientSession(read, write, **options) as session,
+    ):
+        await session.initialize()
+        yield session
+
+
+async def test_assistants_are_tools_with_schemas(service: AgentService, headers: dict[str, str]) -> None:
+    async with connected(service.url, headers) as session:
+        tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+
+        assert {"agent", "rag", "talk", "form", "search_documents"} <= tools.keys()
+        assert tools["talk"].inputSchema["required"] == ["message"]
+        assert {"article", "pieces", "thread_id"} <= tools["form"].inputSchema["properties"].keys()
+
+
+async def test_tool_call_continues_a_thread(service: AgentService, headers: dict[str, str]) -> None:
+    async with connected(service.url, headers) as session:
+        first = await session.call_tool("talk", {"message": "hello"})
+        assert first.structuredContent is not None
+        second = await session.call_tool(
+            "talk", {"message": "again", "thread_id": first.structuredContent["thread_id"]}
+        )
+
+        assert [each.text for each in first.content if each.type == "text"] == ["1: hello"]
+        assert second.structuredContent is not None
+        assert second.structuredContent["answer"] == "3: again"
+
+
+async def test_other_graph_takes_its_own_input(service: AgentService, headers: dict[str, str]) -> None:
+    async with connected(service.url, headers) as session:
+        result = await session.call_tool("form", {"article": "pen", "pieces": 4})
+
+        assert result.structuredContent is not None
+        assert result.structuredContent["output"]["total"] == 12
+
+
+async def test_errors_are_results(service: AgentService, headers: dict[str, str]) -> None:
+    async with connected(service.url, headers) as session:
+        for name, arguments in [
+            ("talk", {"text": "hello"}),
+            ("talk", {"message": "hello", "thread_id": "x"}),
+            ("talk", {"message": "hello", "thread_id": str(uuid.uuid4())}),
+            ("form", {"article": "pen"}),
+            ("search_documents", {"query": ""}),
+        ]:
+            assert (await session.call_tool(name, arguments)).isError, arguments
+        with pytest.raises(McpError, match="Unknown tool"):
+            await session.call_tool("nothing", {})
+
+
+async def test_approval_by_elicitation(service: AgentService, headers: dict[str, str], model: ScriptedModel) -> None:
+    asked: list[str] = []
+
+    async def decide(_: Any, params: Any) -> types.ElicitResult:  # noqa: ANN401  the SDK's
+        asked.append(params.message)
+        return types.ElicitResult(action="accept", content={"decision_1": "reject", "reason_1": "not now"})
+
+    model.then(calls(("calculator", '{"expression": "1+1"}')))
+    async with connected(service.url, headers, elicitation_callback=decide) as session:
+        result = await session.call_tool("agent", {"message": "How much is it?"})
+
+    assert "calculator" in asked[0]
+    assert result.structuredContent is not None
+    assert result.structuredContent["status"] == "success"
+    assert "not now" in str(model.requests[-1].body["messages"])
+
+
+async def test_client_without_elicitation_learns_what_waits(service: AgentService, headers: dict[str, str]) -> None:
+    async with connected(service.url, headers) as session:
+        waiting = await session.call_tool("ask", {"message": "How many?"})
+        assert waiting.structuredContent is not None
+        assert waiting.structuredContent["status"] == "interrupted"
+        thread_id = waiting.structuredContent["thread_id"]
+        async with get_client(url=service.url, api_key=None, headers=headers) as client:
+            values: Any = await client.runs.wait(thread_id, "ask", command={"resume": "3"})
+
+        assert values["messages"][-1]["content"] == "You said 3."
+
+
+async def test_progress_and_cancellation(service: AgentService, headers: dict[str, str], model: ScriptedModel) -> None:
+    async with connected(service.url, headers) as session:
+        reports: list[str | None] = []
+
+        async def report(progress: float, total: float | None, message: str | None) -> None:
+            assert progress > 0
+            assert total is None
+            reports.append(message)
+
+        model.then(calls(("search_documents", '{"query": "hours"}')), hangs())
+        async with anyio.create_task_group() as tasks:
+
+            async def call() -> None:
+                with pytest.raises(McpError):
+                    await session.call_tool("agent", {"message": "How much?"}, progress_callback=report)
+
+            tasks.start_soon(call)
+            await until(lambda: len(reports) >= 2)
+            request_id = session._request_id - 1
+            cancelled = types.CancelledNotification(params=types.CancelledNotificationParams(requestId=request_id))
+            await session.send_notification(types.ClientNotification(cancelled))
+        async with get_client(url=service.url, api_key=None, headers=headers) as client:
+            (thread,) = await client.threads.search(limit=1)
+            (run,) = await client.runs.list(thread["thread_id"])
+
+        assert reports[0] == "calling search_documents"
+        assert run["status"] == "interrupted"
