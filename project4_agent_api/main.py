@@ -36,6 +36,7 @@ from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
 from project4_agent_api.threads import routes as threads
 from project4_agent_api.wires import mcp
+from project4_agent_api.wires.openai import chat, errors, models
 from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
@@ -57,6 +58,7 @@ RUN_ROUTERS = [
 ]
 CRON_ROUTERS = [Authenticated(crons.router)]
 STORE_ROUTERS = [Authenticated(store.router)]
+OPENAI_ROUTERS = [Authenticated(models.router, chat.router)]
 MCP_ROUTERS = [mcp.ProtectedResource(mcp.router), Public(mcp.metadata_router)]
 META_ROUTERS = [operations.router, operations.metrics_router]
 ROUTERS = [
@@ -70,6 +72,7 @@ ROUTERS = [
     *RUN_ROUTERS,
     *STORE_ROUTERS,
     *CRON_ROUTERS,
+    *OPENAI_ROUTERS,
     *MCP_ROUTERS,
     *META_ROUTERS,
 ]
@@ -126,6 +129,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
         guard_docs=Public,
     )
     app.add_middleware(CountRequests, metrics=metrics)
+    app.state.error_forms = {"/v1/": errors.error_response}
     tracing.trace_requests(app)
     project_http.install(app, http, project_app)
     return app
@@ -137,7 +141,7 @@ def _routers(http: HttpPart, *, with_accounts: bool) -> list[APIRouter]:
     for disabled, routers in (
         (http.disable_assistants, ASSISTANT_ROUTERS),
         (http.disable_threads, THREAD_ROUTERS),
-        (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS),
+        (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS + OPENAI_ROUTERS),
         (http.disable_store, STORE_ROUTERS),
         (http.disable_meta, META_ROUTERS),
         (http.disable_mcp, MCP_ROUTERS),

@@ -13,7 +13,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import RequestBodyTooLarge
-from shared.problems import problem_response
+from shared.problems import error_response
 
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/health", "/ready", "/metrics"})  # requested every few seconds, so logged at DEBUG only
@@ -61,7 +61,7 @@ class RequestContext:
                 logger.opt(exception=error).error("unexpected {}", type(error).__name__)
                 if status:
                     raise  # the response has started: the server closes the connection, so that the client notices
-                await problem_response(error, request_id)(scope, receive, send_with_id)
+                await error_response(error, scope)(scope, receive, send_with_id)
             finally:
                 level = "DEBUG" if scope["path"] in PROBES else "INFO"
                 milliseconds = (perf_counter() - started) * 1000

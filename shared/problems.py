@@ -1,7 +1,7 @@
 """Error responses: RFC 9457's `application/problem+json`, and its description in the OpenAPI document."""
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from shared.errors import InvalidRequest, ServiceError, StorageFull
 
@@ -107,8 +108,26 @@ def _printable(text: str, limit: int = 200) -> str:
     return text[:limit].encode("utf-8", "backslashreplace").decode()
 
 
+# Returns the response for a problem, with headers, in the form of another protocol.
+ErrorForm = Callable[[Problem, Mapping[str, str]], Response]
+
+
+def error_response(error: Exception, scope: Scope) -> Response:
+    """Return the response for an exception: a problem, or the form of the protocol that the path belongs to.
+
+    `app.state.error_forms` has these forms, by the prefix of their paths.
+    """
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    forms: Mapping[str, ErrorForm] = getattr(scope["app"].state, "error_forms", {})
+    form = next((form for prefix, form in forms.items() if path.startswith(prefix)), None)
+    request_id = scope.get("request_id")
+    if form is None:
+        return problem_response(error, request_id)
+    return form(problem_for(error, request_id), getattr(error, "headers", None) or {})
+
+
 def problem_response(error: Exception, request_id: str | None) -> Response:
-    """Return the response for an exception."""
+    """Return the problem for an exception as a response."""
     problem = problem_for(error, request_id)
     headers = getattr(error, "headers", None)
     return Response(
@@ -128,7 +147,7 @@ def install_error_handlers(app: FastAPI) -> None:
             error = StorageFull(StorageFull.example_detail, retry_after=60)
         if isinstance(error, ServiceError) and error.status >= 500:
             logger.warning("{}: {}", type(error).__name__, error.detail)
-        return problem_response(error, request.scope.get("request_id"))
+        return error_response(error, request.scope)
 
     for kind in (ServiceError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)

@@ -33,7 +33,7 @@ class KeepAliveResponse(Response):
 
     Args:
         body: Closed at the end of the response.
-        ping: Bytes that a client ignores.
+        ping: Bytes that a client ignores; None to send nothing before the body, so that an error has its own status.
         encode_error: Returns the last bytes of a body that a `ServiceError` ends after the status was sent.
         single: Whether the body is one piece. Then the headers are sent with the first ping or the body; otherwise at
             once.
@@ -43,7 +43,7 @@ class KeepAliveResponse(Response):
         self,
         body: AsyncGenerator[bytes],
         *,
-        ping: bytes,
+        ping: bytes | None,
         encode_error: EncodeError,
         media_type: str,
         headers: Mapping[str, str],
@@ -85,6 +85,8 @@ class KeepAliveResponse(Response):
                 async for piece in pieces:
                     await self._write(send, piece, last=self._single)
             except ServiceError as error:
+                if self._ping is None and not self._started:
+                    raise
                 await self._write(send, self._encode_error(error, scope.get("request_id")))
         if not self._finished:
             self._finished = True
@@ -102,7 +104,7 @@ class KeepAliveResponse(Response):
         await send(message)
 
     async def _keep_alive(self, send: Send) -> None:
-        while True:
+        while self._ping is not None:
             self._activity.clear()
             try:
                 async with asyncio.timeout(_PING_SECONDS):
@@ -156,9 +158,18 @@ def event_stream(
 
 def delayed_json(result: AsyncGenerator[bytes], headers: Mapping[str, str]) -> KeepAliveResponse:
     """Respond with JSON that is not ready yet. The pings are line breaks, which JSON parsers skip."""
+    return _json(result, headers, ping=b"\n")
+
+
+def whole_json(result: AsyncGenerator[bytes], headers: Mapping[str, str]) -> KeepAliveResponse:
+    """Respond with JSON that is not ready yet, for clients that read the status of an error. Nothing is sent before."""
+    return _json(result, headers, ping=None)
+
+
+def _json(result: AsyncGenerator[bytes], headers: Mapping[str, str], *, ping: bytes | None) -> KeepAliveResponse:
     return KeepAliveResponse(
         result,
-        ping=b"\n",
+        ping=ping,
         encode_error=lambda error, _: dumps({"__error__": public_error(error)}),
         media_type="application/json",
         headers=headers,

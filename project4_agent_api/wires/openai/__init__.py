@@ -1,0 +1,1 @@
+"""OpenAI's API: assistants as models, for its clients."""
