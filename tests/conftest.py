@@ -12,6 +12,7 @@ from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings
 from shared.logs import configure_logging
 from tests.support.browser import browser, page, pytest_runtest_teardown, refused_page
+from tests.support.costs import reduce_costs
 from tests.support.databases import databases, server_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
@@ -37,6 +38,7 @@ __all__ = [
 for name in [*Settings.model_fields, "langsmith_tracing", "langchain_tracing_v2"]:
     os.environ.pop(name.upper(), None)
 Settings.model_config["env_file"] = None
+reduce_costs()
 
 
 @pytest.hookimpl(hookwrapper=True)

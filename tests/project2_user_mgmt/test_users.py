@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import runpy
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from project2_user_mgmt import passwords
 from tests.support.users import PASSWORD, create
 
 
@@ -47,6 +49,12 @@ async def test_passwords_are_stored_as_argon2_only(client2: httpx2.AsyncClient, 
         (stored,) = connection.execute("SELECT password_hash FROM users").fetchone() or ("",)
     assert stored.startswith("$argon2id$")
     assert PASSWORD not in stored
+
+
+def test_password_hash_has_recommended_parameters() -> None:
+    hasher = runpy.run_path(passwords.__file__)["_HASHER"]  # not that of this process, which tests make cheaper
+
+    assert hasher.hash(PASSWORD).startswith("$argon2id$v=19$m=47104,t=1,p=1$")
 
 
 async def test_50_creates_of_one_email_create_one_user(client2: httpx2.AsyncClient) -> None:

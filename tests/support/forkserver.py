@@ -1,8 +1,9 @@
 """Processes of a stage without its imports: each is forked from a process that has imported the stage once.
 
-Importing stage 4 takes three seconds of a core, and its tests start some hundred processes. Otherwise a
-forked process equals `python -m PACKAGE`: it has its own environment, arguments and standard streams, and can be
-signalled, frozen and killed. `tests/local/launcher` starts stages with the real command line.
+Importing stage 4 takes three seconds of a core, and its tests start some hundred processes. Otherwise a forked process
+equals `python -m PACKAGE`, but for the costs that `tests.support.costs` reduces: it has its own environment, arguments
+and standard streams, and can be signalled, frozen and killed. `tests/local/launcher` starts stages with the real
+command line.
 
 While coverage measures, and where there is no `fork`, the real command line is used everywhere.
 """
@@ -24,6 +25,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+import httpx2
+
+from tests.support.costs import reduce_costs
 
 ROOT = Path(__file__).parents[2]
 _LARGEST_REQUEST = 1 << 20
@@ -147,6 +152,8 @@ def _serve(package: str, connection: socket.socket) -> None:
     for statement in ast.parse(Path(main.origin).read_text("utf-8")).body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             exec(compile(ast.Module([statement], []), main.origin, "exec"), {})  # noqa: S102  of the project's own code
+    reduce_costs()
+    httpx2.create_ssl_context()
     gc.collect()
     gc.freeze()
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be forked"  # noqa: PTH208  its threads, as the kernel lists them
