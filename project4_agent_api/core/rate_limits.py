@@ -206,7 +206,7 @@ def _name(limit: RateLimit, key: str) -> str:
 
 # The window is a list of timestamps, newest first. Each call removes those that have left the window. The outcome is 0,
 # or the number of the exceeded limit: requests, bytes, seconds.
-_COUNT = """
+_WINDOW = """
 local amount, seconds = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -218,7 +218,8 @@ end
 local count = redis.call('LLEN', KEYS[1])
 local outcome = count < amount and 0 or 1
 local reset = (oldest or now) + seconds - now
-
+"""
+_COSTS = """
 local costs, limits = {tonumber(ARGV[5]), tonumber(ARGV[6])}, {tonumber(ARGV[7]), tonumber(ARGV[8])}
 local stored = redis.call('HMGET', KEYS[2], 'at', '1', '2')
 local elapsed = now - (tonumber(stored[1]) or now)
@@ -237,12 +238,15 @@ if fallen > 0 then
         '2', string.format('%.6f', levels[2]))
     redis.call('EXPIRE', KEYS[2], math.ceil(fallen))
 end
-
+"""
+_RECORD = """
 if outcome == 0 then
     redis.call('LPUSH', KEYS[1], string.format('%.6f', now))
     redis.call('EXPIRE', KEYS[1], seconds)
     count = count + 1
 end
+"""
+_VERSION = """
 local version = KEYS[3] and redis.call('GET', KEYS[3])
 if KEYS[3] and not version then
     version = ARGV[3]
@@ -250,6 +254,7 @@ if KEYS[3] and not version then
 end
 return {outcome, amount - count, math.ceil(reset), version or '', levels[1], levels[2]}
 """
+_COUNT = _WINDOW + _COSTS + _RECORD + _VERSION  # one script, so one atomic step
 
 
 def client_network(address: str) -> str:

@@ -1,5 +1,6 @@
 """The questions, the answers, the code and the tests agree; and say which question is wrong where they do not."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_missing_question_is_reported(the_map: QuestionMap) -> None:
         ("project1_qa_api/routes/ask.py:ask_history", '@router.get("/history")', "recent(owner_id))"),
         ("project1_qa_api/answering.py:Answerer.answer", "async def answer(", ")"),
         ("project1_qa_api/main.py:ROUTERS", "ROUTERS = [", "]"),
-        ("Makefile:run-project1", "run-project1:", "local project1"),
+        ("Makefile:run-project1", "run-project1:", ") project1"),
     ],
 )
 def test_code_is_cited_by_name(citation: str, begins: str, ends: str) -> None:
@@ -91,3 +92,13 @@ def test_every_place_in_the_plan_exists() -> None:
         for cell in text.split("`")[1::2]:
             if "/" in cell and cell.startswith(("shared", "project", "tests")):
                 assert (ROOT / cell).exists(), f"{name} names {cell}"
+
+
+def test_glossaries_have_the_same_terms() -> None:
+    row = re.compile(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \| \[(\d\.\d)\]", re.MULTILINE)
+    english, chinese = (
+        row.findall((ROOT / "docs" / name).read_text("utf-8")) for name in ("glossary.md", "glossary.zh.md")
+    )
+
+    assert len(english) > 50
+    assert chinese == [(translation, term, question) for term, translation, question in english]
