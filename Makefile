@@ -116,6 +116,10 @@ check: lint typecheck test ## What CI runs: lint, typecheck, test
 bench: setup ## Measure, and write the figures to bench/README.md (some minutes; not a test)
 	$(BIN)/python -m bench
 
+.PHONY: eval
+eval: $(DONE)/project4 $(DONE)/ocr $(DONE)/embedded ## Score the built-in assistants on evals/; ARGS="--repetitions 3 --output FOLDER" and others: docs/evals.md
+	@exec $(BIN)/python -m agent_api eval evals/*.yaml $(ARGS)
+
 ##@ Deploy (see docs/deploy.md; CONTAINER=, BUILD= and COMPOSE= choose the commands of another engine)
 
 export CONTAINER BUILD COMPOSE

@@ -24,6 +24,8 @@ _COMMANDS = {
     "up": ("agent_api.up", "run the API and a worker with the services that the environment names"),
     "new": ("agent_api.new", "create a project with a graph and its test"),
     "validate": ("agent_api.validate", "check a langgraph.json, and report each of its keys"),
+    "eval": ("agent_api.evaluation.command", "run the examples of datasets, and score the answers"),
+    "dataset": ("agent_api.evaluation.from_feedback", "turn rated runs into a dataset"),
     "import": ("agent_api.importing.command", "copy data from another server of LangGraph's API"),
 }
 # Commands of the package. Their arguments are passed on.

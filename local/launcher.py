@@ -53,7 +53,7 @@ def launch(stage: str, command: Sequence[str] = (), *, chapter: str = "") -> int
     program = _chapter_of(stage, package, chapter) if chapter else _whole(package)
     state = StageState(stage)
     try:
-        return _launch(program, state, configured_environment(), command)
+        return _launch(program, state, configured_environment(), EMBEDDED, _Task(command))
     except AlreadyRunning:
         if not command:
             raise
@@ -70,6 +70,7 @@ def launch_package(
     services: Mapping[str, ServiceFactory] = EMBEDDED,
     describe: Callable[["Stage"], str] | None = None,
     beside: Callable[["Stage"], Coroutine[Any, Any, None]] | None = None,
+    job: Callable[["Stage"], Coroutine[Any, Any, int]] | None = None,
 ) -> int:
     """Run a stage's package, or one of its commands, with a service for each address that is not configured.
 
@@ -78,29 +79,28 @@ def launch_package(
         services: Create the services that may be missing, by setting.
         describe: Returns the lines that are printed once the stage is ready.
         beside: Runs from then on until the stage stops, and restarts processes whose configuration was invalid.
+        job: Runs once the stage is ready; then the stage stops.
 
     Returns:
-        Exit status: 0 after a stop signal, 1 if a process has failed too often.
+        Exit status: that of the job, 0 after a stop signal, 1 if a process has failed too often.
 
     Raises:
         AlreadyRunning: if another launcher uses the state.
         ConfigurationError: if the stage cannot start.
     """
-    return _launch(_whole(package), state, configured, command, services, describe, beside)
+    return _launch(_whole(package), state, configured, services, _Task(command, describe or _describe, beside, job))
 
 
 def _launch(
     program: "_Program",
     state: StageState,
     configured: dict[str, str],
-    command: Sequence[str] = (),
-    services: Mapping[str, ServiceFactory] = EMBEDDED,
-    describe: Callable[["Stage"], str] | None = None,
-    beside: Callable[["Stage"], Coroutine[Any, Any, None]] | None = None,
+    services: Mapping[str, ServiceFactory],
+    task: "_Task",
 ) -> int:
     with state.lock():
         stage = _create_stage(program, state, configured, services)
-        return asyncio.run(_run(stage, _Presentation(command, describe or _describe, beside)))
+        return asyncio.run(_run(stage, task))
 
 
 def configured_environment() -> dict[str, str]:
@@ -256,25 +256,36 @@ def _create_server(
     )
 
 
+def _describe(stage: Stage) -> str:
+    address, model = base_url(stage.app.sockets[0]), stage.settings.openai_base_url
+    lines = [f"  page      {address}/", f"  API docs  {address}/docs", f"  model     {model}"]
+    if stage.program.chapter:
+        lines.insert(0, f"  chapter   {stage.program.chapter}")
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
-class _Presentation:
+class _Task:
+    """The purpose for which a stage is started, as in `launch_package`."""
+
     command: Sequence[str]
-    describe: Callable[[Stage], str]
-    beside: Callable[[Stage], Coroutine[Any, Any, None]] | None
+    describe: Callable[[Stage], str] = _describe
+    beside: Callable[[Stage], Coroutine[Any, Any, None]] | None = None
+    job: Callable[[Stage], Coroutine[Any, Any, int]] | None = None
 
 
-async def _run(stage: Stage, presentation: _Presentation) -> int:
+async def _run(stage: Stage, task: _Task) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(_serve(stage, presentation))
+    serving = asyncio.create_task(_serve(stage, task))
     stop = asyncio.create_task(stopping.wait())
     status = 0
     try:
         await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
-            serving.result()
+            status = serving.result()
     except* ChildFailed as failures:
         for failure in failures.exceptions:
             print(f"error: {failure}", file=sys.stderr, flush=True)
@@ -290,39 +301,41 @@ async def _run(stage: Stage, presentation: _Presentation) -> int:
     return status
 
 
-async def _serve(stage: Stage, presentation: _Presentation) -> None:
-    """Start the services, migrate, start the servers, print their addresses, and keep all processes running."""
+async def _serve(stage: Stage, task: _Task) -> int:
+    """Start the services, migrate, start the servers, and keep all processes running. Return the exit status."""
     async with asyncio.TaskGroup() as starting:
         for service in stage.services:
             starting.create_task(service.start())
     package = stage.program.package
     if (ROOT / package / "migrations").exists():
         await _run_command(package, ["migrate"], stage.app)
-    if presentation.command:
-        await _run_command(package, presentation.command, stage.app)
-        return
+    if task.command:
+        await _run_command(package, task.command, stage.app)
+        return 0
     async with asyncio.TaskGroup() as starting:
         for child in stage.servers:
             starting.create_task(child.start())
-    print(f"{stage.app.name}: ready\n{presentation.describe(stage)}")
-    for service in stage.services:
-        print(f"  {service.name} logs to {service.log}")
-    print("Ctrl-C stops everything.", flush=True)
-    async with asyncio.TaskGroup() as running:
+    return await _keep_running(stage, task)
+
+
+async def _keep_running(stage: Stage, task: _Task) -> int:
+    if task.job is None:
+        print(f"{stage.app.name}: ready\n{task.describe(stage)}")
         for service in stage.services:
-            running.create_task(service.keep_running())
-        for server in stage.servers:
-            running.create_task(server.keep_running(wait_for_restart=presentation.beside is not None))
-        if presentation.beside:
-            running.create_task(presentation.beside(stage))
-
-
-def _describe(stage: Stage) -> str:
-    address, model = base_url(stage.app.sockets[0]), stage.settings.openai_base_url
-    lines = [f"  page      {address}/", f"  API docs  {address}/docs", f"  model     {model}"]
-    if stage.program.chapter:
-        lines.insert(0, f"  chapter   {stage.program.chapter}")
-    return "\n".join(lines)
+            print(f"  {service.name} logs to {service.log}")
+        print("Ctrl-C stops everything.", flush=True)
+    status = 0
+    async with asyncio.TaskGroup() as running:
+        keeping = [running.create_task(service.keep_running()) for service in stage.services]
+        wait = task.beside is not None
+        keeping += [running.create_task(server.keep_running(wait_for_restart=wait)) for server in stage.servers]
+        if task.beside:
+            keeping.append(running.create_task(task.beside(stage)))
+        if task.job:
+            status = await task.job(stage)
+            for each in keeping:
+                each.cancel()
+    return status
 
 
 async def _run_command(package: str, command: Sequence[str], app: Child) -> None:

@@ -3,8 +3,8 @@
     begin ─ retrieve ─ grade ─┬─ answer ─ end
                └── rewrite ◀──┘             a few times, if the passages are not relevant to the question
 
-The steps are stage 3's, and so is the check of the answer: regardless of the grade, only sentences that cite a passage
-are kept. A wrong grade costs another search, never an answer.
+The steps are stage 3's, and so are the minimum score of an answer and the check of its citations: regardless of the
+grade, only sentences that cite a passage are kept. A wrong grade costs another search, never an answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,9 +109,11 @@ class Rag:
         return {"question": question, "query": question, "rewrites": 0, "citations": [], **_EMPTY_STATE}
 
     async def retrieve(self, state: RagState, config: RunnableConfig) -> dict[str, Any]:
-        """Search the documents, and rerank the hits."""
+        """Search the documents, and rerank the hits; keep none if no score is sufficient for an answer."""
         search = {"owner_id": owner_id_of(config), "question": state["query"], "k": _PASSAGES, "document_ids": None}
         hits = await self._steps.retrieve(search)
+        if not self._steps.is_answerable(hits):
+            return {"found": []}
         return {"found": [_to_passage(hit) for hit in await self._steps.rerank(search | {"hits": hits})]}
 
     async def grade(self, state: RagState) -> dict[str, Any]:
