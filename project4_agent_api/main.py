@@ -35,7 +35,7 @@ from project4_agent_api.store import routes as store
 from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
 from project4_agent_api.threads import routes as threads
-from project4_agent_api.wires import mcp
+from project4_agent_api.wires import a2a, mcp
 from project4_agent_api.wires.openai import chat, errors, models
 from shared import health
 from shared.app import build_app
@@ -60,6 +60,7 @@ CRON_ROUTERS = [Authenticated(crons.router)]
 STORE_ROUTERS = [Authenticated(store.router)]
 OPENAI_ROUTERS = [Authenticated(models.router, chat.router)]
 MCP_ROUTERS = [mcp.ProtectedResource(mcp.router), Public(mcp.metadata_router)]
+A2A_ROUTERS = [Authenticated(a2a.router), Public(a2a.card_router)]
 META_ROUTERS = [operations.router, operations.metrics_router]
 ROUTERS = [
     health.router,
@@ -74,6 +75,7 @@ ROUTERS = [
     *CRON_ROUTERS,
     *OPENAI_ROUTERS,
     *MCP_ROUTERS,
+    *A2A_ROUTERS,
     *META_ROUTERS,
 ]
 _STUDIO = "https://smith.langchain.com"  # LangGraph's user interface, which calls the developer's machine
@@ -145,6 +147,7 @@ def _routers(http: HttpPart, *, with_accounts: bool) -> list[APIRouter]:
         (http.disable_store, STORE_ROUTERS),
         (http.disable_meta, META_ROUTERS),
         (http.disable_mcp, MCP_ROUTERS),
+        (http.disable_a2a, A2A_ROUTERS),
     ):
         left_out += routers if disabled else []
     return [router for router in ROUTERS if router not in left_out]

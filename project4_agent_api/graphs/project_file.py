@@ -113,6 +113,7 @@ class HttpPart(_Part):
     disable_store: bool = False
     disable_meta: bool = False
     disable_mcp: bool = False
+    disable_a2a: bool = False
     disable_webhooks: bool = False
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
+import orjson
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
@@ -24,7 +25,9 @@ from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.assistants.schemas import AssistantSearch
 from project4_agent_api.assistants.service import Assistants
 from project4_agent_api.core.idempotency import current_claim
+from project4_agent_api.core.postgres import fetch_one
 from project4_agent_api.core.run_context import set_user
+from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import find
 from project4_agent_api.core.visibility import set_accesses
 from project4_agent_api.events.ids import START, EventId, run_stream
@@ -35,7 +38,7 @@ from project4_agent_api.runs.schemas import RunCreate, StatelessRunCreate
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.runs.subscription import RunSubscription, join_run, start_run
-from project4_agent_api.threads.schemas import ThreadCreate
+from project4_agent_api.threads.schemas import HistoryQuery, ThreadCreate
 from project4_agent_api.threads.service import Threads
 from project4_agent_api.wires.items import Interrupt, Item, read_items
 from shared.database.engine import Sessions, read_session
@@ -91,7 +94,7 @@ class Conversations:
         Args:
             name: Only those with exactly this name.
         """
-        owner_id = await self._authorize("POST /assistants/search")
+        owner_id = await self.authorize("POST /assistants/search")
         await self.assistants.ensure_built_in(self.sessions)
         search = AssistantSearch(name=name, limit=_MAX_ASSISTANTS, sort_by="created_at", sort_order="asc")
         async with read_session(self.connection.scope["app"].state.reading) as session:
@@ -117,6 +120,17 @@ class Conversations:
         ids = ", ".join(str(each.assistant_id) for each in found)
         raise NotFound(f"Several assistants have this name. Give the id of one: {ids}.")
 
+    async def get_assistant(self, assistant_id: UUID) -> Assistant:
+        """Return an assistant.
+
+        Raises:
+            NotFound: if it does not exist, or belongs to another user.
+        """
+        owner_id = await self.authorize("GET /assistants/{assistant_id}", ids={"assistant_id": assistant_id})
+        await self.assistants.ensure_built_in(self.sessions)
+        async with read_session(self.connection.scope["app"].state.reading) as session:
+            return await self.assistants.get(session, owner_id, assistant_id)
+
     async def create_thread(self, metadata: Mapping[str, Any], thread_id: UUID | None = None) -> UUID:
         """Create a thread, or with an id of the client use the existing one.
 
@@ -125,7 +139,7 @@ class Conversations:
             StorageQuotaExceeded: if the user stores too much.
         """
         body: dict[str, Any] = {"metadata": dict(metadata)}
-        await self._authorize("POST /threads", body)
+        await self.authorize("POST /threads", body)
         create = _validate(ThreadCreate, body | {"if_exists": "do_nothing"})
         create.thread_id = thread_id
         created: UUID = (await self.threads.create(self.account_id, create))["thread_id"]
@@ -137,7 +151,7 @@ class Conversations:
         Raises:
             NotFound: if there is no such thread.
         """
-        owner_id = await self._authorize("GET /threads/{thread_id}", ids={"thread_id": thread_id})
+        owner_id = await self.authorize("GET /threads/{thread_id}", ids={"thread_id": thread_id})
         thread = await self.threads.get(owner_id, thread_id)
         of_tasks = thread["interrupts"].decode_json().values()
         return [Interrupt(each["id"], each["value"]) for of_task in of_tasks for each in of_task]
@@ -176,10 +190,29 @@ class Conversations:
             NotFound: if there is none.
         """
         operation = "GET /threads/{thread_id}/runs/{run_id}/stream"
-        owner_id = await self._authorize(operation, ids={"thread_id": thread_id, "run_id": run_id})
+        owner_id = await self.authorize(operation, ids={"thread_id": thread_id, "run_id": run_id})
         key = RunKey(owner_id, thread_id, run_id)
         async with join_run(self.runs, key, run_stream, partial(has_expired, self.connection)) as subscription:
             yield Run(key, subscription)
+
+    async def find_run(self, run_id: UUID) -> RunKey:
+        """Return the key of a run that the user may see, given only its id.
+
+        Raises:
+            NotFound: if there is none.
+        """
+        row = await fetch_one(self.runs.pool, "SELECT thread_id FROM runs WHERE run_id = %s", [run_id])
+        ids = {"thread_id": row["thread_id"] if row else run_id, "run_id": run_id}
+        owner_id = await self.authorize("GET /threads/{thread_id}/runs/{run_id}", ids=ids)
+        key = RunKey(owner_id, **ids)
+        await self.runs.get(key)
+        return key
+
+    async def state_after(self, key: RunKey) -> Any:  # noqa: ANN401  any JSON
+        """Return the values of a thread's state after a run, as a client reads them; None if it has stored none."""
+        query = HistoryQuery(limit=1, metadata={"run_id": str(key.run_id)})
+        states = await self.threads.states.list_history(key.owner_id, key.thread_id, query)
+        return orjson.loads(dumps(states[0]["values"])) if states else None
 
     async def stop(self, thread_id: UUID, run_id: UUID) -> None:
         """Stop a run, and keep what it has done.
@@ -188,7 +221,7 @@ class Conversations:
             NotFound: if there is no such unfinished run.
         """
         operation = "POST /threads/{thread_id}/runs/{run_id}/cancel"
-        owner_id = await self._authorize(operation, ids={"thread_id": thread_id, "run_id": run_id})
+        owner_id = await self.authorize(operation, ids={"thread_id": thread_id, "run_id": run_id})
         await self.runs.stop(owner_id, thread_id, [run_id], "interrupt")
 
     @property
@@ -197,7 +230,7 @@ class Conversations:
         principal: Principal = self.connection.state.principal
         return principal.account_id
 
-    async def _authorize(
+    async def authorize(
         self, operation: str, body: dict[str, Any] | None = None, ids: Mapping[str, UUID] | None = None
     ) -> UUID:
         """Authorize an operation of LangGraph's API, and return the owner for whom it is executed."""

@@ -200,7 +200,7 @@ class _Reader:
         message_id = chunk["id"]
         if message_id not in self.written:
             yield from self._finish_calls()
-        yield from self._add(message_id, _text(chunk["content"]), _reasoning(chunk))
+        yield from self._add(message_id, content_text(chunk["content"]), _reasoning(chunk))
         for part in chunk.get("tool_call_chunks") or ():
             key = part.get("index") if part.get("index") is not None else part.get("id")
             call = self.calls.setdefault(key, {"message_id": message_id, "id": "", "name": "", "args": ""})
@@ -214,7 +214,7 @@ class _Reader:
         """Convert a message so far: the part that was not converted yet."""
         message_id, written = message["id"], self.written.get(message["id"], "")
         yield from self._finish_calls()
-        text = _text(message["content"])
+        text = content_text(message["content"])
         if text.startswith(written):
             first = message_id not in self.written
             yield from self._add(message_id, text[len(written) :], _reasoning(message) if first else "")
@@ -244,7 +244,7 @@ class _Reader:
             return
         self.seen.add(message["id"])
         failed = message.get("status") == "error"
-        yield ToolResult(message["id"], message["tool_call_id"], _text(message["content"]), failed)
+        yield ToolResult(message["id"], message["tool_call_id"], content_text(message["content"]), failed)
         artifact = message.get("artifact")
         yield from self._citations(artifact.get("citations") or () if isinstance(artifact, dict) else ())
 
@@ -291,7 +291,8 @@ def _messages_after_input(state: Json) -> Sequence[Any]:
     return messages[human[-1] + 1 :] if human else ()
 
 
-def _text(content: Any) -> str:  # noqa: ANN401  text, or blocks of which some are text
+def content_text(content: Any) -> str:  # noqa: ANN401  any JSON
+    """Return the text of a message's content: a text, or blocks of which some are text."""
     if isinstance(content, str):
         return content
     blocks = content if isinstance(content, list) else ()

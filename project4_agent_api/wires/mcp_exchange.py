@@ -64,7 +64,6 @@ class Exchange(Response):
         request: Of JSON-RPC.
         body: The body of the HTTP request.
         session_id: None if the client does not keep it.
-        subscriber: To the channels of sessions.
         channel: The session's; None if the request takes no messages.
     """
 

@@ -18,10 +18,10 @@ from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.schemas import HitRead, SearchRequest, SearchResponse
 from project4_agent_api.models import Assistant
 from project4_agent_api.wires.conversations import Conversations
+from project4_agent_api.wires.graph_inputs import InputForm, input_form
 from project4_agent_api.wires.items import Citation, Ended, Interrupt, Item, Text, ToolCall, ToolResult
 from project4_agent_api.wires.mcp_approval import Form
 from project4_agent_api.wires.mcp_exchange import Exchange
-from project4_agent_api.wires.mcp_inputs import InputForm, input_form
 from project4_agent_api.wires.mcp_resources import document_uri
 from shared.errors import InvalidRequest, ServiceError
 from shared.pagination import encode_cursor

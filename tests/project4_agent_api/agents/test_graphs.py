@@ -293,8 +293,8 @@ async def test_image_build_keys_are_ignored(make_services: MakeServices, tmp_pat
         ({"node_version": "20", "image_distro": "wolfi"}, "image_distro, node_version are for building an image"),
         ({"ui": {"team": "./ui.tsx"}}, "ui are not served"),
         (
-            {"http": {"disable_a2a": True, "logging_headers": {"include": ["x-*"]}}},
-            "here: http.disable_a2a, http.logging",
+            {"http": {"disable_ui": True, "logging_headers": {"include": ["x-*"]}}},
+            "here: http.disable_ui, http.logging",
         ),
         ({"http": {"configurable_headers": {"include": ["x-*"], "excludes": None}}}, None),
         ({"webhooks": {"url": {"disable_private_ips": True}}}, "effect here: webhooks.url.disable_private_ips"),

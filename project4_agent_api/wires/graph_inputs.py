@@ -1,6 +1,6 @@
-"""The arguments of an assistant's tool, and the input of its run.
+"""The form in which another protocol gives an assistant its input.
 
-A graph that takes messages has a tool with a `message`; another one has a tool with the input of the graph.
+A graph that takes messages is given a `message`; another one the input of the graph itself.
 """
 
 from collections.abc import Mapping
