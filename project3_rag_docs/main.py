@@ -19,6 +19,7 @@ from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranke
 from project3_rag_docs.search.service import Searcher
 from project3_rag_docs.settings import MIB, Settings
 from shared.app import build_app
+from shared.database.address import is_transaction_pooler
 from shared.database.engine import create_engine, create_session_factory
 from shared.frontend import Panel
 from shared.jobs.notifications import NotificationListener
@@ -35,7 +36,8 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     app.state.embeddings = create_embedding_model(settings, app.state.model_http)
     app.state.searcher = Searcher(
-        sessions=app.state.reading,
+        # Its statements need the settings of the first one: through a pooler only a transaction keeps them.
+        sessions=app.state.sessions if is_transaction_pooler(settings.database_url) else app.state.reading,
         embeddings=app.state.embeddings,
         model=settings.embedding_model,
         dimensions=settings.embedding_dimensions,

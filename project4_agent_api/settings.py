@@ -329,7 +329,7 @@ class Settings(Stage3Settings):
     @property
     def redis_names(self) -> str:
         """Prefix of every key and channel in Redis."""
-        return names_in_redis(self.redis_prefix, self.database_url)
+        return names_in_redis(self.redis_prefix, self.database_session_url or self.database_url)
 
     def otlp_headers(self) -> dict[str, str]:
         """Return the headers for the collector of traces."""

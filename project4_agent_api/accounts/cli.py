@@ -45,6 +45,7 @@ class _Database:
     """The database settings of a command, so that it runs without the other settings of the service."""
 
     database_url: str = field(repr=False)
+    database_session_url: str | None = None
     db_pool_size: int = 1
     db_pool_timeout_seconds: float = 3
     db_connect_timeout_seconds: int = 3

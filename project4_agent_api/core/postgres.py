@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import from_state
 from project4_agent_api.settings import Settings
-from shared.database.driver import DeadlineConnection, conninfo
+from shared.database.driver import DeadlineConnection, conninfo, prepare_threshold
 from shared.database.errors import database_errors
 from shared.database.migrate import RequiredRevisions
 from shared.database.pool import RECONNECT_SECONDS, ConnectionPool
@@ -47,7 +47,7 @@ def create_pool(settings: Settings) -> Pool:
     return ConnectionPool(
         conninfo(settings),
         connection_class=DeadlineConnection,
-        kwargs={"autocommit": True, "row_factory": dict_row},
+        kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": prepare_threshold(settings)},
         configure=configure,
         min_size=1,
         max_size=settings.db_pool_size,

@@ -138,7 +138,7 @@ async def _reindex(settings: Settings) -> int:
     async with (
         create_http_client(settings) as http,
         await AsyncConnection.connect(
-            conninfo(settings),
+            conninfo(settings, session=True),
             autocommit=True,
             row_factory=dict_row,
         ) as connection,

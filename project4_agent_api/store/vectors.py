@@ -22,7 +22,7 @@ async def check_store(settings: Settings) -> None:
     """
     with contextlib.suppress(DatabaseUnavailable), database_errors():  # checked again before each embedding
         async with await AsyncConnection.connect(
-            conninfo(settings),
+            conninfo(settings, session=True),
             autocommit=True,
             row_factory=dict_row,
         ) as connection:

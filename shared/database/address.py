@@ -52,7 +52,7 @@ _SETTINGS = {
     ),
     **dict.fromkeys(("sslaccept", "sslfactory", "sslidentity"), "sslmode, sslrootcert, sslcert and sslkey"),
 }
-# Parameters for a pooler in transaction mode, and the values that mean none.
+# Parameters of other tools for a pooler in transaction mode, and the values that mean none.
 _POOLER = {
     "pgbouncer": ("false", "0"),
     "prepareThreshold": (),
@@ -78,11 +78,32 @@ def connection_parameters(address: str) -> dict[str, str]:
         "dbname": unquote(parts.path),
     }
     for name, value in _parameters(parts):
-        _add(parameters, name, value)
+        if name not in _POOLER:
+            _add(parameters, name, value)
+    if "options" in parameters and is_transaction_pooler(address):
+        raise ValueError("options and schema cannot be set through a pooler in transaction mode; set them for the role")
     parameters = {name: value for name, value in parameters.items() if value}
     parameters["target_session_attrs"] = "read-write"
     _check(parameters)
     return parameters
+
+
+def is_transaction_pooler(address: str) -> bool:
+    """Return whether an address is of a pooler in transaction mode: `pgbouncer=true`, or what other tools write."""
+    return any(name in _POOLER and value.lower() not in _POOLER[name] for name, value in _split(address).parameters())
+
+
+def check_session_address(address: str, session_address: str | None) -> None:
+    """Check that there is an address for what needs a session, such as listening for notifications.
+
+    Raises:
+        ValueError: with one line that names the settings.
+    """
+    if is_transaction_pooler(session_address or address):
+        raise ValueError(
+            "DATABASE_SESSION_URL must be the address of the database itself, because DATABASE_URL is a pooler in "
+            "transaction mode"
+        )
 
 
 def _split(address: str) -> Address:
@@ -117,13 +138,6 @@ def _parameters(parts: Address) -> Iterator[tuple[str, str]]:
 
 def _add(parameters: dict[str, str], name: str, value: str) -> None:
     """Add a parameter of an address's query, translated from the tool that defines it."""
-    if name in _POOLER:
-        if value.lower() in _POOLER[name]:
-            return
-        raise ValueError(
-            f"{name} is for a pooler in transaction mode, which cannot be used, because the service listens for "
-            "notifications; connect to the database, or to a pooler in session mode, without it"
-        )
     if name in _SETTINGS:
         raise ValueError(f"{name} is not a parameter of libpq; use {_SETTINGS[name]} instead")
     name = _RENAMED.get(name, name)

@@ -15,7 +15,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from shared.database.address import connection_parameters
+from shared.database.address import connection_parameters, is_transaction_pooler
 from shared.database.errors import has_lost_its_server
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ class StatementTime:
 
 statement_time: ContextVar[StatementTime | None] = ContextVar("statement_time", default=None)
 
+_PREPARE_THRESHOLD = 5  # psycopg's default
 _last_primary: dict[str, tuple[str, int]] = {}  # host and port of the last connection, by address
 
 
@@ -51,7 +52,11 @@ class DatabaseSettings(Protocol):
 
     @property
     def database_url(self) -> str:
-        """Address of the database."""
+        """Address of the database, or of a pooler in transaction mode."""
+
+    @property
+    def database_session_url(self) -> str | None:
+        """Address of the database itself, if the other one is a pooler's."""
 
     @property
     def db_pool_size(self) -> int:
@@ -70,22 +75,32 @@ class DatabaseSettings(Protocol):
         """Maximum time of one statement."""
 
 
-def conninfo(settings: DatabaseSettings, *, statement_timeout: float | None = None) -> str:
+def conninfo(settings: DatabaseSettings, *, statement_timeout: float | None = None, session: bool = False) -> str:
     """Return libpq's connection string, with time limits and TCP keepalives. Those in the address take precedence.
 
     Args:
-        settings: Address and limits.
-        statement_timeout: Seconds, if other than `DB_STATEMENT_TIMEOUT_SECONDS`.
+        settings: Addresses and limits.
+        statement_timeout: Seconds, if other than `DB_STATEMENT_TIMEOUT_SECONDS`; needs a session.
+        session: Whether the connection needs a session, as `LISTEN` does, and must not be one of a pooler.
     """
+    session = session or statement_timeout is not None
+    address = settings.database_session_url or settings.database_url if session else settings.database_url
     milliseconds = round((statement_timeout or settings.db_statement_timeout_seconds) * 1000)
     limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={4 * milliseconds}"
-    given = connection_parameters(settings.database_url)
+    given = connection_parameters(address)
     defaults = {
         **_KEEPALIVE,
         "connect_timeout": str(settings.db_connect_timeout_seconds),
         "application_name": "ai-backend-capstones",
     }
+    if is_transaction_pooler(address):  # a pooler refuses options; the role has them
+        return make_conninfo("", **(defaults | given))
     return make_conninfo("", **(defaults | given | {"options": f"{limits} {given.get('options', '')}".rstrip()}))
+
+
+def prepare_threshold(settings: DatabaseSettings) -> int | None:
+    """Return after how many executions psycopg prepares a statement: never on the changing servers of a pooler."""
+    return None if is_transaction_pooler(settings.database_url) else _PREPARE_THRESHOLD
 
 
 class PrimaryConnection(AsyncConnection[Any]):

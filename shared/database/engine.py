@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.pool import PoolResetState
 from sqlmodel import SQLModel
 
-from shared.database.driver import DatabaseSettings, DeadlineConnection, closed_by_server, conninfo
+from shared.database.driver import DatabaseSettings, DeadlineConnection, closed_by_server, conninfo, prepare_threshold
 from shared.database.errors import database_errors, is_read_only
 from shared.health import Check, Failure
 
@@ -44,9 +44,10 @@ def create_engine(settings: DatabaseSettings, *, statement_timeout: float | None
     """
     address = conninfo(settings, statement_timeout=statement_timeout)
     seconds = statement_timeout or settings.db_statement_timeout_seconds
+    threshold = prepare_threshold(settings)
 
     async def connect() -> DeadlineConnection:
-        connection = await DeadlineConnection.connect(address)
+        connection = await DeadlineConnection.connect(address, prepare_threshold=threshold)
         connection.read_timeout = seconds + 1
         return connection
 

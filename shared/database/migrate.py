@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.exc import DBAPIError
 
-from shared.database.address import connection_parameters
+from shared.database.address import check_session_address, connection_parameters
 from shared.database.errors import is_read_only, unavailable
 from shared.errors import ConfigurationError
 from shared.settings import secrets_folder
@@ -27,27 +27,33 @@ _ROOT = Path(__file__).parents[2]
 
 
 def database_address() -> str:
-    """Return the database's address from the environment, `.env` or the secrets folder.
+    """Return the address of the database itself from the environment, `.env` or the secrets folder.
 
     Raises:
         ConfigurationError: if none of them has it, or it is invalid.
     """
-    address = os.environ.get("DATABASE_URL") or dotenv_values(".env").get("DATABASE_URL") or _address_from_secrets()
+    address, session_address = _setting("DATABASE_URL"), _setting("DATABASE_SESSION_URL")
     if not address:
         raise ConfigurationError(
             "DATABASE_URL is not set (`make run-project…` starts an embedded PostgreSQL, migrated)"
         )
+    for name, value in (("DATABASE_URL", address), ("DATABASE_SESSION_URL", session_address)):
+        try:
+            connection_parameters(value or address)
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: {error}") from None
     try:
-        connection_parameters(address)
+        check_session_address(address, session_address)
     except ValueError as error:
-        raise ConfigurationError(f"DATABASE_URL: {error}") from None
-    return address
+        raise ConfigurationError(str(error)) from None
+    return session_address or address
 
 
-def _address_from_secrets() -> str:
+def _setting(name: str) -> str:
     folder = secrets_folder()
-    file = folder / "database_url" if folder else None
-    return file.read_text() if file and file.is_file() else ""
+    file = folder / name.lower() if folder else None
+    stored = file.read_text() if file and file.is_file() else ""
+    return os.environ.get(name) or dotenv_values(".env").get(name) or stored
 
 
 def alembic_config(package: str) -> Config:

@@ -55,7 +55,8 @@ class NotificationListener:
         listening = True
         while True:
             try:
-                async with await PrimaryConnection.connect(conninfo(self._settings), autocommit=True) as connection:
+                address = conninfo(self._settings, session=True)
+                async with await PrimaryConnection.connect(address, autocommit=True) as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                     listening = True
                     for key in list(self._subscribers):  # notifications sent before LISTEN are lost

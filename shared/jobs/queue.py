@@ -154,7 +154,7 @@ async def open_job_app(job_app: procrastinate.App, settings: DatabaseSettings) -
     """Connect the app while the block runs. If the database is unavailable, the pool connects in the background."""
     # procrastinate would open its own pool, but fails if the database is unavailable at that moment.
     pool: ConnectionPool[PrimaryConnection] = ConnectionPool(
-        conninfo(settings),
+        conninfo(settings, session=True),  # procrastinate listens for notifications on copies of these
         connection_class=PrimaryConnection,
         min_size=1,
         max_size=4,

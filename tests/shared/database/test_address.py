@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.database.address import connection_parameters, passwords
+from shared.database.address import check_session_address, connection_parameters, passwords
 
 SECRET = "s3cret-of-the-database"
 
@@ -59,12 +59,22 @@ def test_address_is_understood_as_its_tool_means_it(address: str, expected: dict
     assert connection_parameters(address) == expected | {"target_session_attrs": "read-write"}
 
 
+@pytest.mark.parametrize("parameter", ["pgbouncer=true", "statement_cache_size=0", "prepareThreshold=0"])
+def test_pooler_in_transaction_mode_needs_another_address_for_sessions(parameter: str) -> None:
+    address = f"postgresql://h:6432/d?{parameter}"
+
+    assert connection_parameters(address) == connection_parameters("postgresql://h:6432/d")
+    check_session_address(address, "postgresql://h/d")
+    check_session_address("postgresql://h/d?pgbouncer=false", None)
+    for missing in (None, address):
+        with pytest.raises(ValueError, match="DATABASE_SESSION_URL must be the address"):
+            check_session_address(address, missing)
+
+
 @pytest.mark.parametrize(
     ("parameter", "message"),
     [
-        ("pgbouncer=true", "pgbouncer is for a pooler in transaction mode"),
-        ("statement_cache_size=0", "statement_cache_size is for a pooler in transaction mode"),
-        ("prepareThreshold=0", "prepareThreshold is for a pooler in transaction mode"),
+        ("pgbouncer=true&schema=a", "options and schema cannot be set through a pooler in transaction mode"),
         ("connection_limit=10", "connection_limit is not a parameter of libpq; use DB_POOL_SIZE instead"),
         ("pool_timeout=10", "pool_timeout is not a parameter of libpq; use DB_POOL_TIMEOUT_SECONDS instead"),
         ("socketTimeout=10", "socketTimeout is not a parameter of libpq; use DB_STATEMENT_TIMEOUT_SECONDS instead"),

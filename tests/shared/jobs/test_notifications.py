@@ -20,6 +20,7 @@ class Settings:
 
     database_url: str = "postgresql://h/d"
     db_pool_size: int = 1
+    database_session_url: str | None = None
     db_pool_timeout_seconds: float = 3
     db_connect_timeout_seconds: int = 2
     db_statement_timeout_seconds: float = 5
