@@ -36,7 +36,8 @@ from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
 from project4_agent_api.threads import routes as threads
 from project4_agent_api.wires import a2a, mcp
-from project4_agent_api.wires.openai import chat, errors, models
+from project4_agent_api.wires.openai import chat, errors, models, responses
+from project4_agent_api.wires.openai import conversations as openai_conversations
 from shared import health
 from shared.app import build_app
 from shared.frontend import Panel
@@ -58,7 +59,7 @@ RUN_ROUTERS = [
 ]
 CRON_ROUTERS = [Authenticated(crons.router)]
 STORE_ROUTERS = [Authenticated(store.router)]
-OPENAI_ROUTERS = [Authenticated(models.router, chat.router)]
+OPENAI_ROUTERS = [Authenticated(models.router, chat.router, responses.router, openai_conversations.router)]
 MCP_ROUTERS = [mcp.ProtectedResource(mcp.router), Public(mcp.metadata_router)]
 A2A_ROUTERS = [Authenticated(a2a.router), Public(a2a.card_router)]
 META_ROUTERS = [operations.router, operations.metrics_router]

@@ -24,9 +24,11 @@ from project4_agent_api.accounts.authorized_operations import OPERATIONS
 from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.assistants.schemas import AssistantSearch
 from project4_agent_api.assistants.service import Assistants
+from project4_agent_api.core.bounded import encode_object
 from project4_agent_api.core.idempotency import current_claim
-from project4_agent_api.core.postgres import fetch_one
+from project4_agent_api.core.postgres import Row, fetch_one
 from project4_agent_api.core.run_context import set_user
+from project4_agent_api.core.schemas import Checkpoint
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import find
 from project4_agent_api.core.visibility import set_accesses
@@ -46,6 +48,10 @@ from shared.errors import InvalidRequest, NotFound
 
 STREAM_MODE = ("messages-tuple", "values")
 _MAX_ASSISTANTS = 1000
+_CHECKPOINTS_OF_RUN = """
+    SELECT (array_agg(parent_checkpoint_id ORDER BY checkpoint_id))[1] AS before, max(checkpoint_id) AS last
+    FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = '' AND metadata ->> 'run_id' = %s
+"""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -145,14 +151,22 @@ class Conversations:
         created: UUID = (await self.threads.create(self.account_id, create))["thread_id"]
         return created
 
+    async def get_thread(self, thread_id: UUID) -> Row:
+        """Return a thread with encoded JSON.
+
+        Raises:
+            NotFound: if it does not exist, or belongs to another user.
+        """
+        owner_id = await self.authorize("GET /threads/{thread_id}", ids={"thread_id": thread_id})
+        return await self.threads.get(owner_id, thread_id)
+
     async def open_interrupts(self, thread_id: UUID) -> list[Interrupt]:
         """Return the questions of a thread that wait for an answer.
 
         Raises:
             NotFound: if there is no such thread.
         """
-        owner_id = await self.authorize("GET /threads/{thread_id}", ids={"thread_id": thread_id})
-        thread = await self.threads.get(owner_id, thread_id)
+        thread = await self.get_thread(thread_id)
         of_tasks = thread["interrupts"].decode_json().values()
         return [Interrupt(each["id"], each["value"]) for of_task in of_tasks for each in of_task]
 
@@ -213,6 +227,26 @@ class Conversations:
         query = HistoryQuery(limit=1, metadata={"run_id": str(key.run_id)})
         states = await self.threads.states.list_history(key.owner_id, key.thread_id, query)
         return orjson.loads(dumps(states[0]["values"])) if states else None
+
+    async def checkpoints_of_run(self, key: RunKey) -> tuple[str | None, str | None]:
+        """Return the id of the checkpoint before a run, and of the last one that it has made. Each may be None.
+
+        Args:
+            key: Of a run that was found: nothing is checked here.
+        """
+        row = await fetch_one(self.runs.pool, _CHECKPOINTS_OF_RUN, [str(key.thread_id), str(key.run_id)])
+        return (row["before"], row["last"]) if row else (None, None)
+
+    async def state_at(self, key: RunKey, checkpoint_id: str) -> dict[str, Any]:
+        """Return the state of a run's thread at a checkpoint, in the form of LangGraph's API, as JSON.
+
+        Raises:
+            NotFound: if the thread or its graph does not exist.
+            Conflict: if the graph cannot read the state.
+        """
+        state = await self.threads.states.get(key.owner_id, key.thread_id, Checkpoint(checkpoint_id=checkpoint_id))
+        decoded: dict[str, Any] = orjson.loads(await encode_object(state))
+        return decoded
 
     async def stop(self, thread_id: UUID, run_id: UUID) -> None:
         """Stop a run, and keep what it has done.

@@ -15,7 +15,7 @@ from project4_agent_api.models import RunStatus
 
 Json = Mapping[str, Any]
 _REASONING = "reasoning_content"  # in `additional_kwargs`; see `shared/models/provider_fields.py`
-_STOPPED = {"error": "Stopped", "message": "The run was stopped."}
+STOPPED = {"error": "Stopped", "message": "The run was stopped."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class ToolResult:
     call_id: str
     text: str
     failed: bool
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,23 @@ async def read_items(events: AsyncIterator[Event]) -> AsyncGenerator[Item]:
         yield item
 
 
+def read_state(before: Any, state: Any, interrupts: Iterable[Json]) -> Iterator[Item]:  # noqa: ANN401  any JSON
+    """Convert what a run has added to the state of its thread, once its events are gone. There is no `Ended`.
+
+    Args:
+        before: The state before the run.
+        state: The state after it.
+        interrupts: Its questions.
+    """
+    reader = _Reader()
+    yield from reader.state(before)
+    reader.old = reader.old or set()
+    yield from reader.state(state)
+    yield from reader.citations(state.get("citations") or () if isinstance(state, dict) else ())
+    for interrupt in interrupts:
+        yield Interrupt(interrupt["id"], interrupt["value"])
+
+
 @dataclass
 class _Reader:
     """The state of a conversion.
@@ -151,7 +169,7 @@ class _Reader:
             for message in orjson.loads(event.data):
                 yield from self._message(message)
         elif event.name == "values":
-            yield from self._state(_payload(event))
+            yield from self.state(_payload(event))
 
     def end(self, data: bytes) -> Iterator[Item]:
         """Convert the end: the status and the result of the run."""
@@ -163,16 +181,16 @@ class _Reader:
         if not self.written:  # nothing was streamed: the graph calls no model, or the client wanted no messages
             for message in messages:
                 yield from self._message(message)
-        yield from self._citations(result.get("citations") or ())
+        yield from self.citations(result.get("citations") or ())
         interrupts = result.pop("__interrupt__", None) or ()
         for interrupt in interrupts:
             yield Interrupt(interrupt["id"], interrupt["value"])
         error = self.error or result.pop("__error__", None)
         stopped = status in (RunStatus.INTERRUPTED, "rollback", "deleted")
         failed = status != RunStatus.SUCCESS and not error
-        yield Ended(error or (_STOPPED if failed else None), stopped, state)
+        yield Ended(error or (STOPPED if failed else None), stopped, state)
 
-    def _state(self, state: Any) -> Iterator[Item]:  # noqa: ANN401  any JSON
+    def state(self, state: Any) -> Iterator[Item]:  # noqa: ANN401  any JSON
         """Convert the messages of a state that were not streamed."""
         messages = state.get("messages") if isinstance(state, dict) else None
         if not isinstance(messages, list):
@@ -244,11 +262,12 @@ class _Reader:
             return
         self.seen.add(message["id"])
         failed = message.get("status") == "error"
-        yield ToolResult(message["id"], message["tool_call_id"], content_text(message["content"]), failed)
+        text, name = content_text(message["content"]), message.get("name") or ""
+        yield ToolResult(message["id"], message["tool_call_id"], text, failed, name)
         artifact = message.get("artifact")
-        yield from self._citations(artifact.get("citations") or () if isinstance(artifact, dict) else ())
+        yield from self.citations(artifact.get("citations") or () if isinstance(artifact, dict) else ())
 
-    def _citations(self, found: Iterable[Any]) -> Iterator[Item]:
+    def citations(self, found: Iterable[Any]) -> Iterator[Item]:
         for citation in found:
             match citation:
                 case {"marker": int(marker), "document_id": str(document_id), "filename": str(filename)}:

@@ -39,7 +39,7 @@ class StreamOptions(RequestBody):
     include_obfuscation: bool | None = Field(default=None, description="Ignored: nothing is added to hide lengths.")
 
 
-class _Body(RequestBody):
+class Body(RequestBody):
     """The parameters that both kinds of requests have.
 
     Those of type `AnyJson` are ignored, unless `_REFUSED` has them.
@@ -103,7 +103,9 @@ _IGNORED = {
 _ONE_MODEL = "the assistant's model has settings of its own"
 # The values that mean the same as nothing, and why others are refused.
 _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "access_programs": ((), _ONE_MODEL),
     "audio": ((), "answers are text"),
+    "background_options": ((), "a run is executed as soon as a worker is free"),
     "context_management": (([],), _ONE_MODEL),
     "function_call": (("auto", "none"), _CLIENT_TOOLS),
     "functions": (([],), _CLIENT_TOOLS),
@@ -118,7 +120,6 @@ _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "prompt": ((), "there are no stored prompts; an assistant has its own"),
     "response_format": (({"type": "text"},), "an assistant answers in text"),
     "stop": (([], ""), _ONE_MODEL),
-    "text": (({}, {"format": {"type": "text"}}), "an assistant answers in text"),
     "tool_choice": (("auto", "none"), _CLIENT_TOOLS),
     "tools": (([],), _CLIENT_TOOLS),
     "top_logprobs": ((0,), "the probabilities of tokens are not known"),
@@ -160,7 +161,7 @@ class ChatMessage(RequestBody):
         return message
 
 
-class ChatRequest(_Body):
+class ChatRequest(Body):
     """A request for a chat completion."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]

@@ -1,0 +1,113 @@
+"""OpenAI's responses with the official client: threads behind them, tool calls, approvals, and stored responses."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.support.agent_service import AgentService
+from tests.support.scripted_model import ScriptedModel, calls, hangs, says
+from tests.support.until import until
+
+pytestmark = pytest.mark.slow
+SUM = ("calculator", '{"expression": "6 * 7"}')
+TIME = ("current_time", "{}")
+
+
+@pytest.fixture
+async def client(service: AgentService, headers: dict[str, str]) -> AsyncIterator[AsyncOpenAI]:
+    token = headers["Authorization"].removeprefix("Bearer ")
+    async with AsyncOpenAI(base_url=f"{service.url}/v1", api_key=token, max_retries=0) as client:
+        yield client
+
+
+async def test_response_has_the_tool_calls_of_the_server(client: AsyncOpenAI, model: ScriptedModel) -> None:
+    model.then(calls(TIME), says("It is late."))
+    response = await client.responses.create(model="agent", input="Time?")
+
+    assert (response.status, response.output_text) == ("completed", "It is late.")
+    call: Any = response.output[0]
+    assert (call.type, call.name, call.status) == ("mcp_call", "current_time", "completed")
+    assert "UTC" in call.output
+    stored = await client.responses.retrieve(response.id)
+    assert stored.model_dump() == response.model_dump()
+
+
+async def test_stream_grows_into_the_response(client: AsyncOpenAI, model: ScriptedModel) -> None:
+    model.then(calls(TIME), says("It is late."))
+    async with client.responses.stream(model="agent", input="Time?") as stream:
+        events = [event async for event in stream]
+        response = await stream.get_final_response()
+
+    assert response.output_text == "It is late."
+    text = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(text) == "It is late."
+    assert response.usage
+    replayed = await client.responses.retrieve(response.id, stream=True, starting_after=2)
+    numbers = [event.sequence_number async for event in replayed]
+    assert numbers == list(range(3, numbers[-1] + 1))
+
+
+async def test_previous_response_is_continued_and_forked(client: AsyncOpenAI) -> None:
+    first = await client.responses.create(model="talk", input="one")
+    second = await client.responses.create(model="talk", input="two", previous_response_id=first.id)
+    other = await client.responses.create(model="talk", input="other", previous_response_id=first.id)
+
+    assert [each.output_text for each in (first, second, other)] == ["1: one", "3: two", "3: other"]
+    assert (await client.responses.retrieve(second.id)).output_text == "3: two"
+
+
+async def test_approval_is_asked_for_and_resumes_the_run(client: AsyncOpenAI, model: ScriptedModel) -> None:
+    model.then(calls(SUM), says("It is 42."))
+    asked = await client.responses.create(model="agent", input="Six times seven?")
+    request: Any = asked.output[-1]
+    assert (request.type, request.name) == ("mcp_approval_request", "calculator")
+    answer: Any = {"type": "mcp_approval_response", "approval_request_id": request.id, "approve": True}
+    response = await client.responses.create(model="agent", input=[answer], previous_response_id=asked.id)
+
+    assert response.output_text == "It is 42."
+    call: Any = response.output[0]
+    assert (call.type, call.name, call.output) == ("mcp_call", "calculator", "42")
+    with pytest.raises(openai.BadRequestError, match="no question with the id"):
+        await client.responses.create(model="agent", input=[answer], previous_response_id=asked.id)
+
+
+async def test_question_is_answered_as_a_function(client: AsyncOpenAI) -> None:
+    conversation = await client.conversations.create(metadata={"topic": "questions"})
+    asked = await client.responses.create(model="ask", input="Your name?", conversation=conversation.id)
+    call: Any = asked.output[-1]
+    assert (call.type, call.arguments) == ("function_call", '{"question":"Your name?"}')
+    answer: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "Ada"}
+    response = await client.responses.create(model="ask", input=[answer], conversation=conversation.id)
+
+    assert response.output_text == "You said Ada."
+    items: Any = (await client.conversations.items.list(conversation.id, order="asc")).data
+    assert [(item.role, item.content[0].text) for item in items] == [
+        ("user", "Your name?"),
+        ("assistant", "You said Ada."),
+    ]
+
+
+async def test_background_response_is_polled_and_cancelled(
+    client: AsyncOpenAI, service: AgentService, model: ScriptedModel
+) -> None:
+    model.does(hangs())
+    response = await client.responses.create(model="agent", input="Hi", background=True)
+    assert response.status == "queued"
+    polling = OpenAI(base_url=f"{service.url}/v1", api_key=client.api_key, max_retries=0)
+
+    await until(lambda: polling.responses.retrieve(response.id).status == "in_progress")
+    assert (await client.responses.cancel(response.id)).status == "cancelled"
+    await until(lambda: polling.responses.retrieve(response.id).status == "cancelled")
+    await client.responses.delete(response.id)
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(response.id)
+
+
+async def test_response_that_is_not_stored_leaves_nothing(client: AsyncOpenAI) -> None:
+    response = await client.responses.create(model="talk", input="one", store=False)
+    assert response.output_text == "1: one"
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(response.id)
