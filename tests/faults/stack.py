@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, LiteralString
@@ -78,7 +78,7 @@ class Stack:
         state.folder = folder
         self._postgres, found_by = postgres(state, os.environ)
         self._start(self._postgres, exits)
-        databases = Databases(found_by["DATABASE_URL"])
+        databases = exits.enter_context(closing(Databases(found_by["DATABASE_URL"])))
         self.database_url = exits.enter_context(databases.migrated("project4_agent_api"))
         with psycopg.connect(self.database_url) as connection:
             connection.execute(WATCH_ENDS)
