@@ -82,7 +82,7 @@ _COLUMNS = """
 # The run is locked, so that it still exists when this is committed. Concurrent requests may exceed the limit slightly.
 _PUT = f"""
     WITH run AS (
-        SELECT run_id, thread_id FROM runs WHERE run_id = %(run_id)s AND owner_id = %(owner_id)s FOR KEY SHARE
+        SELECT run_id, thread_id, traceparent FROM runs WHERE run_id = %(run_id)s AND owner_id = %(owner_id)s FOR KEY SHARE
     ), full_ AS (
         SELECT count(*) >= {_MAX_PER_RUN} AS yes FROM run_feedback WHERE run_id = %(run_id)s AND id <> %(id)s
     )
@@ -94,7 +94,7 @@ _PUT = f"""
     ON CONFLICT (id) DO UPDATE SET key = EXCLUDED.key, score = EXCLUDED.score, value = EXCLUDED.value,
         comment = EXCLUDED.comment, correction = EXCLUDED.correction, extra = EXCLUDED.extra, modified_at = now()
         WHERE run_feedback.owner_id = EXCLUDED.owner_id AND run_feedback.run_id = EXCLUDED.run_id
-    RETURNING {_COLUMNS}
+    RETURNING {_COLUMNS}, (SELECT traceparent FROM run) AS traceparent
 """  # noqa: S608  constants of this module
 _OWN_RUN = "SELECT FROM runs WHERE run_id = %s AND owner_id = %s"
 _GET = f"SELECT {_COLUMNS} FROM run_feedback WHERE id = %s AND owner_id = %s"  # noqa: S608  likewise
@@ -129,7 +129,7 @@ PoolDep = Annotated[Pool, Depends(_pool)]
 async def create_feedback(
     body: FeedbackCreate,
     owner_id: CurrentOwner,
-    pool: PoolDep,
+    runs: RunsDep,
     run: Annotated[UUID | None, Query(description="The run, unless it is in the body.")] = None,
     key: Annotated[FeedbackKey | None, Query(description="What is rated, unless it is in the body.")] = None,
 ) -> FeedbackRead:
@@ -140,11 +140,12 @@ async def create_feedback(
     given = body.model_dump(include={*_FIELDS, "extra"})
     values = {field: _json(field, value) for field, value in given.items()}
     parameters = {"id": body.id or uuid7(), "run_id": run_id, "owner_id": owner_id, "key": name, **values}
-    row = await fetch_one(pool, _PUT, parameters)
+    row = await fetch_one(runs.pool, _PUT, parameters)
     if row is None:
-        if await fetch_one(pool, _OWN_RUN, [run_id, owner_id]) is None:
+        if await fetch_one(runs.pool, _OWN_RUN, [run_id, owner_id]) is None:
             raise NotFound(_NO_SUCH_RUN)
         raise Conflict(f"The id is taken, or the run has {_MAX_PER_RUN} pieces of feedback already.")
+    runs.tracing.rate_run(row["traceparent"], name, row["score"])
     return FeedbackRead.model_validate(row)
 
 

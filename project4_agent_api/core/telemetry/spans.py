@@ -76,7 +76,7 @@ class OpenTelemetryTracing:
 
     @contextmanager
     def executing_run(
-        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int]
+        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int | float]
     ) -> Iterator[Callable[[str], None]]:
         """Trace the execution of a run and its calls, and yield a function that records its final status."""
         with self.span(f"run {graph_id}", SpanKind.CONSUMER, traceparent) as span, self.call_spans():
@@ -88,6 +88,17 @@ class OpenTelemetryTracing:
                     span.set_status(_ERROR)
 
             yield set_status
+
+    def rate_run(self, traceparent: str | None, key: str, score: float | None) -> None:
+        """Add feedback to the trace of a run, as the event of OpenTelemetry's conventions for generative AI.
+
+        Values and comments stay out of it, because they may quote anything.
+        """
+        attributes: dict[str, str | float] = {"gen_ai.evaluation.name": key}
+        if score is not None:
+            attributes["gen_ai.evaluation.score.value"] = score
+        with self.span(f"feedback {key}", SpanKind.INTERNAL, traceparent) as span:
+            span.add_event("gen_ai.evaluation.result", attributes)
 
     @contextmanager
     def span(self, name: str, kind: SpanKind, parent: str | None) -> Iterator[Span]:

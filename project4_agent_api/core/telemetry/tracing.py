@@ -22,9 +22,12 @@ class Tracing(Protocol):
         """Trace the storing of a run, and return the `traceparent` for its worker."""
 
     def executing_run(
-        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int]
+        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int | float]
     ) -> AbstractContextManager[SetRunStatus]:
         """Trace the execution of a run and its calls, and return a function that records its final status."""
+
+    def rate_run(self, traceparent: str | None, key: str, score: float | None) -> None:
+        """Add feedback to the trace of a run."""
 
     def trace_requests(self, app: FastAPI) -> None:
         """Trace every request of an application."""
@@ -42,11 +45,15 @@ class NoTracing:
         return nullcontext()
 
     def executing_run(
-        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int]
+        self, graph_id: str, traceparent: str | None, attributes: Mapping[str, str | int | float]
     ) -> AbstractContextManager[SetRunStatus]:
         """Do nothing."""
         del graph_id, traceparent, attributes
         return nullcontext(_ignore_status)
+
+    def rate_run(self, traceparent: str | None, key: str, score: float | None) -> None:
+        """Do nothing."""
+        del traceparent, key, score
 
     def trace_requests(self, app: FastAPI) -> None:
         """Do nothing."""

@@ -67,6 +67,8 @@ def use(service: AgentService, model: ScriptedModel) -> set[str]:
         run = {"assistant_id": "agent", "input": said, "webhook": receiver.url}
         given = session.post(f"/threads/{thread_id}/runs/wait", json=run, headers={"X-Request-ID": REQUEST_ID})
         assert given["messages"][-1]["content"] == ANSWER
+        (stored,) = session.http.get(f"/threads/{thread_id}/runs").json()
+        session.post("/feedback", json={"run_id": stored["run_id"], "key": "user_score", "score": 1, "comment": ANSWER})
         del session.http.headers["Authorization"]
         model.fails(401)  # as if the model's key were wrong
         session.post("/runs/wait", json={"assistant_id": "agent", "input": said}, headers={"X-Api-Key": key})
@@ -160,5 +162,7 @@ def check_trace(collector: Collector, run_id: str) -> None:
     assert (stored.service, stored.name) == ("agent-api", "store run agent")
     assert (request.service, request.name) == ("agent-api", "POST /threads/{thread_id}/runs/wait")
     assert request.attributes["request_id"] == REQUEST_ID
+    rated = [(span.service, span.name) for span in trace.values() if span.parent_id == stored.span_id and span != run]
+    assert rated == [("agent-api", "feedback user_score")]
     called = sorted(span.name for span in trace.values() if span.parent_id == run.span_id)
     assert called == ["chat m", "chat m", "execute_tool calculator"]
