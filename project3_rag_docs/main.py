@@ -13,7 +13,7 @@ from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.ingestion import job
 from project3_rag_docs.ingestion.job import IngestionContext
-from project3_rag_docs.routes import answers, documents, versions
+from project3_rag_docs.routes import answers, documents, uploads, versions
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranker
 from project3_rag_docs.search.service import Searcher
@@ -24,6 +24,7 @@ from shared.database.engine import create_engine, create_session_factory
 from shared.frontend import Panel
 from shared.jobs.notifications import NotificationListener
 from shared.jobs.queue import create_job_app, open_job_app, run_worker
+from shared.outbound.fetching import PublicWeb
 from shared.settings import load_settings
 
 _FORM_OVERHEAD_BYTES = MIB // 16  # the rest of a multipart body
@@ -70,6 +71,7 @@ async def jobs(app: FastAPI) -> AsyncIterator[None]:
     """Put the job engine and the listener for progress notifications on `app.state`."""
     app.state.upload_checks = []  # stage 4 adds the quota
     app.state.jobs = create_job_app(job.TASKS)
+    app.state.public_web = PublicWeb(app.state.settings.download_timeout_seconds)
     app.state.notifications = NotificationListener(app.state.settings, job.CHANNEL)
     async with open_job_app(app.state.jobs, app.state.settings), app.state.notifications.listen():
         yield
@@ -91,6 +93,7 @@ async def worker(app: FastAPI, **context: Any) -> AsyncIterator[None]:
 
 DOCUMENT_ROUTERS = [
     documents.router,
+    uploads.router,
     versions.router,
     answers.router,
 ]
@@ -114,7 +117,7 @@ PANELS = [
 def body_limits(settings: Settings) -> dict[str, int]:
     """Return the maximum body size in bytes of each path that accepts files."""
     limit = settings.max_upload_bytes + _FORM_OVERHEAD_BYTES
-    return dict.fromkeys([documents.PATH, documents.PATH + versions.VERSIONS], limit)
+    return dict.fromkeys([documents.PATH + path for path in ("", uploads.ARCHIVE, versions.VERSIONS)], limit)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -50,6 +50,34 @@ class DocumentRead(BaseModel):
     created_at: datetime
 
 
+class UploadFromUrl(RequestBody):
+    """A document to download."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000), WITHOUT_NUL] = Field(
+        description="An address that begins with http:// or https://, of a public server.",
+        examples=["https://example.com/handbook.pdf"],
+    )
+    filename: Annotated[str, Field(max_length=255), _VISIBLE, NOT_BLANK, WITHOUT_NUL] | None = Field(
+        default=None, description="Default: the name that the server gives the file."
+    )
+    metadata: Metadata | None = None
+    tags: Tags | None = None
+
+
+class RefusedFile(BaseModel):
+    """A file of an archive that was not stored."""
+
+    path: str = Field(description="Its path in the archive.")
+    reason: str
+
+
+class ArchiveReport(BaseModel):
+    """The documents of the files of an archive, and the files that were refused."""
+
+    documents: list[DocumentRead]
+    refused: list[RefusedFile]
+
+
 class VersionRead(BaseModel):
     """A version of a document."""
 

@@ -72,6 +72,9 @@ class Settings(Stage2Settings):
 
     max_upload_mb: int = Field(default=50, ge=1, le=1024, description="Maximum file size in MiB; beyond it is 413.")
     max_document_characters: int = Field(default=5_000_000, ge=1000, description="Maximum text length of one document.")
+    download_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to download a file.")
+    archive_max_files: int = Field(default=500, ge=1, le=10_000, description="Maximum files in one ZIP archive.")
+    archive_max_unpacked_mb: int = Field(default=500, ge=1, description="Maximum size of all these files, in MiB.")
     parse_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to parse one file.")
     parse_memory_mb: int = Field(default=256, ge=64, description="Maximum memory to parse one file, in MiB.")
     ocr_enabled: bool | None = Field(

@@ -1,22 +1,18 @@
-"""Routes for documents: upload, list, show, follow and delete."""
+"""Routes for documents: list, show, follow and delete."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
-from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from project3_rag_docs import documents, versions
 from project3_rag_docs.ingestion.job import read_parts
-from project3_rag_docs.ingestion.upload import Upload, read_upload
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import (
     ChunkPage,
@@ -24,21 +20,15 @@ from project3_rag_docs.schemas import (
     DocumentPage,
     DocumentRead,
     DocumentUpdate,
-    Metadata,
     Neighbours,
     PlainText,
-    Tags,
 )
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,
     InvalidRequest,
     NotFound,
-    RequestBodyTooLarge,
     ServiceError,
-    StorageFull,
-    TooManyRequests,
-    UnsupportedMediaType,
 )
 from shared.jobs.notifications import NotificationListener
 from shared.jobs.queue import JobsDep
@@ -48,7 +38,6 @@ from shared.problems import error_responses
 from shared.streaming import error_event, server_event
 
 PATH = "/documents"
-ACCEPTED_FILES = "pdf, docx, pptx, xlsx, csv, html, md or txt"
 Around = Annotated[int, Query(ge=0, le=20, description="Number of chunks.")]
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
 
@@ -60,98 +49,6 @@ event: ready
 data: {"id":"019ab3c1-7a60-7b0e-9f6a-0d9b8c7e6f55","filename":"handbook.pdf","status":"ready","progress":1.0}
 
 """
-
-
-async def forbid_other_fields(request: Request) -> None:
-    """Reject a form with unknown fields, or with several files, instead of ignoring them.
-
-    Raises:
-        RequestValidationError: if there is such a field.
-    """
-    names = [name for name, _ in (await request.form()).multi_items()]
-    unknown = [name for name in names if name not in _FORM_FIELDS]
-    if "file" in names and (unknown or any(names.count(name) > 1 for name in ("file", "metadata"))):
-        message = "only one field `file` is allowed, one `metadata`, and any number of `tags`"
-        raise RequestValidationError([{"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": message}])
-
-
-_FORM_FIELDS = {"file", "metadata", "tags"}
-_METADATA: TypeAdapter[dict[str, str | bool | int | float]] = TypeAdapter(Metadata)
-
-
-async def read_labels(
-    metadata: Annotated[
-        str | None, Form(description="Metadata as a JSON object: names with texts, numbers or booleans.")
-    ] = None,
-    tags: Annotated[Tags | None, Form()] = None,
-) -> dict[str, Any]:
-    """Return the metadata and tags of the form that are given, as arguments of `update_document`.
-
-    Raises:
-        RequestValidationError: if the metadata are no JSON object of the right form.
-    """
-    labels: dict[str, Any] = {} if tags is None else {"tags": tags}
-    if metadata is not None:
-        try:
-            labels["metadata"] = _METADATA.validate_json(metadata, strict=True)
-        except ValidationError as error:
-            problems = error.errors(include_url=False, include_input=False, include_context=False)
-            raise RequestValidationError(
-                [{**problem, "loc": ("body", "metadata", *problem["loc"])} for problem in problems]
-            ) from None
-    return labels
-
-
-@router.post(
-    "",
-    status_code=202,
-    dependencies=[Depends(forbid_other_fields)],
-    responses=error_responses(
-        UnsupportedMediaType, RequestBodyTooLarge, TooManyRequests, DatabaseUnavailable, StorageFull
-    )
-    | {
-        200: {"model": DocumentRead, "description": "The same content was uploaded before; the existing document."},
-        202: {"description": "Stored. A worker ingests it; `Location` is the address of the document."},
-    },
-)
-async def upload_document(
-    file: Annotated[UploadFile, File(description=ACCEPTED_FILES)],
-    request: Request,
-    response: Response,
-    owner_id: CurrentOwner,
-    sessions: SessionsDep,
-    jobs: JobsDep,
-    labels: Annotated[dict[str, Any], Depends(read_labels)],
-) -> DocumentRead:
-    """Upload a document. The response is sent once it is stored; `GET /documents/{id}/events` reports the progress."""
-    settings = request.app.state.settings
-    upload = await receive_file(file, settings.max_upload_bytes)
-    async with transaction(sessions) as session:
-        for check in request.app.state.upload_checks:
-            await check(session, owner_id, upload.size)
-        document, accepted = await documents.add_document(
-            jobs, session, owner_id, upload, at_once=settings.user_ingestion_max
-        )
-        if labels:
-            document = await documents.update_document(session, owner_id, document.id, **labels)
-        if accepted:
-            await documents.check_waiting(session, owner_id, settings.user_documents_waiting_max)
-        (read,) = await read_documents(session, [document])
-    response.status_code = 202 if accepted else 200
-    response.headers["Location"] = request.url_for("get_document", document_id=document.public_id).path
-    return read
-
-
-async def receive_file(file: UploadFile, limit: int) -> Upload:
-    """Return the file of a form.
-
-    Raises:
-        RequestBodyTooLarge: if it has more than `limit` bytes.
-        UnsupportedMediaType, InvalidRequest: see `read_upload`.
-    """
-    if file.size is not None and file.size > limit:
-        raise RequestBodyTooLarge(limit)
-    return await run_in_threadpool(read_upload, file.filename or "", file.file)
 
 
 async def read_documents(session: AsyncSession, found: Sequence[Document]) -> list[DocumentRead]:

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 
 from project3_rag_docs import documents, versions
-from project3_rag_docs.routes.documents import ACCEPTED_FILES, PATH, receive_file
+from project3_rag_docs.routes.documents import PATH
+from project3_rag_docs.routes.uploads import ACCEPTED_FILES, receive_file
 from project3_rag_docs.schemas import VersionList, VersionRead
 from shared.database.engine import ReadSessionDep, SessionsDep, transaction
 from shared.errors import (

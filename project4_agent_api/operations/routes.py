@@ -9,13 +9,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from project4_agent_api.core.outbound.addresses import is_public
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.telemetry.collector import MetricsCollector
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.settings import Settings
 from shared.errors import Forbidden, NotReady, Unauthorized
 from shared.health import Checks, get_checks
+from shared.outbound.addresses import is_public
 from shared.problems import error_responses
 
 router = APIRouter(tags=["system"])

@@ -20,8 +20,6 @@ from loguru import logger
 from procrastinate import App, JobContext
 from psycopg.types.json import Jsonb
 
-from project4_agent_api.core.outbound.addresses import NotPublicError, PublicAddresses, UnresolvableError, resolve
-from project4_agent_api.core.outbound.requests import UNREACHABLE, request
 from project4_agent_api.core.postgres import Connection, Pool, Row, execute, fetch_all, fetch_one
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.telemetry.metrics import WEBHOOK_DELIVERED, WEBHOOK_GIVEN_UP, WEBHOOK_RETRIED, Metrics
@@ -30,6 +28,8 @@ from project4_agent_api.runs.webhook_signatures import WebhookSecrets
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
 from shared.jobs.queue import RetryLater, Turn, defer
+from shared.outbound.addresses import NotPublicError, PublicAddresses, UnresolvableError, resolve
+from shared.outbound.requests import UNREACHABLE, request
 
 QUEUE = "webhooks"
 CONCURRENCY = 20  # calls at once; nearly all of their time is waiting for other servers

@@ -23,7 +23,7 @@ class MediaType(StrEnum):
     TEXT = "text/plain"
 
 
-_BY_SUFFIX = {
+SUFFIXES = {
     ".pdf": MediaType.PDF,
     ".docx": MediaType.DOCX,
     ".pptx": MediaType.PPTX,
@@ -43,7 +43,7 @@ _OFFICE_FOLDERS = {"word": MediaType.DOCX, "ppt": MediaType.PPTX, "xl": MediaTyp
 _OFFICE_CONTENT = re.compile(
     rb"(?:(wordprocessingml|ms-word)|(presentationml|ms-powerpoint)|(spreadsheetml|ms-excel))[^\"']*\.main\+xml"
 )
-_OFFICE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others can need gigabytes to unpack a byte
+OFFICE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others can need gigabytes to unpack a byte
 _MAX_DIRECTORY_BYTES = 4 * 2**20  # of a ZIP archive; 10,000 parts have about one mebibyte
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, csv, html, md, txt."
@@ -69,7 +69,7 @@ def decide_media_type(filename: str, head: bytes, tail: bytes, file: BinaryIO) -
         UnsupportedMediaType: if the type is not supported, or the content contradicts the name.
     """
     suffix = PurePosixPath(filename.replace("\\", "/")).suffix.lower()
-    named = _BY_SUFFIX.get(suffix)
+    named = SUFFIXES.get(suffix)
     if _is_pdf(head, named):
         return MediaType.PDF
     if head.startswith(_ZIP_MAGIC):
@@ -94,10 +94,8 @@ def _is_pdf(head: bytes, named: MediaType | None) -> bool:
 
 def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
     """Return the type of an Office file: that of its main part, whatever the part is named."""
-    end = tail[tail.rfind(_END_OF_DIRECTORY) :] if _END_OF_DIRECTORY in tail else b""
-    directory_bytes = int.from_bytes(end[12:16], "little")
     try:
-        if 0 < directory_bytes <= _MAX_DIRECTORY_BYTES:
+        if 0 < directory_bytes(tail) <= _MAX_DIRECTORY_BYTES:
             with zipfile.ZipFile(file) as archive:
                 if found := _main_type(archive):
                     return found
@@ -106,11 +104,17 @@ def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
     raise UnsupportedMediaType(f"The file is a ZIP archive, but not a docx, pptx or xlsx. {_SUPPORTED}")
 
 
+def directory_bytes(tail: bytes) -> int:
+    """Return the size of a ZIP archive's directory, by its last 64 KiB; 0 if it has none."""
+    end = tail[tail.rfind(_END_OF_DIRECTORY) :] if _END_OF_DIRECTORY in tail else b""
+    return int.from_bytes(end[12:16], "little")
+
+
 def _main_type(archive: zipfile.ZipFile) -> MediaType | None:
     names = {name.replace("\\", "/").strip("/").lower(): name for name in archive.namelist()}
     if not (name := names.get("[content_types].xml")):
         return None
-    if archive.getinfo(name).compress_type not in _OFFICE_COMPRESSION:
+    if archive.getinfo(name).compress_type not in OFFICE_COMPRESSION:
         return None
     with archive.open(name) as part:
         if found := _OFFICE_CONTENT.search(part.read(_MAX_DIRECTORY_BYTES)):

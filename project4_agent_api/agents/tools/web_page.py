@@ -5,7 +5,8 @@ from typing import Annotated
 from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import Field
 
-from project4_agent_api.agents.web.pages import PageError, WebPages
+from project4_agent_api.agents.web.pages import WebPages
+from shared.outbound.fetching import FetchError
 
 NAME = "fetch_web_page"
 
@@ -22,7 +23,7 @@ def fetch_web_page_tool(web: WebPages) -> BaseTool:
         """
         try:
             page = await web.fetch(url)
-        except PageError as error:
+        except FetchError as error:
             raise ToolException(str(error)) from None
         text = page.text or "(The page has no text.)"
         return f"{page.url}\n\n{text}" if page.complete else f"{page.url} (the beginning only)\n\n{text}"

@@ -7,21 +7,20 @@ a public address of the table is made to the server that plays it. The checks ar
 import asyncio
 import gzip
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import httpcore2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from project4_agent_api.agents.web.pages import PageError, WebPages
-from project4_agent_api.core.outbound.addresses import UnresolvableError, is_public, resolve
+from project4_agent_api.agents.web.pages import WebPages
+from shared.outbound.addresses import UnresolvableError, is_public, resolve
+from shared.outbound.fetching import FetchError
+from tests.support.internet import Wires, answer, moved, serving, table_of
 
 FORBIDDEN = [
     "0.0.0.0",
@@ -79,10 +78,10 @@ async def test_private_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
     web, connected = internet({"innocent.example": [address]})
 
-    with pytest.raises(PageError, match="not a public address"):
+    with pytest.raises(FetchError, match="not a public address"):
         await web.fetch("http://innocent.example/")
     host = f"[{address.partition('%')[0]}]" if ":" in address else address
-    with pytest.raises(PageError, match="not a public address"):
+    with pytest.raises(FetchError, match="not a public address"):
         await WebPages(5, 1000, backend=web.backend).fetch(f"http://{host}/")
 
     assert connected == []
@@ -119,8 +118,8 @@ def test_public_addresses_are_allowed(address: str) -> None:
 async def test_spellings_of_loopback_are_refused(url: str) -> None:
     """With the system's own resolver, which knows all of them."""
     connected: list[str] = []
-    with pytest.raises(PageError):
-        await WebPages(5, 1000, backend=_Wires({}, connected)).fetch(url)
+    with pytest.raises(FetchError):
+        await WebPages(5, 1000, backend=Wires({}, connected)).fetch(url)
 
     assert connected == []
 
@@ -148,7 +147,7 @@ async def test_spellings_of_loopback_are_refused(url: str) -> None:
 async def test_invalid_page_address_is_reported(url: str, why: str) -> None:
     web, connected = internet({"example.com": ["93.184.216.34"]})
 
-    with pytest.raises(PageError, match=why):
+    with pytest.raises(FetchError, match=why):
         await web.fetch(url)
     assert connected == []
 
@@ -156,7 +155,7 @@ async def test_invalid_page_address_is_reported(url: str, why: str) -> None:
 async def test_unresolvable_name_is_reported() -> None:
     web, _ = internet({})
 
-    with pytest.raises(PageError, match=r"no server named nobody\.example"):
+    with pytest.raises(FetchError, match=r"no server named nobody\.example"):
         await web.fetch("http://nobody.example/")
     with pytest.raises(UnresolvableError):
         await resolve("nobody.invalid", 80)
@@ -245,7 +244,7 @@ async def test_texts_of_all_types_are_decoded(content: bytes, content_type: str,
 async def test_unsupported_content_is_reported(response: bytes, why: str) -> None:
     async with serving(response) as port:
         web, _ = internet({"a.example": ["93.184.216.34"]}, port)
-        with pytest.raises(PageError, match=why):
+        with pytest.raises(FetchError, match=why):
             await web.fetch("http://a.example/")
 
 
@@ -275,14 +274,14 @@ async def test_slow_page_times_out(before: bytes) -> None:
 
     async with serving(slow) as port:
         web, _ = internet({"a.example": ["93.184.216.34"]}, port, seconds=0.5)
-        with pytest.raises(PageError, match=r"more than 0\.5 seconds"):
+        with pytest.raises(FetchError, match=r"more than 0\.5 seconds"):
             await web.fetch("http://a.example/")
 
 
 async def test_redirects_are_followed() -> None:
     async with serving({"/": moved("/next"), "/next": moved("http://b.example/end")}) as port:
         web, connected = internet({"a.example": ["93.184.216.34"], "b.example": ["1.1.1.1"]}, port)
-        with pytest.raises(PageError, match="status 404"):
+        with pytest.raises(FetchError, match="status 404"):
             await web.fetch("http://a.example/")
 
     assert connected == ["93.184.216.34", "93.184.216.34", "1.1.1.1"]
@@ -309,7 +308,7 @@ async def test_redirect_to_a_private_address_is_refused(location: str) -> None:
         web, connected = internet(
             {"a.example": ["93.184.216.34"], "b.example": ["1.1.1.1"], "inside.example": ["10.0.0.1"]}, port
         )
-        with pytest.raises(PageError):
+        with pytest.raises(FetchError):
             await web.fetch("http://a.example/")
 
     assert connected == ["93.184.216.34"]
@@ -318,7 +317,7 @@ async def test_redirect_to_a_private_address_is_refused(location: str) -> None:
 async def test_redirects_are_limited() -> None:
     async with serving({"/": moved("/")}) as port:
         web, connected = internet({"a.example": ["93.184.216.34"]}, port)
-        with pytest.raises(PageError, match="more than 5 times"):
+        with pytest.raises(FetchError, match="more than 5 times"):
             await web.fetch("http://a.example/")
 
     assert len(connected) == 6
@@ -335,8 +334,8 @@ async def test_dns_rebinding_is_prevented() -> None:
 
     connected: list[str] = []
     async with serving({"/": moved("/again"), "/again": answer(b"secret", "text/plain")}) as port:
-        web = WebPages(5, 1000, rebinding, _Wires({"93.184.216.34": port, "127.0.0.1": port}, connected))
-        with pytest.raises(PageError, match="not a public address"):
+        web = WebPages(5, 1000, rebinding, Wires({"93.184.216.34": port, "127.0.0.1": port}, connected))
+        with pytest.raises(FetchError, match="not a public address"):
             await web.fetch("http://a.example/")
 
     assert connected == ["93.184.216.34"]  # the first request; the second resolved the name anew, and was stopped
@@ -347,7 +346,7 @@ async def test_only_public_addresses_of_a_name_are_tried() -> None:
     async with serving(answer(b"hello", "text/plain")) as port:
         connected: list[str] = []
         table = {"a.example": ["10.0.0.1", "8.8.8.8", "::1", "1.1.1.1"]}
-        web = WebPages(5, 1000, _table(table), _Wires({"1.1.1.1": port}, connected))
+        web = WebPages(5, 1000, table_of(table), Wires({"1.1.1.1": port}, connected))
         assert (await web.fetch("http://a.example/")).text == "hello"
 
     assert connected == ["8.8.8.8", "1.1.1.1"]  # nobody answers at the first
@@ -371,91 +370,12 @@ async def test_untrusted_certificate_is_rejected(tmp_path: Path) -> None:
 
     async with serving(answer(b"secret", "text/plain"), tls=tls) as port:
         web, _ = internet({"a.example": ["93.184.216.34"]}, port)
-        with pytest.raises(PageError, match="could not be reached"):
+        with pytest.raises(FetchError, match="could not be reached"):
             await web.fetch("https://a.example/")
-
-
-class _Wires(httpcore2.AsyncNetworkBackend):
-    """Connects to the loopback server that plays an address; notes every address."""
-
-    def __init__(self, servers: dict[str, int], connected: list[str]) -> None:
-        self._servers = servers
-        self._connected = connected
-        self._real = httpcore2.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  it is the client's interface
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        self._connected.append(host)
-        if host not in self._servers:
-            raise httpcore2.ConnectError(port)
-        return await self._real.connect_tcp("127.0.0.1", self._servers[host], timeout, local_address, socket_options)
-
-
-def _table(names: dict[str, list[str]]) -> Callable[[str, int], Any]:
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        del port
-        if host not in names:
-            raise UnresolvableError(host)
-        return names[host]
-
-    return resolve
 
 
 def internet(names: dict[str, list[str]], port: int = 1, seconds: float = 5) -> tuple[WebPages, list[str]]:
     """Make a fetcher for which one server plays every address, and the list of the addresses it connected to."""
     connected: list[str] = []
     servers = {address: port for addresses in names.values() for address in addresses}
-    return WebPages(seconds, 20_000, _table(names), _Wires(servers, connected)), connected
-
-
-Serving = bytes | Callable[[asyncio.StreamWriter], Any] | dict[str, bytes]  # always, by hand, or by path
-
-
-def answer(content: bytes, content_type: str) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}\r\n"
-    return head.encode() + b"Set-Cookie: a=b\r\n\r\n" + content
-
-
-def moved(location: str) -> bytes:
-    return f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n".encode()
-
-
-@asynccontextmanager
-async def serving(
-    what: Serving, heads: list[str] | None = None, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    """Serve while the block runs; give the port."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            if heads is not None:
-                heads.append(head)
-            if isinstance(what, bytes):
-                writer.write(what)
-            elif isinstance(what, dict):
-                writer.write(what.get(head.split(" ")[1], b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
-            else:
-                await what(writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    others = asyncio.all_tasks()
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        left = asyncio.all_tasks() - others
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+    return WebPages(seconds, 20_000, table_of(names), Wires(servers, connected)), connected
