@@ -56,6 +56,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Chapters": ["chapters/index.md", *(f"chapters/{chapter.name}.md" for chapter in chapters.load().chapter)]},
         {"Differences": ["differences/index.md", *pages("differences")]},
         "architecture.md",
+        "xray.md",
         {"API reference": [f"reference/stage-{number}.md" for number in _PACKAGES]},
         {"Operations": ["operations.md", *operations]},
         {"Decisions": ["decisions/index.md", *pages("decisions")]},
@@ -72,6 +73,7 @@ _PAGES = {
     "from-express.md",
     "glossary.md",
     "architecture.md",
+    "xray.md",
     "operations.md",
 }  # the others are about operations
 

@@ -5,12 +5,14 @@ All processes end with it: in order on Ctrl-C or SIGTERM, and by the kernel when
 
 import asyncio
 import importlib
+import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +20,7 @@ from dotenv import dotenv_values
 from pydantic import create_model
 from pydantic_settings import BaseSettings
 
+from local.control import Control
 from local.processes import Child, ChildFailed
 from local.python import ROOT, python, python_path
 from local.services import EMBEDDED, ServiceFactory, base_url, python_server, responds
@@ -30,6 +33,7 @@ from shared.settings import Settings, load_settings
 
 _FAILED = {"migrate": "its database could not be migrated"}
 _GENERATED_SECRETS = ("jwt_secret",)  # for development
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -53,7 +57,7 @@ def launch(stage: str, command: Sequence[str] = (), *, chapter: str = "") -> int
     program = _chapter_of(stage, package, chapter) if chapter else _whole(package)
     state = StageState(stage)
     try:
-        return _launch(program, state, configured_environment(), EMBEDDED, _Task(command))
+        return _launch(program, state, _with_xray(configured_environment()), EMBEDDED, _Task(command))
     except AlreadyRunning:
         if not command:
             raise
@@ -109,6 +113,14 @@ def configured_environment() -> dict[str, str]:
     return environment | own_names(environment)
 
 
+def _with_xray(configured: dict[str, str]) -> dict[str, str]:
+    """Return an environment with the page's X-ray, where only this machine can see it."""
+    is_local = configured.get("APP_ENV") != "production" and configured.get("HOST", "127.0.0.1") in _LOOPBACK
+    has_collector = "OTEL_EXPORTER_OTLP_ENDPOINT" in configured
+    is_installed = importlib.util.find_spec("opentelemetry.sdk") is not None
+    return {"XRAY_ENABLED": "true"} | configured if is_local and is_installed and not has_collector else configured
+
+
 def _package_of(stage: str) -> str:
     packages = {path.name.split("_")[0]: path.name for path in sorted(ROOT.glob("project*_*")) if path.is_dir()}
     if stage not in packages:
@@ -153,6 +165,7 @@ class Stage:
     Attributes:
         settings: Settings, as the processes will read them.
         worker: The worker, if the stage has one.
+        control: What the page's X-ray asks, if it is enabled.
     """
 
     program: _Program
@@ -160,6 +173,7 @@ class Stage:
     services: list[Child]
     app: Child
     worker: Child | None
+    control: Control | None
 
     @property
     def servers(self) -> list[Child]:
@@ -193,12 +207,16 @@ def _create_stage(
     state.publish_environment({name: value for name, value in environment.items() if inherited.get(name) != value})
     os.environ.update(environment)
     settings = load_settings(program.settings)
+    control = Control() if settings.xray_enabled else None
+    if control:
+        environment["XRAY_CONTROL"] = str(control.socket)
     app = _create_server(state.stage, [program.module], listening, environment, settings)
     worker = None
     if program.worker:
         name = f"{state.stage}'s worker"
         worker = _create_server(name, [program.package, "worker"], listen("127.0.0.1", 0), environment, settings)
-    stage = Stage(program, settings, services, app, worker)
+        worker.action = "kill_worker"
+    stage = Stage(program, settings, services, app, worker, control)
 
     def record_children() -> None:
         state.record_children([child.pid for child in stage.children if child.pid])
@@ -279,7 +297,7 @@ async def _run(stage: Stage, task: _Task) -> int:
     loop = asyncio.get_running_loop()
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(_serve(stage, task))
+    serving = asyncio.create_task(_serve_with_control(stage, task))
     stop = asyncio.create_task(stopping.wait())
     status = 0
     try:
@@ -299,6 +317,11 @@ async def _run(stage: Stage, task: _Task) -> int:
             await child.stop()
         print(f"{stage.app.name}: stopped", flush=True)
     return status
+
+
+async def _serve_with_control(stage: Stage, task: _Task) -> int:
+    async with stage.control.serving(stage.children) if stage.control else nullcontext():
+        return await _serve(stage, task)
 
 
 async def _serve(stage: Stage, task: _Task) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from local.python import GUARD, python
+from shared.xray.control import Action
 
 _STABLE_SECONDS = 60  # after this time the count of restarts starts over
 _CONFIGURATION_ERROR = 2  # exit status of a child that has printed its configuration error
@@ -30,6 +31,7 @@ class Child:
         log: File for the output; the terminal by default.
         drop_root: Whether the program refuses to run as root.
         back_off: Seconds to wait before each restart, up to the maximum number of restarts.
+        action: What the page's X-ray can do to it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Child:
     stop_seconds: float = 15
     drop_root: bool = False
     back_off: Sequence[float] = (0.5, 1, 2, 4, 8)
+    action: Action | None = None
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
     _restarting: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -108,6 +111,12 @@ class Child:
         """Stop the process gracefully if it runs, and start it again while `keep_running` runs."""
         self._restarting.set()
         await self.stop()
+
+    def kill(self) -> None:
+        """Kill the process, which `keep_running` starts again; it does not count as a failure."""
+        if self._process and self._process.returncode is None:
+            self._restarting.set()
+            self._process.kill()
 
     async def stop(self) -> None:
         """Stop the process gracefully, or kill it after `stop_seconds`."""

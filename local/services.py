@@ -41,6 +41,7 @@ def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Chi
         sockets=[listening],
         log=state.log_file("model-server"),
         is_ready=lambda: responds(f"{address}/health"),
+        action="slow_model",
     )
     variables = {
         "OPENAI_BASE_URL": f"{address}/v1",
@@ -89,6 +90,7 @@ def postgres(state: StageState, environment: Mapping[str, str]) -> tuple[Child, 
         is_ready=lambda: _postgres_is_ready(programs, port),
         stop_signal=signal.SIGINT,  # "fast shutdown": ends open sessions without losing data
         drop_root=True,
+        action="freeze_database",
     )
     address = f"postgresql://{_POSTGRES_USER}:{password_file.read_text()}@127.0.0.1:{port}/postgres"
     return child, {"DATABASE_URL": address}

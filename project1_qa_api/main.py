@@ -16,6 +16,7 @@ from shared.health import Check
 from shared.models.chat import create_chat_model
 from shared.models.client import create_http_client, endpoint_reachable
 from shared.settings import load_settings
+from shared.xray.access import EVERYONE
 
 DESCRIPTION = "Ask a language model: complete, streamed and batched answers. Errors are `application/problem+json`."
 
@@ -61,4 +62,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routers=ROUTERS,
         resources=RESOURCES,
         panels=PANELS,
+        xray_access=EVERYONE,
     )

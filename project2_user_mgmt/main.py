@@ -12,6 +12,7 @@ from shared.app import build_app
 from shared.database.engine import database
 from shared.frontend import Panel
 from shared.settings import load_settings
+from shared.xray.access import EVERYONE
 
 ROUTERS = [
     *stage1.ROUTERS,
@@ -39,4 +40,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routers=ROUTERS,
         resources=RESOURCES,
         panels=PANELS,
+        xray_access=EVERYONE,
     )

@@ -28,6 +28,7 @@ from shared.outbound.fetching import PublicWeb
 from shared.settings import load_settings
 
 _FORM_OVERHEAD_BYTES = MIB // 16  # the rest of a multipart body
+from shared.xray.access import EVERYONE
 _WORKER_STATEMENT_SECONDS = 300  # deleting a book takes longer than a request may
 
 
@@ -132,3 +133,4 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         panels=PANELS,
         body_limits=body_limits(settings),
     )
+        xray_access=EVERYONE,

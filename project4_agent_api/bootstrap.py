@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
 import httpx2
 from fastapi import FastAPI
@@ -78,6 +78,9 @@ from shared.jobs.queue import add_tasks, run_worker
 from shared.models.chat import create_chat_models
 from shared.redis.client import RedisClient, create_redis, open_redis
 from shared.shutdown import Shutdown
+
+if TYPE_CHECKING:
+    from project4_agent_api.events.xray import XrayOfRuns
 
 # Documents are read by a worker, which is a process of its own in this stage.
 EARLIER_RESOURCES = [resource for resource in stage3.RESOURCES if resource is not stage3.worker]
@@ -210,6 +213,8 @@ async def open_api(
         rate_limits, principals = RateLimiter(client), PrincipalCache(client)
         common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project, project_auth)
         collector = MetricsCollector(
+        if xray := _xray_of(app):
+            tracing = xray.tracing
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
             orm_pool=earlier.orm_pool,
@@ -221,6 +226,8 @@ async def open_api(
         tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
         state = ApiState(
             **vars(common),
+        if xray:
+            await stack.enter_async_context(xray.receiving(common.subscriber))
             collector=collector,
             access_tokens=tokens,
             principals=principals,
@@ -264,6 +271,9 @@ async def open_worker(
         project_auth = ProjectAuth.load(project, production=settings.production) if project else None
         graphs = graphs_of(project)
         common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project, project_auth)
+        if xray := _xray_of(app):
+            tracing = xray.tracing
+            await stack.enter_async_context(xray.publishing(client))
         collector = MetricsCollector(
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
@@ -291,6 +301,15 @@ async def open_worker(
 async def _open_common(
     earlier: EarlierState,
     stack: AsyncExitStack,
+def _xray_of(app: FastAPI) -> "XrayOfRuns | None":
+    """Return the X-ray's part in runs, if the X-ray is enabled."""
+    if app.state.xray is None:
+        return None
+    from project4_agent_api.events.xray import XrayOfRuns  # noqa: PLC0415  imports OpenTelemetry's SDK on demand
+
+    return XrayOfRuns(app.state.xray)
+
+
     client: RedisClient,
     metrics: Metrics,
     tracing: Tracing,

@@ -16,7 +16,7 @@ from project3_rag_docs import main as stage3
 from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts import webhook_secret
-from project4_agent_api.accounts.guards import Authenticated, Public
+from project4_agent_api.accounts.guards import Authenticated, Public, xray_access
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.bootstrap import LoadGraphs
@@ -133,6 +133,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
     )
     app.add_middleware(CountRequests, metrics=metrics)
     app.state.error_forms = {"/v1/": errors.error_response}
+        xray_access=None if project_auth else xray_access(auth_required=settings.auth_required),
     tracing.trace_requests(app)
     project_http.install(app, http, project_app)
     return app

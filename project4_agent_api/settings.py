@@ -311,6 +311,8 @@ class Settings(Stage3Settings):
             raise ValueError("AUTH_REQUIRED must be true in production")
         if self.production and self.reload_graphs:
             raise ValueError("RELOAD_GRAPHS must be false in production")
+        if self.xray_enabled and self.otel_exporter_otlp_endpoint:
+            raise ValueError("XRAY_ENABLED must be false with OTEL_EXPORTER_OTLP_ENDPOINT: its spans hold prompts")
         return self
 
     @model_validator(mode="after")

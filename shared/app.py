@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from shared.background import background_task
-from shared.errors import InvalidRequest, RequestBodyTooLarge, ServiceError, UnreadableBody
+from shared.errors import ConfigurationError, InvalidRequest, RequestBodyTooLarge, ServiceError, UnreadableBody
 from shared.frontend import Panel, install_docs, install_page
 from shared.health import Checks
 from shared.middleware import BodyGuard, RequestContext
@@ -18,6 +18,7 @@ from shared.origins import HostGuard, Origins, listens_on_loopback
 from shared.problems import PROBLEM_JSON, Problem, ValidationProblem, error_responses, install_error_handlers
 from shared.settings import Settings
 from shared.shutdown import Shutdown
+from shared.xray.access import Access, Xray
 
 # Opens something, puts it on `app.state`, and closes it when the block ends.
 Resource = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -51,6 +52,7 @@ def build_app(
     development_origins: Collection[str] = (),
     extend_openapi: Callable[[dict[str, Any]], None] = lambda _: None,
     guard_docs: Callable[[APIRouter], APIRouter] = lambda router: router,
+    xray_access: Access | None = None,
 ) -> FastAPI:
     """Create a stage's application.
 
@@ -63,6 +65,10 @@ def build_app(
         body_limits: Maximum body size in bytes of each path that accepts files; `MAX_BODY_KB` applies to all others.
         extend_openapi: Changes the OpenAPI document in place.
         guard_docs: Wraps the routes of `/docs` and `/openapi.json`.
+        xray_access: Who sees the X-ray of requests, where it is enabled; None to serve it to nobody.
+
+    Raises:
+        ConfigurationError: if the X-ray is enabled and cannot be.
     """
 
     @asynccontextmanager
@@ -73,6 +79,7 @@ def build_app(
             await stack.enter_async_context(background_task(app.state.checks.log_until_ready()))
             yield
 
+    xray = _create_xray(settings, xray_access)
     origins = Origins.of(settings, development_origins)
     is_local = not settings.production and listens_on_loopback(settings)
     app = ProblemDetailsAPI(
@@ -93,17 +100,44 @@ def build_app(
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        **_xray_options(xray),
     )
     app.state.settings = settings
+    app.state.xray = xray
     app.state.origins = origins
     app.state.checks = Checks()
     app.state.shutdown = Shutdown()
     install_error_handlers(app)
+    if xray:
+        from shared.xray.install import install_xray, serve_xray  # noqa: PLC0415  its libraries are for this only
+
+        install_xray(app, xray)
+        panels = [*panels, serve_xray(app, xray_access)] if xray_access else panels
     for router in routers:
         app.include_router(router)
     install_docs(app, guard_docs)
     install_page(app, panels)
     return app
+
+
+def _create_xray(settings: Settings, access: Access | None) -> Xray | None:
+    if not settings.xray_enabled:
+        return None
+    if not listens_on_loopback(settings):
+        raise ConfigurationError("XRAY_ENABLED needs a HOST on loopback: the X-ray shows prompts and SQL")
+    try:
+        from shared.xray.install import create_xray  # noqa: PLC0415  likewise
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"XRAY_ENABLED needs the package {error.name}; `make setup` installs it") from None
+    return create_xray(settings, access or Access())
+
+
+def _xray_options(xray: Xray | None) -> dict[str, Any]:
+    if xray is None:
+        return {}
+    from shared.xray.install import telemetry_for  # noqa: PLC0415  likewise
+
+    return {"telemetry": telemetry_for(xray.recorder.provider)}
 
 
 def _cors(origins: Origins) -> Middleware:

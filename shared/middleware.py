@@ -63,7 +63,8 @@ class RequestContext:
                     raise  # the response has started: the server closes the connection, so that the client notices
                 await error_response(error, scope)(scope, receive, send_with_id)
             finally:
-                level = "DEBUG" if scope["path"] in PROBES else "INFO"
+                polled = scope["path"] in PROBES or scope["path"].startswith("/xray/")
+                level = "DEBUG" if polled else "INFO"
                 milliseconds = (perf_counter() - started) * 1000
                 address = (scope.get("client") or ("-",))[0]
                 line = "{} {} {} {:.1f} ms, for {}"

@@ -114,6 +114,15 @@ class Settings(BaseSettings):
         "loopback origin otherwise.",
     )
 
+    xray_enabled: bool = Field(
+        default=False,
+        description="Whether the page shows the X-ray of requests, with prompts and SQL; in development only.",
+    )
+    xray_editor_url: str = Field(
+        default="vscode://file/{path}:{line}", description="Address that opens a line in your editor."
+    )
+    xray_control: str = Field(default="", description="Socket of the launcher's control, which the launcher sets.")
+
     openai_base_url: HttpAddress = Field(repr=False)
     openai_api_key: SecretStr = SecretStr("")
     llm_model: str = Field(min_length=1)
@@ -162,6 +171,12 @@ class Settings(BaseSettings):
         for origin in ("*", "null"):  # every sandboxed frame has the origin null
             if self.production and origin in (self.cors_origins or ()):
                 raise ValueError(f"CORS_ORIGINS must name its origins in production, not {origin}")
+        return self
+
+    @model_validator(mode="after")
+    def _no_xray_in_production(self) -> Self:
+        if self.production and self.xray_enabled:
+            raise ValueError("XRAY_ENABLED must be false in production: the X-ray shows prompts and SQL")
         return self
 
     @property

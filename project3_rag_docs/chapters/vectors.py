@@ -33,6 +33,7 @@ from shared.owner import CurrentOwner
 from shared.problems import error_responses
 from shared.schemas import NOT_BLANK, WITHOUT_NUL, RequestBody
 from shared.serve import serve
+from shared.xray.access import EVERYONE
 
 PASSAGE_CHARACTERS = 500
 NO_ANSWER = "The texts do not say."
@@ -223,6 +224,7 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[*stage2.ROUTERS, router],
         resources=[*stage2.RESOURCES, vector_store],
         panels=stage2.PANELS,
+        xray_access=EVERYONE,
     )
 
 

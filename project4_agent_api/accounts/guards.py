@@ -27,6 +27,7 @@ from project4_agent_api.core.state import find
 from project4_agent_api.models import AccountRole
 from shared.errors import DatabaseUnavailable, Forbidden, NotFound, ServiceError, TooManyRequests, Unauthorized
 from shared.problems import error_responses
+from shared.xray.access import Access, Viewer
 
 # A relative URL, like every URL in /docs: a proxy may serve the app under a prefix.
 _token = OAuth2PasswordBearer(tokenUrl="auth/token", auto_error=False, scheme_name="Token")
@@ -214,3 +215,14 @@ def _with_headers(send: Send, counted: RateLimitResult) -> Send:
         await send(message)
 
     return send_with_headers
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Return the caller of the X-ray: users see their own requests, administrators all."""
+    principal: Principal = request.state.principal
+    return Viewer(principal.account_id, is_administrator=principal.role == AccountRole.ADMIN)
+
+
+def xray_access(*, auth_required: bool) -> Access:
+    """Return who sees the X-ray of a service with accounts."""
+    return Access(guard=Authenticated, viewer_of=viewer_of, audience="users" if auth_required else "")

@@ -29,6 +29,7 @@ from project4_agent_api.core.state import publish
 from shared.app import build_app
 from shared.models.chat import create_chat_models
 from shared.serve import serve
+from shared.xray.access import EVERYONE
 
 
 class MemoryGrants(Grants):
@@ -106,6 +107,7 @@ def create_app(settings: OneUser) -> FastAPI:
         routers=[*stage3.ROUTERS, router],
         resources=[*stage3.RESOURCES, open_agent],
         panels=stage3.PANELS,
+        xray_access=EVERYONE,
         body_limits=stage3.body_limits(settings),
     )
 

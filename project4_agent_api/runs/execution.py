@@ -138,11 +138,12 @@ class Execution:
     async def execute(self) -> Outcome:
         """Execute the graph until it ends, is stopped, or takes too long."""
         run = self._run
-        attributes: dict[str, str | int] = {
+        attributes: dict[str, str | int | float] = {
             "run_id": str(run.key.run_id),
             "thread_id": str(run.key.thread_id),
             "attempt": run.attempt,
             "request_id": run.request_id or "",
+            "seconds_queued": run.seconds_queued,
         }
         with self._context.tracing.executing_run(self.graph_id, run.traceparent, attributes) as set_status:
             outcome = await self._attempt()

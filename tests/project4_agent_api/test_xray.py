@@ -1,0 +1,125 @@
+"""The X-ray of requests to stage 4: who sees which, and a run in two workers, seen in a browser."""
+
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from project4_agent_api.settings import Settings
+from shared.errors import ConfigurationError
+from shared.settings import load_settings
+from tests.project4_agent_api.conftest import Operate, Serve
+from tests.support.accounts import PASSWORD, bearer, register, sign_in
+from tests.support.launched import ROOT, Launched, free_port
+from tests.support.scripted_model import ScriptedModel, calls, in_turn, says
+from tests.support.xray import of_kind, rows_of
+
+
+async def test_users_see_their_own_requests_and_administrators_all(serve4: Serve, operate: Operate) -> None:
+    with serve4(xray_enabled=True) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+            await register(client, "ada@example.com")
+            await register(client, "bob@example.com")
+            operate("set-role", "bob@example.com", "admin")
+            ada, bob = [bearer(await sign_in(client, f"{name}@example.com")) for name in ("ada", "bob")]
+            response = await client.post("/threads", json={}, headers=bob | {"X-Request-ID": "of-bob"})
+            rows = await rows_of(client, response)
+            await client.post("/threads", json={}, headers=ada | {"X-Request-ID": "of-ada"})
+
+            async def seen_by(headers: dict[str, str]) -> set[str]:
+                heads = (await client.get("/xray/requests", headers=headers)).json()["requests"]
+                return {head["path"] for head in heads}
+
+            assert await seen_by(ada) == {"/threads"}
+            assert {"/auth/register", "/auth/token", "/threads"} <= await seen_by(bob)
+            assert (await client.get("/xray/requests/of-bob", headers=ada)).status_code == 404
+            assert (await client.get("/xray/requests/of-ada", headers=bob)).status_code == 200
+            assert (await client.get("/xray/requests")).status_code == 401
+            action = await client.post("/xray/actions/kill_worker", json={"active": True}, headers=ada)
+            assert action.status_code == 403
+            everything = [
+                (await client.get(f"/xray/requests/{head['request_id']}", headers=bob)).text
+                for head in (await client.get("/xray/requests", headers=bob)).json()["requests"]
+            ]
+
+    assert of_kind(rows, "redis")
+    assert not [secret for secret in (PASSWORD, ada["Authorization"], "ada@example.com") if secret in str(everything)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"APP_ENV": "production"}, "XRAY_ENABLED must be false in production"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector"}, "XRAY_ENABLED must be false with OTEL_EXPORTER_OTLP"),
+    ],
+)
+def test_settings_refuse_to_show_prompts_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], refusal: str
+) -> None:
+    given = {"OPENAI_BASE_URL": "http://m", "LLM_MODEL": "m", "EMBEDDING_MODEL": "e", "JWT_SECRET": "s" * 40}
+    given |= {"DATABASE_URL": "postgresql://d", "REDIS_URL": "redis://r", "XRAY_ENABLED": "true"}
+    for name, value in (given | changes).items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigurationError, match=refusal):
+        load_settings(Settings)
+
+
+@pytest.fixture
+def launched_url(database_url: str, redis_url: str, model: ScriptedModel, tmp_path: Path) -> Iterator[str]:
+    """Stage 4, started by the launcher, whose worker it can kill."""
+    given = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "OPENAI_BASE_URL": model.base_url,
+        "LLM_MODEL": "m",
+        "LLM_TIMEOUT_SECONDS": "120",
+        "EMBEDDING_MODEL": "e",
+        "PORT": str(port := free_port()),
+        "LEASE_SECONDS": "2",
+        "AUTH_REQUIRED": "false",
+    }
+    launched = Launched(tmp_path, given, "project4")
+    launched.said("project4: ready")
+    yield f"http://127.0.0.1:{port}"
+    launched.close()
+
+
+@pytest.mark.slow
+def test_page_shows_a_run_that_another_worker_resumes(launched_url: str, page: Page, model: ScriptedModel) -> None:
+    released = threading.Event()
+    model.does(in_turn(calls(("calculator", '{"expression": "6*7"}')), says("It is 42.", last_word_after=released)))
+    question = {"messages": [{"role": "user", "content": "6 times 7?"}]}
+    body = {"assistant_id": "agent", "input": question, "stream_mode": "messages-tuple"}
+    page.goto(launched_url)
+    page.get_by_text("Look inside").click()
+
+    with ThreadPoolExecutor() as thread, httpx2.Client(base_url=launched_url, timeout=120, trust_env=False) as http:
+        running = thread.submit(http.post, "/runs/stream", json=body, headers={"X-Request-ID": "the-run"})
+        page.get_by_role("button", name="POST /runs/stream").click()
+        expect(page.locator('.xray-rows > [data-kind="model"][data-status="open"]')).to_have_count(1)
+        expect(page.get_by_role("button", name="Freeze the database")).to_have_count(0)  # not the launcher's own
+        page.get_by_role("button", name="Kill the worker").click()
+        workers = page.locator('.xray-rows > [data-kind="worker"]')
+        expect(workers).to_have_count(2)
+        expect(workers.first).to_have_attribute("data-status", "lost")
+        released.set()
+        assert running.result(120).status_code == 200
+        expect(workers.last).to_have_attribute("data-status", "ok")
+
+    kinds = set(page.eval_on_selector_all(".xray-rows > li", "rows => rows.map(row => row.dataset.kind)"))
+    assert kinds >= {
+        *("request", "middleware", "dependency", "handler", "frame", "pool", "sql", "redis", "queue", "wait", "worker"),
+        *("node", "model", "tool", "control"),
+    }
+    workers.last.locator("summary").click()
+    source = f"vscode://file{ROOT}/project4_agent_api/runs/execution.py:"
+    expect(workers.last.locator(".xray-source")).to_have_attribute("href", re.compile(re.escape(source)))
+    expect(workers.last.locator(".only-en > .xray-question")).to_contain_text("5.5")
+    page.get_by_role("button", name="中文").click()
+    expect(page.get_by_role("button", name="杀死 worker")).to_be_visible()
