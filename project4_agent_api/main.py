@@ -36,6 +36,7 @@ from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
 from project4_agent_api.threads import routes as threads
 from project4_agent_api.wires import a2a, mcp
+from project4_agent_api.wires.agui import routes as agui
 from project4_agent_api.wires.openai import chat, errors, models, responses
 from project4_agent_api.wires.openai import conversations as openai_conversations
 from shared import health
@@ -60,6 +61,7 @@ RUN_ROUTERS = [
 CRON_ROUTERS = [Authenticated(crons.router)]
 STORE_ROUTERS = [Authenticated(store.router)]
 OPENAI_ROUTERS = [Authenticated(models.router, chat.router, responses.router, openai_conversations.router)]
+AG_UI_ROUTERS = [Authenticated(agui.router)]
 MCP_ROUTERS = [mcp.ProtectedResource(mcp.router), Public(mcp.metadata_router)]
 A2A_ROUTERS = [Authenticated(a2a.router), Public(a2a.card_router)]
 META_ROUTERS = [operations.router, operations.metrics_router]
@@ -75,6 +77,7 @@ ROUTERS = [
     *STORE_ROUTERS,
     *CRON_ROUTERS,
     *OPENAI_ROUTERS,
+    *AG_UI_ROUTERS,
     *MCP_ROUTERS,
     *A2A_ROUTERS,
     *META_ROUTERS,
@@ -145,7 +148,7 @@ def _routers(http: HttpPart, *, with_accounts: bool) -> list[APIRouter]:
     for disabled, routers in (
         (http.disable_assistants, ASSISTANT_ROUTERS),
         (http.disable_threads, THREAD_ROUTERS),
-        (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS + OPENAI_ROUTERS),
+        (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS + OPENAI_ROUTERS + AG_UI_ROUTERS),
         (http.disable_store, STORE_ROUTERS),
         (http.disable_meta, META_ROUTERS),
         (http.disable_mcp, MCP_ROUTERS),

@@ -1,4 +1,4 @@
-"""What every wire does with the service, for one authenticated request: find assistants, start runs, follow them.
+"""The service as every wire uses it, for one authenticated request: find assistants, start runs, follow them.
 
 A wire authenticates with `accounts.guards`: as a router behind `Authenticated`, or with `authenticate`. A run is stored
 by `Runs.create` and followed by `RunSubscription`, as on LangGraph's paths, so the same limits, usage, logs and traces
@@ -34,7 +34,7 @@ from project4_agent_api.core.state import find
 from project4_agent_api.core.visibility import set_accesses
 from project4_agent_api.events.ids import START, EventId, run_stream
 from project4_agent_api.events.sse import has_expired
-from project4_agent_api.models import Assistant
+from project4_agent_api.models import Assistant, RunStatus
 from project4_agent_api.runs.request import RunRequest
 from project4_agent_api.runs.schemas import RunCreate, StatelessRunCreate
 from project4_agent_api.runs.service import Runs
@@ -221,6 +221,18 @@ class Conversations:
         key = RunKey(owner_id, **ids)
         await self.runs.get(key)
         return key
+
+    async def unfinished_run(self, thread_id: UUID) -> Row | None:
+        """Return the run that is executed on a thread, or the newest one that waits; None if there is neither.
+
+        Raises:
+            NotFound: if there is no such thread.
+        """
+        owner_id = await self.authorize("GET /threads/{thread_id}/runs", ids={"thread_id": thread_id})
+        for status in (RunStatus.RUNNING, RunStatus.PENDING):
+            for run in await self.runs.list(owner_id, thread_id, limit=1, offset=0, status=status):
+                return run
+        return None
 
     async def state_after(self, key: RunKey) -> Any:  # noqa: ANN401  any JSON
         """Return the values of a thread's state after a run, as a client reads them; None if it has stored none."""

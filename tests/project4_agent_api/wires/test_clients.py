@@ -1,0 +1,89 @@
+"""The examples of clients, as they stand in `examples/clients`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.support.agent_service import AgentService
+from tests.support.scripted_model import ScriptedModel, calls, says
+
+pytestmark = pytest.mark.slow
+SOURCE = Path(__file__).parents[3] / "examples" / "clients"
+INSTALLED = Path(__file__).parents[3] / ".data" / "examples-clients"
+SUM = ("calculator", '{"expression": "6 * 7"}')
+
+
+@pytest.fixture(scope="module")
+def environment(service: AgentService, headers: dict[str, str]) -> dict[str, str]:
+    """The variables that the examples read: an address and an API key."""
+    with httpx2.Client(base_url=service.url, headers=headers, trust_env=False) as http:
+        key = http.post("/auth/api-keys", json={"name": "clients"}).raise_for_status().json()["key"]
+    return os.environ | {"AGENT_API_URL": service.url, "AGENT_API_KEY": key}
+
+
+@pytest.fixture(scope="module")
+def javascript() -> Path:
+    """A folder with the scripts and their packages, installed once for each lock."""
+    if not shutil.which("npm"):
+        pytest.skip("NO NODE: the JavaScript clients are not tested; install Node 20 or newer, with npm")
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    for path in SOURCE.iterdir():
+        if path.is_file():
+            shutil.copy(path, INSTALLED)
+    lock, done = (SOURCE / "package-lock.json").read_text(), INSTALLED / "installed"
+    if not done.exists() or done.read_text() != lock:
+        subprocess.run(["npm", "ci", "--no-progress"], cwd=INSTALLED, check=True)
+        done.write_text(lock)
+    return INSTALLED
+
+
+def output(command: list[str | Path], environment: dict[str, str], folder: Path = SOURCE) -> str:
+    """Run an example, and return what it prints."""
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_openai_client(environment: dict[str, str], model: ScriptedModel) -> None:
+    model.then(says("Hello, Ada."), says("Noted."), says("Ada."))
+    assert output([sys.executable, "openai_client.py"], environment) == "Hello, Ada.\nAda.\n"
+    assert [message["content"] for message in model.requests[2].body["messages"][1:]] == [
+        "My name is Ada.",
+        "Noted.",
+        "What is my name?",
+    ]
+
+
+def test_openai_approval(environment: dict[str, str], model: ScriptedModel) -> None:
+    model.then(calls(SUM), says("It is 42."))
+    printed = output([sys.executable, "openai_approval.py"], environment)
+    assert printed == 'approving calculator {"expression":"6 * 7"}\nIt is 42.\n'
+
+
+def test_langchain_client(environment: dict[str, str], model: ScriptedModel) -> None:
+    model.then(says("Hello, Ada."))
+    assert output([sys.executable, "langchain_client.py"], environment) == "Hello, Ada.\n"
+
+
+def test_openai_client_in_node(environment: dict[str, str], model: ScriptedModel, javascript: Path) -> None:
+    model.then(says("Hello, Ada."), says("Noted."), says("Ada."))
+    command: list[str | Path] = ["node", "--import", "tsx", "openai_client.ts"]
+    assert output(command, environment, javascript) == "Hello, Ada.\nAda.\n"
+
+
+def test_ai_sdk(environment: dict[str, str], model: ScriptedModel, javascript: Path) -> None:
+    model.then(says("Hello, Ada."))
+    assert output(["node", "--import", "tsx", "ai_sdk.ts"], environment, javascript) == "Hello, Ada.\n"
+
+
+def test_ag_ui(environment: dict[str, str], model: ScriptedModel, javascript: Path) -> None:
+    model.then(calls(SUM), says("It is 42."))
+    printed = output(["node", "--import", "tsx", "ag_ui.ts"], environment, javascript)
+    assert printed == "approving calculator\nIt is 42.\n"
