@@ -26,9 +26,9 @@ from shared.jobs.notifications import NotificationListener
 from shared.jobs.queue import create_job_app, open_job_app, run_worker
 from shared.outbound.fetching import PublicWeb
 from shared.settings import load_settings
+from shared.xray.access import EVERYONE
 
 _FORM_OVERHEAD_BYTES = MIB // 16  # the rest of a multipart body
-from shared.xray.access import EVERYONE
 _WORKER_STATEMENT_SECONDS = 300  # deleting a book takes longer than a request may
 
 
@@ -131,6 +131,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routers=ROUTERS,
         resources=RESOURCES,
         panels=PANELS,
+        xray_access=EVERYONE,
         body_limits=body_limits(settings),
     )
-        xray_access=EVERYONE,

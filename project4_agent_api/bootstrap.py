@@ -210,11 +210,11 @@ async def open_api(
     settings = earlier.settings
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_redis(settings, earlier.checks))
+        if xray := _xray_of(app):
+            tracing = xray.tracing
         rate_limits, principals = RateLimiter(client), PrincipalCache(client)
         common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project, project_auth)
         collector = MetricsCollector(
-        if xray := _xray_of(app):
-            tracing = xray.tracing
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
             orm_pool=earlier.orm_pool,
@@ -223,11 +223,11 @@ async def open_api(
             queue=common.pool,
         )
         await stack.enter_async_context(collecting(collector, metrics))
+        if xray:
+            await stack.enter_async_context(xray.receiving(common.subscriber))
         tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
         state = ApiState(
             **vars(common),
-        if xray:
-            await stack.enter_async_context(xray.receiving(common.subscriber))
             collector=collector,
             access_tokens=tokens,
             principals=principals,
@@ -268,12 +268,12 @@ async def open_worker(
     settings = earlier.settings
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_redis(settings, earlier.checks))
-        project_auth = ProjectAuth.load(project, production=settings.production) if project else None
-        graphs = graphs_of(project)
-        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project, project_auth)
         if xray := _xray_of(app):
             tracing = xray.tracing
             await stack.enter_async_context(xray.publishing(client))
+        project_auth = ProjectAuth.load(project, production=settings.production) if project else None
+        graphs = graphs_of(project)
+        common = await _open_common(earlier, stack, client, metrics, tracing, graphs, project, project_auth)
         collector = MetricsCollector(
             checks=earlier.checks,
             pools={"runs": common.pool, "jobs": earlier.job_pool},
@@ -298,9 +298,6 @@ async def open_worker(
         yield
 
 
-async def _open_common(
-    earlier: EarlierState,
-    stack: AsyncExitStack,
 def _xray_of(app: FastAPI) -> "XrayOfRuns | None":
     """Return the X-ray's part in runs, if the X-ray is enabled."""
     if app.state.xray is None:
@@ -310,6 +307,9 @@ def _xray_of(app: FastAPI) -> "XrayOfRuns | None":
     return XrayOfRuns(app.state.xray)
 
 
+async def _open_common(
+    earlier: EarlierState,
+    stack: AsyncExitStack,
     client: RedisClient,
     metrics: Metrics,
     tracing: Tracing,

@@ -133,10 +133,10 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
         extend_openapi=lambda document: _extend_openapi(document, project_app),
         development_origins=[_STUDIO, _AGENT_CHAT],
         guard_docs=Public,
-    )
-    app.add_middleware(CountRequests, metrics=metrics)
-    app.state.error_forms = {"/v1/": errors.error_response}
         xray_access=None if project_auth else xray_access(auth_required=settings.auth_required),
+    )
+    app.state.error_forms = {"/v1/": errors.error_response}
+    app.add_middleware(CountRequests, metrics=metrics)
     tracing.trace_requests(app)
     project_http.install(app, http, project_app)
     return app
