@@ -1,5 +1,6 @@
 """The application of stage 3: stage 2, plus documents with search and cited answers. `make run-project3` starts it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ from fastapi import FastAPI
 from project2_user_mgmt import main as stage2
 from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.answers.chain import Steps
+from project3_rag_docs.answers.summaries import Summarizer
 from project3_rag_docs.ingestion import job
 from project3_rag_docs.ingestion.job import IngestionContext
-from project3_rag_docs.routes import answers, documents, uploads, versions
+from project3_rag_docs.routes import answers, documents, summaries, uploads, versions
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranker
 from project3_rag_docs.search.service import Searcher
@@ -63,6 +65,13 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
             settings.context_tokens,
             settings.answer_min_score,
         )
+        app.state.summarizer = Summarizer(
+            app.state.sessions,
+            app.state.chat_model,
+            settings.llm_model,
+            settings.context_tokens,
+            asyncio.Semaphore(settings.summary_concurrency),
+        )
         app.state.document_answerer = DocumentAnswerer(steps, settings.llm_model)
         yield
 
@@ -97,6 +106,7 @@ DOCUMENT_ROUTERS = [
     uploads.router,
     versions.router,
     answers.router,
+    summaries.router,
 ]
 ROUTERS = [
     *stage2.ROUTERS,

@@ -3,7 +3,8 @@
     documents ─┬─ document_parts       the uploaded file, in parts
                ├─ chunks               text and embedding, for the vector search
                ├─ postings             which chunk contains which term, for BM25
-               └─ document_languages   number of chunks and terms by language, once the document is published
+               ├─ document_languages   number of chunks and terms by language, once the document is published
+               └─ summaries            by model, once one was asked for
     past_versions                      what documents were before they were replaced
     corpora                            the same per owner, over all ready documents, for BM25
     terms                              number of chunks that contain each term, for BM25
@@ -36,6 +37,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     false,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -196,6 +198,20 @@ class Chunk(SQLModel, table=True):
     language: str = Field(sa_type=String(2))
     term_count: int
     embedding: Any = Field(sa_type=HALFVEC(DEFAULT_DIMENSIONS), nullable=False, repr=False)
+
+
+class Summary(SQLModel, table=True):
+    """The summary of a version of a document by a model."""
+
+    __tablename__: ClassVar[str] = "summaries"
+
+    version_id: UUID = Field(sa_column_args=_document_key(), primary_key=True)
+    model: str = Field(sa_type=Text, primary_key=True)
+    owner_id: UUID
+    text: str = Field(sa_type=Text)
+    created_at: datetime = Field(
+        sa_type=DateTime(timezone=True), default=None, sa_column_kwargs={"server_default": func.now()}
+    )
 
 
 class Posting(SQLModel, table=True):

@@ -313,6 +313,31 @@ class Sources(BaseModel):
     sources: list[Source]
 
 
+class SummaryProgress(BaseModel):
+    """`event: progress`: a part of the document has been read."""
+
+    done: int
+    total: int = Field(
+        description="The number of parts so far; it grows if their summaries have to be summarized, too."
+    )
+
+
+class SummaryDone(BaseModel):
+    """`event: done`: the summary is complete."""
+
+    version: int = Field(description="The version of the document that was summarized.")
+    model: str
+    usage: Usage | None = Field(description="Tokens of all calls together; null if the summary was stored already.")
+    cached: bool = Field(description="Whether the summary was stored already.")
+    latency_ms: float
+
+
+class DocumentSummary(SummaryDone):
+    """The summary of a document."""
+
+    summary: str
+
+
 class AnswerDone(BaseModel):
     """`event: done`: the answer is complete."""
 

@@ -70,6 +70,13 @@ class Settings(Stage2Settings):
         "the model.",
     )
 
+    summary_concurrency: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Concurrent calls of the model for parts of documents to summarize, per process.",
+    )
+
     max_upload_mb: int = Field(default=50, ge=1, le=1024, description="Maximum file size in MiB; beyond it is 413.")
     max_document_characters: int = Field(default=5_000_000, ge=1000, description="Maximum text length of one document.")
     download_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to download a file.")

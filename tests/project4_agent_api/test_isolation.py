@@ -18,6 +18,10 @@ BODIES: dict[str, Any] = {
     "GET /documents/{document_id}/chunks": None,
     "GET /documents/{document_id}/file": None,
     "GET /documents/{document_id}/events": None,
+    "GET /documents/{document_id}/versions": None,
+    "POST /documents/{document_id}/versions": None,
+    "POST /documents/{document_id}/summary": None,
+    "POST /documents/{document_id}/summary/stream": None,
     "GET /assistants/{assistant_id}": None,
     "PATCH /assistants/{assistant_id}": {"name": "mine"},
     "DELETE /assistants/{assistant_id}": None,
@@ -55,6 +59,7 @@ BODIES: dict[str, Any] = {
     "PATCH /feedback/{feedback_id}": {"score": 0},
     "DELETE /feedback/{feedback_id}": None,
 }
+FILES = {"POST /documents/{document_id}/versions": {"file": ("mine.txt", b"Mine.")}}
 # For administrators, of any owner; and wires, whose errors have another form: see `wires/`.
 APART = ("/users", "/v1/")
 # A thread need not be there for these, which answer in the protocol's own form: see `test_protocol.py`.
@@ -115,7 +120,7 @@ async def test_other_owners_ids_answer_like_unknown_ones(
         method, path = operation.split(" ")
         for ids in (ada, dict.fromkeys(ada, "01900000-0000-7000-8000-000000000000")):
             url = path.format(**ids)
-            answer = await client4.request(method, url, headers=bob, json=body)
+            answer = await client4.request(method, url, headers=bob, json=body, files=FILES.get(operation))
             assert answer.status_code == 404, (operation, answer.text)
             assert answer.json()["type"] == "urn:problem:not-found", operation
 

@@ -145,6 +145,7 @@ TABLES = {
     "runs": "owner_id",
     "assistants": "owner_id",
     "crons": "owner_id",
+    "past_versions": "owner_id",
 }
 
 
@@ -216,7 +217,14 @@ async def test_account_deletion_removes_its_data(
         ids.append(UUID(account["id"]))
         fill(database_url, ids[-1])
         files = {"file": ("a.txt", b"The library opens at nine.\n")}
-        assert (await client4.post("/documents", files=files, headers=headers[-1])).status_code == 202
+        uploaded = await client4.post("/documents", files=files, headers=headers[-1])
+        assert uploaded.status_code == 202
+        with psycopg.connect(database_url) as connection:
+            connection.execute(
+                "INSERT INTO past_versions SELECT id, 0, owner_id, filename, media_type, size_bytes, sha256, created_at,"
+                " now() FROM documents WHERE id = %s",
+                [uploaded.json()["id"]],
+            )
         assert (await client4.post("/auth/api-keys", json={"name": "job"}, headers=headers[-1])).status_code == 201
         operate("set-role", email, "user")
         with Redis.from_url(redis_url) as redis:

@@ -46,7 +46,9 @@ async def used(http: httpx2.AsyncClient, headers: dict[str, str]) -> int:
     return count
 
 
-async def test_everything_that_is_stored_counts_until_it_is_deleted(http: httpx2.AsyncClient) -> None:
+async def test_everything_that_is_stored_counts_until_it_is_deleted(
+    http: httpx2.AsyncClient, database_url: str
+) -> None:
     ada = await signed_up(http, "ada")
     text = "x" * 50_000
     sizes = [await used(http, ada)]
@@ -74,7 +76,13 @@ async def test_everything_that_is_stored_counts_until_it_is_deleted(http: httpx2
     cron_id = (await counted(await http.post("/runs/crons", json=cron, headers=ada)))["cron_id"]
     key = {"Idempotency-Key": "k"}
     await counted(await http.post("/threads", json={"metadata": {"text": text}}, headers=ada | key))
-    await counted(await http.post("/documents", files={"file": ("a.txt", text.encode())}, headers=ada))
+    document = await counted(await http.post("/documents", files={"file": ("a.txt", text.encode())}, headers=ada))
+    with psycopg.connect(database_url) as connection:
+        values = {"id": document["id"], "text": text}
+        connection.execute(
+            "INSERT INTO summaries SELECT id, 'm', owner_id, %(text)s FROM documents WHERE id = %(id)s", values
+        )
+    assert await used(http, ada) > sizes[-1] + len(text)
 
     await http.post(f"{path}/runs/{run_id}/cancel", headers=ada)
     for thread_id in [each["thread_id"] for each in (await http.post("/threads/search", json={}, headers=ada)).json()]:
