@@ -73,7 +73,7 @@ class Settings(Stage3Settings):
     port: int = Field(default=8004, ge=0, le=65535)
     redis_url: Annotated[str, AfterValidator(_redis)] = Field(
         repr=False,  # it may contain a password
-        description="Address of Redis or Valkey: `redis://…` or `rediss://…`.",
+        description="Address of Redis or Valkey: `redis://…`, `rediss://…`, `redis+sentinel://…`, `redis+cluster://…`.",
     )
 
     redis_prefix: str = Field(

@@ -5,10 +5,11 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from loguru import logger
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -18,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from shared.errors import RedisUnavailable
 from shared.health import Check, Checks
 from shared.redis.address import redis_address
+from shared.redis.discovery import primary_connections
 
 _CONNECT_SECONDS = 2.0
 _RESPONSE_SECONDS = 2.0
@@ -71,20 +73,23 @@ def create_redis(settings: RedisSettings, *, response_timeout: float | None = _R
     # looks like an outage.
     address = redis_address(settings.redis_url)
     keepalive = (
-        {} if address.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+        {} if address.url.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
     )
-    pool = BlockingConnectionPool.from_url(
-        address,
-        max_connections=_MAX_CONNECTIONS,
-        timeout=_POOL_TIMEOUT_SECONDS,
-        socket_connect_timeout=_CONNECT_SECONDS,
-        socket_timeout=response_timeout,
+    connection: dict[str, Any] = {
+        **parse_url(address.url),
+        "socket_connect_timeout": _CONNECT_SECONDS,
+        "socket_timeout": response_timeout,
         **keepalive,
-        retry=Retry(NoBackoff(), 1),  # the server may have closed a pooled connection while it was idle
-        protocol=2,  # RESP2 delivers channel messages as ordinary replies
-    )
+        "retry": Retry(NoBackoff(), 1),  # the server may have closed a pooled connection while it was idle
+        "protocol": 2,  # RESP2 delivers channel messages as ordinary replies
+    }
+    # In a cluster, the braces put all keys into one hash slot.
+    prefix = f"{{{settings.redis_names}}}" if address.topology == "cluster" else settings.redis_names
+    if address.topology != "server":
+        connection = primary_connections(address, connection, prefix)
+    pool = BlockingConnectionPool(max_connections=_MAX_CONNECTIONS, timeout=_POOL_TIMEOUT_SECONDS, **connection)
     client = cast("RedisClient", RedisClient.from_pool(pool))  # annotated as `Redis`
-    client.key_prefix = settings.redis_names
+    client.key_prefix = prefix
     return client
 
 

@@ -1,8 +1,10 @@
-"""The service on servers beyond one machine: PgBouncer in transaction mode, Redis Sentinel and Cluster."""
+"""The service on servers beyond one machine: PgBouncer in transaction mode with Redis Sentinel or Cluster."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import httpx2
@@ -15,7 +17,9 @@ from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
 from tests.support.pgbouncer import SERVER_CONNECTIONS, pgbouncer
 from tests.support.proxy import Background
+from tests.support.redis_groups import PREFIX, Group, cluster, sentinel_group
 from tests.support.scripted_model import ScriptedModel
+from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +67,15 @@ async def use(service: AgentService, folder: Path, runs: int = RUNS) -> None:
             assert found.raise_for_status().json()["hits"]
 
 
+def becomes_ready(service: AgentService) -> None:
+    """Wait until the API and the worker are ready."""
+    for url in (service.url, *service.worker_urls):
+        deadline = monotonic() + 60
+        while httpx2.get(f"{url}/ready", timeout=60, trust_env=False).status_code != 200:
+            assert monotonic() < deadline
+            sleep(0.05)
+
+
 def connections(database_url: str) -> int:
     """Return how many sessions the server has, besides this one."""
     statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -70,14 +83,36 @@ def connections(database_url: str) -> int:
         return int(connection.execute(statement).fetchall()[0][0])
 
 
-async def test_service_works_behind_a_pooler_in_transaction_mode(
-    background: Background, databases: Databases, redis_url: str, model: ScriptedModel, tmp_path: Path
+@pytest.mark.parametrize("run_group", [sentinel_group, cluster])
+async def test_service_behind_a_pooler_survives_the_loss_of_its_redis_primary(
+    run_group: Callable[[Background, Path], AbstractContextManager[Group]],
+    background: Background,
+    databases: Databases,
+    model: ScriptedModel,
+    tmp_path: Path,
 ) -> None:
     with (
         databases.migrated("project4_agent_api") as direct,
         pgbouncer(background, tmp_path, direct) as pooled,
-        agent_service(pooled, redis_url, model, GRAPHS, database_session_url=direct, **SETTINGS) as service,
+        run_group(background, tmp_path) as group,
+        agent_service(
+            pooled, group.url, model, GRAPHS, database_session_url=direct, redis_prefix=PREFIX, **SETTINGS
+        ) as service,
     ):
+        await use(service, tmp_path)
+        headers = await asyncio.to_thread(service.sign_up)
+        async with get_client(url=service.url, api_key=None, headers=headers) as client:
+            asked: dict[str, Any] = {"steps": 5, "seconds": 0.5, "log": str(tmp_path / "long.log")}
+            threads = [await client.threads.create() for _ in range(3)]
+            runs = [await client.runs.create(each["thread_id"], "steps", input=asked) for each in threads]
+            await until((tmp_path / "long.log").exists)
+
+            await asyncio.to_thread(group.lose_primary)
+
+            await asyncio.to_thread(becomes_ready, service)
+            for thread, run in zip(threads, runs, strict=True):
+                result: Any = await client.runs.join(thread["thread_id"], run["run_id"])
+                assert result["done"] == list(range(5))
         await use(service, tmp_path)
         sessions = await asyncio.to_thread(connections, direct)
 

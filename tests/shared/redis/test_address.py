@@ -49,8 +49,11 @@ def test_address_is_understood_as_its_tool_means_it(address: str, expected: dict
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("redis-cluster://h:6379", "must be the address of one redis:// server"),
-        ("redis+sentinel://h:26379/mymaster", "must be the address of one redis:// server"),
+        ("redis+cluster://h:6379/1", "a cluster has no database but 0"),
+        ("redis+sentinel://h:26379", "must end with the name of the service"),
+        ("redis+sentinel://h/mymaster/first", "the database must be a number"),
+        ("unix+sentinel://h/mymaster", "must be a redis:// or rediss:// address"),
+        ("redis://h?sentinel_password=p", "sentinel_password cannot be set in the address"),
         ("redis://h1:6379,h2:6379", "must be the address of one redis:// server"),
         ("http://h", "must be a redis:// or rediss:// address"),
         ("h:6379", "must be a redis:// or rediss:// address"),
@@ -79,7 +82,25 @@ def test_address_without_meaning_is_refused_in_one_line(address: str, message: s
     assert SECRET not in str(caught.value)
 
 
+def test_address_of_sentinels_names_them_their_service_and_their_credentials() -> None:
+    address = redis_address("rediss+sentinel://u:p@s1,[::1]:26380/main/2?sentinel_username=w&sentinel_password=q%2F")
+
+    assert address.topology == "sentinel"
+    assert address.places == (("s1", 26379), ("::1", 26380))
+    assert (address.service, address.sentinel_credentials) == ("main", {"username": "w", "password": "q/"})
+    assert address.url == "rediss://u:p@s1/2"
+    assert "q/" not in repr(address)
+
+
+def test_keys_lie_in_one_slot_of_a_cluster() -> None:
+    client = create_redis(Settings("redis-cluster://n1:7000,n2:7001"))
+
+    assert redis_address("redis-cluster://n1:7000,n2").places == (("n1", 7000), ("n2", 6379))
+    assert client.key("a") == "{test}:a"
+
+
 def test_password_is_secret_as_written_and_as_sent() -> None:
     assert passwords("redis://:a%20b@h") == ["a b", "a%20b"]
     assert passwords("redis://h?password=p") == ["p"]
+    assert passwords("redis+sentinel://h/a?sentinel_password=q") == ["q"]
     assert passwords("redis://h") == []
