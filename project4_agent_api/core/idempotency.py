@@ -50,6 +50,9 @@ PATHS = (
     "/runs/batch",
     "/runs/crons",
     "/threads/{thread_id}/runs/crons",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/conversations",
     *_RUN_ROUTES,
 )
 _PATTERNS = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in PATHS}

@@ -1,18 +1,22 @@
 """OpenAI's chat completions with the official client: streamed and whole, errors, and what is refused."""
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from openai import AsyncOpenAI
 
 from tests.support.agent_service import AgentService
-from tests.support.scripted_model import ScriptedModel, calls, says
+from tests.support.documents import ready
+from tests.support.scripted_model import ScriptedModel, calls, fails, says
 
 pytestmark = pytest.mark.slow
 SUM = ("calculator", '{"expression": "6 * 7"}')
 TIME = ("current_time", "{}")
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
 
 def asked(text: str) -> list[Any]:
@@ -114,3 +118,61 @@ async def test_models_are_the_assistants(client: AsyncOpenAI) -> None:
     models = {model.id: model async for model in await client.models.list()}
     assert {"agent", "rag", "talk"} <= models.keys()
     assert (await client.models.retrieve("agent")).id == "agent"
+
+
+async def test_failed_run_has_the_status_of_its_error(client: AsyncOpenAI, model: ScriptedModel) -> None:
+    model.does(fails(400, error={"code": "context_length_exceeded", "message": "maximum context length is 9"}))
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.chat.completions.create(model="agent", messages=asked("Hi"))
+    assert refused.value.code == "context_length_exceeded"
+    model.does(fails(500))
+    with pytest.raises(openai.InternalServerError) as failed:
+        await client.chat.completions.create(model="agent", messages=asked("Hi"))
+    assert failed.value.status_code == 503
+    stream = await client.chat.completions.create(model="agent", messages=asked("Hi"), stream=True)
+    with pytest.raises(openai.APIError, match="model"):
+        _ = [chunk async for chunk in stream]
+
+
+async def test_idempotency_key_repeats_the_completion(client: AsyncOpenAI, model: ScriptedModel) -> None:
+    model.then(says("Once."), says("Twice."))
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    answers = [
+        await client.chat.completions.create(model="agent", messages=asked("Hi"), extra_headers=key) for _ in range(2)
+    ]
+    assert answers[0].id == answers[1].id
+    assert answers[1].choices[0].message.content == "Once."
+
+
+async def test_images_reach_the_model(client: AsyncOpenAI, model: ScriptedModel) -> None:
+    model.then(says("A dot."))
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    messages: Any = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}]
+    await client.chat.completions.create(model="agent", messages=messages)
+    assert model.requests[0].body["messages"][-1]["content"][1] == image
+
+
+async def test_citations_are_annotations(
+    client: AsyncOpenAI, service: AgentService, headers: dict[str, str], model: ScriptedModel
+) -> None:
+    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as http:
+        document = await ready(http)
+    for stream in (False, True):
+        model.then(says("The library opens at nine [1]."))
+        ask: Any = {"model": "rag", "messages": asked("When does the library open?"), "stream": stream}
+        answer = await client.chat.completions.create(**ask)
+        if stream:
+            deltas = [chunk.choices[0].delta async for chunk in answer]
+            content = "".join(delta.content or "" for delta in deltas)
+            (annotations,) = [found for delta in deltas if (found := getattr(delta, "annotations", None))]
+            cited = annotations[0]["url_citation"]
+        else:
+            content = answer.choices[0].message.content
+            cited = answer.choices[0].message.annotations[0].url_citation.model_dump()
+        assert content[cited["start_index"] : cited["end_index"]] == "[1]"
+        assert cited["title"] == "hours.txt"
+        assert cited["url"] == f"{service.url}/documents/{document['id']}/file"
+    model.then(says("The library opens at nine [1]."))
+    response: Any = await client.responses.create(model="rag", input="When does the library open?")
+    annotation = response.output[0].content[0].annotations[0]
+    assert (annotation.type, annotation.file_id, annotation.filename) == ("file_citation", document["id"], "hours.txt")

@@ -8,7 +8,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.support.agent_service import AgentService
-from tests.support.scripted_model import ScriptedModel, calls, hangs, says
+from tests.support.scripted_model import ScriptedModel, calls, chunk, hangs, says, streams
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
@@ -111,3 +111,31 @@ async def test_response_that_is_not_stored_leaves_nothing(client: AsyncOpenAI) -
     assert response.output_text == "1: one"
     with pytest.raises(openai.NotFoundError):
         await client.responses.retrieve(response.id)
+
+
+async def test_run_is_stopped_when_its_client_leaves(
+    client: AsyncOpenAI, service: AgentService, model: ScriptedModel
+) -> None:
+    model.does(hangs())
+    stream = await client.responses.create(model="agent", input="Hi", stream=True)
+    created: Any = await anext(aiter(stream))
+    await stream.close()
+    polling = OpenAI(base_url=f"{service.url}/v1", api_key=client.api_key, max_retries=0)
+
+    await until(lambda: polling.responses.retrieve(created.response.id).status == "cancelled")
+
+
+async def test_text_of_a_reasoning_model_is_apart(client: AsyncOpenAI, model: ScriptedModel) -> None:
+    delta = {"reasoning_content": "They greet.", "role": "assistant"}
+    model.then(streams(chunk(delta), chunk({"content": "Hi."}), chunk({}, "stop"), b"[DONE]"))
+    response = await client.responses.create(model="agent", input="Hi")
+
+    reasoning: Any = response.output[0]
+    assert (reasoning.type, reasoning.summary[0].text) == ("reasoning", "They greet.")
+    assert response.output_text == "Hi."
+
+
+async def test_input_items_are_listed(client: AsyncOpenAI) -> None:
+    response = await client.responses.create(model="talk", input="one", instructions="Be brief.")
+    items: Any = (await client.responses.input_items.list(response.id, order="asc")).data
+    assert [(item.role, item.content[0].text) for item in items] == [("system", "Be brief."), ("user", "one")]
