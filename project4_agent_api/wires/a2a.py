@@ -21,7 +21,7 @@ from a2a.types.a2a_pb2 import (
     SecurityScheme,
     StringList,
 )
-from a2a.utils.constants import PROTOCOL_VERSION_0_3, PROTOCOL_VERSION_1_0
+from a2a.utils.constants import PROTOCOL_VERSION_0_3, PROTOCOL_VERSION_1_0, VERSION_HEADER
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.responses import JSONResponse
 
@@ -45,8 +45,11 @@ AssistantName = Annotated[str, Path(description="An assistant's id, or the name 
 
 class _Context(DefaultServerCallContextBuilder):
     def build(self, request: Request) -> ServerCallContext:
+        """Add the request. A client that names no version gets that of its method: `SendMessage`, `message/send`."""
         context = super().build(request)
         context.state["request"] = request
+        version = PROTOCOL_VERSION_0_3 if "/" in request.state.a2a_method else PROTOCOL_VERSION_1_0
+        context.state["headers"].setdefault(VERSION_HEADER.lower(), version)
         return context
 
 
@@ -63,9 +66,10 @@ async def call_agent(assistant_id: AssistantName, request: Request) -> Response:
     """Call a method of the Agent2Agent protocol, version 1.0 or 0.3."""
     del assistant_id  # the handler reads it from the path
     try:
-        (await request.body()).decode()
-    except UnicodeDecodeError:
-        return JSONResponse(build_error_response(None, JSONParseError(message="The body is not UTF-8.")))
+        call = await request.json()
+    except ValueError:
+        return JSONResponse(build_error_response(None, JSONParseError()))
+    request.state.a2a_method = str(call.get("method")) if isinstance(call, dict) else ""
     return await _dispatcher.handle_requests(request)
 
 

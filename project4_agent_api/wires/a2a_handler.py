@@ -22,12 +22,13 @@ from loguru import logger
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.wires import a2a_tasks
-from project4_agent_api.wires.a2a_tasks import StoredTask, to_task
+from project4_agent_api.wires.a2a_tasks import CONTEXT, StoredTask, thread_of_context, to_task
 from project4_agent_api.wires.conversations import Conversations, Run
 from project4_agent_api.wires.graph_inputs import input_form
 from project4_agent_api.wires.items import Citation, Interrupt, Item, Started, Text, ToolCall
 from shared.errors import NotFound, ServiceError
 
+_MAX_CONTEXT_ID = 200
 OUTPUT_MODES = ["text/plain", "application/json"]
 
 
@@ -176,12 +177,23 @@ class Call:
             run_input = values[0]
         else:
             raise errors.InvalidParamsError("The assistant takes no text, but one part with data: the graph's input.")
-        thread_id = _uuid(message.context_id, "contextId") if message.context_id else uuid7()
+        thread_id = await self._thread(message.context_id) if message.context_id else uuid7()
         return {**body, "input": run_input, "if_not_exists": "create"}, thread_id, None
+
+    async def _thread(self, context_id: str) -> UUID:
+        """Return the thread of a context. Clients may choose any id for a new one."""
+        if len(context_id) > _MAX_CONTEXT_ID or not context_id.isprintable():
+            raise errors.InvalidParamsError(
+                f"contextId has to be printable, with at most {_MAX_CONTEXT_ID} characters."
+            )
+        thread_id = thread_of_context(self.conversations.account_id, context_id)
+        if str(thread_id) != context_id.lower():
+            await self.conversations.create_thread({CONTEXT: context_id}, thread_id)
+        return thread_id
 
     async def _continue(self, message: a2a.Message, body: dict[str, Any]) -> tuple[dict[str, Any], UUID, UUID]:
         stored = await self.find(message.task_id)
-        if message.context_id and message.context_id != str(stored.key.thread_id):
+        if message.context_id and message.context_id != stored.context_id:
             raise errors.InvalidParamsError("The contextId is not that of the task.")
         if not stored.waits:
             raise errors.UnsupportedOperationError("The task does not wait for a message.")
@@ -235,7 +247,8 @@ class Call:
 
     async def _load(self, stored: StoredTask, history_length: int | None, *, artifacts: bool = True) -> a2a.Task:
         questions = await self.conversations.open_interrupts(stored.key.thread_id) if stored.waits else []
-        state = await self.conversations.state_after(stored.last_run)
+        _, last = await self.conversations.checkpoints_of_run(stored.last_run)
+        state = (await self.conversations.state_at(stored.key, last))["values"] if last else None
         messages = state.get("messages") if isinstance(state, dict) else None
         output = state if stored.is_over and not isinstance(messages, list) else None
         task = to_task(stored, _turn(messages), questions, output)
@@ -260,7 +273,9 @@ class Call:
             self.conversations.runs.pool,
             owner_id,
             await self.conversations.resolve_assistant(self.assistant),
-            thread_id=_uuid(params.context_id, "contextId") if params.context_id else None,
+            thread_id=thread_of_context(self.conversations.account_id, params.context_id)
+            if params.context_id
+            else None,
             state=a2a.TaskState.Name(params.status) if params.status else None,
             since=since.ToDatetime(UTC) if params.HasField("status_timestamp_after") else None,
             before=_uuid(params.page_token, "pageToken") if params.page_token else None,

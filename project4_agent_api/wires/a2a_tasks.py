@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from a2a.types.a2a_pb2 import Artifact, Message, Part, Role, Task, TaskState, TaskStatus
 from google.protobuf.json_format import ParseDict
@@ -19,11 +19,14 @@ from project4_agent_api.core.visibility import visible_rows
 from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.wires.items import Interrupt, content_text
 
+CONTEXT = "a2a_context_id"  # in a thread's metadata, if a client has chosen an id of another form
+_CONTEXTS = UUID("0d0f6c1c-53f7-5a7e-8f0b-3a3f0f5f7a61")
 _RESUMES = "coalesce(jsonb_typeof(kwargs #> '{command,resume}'), 'null') <> 'null'"
 # `following` is the first run of the thread after the task; `part` is the task's last run.
 _TASKS = f"""
-    SELECT head.run_id, head.thread_id, head.owner_id, head.due_at, part.run_id AS last_run_id, part.updated_at,
+    SELECT head.run_id, head.thread_id, head.owner_id, part.run_id AS last_run_id, part.updated_at,
         part.error ->> 'message' AS error,
+        coalesce(threads.metadata ->> '{CONTEXT}', threads.thread_id::text) AS context_id,
         CASE part.status
             WHEN 'pending' THEN 'TASK_STATE_SUBMITTED'
             WHEN 'running' THEN 'TASK_STATE_WORKING'
@@ -71,6 +74,7 @@ class StoredTask:
     """
 
     key: RunKey
+    context_id: str
     last_run_id: UUID
     state: TaskState
     updated_at: datetime
@@ -99,7 +103,16 @@ class StoredTask:
     def from_row(cls, row: Row) -> "StoredTask":
         """Read a row of the statements of this module."""
         key = RunKey(row["owner_id"], row["thread_id"], row["run_id"])
-        return cls(key, row["last_run_id"], TaskState.Value(row["state"]), row["updated_at"], row["error"])
+        state = TaskState.Value(row["state"])
+        return cls(key, row["context_id"], row["last_run_id"], state, row["updated_at"], row["error"])
+
+
+def thread_of_context(owner_id: UUID, context_id: str) -> UUID:
+    """Return the thread of a context: the one with its id, or if it is no UUID, one derived from it for the owner."""
+    try:
+        return UUID(context_id)
+    except ValueError:
+        return uuid5(_CONTEXTS, f"{owner_id} {context_id}")
 
 
 async def get_task(pool: Pool, key: RunKey) -> StoredTask | None:
@@ -149,7 +162,7 @@ def to_task(
         questions: Those that wait for an answer.
         output: The state of a graph that has no messages.
     """
-    task_id, context_id = str(stored.key.run_id), str(stored.key.thread_id)
+    task_id, context_id = str(stored.key.run_id), stored.context_id
     status = TaskStatus(state=stored.state, message=_status_message(stored, questions))
     status.timestamp.FromDatetime(stored.updated_at)
     artifacts = [
@@ -180,7 +193,7 @@ def agent_message(stored: StoredTask, message_id: str, *parts: Part) -> Message:
         role=Role.ROLE_AGENT,
         parts=parts,
         task_id=str(stored.key.run_id),
-        context_id=str(stored.key.thread_id),
+        context_id=stored.context_id,
     )
 
 

@@ -29,7 +29,6 @@ from project4_agent_api.core.idempotency import current_claim
 from project4_agent_api.core.postgres import Row, fetch_one
 from project4_agent_api.core.run_context import set_user
 from project4_agent_api.core.schemas import Checkpoint
-from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.state import find
 from project4_agent_api.core.visibility import set_accesses
 from project4_agent_api.events.ids import START, EventId, run_stream
@@ -40,7 +39,7 @@ from project4_agent_api.runs.schemas import RunCreate, StatelessRunCreate
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.runs.subscription import RunSubscription, join_run, start_run
-from project4_agent_api.threads.schemas import HistoryQuery, ThreadCreate
+from project4_agent_api.threads.schemas import ThreadCreate
 from project4_agent_api.threads.service import Threads
 from project4_agent_api.wires.items import Interrupt, Item, read_items
 from shared.database.engine import Sessions, read_session
@@ -233,12 +232,6 @@ class Conversations:
             for run in await self.runs.list(owner_id, thread_id, limit=1, offset=0, status=status):
                 return run
         return None
-
-    async def state_after(self, key: RunKey) -> Any:  # noqa: ANN401  any JSON
-        """Return the values of a thread's state after a run, as a client reads them; None if it has stored none."""
-        query = HistoryQuery(limit=1, metadata={"run_id": str(key.run_id)})
-        states = await self.threads.states.list_history(key.owner_id, key.thread_id, query)
-        return orjson.loads(dumps(states[0]["values"])) if states else None
 
     async def checkpoints_of_run(self, key: RunKey) -> tuple[str | None, str | None]:
         """Return the id of the checkpoint before a run, and of the last one that it has made. Each may be None.

@@ -87,3 +87,20 @@ def test_ag_ui(environment: dict[str, str], model: ScriptedModel, javascript: Pa
     model.then(calls(SUM), says("It is 42."))
     printed = output(["node", "--import", "tsx", "ag_ui.ts"], environment, javascript)
     assert printed == "approving calculator\nIt is 42.\n"
+
+
+def test_mcp_client(environment: dict[str, str], model: ScriptedModel) -> None:
+    model.then(calls(SUM), says("It is 42."))
+    printed = output([sys.executable, "mcp_client.py"], environment)
+    assert printed == 'The assistant asks before it calls:\ncalculator: {"expression": "6 * 7"}\nIt is 42.\n'
+
+
+def test_mcp_client_in_node(environment: dict[str, str], model: ScriptedModel, javascript: Path) -> None:
+    model.then(says("Hello, Ada."))
+    printed = output(["node", "--import", "tsx", "mcp_client.ts"], environment, javascript)
+    assert printed == "true 0\nwriting\nHello, Ada.\n"
+
+
+def test_a2a_client(environment: dict[str, str], model: ScriptedModel) -> None:
+    model.then(says("Hello, Ada."))
+    assert output([sys.executable, "a2a_client.py"], environment) == "Hello, Ada.\n"
