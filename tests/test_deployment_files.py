@@ -1,12 +1,16 @@
 """The files of a deployment, read without an engine: their limits, and that they fit together."""
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
+
+from project4_agent_api.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -99,6 +103,34 @@ def test_monitoring_files_are_valid_yaml() -> None:
 )
 def test_manifests_match_the_published_schema(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+
+def test_workers_are_scaled_by_a_metric_of_ours_to_what_they_can_execute() -> None:
+    scaled = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "keda" / "workers.yml").read_text())
+    (trigger,) = scaled["spec"]["triggers"]
+    names = {
+        f"{manifest['kind']} {manifest['metadata']['name']}.{scaled['metadata']['namespace']}" for manifest in MANIFESTS
+    }
+
+    assert f"Deployment {scaled['spec']['scaleTargetRef']['name']}.agent-service" in names
+    assert f"Service {urlsplit(trigger['metadata']['url']).hostname.removesuffix('.svc')}" in names
+    assert (
+        f'"{trigger["metadata"]["valueLocation"]}"'
+        in (ROOT / "project4_agent_api" / "core" / "telemetry" / "collector.py").read_text()
+    )
+    concurrency: int = Settings.model_fields["worker_concurrency"].default
+    assert 0 < int(trigger["metadata"]["targetValue"]) <= concurrency
+
+
+def test_pods_reach_the_internet_but_no_private_network() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in MANIFESTS if each["kind"] == "NetworkPolicy"}
+    assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+    blocks = [block["ipBlock"] for rule in policies["internet"]["egress"] for block in rule["to"] if "ipBlock" in block]
+    open_to = [(ip_network(block["cidr"]), [ip_network(each) for each in block.get("except", [])]) for block in blocks]
+    for address in ("169.254.169.254", "10.0.0.1", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "::1"):
+        found = ip_address(address)
+        assert not any(found in network and not any(found in each for each in but) for network, but in open_to), address
 
 
 def test_kustomization_lists_every_manifest() -> None:

@@ -31,6 +31,10 @@ _QUEUE = """
         (SELECT count(*) FROM runs WHERE status = 'running') AS running,
         (SELECT coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 FROM runs
             WHERE status = 'pending' AND due_at <= now()) AS longest,
+        (SELECT coalesce(sum(least(threads, %s)), 0)::float8 FROM (
+            SELECT count(DISTINCT thread_id) AS threads FROM runs
+            WHERE status = 'running' OR status = 'pending' AND due_at <= now() GROUP BY owner_id
+        ) AS owners) AS demand,
         (SELECT jsonb_object_agg(queue_name || ' ' || status, amount) FROM (
             SELECT queue_name, status::text, count(*) AS amount FROM procrastinate_jobs
             WHERE status IN ('todo', 'doing') GROUP BY 1, 2
@@ -46,6 +50,7 @@ class MetricsCollector(Collector):
         caches: The counters of the caches by name.
         limits: The rate limits; None in a worker.
         queue: The pool to query the queue with; None in a worker, because every process would report the same.
+        user_runs: Maximum runs of one user that are executed at once.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class MetricsCollector(Collector):
         caches: Mapping[str, CacheCounters],
         limits: RateLimiter | None = None,
         queue: Pool | None = None,
+        user_runs: int = 0,
     ) -> None:
         self._checks = checks
         self._pools = pools
@@ -64,6 +70,7 @@ class MetricsCollector(Collector):
         self._caches = caches
         self._limits = limits
         self._queue = queue
+        self._user_runs = user_runs
         self._row: Row | None = None
         self._reachable: dict[str, bool] = {}
         self._rendered = b""
@@ -82,7 +89,7 @@ class MetricsCollector(Collector):
 
     async def _query_queue(self, pool: Pool) -> Row | None:
         try:
-            return await fetch_one(pool, _QUEUE)
+            return await fetch_one(pool, _QUEUE, [self._user_runs])
         except DatabaseUnavailable:
             return None
 
@@ -152,6 +159,7 @@ class MetricsCollector(Collector):
         longest = GaugeMetricFamily(
             "agent_runs_longest_wait_seconds", "Waiting time of the run that has waited longest."
         )
+        demand = GaugeMetricFamily("agent_runs_demand", "Runs that would be executed at once with enough workers.")
         jobs = GaugeMetricFamily(
             "agent_jobs", "Jobs that have not ended: documents to ingest, webhooks to call.", labels=["queue", "state"]
         )
@@ -159,10 +167,11 @@ class MetricsCollector(Collector):
             for state in ("waiting", "scheduled", "running"):
                 runs.add_metric([state], row[state])
             longest.add_metric([], row["longest"])
+            demand.add_metric([], row["demand"])
             amounts: dict[str, Any] = {"default todo": 0, "webhooks todo": 0} | (row["jobs"] or {})
             for name, amount in amounts.items():
                 jobs.add_metric(name.rsplit(" ", 1), amount)
-        yield from (runs, longest, jobs)
+        yield from (runs, longest, demand, jobs)
 
 
 async def _measure_loop_lag(metrics: Metrics) -> None:

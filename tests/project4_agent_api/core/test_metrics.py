@@ -99,6 +99,23 @@ async def test_activity_is_counted_without_raw_paths(used: Used) -> None:
     assert not any(used.thread_id in value for _, labels in [*api, *worker] for _, value in labels)
 
 
+async def test_demand_for_workers_counts_what_they_could_execute_at_once(serve4: Serve) -> None:
+    with serve4(user_runs_running_max=3) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
+            for email, threads in (("ada@example.com", 5), ("bob@example.com", 1)):
+                await register(http, email)
+                http.headers.update(bearer(await sign_in(http, email)))
+                for _ in range(threads):
+                    thread_id = (await http.post("/threads", json={})).json()["thread_id"]
+                    for run in ({}, {}, {"after_seconds": 60}):  # of one thread, one after the other
+                        body = {"assistant_id": "agent", "input": ASKED, "multitask_strategy": "enqueue", **run}
+                        (await http.post(f"/threads/{thread_id}/runs", json=body)).raise_for_status()
+        samples = scraped(url)
+
+    assert value(samples, "agent_runs", state="waiting") == 12
+    assert value(samples, "agent_runs_demand") == 3 + 1
+
+
 def queries() -> Iterator[tuple[str, str]]:
     """Every query of the dashboard and the rules, with where it stands."""
     dashboard = json.loads((MONITORING / "grafana" / "project4.json").read_text())
