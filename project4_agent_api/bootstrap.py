@@ -183,7 +183,10 @@ def load_project(settings: Settings) -> Project | None:
         ConfigurationError: with one line that names the key and its fault.
     """
     path = langgraph_json.find(settings.langgraph_config)
-    return langgraph_json.read(path) if path else None
+    project = langgraph_json.read(path) if path else None
+    if project and settings.production:
+        project.require_storage_here()
+    return project
 
 
 def graphs_of(project: Project | None) -> LoadGraphs:

@@ -29,7 +29,9 @@ from shared.errors import InvalidRequest, UnreadableBody
 
 _NOBODY = UUID(int=0)
 _KEYS: Mapping[Resource, str] = {"assistants": "assistant_id", "threads": "thread_id", "crons": "cron_id"}
-_LANGGRAPH = ("/assistants", "/threads", "/runs", "/store")
+_AUTHORIZED = ("/assistants", "/threads", "/runs", "/store", "/feedback")
+_THREAD_OF_RUN = "SELECT thread_id FROM runs WHERE run_id = %s"
+_THREAD_OF_FEEDBACK = "SELECT thread_id FROM run_feedback WHERE id = %s"
 _RUN_KWARGS = ("input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after", "webhook")
 _RUN_FIELDS = ("metadata", "multitask_strategy", "if_not_exists", "after_seconds")
 
@@ -46,7 +48,7 @@ async def authorize(request: Request) -> None:
     path: str = request.scope["route"].path
     operation = OPERATIONS.get(f"{request.method} {path}")
     if operation is None:
-        if path.startswith(_LANGGRAPH):
+        if path.startswith(_AUTHORIZED):
             raise RuntimeError(f"no handler can authorize {request.method} {path}")
         return
     request.state.owner_id = await authorization.apply(operation, request)
@@ -90,7 +92,7 @@ class Authorization:
         body = await _body(request)
         match operation.kind:
             case "run":
-                return await self.run(body, ids)
+                owner = self.run(body, ids)
             case "runs":
                 for each in body if isinstance(body, list) else []:
                     await self.run(each, {})
@@ -100,9 +102,13 @@ class Authorization:
                 request._body = json.dumps(body).encode()  # noqa: SLF001  which the route parses
                 return owner_id
             case "cron":
-                return await self._cron(operation, body, ids)
+                owner = self._cron(operation, body, ids)
+            case "feedback":
+                run_id = body.get("run_id") if isinstance(body, dict) else None
+                owner = self._feedback(operation, ids, _uuid(run_id or request.query_params.get("run")))
             case _:
-                return await self.plain(operation, body, ids)
+                owner = self.plain(operation, body, ids)
+        return await owner
 
     async def run(self, body: Any, ids: Mapping[str, Any]) -> UUID:  # noqa: ANN401  any JSON
         """Authorize a new run, and return its owner: that of its thread if it exists."""
@@ -158,6 +164,17 @@ class Authorization:
             return self.principal.account_id
         access = await self._call("threads", "read", dict(ids))
         return await self._owner("threads", access, ids.get("thread_id"))
+
+    async def _feedback(self, operation: Operation, ids: Mapping[str, Any], run_id: object) -> UUID:
+        """Authorize an operation on feedback like one on the thread of its run. A list is of the user's own."""
+        feedback_id = ids.get("feedback_id")
+        statement, row_id = (_THREAD_OF_FEEDBACK, feedback_id) if feedback_id else (_THREAD_OF_RUN, run_id)
+        row = None
+        if operation.action != "search" and isinstance(row_id, UUID):
+            row = await fetch_one(self.pool, statement, [row_id])
+        thread_id = row["thread_id"] if row else None
+        access = await self._call("threads", operation.action, {"thread_id": thread_id, "run_id": run_id, **ids})
+        return await self._owner("threads", access, thread_id)
 
     async def _store(self, operation: Operation, request: Request) -> None:
         """Call a handler of the store, which may change the namespace."""

@@ -3,11 +3,14 @@
 A request is authenticated when it arrives, but an event stream may stay open for hours. Each process therefore checks
 the credentials of all its open responses with one statement every `CHECK_SECONDS`. No notification is involved, so none
 can be lost: a sign-out at one process ends the streams of every other process, also while Redis is unavailable.
+
+Where a project authenticates its users itself, its handler is called again for each open response every
+`PROJECT_CHECK_SECONDS`.
 """
 
 import asyncio
 from asyncio import TimerHandle
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from time import monotonic, time
 
@@ -22,9 +25,11 @@ from shared.background import background_task
 from shared.errors import DatabaseUnavailable, Unauthorized
 
 CHECK_SECONDS = 2.0
+PROJECT_CHECK_SECONDS = 10.0  # a handler may ask another service
 _EVENTS = "text/event-stream"
 _SEND_SECONDS = 1.0  # for the last event, if the client does not read
 _REVOKED = "The sign-in or the API key of this request is no longer valid. Sign in again."
+_REFUSED = "The credentials of this request are no longer accepted."
 _EXPIRED = "The access token of this request has expired. Refresh it, and continue after the last event."
 
 
@@ -48,7 +53,7 @@ class OpenResponses:
         Raises:
             Unauthorized: if the credential becomes invalid before a response that is held open has started.
         """
-        if principal.credential_id is None:  # there is nothing that could be revoked
+        if principal.credential_id is None and principal.is_still_accepted is None:  # nothing can be revoked
             await app(scope, receive, send)
             return
         response = _Response(principal, scope, send, self)
@@ -70,13 +75,15 @@ class OpenResponses:
 
     def remove(self, response: "_Response") -> None:
         """Leave a response out of the checks."""
-        response.cancel_timer()
+        response.stop_watching()
         self._open.discard(response)
         if not self._open:
             self._has_open.clear()
 
     async def check_again(self, response: "_Response") -> None:
         """Check the credential of a response that starts long after its request was authenticated."""
+        if response.principal.is_still_accepted:
+            return  # asked again within `PROJECT_CHECK_SECONDS`
         with suppress(DatabaseUnavailable):
             if not await list_valid(self._pool, {response.principal}):
                 response.end(Unauthorized(_REVOKED))
@@ -118,6 +125,7 @@ class _Response:
         self._registry = registry
         self._encode_error: EncodeError = encode_error_event
         self._timer: TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._arrived = monotonic()
         self._held = self._started = self._finished = False
 
@@ -145,12 +153,16 @@ class _Response:
         if self.principal.token_rejected_at is not None:
             seconds = self.principal.token_rejected_at - time()
             self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
-        self._registry.add(self)
+        if self.principal.is_still_accepted is None:
+            self._registry.add(self)
+        elif self._asking is None:
+            self._asking = asyncio.create_task(self._keep_asking(self.principal.is_still_accepted))
 
-    def cancel_timer(self) -> None:
-        """Cancel the timer of the expiry."""
-        if self._timer:
-            self._timer.cancel()
+    def stop_watching(self) -> None:
+        """Cancel the timer of the expiry, and the calls of a project's handler."""
+        for watcher in (self._timer, self._asking):
+            if watcher:
+                watcher.cancel()
 
     def end(self, error: Unauthorized) -> None:
         """Cancel the response, unless it has finished."""
@@ -171,6 +183,17 @@ class _Response:
             with suppress(TimeoutError):  # the server closes the connection of an incomplete response
                 async with asyncio.timeout(_SEND_SECONDS):
                     await self._send({"type": "http.response.body", "body": body})
+
+    async def _keep_asking(self, is_still_accepted: Callable[[], Awaitable[bool]]) -> None:
+        """Call a project's handler until it refuses the credential. If it fails otherwise, the response goes on."""
+        accepted = True
+        while accepted:
+            await asyncio.sleep(PROJECT_CHECK_SECONDS)
+            try:
+                accepted = await is_still_accepted()
+            except Exception as error:  # noqa: BLE001  a handler may raise anything
+                logger.warning("the project's handler did not check an open response: {}", type(error).__name__)
+        self.end(Unauthorized(_REFUSED))
 
     def _expire(self) -> None:
         self._scope["state"][CREDENTIAL_EXPIRED] = True

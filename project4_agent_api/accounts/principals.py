@@ -1,6 +1,6 @@
 """The queries that resolve a token or an API key to a principal. `authenticator.py` caches their results."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from math import inf
 from time import time
@@ -26,6 +26,7 @@ class Principal:
         credential_id: The sign-in of a token, or the API key.
         token_rejected_at: Unix time from which the token is no longer accepted; None for an API key.
         project_user: The user, if the project's own code has authenticated the request.
+        is_still_accepted: Asks the project's code again.
     """
 
     account_id: UUID
@@ -35,6 +36,7 @@ class Principal:
     credential_id: UUID | None = None
     token_rejected_at: float | None = None
     project_user: ProjectUser | None = field(default=None, compare=False)
+    is_still_accepted: Callable[[], Awaitable[bool]] | None = field(default=None, compare=False)
 
     @property
     def user(self) -> ProjectUser:

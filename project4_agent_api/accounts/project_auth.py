@@ -7,7 +7,7 @@ Its `@auth.authenticate` handler replaces this service's accounts. Its `@auth.on
 import inspect
 import ipaddress
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -87,6 +87,20 @@ class ProjectAuth:
         body = b""
         if "body" in self.parameters:
             body, receive = await _read_again(receive)
+        user = await self._call(connection, body)
+
+        async def is_still_accepted() -> bool:
+            try:
+                return (await self._call(connection, body)).identity == user.identity
+            except Unauthorized:
+                return False
+            except HTTPException as error:
+                return error.status_code != 403
+
+        return _principal(user, is_still_accepted), receive
+
+    async def _call(self, connection: HTTPConnection, body: bytes) -> ProjectUser:
+        """Call the `@auth.authenticate` handler."""
         arguments = {name: value for name, value in _arguments(connection, body) if name in self.parameters}
         handler = cast("Callable[..., Any]", self.auth._authenticate_handler)  # noqa: SLF001  there is no public accessor
         try:
@@ -100,8 +114,8 @@ class ProjectAuth:
         if value is None:
             raise Unauthorized("The credentials of this request are not valid.")
         if isinstance(value, tuple) and len(value) == 2:  # the older form
-            return _principal(ProjectUser(value[1], value[0])), receive
-        return _principal(ProjectUser(value)), receive
+            return ProjectUser(value[1], value[0])
+        return ProjectUser(value)
 
     async def authorize(self, principal: Principal, resource: str, action: str, value: dict[str, Any]) -> Filter | None:
         """Call the most specific handler of an operation.
@@ -160,9 +174,15 @@ class ProjectAuth:
         return None
 
 
-def _principal(user: ProjectUser) -> Principal:
-    account_id = owner_of_identity(user.identity)
-    return Principal(account_id, AccountRole.USER, user.display_name, "project", project_user=user)
+def _principal(user: ProjectUser, is_still_accepted: Callable[[], Awaitable[bool]] | None = None) -> Principal:
+    return Principal(
+        owner_of_identity(user.identity),
+        AccountRole.USER,
+        user.display_name,
+        "project",
+        project_user=user,
+        is_still_accepted=is_still_accepted,
+    )
 
 
 def _is_local_studio(connection: HTTPConnection) -> bool:

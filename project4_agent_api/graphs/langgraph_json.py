@@ -36,6 +36,18 @@ class Project:
     file: ProjectFile
     modules: ProjectImports
 
+    def require_storage_here(self) -> None:
+        """Check that the file names no other storage for threads and items (decision 30).
+
+        Raises:
+            ConfigurationError: with one line that names the key.
+        """
+        if key := self.file.storage_elsewhere():
+            raise ConfigurationError(
+                f"{self.path}: {key} is not supported in production: this service stores threads and items in its own "
+                "database; remove the key to agree"
+            )
+
     def graphs(self) -> Mapping[str, NamedGraph]:
         """Import the graphs.
 
@@ -86,7 +98,8 @@ def _set_environment(env: Mapping[str, str] | str, folder: Path, path: Path) -> 
     """Set environment variables for the team's code. Variables that are set already take precedence."""
     if isinstance(env, str):
         if env and not (folder / env).is_file():
-            logger.warning("{}: env: there is no file {}; its variables have to be in the environment", path, env)
+            hint = f" ({env}.example names them)" if (folder / f"{env}.example").is_file() else ""
+            logger.warning("{}: env: no file {}; its variables have to be in the environment{}", path, env, hint)
         values = dotenv_values(folder / env) if env else {}
         env = {name: value for name, value in values.items() if value is not None}
     for name, value in env.items():

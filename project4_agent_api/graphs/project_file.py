@@ -132,7 +132,18 @@ class StoreTtlPart(_Part):
     refresh_on_read: bool = True
 
 
-class StorePart(_Part):
+class _StoragePart(_Part):
+    """A storage, which the file may place elsewhere: in code of the project, or in another database."""
+
+    path: str | None = None
+    backend: str | None = None
+
+    def elsewhere(self) -> str | None:
+        """Return the key that names another storage."""
+        return "path" if self.path else "backend" if self.backend not in (None, "default") else None
+
+
+class StorePart(_StoragePart):
     """The store of items."""
 
     index: IndexPart | None = None
@@ -146,7 +157,7 @@ class ThreadTtlPart(_Part):
     default_ttl: float | None = Field(default=None, gt=0)
 
 
-class CheckpointerPart(_Part):
+class CheckpointerPart(_StoragePart):
     """The storage of threads."""
 
     ttl: ThreadTtlPart | None = None
@@ -190,6 +201,13 @@ class ProjectFile(_Part):
     checkpointer: CheckpointerPart = CheckpointerPart()
     webhooks: WebhooksPart | None = None
 
+    def storage_elsewhere(self) -> str | None:
+        """Return the first key by which threads or items would be stored elsewhere than in this service's database."""
+        for name, part in (("checkpointer", self.checkpointer), ("store", self.store)):
+            if key := part.elsewhere():
+                return f"{name}.{key}"
+        return None
+
 
 def parse(path: Path) -> ProjectFile:
     """Read a `langgraph.json`, and log which keys have no effect.
@@ -214,6 +232,8 @@ def parse(path: Path) -> ProjectFile:
         where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
         where = where.removesuffix(".[key]")
         raise ConfigurationError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+    if key := file.storage_elsewhere():
+        logger.warning("{}: {} is ignored, and refused in production: this service stores the data itself", path, key)
     if unused := sorted(_unused(file, {key: content[key] for key in file.model_fields_set})):
         logger.warning("{}: without effect here: {}", path, ", ".join(unused))
     return file
@@ -234,14 +254,6 @@ def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
     for key, reason in _REFUSED.items():
         if content.get(key):
             raise ConfigurationError(f"{path}: {key!r} is not supported: {reason}")
-    for key, reason in (
-        ("store", "this service stores items in its own database"),
-        ("checkpointer", "this service stores threads in its own database"),
-    ):
-        part = content.get(key)
-        if isinstance(part, dict) and (part.get("path") or part.get("backend") not in (None, "default")):
-            name = "path" if part.get("path") else "backend"
-            raise ConfigurationError(f"{path}: {key}.{name} is not supported: {reason}")
     if build := sorted(IMAGE_KEYS & content.keys() - {"$schema"}):
         logger.info("{}: {} are for building an image and have no effect here", path, ", ".join(build))
     if not_built := sorted(_NOT_BUILT.keys() & content.keys()):

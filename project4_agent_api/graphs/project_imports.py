@@ -10,6 +10,7 @@ import builtins
 import contextlib
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -183,10 +184,21 @@ def _import_for_caller(
 
 
 def _reason(error: BaseException) -> str:
-    line = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
-    if isinstance(error, ModuleNotFoundError):
-        line += "; install the project's packages alongside this service"
+    line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if isinstance(error, ImportError):
+        line += _hint(error)
     return line
+
+
+def _hint(error: ImportError) -> str:
+    """Return what to do about a missing package, or about one of a version without the module or name."""
+    package = (error.name or "").partition(".")[0]
+    try:
+        version = importlib.metadata.version(importlib.metadata.packages_distributions()[package][0])
+    except (KeyError, importlib.metadata.PackageNotFoundError):
+        missing = isinstance(error, ModuleNotFoundError)
+        return "; install the project's packages alongside this service" if missing else ""
+    return f"; {package} {version} is installed, and the project is written for another version"
 
 
 def _resolves_to(name: str, path: Path) -> bool:

@@ -12,6 +12,7 @@ from langgraph_sdk import get_client
 from project4_agent_api.accounts.authorized_operations import OPERATIONS
 from tests.langgraph_projects.conftest import ServeProject
 from tests.project4_agent_api.test_isolation import BODIES
+from tests.support.sse import events_of
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 RUN: dict[str, Any] = {"assistant_id": "notes", "input": {"note": "hello"}}
@@ -92,6 +93,42 @@ async def test_users_of_the_project_have_their_own_and_what_is_shared(
     cron: Any = await bob.crons.create("notes", schedule="0 0 1 1 *", metadata={"owner": names["ada"]})
     assert cron["metadata"] == {"owner": names["bob"]}
     assert "langgraph_auth_user" not in cron["payload"]
+
+
+async def test_open_stream_ends_when_the_handler_begins_to_refuse(
+    http: httpx2.AsyncClient, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("project4_agent_api.accounts.open_responses.PROJECT_CHECK_SECONDS", 0.05)
+    ada, bob = key("ada"), key("bob")
+    thread = (await http.post("/threads", json={}, headers=ada)).json()
+    path = f"/threads/{thread['thread_id']}/stream"
+    async with http.stream("GET", path, headers=ada) as stream:
+        assert stream.status_code == 200
+        monkeypatch.setenv("REVOKED_KEY", bob["X-Api-Key"].removeprefix("key-of-"))
+        assert (await http.get("/threads/" + thread["thread_id"], headers=bob)).status_code == 401
+        monkeypatch.setenv("REVOKED_KEY", ada["X-Api-Key"].removeprefix("key-of-"))
+        name, data = await anext(events_of(stream))
+    assert (name, data["message"]) == ("error", "The credentials of this request are no longer accepted.")
+
+
+async def test_feedback_follows_the_thread_of_its_run(http: httpx2.AsyncClient, key: Key) -> None:
+    ada, bob, eve = key("ada"), key("bob"), key("eve")
+    readers = [eve["X-Api-Key"].removeprefix("key-of-")]
+    thread = (await http.post("/threads", json={"metadata": {"readers": readers}}, headers=ada)).json()
+    later = RUN | {"after_seconds": 3600}
+    run = (await http.post(f"/threads/{thread['thread_id']}/runs", json=later, headers=ada)).json()
+    given = {"run_id": run["run_id"], "key": "helpful", "score": 1}
+
+    # Eve may read the thread, but not change it.
+    assert (await http.post("/feedback", json=given, headers=eve)).status_code == 404
+    assert (await http.post("/feedback", json=given, headers=bob)).status_code == 404
+    feedback_id = (await http.post("/feedback", json=given, headers=ada)).json()["id"]
+    assert (await http.get(f"/feedback/{feedback_id}", headers=eve)).json()["score"] == 1
+    assert (await http.get(f"/feedback/{feedback_id}", headers=bob)).status_code == 404
+    for headers in (eve, bob):
+        assert (await http.patch(f"/feedback/{feedback_id}", json={"score": 0}, headers=headers)).status_code == 404
+        assert (await http.delete(f"/feedback/{feedback_id}", headers=headers)).status_code == 404
+    assert (await http.patch(f"/feedback/{feedback_id}", json={"score": 0}, headers=ada)).json()["score"] == 0
 
 
 @pytest.fixture
@@ -224,7 +261,7 @@ async def test_every_operation_of_langgraphs_api_is_authorized(http: httpx2.Asyn
         f"{method.upper()} {path}"
         for path, item in paths.items()
         for method in item
-        if path.startswith(("/assistants", "/threads", "/runs", "/store"))
+        if path.startswith(("/assistants", "/threads", "/runs", "/store", "/feedback"))
     }
 
     assert served == set(OPERATIONS)

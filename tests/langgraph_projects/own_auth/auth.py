@@ -1,5 +1,6 @@
 """API keys of the project's own, and filters by owner; a thread may name others who share it."""
 
+import os
 from typing import Any
 
 from langgraph_sdk import Auth
@@ -12,7 +13,7 @@ auth = Auth()
 async def authenticate(headers: dict[bytes, bytes]) -> Auth.types.MinimalUserDict:
     start, _, identity = headers.get(b"x-api-key", b"").decode().partition("key-of-")
     name = identity.partition("-")[0]
-    if start or name not in TEAMS:
+    if start or name not in TEAMS or identity == os.environ.get("REVOKED_KEY"):
         raise Auth.exceptions.HTTPException(status_code=401, detail="This key is unknown.")
     user: dict[str, Any] = {
         "identity": identity,

@@ -14,9 +14,11 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from loguru import logger
 
+from project4_agent_api.bootstrap import load_project
 from project4_agent_api.graphs.registry import Graphs
 from shared.errors import ConfigurationError, NotFound
-from tests.project4_agent_api.agents.conftest import MakeServices, asked
+from shared.settings import AppEnv
+from tests.project4_agent_api.agents.conftest import MakeServices, MakeSettings, asked
 from tests.support.scripted_model import ScriptedModel, says
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "agents" / "langgraph.json"
@@ -217,7 +219,7 @@ async def test_context_manager_exits_after_a_failed_run(make_services: MakeServi
         ("import no_such_package", {}, "importing ./team.py failed: ModuleNotFoundError: No module named 'no_such"),
         ("from .other import x", {}, "importing ./team.py failed: (ImportError|ModuleNotFoundError)"),
         ("this is no Python", {}, "importing ./team.py failed: SyntaxError"),
-        ("raise RuntimeError('a\\nb')", {}, "importing ./team.py failed: RuntimeError: a$"),
+        ("raise RuntimeError('a\\nb')", {}, "importing ./team.py failed: RuntimeError: a b$"),
         ("import sys; sys.exit('gone')", {}, "importing ./team.py failed: SystemExit: gone"),
         ("graph = StateGraph(State)", {}, "it does not compile: "),
         ("def graph():\n    return 5", {}, "it is int, not a compiled graph"),
@@ -238,8 +240,6 @@ async def test_context_manager_exits_after_a_failed_run(make_services: MakeServi
         ("", {"dependencies": ["!"]}, "'!' is neither a folder nor a package"),
         ("", {"env": 5}, "env"),
         ("", {"store": {"index": {}}}, "store.index.embed: Field required"),
-        ("", {"store": {"path": "./store.py:store"}}, "store.path is not supported: this service stores items"),
-        ("", {"checkpointer": {"backend": "mongo"}}, "checkpointer.backend is not supported"),
         ("", {"encryption": {"path": "./e.py:e"}}, "'encryption' is not supported: this service does not encrypt"),
     ],
 )
@@ -252,6 +252,30 @@ async def test_configuration_errors_are_one_line_at_start(
             await Graphs.load(path, services)
 
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ({"checkpointer": {"path": "./saver.py:make_saver"}}, "checkpointer.path"),
+        ({"checkpointer": {"backend": "mongo"}}, "checkpointer.backend"),
+        ({"store": {"path": "./store.py:store"}}, "store.path"),
+    ],
+)
+async def test_storage_of_a_projects_own_is_ignored_in_development_only(
+    agent_settings: MakeSettings, make_services: MakeServices, tmp_path: Path, file: dict[str, Any], key: str
+) -> None:
+    path = project(tmp_path, "graph = saying('hello')", **file)
+    logged: list[str] = []
+    sink = logger.add(logged.append)
+    try:
+        async with make_services() as services:
+            assert await said_by(await Graphs.load(path, services)) == "hello"
+    finally:
+        logger.remove(sink)
+    assert f"{key} is ignored, and refused in production" in "".join(logged)
+    with pytest.raises(ConfigurationError, match=f"{key} is not supported in production"):
+        load_project(agent_settings(langgraph_config=path).model_copy(update={"app_env": AppEnv.PRODUCTION}))
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,23 @@ def test_names_that_are_no_identifiers_are_loaded(tmp_path: Path) -> None:
         modules.import_object("./my-agent/none.py:graph")
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("import langchain_core.pydantic_v1", r"langchain_core \S+ is installed, and the project"),
+        ("from langgraph.graph import Gone", r"langgraph \S+ is installed, and the project"),
+        ("import not_there", "install the project's packages alongside this service"),
+        ("raise ValueError('1 error\\n  KEY_OF_TOOL has to be set')", "ValueError: 1 error KEY_OF_TOOL has to be set"),
+    ],
+)
+def test_reason_of_a_failed_import_says_what_to_do(tmp_path: Path, source: str, why: str) -> None:
+    modules = write(tmp_path, {"graph.py": source})
+
+    with pytest.raises(ConfigurationError, match=why) as refused:
+        modules.import_object("./graph.py:graph")
+    assert "\n" not in str(refused.value)
+
+
 def test_stored_class_names_do_not_depend_on_the_folder(tmp_path: Path) -> None:
     """A state that names its class is read after the project was moved."""
     names = []
