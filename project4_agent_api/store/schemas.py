@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from project4_agent_api.core.schemas import JsonObject, LangGraphBody, SearchLimit, SearchOffset
 from shared.schemas import INTEGRAL, WITHOUT_NUL
@@ -115,7 +115,7 @@ class ItemRead(BaseModel):
 
     namespace: list[str]
     key: str
-    value: dict[str, Any]
+    value: Annotated[Any, WithJsonSchema({"type": "object"})]  # graphs may store any JSON
     created_at: datetime
     updated_at: datetime
 

@@ -12,7 +12,7 @@ again removes its old vectors; a time to live can be a fraction of a minute.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -31,6 +31,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.postgres.base import BasePostgresStore
 from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from project3_rag_docs.settings import Settings
@@ -49,6 +50,7 @@ from shared.errors import ConfigurationError, InvalidRequest, NotReady
 _TTL = DEFAULT_TTL
 
 
+_NO_OBJECT: Any = object()  # the key of a value that is no object, in memory only
 _NO_EMBEDDINGS = "none"  # EMBEDDING_MODEL of a project that needs no search by meaning
 
 
@@ -105,7 +107,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
             validate_op_namespace(op)
         # In a fixed order, so that concurrent puts of the same items do not deadlock.
         puts = sorted((op for op in operations if isinstance(op, PutOp)), key=lambda op: (op.namespace, op.key))
-        put_statements, _ = self._prepare_batch_PUT_queries(list(enumerate(puts)))
+        put_statements = self._put_statements(puts)
         texts = indexed_texts(puts, self._fields)
         queries = [op.query for op in operations if isinstance(op, SearchOp) and op.query]
         # No connection is held while the model is awaited.
@@ -152,6 +154,14 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
     async def _embed(self, prefix: str, texts: Sequence[str]) -> list[list[float]]:
         return await embed(self._embeddings, self._settings, prefix, texts)
 
+    def _put_statements(self, puts: Sequence[PutOp]) -> list[tuple[str, Sequence[Any]]]:
+        """Return LangGraph's statements for puts.
+
+        They take objects only, as the API does. Graphs may store any JSON, as in LangGraph's development server.
+        """
+        statements, _ = self._prepare_batch_PUT_queries([(index, _with_object(op)) for index, op in enumerate(puts)])
+        return [(statement, [_unwrapped(value) for value in parameters]) for statement, parameters in statements]
+
     async def _get(
         self, connection: AsyncConnection[Any], gets: Sequence[tuple[int, GetOp]], results: list[Result]
     ) -> None:
@@ -165,6 +175,17 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
         ((statement, parameters),) = self._get_batch_list_namespaces_queries([(0, op)])
         rows = await fetch_all(connection, statement, parameters)
         return [tuple(row["truncated_prefix"].split(".")) for row in rows]
+
+
+def _with_object(op: PutOp) -> PutOp:
+    value: object = op.value
+    return op if value is None or isinstance(value, Mapping) else op._replace(value={_NO_OBJECT: value})
+
+
+def _unwrapped(parameter: object) -> object:
+    if isinstance(parameter, Jsonb) and _NO_OBJECT in parameter.obj:
+        return Jsonb(parameter.obj[_NO_OBJECT])
+    return parameter
 
 
 def _without_vectors(op: Op) -> Op:

@@ -160,6 +160,19 @@ async def test_updated_item_is_not_found_by_its_old_text(shared: SharedStore) ->
     assert await store.asearch(("m",), query="coffee") == []
 
 
+@pytest.mark.parametrize("value", ["a profile in words", ["a", 1], 5, False])
+async def test_graph_stores_any_json(shared: SharedStore, alice: LangGraphClient, value: Any) -> None:  # noqa: ANN401  any JSON
+    store = shared.for_owner(ALICE)
+    await store.aput(("m",), "k", value)
+
+    (found,) = await store.asearch(("m",), query="a profile")
+    kept = await store.aget(("m",), "k")
+
+    assert kept
+    read: Any = await alice.store.get_item(["m"], "k")
+    assert (kept.value, found.value, read["value"]) == (value, value, value)
+
+
 async def test_whole_item_is_indexed_by_default(shared: SharedStore, model: ScriptedModel) -> None:
     await shared.for_owner(ALICE).aput(("m",), "k", {"b": "é", "a": 1})
     await shared.for_owner(ALICE).aput(("m",), "long", {"a": "x" * 100_000})
