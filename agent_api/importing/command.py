@@ -179,12 +179,13 @@ async def _thread(thread: Json, source: Source, target: Target, report: Report) 
             report.add("threads", "already here")
             return
         states = await source.history(thread_id)
-        rebuilt = await target.add_thread(thread, states)
+        inner = await source.inner_histories(thread_id, states)
+        rebuilt = await target.add_thread(thread, states, inner)
     except NotImported as error:
         report.add("threads", "not imported", str(error))
         return
     report.add("threads", "imported")
-    report.counts["checkpoints", "imported"] += len(states)
+    report.counts["checkpoints", "imported"] += len(states) + sum(map(len, inner.values()))
     if rebuilt and rebuilt.differing:
         report.counts["checkpoints", "different"] += rebuilt.differing
         report.reasons["checkpoints: values that the graph cannot represent as they were"] += rebuilt.differing

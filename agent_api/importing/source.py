@@ -40,11 +40,24 @@ class Source:
         async for thread in self._search("/threads/search", sort_by="created_at", sort_order="asc"):
             yield thread
 
-    async def history(self, thread_id: str) -> list[Json]:
-        """Return the states of a thread, the oldest first."""
+    async def inner_histories(self, thread_id: str, states: list[Json]) -> dict[str, list[Json]]:
+        """Return the states inside the subgraphs of a thread's states, by namespace, each the oldest first."""
+        found: dict[str, list[Json]] = {}
+        for state in states:
+            for task in state["tasks"]:
+                namespace = (task.get("checkpoint") or {}).get("checkpoint_ns")
+                if namespace and namespace not in found:
+                    found[namespace] = await self.history(thread_id, namespace)
+                    found |= await self.inner_histories(thread_id, found[namespace])
+        return {namespace: inside for namespace, inside in found.items() if inside}
+
+    async def history(self, thread_id: str, namespace: str = "") -> list[Json]:
+        """Return the states of a thread, or those in a namespace of a subgraph, the oldest first."""
         states: list[Json] = []
         while True:
             body: Json = {"limit": _STATES}
+            if namespace:
+                body["checkpoint"] = {"checkpoint_ns": namespace}
             if states:
                 body["before"] = states[-1]["checkpoint"]["checkpoint_id"]
             page = await self._post(f"/threads/{thread_id}/history", body)

@@ -2,7 +2,8 @@
 
 The API shows the values of a graph's channels, which nodes are next and what tasks have written, but neither the
 versions of channels nor the objects in them. Objects are made with the graph's own channels, and versions so that
-exactly the nodes that were next are next again. States of subgraphs are not shown, so they are not rebuilt.
+exactly the nodes that were next are next again. States inside a subgraph have a namespace, `node:task` for each graph
+around them, and are rebuilt with the subgraph.
 """
 
 import contextlib
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+from langgraph._internal._config import recast_checkpoint_ns  # there is no public name of either
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.channels.base import BaseChannel
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
@@ -58,15 +61,38 @@ class Rebuilt:
     incomplete: bool
 
 
-async def rebuild(graph: Pregel[Any, Any, Any, Any], thread_id: str, states: Sequence[Json]) -> Rebuilt:
+async def rebuild(
+    graph: Pregel[Any, Any, Any, Any],
+    thread_id: str,
+    states: Sequence[Json],
+    inner: Mapping[str, Sequence[Json]] | None = None,
+) -> Rebuilt:
     """Rebuild the checkpoints of a thread.
 
     Args:
         graph: A copy of its graph, whose checkpointer is replaced.
         states: The oldest first.
+        inner: The states inside subgraphs, by namespace, each the oldest first.
     """
     saver = InMemorySaver()
     graph.checkpointer = saver
+    differing = await _rebuild(graph, {"thread_id": thread_id, "checkpoint_ns": ""}, states, saver)
+    incomplete = bool(states) and any(_hides(graph, task) for task in states[-1]["tasks"])
+    for namespace, states_inside in (inner or {}).items():
+        path = recast_checkpoint_ns(namespace)
+        subgraph = dict(graph.get_subgraphs(namespace=path, recurse=True)).get(path)
+        if not isinstance(subgraph, Pregel):
+            incomplete = True
+            continue
+        location = {"thread_id": thread_id, "checkpoint_ns": namespace, CONFIG_KEY_CHECKPOINTER: saver}
+        differing += await _rebuild(subgraph, location, states_inside, saver)
+    return Rebuilt(saver, differing, incomplete)
+
+
+async def _rebuild(
+    graph: Pregel[Any, Any, Any, Any], location: Json, states: Sequence[Json], saver: InMemorySaver
+) -> int:
+    """Rebuild the checkpoints of one namespace, and return how many do not read as their states."""
     known: dict[str, _Known] = {}
     differing = 0
     for state in states:
@@ -74,14 +100,13 @@ async def rebuild(graph: Pregel[Any, Any, Any, Any], thread_id: str, states: Seq
         base = known.get(parent_id or "", _Known())
         current = known[checkpoint_id] = _next(graph, base, state, saver)
         new = {name: version for name, version in current.versions.items() if base.versions.get(name) != version}
-        stored = saver.put(
-            _config(thread_id, parent_id), _checkpoint(graph, state, current), state["metadata"], {**new}
-        )
+        saver.put(_config(location, parent_id), _checkpoint(graph, state, current), state["metadata"], {**new})
+        stored = _config(location, checkpoint_id)
         snapshot = await graph.aget_state(stored)
         for task_id, writes in _pending_writes(graph, state, snapshot).items():
             saver.put_writes(stored, writes, task_id)
         differing += not _equal(to_thread_state(await graph.aget_state(stored)), state)
-    return Rebuilt(saver, differing, bool(states) and any(_hides(graph, task) for task in states[-1]["tasks"]))
+    return differing
 
 
 def _hides(graph: Pregel[Any, Any, Any, Any], task: Json) -> bool:
@@ -91,8 +116,7 @@ def _hides(graph: Pregel[Any, Any, Any, Any], task: Json) -> bool:
     return not all(isinstance(writer, ChannelWrite) for writer in writers)
 
 
-def _config(thread_id: str, checkpoint_id: str | None) -> Any:  # noqa: ANN401  a RunnableConfig
-    location = {"thread_id": thread_id, "checkpoint_ns": ""}
+def _config(location: Json, checkpoint_id: str | None) -> Any:  # noqa: ANN401  a RunnableConfig
     return {"configurable": location | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
 
 

@@ -54,8 +54,13 @@ class Target:
             raise NotImported("its id is taken")
         return row is not None
 
-    async def add_thread(self, thread: Json, states: list[Json]) -> Rebuilt | None:
+    async def add_thread(
+        self, thread: Json, states: list[Json], inner: Mapping[str, list[Json]] | None = None
+    ) -> Rebuilt | None:
         """Store a thread with its states, in one transaction, and return the checkpoints that were made of them.
+
+        Args:
+            inner: The states inside subgraphs, by namespace.
 
         Raises:
             NotImported: if there is no such graph here.
@@ -67,7 +72,7 @@ class Target:
             config: Any = {"configurable": {"graph_id": graph_id}}
             try:
                 async with self.state.graphs.open(graph_id, config, checkpointer=None, store=None) as graph:
-                    rebuilt = await rebuild(graph, thread_id, states)
+                    rebuilt = await rebuild(graph, thread_id, states, inner)
             except NotFound:
                 raise NotImported(f"there is no graph {graph_id!r} here") from None
         async with connected(self.state.pool) as connection, connection.transaction():
@@ -176,13 +181,14 @@ class Target:
 
 async def _copy_checkpoints(source: InMemorySaver, saver: Any, thread_id: str) -> None:  # noqa: ANN401  our saver
     batches = []
-    stored: set[tuple[str, str]] = set()
+    stored: set[tuple[str, str, str]] = set()
     for each in reversed(list(source.list({"configurable": {"thread_id": thread_id}}))):
         parent = (each.parent_config or {}).get("configurable", {}).get("checkpoint_id")
-        location: Json = {"thread_id": thread_id, "checkpoint_ns": ""}
+        namespace = each.config["configurable"]["checkpoint_ns"]
+        location: Json = {"thread_id": thread_id, "checkpoint_ns": namespace}
         versions: Mapping[str, Any] = each.checkpoint["channel_versions"]
-        new = {name: version for name, version in versions.items() if (name, str(version)) not in stored}
-        stored.update((name, str(version)) for name, version in new.items())
+        new = {name: version for name, version in versions.items() if (namespace, name, str(version)) not in stored}
+        stored.update((namespace, name, str(version)) for name, version in new.items())
         config = {"configurable": location | {"checkpoint_id": parent}}
         batches.append(saver.enqueue_checkpoint(config, each.checkpoint, each.metadata, new, claim=None))
         own = {"configurable": location | {"checkpoint_id": each.checkpoint["id"]}}

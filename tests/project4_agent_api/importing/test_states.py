@@ -100,9 +100,10 @@ RESUMED: dict[str, Any] = dict.fromkeys(("asking", "joined", "late"), Command(re
 RESUMED |= dict.fromkeys(("breakpoint", "failing"))
 
 
-async def states_of(graph: Any) -> list[dict[str, Any]]:  # noqa: ANN401  LangGraph's own types are generic
+async def states_of(graph: Any, namespace: str = "") -> list[dict[str, Any]]:  # noqa: ANN401  LangGraph's own types are generic
     """The history as the API shows it, the oldest first."""
-    shown = [to_thread_state(snapshot) async for snapshot in graph.aget_state_history(THREAD)]
+    place = {"configurable": THREAD["configurable"] | {"checkpoint_ns": namespace}}
+    shown = [to_thread_state(snapshot) async for snapshot in graph.aget_state_history(place)]
     states: list[dict[str, Any]] = json.loads(dumps(shown[::-1]))
     return states
 
@@ -112,6 +113,42 @@ async def run(graph: Any, given: Any) -> Any:  # noqa: ANN401  LangGraph's own t
         return json.loads(dumps(await graph.ainvoke(given, THREAD)))
     except ValueError as error:
         return str(error)
+
+
+inner = walk(("deep", step("deep")), ("ask", ask("deeper")))
+middle = walk(("first", step("middle")), ("inner", inner.compile()))
+asking_inside = walk(("one", step(1)), ("middle", middle.compile()), ("end", step("end"))).compile()
+
+
+async def inside(graph: Any) -> dict[str, list[dict[str, Any]]]:  # noqa: ANN401  LangGraph's own types are generic
+    """The histories in the namespaces of subgraphs, the oldest first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    waiting = await states_of(graph)
+    while waiting:
+        state = waiting.pop()
+        for task in state["tasks"]:
+            if task["checkpoint"]:
+                namespace = task["checkpoint"]["checkpoint_ns"]
+                found[namespace] = await states_of(graph, namespace)
+                waiting += found[namespace]
+    return found
+
+
+async def test_subgraph_that_waits_for_an_answer_goes_on_where_it_is() -> None:
+    original = asking_inside.copy(update={"checkpointer": InMemorySaver()})
+    await run(original, {"topic": "x"})
+    states, namespaces = await states_of(original), await inside(original)
+    assert [namespace.count("|") for namespace in namespaces] == [0, 1]
+
+    copy = asking_inside.copy()
+    rebuilt = await rebuild(copy, THREAD["configurable"]["thread_id"], states, namespaces)
+
+    assert (rebuilt.differing, rebuilt.incomplete) == (0, False)
+    assert await inside(copy) == namespaces
+    outcome = await run(copy, Command(resume="yes"))
+    assert outcome == await run(original, Command(resume="yes"))
+    # Each step once: nothing inside the subgraphs has started anew.
+    assert outcome["trail"] == [1, 1, "middle", 1, "middle", "deep", "deeper: yes", "end"]
 
 
 @pytest.mark.parametrize("name", GRAPHS)
