@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,24 +18,7 @@ from tests.support.running import running
 
 pytestmark = pytest.mark.slow
 
-SOURCE = Path(__file__).parent
-INSTALLED = Path(__file__).parents[3] / ".data" / "conformance-javascript"
 DONE = ["createsAThread", "streamsInThreeModes", "resumesAnInterrupt", "joinsARunningStream", "seesAnError"]
-
-
-@pytest.fixture(scope="module")
-def javascript() -> Path:
-    """A folder with the scripts and the packages that they use, installed once for each lock."""
-    if not shutil.which("npm"):
-        pytest.skip("NO NODE: the JavaScript client is not tested; install Node 20 or newer, with npm")
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", ".npmrc", "smoke.js", "node.js", "remote.js"):
-        shutil.copy(SOURCE / name, INSTALLED)
-    lock, done = (SOURCE / "package-lock.json").read_text(), INSTALLED / "installed"
-    if not done.exists() or done.read_text() != lock:
-        subprocess.run(["npm", "ci", "--no-progress"], cwd=INSTALLED, check=True)
-        done.write_text(lock)
-    return INSTALLED
 
 
 def test_client_works_in_node(server: Server, javascript: Path) -> None:
