@@ -77,29 +77,26 @@ async def exchange_messages(request: Request) -> Response:
     if not request.app.state.origins.admit(request.headers):
         raise Forbidden("Pages of this origin are not admitted. CORS_ORIGINS admits them.")
     body, session_id = await request.body(), request.headers.get(MCP_SESSION_ID_HEADER)
-    message = _parse(body)
+    try:
+        message = JSONRPCMessage.model_validate_json(body).root
+    except ValidationError as error:
+        code = types.PARSE_ERROR if error.errors()[0]["type"] == "json_invalid" else types.INVALID_REQUEST
+        return _error(code, "The body is no message of JSON-RPC.", None, status=400)
     if session_id is not None and not is_session_id(session_id):
         return _error(types.INVALID_REQUEST, "There is no such session.", None, status=404)
     channel = session_channel(request.state.principal.account_id, session_id) if session_id else None
-    if message is not None and not isinstance(message, JSONRPCRequest):
+    if not isinstance(message, JSONRPCRequest):
         if channel:
             redis = find(request.app, RedisClient)
             with redis_errors():
                 await redis.publish(redis.key(channel), JSONRPCMessage(message).model_dump_json(by_alias=True))
         return Response(status_code=202)
-    if message is not None and message.method not in _METHODS:
+    if message.method not in _METHODS:
         return _error(types.METHOD_NOT_FOUND, f"Method not found: {message.method[:100]!a}", message.id)
-    if message is not None and message.method == "initialize":
+    if message.method == "initialize":
         session_id = new_session_id(message)
-    listens = message is not None and message.method == "tools/call"
+    listens = message.method == "tools/call"
     return Exchange(server, message, body, session_id, find(request.app, Subscriber), channel if listens else None)
-
-
-def _parse(body: bytes) -> Any:  # noqa: ANN401  any message of JSON-RPC; None if it is none, which the SDK answers
-    try:
-        return JSONRPCMessage.model_validate_json(body).root
-    except ValidationError:
-        return None
 
 
 def _error(code: int, message: str, request_id: str | int | None, status: int = 200) -> Response:

@@ -70,7 +70,7 @@ class Exchange(Response):
     def __init__(
         self,
         server: Server[Any, Request],
-        request: JSONRPCRequest | None,
+        request: JSONRPCRequest,
         body: bytes,
         session_id: str | None,
         subscriber: Subscriber,
@@ -92,12 +92,12 @@ class Exchange(Response):
     @property
     def can_ask(self) -> bool:
         """Whether the client can ask its user."""
-        return self._channel is not None and bool(self._session_id) and str(self._session_id).startswith("form-")
+        return self._channel is not None and (self._session_id or "").startswith("form-")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request."""
         scope["state"]["exchange"] = self
-        streams = self._request is not None and self._request.method == "tools/call"
+        streams = self._request.method == "tools/call"
         transport = StreamableHTTPServerTransport(self._session_id, is_json_response_enabled=not streams)
         async with transport.connect() as (read, write), anyio.create_task_group() as tasks:
             inbox, incoming = anyio.create_memory_object_stream[SessionMessage | Exception]()
@@ -191,9 +191,7 @@ class Exchange(Response):
         if isinstance(message, JSONRPCResponse | JSONRPCError):
             return message.id in self._questions
         is_cancelled = (
-            self._request is not None
-            and message.method == "notifications/cancelled"
-            and (message.params or {}).get("requestId") == self._request.id
+            message.method == "notifications/cancelled" and (message.params or {}).get("requestId") == self._request.id
         )
         self._cancelled = self._cancelled or is_cancelled
         return is_cancelled

@@ -128,6 +128,8 @@ async def test_progress_and_cancellation(service: AgentService, headers: dict[st
         async with get_client(url=service.url, api_key=None, headers=headers) as client:
             (thread,) = await client.threads.search(limit=1)
             (run,) = await client.runs.list(thread["thread_id"])
+            await client.runs.join(thread["thread_id"], run["run_id"])
+            run = await client.runs.get(thread["thread_id"], run["run_id"])
 
         assert reports[0] == "calling search_documents"
         assert run["status"] == "interrupted"
