@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql import ColumnElement
 from sqlmodel import col
 
+from project3_rag_docs.collections import get_collection
 from project3_rag_docs.ingestion.job import CHANNEL
 from project3_rag_docs.ingestion.publishing import defer_purge, lock_versions
 from project3_rag_docs.ingestion.upload import Upload, clean_filename
@@ -181,6 +182,7 @@ async def list_documents(
     limit: int,
     name: str | None = None,
     tag: str | None = None,
+    collection_id: UUID | None = None,
 ) -> Sequence[Document]:
     """Return the current versions of documents, newest first.
 
@@ -198,6 +200,8 @@ async def list_documents(
         query = query.where(col(Document.id) < before)
     if name is not None:
         query = query.where(col(Document.filename).icontains(name, autoescape=True))
+    if collection_id is not None:
+        query = query.where(col(Document.collection_id) == collection_id)
     if tag is not None:
         query = query.where(col(Document.tags).contains([tag]))
     return (await session.scalars(query)).all()
@@ -211,11 +215,15 @@ async def update_document(
     filename: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     tags: Sequence[str] | None = None,
+    **collection: UUID | None,
 ) -> Document:
     """Rename a document, set values of its metadata (None removes one), or replace its tags.
 
+    Args:
+        collection: `collection_id` puts it into another collection, or into none.
+
     Raises:
-        NotFound: if there is none.
+        NotFound: if there is no such document or collection.
         InvalidRequest: if it has too much metadata.
     """
     document = await get_document(session, owner_id, document_id, lock=True)
@@ -228,6 +236,10 @@ async def update_document(
             raise InvalidRequest(f"A document has at most {MAX_METADATA} values of metadata.")
     if tags is not None:
         document.tags = list(dict.fromkeys(tags))
+    if "collection_id" in collection:
+        if (wanted := collection["collection_id"]) is not None:
+            await get_collection(session, owner_id, wanted)
+        document.collection_id = wanted
     return document
 
 

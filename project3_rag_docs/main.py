@@ -15,7 +15,7 @@ from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.answers.summaries import Summarizer
 from project3_rag_docs.ingestion import job
 from project3_rag_docs.ingestion.job import IngestionContext
-from project3_rag_docs.routes import answers, documents, summaries, uploads, versions
+from project3_rag_docs.routes import answers, collections, documents, summaries, uploads, versions
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranker
 from project3_rag_docs.search.service import Searcher
@@ -107,6 +107,7 @@ DOCUMENT_ROUTERS = [
     versions.router,
     answers.router,
     summaries.router,
+    collections.router,
 ]
 ROUTERS = [
     *stage2.ROUTERS,

@@ -5,6 +5,7 @@
                ├─ postings             which chunk contains which term, for BM25
                ├─ document_languages   number of chunks and terms by language, once the document is published
                └─ summaries            by model, once one was asked for
+    collections                        named sets of documents
     past_versions                      what documents were before they were replaced
     corpora                            the same per owner, over all ready documents, for BM25
     terms                              number of chunks that contain each term, for BM25
@@ -67,6 +68,18 @@ def _document_key(column: str = "id") -> list[Any]:
     return [ForeignKey(f"documents.{column}", ondelete="CASCADE")]
 
 
+class Collection(SQLModel, table=True):
+    """A named set of an owner's documents."""
+
+    __tablename__: ClassVar[str] = "collections"
+    __table_args__: ClassVar = (Index("uq_collections_owner_id_name", "owner_id", "name", unique=True),)
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    owner_id: UUID
+    name: str = Field(sa_type=String(100))
+    created_at: datetime = Field(default_factory=_now, sa_type=DateTime(timezone=True))
+
+
 class Document(SQLModel, table=True):
     """An uploaded file, and the state of its ingestion: a version of a document."""
 
@@ -93,6 +106,7 @@ class Document(SQLModel, table=True):
             postgresql_where=text("status <> 'deleted'"),
         ),
         Index("ix_documents_owner_id_id", "owner_id", "id"),
+        Index("ix_documents_collection_id", "collection_id", postgresql_where=text("collection_id IS NOT NULL")),
         # The few documents that a search has to exclude.
         Index("ix_documents_hidden", "owner_id", postgresql_where=text("status <> 'ready'")),
     )
@@ -125,6 +139,7 @@ class Document(SQLModel, table=True):
     tags: list[str] = Field(
         default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
+    collection_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("collections.id", ondelete="SET NULL")])
     claim: UUID | None = None  # of the current attempt; one that lost its claim can no longer write
     created_at: datetime = Field(default_factory=_now, sa_type=DateTime(timezone=True))
 

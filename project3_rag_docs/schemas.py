@@ -47,7 +47,30 @@ class DocumentRead(BaseModel):
     )
     metadata: dict[str, str | bool | int | float] = Field(validation_alias=AliasChoices("custom", "metadata"))
     tags: list[str]
+    collection_id: UUID | None = Field(description="The collection that it is in.")
     created_at: datetime
+
+
+class CollectionBody(RequestBody):
+    """A collection to create, or its new name."""
+
+    name: Annotated[str, Field(max_length=100), _VISIBLE, NOT_BLANK, WITHOUT_NUL]
+
+
+class CollectionRead(BaseModel):
+    """A collection of documents."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+class CollectionList(BaseModel):
+    """Collections by name."""
+
+    items: list[CollectionRead]
 
 
 class UploadFromUrl(RequestBody):
@@ -62,6 +85,7 @@ class UploadFromUrl(RequestBody):
     )
     metadata: Metadata | None = None
     tags: Tags | None = None
+    collection_id: Annotated[UUID, Field(strict=False)] | None = None
 
 
 class RefusedFile(BaseModel):
@@ -111,6 +135,9 @@ class DocumentUpdate(RequestBody):
         default=None, description="Values to set, by name; null removes one."
     )
     tags: Tags | None = Field(default=None, description="Replaces all tags.")
+    collection_id: Annotated[UUID, Field(strict=False)] | None = Field(
+        default=None, description="The collection to put it into; null takes it out."
+    )
 
 
 class DocumentPage(BaseModel):
@@ -163,6 +190,9 @@ class DocumentFilterRequest(RequestBody):
     tags: Annotated[list[PlainText], Field(min_length=1, max_length=50)] | None = Field(
         default=None, description="Documents with at least one of these tags."
     )
+    collection_ids: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(min_length=1, max_length=50)] | None = (
+        Field(default=None, description="Documents in one of these collections.")
+    )
     media_types: Annotated[list[PlainText], Field(min_length=1, max_length=20)] | None = None
     created_from: Annotated[AwareDatetime, Field(strict=False)] | None = None
     created_before: Annotated[AwareDatetime, Field(strict=False)] | None = None
@@ -186,6 +216,7 @@ class DocumentFilterRequest(RequestBody):
         """Convert it to the condition of a search."""
         return DocumentFilter(
             tags=self.tags or (),
+            collection_ids=self.collection_ids or (),
             media_types=self.media_types or (),
             created_from=self.created_from,
             created_before=self.created_before,

@@ -75,10 +75,13 @@ async def list_documents(
     cursor: PageCursor = None,
     name: Annotated[PlainText | None, Query(max_length=255, description="A part of the file name.")] = None,
     tag: Annotated[PlainText | None, Query(max_length=64)] = None,
+    collection_id: Annotated[UUID | None, Query()] = None,
 ) -> DocumentPage:
     """List documents, newest first, page by page."""
     before = decode_cursor(cursor) if cursor else None
-    found = await documents.list_documents(session, owner_id, before=before, limit=limit + 1, name=name, tag=tag)
+    found = await documents.list_documents(
+        session, owner_id, before=before, limit=limit + 1, name=name, tag=tag, collection_id=collection_id
+    )
     page, next_cursor = split_page(found, limit)
     return DocumentPage(items=await read_documents(session, page), next_cursor=next_cursor)
 

@@ -53,12 +53,12 @@ async def forbid_other_fields(request: Request) -> None:
     """
     names = [name for name, _ in (await request.form()).multi_items()]
     unknown = [name for name in names if name not in _FORM_FIELDS]
-    if "file" in names and (unknown or any(names.count(name) > 1 for name in ("file", "metadata"))):
-        message = "only one field `file` is allowed, one `metadata`, and any number of `tags`"
+    if "file" in names and (unknown or any(names.count(name) > 1 for name in ("file", "metadata", "collection_id"))):
+        message = "only one field `file`, one `metadata` and one `collection_id` are allowed, and any number of `tags`"
         raise RequestValidationError([{"type": "extra_forbidden", "loc": ("body", *unknown[:1]), "msg": message}])
 
 
-_FORM_FIELDS = {"file", "metadata", "tags"}
+_FORM_FIELDS = {"file", "metadata", "tags", "collection_id"}
 _METADATA: TypeAdapter[dict[str, str | bool | int | float]] = TypeAdapter(Metadata)
 
 
@@ -67,6 +67,7 @@ async def read_labels(
         str | None, Form(description="Metadata as a JSON object: names with texts, numbers or booleans.")
     ] = None,
     tags: Annotated[Tags | None, Form()] = None,
+    collection_id: Annotated[UUID | None, Form()] = None,
 ) -> dict[str, Any]:
     """Return the metadata and tags of the form that are given, as arguments of `update_document`.
 
@@ -74,6 +75,8 @@ async def read_labels(
         RequestValidationError: if the metadata are no JSON object of the right form.
     """
     labels: dict[str, Any] = {} if tags is None else {"tags": tags}
+    if collection_id is not None:
+        labels["collection_id"] = collection_id
     if metadata is not None:
         try:
             labels["metadata"] = _METADATA.validate_json(metadata, strict=True)
@@ -179,8 +182,7 @@ async def upload_from_url(
         upload = await run_in_threadpool(read_upload, body.filename or name, file)
         source = {_SOURCE: body.url} if len(body.url) <= _MAX_VALUE_LENGTH else {}
         labels: dict[str, Any] = {"metadata": source | (body.metadata or {})}
-        if body.tags is not None:
-            labels["tags"] = body.tags
+        labels |= body.model_dump(include={"tags", "collection_id"}, exclude_none=True)
         return await uploader.respond(upload, labels, response)
 
 

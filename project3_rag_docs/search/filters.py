@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 Value = str | float | bool
 _OPERATORS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -36,6 +37,7 @@ class DocumentFilter:
     """
 
     tags: Sequence[str] = ()
+    collection_ids: Sequence[UUID] = ()
     media_types: Sequence[str] = ()
     created_from: datetime | None = None
     created_before: datetime | None = None
@@ -48,6 +50,9 @@ class DocumentFilter:
         if self.tags:
             parts.append("tags && CAST(:filter_tags AS text[])")
             values["filter_tags"] = list(self.tags)
+        if self.collection_ids:
+            parts.append("collection_id = ANY(:filter_collections)")
+            values["filter_collections"] = list(self.collection_ids)
         if self.media_types:
             parts.append("media_type = ANY(:filter_media_types)")
             values["filter_media_types"] = list(self.media_types)

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from procrastinate import App
-from sqlalchemy import insert, literal, select, update
+from sqlalchemy import insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from uuid_utils.compat import uuid7
@@ -28,9 +28,16 @@ from shared.owner import LOCAL_OWNER_ID
 
 _COPIED_COLUMNS = (
     *("filename", "media_type", "size_bytes", "sha256", "status", "chunk_total", "error", "notice", "created_at"),
-    *("custom", "tags", "version"),
+    *("custom", "tags", "version", "collection_id"),
 )
 _CHUNK_BATCH = 200
+# With a mark if the account has one with the same name.
+_MOVE_COLLECTIONS = text("""
+    UPDATE collections SET owner_id = :account, name = CASE
+        WHEN name IN (SELECT name FROM collections WHERE owner_id = :account) THEN left(name, 60) || ' ' || id
+        ELSE name END
+    WHERE owner_id = :local
+""")
 
 
 async def adopt_documents(sessions: Sessions, jobs: App, account_id: UUID) -> tuple[int, int]:
@@ -39,6 +46,8 @@ async def adopt_documents(sessions: Sessions, jobs: App, account_id: UUID) -> tu
     Returns:
         The number of documents that were moved, and of those that the account already had with the same content.
     """
+    async with transaction(sessions) as session:
+        await session.execute(_MOVE_COLLECTIONS, {"local": LOCAL_OWNER_ID, "account": account_id})
     adopted = duplicates = 0
     while True:
         async with transaction(sessions) as session:

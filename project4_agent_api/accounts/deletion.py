@@ -22,6 +22,7 @@ from sqlmodel import col
 
 from project2_user_mgmt.models import User
 from project3_rag_docs import documents
+from project3_rag_docs.models import Collection
 from project4_agent_api.core.history import RedisHistory
 from project4_agent_api.core.postgres import connected
 from project4_agent_api.core.state import from_state
@@ -61,6 +62,7 @@ class AccountData:
         while await self._delete_some_documents(owner_id) or await self.threads.delete_batch(owner_id, _BATCH):
             pass
         async with transaction(self.sessions) as session:
+            await session.execute(delete(Collection).where(col(Collection.owner_id) == owner_id))
             await session.execute(delete(Webhook).where(col(Webhook.owner_id) == owner_id))
             await session.execute(delete(Cron).where(col(Cron.owner_id) == owner_id))
             await session.execute(delete(Assistant).where(col(Assistant.owner_id) == owner_id))

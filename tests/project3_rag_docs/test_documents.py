@@ -24,6 +24,7 @@ async def test_uploaded_document_is_found(client3: httpx2.AsyncClient) -> None:
     assert set(document) == {
         "id", "filename", "media_type", "size_bytes", "status", "progress", "chunk_count", "error", "notice",
         "created_at", "metadata", "tags", "queue_position", "version", "new_version",
+        "collection_id",
     }  # fmt: skip
     assert (document["filename"], document["media_type"]) == ("hours.txt", "text/plain")
     assert (document["size_bytes"], document["status"], document["error"]) == (len(TEXT), "processing", None)

@@ -18,6 +18,9 @@ BODIES: dict[str, Any] = {
     "GET /documents/{document_id}/chunks": None,
     "GET /documents/{document_id}/file": None,
     "GET /documents/{document_id}/events": None,
+    "GET /collections/{collection_id}": None,
+    "PATCH /collections/{collection_id}": {"name": "mine"},
+    "DELETE /collections/{collection_id}": None,
     "GET /documents/{document_id}/versions": None,
     "POST /documents/{document_id}/versions": None,
     "POST /documents/{document_id}/summary": None,
@@ -82,6 +85,7 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
     # No worker is there, so the run waits.
     run = await made("POST", run_at, json={"assistant_id": "agent", "input": {"messages": []}})
     document = await made("POST", "/documents", files={"file": ("ada.txt", b"Ada's secret.", "text/plain")})
+    collection = await made("POST", "/collections", json={"name": "ada's"})
     assistant = await made("POST", "/assistants", json={"graph_id": "agent", "name": "ada's"})
     key = await made("POST", "/auth/api-keys", json={"name": "ada's"})
     cron = await made("POST", "/runs/crons", json={"assistant_id": "agent", "schedule": "0 0 1 1 *"})
@@ -93,6 +97,7 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
         "thread_id": thread["thread_id"],
         "run_id": run["run_id"],
         "document_id": document["id"],
+        "collection_id": collection["id"],
         "assistant_id": assistant["assistant_id"],
         "key_id": key["id"],
         "cron_id": cron["cron_id"],
@@ -134,6 +139,11 @@ async def test_lists_contain_own_items_only(client4: httpx2.AsyncClient, sign_up
         return answer.json()
 
     assert (await asked("GET", "/documents"))["items"] == []
+    assert (await asked("GET", "/documents", params={"collection_id": ada["collection_id"]}))["items"] == []
+    assert (await asked("GET", "/collections"))["items"] == []
+    mine = await client4.post("/documents", headers=bob, files={"file": ("bob.txt", b"Bob's own.", "text/plain")})
+    moved = {"collection_id": ada["collection_id"]}
+    assert (await client4.patch(f"/documents/{mine.json()['id']}", headers=bob, json=moved)).status_code == 404
     assert await asked("POST", "/threads/search", json={}) == []
     assert await asked("POST", "/threads/search", json={"ids": [ada["thread_id"]]}) == []
     assert await asked("POST", "/threads/count", json={}) == 0

@@ -101,7 +101,8 @@ async def test_account_adopts_the_local_users_documents(
     with running(create_app3(make_settings4())) as url:  # stage 3 on the same database: everyone is one local user
         async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as local:
             long = await ready(local, lines("wardrobe"), "long.txt")
-            labels = {"metadata": {"year": 2026}, "tags": ["hall"]}
+            collection = (await local.post("/collections", json={"name": "Halls"})).json()
+            labels = {"metadata": {"year": 2026}, "tags": ["hall"], "collection_id": collection["id"]}
             assert (await local.patch(f"/documents/{long['id']}", json=labels)).status_code == 200
             earlier = await ready(local, "The library opens at eight.\n", "earlier.txt")
             for version in (("hours.txt", b"The library opens at nine.\n"), ("broken.pdf", b"%PDF-1.7 and no more")):
@@ -129,6 +130,8 @@ async def test_account_adopts_the_local_users_documents(
     assert {item["filename"] for item in own} == {"long.txt", "hours.txt", "hours-zh.txt", "mine.txt"}
     (tagged,) = (await client4.get("/documents?tag=hall")).json()["items"]
     assert (tagged["filename"], tagged["metadata"]) == ("long.txt", labels["metadata"])
+    assert tagged["collection_id"] == collection["id"]
+    assert (await client4.get("/collections")).json()["items"] == [collection]
     hours = next(item["id"] for item in own if item["filename"] == "hours.txt")
     versions = (await client4.get(f"/documents/{hours}/versions")).json()["items"]
     assert [(version["filename"], version["status"]) for version in versions] == [

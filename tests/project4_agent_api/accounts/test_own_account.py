@@ -146,6 +146,7 @@ TABLES = {
     "assistants": "owner_id",
     "crons": "owner_id",
     "past_versions": "owner_id",
+    "collections": "owner_id",
 }
 
 
@@ -219,10 +220,11 @@ async def test_account_deletion_removes_its_data(
         files = {"file": ("a.txt", b"The library opens at nine.\n")}
         uploaded = await client4.post("/documents", files=files, headers=headers[-1])
         assert uploaded.status_code == 202
+        assert (await client4.post("/collections", json={"name": "Own"}, headers=headers[-1])).status_code == 201
         with psycopg.connect(database_url) as connection:
             connection.execute(
-                "INSERT INTO past_versions SELECT id, 0, owner_id, filename, media_type, size_bytes, sha256, created_at,"
-                " now() FROM documents WHERE id = %s",
+                "INSERT INTO past_versions SELECT id, 0, owner_id, filename, media_type, size_bytes, sha256,"
+                " created_at, now() FROM documents WHERE id = %s",
                 [uploaded.json()["id"]],
             )
         assert (await client4.post("/auth/api-keys", json={"name": "job"}, headers=headers[-1])).status_code == 201
