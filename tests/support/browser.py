@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-# Without the first two, each new window starts a process that draws suggestions below the address bar, for half a second
-# of a core. The others are Playwright's own, which the flag replaces.
+# Without the first two, each new window starts a process that draws suggestions below the address bar: half a second of
+# a core. The others are Playwright's own, which the flag replaces.
 _UNNEEDED = [
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",
