@@ -1,6 +1,6 @@
 """The control of the launcher's processes, which the page's X-ray asks through a Unix socket: `shared/xray/control.py`.
 
-It acts only on processes that this launcher has started. Whatever is frozen runs again before the launcher stops it.
+It acts only on processes that this launcher has started. Frozen ones run again before the launcher stops them.
 """
 
 import asyncio

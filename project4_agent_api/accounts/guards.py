@@ -1,6 +1,6 @@
 """Guards of routers: `Authenticated` requires a valid token or API key, `Public` does not. Both limit request rates."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -223,6 +223,6 @@ def viewer_of(request: Request) -> Viewer:
     return Viewer(principal.account_id, is_administrator=principal.role == AccountRole.ADMIN)
 
 
-def xray_access(*, auth_required: bool) -> Access:
+def xray_access(*, auth_required: bool, guard: Callable[[APIRouter], APIRouter] = Authenticated) -> Access:
     """Return who sees the X-ray of a service with accounts."""
-    return Access(guard=Authenticated, viewer_of=viewer_of, audience="users" if auth_required else "")
+    return Access(guard, viewer_of, audience="users" if auth_required else "")

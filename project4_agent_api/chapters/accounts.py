@@ -23,7 +23,7 @@ from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project4_agent_api.accounts import deletion, routes
 from project4_agent_api.accounts.deletion import AccountData
-from project4_agent_api.accounts.guards import current_principal, require_administrator
+from project4_agent_api.accounts.guards import current_principal, require_administrator, xray_access
 from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
 from project4_agent_api.accounts.principal_cache import PrincipalCache
@@ -223,6 +223,7 @@ def create_app(settings: WithoutRedis) -> FastAPI:
         routers=ROUTERS,
         resources=[*EARLIER_RESOURCES, open_accounts],
         panels=PANELS if settings.auth_required else stage3.PANELS,
+        xray_access=xray_access(auth_required=settings.auth_required, guard=SignedIn),
         body_limits=stage3.body_limits(settings),
     )
 

@@ -17,7 +17,7 @@ from project3_rag_docs import main as stage3
 from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts.authenticator import Authenticator, request_limit
 from project4_agent_api.accounts.deletion import AccountData
-from project4_agent_api.accounts.guards import Authenticated, Public
+from project4_agent_api.accounts.guards import Authenticated, Public, xray_access
 from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
 from project4_agent_api.accounts.open_responses import OpenResponses
@@ -129,6 +129,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         routers=ROUTERS,
         resources=[*EARLIER_RESOURCES, open_limits],
         panels=PANELS if settings.auth_required else stage3.PANELS,
+        xray_access=xray_access(auth_required=settings.auth_required),
         body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )

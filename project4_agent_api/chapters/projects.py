@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
 from project4_agent_api import bootstrap, project_http
+from project4_agent_api.accounts.guards import xray_access
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.chapters import ChapterSettings
 from project4_agent_api.chapters.streams import PANELS, ROUTERS
@@ -45,6 +46,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
             *([project_http.running(project_app)] if project_app else []),
         ],
         panels=[] if project_auth else PANELS if settings.auth_required else stage3.PANELS,
+        xray_access=None if project_auth else xray_access(auth_required=settings.auth_required),
         body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )

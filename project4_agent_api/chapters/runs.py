@@ -7,7 +7,7 @@ and its events reach any client through Redis.
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
-from project4_agent_api.accounts.guards import Authenticated
+from project4_agent_api.accounts.guards import Authenticated, xray_access
 from project4_agent_api.chapters import ChapterSettings
 from project4_agent_api.chapters import assistants as chapter4_1
 from project4_agent_api.chapters import threads as chapter4_2
@@ -29,6 +29,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         routers=ROUTERS,
         resources=chapter4_1.resources(),
         panels=PANELS if settings.auth_required else stage3.PANELS,
+        xray_access=xray_access(auth_required=settings.auth_required),
         body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )

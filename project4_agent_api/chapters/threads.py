@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from project3_rag_docs import main as stage3
 from project4_agent_api.accounts.deletion import AccountData
-from project4_agent_api.accounts.guards import Authenticated
+from project4_agent_api.accounts.guards import Authenticated, xray_access
 from project4_agent_api.chapters import ChapterSettings, conversations
 from project4_agent_api.chapters import assistants as chapter4_1
 from project4_agent_api.chapters.accounts import PANELS, run_jobs
@@ -84,6 +84,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         routers=[*ROUTERS, Authenticated(conversations.router)],
         resources=[*chapter4_1.resources(), open_conversations],
         panels=PANELS if settings.auth_required else stage3.PANELS,
+        xray_access=xray_access(auth_required=settings.auth_required),
         body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )

@@ -1,10 +1,8 @@
-"""Who may see the X-ray of whose requests. It can be imported without OpenTelemetry's SDK."""
+"""Access to the X-ray of requests. It can be imported without OpenTelemetry's SDK."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from secrets import token_hex
-from time import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,7 +10,7 @@ from fastapi import APIRouter, Request
 
 from shared.errors import NotFound
 from shared.owner import LOCAL_OWNER_ID
-from shared.xray.rows import Buffer, RequestHead, Row
+from shared.xray.rows import Buffer, RequestHead
 
 if TYPE_CHECKING:
     from shared.xray.recorder import Recorder
@@ -37,7 +35,7 @@ def _local_user(_: Request) -> Viewer:
 
 @dataclass(frozen=True)
 class Access:
-    """Who uses the X-ray of a service: by default everyone on this machine, as one local user.
+    """The users of the X-ray of a service: by default everyone on this machine, as one local user.
 
     Attributes:
         guard: Wraps its routes, with authentication.
@@ -66,21 +64,6 @@ class Xray:
     links: "Links"
     access: Access = field(default_factory=Access)
     control_socket: str = ""
-
-    def mark(self, action: str, *, active: bool) -> None:
-        """Add a row to the requests that go on: from here on the control's action has its effect."""
-        for root in self.buffer.open_requests():
-            row = Row(
-                span_id=token_hex(8),
-                parent_id=root,
-                kind="control",
-                name=action if active else f"end {action}",
-                started=time(),
-                duration_ms=0,
-                process="launcher",
-                status="ok",
-            )
-            self.buffer.add(row)
 
 
 async def get_xray(request: Request) -> Xray:

@@ -1,5 +1,7 @@
 """`/xray`: the last requests, the time line of one, and the control of the launcher's processes."""
 
+from secrets import token_hex
+from time import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -10,7 +12,7 @@ from shared.xray import control
 from shared.xray.access import Viewer, Xray, get_viewer, get_xray
 from shared.xray.control import Action
 from shared.xray.rows import RequestHead, Row
-from shared.xray.sources import Question
+from shared.xray.sources import Question, line_of
 
 router = APIRouter(prefix="/xray", include_in_schema=False)
 
@@ -71,5 +73,22 @@ async def change_action(action: Action, body: Change, xray: XrayDep, viewer: Vie
     if not viewer.is_administrator:
         raise Forbidden("This is for administrators.")
     changed = await control.act(xray.control_socket, action, active=body.active)
-    xray.mark(action, active=body.active)
+    mark_open_requests(xray, action if body.active else f"end {action}")
     return changed
+
+
+def mark_open_requests(xray: Xray, name: str) -> None:
+    """Add a row to the requests that go on: from here on an action has its effect."""
+    for root in xray.buffer.open_requests():
+        row = Row(
+            span_id=token_hex(8),
+            parent_id=root,
+            kind="control",
+            name=name,
+            started=time(),
+            duration_ms=0,
+            process="launcher",
+            status="ok",
+            source=line_of(control.act),
+        )
+        xray.buffer.add(row)

@@ -8,7 +8,7 @@ import functools
 import inspect
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from time import time
 from typing import Any, cast
@@ -27,7 +27,7 @@ from shared.xray.rows import Buffer, RequestHead
 from shared.xray.sources import line_of
 
 _OWN_PATHS = ("/xray", "/page/", "/docs", "/openapi.json")
-_MAX_FRAMES = 500  # of one stream
+_MAX_FRAMES = 50  # of one stream that have rows of their own; the others share one
 _EVENT = re.compile(rb"^event: ?(.*)$", re.MULTILINE)
 
 
@@ -50,7 +50,7 @@ def record_requests(app: FastAPI, recorder: Recorder, buffer: Buffer) -> None:
         app.user_middleware = stack
         return build()
 
-    app.build_middleware_stack = build_recorded  # type: ignore[method-assign]
+    app.build_middleware_stack = build_recorded  # type: ignore[method-assign]  # Starlette has no hook for it
     _routing.solve_dependencies = _solve_recorded
     _routing.get_request_handler = _get_recorded_handler
 
@@ -94,28 +94,25 @@ class NameRequest:
             source=line_of(self.app),
         )
         self._buffer.name(span_id, head)
-        frames = 0
-        streams = False
+        frames: Frames | None = None
 
         async def send_recorded(message: Message) -> None:
-            nonlocal frames, streams
+            nonlocal frames
             if message["type"] == "http.response.start":
                 head.status = message["status"]
                 _complete(head, scope)
-                streams = dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream")
-            elif streams and message.get("body") and frames < _MAX_FRAMES:
-                frames += 1
-                name, size = _frame_name(message["body"]), len(message["body"])
-                with recorded("frame", name, _endpoint(scope) or send, bytes=size):
-                    await send(message)
-                return
-            await send(message)
+                if dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream"):
+                    frames = Frames(self._recorder, _endpoint(scope) or self.app)
+            with frames.sent(message["body"]) if frames and message.get("body") else nullcontext():
+                await send(message)
 
         try:
             with recorded_calls(self._recorder):
                 await self.app(scope, receive, send_recorded)
         finally:
             _complete(head, scope)
+            if frames:
+                frames.end()
 
 
 def _complete(head: RequestHead, scope: Scope) -> None:
@@ -128,9 +125,34 @@ def _endpoint(scope: Scope) -> Any:  # noqa: ANN401  any callable
     return getattr(scope.get("route"), "endpoint", None)
 
 
-def _frame_name(body: bytes) -> str:
-    names = [name.decode(errors="replace") for name in _EVENT.findall(body)]
-    return ", ".join(names) or "comment"
+class Frames:
+    """The frames of a stream: each of the first has a row, and the others share one.
+
+    Args:
+        endpoint: The function that yields them.
+    """
+
+    def __init__(self, recorder: Recorder, endpoint: object) -> None:
+        self._recorder = recorder
+        self._endpoint = endpoint
+        self._count = self._further_bytes = 0
+        self._further: Span | None = None
+
+    def sent(self, body: bytes) -> AbstractContextManager[Span | None]:
+        """Record the sending of a frame in the block."""
+        self._count += 1
+        if self._count <= _MAX_FRAMES:
+            names = [name.decode(errors="replace") for name in _EVENT.findall(body)]
+            return recorded("frame", ", ".join(names) or "comment", self._endpoint, bytes=len(body))
+        self._further = self._further or self._recorder.start("frame", "further frames", self._endpoint)
+        self._further_bytes += len(body)
+        return nullcontext()
+
+    def end(self) -> None:
+        """End the row that the further frames share."""
+        if self._further:
+            describe(self._further, frames=self._count - _MAX_FRAMES, bytes=self._further_bytes)
+            self._further.end()
 
 
 _routing: Any = fastapi.routing

@@ -4,18 +4,21 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
+from local.control import Control
+from local.processes import Child
 from project4_agent_api.settings import Settings
 from shared.errors import ConfigurationError
 from shared.settings import load_settings
 from tests.project4_agent_api.conftest import Operate, Serve
 from tests.support.accounts import PASSWORD, bearer, register, sign_in
-from tests.support.launched import ROOT, Launched, free_port
+from tests.support.agent_service import AgentService, agent_service
+from tests.support.launched import ROOT
+from tests.support.proxy import Background
 from tests.support.scripted_model import ScriptedModel, calls, in_turn, says
 from tests.support.xray import of_kind, rows_of
 
@@ -70,41 +73,58 @@ def test_settings_refuse_to_show_prompts_elsewhere(
         load_settings(Settings)
 
 
+class Worker(Child):
+    """Stands for the worker of a service that no launcher has started."""
+
+    def __init__(self, service: AgentService) -> None:
+        super().__init__("the worker", [], {}, _is_ready, action="kill_worker")
+        self._service = service
+
+    def kill(self) -> None:
+        self._service.workers.pop().kill()
+
+
+async def _is_ready() -> bool:
+    return True
+
+
 @pytest.fixture
-def launched_url(database_url: str, redis_url: str, model: ScriptedModel, tmp_path: Path) -> Iterator[str]:
-    """Stage 4, started by the launcher, whose worker it can kill."""
-    given = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "OPENAI_BASE_URL": model.base_url,
-        "LLM_MODEL": "m",
-        "LLM_TIMEOUT_SECONDS": "120",
-        "EMBEDDING_MODEL": "e",
-        "PORT": str(port := free_port()),
-        "LEASE_SECONDS": "2",
-        "AUTH_REQUIRED": "false",
-    }
-    launched = Launched(tmp_path, given, "project4")
-    launched.said("project4: ready")
-    yield f"http://127.0.0.1:{port}"
-    launched.close()
+def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator[AgentService]:
+    """Stage 4 in processes of its own, and the control that kills its worker."""
+    background, control = Background(), Control()
+    with agent_service(
+        database_url,
+        redis_url,
+        model,
+        lease_seconds="2",
+        auth_required="false",
+        xray_enabled="true",
+        xray_control=str(control.socket),
+    ) as service:
+        serving = control.serving([Worker(service)])
+        background.run(serving.__aenter__())
+        yield service
+        background.run(serving.__aexit__(None, None, None))
+    background.close()
 
 
 @pytest.mark.slow
-def test_page_shows_a_run_that_another_worker_resumes(launched_url: str, page: Page, model: ScriptedModel) -> None:
+def test_page_shows_a_run_that_another_worker_resumes(service: AgentService, page: Page, model: ScriptedModel) -> None:
     released = threading.Event()
     model.does(in_turn(calls(("calculator", '{"expression": "6*7"}')), says("It is 42.", last_word_after=released)))
     question = {"messages": [{"role": "user", "content": "6 times 7?"}]}
     body = {"assistant_id": "agent", "input": question, "stream_mode": "messages-tuple"}
-    page.goto(launched_url)
+    page.goto(service.url)
     page.get_by_text("Look inside").click()
 
-    with ThreadPoolExecutor() as thread, httpx2.Client(base_url=launched_url, timeout=120, trust_env=False) as http:
+    with ThreadPoolExecutor() as thread, httpx2.Client(base_url=service.url, timeout=120, trust_env=False) as http:
         running = thread.submit(http.post, "/runs/stream", json=body, headers={"X-Request-ID": "the-run"})
         page.get_by_role("button", name="POST /runs/stream").click()
         expect(page.locator('.xray-rows > [data-kind="model"][data-status="open"]')).to_have_count(1)
         expect(page.get_by_role("button", name="Freeze the database")).to_have_count(0)  # not the launcher's own
         page.get_by_role("button", name="Kill the worker").click()
+        expect(page.locator('.xray-rows > [data-kind="control"]')).to_have_count(1)
+        service.start_worker()
         workers = page.locator('.xray-rows > [data-kind="worker"]')
         expect(workers).to_have_count(2)
         expect(workers.first).to_have_attribute("data-status", "lost")

@@ -38,7 +38,7 @@ class XrayTracing(OpenTelemetryTracing):
 
     @contextmanager
     def span(self, name: str, kind: SpanKind, parent: str | None) -> Iterator[Span]:
-        """Record the block, with the line that asked for it."""
+        """Record the block, with the line of its caller."""
         with super().span(name, kind, parent) as span:
             self._recorder.locate(span, calling_line(_HERE))
             yield span
