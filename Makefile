@@ -248,6 +248,17 @@ clean: ## Remove .venv, caches, builds and coverage; .data, where the projects k
 	rm -rf build dist *.egg-info examples/web/node_modules examples/web/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The targets that take a variable. One that no target of the command takes is a mistake, not to be ignored.
+CHAPTER_IS_FOR := run-project1 run-project2 run-project3 run-project4 diff-1-2 diff-2-3 diff-3-4
+EXERCISE_IS_FOR := learn learn-hint learn-reset learn-solution
+GRAPHS_IS_FOR := run-project4
+LEVEL_IS_FOR := practice-hint
+NAME_IS_FOR := practice-hint practice-reset practice-show
+PLAN_IS_FOR := checklist checklist-project
+PROJECT_IS_FOR := practice-check practice-watch
+$(foreach name,CHAPTER EXERCISE GRAPHS LEVEL NAME PLAN PROJECT,$(if $(filter command,$(origin $(name))),\
+$(if $(filter $($(name)_IS_FOR),$(MAKECMDGOALS)),,$(error $(name)= is for $($(name)_IS_FOR)))))
+
 ifeq ($(origin STAGE),command line)
 $(error STAGE=$(STAGE) is PLAN=1..6 for a stage of the study plan and PROJECT=1..4 for a project now)
 endif

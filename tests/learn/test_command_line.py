@@ -32,6 +32,21 @@ def test_errors_are_one_line(arguments: list[str], said: str) -> None:
     assert tried.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["checklist", "PROJECT=2"], "PROJECT= is for practice-check practice-watch.  Stop."),
+        (["learn", "PLAN=2"], "PLAN= is for checklist checklist-project.  Stop."),
+        (["stop", "CHAPTER=agents"], "CHAPTER= is for run-project1 "),
+    ],
+)
+def test_variable_of_another_target_is_refused(arguments: list[str], said: str) -> None:
+    tried = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (tried.returncode, tried.stdout) == (2, "")
+    assert said in tried.stderr
+
+
 def test_difference_is_printed_summary_first() -> None:
     shown = learn("diff", "1", "2")
 
