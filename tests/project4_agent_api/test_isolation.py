@@ -64,7 +64,7 @@ BODIES: dict[str, Any] = {
 }
 FILES = {"POST /documents/{document_id}/versions": {"file": ("mine.txt", b"Mine.")}}
 # For administrators, of any owner; and wires, whose errors have another form: see `wires/`.
-APART = ("/users", "/v1/")
+APART = ("/users", "/v1/", "/ag-ui/", "/a2a/")
 # A thread need not be there for these, which answer in the protocol's own form: see `test_protocol.py`.
 PROTOCOL = {"POST /threads/{thread_id}/commands", "POST /threads/{thread_id}/stream/events"}
 

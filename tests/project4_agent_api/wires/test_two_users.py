@@ -87,7 +87,7 @@ async def test_bad_input_has_the_protocols_error(service: AgentService, headers:
         for body in (b"{", b"\xff", b"[]", b"{}", b'{"jsonrpc": "2.0", "id": 1}', b"[" * 100):
             answer = await http.post("/mcp", content=body, headers=ACCEPT | JSON)
             assert answer.status_code == 400, body
-        for method, params, code in [
+        cases: list[tuple[str, dict[str, Any], int]] = [
             ("nothing", {}, -32601),
             ("tools/list", {"cursor": "x"}, -32602),
             ("tools/list", {"cursor": 1}, -32602),
@@ -97,7 +97,8 @@ async def test_bad_input_has_the_protocols_error(service: AgentService, headers:
             ("resources/read", {"uri": "file:///etc/passwd"}, -32002),
             ("resources/read", {"uri": f"documents://{uuid.uuid4()}/after/{uuid.uuid4()}"}, -32002),
             ("resources/read", {}, -32602),
-        ]:
+        ]
+        for method, params, code in cases:
             assert (await user.mcp(method, **params))["error"]["code"] == code, (method, params)
         ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         foreign = await http.post("/mcp", json=ping, headers=ACCEPT | {"Mcp-Session-Id": "x"})
