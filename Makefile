@@ -112,6 +112,10 @@ typecheck: setup ## mypy --strict
 .PHONY: check
 check: lint typecheck test ## What CI runs: lint, typecheck, test
 
+.PHONY: bench-peers
+bench-peers: setup ## This service beside aegra and langhost, which it installs below .data/peers; needs Python 3.12 or newer, and some minutes
+	$(BIN)/python -m bench.peers $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure, and write the figures to bench/README.md (some minutes; not a test)
 	$(BIN)/python -m bench

@@ -59,18 +59,24 @@ def server_version(server: str) -> str:
 
 
 @contextmanager
-def migrated_database(server: str, name: str, package: str) -> Iterator[str]:
-    """Create an empty, migrated database for a stage; yield its URL, and drop it after the block."""
+def empty_database(server: str, name: str) -> Iterator[str]:
+    """Create a database without a table; yield its URL, and drop it after the block."""
     _on_server(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
     _on_server(server, "CREATE DATABASE {}", name)
     try:
-        address = make_url(server).set(database=name).render_as_string(hide_password=False)
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _on_server(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@contextmanager
+def migrated_database(server: str, name: str, package: str) -> Iterator[str]:
+    """Create an empty, migrated database for a stage; yield its URL, and drop it after the block."""
+    with empty_database(server, name) as address:
         command = [sys.executable, "-m", package, "migrate"]
         environment = os.environ | {"DATABASE_URL": address}
         subprocess.run(command, cwd=Path(__file__).parent.parent, env=environment, check=True, capture_output=True)
         yield address
-    finally:
-        _on_server(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 def _on_server(server: str, statement: str, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,11 +10,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, perf_counter_ns
 
+import psutil
+
 from bench.client import Connection, post
 from bench.databases import migrated_database, postgresql, redis
 from bench.graphs.echo import EVENTS
 from bench.report import aims, conditions, noise, percentile, table
-from bench.servers import Server, others_at_work, running
+from bench.servers import Server, cpu_seconds, others_at_work, running
 
 PACKAGE = "project4_agent_api"
 AT_ONCE = 16
@@ -52,6 +54,7 @@ class Figures:
         waits: Creating a thread and waiting for a run, sixteen at once, per second.
         streams: Creating a thread and streaming fifty events, likewise.
         threads: `POST /threads`, likewise.
+        wait_cpu_ms: CPU time for a thread and a run in `waits`, of the server's processes, PostgreSQL and Valkey.
     """
 
     wait_ms: list[float] = field(default_factory=list)
@@ -60,6 +63,7 @@ class Figures:
     waits: list[float] = field(default_factory=list)
     streams: list[float] = field(default_factory=list)
     threads: list[float] = field(default_factory=list)
+    wait_cpu_ms: list[float] = field(default_factory=list)
 
     def ratio_to(self, other: "Figures", what: str) -> float:
         """Return the median of the rounds' ratios."""
@@ -87,10 +91,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Client:
-    """A client of one server."""
+    """A client of one server.
+
+    Attributes:
+        processes: Of the server and its databases; their CPU time counts.
+    """
 
     server: Server
     token: str | None
+    processes: Sequence[psutil.Process] = ()
 
     async def thread(self, connection: Connection) -> str:
         """Create a thread, and return its id."""
@@ -132,19 +141,23 @@ async def measure(plan: Plan) -> Measured:
     by_workers = {}
     with others_at_work() as others:
         async with postgresql() as server, redis() as redis_url:
+            databases = psutil.Process().children()
             with (
                 migrated_database(server, "bench_ours", PACKAGE) as ours_url,
                 migrated_database(server, "bench_bare", PACKAGE) as bare_url,
                 running("bench.bare_graph", environment={"DATABASE_URL": bare_url}) as bare,
-                service(ours_url, redis_url, 1) as (ours, _),
+                service(ours_url, redis_url, 1) as (ours, (worker,)),
             ):
-                clients = [Client(ours, await sign_up(ours)), Client(bare, None)]
+                clients = [
+                    Client(ours, await sign_up(ours), [ours.process, worker.process, *databases]),
+                    Client(bare, None, [bare.process, *databases]),
+                ]
                 figures = [Figures(), Figures()]
                 for client in clients:
-                    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warm-up
+                    await measure_round(client, Plan(10, 1, 0.5, ()), Figures())  # warm-up
                 for _ in range(plan.rounds):
                     for client, results in zip(clients, figures, strict=True):
-                        await _round(client, plan, results)
+                        await measure_round(client, plan, results)
             for workers in plan.workers:
                 with (
                     migrated_database(server, f"bench_{workers}", PACKAGE) as url,
@@ -156,7 +169,7 @@ async def measure(plan: Plan) -> Measured:
 
 async def _throughput(client: Client, plan: Plan) -> tuple[float, float]:
     """Return waits and streams per second, sixteen at once."""
-    await _round(client, Plan(10, 1, 0.5, ()), Figures())  # warm-up
+    await measure_round(client, Plan(10, 1, 0.5, ()), Figures())  # warm-up
     waits = [await _rate(client, plan.seconds, client.thread_and_wait) for _ in range(plan.rounds)]
     streams = [await _rate(client, plan.seconds, client.thread_and_stream) for _ in range(plan.rounds)]
     return median(waits), median(streams)
@@ -195,7 +208,8 @@ async def sign_up(server: Server) -> str:
     return str(json.loads(answer)["access_token"])
 
 
-async def _round(client: Client, plan: Plan, figures: Figures) -> None:
+async def measure_round(client: Client, plan: Plan, figures: Figures) -> None:
+    """Measure a server once."""
     connection = await Connection.open(client.server.port)
     figures.thread_ms.append(await _p50(plan.samples, lambda: client.thread(connection)))
     thread_id = await client.thread(connection)
@@ -204,7 +218,10 @@ async def _round(client: Client, plan: Plan, figures: Figures) -> None:
     figures.first_event_ms.append(percentile(firsts, 50))
     connection.close()
 
+    cpu_before, started = cpu_seconds(client.processes), perf_counter()
     figures.waits.append(await _rate(client, plan.seconds, client.thread_and_wait))
+    runs = figures.waits[-1] * (perf_counter() - started)
+    figures.wait_cpu_ms.append((cpu_seconds(client.processes) - cpu_before) / runs * 1000)
     figures.streams.append(await _rate(client, plan.seconds, client.thread_and_stream))
     figures.threads.append(await _rate(client, plan.seconds, client.thread))
 
@@ -244,6 +261,7 @@ _ROWS = [
     ("first event of a stream, p50", "first_event_ms", "≤ 4.5 ms", 4.5),
     ("`POST /threads`, one at a time, p50", "thread_ms", "≤ 1.8 ms", 1.8),
     ("`POST /threads`, 16 at once", "threads", "≥ 700 /s", 700.0),
+    ("CPU time of thread + wait, databases included", "wait_cpu_ms", "≤ 12.5 ms", 12.5),
 ]
 
 

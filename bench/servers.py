@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -47,6 +47,17 @@ class Server:
         return self.memory_mb()
 
 
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return the CPU time that processes and their children have used so far."""
+    used = 0.0
+    for process in processes:
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                times = each.cpu_times()
+                used += times.user + times.system
+    return used
+
+
 @contextmanager
 def running(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run a server while the block runs.
@@ -59,36 +70,56 @@ def running(module: str, *arguments: str, environment: Mapping[str, str] | None 
     Raises:
         RuntimeError: if the server exits before it responds; with the end of its output.
     """
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening, tempfile.TemporaryFile() as output:
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         port: int = listening.getsockname()[1]
+        command = [sys.executable, "-m", module, *arguments, "--fd", str(listening.fileno())]
+        with running_program(command, port, environment, pass_fds=[listening.fileno()]) as server:
+            yield server
+
+
+@contextmanager
+def running_program(
+    command: Sequence[str],
+    port: int,
+    environment: Mapping[str, str] | None = None,
+    *,
+    health: str = "/health",
+    pass_fds: Sequence[int] = (),
+) -> Iterator[Server]:
+    """Run a program that serves a port while the block runs; see `running`.
+
+    Args:
+        health: Path that is answered with 200 as soon as the server is ready.
+    """
+    with tempfile.TemporaryFile() as output:
         # The guard stops the server if this process is killed.
-        guard = ["-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid())]
-        command = [sys.executable, *guard, sys.executable, "-m", module, *arguments, "--fd", str(listening.fileno())]
+        guard = [sys.executable, "-m", "local.child", str(int(signal.SIGTERM)), str(os.getpid())]
         process = subprocess.Popen(
-            command,
+            [*guard, *command],
             cwd=Path(__file__).parent.parent,
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=[listening.fileno()],
+            pass_fds=pass_fds,
         )
         try:
-            if not _answers(port, process):
+            if not _answers(port, process, health):
                 output.seek(0)
-                raise RuntimeError(f"{module} did not start: {output.read()[-2000:].decode(errors='replace')}")
+                raise RuntimeError(f"{command} did not start: {output.read()[-2000:].decode(errors='replace')}")
             yield Server(port, psutil.Process(process.pid))
         finally:
             _end(process)
 
 
-def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
-    """Wait for the first response to `GET /health`."""
+def _answers(port: int, process: subprocess.Popen[bytes], path: str) -> bool:
+    """Wait for the first good response."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     give_up = monotonic() + _START_SECONDS
     while process.poll() is None and monotonic() < give_up:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-                connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                connection.sendall(request)
                 if connection.recv(12).endswith(b" 200"):
                     return True
         except OSError:
