@@ -224,10 +224,10 @@ async def open_api(
             caches={**common.caches.counters, "accounts": principals.counters},
             limits=rate_limits,
             queue=common.pool,
+            user_runs=settings.user_runs_running_max,
         )
         await stack.enter_async_context(collecting(collector, metrics))
         if xray:
-            user_runs=settings.user_runs_running_max,
             await stack.enter_async_context(xray.receiving(common.subscriber))
         tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
         state = ApiState(

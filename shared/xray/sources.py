@@ -17,6 +17,8 @@ from shared.xray.rows import Source
 ROOT = Path(__file__).parents[2]
 _OWN = (str(ROOT / "shared" / "xray"), str(ROOT / ".venv"))
 
+_EVENT_LOOP = "/asyncio/runners.py"  # what called it has called everything
+
 # Functions that execute a statement for another one, which is the more interesting.
 _HELPERS = (str(ROOT / "shared" / "database"), str(ROOT / "project4_agent_api" / "core" / "postgres.py"))
 
@@ -101,7 +103,7 @@ def calling_line(*skipped: Path) -> Source | None:
     """Return the innermost line of the project that is being executed, outside this package and some folders."""
     outside = (*_OWN, *_HELPERS, *map(str, skipped))
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  there is no other way to it that is as fast
-    while frame:
+    while frame and not frame.f_code.co_filename.endswith(_EVENT_LOOP):
         path = frame.f_code.co_filename
         if path.startswith(str(ROOT)) and not path.startswith(outside):
             return Source(path=path, line=frame.f_lineno, function=frame.f_code.co_qualname)
