@@ -10,8 +10,10 @@ from fastapi import APIRouter, Response
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.serialization import JsonResponse
 from project4_agent_api.models import Assistant
-from project4_agent_api.wires.conversations import ConversationsDep
+from project4_agent_api.wires.conversations import Conversations, ConversationsDep
+from project4_agent_api.wires.graph_inputs import input_form
 from project4_agent_api.wires.openai.errors import ModelNotFound, model_errors
+from shared.errors import InvalidRequest
 from shared.problems import error_responses
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/models", tags=["openai"])
@@ -19,8 +21,8 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/models", tags=["openai"])
 
 @router.get("", response_class=Response)
 async def list_models(conversations: ConversationsDep) -> Response:
-    """List the assistants. An assistant's id is its name, if no other has it."""
-    assistants = await conversations.list_assistants()
+    """List the assistants that take messages. An assistant's id is its name, if no other has it."""
+    assistants = await _list_conversational(conversations)
     names = Counter(assistant.name for assistant in assistants)
     models = [_to_model(assistant, _model_id(assistant, names)) for assistant in assistants]
     return JsonResponse({"object": "list", "data": models})
@@ -36,6 +38,20 @@ async def get_model(model: str, conversations: ConversationsDep) -> Response:
     if assistant is None:
         raise ModelNotFound("There is no assistant with this id or name.")
     return JsonResponse(_to_model(assistant, model))
+
+
+async def _list_conversational(conversations: Conversations) -> list[Assistant]:
+    """Return the assistants whose graphs take messages. A graph is inspected once, with the first of its assistants."""
+    takes_messages: dict[str, bool] = {}
+    assistants = await conversations.list_assistants()
+    for assistant in assistants:
+        if assistant.graph_id not in takes_messages:
+            try:
+                form = await input_form(conversations, assistant)
+            except InvalidRequest:  # its factory refuses this configuration; a run says why
+                continue
+            takes_messages[assistant.graph_id] = form.kind == "message"
+    return [assistant for assistant in assistants if takes_messages.get(assistant.graph_id, True)]
 
 
 def _model_id(assistant: Assistant, names: Counter[str]) -> str:

@@ -117,6 +117,7 @@ async def test_errors_have_openais_form(client: AsyncOpenAI) -> None:
 async def test_models_are_the_assistants(client: AsyncOpenAI) -> None:
     models = {model.id: model async for model in await client.models.list()}
     assert {"agent", "rag", "talk"} <= models.keys()
+    assert "form" not in models  # it takes no messages
     assert (await client.models.retrieve("agent")).id == "agent"
 
 
