@@ -1,4 +1,4 @@
-"""Middleware of every stage, as plain ASGI: without buffering or extra tasks, so that streams pass through."""
+"""Middleware of every stage, as plain ASGI: no extra task and queue stand between a stream and its client."""
 
 import asyncio
 import os
