@@ -70,6 +70,7 @@ export function timeline({ element, say }) {
   const node = element("div", { className: "xray-timeline" }, list, omitted);
   /** @type {Map<string, {text: string, item: HTMLLIElement}>} Kept while they are the same, so that an open one stays open. */
   let items = new Map();
+  let isOver = true;
 
   /** @param {Timeline} shown */
   function show(shown) {
@@ -86,6 +87,7 @@ export function timeline({ element, say }) {
       now.set(row.span_id, { text, item });
     }
     items = now;
+    isOver = shown.rows.every((row) => row.status !== "open");
     const wanted = [...now.values()].map(({ item }) => item);
     if (wanted.length !== list.children.length || wanted.some((item, at) => list.children[at] !== item)) {
       list.replaceChildren(...wanted);
@@ -99,6 +101,7 @@ export function timeline({ element, say }) {
 
   function clear() {
     items = new Map();
+    isOver = true;
     list.replaceChildren();
     omitted.hidden = true;
   }
@@ -154,7 +157,7 @@ export function timeline({ element, say }) {
     return node;
   }
 
-  return { node, show, clear };
+  return { node, show, clear, goesOn: () => !isOver };
 }
 
 /**

@@ -7,6 +7,7 @@ request or run, that one only looks whether there is a recorder.
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from shared.xray.calls import recorded_calls
@@ -84,7 +85,8 @@ def _type_of(value: object) -> str:
 
 def _end_of_transaction(original: AsyncMethod) -> AsyncMethod:
     async def end(connection: Any) -> None:  # noqa: ANN401  psycopg's connection
-        with recorded("sql", original.__name__.upper()):
+        is_open = connection.info.transaction_status.name != "IDLE"
+        with recorded("sql", original.__name__.upper()) if is_open else nullcontext():
             await original(connection)
 
     return end

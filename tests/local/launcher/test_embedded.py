@@ -31,6 +31,7 @@ def test_bare_start_answers_and_leaves_nothing(launch: Callable[..., Launched]) 
 
     first, last = stream(url)
     assert last - first > 0.05  # it is not computed first and sent then
+    assert httpx2.get(f"{url}/xray/requests").json()["actions"] == {"slow_model": False}
 
     model = launched.descendant("model_server")
     os.kill(model.pid, signal.SIGKILL)
