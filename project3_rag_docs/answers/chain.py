@@ -77,7 +77,7 @@ class Steps:
             return question
         together = f"{earlier[-1][: _MAX_QUERY_LENGTH - len(question) - 1]} {question}"
         alone, with_earlier = [await self._search(state, query, 1) for query in (question, together)]
-        return together if _best_score(with_earlier) > _best_score(alone) else question
+        return together if best_score(with_earlier) > best_score(alone) else question
 
     async def retrieve(self, state: State) -> list[Hit]:
         """Search; return more hits than requested if a reranker will select from them."""
@@ -88,10 +88,6 @@ class Steps:
         return await self.searcher.search(
             state["owner_id"], query, k=k, document_ids=state["document_ids"], where=where
         )
-
-    def is_answerable(self, hits: Sequence[Hit]) -> bool:
-        """Return whether the score of a hit, which is calibrated, reaches the minimum."""
-        return any(hit.score >= self.min_score for hit in hits)
 
     async def rerank(self, state: State) -> list[Hit]:
         """Rerank the hits, and return as many as fit into the prompt."""
@@ -112,7 +108,8 @@ def _query(state: State) -> str:
     return query
 
 
-def _best_score(hits: Sequence[Hit]) -> float:
+def best_score(hits: Sequence[Hit]) -> float:
+    """Return the calibrated score of the best hit, an estimate of whether the question is answerable; 0 without any."""
     return max((hit.score for hit in hits), default=0.0)
 
 
@@ -155,7 +152,7 @@ async def stream_chain(steps: Steps, question: State) -> AsyncIterator[list[Hit]
         NotReady, DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
     """
     state = await steps.retrieval().ainvoke(question)
-    relevant = steps.is_answerable(state["hits"])
+    relevant = best_score(state["hits"]) >= steps.min_score
     yield state["passages"] if relevant else []
     if relevant:
         async for chunk in steps.generation().astream(state):

@@ -4,10 +4,13 @@
                └── rewrite ◀──┘             a few times, if the passages are not relevant to the question
 
 The steps are stage 3's, and so are the minimum score of an answer and the check of its citations: regardless of the
-grade, only sentences that cite a passage are kept. A wrong grade costs another search, never an answer.
+grade, only sentences that cite a passage are kept. A wrong grade costs another search, never an answer. A rewritten
+question counts only together with the user's own: a small model writes a question that the documents answer, but that
+nobody has asked.
 """
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import Any, Literal, TypedDict
 from uuid import UUID
 
@@ -21,7 +24,7 @@ from loguru import logger
 from pydantic import BaseModel, Field
 
 from project3_rag_docs.answers.answering import to_citation
-from project3_rag_docs.answers.chain import format_passages
+from project3_rag_docs.answers.chain import best_score, format_passages
 from project3_rag_docs.answers.citations import CitedAnswer, no_answer_text
 from project3_rag_docs.search.hits import Hit
 from project4_agent_api.agents.cited_model import CitedModel
@@ -75,13 +78,15 @@ class RagState(RagOutput):
     """The state that the nodes share.
 
     `question` is the user's question, `query` the current search query (at first the same), and `found` its hits.
-    `passages` are the best hits so far, `asked` the query that found them, and `relevance` their grade.
+    `own_score` is the question's own score. `passages` are the best hits so far, `asked` the query that found them, and
+    `relevance` their grade.
     """
 
     question: str
     query: str
     rewrites: int
     found: list[Passage]
+    own_score: float
     passages: list[Passage]
     asked: str
     relevance: float
@@ -110,11 +115,25 @@ class Rag:
 
     async def retrieve(self, state: RagState, config: RunnableConfig) -> dict[str, Any]:
         """Search the documents, and rerank the hits; keep none if no score is sufficient for an answer."""
-        search = {"owner_id": owner_id_of(config), "question": state["query"], "k": _PASSAGES, "document_ids": None}
+        search = self._search(config, state["query"])
         hits = await self._steps.retrieve(search)
-        if not self._steps.is_answerable(hits):
-            return {"found": []}
-        return {"found": [_to_passage(hit) for hit in await self._steps.rerank(search | {"hits": hits})]}
+        score = best_score(hits)
+        own_score = state["own_score"] if state["rewrites"] else await self._own_score(state, config, score)
+        if sqrt(score * own_score) < self._steps.min_score:
+            return {"found": [], "own_score": own_score}
+        found = [_to_passage(hit) for hit in await self._steps.rerank(search | {"hits": hits})]
+        return {"found": found, "own_score": own_score}
+
+    async def _own_score(self, state: RagState, config: RunnableConfig, score: float) -> float:
+        """Return the best score of the question, alone or as a follow-up of the one before it."""
+        earlier = [text for each in state["messages"][:-1] if isinstance(each, HumanMessage) and (text := each.text)]
+        if not earlier:
+            return score
+        together = f"{earlier[-1]} {state['question']}"[-_MAX_QUESTION_LENGTH:]
+        return max(score, best_score(await self._steps.retrieve(self._search(config, together))))
+
+    def _search(self, config: RunnableConfig, question: str) -> dict[str, Any]:
+        return {"owner_id": owner_id_of(config), "question": question, "k": _PASSAGES, "document_ids": None}
 
     async def grade(self, state: RagState) -> dict[str, Any]:
         """Grade the hits, and keep them if they are better than those of earlier searches."""
@@ -184,6 +203,7 @@ def make_rag(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
 
 _EMPTY_STATE: Mapping[str, Any] = {
     "found": [],
+    "own_score": 0.0,
     "passages": [],
     "asked": "",
     "relevance": -3.0,

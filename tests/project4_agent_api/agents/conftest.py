@@ -79,7 +79,8 @@ def make_services(agent_settings: MakeSettings) -> MakeServices:
             settings.embedding_dimensions,
             settings.query_prefix(),
         )
-        steps = Steps(searcher, PassthroughReranker(), create_chat_model(settings, http), settings.context_tokens)
+        model, min_score = create_chat_model(settings, http), changes.get("answer_min_score", 0.0)
+        steps = Steps(searcher, PassthroughReranker(), model, settings.context_tokens, min_score)
         pool = create_pool(settings)
         if "database_url" in changes:
             await pool.open()

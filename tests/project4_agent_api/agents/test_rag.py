@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from project3_rag_docs.main import create_app
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.hits import Hit
+from project4_agent_api.agents import rag as of_rag
 from project4_agent_api.agents.relevance import Relevance
 from shared.errors import ModelUnavailable
 from shared.models.client import create_http_client
@@ -147,6 +148,26 @@ async def test_follow_up_question_is_rewritten(
     assert text == "At six [1]."
     spoken = model.requests[1].body["messages"][1]["content"]
     assert spoken == "User: The library opens at\nAssistant: At nine [1].\nUser: And otherwise?"
+
+
+@pytest.mark.parametrize(("own", "answer"), [(0.2, "The documents do not say."), (0.4, "At nine [1].")])
+async def test_rewritten_question_counts_only_with_the_own_one(
+    documents: httpx2.AsyncClient,
+    rag: Callable[..., Any],
+    model: ScriptedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    own: float,
+    answer: str,
+) -> None:
+    """The mean of .4 and .9 reaches the minimum of .5; that of .2 and .9 does not."""
+    await ready(documents, HOURS)
+    scores = iter([own, 0.9])
+    monkeypatch.setattr(of_rag, "best_score", lambda _: next(scores))
+    async with rag(rag_max_rewrites=1, answer_min_score=0.5) as conversation:
+        model.then(says("The library opens at nine"), says("At nine [1]."))
+        text, _ = await answered(conversation, "Doors?")
+
+    assert text == answer
 
 
 @pytest.mark.parametrize("rewrites", [0, 1, 3])
