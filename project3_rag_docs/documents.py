@@ -28,18 +28,20 @@ _RETRY_SECONDS = 30
 
 
 async def add_document(
-    jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload, at_once: int
+    jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload, at_once: int, collection_id: UUID | None = None
 ) -> tuple[Document, bool]:
     """Store a file and the job that ingests it, unless the owner has a document with the same content.
 
     Args:
         at_once: How many documents of one owner are ingested at once.
+        collection_id: The collection of a new document.
 
     Returns:
         The document, and whether its ingestion was started: because it is new, or because it had failed.
     """
     while True:
-        if (stored := await store(jobs, session, owner_id, upload, at_once)) is not None:
+        stored = await store(jobs, session, owner_id, upload, at_once, collection_id=collection_id)
+        if stored is not None:
             return stored, True
         existing = await session.scalar(
             select(Document)
@@ -56,12 +58,12 @@ async def add_document(
 
 
 async def store(
-    jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload, at_once: int, **version: Any
+    jobs: App, session: AsyncSession, owner_id: UUID, upload: Upload, at_once: int, **columns: Any
 ) -> Document | None:
     """Store a file and the job that ingests it; return None if the owner has a document with the same content.
 
     Args:
-        version: The columns that connect it with earlier versions of the same document.
+        columns: Further columns: the collection, or those that connect it with earlier versions.
     """
     new = Document(
         owner_id=owner_id,
@@ -69,7 +71,7 @@ async def store(
         media_type=upload.media_type,
         size_bytes=upload.size,
         sha256=upload.sha256,
-        **version,
+        **columns,
     )
     stored: Document | None = await session.scalar(
         upsert(Document)

@@ -10,6 +10,7 @@ import httpx2
 from fastapi import FastAPI
 
 from project2_user_mgmt import main as stage2
+from project3_rag_docs.access import DocumentAccess
 from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.answers.summaries import Summarizer
@@ -58,12 +59,14 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
                 api_key=settings.rerank_api_key.get_secret_value(),
                 seconds=settings.rerank_timeout_seconds,
             )
+        app.state.document_access = DocumentAccess()
         steps = Steps(
             app.state.searcher,
             app.state.reranker,
             app.state.chat_model,
             settings.context_tokens,
             settings.answer_min_score,
+            app.state.document_access,
         )
         app.state.summarizer = Summarizer(
             app.state.sessions,

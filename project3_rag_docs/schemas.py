@@ -64,7 +64,9 @@ class CollectionRead(BaseModel):
 
     id: UUID
     name: str
-    created_at: datetime
+    access: Literal["owner", "read", "write"] = Field(
+        default="owner", description="`read` or `write` if another user shares it."
+    )
 
 
 class CollectionList(BaseModel):

@@ -6,7 +6,7 @@ routes take the parts that they need (`core/state.py`).
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NewType
 
@@ -29,6 +29,7 @@ from project4_agent_api.accounts.login_throttle import LoginThrottle
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.project_auth import ProjectAuth
+from project4_agent_api.accounts.sharing import SharedAccess, Sharing
 from project4_agent_api.accounts.sign_ins import SignIns
 from project4_agent_api.accounts.tokens import AccessTokens
 from project4_agent_api.agents.grants import Grants
@@ -164,6 +165,7 @@ class ApiState(AppState):
     authenticator: Authenticator
     open_responses: OpenResponses
     idempotency: Idempotency
+    sharing: Sharing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +254,7 @@ async def open_api(
             ),
             open_responses=OpenResponses(common.pool),
             idempotency=Idempotency(common.pool, settings.lease_seconds),
+            sharing=Sharing(common.pool),
         )
         await stack.enter_async_context(state.open_responses.checking())
         publish(app, state)
@@ -259,6 +262,7 @@ async def open_api(
         earlier.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)
         # These replace the in-memory history of stage 1 and the uncached answers of stage 3.
         app.state.history, app.state.document_answerer = state.history, state.caches.document_answerer
+        app.state.document_access = SharedAccess(state.pool)
         app.state.upload_checks.append(state.quota.require_in_session)
         yield
 
@@ -324,7 +328,9 @@ async def _open_common(
     settings = earlier.settings
     pool = await stack.enter_async_context(open_pool(settings, earlier.checks))
     history = RedisHistory(client, settings.history_size)
-    caches = create_caches(settings, client, pool, earlier.embeddings, earlier.document_answerer)
+    steps = replace(earlier.document_answerer.steps, access=SharedAccess(pool))
+    answerer = replace(earlier.document_answerer, steps=steps)
+    caches = create_caches(settings, client, pool, earlier.embeddings, answerer)
     services = Services(
         settings=settings,
         chat_models=create_chat_models(settings, earlier.model_http),

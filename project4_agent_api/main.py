@@ -15,7 +15,7 @@ from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts import routes as accounts
-from project4_agent_api.accounts import webhook_secret
+from project4_agent_api.accounts import sharing, webhook_secret
 from project4_agent_api.accounts.guards import Authenticated, Public, xray_access
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.assistants import routes as assistants
@@ -47,7 +47,7 @@ from shared.settings import load_settings
 # Not those of a project that authenticates its users itself.
 ACCOUNT_ROUTERS = [
     Public(accounts.router),
-    Authenticated(accounts.own_router, accounts.api_key_router, webhook_secret.router),
+    Authenticated(accounts.own_router, accounts.api_key_router, sharing.router, webhook_secret.router),
 ]
 ASSISTANT_ROUTERS = [Authenticated(assistants.router)]
 THREAD_ROUTERS = [Authenticated(threads.router)]

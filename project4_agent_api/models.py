@@ -234,6 +234,19 @@ class ToolApproval(SQLModel, table=True):
     used_at: datetime | None = _timestamp(default=None)
 
 
+class CollectionShare(SQLModel, table=True):
+    """A collection of documents that another user may read, or also change."""
+
+    __tablename__: ClassVar[str] = "collection_shares"
+    __table_args__: ClassVar = (Index("ix_collection_shares_user_id", "user_id"),)
+
+    collection_id: UUID = Field(sa_column_args=[ForeignKey("collections.id", ondelete="CASCADE")], primary_key=True)
+    user_id: UUID = Field(sa_column_args=_user_foreign_key(), primary_key=True)
+    owner_id: UUID  # of the collection
+    writable: bool
+    created_at: datetime = _timestamp(default_factory=now)
+
+
 class DocumentVersion(SQLModel, table=True):
     """Version of an owner's searchable documents. A trigger changes it with the documents."""
 

@@ -7,14 +7,16 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from project2_user_mgmt.conversation import count_tokens
+from project3_rag_docs.access import DocumentAccess
 from project3_rag_docs.schemas import Turn
+from project3_rag_docs.search.filters import DocumentFilter
 from project3_rag_docs.search.hits import Hit
 from project3_rag_docs.search.rerank import Reranker
 from project3_rag_docs.search.service import Searcher
@@ -45,6 +47,7 @@ class Steps:
 
     Attributes:
         context_tokens: Maximum total length of the passages in the prompt.
+        access: Resolves the owners of collections.
         min_score: Score in the search that one of the passages needs, or the question has no answer.
     """
 
@@ -53,6 +56,7 @@ class Steps:
     chat_model: ChatModel
     context_tokens: int
     min_score: float = 0.0
+    access: DocumentAccess = field(default_factory=DocumentAccess)
 
     def retrieval(self) -> Runnable[State, State]:
         """Return resolve → retrieve → rerank, which add `query`, `hits` and `passages` to the state."""
@@ -84,10 +88,18 @@ class Steps:
         return await self._search(state, _query(state), state["k"] * self.reranker.overfetch)
 
     async def _search(self, state: State, query: str, k: int) -> list[Hit]:
-        where = state.get("where")
-        return await self.searcher.search(
-            state["owner_id"], query, k=k, document_ids=state["document_ids"], where=where
-        )
+        where: DocumentFilter | None = state.get("where")
+        if where is None or not where.collection_ids:
+            return await self.searcher.search(
+                state["owner_id"], query, k=k, document_ids=state["document_ids"], where=where
+            )
+        rankings = [
+            await self.searcher.search(
+                owner, query, k=k, document_ids=state["document_ids"], where=replace(where, collection_ids=ids)
+            )
+            for owner, ids in (await self.access.owners_of(state["owner_id"], where.collection_ids)).items()
+        ]
+        return merge_rankings(rankings)[:k]
 
     async def rerank(self, state: State) -> list[Hit]:
         """Rerank the hits, and return as many as fit into the prompt."""
@@ -101,6 +113,17 @@ class Steps:
             *_history_messages(state.get("history", ())),
             HumanMessage(f"{format_passages(state['passages'])}\n\nQuestion: {_query(state)}"),
         ]
+
+
+def merge_rankings(rankings: Sequence[list[Hit]]) -> list[Hit]:
+    """Merge rankings by score, without changing the order within each of them."""
+    waiting = [list(reversed(ranking)) for ranking in rankings if ranking]
+    merged: list[Hit] = []
+    while waiting:
+        best = max(waiting, key=lambda ranking: ranking[-1].score)
+        merged.append(best.pop())
+        waiting = [ranking for ranking in waiting if ranking]
+    return merged
 
 
 def _query(state: State) -> str:

@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from project3_rag_docs import collections
+from project3_rag_docs.access import get_access
 from project3_rag_docs.schemas import CollectionBody, CollectionList, CollectionRead
 from shared.database.engine import ReadSessionDep, SessionDep
 from shared.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound
@@ -21,15 +22,21 @@ async def create_collection(body: CollectionBody, owner_id: CurrentOwner, sessio
 
 
 @router.get("")
-async def list_collections(owner_id: CurrentOwner, session: ReadSessionDep) -> CollectionList:
-    """List the collections by name."""
-    found = await collections.list_collections(session, owner_id)
+async def list_collections(request: Request, owner_id: CurrentOwner, session: ReadSessionDep) -> CollectionList:
+    """List the caller's collections by name, then those that others share with the caller."""
+    own = await collections.list_collections(session, owner_id)
+    found = [*own, *await get_access(request).shared_with(owner_id)]
     return CollectionList(items=[CollectionRead.model_validate(collection) for collection in found])
 
 
 @router.get("/{collection_id}", responses=error_responses(NotFound))
-async def get_collection(collection_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> CollectionRead:
+async def get_collection(
+    collection_id: UUID, request: Request, owner_id: CurrentOwner, session: ReadSessionDep
+) -> CollectionRead:
     """Show a collection. `GET /documents?collection_id=…` lists its documents."""
+    for shared in await get_access(request).shared_with(owner_id):
+        if shared.id == collection_id:
+            return CollectionRead.model_validate(shared)
     return CollectionRead.model_validate(await collections.get_collection(session, owner_id, collection_id))
 
 

@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from project3_rag_docs import documents, versions
+from project3_rag_docs.access import ReadableOwner, WritableOwner, get_access
 from project3_rag_docs.ingestion.job import read_parts
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import (
@@ -26,6 +27,7 @@ from project3_rag_docs.schemas import (
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
     DatabaseUnavailable,
+    Forbidden,
     InvalidRequest,
     NotFound,
     ServiceError,
@@ -69,6 +71,7 @@ async def read_documents(session: AsyncSession, found: Sequence[Document]) -> li
 
 @router.get("")
 async def list_documents(
+    request: Request,
     owner_id: CurrentOwner,
     session: ReadSessionDep,
     limit: PageSize = 20,
@@ -77,7 +80,9 @@ async def list_documents(
     tag: Annotated[PlainText | None, Query(max_length=64)] = None,
     collection_id: Annotated[UUID | None, Query()] = None,
 ) -> DocumentPage:
-    """List documents, newest first, page by page."""
+    """List documents, newest first, page by page: the caller's own, or those of a collection."""
+    if collection_id is not None:
+        owner_id = next(iter(await get_access(request).owners_of(owner_id, [collection_id])), owner_id)
     before = decode_cursor(cursor) if cursor else None
     found = await documents.list_documents(
         session, owner_id, before=before, limit=limit + 1, name=name, tag=tag, collection_id=collection_id
@@ -87,18 +92,20 @@ async def list_documents(
 
 
 @router.get("/{document_id}", responses=error_responses(NotFound))
-async def get_document(document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> DocumentRead:
+async def get_document(document_id: UUID, owner_id: ReadableOwner, session: ReadSessionDep) -> DocumentRead:
     """Show a document and its progress."""
     (read,) = await read_documents(session, [await documents.get_document(session, owner_id, document_id)])
     return read
 
 
-@router.patch("/{document_id}", responses=error_responses(NotFound, InvalidRequest))
+@router.patch("/{document_id}", responses=error_responses(NotFound, InvalidRequest, Forbidden))
 async def update_document(
-    document_id: UUID, body: DocumentUpdate, owner_id: CurrentOwner, session: SessionDep
+    document_id: UUID, body: DocumentUpdate, caller: CurrentOwner, owner_id: WritableOwner, session: SessionDep
 ) -> DocumentRead:
     """Rename a document, or change its metadata and tags."""
     changes = body.model_dump(exclude_unset=True)
+    if "collection_id" in changes and caller != owner_id:
+        raise Forbidden("Only its owner puts a document into another collection.")
     document = await documents.update_document(session, owner_id, document_id, **changes)
     (read,) = await read_documents(session, [document])
     return read
@@ -108,7 +115,7 @@ async def update_document(
 async def list_neighbours(
     document_id: UUID,
     chunk_id: UUID,
-    owner_id: CurrentOwner,
+    owner_id: ReadableOwner,
     session: ReadSessionDep,
     before: Around = 1,
     after: Around = 1,
@@ -121,7 +128,7 @@ async def list_neighbours(
 
 @router.get("/{document_id}/chunks", responses=error_responses(NotFound))
 async def list_chunks(
-    document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
+    document_id: UUID, owner_id: ReadableOwner, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
 ) -> ChunkPage:
     """List the chunks of a document in document order, page by page."""
     document = await documents.get_document(session, owner_id, document_id)
@@ -136,7 +143,7 @@ async def list_chunks(
     response_class=Response,
     responses=error_responses(NotFound) | {200: {"content": {"application/octet-stream": {}}}},
 )
-async def get_file(document_id: UUID, owner_id: CurrentOwner, sessions: SessionsDep) -> StreamingResponse:
+async def get_file(document_id: UUID, owner_id: ReadableOwner, sessions: SessionsDep) -> StreamingResponse:
     """Download the uploaded file of a document."""
     async with transaction(sessions) as session:
         document = await documents.get_document(session, owner_id, document_id)
@@ -149,14 +156,14 @@ async def get_file(document_id: UUID, owner_id: CurrentOwner, sessions: Sessions
     return StreamingResponse(read_parts(sessions, document.id), media_type=document.media_type, headers=headers)
 
 
-@router.delete("/{document_id}", status_code=204, responses=error_responses(NotFound))
-async def delete_document(document_id: UUID, owner_id: CurrentOwner, session: SessionDep, jobs: JobsDep) -> None:
+@router.delete("/{document_id}", status_code=204, responses=error_responses(NotFound, Forbidden))
+async def delete_document(document_id: UUID, owner_id: WritableOwner, session: SessionDep, jobs: JobsDep) -> None:
     """Delete a document, even while it is being ingested. Searches no longer find it."""
     await documents.delete_document(jobs, session, owner_id, document_id)
 
 
 async def watch_document(
-    document_id: UUID, request: Request, owner_id: CurrentOwner, sessions: SessionsDep
+    document_id: UUID, request: Request, owner_id: ReadableOwner, sessions: SessionsDep
 ) -> AsyncIterator[AsyncIterator[Document]]:
     """Load the document before the stream starts, so that a missing one is a 404; then follow its changes."""
     notifications: NotificationListener = request.app.state.notifications

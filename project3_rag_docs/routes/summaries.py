@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from project1_qa_api.schemas import Token
+from project3_rag_docs.access import ReadableOwner
 from project3_rag_docs.answers.summaries import SummarizerDep, SummaryEvent
 from project3_rag_docs.routes.documents import PATH
 from project3_rag_docs.schemas import DocumentSummary, SummaryDone, SummaryProgress
 from shared.errors import MODEL_ERRORS, Conflict, DatabaseUnavailable, NotFound, ServiceError
-from shared.owner import CurrentOwner
 from shared.problems import error_responses
 from shared.streaming import cancel_on_disconnect, error_event, primed_stream, server_event
 
@@ -34,7 +34,7 @@ data: {"version":1,"model":"local-rules","usage":null,"cached":false,"latency_ms
 
 @router.post("/{document_id}/summary", responses=_ERRORS)
 async def summarize_document(
-    document_id: UUID, request: Request, owner_id: CurrentOwner, summarizer: SummarizerDep
+    document_id: UUID, request: Request, owner_id: ReadableOwner, summarizer: SummarizerDep
 ) -> DocumentSummary:
     """Summarize a document from all of its text. The summary of a version is stored, so the model makes it once."""
     text = ""
@@ -49,7 +49,7 @@ async def summarize_document(
 
 
 async def open_summary(
-    document_id: UUID, request: Request, owner_id: CurrentOwner, summarizer: SummarizerDep
+    document_id: UUID, request: Request, owner_id: ReadableOwner, summarizer: SummarizerDep
 ) -> AsyncIterator[AsyncIterator[SummaryEvent]]:
     """Start the summary, and wait for its first event."""
     async with primed_stream(summarizer.stream(owner_id, document_id), request) as events:

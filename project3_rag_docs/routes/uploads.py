@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 
 from project3_rag_docs import documents
+from project3_rag_docs.access import get_access
+from project3_rag_docs.collections import get_collection
 from project3_rag_docs.ingestion.archive import ArchiveLimits, Member, MemberRefused, members_of
 from project3_rag_docs.ingestion.download import download
 from project3_rag_docs.ingestion.upload import Upload, read_upload
@@ -19,8 +21,11 @@ from project3_rag_docs.schemas import ArchiveReport, DocumentRead, Metadata, Ref
 from project3_rag_docs.settings import MIB, Settings
 from shared.database.engine import Sessions, SessionsDep, transaction
 from shared.errors import (
+    Conflict,
     DatabaseUnavailable,
+    Forbidden,
     InvalidRequest,
+    NotFound,
     RequestBodyTooLarge,
     ServiceError,
     StorageFull,
@@ -39,6 +44,7 @@ ACCEPTED_FILES = "pdf, docx, pptx, xlsx, csv, html, md or txt"
 _SOURCE, _FOLDER_PATH = "source_url", "path"  # names of metadata
 _MAX_VALUE_LENGTH = 1000
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
+_ERRORS = error_responses(UnsupportedMediaType, TooManyRequests, StorageFull, NotFound, Forbidden, Conflict)
 _STORED: dict[int | str, dict[str, Any]] = {
     200: {"model": DocumentRead, "description": "The same content was uploaded before; the existing document."},
     202: {"description": "Stored. A worker ingests it; `Location` is the address of the document."},
@@ -102,10 +108,10 @@ async def receive_file(file: UploadFile, limit: int) -> Upload:
 
 @dataclass(frozen=True)
 class Uploader:
-    """Stores the uploads of a request."""
+    """Stores the uploads of a request. A document in a shared collection belongs to the collection's owner."""
 
     request: Request
-    owner_id: UUID
+    caller: UUID
     sessions: Sessions
     jobs: JobsDep
 
@@ -117,16 +123,23 @@ class Uploader:
 
     async def store(self, upload: Upload, labels: dict[str, Any]) -> tuple[DocumentRead, bool]:
         """Store a file, and return its document and whether its ingestion was started."""
+        owner_id, collection_id = self.caller, labels.get("collection_id")
+        if collection_id is not None:
+            owner_id = await get_access(self.request).owner_of_collection(owner_id, collection_id, write=True)
         async with transaction(self.sessions) as session:
+            if collection_id is not None:
+                await get_collection(session, owner_id, collection_id)
             for check in self.request.app.state.upload_checks:
-                await check(session, self.owner_id, upload.size)
+                await check(session, owner_id, upload.size)
             document, accepted = await documents.add_document(
-                self.jobs, session, self.owner_id, upload, at_once=self.settings.user_ingestion_max
+                self.jobs, session, owner_id, upload, self.settings.user_ingestion_max, collection_id=collection_id
             )
+            if owner_id != self.caller and document.collection_id != collection_id:
+                raise Conflict("The collection's owner has another document with the same content.")
             if labels:
-                document = await documents.update_document(session, self.owner_id, document.public_id, **labels)
+                document = await documents.update_document(session, owner_id, document.public_id, **labels)
             if accepted:
-                await documents.check_waiting(session, self.owner_id, self.settings.user_documents_waiting_max)
+                await documents.check_waiting(session, owner_id, self.settings.user_documents_waiting_max)
             (read,) = await read_documents(session, [document])
         return read, accepted
 
@@ -151,7 +164,7 @@ Labels = Annotated[dict[str, Any], Depends(read_labels)]
     "",
     status_code=202,
     dependencies=[Depends(forbid_other_fields)],
-    responses=error_responses(UnsupportedMediaType, RequestBodyTooLarge, TooManyRequests, StorageFull) | _STORED,
+    responses=_ERRORS | error_responses(RequestBodyTooLarge) | _STORED,
 )
 async def upload_document(
     file: Annotated[UploadFile, File(description=ACCEPTED_FILES)],
@@ -167,7 +180,7 @@ async def upload_document(
 @router.post(
     "/from-url",
     status_code=202,
-    responses=error_responses(UnsupportedMediaType, InvalidRequest, TooManyRequests, StorageFull) | _STORED,
+    responses=_ERRORS | error_responses(InvalidRequest) | _STORED,
 )
 async def upload_from_url(
     body: UploadFromUrl, request: Request, response: Response, uploader: UploaderDep

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 
 from project3_rag_docs import documents, versions
+from project3_rag_docs.access import ReadableOwner, WritableOwner
 from project3_rag_docs.routes.documents import PATH
 from project3_rag_docs.routes.uploads import ACCEPTED_FILES, receive_file
 from project3_rag_docs.schemas import VersionList, VersionRead
@@ -14,6 +15,7 @@ from shared.database.engine import ReadSessionDep, SessionsDep, transaction
 from shared.errors import (
     Conflict,
     DatabaseUnavailable,
+    Forbidden,
     NotFound,
     RequestBodyTooLarge,
     StorageFull,
@@ -21,7 +23,6 @@ from shared.errors import (
     UnsupportedMediaType,
 )
 from shared.jobs.queue import JobsDep
-from shared.owner import CurrentOwner
 from shared.problems import error_responses
 
 VERSIONS = "/{document_id}/versions"
@@ -44,7 +45,9 @@ async def forbid_other_fields(request: Request) -> None:
     VERSIONS,
     status_code=202,
     dependencies=[Depends(forbid_other_fields)],
-    responses=error_responses(UnsupportedMediaType, RequestBodyTooLarge, Conflict, TooManyRequests, StorageFull)
+    responses=error_responses(
+        Forbidden, UnsupportedMediaType, RequestBodyTooLarge, Conflict, TooManyRequests, StorageFull
+    )
     | {
         200: {"model": VersionRead, "description": "The document, or its new version, has this content already."},
         202: {"description": "Stored. Searches find the current version until this one is ready."},
@@ -55,7 +58,7 @@ async def replace_document(
     file: Annotated[UploadFile, File(description=ACCEPTED_FILES)],
     request: Request,
     response: Response,
-    owner_id: CurrentOwner,
+    owner_id: WritableOwner,
     sessions: SessionsDep,
     jobs: JobsDep,
 ) -> VersionRead:
@@ -79,7 +82,7 @@ async def replace_document(
 
 
 @router.get(VERSIONS)
-async def list_versions(document_id: UUID, owner_id: CurrentOwner, session: ReadSessionDep) -> VersionList:
+async def list_versions(document_id: UUID, owner_id: ReadableOwner, session: ReadSessionDep) -> VersionList:
     """List the versions of a document, newest first: the new one, the current one, and the last hundred before."""
     existing, past = await versions.list_versions(session, owner_id, document_id)
     read = [VersionRead.model_validate(version) for version in existing]

@@ -162,7 +162,9 @@ class CachedAnswerer(DocumentAnswerer):
     async def stream(self, owner_id: UUID, request: DocumentQuestion) -> AsyncGenerator[AnswerEvent]:
         """Answer a question, as `DocumentAnswerer` does. A cached answer is a single token."""
         started = perf_counter()
-        version = await self.versions.get(owner_id)
+        # Changes of collections that others share do not change the version of the caller's documents.
+        by_collection = request.filter is not None and request.filter.collection_ids is not None
+        version = None if by_collection else await self.versions.get(owner_id)
         if version is None:
             async for event in self._generate(owner_id, request, None):
                 yield event
