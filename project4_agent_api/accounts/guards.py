@@ -1,16 +1,18 @@
 """Guards of routers: `Authenticated` requires a valid token or API key, `Public` does not. Both limit request rates."""
 
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from project4_agent_api.accounts.api_keys import is_api_key
@@ -96,7 +98,29 @@ async def invalidate_principals(request: Request, principal: CurrentPrincipal) -
 InvalidatePrincipals = Depends(invalidate_principals, scope="function")
 
 
-class Public(APIRouter):
+class _Guard(APIRouter):
+    """A router that is searched only for paths that start as one of its routes does.
+
+    FastAPI searches the routes of each router in turn, once for each level of nesting: a tenth of the CPU time for a
+    request, most of it for routers whose paths all start with another word.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether a route matches."""
+        if _first_word(scope["path"].removeprefix(scope.get("root_path", ""))) not in self._first_words:
+            return Match.NONE, {}
+        return super().matches(scope)
+
+    @cached_property
+    def _first_words(self) -> frozenset[str]:
+        return frozenset(_first_word(route.path or "") for route in iter_route_contexts(self.routes))
+
+
+def _first_word(path: str) -> str:
+    return path[1:].partition("/")[0]
+
+
+class Public(_Guard):
     """Routers that need no authentication. Requests are limited by client address."""
 
     def __init__(self, *routers: APIRouter) -> None:
@@ -114,7 +138,7 @@ class Public(APIRouter):
         await serve_metered(serve, receive, _with_headers(send, counted), charge)
 
 
-class Authenticated(APIRouter):
+class Authenticated(_Guard):
     """Routers that need authentication. Requests are limited by account.
 
     Args:
