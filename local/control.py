@@ -65,7 +65,7 @@ class Control:
         elif action not in self._active:
             work = _freeze(child) if action == "freeze_database" else _slow(child)
             self._active[action] = asyncio.create_task(work)
-            await asyncio.sleep(0)  # until it has begun
+            await asyncio.sleep(0)  # until it has started
 
     async def _end(self, action: Action) -> None:
         if task := self._active.pop(action, None):

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span, 
 from shared.xray.rows import Row, Source
 from shared.xray.sources import calling_line, line_of, line_of_name
 
-MAX_TEXT = 2_000  # characters of one detail
+_MAX_TEXT = 2_000  # characters of one detail
 _KIND, _LINK, _DETAIL = "xray.kind", "xray.link", "xray.detail."
 _PATH, _LINE, _FUNCTION = "code.file.path", "code.line.number", "code.function.name"
 _FASTAPI_KINDS = {
@@ -135,10 +135,10 @@ def describe(span: AnySpan, **details: str | float) -> None:
 
 
 def _detail_attributes(details: Mapping[str, str | float]) -> dict[str, Any]:
-    return {f"{_DETAIL}{name}": shorten(value) if isinstance(value, str) else value for name, value in details.items()}
+    return {f"{_DETAIL}{name}": _shorten(value) if isinstance(value, str) else value for name, value in details.items()}
 
 
-def shorten(text: str, limit: int = MAX_TEXT) -> str:
+def _shorten(text: str, limit: int = _MAX_TEXT) -> str:
     """Return a text, or its beginning."""
     return text if len(text) <= limit else f"{text[:limit]} … ({len(text):,} characters)"
 

@@ -71,6 +71,7 @@ class _Trace:
     head: RequestHead | None = None
     rows: dict[str, Row] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
     omitted: int = 0
 
 
@@ -109,12 +110,14 @@ class Buffer:
                 return
             trace, size = self._traces[root], len(row.model_dump_json())
             known = row.span_id in trace.rows
-            full = len(trace.rows) >= MAX_ROWS_OF_REQUEST or sum(trace.sizes.values()) + size > MAX_BYTES_OF_REQUEST
+            full = len(trace.rows) >= MAX_ROWS_OF_REQUEST or trace.bytes + size > MAX_BYTES_OF_REQUEST
             if full and not known:
                 trace.omitted += 1
                 return
             self._rows += not known
-            self._bytes += size - trace.sizes.get(row.span_id, 0)
+            growth = size - trace.sizes.get(row.span_id, 0)
+            self._bytes += growth
+            trace.bytes += growth
             trace.rows[row.span_id], trace.sizes[row.span_id] = row, size
             self._root_of[row.span_id] = root
             if row.link:
@@ -134,7 +137,7 @@ class Buffer:
     def _forget_oldest(self) -> None:
         _, trace = self._traces.popitem(last=False)
         self._rows -= len(trace.rows)
-        self._bytes -= sum(trace.sizes.values())
+        self._bytes -= trace.bytes
         for span_id, row in trace.rows.items():
             del self._root_of[span_id]
             if self._links.get(row.link) == span_id:
