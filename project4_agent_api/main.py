@@ -47,13 +47,14 @@ from shared.settings import load_settings
 # Not those of a project that authenticates its users itself.
 ACCOUNT_ROUTERS = [
     Public(accounts.router),
-    Authenticated(accounts.own_router, accounts.api_key_router, sharing.router, webhook_secret.router),
+    Authenticated(accounts.own_router, accounts.api_key_router, sharing.router),
 ]
 ASSISTANT_ROUTERS = [Authenticated(assistants.router)]
 THREAD_ROUTERS = [Authenticated(threads.router)]
 RUN_ROUTERS = [
     Authenticated(runs.router),
     Authenticated(feedback.router),
+    Authenticated(webhook_secret.router),
     Authenticated(streams.router),
     Authenticated(protocol.router),
     protocol.sockets,

@@ -358,7 +358,7 @@ class WebhookSecret(SQLModel, table=True):
 
     __tablename__: ClassVar[str] = "webhook_secrets"
 
-    user_id: UUID = Field(sa_column_args=_user_foreign_key(), primary_key=True)
+    user_id: UUID = Field(primary_key=True)  # also without an account
     salt: str = Field(sa_type=String(32), repr=False)
     created_at: datetime = _timestamp(default_factory=now)
     previous_salt: str | None = Field(default=None, sa_type=String(32), repr=False)

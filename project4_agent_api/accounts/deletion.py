@@ -27,7 +27,7 @@ from project4_agent_api.core.history import RedisHistory
 from project4_agent_api.core.postgres import connected
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.storage import forget_owner
-from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey, Webhook
+from project4_agent_api.models import Assistant, Cron, DocumentVersion, IdempotencyKey, Webhook, WebhookSecret
 from project4_agent_api.threads.service import Threads
 from shared.database.engine import Sessions, transaction
 from shared.errors import DatabaseUnavailable, NotFound, RedisUnavailable
@@ -68,6 +68,7 @@ class AccountData:
             await session.execute(delete(Assistant).where(col(Assistant.owner_id) == owner_id))
             await session.execute(delete(DocumentVersion).where(col(DocumentVersion.owner_id) == owner_id))
             await session.execute(delete(IdempotencyKey).where(col(IdempotencyKey.owner_id) == owner_id))
+            await session.execute(delete(WebhookSecret).where(col(WebhookSecret.user_id) == owner_id))
         await self.history.delete(owner_id)
         async with transaction(self.sessions) as session:
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})

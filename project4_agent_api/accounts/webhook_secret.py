@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from psycopg.errors import ForeignKeyViolation
 from pydantic import BaseModel, Field
 
-from project4_agent_api.accounts.guards import CurrentAccount, require_sign_in
+from project4_agent_api.accounts.guards import require_sign_in
 from project4_agent_api.core.postgres import PoolDep, connected
 from project4_agent_api.core.state import from_state
 from project4_agent_api.runs.webhook_signatures import WebhookSecrets, delete_secret, load_secret
 from project4_agent_api.settings import Settings
 from shared.errors import Forbidden, NotFound
+from shared.owner import CurrentOwner
 from shared.problems import error_responses
 from shared.schemas import RequestBody
 
@@ -43,9 +43,9 @@ class WebhookSecretCreated(WebhookSecretRead):
 
 
 @router.get("")
-async def show_webhook_secret(account_id: CurrentAccount, pool: PoolDep) -> WebhookSecretRead:
+async def show_webhook_secret(owner_id: CurrentOwner, pool: PoolDep) -> WebhookSecretRead:
     """Show when the secret was created, without the secret."""
-    row = await load_secret(pool, account_id)
+    row = await load_secret(pool, owner_id)
     if row is None:
         raise NotFound("There is no secret: webhooks are not signed.")
     return WebhookSecretRead(**row)
@@ -53,7 +53,7 @@ async def show_webhook_secret(account_id: CurrentAccount, pool: PoolDep) -> Webh
 
 @router.post("", status_code=201, dependencies=[Depends(require_sign_in)], responses=error_responses(Forbidden))
 async def rotate_webhook_secret(
-    account_id: CurrentAccount,
+    owner_id: CurrentOwner,
     pool: PoolDep,
     settings: Annotated[Settings, Depends(from_state(Settings))],
     body: WebhookSecretRotation | None = None,
@@ -61,16 +61,13 @@ async def rotate_webhook_secret(
     """Create the secret for the signatures of webhooks, or replace it. Only this response contains the secret."""
     hours = (body or WebhookSecretRotation()).previous_valid_hours
     secrets = WebhookSecrets.from_settings(settings)
-    try:
-        async with connected(pool) as connection:
-            secret, row = await secrets.rotate(connection, account_id, hours)
-    except ForeignKeyViolation:
-        raise NotFound("The account was deleted.") from None
+    async with connected(pool) as connection:
+        secret, row = await secrets.rotate(connection, owner_id, hours)
     return WebhookSecretCreated(secret=secret, **row)
 
 
 @router.delete("", status_code=204, dependencies=[Depends(require_sign_in)], responses=error_responses(Forbidden))
-async def delete_webhook_secret(account_id: CurrentAccount, pool: PoolDep) -> None:
+async def delete_webhook_secret(owner_id: CurrentOwner, pool: PoolDep) -> None:
     """Delete the secret. Further calls have no signature."""
     async with connected(pool) as connection:
-        await delete_secret(connection, account_id)
+        await delete_secret(connection, owner_id)

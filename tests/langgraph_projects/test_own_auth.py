@@ -111,6 +111,14 @@ async def test_open_stream_ends_when_the_handler_begins_to_refuse(
     assert (name, data["message"]) == ("error", "The credentials of this request are no longer accepted.")
 
 
+async def test_users_of_the_project_have_secrets_for_webhooks(http: httpx2.AsyncClient, key: Key) -> None:
+    path = "/auth/me/webhook-secret"
+    created = await http.post(path, headers=key("ada"))
+    assert (created.status_code, created.json()["secret"][:6]) == (201, "whsec_")
+    assert (await http.get(path, headers=key("ada"))).json()["created_at"] == created.json()["created_at"]
+    assert (await http.get(path, headers=key("bob"))).status_code == 404
+
+
 async def test_feedback_follows_the_thread_of_its_run(http: httpx2.AsyncClient, key: Key) -> None:
     ada, bob, eve = key("ada"), key("bob"), key("eve")
     readers = [eve["X-Api-Key"].removeprefix("key-of-")]
@@ -286,3 +294,23 @@ async def test_own_routes_need_the_projects_authentication(http: httpx2.AsyncCli
     seen = (await http.get("/seen", headers=key("ada"))).json()
     # The middleware ran after the authentication, also for LangGraph's own routes.
     assert [each.partition("-")[0] for each in seen[-3:]] == ["ada", "bob", "ada"]
+
+
+async def test_wires_ask_the_handlers_of_the_project(http: httpx2.AsyncClient, key: Key) -> None:
+    accept = {"Accept": "application/json, text/event-stream"}
+
+    def call(method: str, **params: Any) -> dict[str, Any]:
+        return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+    listing = call("tools/list")
+    assert (await http.post("/mcp", json=listing, headers=accept)).status_code == 401
+    assert (await http.get("/a2a/notes/.well-known/agent-card.json")).status_code == 401
+    tools = (await http.post("/mcp", json=listing, headers=accept | key("eve"))).json()["result"]["tools"]
+    assert {"notes", "search_documents"} <= {tool["name"] for tool in tools}
+
+    note = call("tools/call", name="notes", arguments={"note": "hello"})
+    refused = await http.post("/mcp", json=note, headers=accept | key("eve"))
+    assert "This key may only read." in refused.text
+    message = {"messageId": "1", "role": "ROLE_USER", "parts": [{"data": {"note": "hello"}}]}
+    refused = await http.post("/a2a/notes", json=call("SendMessage", message=message), headers=key("eve"))
+    assert refused.json()["error"]["message"] == "This key may only read."

@@ -147,6 +147,7 @@ TABLES = {
     "crons": "owner_id",
     "past_versions": "owner_id",
     "collections": "owner_id",
+    "webhook_secrets": "user_id",
 }
 
 
@@ -173,6 +174,7 @@ FILL: list[LiteralString] = [
     """,
     "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%(thread)s::text, '1', '{}')",
     "INSERT INTO store (prefix, key, value) VALUES (%(prefix)s, 'k', '{}')",
+    "INSERT INTO webhook_secrets (user_id, salt, created_at) VALUES (%(owner)s, 'salt', now())",
 ]
 
 
