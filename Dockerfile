@@ -67,7 +67,9 @@ RUN python -m compileall -q project3_rag_docs
 
 FROM code3 AS code4
 COPY project4_agent_api project4_agent_api
-RUN python -m compileall -q project4_agent_api
+# For `python -m agent_api.importing`, which moves data here from another server.
+COPY agent_api agent_api
+RUN python -m compileall -q project4_agent_api agent_api
 
 FROM packages-model AS local-model
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*

@@ -44,6 +44,17 @@ async function usesARemoteGraphAsANode() {
   equal(messages.at(-1).content, "The sum is 5.");
 }
 
+async function streamsARemoteGraphAsASubgraph() {
+  const inner = new StateGraph(MessagesAnnotation).addNode("remote", remote("chat")).addEdge(START, "remote").compile();
+  const outer = new StateGraph(MessagesAnnotation).addNode("inner", inner).addEdge(START, "inner").compile();
+  const options = { ...onThread(await newThread()), streamMode: "updates", subgraphs: true };
+  const seen = [];
+  for await (const [namespace, update] of await outer.stream(says("The sum, please."), options)) {
+    seen.push([namespace.map((part) => part.split(":")[0]).join("|"), Object.keys(update)[0]].join(" "));
+  }
+  equal(seen, ["inner|remote model", "inner|remote tools", "inner|remote model", "inner remote", " inner"]);
+}
+
 async function answersARemoteQuestion() {
   const thread = onThread(await newThread());
   const asked = await remote("approval").invoke({ topic: "go" }, thread).catch(({ message }) => message);
@@ -86,6 +97,7 @@ async function reloadsAStreamFromTheBeginning() {
 const checks = [
   invokesARemoteGraph,
   usesARemoteGraphAsANode,
+  streamsARemoteGraphAsASubgraph,
   answersARemoteQuestion,
   createsABatch,
   readsTheHistoryBeforeACheckpoint,

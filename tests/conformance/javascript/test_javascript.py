@@ -38,7 +38,7 @@ def test_remote_graphs_work_in_node(server: Server, javascript: Path) -> None:
     # The reference refuses an id that is none of Redis's.
     refused = {"reloadsAStreamFromTheBeginning"} if REFERENCE else set()
     assert {name for name in result["failed"] if name not in refused} == set(), result["failed"]
-    assert len(result["done"]) == 6
+    assert len(result["done"]) == 7
 
 
 def test_client_works_from_another_origin(server: Server, javascript: Path, browser: Browser) -> None:
