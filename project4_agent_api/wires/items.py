@@ -145,13 +145,17 @@ class _Reader:
     Attributes:
         written: The text of each message so far.
         seen: The ids of messages, calls, results and markers that need not be converted again.
-        calls: The parts of the unfinished message's tool calls.
+        calls: The parts of unfinished tool calls, by message and index.
+        current: The message that is streamed.
+        waiting: The items of messages that are streamed at the same time, until it is their turn.
         old: The ids of the messages before the run, from the first state; None before it.
     """
 
     written: dict[str, str] = field(default_factory=dict)
     seen: set[object] = field(default_factory=set)
-    calls: dict[object, dict[str, str]] = field(default_factory=dict)
+    calls: dict[tuple[str, object], dict[str, str]] = field(default_factory=dict)
+    current: str | None = None
+    waiting: dict[str, list[Item]] = field(default_factory=dict)
     old: set[str] | None = None
     error: Json | None = None
 
@@ -159,7 +163,7 @@ class _Reader:
         if event.name == END:
             yield from self.end(event.data)
         elif event.name == "metadata":
-            self.calls.clear()
+            yield from self._flush(unfinished_calls=False)
             yield Started(event.id.attempt)
         elif event.name == "error":
             self.error = orjson.loads(event.data)
@@ -167,13 +171,14 @@ class _Reader:
             yield from self._message(_payload(event)[0])
         elif event.name in ("messages/partial", "messages/complete"):
             for message in orjson.loads(event.data):
-                yield from self._message(message)
+                yield from self._message(message, growing=event.name == "messages/partial")
         elif event.name == "values":
+            yield from self._flush()
             yield from self.state(_payload(event))
 
     def end(self, data: bytes) -> Iterator[Item]:
         """Convert the end: the status and the result of the run."""
-        yield from self._finish_calls()
+        yield from self._flush()
         status, _, text = data.decode().partition("\n")
         state = orjson.loads(text) if text else None
         result = state if isinstance(state, dict) else {}
@@ -202,43 +207,69 @@ class _Reader:
             if _is_message(message) and message["id"] not in self.old:
                 yield from self._message(message)
 
-    def _message(self, message: Any) -> Iterator[Item]:  # noqa: ANN401  any JSON
+    def _message(self, message: Any, *, growing: bool = False) -> Iterator[Item]:  # noqa: ANN401  any JSON
         if not _is_message(message):
             return
         match message["type"]:
             case "AIMessageChunk":
-                yield from self._chunk(message)
+                yield from self._in_turn(message)
             case "ai":
-                yield from self._whole(message)
+                yield from self._flush()
+                yield from self._whole(message, growing=growing)
             case "tool":
-                yield from self._finish_calls()
+                yield from self._flush()
                 yield from self._result(message)
+
+    def _in_turn(self, chunk: Json) -> Iterator[Item]:
+        """Convert a piece of a message. Nodes may stream at the same time: their messages follow one another."""
+        message_id, items = chunk["id"], list(self._chunk(chunk))
+        if self.current not in (None, message_id):
+            self.waiting.setdefault(message_id, []).extend(items)
+            return
+        self.current = message_id
+        yield from items
+        while self.current in self.seen:  # it is complete
+            self.current = next(iter(self.waiting), None)
+            yield from self.waiting.pop(self.current or "", ())
+
+    def _flush(self, *, unfinished_calls: bool = True) -> Iterator[Item]:
+        """Yield what waits: no message is streamed any more."""
+        self.current = None
+        for items in self.waiting.values():
+            yield from items
+        self.waiting.clear()
+        for message_id in {message_id for message_id, _ in self.calls} if unfinished_calls else ():
+            yield from self._finish_calls(message_id)
+        self.calls.clear()
 
     def _chunk(self, chunk: Json) -> Iterator[Item]:
         message_id = chunk["id"]
-        if message_id not in self.written:
-            yield from self._finish_calls()
         yield from self._add(message_id, content_text(chunk["content"]), _reasoning(chunk))
         for part in chunk.get("tool_call_chunks") or ():
             key = part.get("index") if part.get("index") is not None else part.get("id")
-            call = self.calls.setdefault(key, {"message_id": message_id, "id": "", "name": "", "args": ""})
-            for name in ("id", "name", "args"):
+            call = self.calls.setdefault((message_id, key), {"id": "", "name": "", "args": ""})
+            for name in call:
                 call[name] += part.get(name) or ""
-        yield from self._usage(message_id, chunk)
+        if usage := chunk.get("usage_metadata"):  # of this piece
+            self.seen.add(("usage", message_id))
+            yield _to_usage(usage)
         if chunk.get("chunk_position") == "last":
-            yield from self._finish_calls()
+            yield from self._finish_calls(message_id)
+            self.seen.add(message_id)
 
-    def _whole(self, message: Json) -> Iterator[Item]:
-        """Convert a message so far: the part that was not converted yet."""
+    def _whole(self, message: Json, *, growing: bool) -> Iterator[Item]:
+        """Convert a message so far: the part that was not converted yet. The calls of one that grows are incomplete."""
         message_id, written = message["id"], self.written.get(message["id"], "")
-        yield from self._finish_calls()
         text = content_text(message["content"])
         if text.startswith(written):
             first = message_id not in self.written
             yield from self._add(message_id, text[len(written) :], _reasoning(message) if first else "")
-        for call in message.get("tool_calls") or ():
+        for call in () if growing else message.get("tool_calls") or ():
             yield from self._call(message_id, call["id"], call["name"], orjson.dumps(call["args"]).decode())
-        yield from self._usage(message_id, message)
+        usage = message.get("usage_metadata")
+        if usage and ("usage", message_id) not in self.seen:
+            self.seen.add(("usage", message_id))
+            yield _to_usage(usage)
 
     def _add(self, message_id: str, text: str, reasoning: str) -> Iterator[Item]:
         self.written[message_id] = self.written.get(message_id, "") + text
@@ -247,10 +278,10 @@ class _Reader:
         if text:
             yield Text(message_id, text)
 
-    def _finish_calls(self) -> Iterator[Item]:
-        for call in self.calls.values():
-            yield from self._call(call["message_id"], call["id"], call["name"], call["args"] or "{}")
-        self.calls.clear()
+    def _finish_calls(self, message_id: str) -> Iterator[Item]:
+        for key in [key for key in self.calls if key[0] == message_id]:
+            call = self.calls.pop(key)
+            yield from self._call(message_id, call["id"], call["name"], call["args"] or "{}")
 
     def _call(self, message_id: str, call_id: str, name: str, arguments: str) -> Iterator[Item]:
         if name and ("call", call_id) not in self.seen:
@@ -276,16 +307,14 @@ class _Reader:
                         self.seen.add(("citation", marker, quote))
                         yield Citation(marker, document_id, filename, page, quote)
 
-    def _usage(self, message_id: str, message: Json) -> Iterator[Item]:
-        usage = message.get("usage_metadata")
-        if usage and ("usage", message_id) not in self.seen:
-            self.seen.add(("usage", message_id))
-            yield Usage(
-                usage["input_tokens"],
-                usage["output_tokens"],
-                (usage.get("input_token_details") or {}).get("cache_read") or 0,
-                (usage.get("output_token_details") or {}).get("reasoning") or 0,
-            )
+
+def _to_usage(usage: Json) -> Usage:
+    return Usage(
+        usage["input_tokens"],
+        usage["output_tokens"],
+        (usage.get("input_token_details") or {}).get("cache_read") or 0,
+        (usage.get("output_token_details") or {}).get("reasoning") or 0,
+    )
 
 
 def _payload(event: Event) -> Any:  # noqa: ANN401  any JSON
