@@ -166,7 +166,7 @@ class UnsupportedMediaType(ServiceError):
     status = 415
     type = "urn:problem:unsupported-media-type"
     title = "Unsupported media type"
-    example_detail = "Supported types are pdf, docx, pptx, xlsx, csv, html, md and txt."
+    example_detail = "Supported types are pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md and txt."
 
 
 class InvalidRequest(ServiceError):

@@ -7,7 +7,7 @@ import { sendFile } from "./send-file.js";
  * @typedef {import("./document-list.js").Document} Document
  */
 
-const ACCEPTED = [".pdf", ".docx", ".pptx", ".xlsx", ".csv", ".html", ".htm", ".md", ".markdown", ".txt", ".text"];
+const ACCEPTED = [".pdf", ".docx", ".pptx", ".xlsx", ".odt", ".epub", ".eml", ".csv", ".html", ".htm", ".md", ".markdown", ".txt", ".text"];
 
 /**
  * The area to choose or drop files, with the list of uploads. Files are sent one after another: a browser opens six
@@ -25,8 +25,8 @@ export function uploadArea(page, { onStored, announce }) {
     zh: "添加文档",
   });
   const hint = say(element("p", { className: "hint", id: "documents-upload-hint" }), {
-    en: "Or drop files here: pdf, docx, pptx, xlsx, csv, html, md, txt.",
-    zh: "也可以把文件拖到这里：pdf、docx、pptx、xlsx、csv、html、md、txt。",
+    en: "Or drop files here: pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md, txt.",
+    zh: "也可以把文件拖到这里：pdf、docx、pptx、xlsx、odt、epub、eml、csv、html、md、txt。",
   });
   button.setAttribute("aria-describedby", hint.id);
   chooser.addEventListener("change", () => {

@@ -11,8 +11,11 @@ from pathlib import Path
 from project3_rag_docs.ingestion.parsing import ParseLimits
 from project3_rag_docs.ingestion.parsing.base import Loader
 from project3_rag_docs.ingestion.parsing.docx import DocxLoader
+from project3_rag_docs.ingestion.parsing.eml import EmlLoader
+from project3_rag_docs.ingestion.parsing.epub import EpubLoader
 from project3_rag_docs.ingestion.parsing.html import HtmlLoader
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
+from project3_rag_docs.ingestion.parsing.odt import OdtLoader
 from project3_rag_docs.ingestion.parsing.pdf import PdfLoader
 from project3_rag_docs.ingestion.parsing.pptx import PptxLoader
 from project3_rag_docs.ingestion.parsing.text import CsvLoader, MarkdownLoader, TextLoader
@@ -23,6 +26,9 @@ _LOADERS: dict[MediaType, type[Loader]] = {
     MediaType.DOCX: DocxLoader,
     MediaType.PPTX: PptxLoader,
     MediaType.XLSX: XlsxLoader,
+    MediaType.ODT: OdtLoader,
+    MediaType.EPUB: EpubLoader,
+    MediaType.EMAIL: EmlLoader,
     MediaType.CSV: CsvLoader,
     MediaType.HTML: HtmlLoader,
     MediaType.MARKDOWN: MarkdownLoader,

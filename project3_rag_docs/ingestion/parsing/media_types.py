@@ -17,6 +17,9 @@ class MediaType(StrEnum):
     DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
     PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
     XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    ODT = "application/vnd.oasis.opendocument.text"
+    EPUB = "application/epub+zip"
+    EMAIL = "message/rfc822"
     CSV = "text/csv"
     HTML = "text/html"
     MARKDOWN = "text/markdown"
@@ -28,6 +31,9 @@ SUFFIXES = {
     ".docx": MediaType.DOCX,
     ".pptx": MediaType.PPTX,
     ".xlsx": MediaType.XLSX,
+    ".odt": MediaType.ODT,
+    ".epub": MediaType.EPUB,
+    ".eml": MediaType.EMAIL,
     ".csv": MediaType.CSV,
     ".html": MediaType.HTML,
     ".htm": MediaType.HTML,
@@ -37,16 +43,22 @@ SUFFIXES = {
     ".text": MediaType.TEXT,
     "": MediaType.TEXT,
 }
-NAMED_TEXT_TYPES = {MediaType.CSV, MediaType.HTML, MediaType.MARKDOWN}  # known only from the name of the file
+NAMED_TEXT_TYPES = {
+    MediaType.CSV,
+    MediaType.HTML,
+    MediaType.MARKDOWN,
+    MediaType.EMAIL,
+}  # known only from the name of the file
 _TEXT_TYPES = NAMED_TEXT_TYPES | {MediaType.TEXT}
 _OFFICE_FOLDERS = {"word": MediaType.DOCX, "ppt": MediaType.PPTX, "xl": MediaType.XLSX}
+_BY_MIMETYPE = {of.encode(): of for of in (MediaType.ODT, MediaType.EPUB)}  # the content of that part
 _OFFICE_CONTENT = re.compile(
     rb"(?:(wordprocessingml|ms-word)|(presentationml|ms-powerpoint)|(spreadsheetml|ms-excel))[^\"']*\.main\+xml"
 )
 OFFICE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others can need gigabytes to unpack a byte
 _MAX_DIRECTORY_BYTES = 4 * 2**20  # of a ZIP archive; 10,000 parts have about one mebibyte
 _END_OF_DIRECTORY = b"PK\x05\x06"
-_SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, csv, html, md, txt."
+_SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md, txt."
 
 _PDF_MAGIC = b"%PDF-"
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -101,7 +113,7 @@ def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
                     return found
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError, EOFError):
         pass  # not an archive that Office could open either
-    raise UnsupportedMediaType(f"The file is a ZIP archive, but not a docx, pptx or xlsx. {_SUPPORTED}")
+    raise UnsupportedMediaType(f"The file is a ZIP archive, but not a docx, pptx, xlsx, odt or epub. {_SUPPORTED}")
 
 
 def directory_bytes(tail: bytes) -> int:
@@ -112,6 +124,9 @@ def directory_bytes(tail: bytes) -> int:
 
 def _main_type(archive: zipfile.ZipFile) -> MediaType | None:
     names = {name.replace("\\", "/").strip("/").lower(): name for name in archive.namelist()}
+    if (name := names.get("mimetype")) and archive.getinfo(name).compress_type in OFFICE_COMPRESSION:
+        with archive.open(name) as part:
+            return _BY_MIMETYPE.get(part.read(100).strip())
     if not (name := names.get("[content_types].xml")):
         return None
     if archive.getinfo(name).compress_type not in OFFICE_COMPRESSION:

@@ -19,7 +19,7 @@ SAMPLES = {
     "prices.csv": MediaType.CSV,
     "release-notes.html": MediaType.HTML,
 }
-SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, csv, html, md, txt."
+SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md, txt."
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00" + bytes(range(256))
 
 
@@ -78,7 +78,7 @@ def test_damaged_archive_is_rejected(method: int, size: int) -> None:
     directory = content.index(b"PK\x01\x02")
     content[directory + 20 : directory + 28] = size.to_bytes(4, "little") * 2  # compressed and not
 
-    assert "not a docx, pptx or xlsx" in refusal("a.docx", bytes(content))
+    assert "not a docx, pptx, xlsx, odt or epub" in refusal("a.docx", bytes(content))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_unsupported_types_are_rejected() -> None:
     assert refusal("a.rtf", b"{\\rtf1 Text}") == f"Files with the suffix .rtf are not supported. {SUPPORTED}"
     assert refusal("a.png", PNG) == f"Files with the suffix .png are not supported. {SUPPORTED}"
     assert refusal("a.docx", b"PK\x03\x04 word/other.xml") == (
-        f"The file is a ZIP archive, but not a docx, pptx or xlsx. {SUPPORTED}"
+        f"The file is a ZIP archive, but not a docx, pptx, xlsx, odt or epub. {SUPPORTED}"
     )
 
 

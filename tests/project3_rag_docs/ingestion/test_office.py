@@ -390,5 +390,5 @@ def test_damaged_archive_is_refused(tmp_path: Path) -> None:
         assert archive.testzip() is None
     path.write_bytes(path.read_bytes().replace(b"PK\x05\x06", b"PK\x05\x07"))
     content = path.read_bytes()
-    with pytest.raises(Exception, match="not a docx, pptx or xlsx"):
+    with pytest.raises(Exception, match="not a docx, pptx, xlsx, odt or epub"):
         decide_media_type("a.docx", content[:65536], content[-65536:], io.BytesIO(content))
