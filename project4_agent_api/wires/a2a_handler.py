@@ -19,7 +19,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from google.protobuf.json_format import MessageToDict
 from loguru import logger
-from uuid_utils.compat import uuid7
+from starlette.exceptions import HTTPException
 
 from project4_agent_api.wires import a2a_tasks
 from project4_agent_api.wires.a2a_tasks import CONTEXT, StoredTask, thread_of_context, to_task
@@ -177,18 +177,20 @@ class Call:
             run_input = values[0]
         else:
             raise errors.InvalidParamsError("The assistant takes no text, but one part with data: the graph's input.")
-        thread_id = await self._thread(message.context_id) if message.context_id else uuid7()
-        return {**body, "input": run_input, "if_not_exists": "create"}, thread_id, None
+        return {**body, "input": run_input}, await self._thread(message.context_id), None
 
     async def _thread(self, context_id: str) -> UUID:
-        """Return the thread of a context. Clients may choose any id for a new one."""
+        """Return the thread of a context, which is created if there is none. Clients may choose any id for it."""
+        if not context_id:
+            return await self.conversations.create_thread({})
         if len(context_id) > _MAX_CONTEXT_ID or not context_id.isprintable():
-            raise errors.InvalidParamsError(
-                f"contextId has to be printable, with at most {_MAX_CONTEXT_ID} characters."
-            )
+            raise errors.InvalidParamsError(f"contextId has at most {_MAX_CONTEXT_ID} characters, all printable.")
         thread_id = thread_of_context(self.conversations.account_id, context_id)
-        if str(thread_id) != context_id.lower():
-            await self.conversations.create_thread({CONTEXT: context_id}, thread_id)
+        try:
+            await self.conversations.get_thread(thread_id)
+        except NotFound:
+            metadata = {} if str(thread_id) == context_id.lower() else {CONTEXT: context_id}
+            await self.conversations.create_thread(metadata, thread_id)
         return thread_id
 
     async def _continue(self, message: a2a.Message, body: dict[str, Any]) -> tuple[dict[str, Any], UUID, UUID]:
@@ -350,10 +352,9 @@ def translated_errors() -> Iterator[None]:
         yield
     except (errors.A2AError, GeneratorExit):
         raise
-    except NotFound as error:
-        raise errors.InvalidParamsError(error.detail) from None
-    except ServiceError as error:
-        kind = errors.InvalidParamsError if error.status < 500 else errors.InternalError
+    except (ServiceError, HTTPException) as error:  # the latter by a project's own authorization
+        status = error.status if isinstance(error, ServiceError) else error.status_code
+        kind = errors.InvalidParamsError if status < 500 else errors.InternalError
         raise kind(error.detail) from None
     except RequestValidationError as error:
         text = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

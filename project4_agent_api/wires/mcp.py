@@ -14,6 +14,7 @@ from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from mcp.shared.exceptions import McpError
 from mcp.types import JSONRPCMessage, JSONRPCRequest
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -124,8 +125,9 @@ def _guard(server: Server[Any, Request], handler: Handler) -> Callable[[Any], Aw
             return types.ServerResult(await handler(request, Conversations.of(http_request), exchange))
         except McpError:
             raise
-        except ServiceError as error:
-            code = types.INVALID_PARAMS if error.status < 500 else types.INTERNAL_ERROR
+        except (ServiceError, HTTPException) as error:  # the latter by a project's own authorization
+            status = error.status if isinstance(error, ServiceError) else error.status_code
+            code = types.INVALID_PARAMS if status < 500 else types.INTERNAL_ERROR
             raise McpError(types.ErrorData(code=code, message=error.detail)) from None
         except Exception as error:  # noqa: BLE001  a graph's factory may raise anything
             logger.opt(exception=error).error("{} failed: {}", type(request).__name__, type(error).__name__)
@@ -135,11 +137,11 @@ def _guard(server: Server[Any, Request], handler: Handler) -> Callable[[Any], Aw
 
 
 async def _list_tools(request: types.ListToolsRequest, conversations: Conversations, _: Exchange) -> types.Result:
-    return await Tools(conversations).list(_cursor(request))
+    return await Tools.of(conversations).list(_cursor(request))
 
 
 async def _call_tool(request: types.CallToolRequest, conversations: Conversations, exchange: Exchange) -> types.Result:
-    return await Tools(conversations).call(request.params, exchange)
+    return await Tools.of(conversations).call(request.params, exchange)
 
 
 async def _list_resources(

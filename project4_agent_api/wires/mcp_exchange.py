@@ -99,8 +99,8 @@ class Exchange(Response):
         scope["state"]["exchange"] = self
         streams = self._request.method == "tools/call"
         transport = StreamableHTTPServerTransport(self._session_id, is_json_response_enabled=not streams)
-        async with transport.connect() as (read, write), anyio.create_task_group() as tasks:
-            inbox, incoming = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        inbox, incoming = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        async with transport.connect() as (read, write), inbox, incoming, anyio.create_task_group() as tasks:
             tasks.start_soon(self._forward, read, inbox)
             if self._channel:
                 await tasks.start(self._listen, self._channel, inbox)

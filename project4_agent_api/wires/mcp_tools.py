@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
@@ -12,10 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from mcp import types
 from mcp.shared.exceptions import McpError
 from pydantic import BaseModel, Field, ValidationError
-from uuid_utils.compat import uuid7
+from starlette.exceptions import HTTPException
 
 from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.schemas import HitRead, SearchRequest, SearchResponse
+from project4_agent_api.assistants.resolution import built_in_assistant_id
 from project4_agent_api.models import Assistant
 from project4_agent_api.wires.conversations import Conversations
 from project4_agent_api.wires.graph_inputs import InputForm, input_form
@@ -23,13 +24,14 @@ from project4_agent_api.wires.items import Citation, Ended, Interrupt, Item, Tex
 from project4_agent_api.wires.mcp_approval import Form
 from project4_agent_api.wires.mcp_exchange import Exchange
 from project4_agent_api.wires.mcp_resources import document_uri
-from shared.errors import InvalidRequest, ServiceError
-from shared.pagination import encode_cursor
+from shared.errors import InvalidRequest, NotFound, ServiceError
+from shared.pagination import decode_cursor, encode_cursor
 
 SEARCH = "search_documents"
 _PAGE = 50
 _MAX_NAME = 64
 _NAME_PART = 32
+_NAME_WITH_ID = re.compile("[A-Za-z0-9_-]{0,32}_([A-Za-z0-9_-]{22})")
 
 
 class Question(BaseModel):
@@ -65,10 +67,50 @@ _SEARCH_TOOL = types.Tool(
 
 
 @dataclass(frozen=True)
+class ToolNames:
+    """The names of assistants' tools.
+
+    A built-in assistant's is the name of its graph. The others' end with their ids, so that no name ever changes its
+    meaning, whatever other assistants are created: clients store which tools may be called without asking.
+
+    Attributes:
+        of_graphs: The names of built-in assistants' tools, by their graphs.
+    """
+
+    of_graphs: Mapping[str, str]
+
+    @classmethod
+    def of(cls, graph_ids: Sequence[str]) -> "ToolNames":
+        """Choose the names. Graphs whose names would be the same have names with ids."""
+        counts = Counter([SEARCH, *map(_plain, graph_ids)])
+        return cls({graph_id: _plain(graph_id) for graph_id in graph_ids if counts[_plain(graph_id)] == 1})
+
+    def name(self, assistant: Assistant) -> str:
+        """Return the name of an assistant's tool."""
+        if assistant.owner_id is None and assistant.graph_id in self.of_graphs:
+            return self.of_graphs[assistant.graph_id]
+        return f"{_plain(assistant.name)[:_NAME_PART]}_{encode_cursor(assistant.assistant_id)}"
+
+    def assistant_id(self, name: str) -> UUID | None:
+        """Return the id of the assistant whose tool may have a name; None if no tool has it."""
+        for graph_id, plain in self.of_graphs.items():
+            if plain == name:
+                return built_in_assistant_id(graph_id)
+        match = _NAME_WITH_ID.fullmatch(name)
+        return decode_cursor(match[1]) if match else None
+
+
+@dataclass(frozen=True)
 class Tools:
     """The tools of a request's user."""
 
     conversations: Conversations
+    names: ToolNames
+
+    @classmethod
+    def of(cls, conversations: Conversations) -> "Tools":
+        """Return the tools of a request's user."""
+        return cls(conversations, ToolNames.of(conversations.assistants.graph_ids))
 
     async def list(self, cursor: str | None) -> types.ListToolsResult:
         """Return a page of tools: the search, then the assistants.
@@ -77,7 +119,6 @@ class Tools:
             InvalidRequest: if the cursor is not one of an earlier page.
         """
         visible = await self.conversations.list_assistants()
-        names = tool_names(visible)
         start = _offset(cursor)
         tools = [] if start else [_SEARCH_TOOL]
         for assistant in visible[start : start + _PAGE]:
@@ -85,7 +126,7 @@ class Tools:
                 form = await input_form(self.conversations, assistant)
             except ServiceError:
                 continue  # its configuration does not fit its graph: no client could call it
-            tools.append(_tool(names[assistant.assistant_id], assistant, form))
+            tools.append(_tool(self.names.name(assistant), assistant, form))
         following = str(start + _PAGE) if len(visible) > start + _PAGE else None
         return types.ListToolsResult(tools=tools, nextCursor=following)
 
@@ -102,7 +143,7 @@ class Tools:
             assistant = await self._find(params.name)
             call = AssistantCall(self.conversations, assistant, exchange)
             return await call.execute(arguments)
-        except ServiceError as error:
+        except (ServiceError, HTTPException) as error:  # the latter by a project's own authorization
             return _error(error.detail)
         except RequestValidationError as error:
             return _error("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()))
@@ -120,11 +161,10 @@ class Tools:
         )
 
     async def _find(self, name: str) -> Assistant:
-        visible = await self.conversations.list_assistants()
-        names = tool_names(visible)
-        for assistant in visible:
-            if names[assistant.assistant_id] == name:
-                return assistant
+        assistant_id = self.names.assistant_id(name)
+        with suppress(NotFound):
+            if assistant_id and self.names.name(found := await self.conversations.get_assistant(assistant_id)) == name:
+                return found
         raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=f"Unknown tool: {name[:100]!a}"))
 
 
@@ -143,8 +183,8 @@ class AssistantCall:
         """Run the assistant until it has finished, or waits for an answer that this client cannot give."""
         form = await input_form(self.conversations, self.assistant)
         run_input, thread_id = form.read(arguments)
-        body: dict[str, Any] = {"input": run_input, "if_not_exists": "reject" if thread_id else "create"}
-        thread_id = thread_id or uuid7()
+        body: dict[str, Any] = {"input": run_input}
+        thread_id = thread_id or await self.conversations.create_thread({})
         while True:
             run_id, ended = await self._run(body, thread_id)
             answers = await self._ask() if not ended.error and self._questions else None
@@ -210,22 +250,6 @@ class AssistantCall:
             structuredContent=result.model_dump(mode="json"),
             isError=bool(ended.error),
         )
-
-
-def tool_names(assistants: Sequence[Assistant]) -> dict[UUID, str]:
-    """Return the names of assistants' tools, by the assistants' ids.
-
-    A built-in assistant's is the name of its graph. The others' contain their ids, so that no name ever changes its
-    meaning, whatever other assistants are created: clients store which tools may be called without asking.
-    """
-    plain = {each.assistant_id: _plain(each.graph_id) for each in assistants if each.owner_id is None}
-    counts = Counter(plain.values())
-    return {
-        each.assistant_id: plain[each.assistant_id]
-        if each.assistant_id in plain and counts[plain[each.assistant_id]] == 1 and plain[each.assistant_id] != SEARCH
-        else f"{_plain(each.name)[:_NAME_PART]}_{encode_cursor(each.assistant_id)}"
-        for each in assistants
-    }
 
 
 def _plain(name: str) -> str:

@@ -57,7 +57,8 @@ async def test_everything_is_below_the_prefix_but_the_probes(url: str, http: htt
     paths = (await http.get("/openapi.json")).json()["paths"]
     assert {"/hello", "/double", "/threads"} <= paths.keys()
     assert not [path for path in paths if path.startswith("/store")]
-    assert (await http.post("/store/namespaces", json={})).status_code == 404
+    for path in ("/store/namespaces", "/mcp", "/a2a/agent"):
+        assert (await http.post(path, json={})).status_code == 404, path
 
 
 async def test_configured_headers_reach_the_graph(http: httpx2.AsyncClient) -> None:

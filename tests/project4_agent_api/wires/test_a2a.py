@@ -139,14 +139,17 @@ async def test_version_0_3_and_bad_input(service: AgentService, headers: dict[st
             result: dict[str, Any] = answer.json()
             return result
 
-        task = (await call("message/send", {"message": message}))["result"]
+        task = (await call("message/send", {"message": {**message, "contextId": "my own"}}))["result"]
+        again = (await call("message/send", {"message": {**message, "contextId": "my own"}}))["result"]
+        assert (task["contextId"], again["contextId"]) == ("my own", "my own")
+        assert again["artifacts"][0]["parts"][0]["text"] == "3: hello"
         assert task["status"]["state"] == "completed"
         assert (await call("tasks/get", {"id": task["id"]}))["result"]["artifacts"] == task["artifacts"]
         for method, params, code in [
             ("tasks/get", {"id": str(uuid.uuid4())}, -32001),
             ("tasks/get", {"id": "x"}, -32001),
             ("tasks/cancel", {"id": task["id"]}, -32002),
-            ("message/send", {"message": {**message, "contextId": "x"}}, -32602),
+            ("message/send", {"message": {**message, "contextId": "a\nb"}}, -32602),
             ("message/send", {"message": {**message, "taskId": task["id"]}}, -32004),
             ("tasks/pushNotificationConfig/get", {"id": task["id"]}, -32003),
             ("nothing", {}, -32601),

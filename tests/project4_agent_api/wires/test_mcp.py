@@ -1,13 +1,15 @@
 """MCP with the official client: assistants as tools, documents as resources, approval, progress and cancellation."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import cycle
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from langchain_mcp_adapters.client import MultiServerMCPClient
 from langgraph_sdk import get_client
 from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
@@ -19,11 +21,23 @@ from tests.support.until import until
 pytestmark = pytest.mark.slow
 
 
+class InTurn(httpx.AsyncHTTPTransport):
+    """Sends each request to the next of several processes."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        super().__init__()
+        self._ports = cycle(httpx.URL(url).port for url in urls)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.url = request.url.copy_with(port=next(self._ports))
+        return await super().handle_async_request(request)
+
+
 @asynccontextmanager
-async def connected(url: str, headers: dict[str, str], **options: Any) -> AsyncIterator[ClientSession]:
-    """Open a session of the official client."""
+async def connected(url: str, headers: dict[str, str], *others: str, **options: Any) -> AsyncIterator[ClientSession]:
+    """Open a session of the official client with one process of the service, or several in turn."""
     async with (
-        httpx.AsyncClient(headers=headers, timeout=120, trust_env=False) as http,
+        httpx.AsyncClient(headers=headers, timeout=120, transport=InTurn([url, *others])) as http,
         streamable_http_client(f"{url}/mcp", http_client=http) as (read, write, _),
         ClientSession(read, write, **options) as session,
     ):
@@ -75,7 +89,15 @@ async def test_errors_are_results(service: AgentService, headers: dict[str, str]
             await session.call_tool("nothing", {})
 
 
-async def test_approval_by_elicitation(service: AgentService, headers: dict[str, str], model: ScriptedModel) -> None:
+@pytest.fixture(scope="module")
+def second_api(service: AgentService) -> str:
+    """The URL of another API process."""
+    return service.start_api()
+
+
+async def test_approval_by_elicitation(
+    service: AgentService, headers: dict[str, str], second_api: str, model: ScriptedModel
+) -> None:
     asked: list[str] = []
 
     async def decide(_: Any, params: Any) -> types.ElicitResult:  # noqa: ANN401  the SDK's
@@ -83,7 +105,7 @@ async def test_approval_by_elicitation(service: AgentService, headers: dict[str,
         return types.ElicitResult(action="accept", content={"decision_1": "reject", "reason_1": "not now"})
 
     model.then(calls(("calculator", '{"expression": "1+1"}')))
-    async with connected(service.url, headers, elicitation_callback=decide) as session:
+    async with connected(service.url, headers, second_api, elicitation_callback=decide) as session:
         result = await session.call_tool("agent", {"message": "How much is it?"})
 
     assert "calculator" in asked[0]
@@ -104,8 +126,10 @@ async def test_client_without_elicitation_learns_what_waits(service: AgentServic
         assert values["messages"][-1]["content"] == "You said 3."
 
 
-async def test_progress_and_cancellation(service: AgentService, headers: dict[str, str], model: ScriptedModel) -> None:
-    async with connected(service.url, headers) as session:
+async def test_progress_and_cancellation(
+    service: AgentService, headers: dict[str, str], second_api: str, model: ScriptedModel
+) -> None:
+    async with connected(service.url, headers, second_api) as session:
         reports: list[str | None] = []
 
         async def report(progress: float, total: float | None, message: str | None) -> None:
@@ -133,3 +157,16 @@ async def test_progress_and_cancellation(service: AgentService, headers: dict[st
 
         assert reports[0] == "calling search_documents"
         assert run["status"] == "interrupted"
+
+
+async def test_langchains_adapter_finds_tools_and_documents(
+    service: AgentService, headers: dict[str, str], model: ScriptedModel
+) -> None:
+    model.says("Hello, Ada.")
+    client = MultiServerMCPClient(
+        {"agents": {"transport": "streamable_http", "url": f"{service.url}/mcp", "headers": headers}}
+    )
+    tools = {tool.name: tool for tool in await client.get_tools()}
+
+    assert "Hello, Ada." in str(await tools["agent"].ainvoke({"message": "Hi, I am Ada."}))
+    assert await client.get_resources("agents") == []
