@@ -96,7 +96,7 @@ def install_docs(app: FastAPI, guard: Callable[[APIRouter], APIRouter]) -> None:
     @router.get("/openapi.json")
     async def openapi(request: Request) -> Response:
         if not encoded:
-            document = json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+            document = json.dumps(request.app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
             encoded.append((document, f'"{sha256(document).hexdigest()[:32]}"'))
         document, tag = encoded[0]
         headers = {"Cache-Control": "no-cache", "ETag": tag, "X-Content-Type-Options": "nosniff"}

@@ -12,7 +12,7 @@ from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings
 from shared.logs import configure_logging
 from tests.support.browser import browser, page, pytest_runtest_teardown, refused_page
-from tests.support.costs import reduce_costs
+from tests.support.costs import pytest_collection_finish, pytest_configure, reduce_costs
 from tests.support.databases import databases, server_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
@@ -27,6 +27,8 @@ __all__ = [
     "databases",
     "full_redis_url",
     "page",
+    "pytest_collection_finish",
+    "pytest_configure",
     "pytest_runtest_teardown",
     "redis_url",
     "refused_page",

@@ -146,6 +146,7 @@ _lock = threading.Lock()
 
 def _serve(package: str, connection: socket.socket) -> None:
     """Fork a process for each request, until the tests have ended. Returns in none of them."""
+    gc.disable()
     main = importlib.util.find_spec(f"{package}.__main__")
     assert main
     assert main.origin
@@ -156,6 +157,7 @@ def _serve(package: str, connection: socket.socket) -> None:
     httpx2.create_ssl_context()
     gc.collect()
     gc.freeze()
+    gc.enable()
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be forked"  # noqa: PTH208  its threads, as the kernel lists them
     while True:
         request, fds, _, _ = socket.recv_fds(connection, _LARGEST_REQUEST, 5)
