@@ -43,6 +43,8 @@ CHAPTERS: Mapping[str, Chapter] = {
     "threads": Chapter(ChapterSettings),
     "runs": Chapter(ChapterSettings, worker=True),
     "streams": Chapter(ChapterSettings, worker=True),
+    "openai": Chapter(ChapterSettings, worker=True),
+    "mcp": Chapter(ChapterSettings, worker=True),
     "projects": Chapter(ChapterSettings, worker=True),
     "operations": Chapter(ChapterSettings, worker=True),
 }

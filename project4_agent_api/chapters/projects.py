@@ -13,7 +13,9 @@ from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts.guards import xray_access
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.chapters import ChapterSettings
-from project4_agent_api.chapters.streams import PANELS, ROUTERS
+from project4_agent_api.chapters.mcp import ROUTERS
+from project4_agent_api.chapters.openai import ERROR_FORMS
+from project4_agent_api.chapters.streams import PANELS
 from project4_agent_api.core.idempotency import describe
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import NoTracing
@@ -23,7 +25,7 @@ from shared.serve import serve
 
 
 def create_app(settings: ChapterSettings) -> FastAPI:
-    """Create the application: chapter 5 with what the project brings."""
+    """Create the application: chapter 5.3 with what the project brings."""
     project = bootstrap.load_project(settings)
     project_auth = ProjectAuth.load(project, production=settings.production) if project else None
     project_app = project_http.load_app(project) if project else None
@@ -50,6 +52,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
     )
+    app.state.error_forms = ERROR_FORMS
     project_http.install(app, project.file.http if project else HttpPart(), project_app)
     return app
 

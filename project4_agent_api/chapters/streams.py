@@ -1,4 +1,4 @@
-"""Chapter 5: streams and protocol. `make run-project4 CHAPTER=streams` runs it, with a worker.
+"""Chapter 5.1: streams and protocol. `make run-project4 CHAPTER=streams` runs it, with a worker.
 
 A client follows a thread instead of a run: everything that happens there, from any position. The chat page and the
 protocol of LangGraph's newer clients build on it.
@@ -30,7 +30,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
     """Create the application: chapter 4.3 with streams of threads and the chat page."""
     return build_app(
         settings,
-        title="Project 4, chapter 5: streams and protocol",
+        title="Project 4, chapter 5.1: streams and protocol",
         description="Streams of threads, and the protocol of LangGraph's newer clients.",
         routers=ROUTERS,
         resources=chapter4_1.resources(),

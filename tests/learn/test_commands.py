@@ -36,7 +36,7 @@ HOW = {
     ),
     **dict.fromkeys(("git", "npm", "pip"), "needs the network: see tests/examples and tests/agent_api"),
     **dict.fromkeys(("agent-api", ".venv/bin/agent-api"), "tests/agent_api runs the commands"),
-    **dict.fromkeys(("export", "unset", "echo", "until", "wait;", "for", "printf"), "the shell's own"),
+    **dict.fromkeys(("export", "unset", "echo", "until", "kill", "grep", "wait;", "for", "printf"), "the shell's own"),
 }
 SUBCOMMANDS = {"__main__.py", "cli.py", "commands.py"}  # files of project 4 that define some
 PORTS = {str(8000 + number): number for number in STAGES}
