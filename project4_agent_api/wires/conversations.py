@@ -31,7 +31,7 @@ from project4_agent_api.core.run_context import set_user
 from project4_agent_api.core.schemas import Checkpoint
 from project4_agent_api.core.state import find
 from project4_agent_api.core.visibility import set_accesses
-from project4_agent_api.events.ids import START, EventId, run_stream
+from project4_agent_api.events.ids import run_stream
 from project4_agent_api.events.sse import has_expired
 from project4_agent_api.models import Assistant, RunStatus
 from project4_agent_api.runs.request import RunRequest
@@ -62,13 +62,13 @@ class Run:
     key: RunKey
     subscription: RunSubscription
 
-    async def items(self, after: EventId = START) -> AsyncGenerator[Item]:
+    async def items(self) -> AsyncGenerator[Item]:
         """Yield the run's items, with `Ended` as the last one.
 
         Close the generator when the client goes away: the run is then stopped, if it was started with
         `on_disconnect="cancel"`.
         """
-        async with aclosing(self.subscription.attended(after)) as events, aclosing(read_items(events)) as items:
+        async with aclosing(self.subscription.attended()) as events, aclosing(read_items(events)) as items:
             async for item in items:
                 yield item
 
