@@ -29,6 +29,7 @@ _EXPOSED_HEADERS = (
     "Idempotency-Replayed",
     "Link",
     "Location",
+    "Mcp-Session-Id",
     "RateLimit-Limit",
     "RateLimit-Policy",
     "RateLimit-Remaining",

@@ -27,7 +27,7 @@ class Form:
 
     @classmethod
     def of(cls, interrupt: Interrupt) -> "Form | None":
-        """Make the form of a question; None if a form cannot express its answers."""
+        """Make the form of a question; None if a form cannot show it, or cannot express its answers."""
         value = interrupt.value
         if not _asks_for_approval(value):
             return cls(_shorten(_as_text(value)), {"type": "object", "properties": {"answer": {"type": "string"}}}, 0)
@@ -46,7 +46,9 @@ class Form:
             }
             properties[f"reason_{number + 1}"] = {"type": "string", "title": "Why, if you reject it"}
         required = [name for name in properties if name.startswith("decision")]
-        message = _shorten("The assistant asks before it calls:\n" + "\n".join(lines))
+        message = "The assistant asks before it calls:\n" + "\n".join(lines)
+        if len(message) > _MAX_TEXT:  # nobody should approve what they have not seen
+            return None
         return cls(message, {"type": "object", "properties": properties, "required": required}, len(lines))
 
     def answer(self, result: ElicitResult) -> Any:  # noqa: ANN401  any JSON
@@ -60,17 +62,15 @@ class Form:
         if not self.actions:
             return content.get("answer")
         declined = result.action == "decline"
-        return {
-            "decisions": [
-                _decision({} if declined else content, number, self.schema["properties"])
-                for number in range(1, self.actions + 1)
-            ]
-        }
+        decisions = [_decision({} if declined else content, number) for number in range(1, self.actions + 1)]
+        allowed = [self.schema["properties"][f"decision_{number}"]["enum"] for number in range(1, self.actions + 1)]
+        if any(each["type"] not in types for each, types in zip(decisions, allowed, strict=True)):
+            return None
+        return {"decisions": decisions}
 
 
-def _decision(content: Mapping[str, Any], number: int, properties: Mapping[str, Any]) -> dict[str, Any]:
-    allowed = properties[f"decision_{number}"]["enum"]
-    if content.get(f"decision_{number}") == "approve" and "approve" in allowed:
+def _decision(content: Mapping[str, Any], number: int) -> dict[str, Any]:
+    if content.get(f"decision_{number}") == "approve":
         return {"type": "approve"}
     reason = content.get(f"reason_{number}")
     return {"type": "reject", **({"message": reason} if isinstance(reason, str) and reason else {})}
