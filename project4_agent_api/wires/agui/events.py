@@ -43,8 +43,7 @@ class EventWriter:
     """Converts the items of a run.
 
     Attributes:
-        thread_id: As the client names it.
-        run_id: Likewise.
+        thread_id: The client's own name of the thread, and `run_id` that of the run.
     """
 
     thread_id: str
