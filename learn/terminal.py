@@ -34,7 +34,7 @@ def summary(found: Difference, painter: Painter) -> list[str]:
     required = [name for name, setting in found.settings.items() if setting.default is None]
     lines += _group("required", required) if required else []
     optional = [name for name in found.settings if name not in required]
-    lines += _group("with defaults", optional, max_lines=4)
+    lines += _group("with defaults", optional, max_lines=3)
     lines += [painter.heading("Tables", sum(found.adds_table(table) for table in found.tables))]
     lines += _group("tables", [f"{table} ({len(columns)})" for table, columns in found.tables.items()], max_lines=3)
     lines += [painter.heading("Packages", len(found.packages))]
@@ -50,7 +50,7 @@ def summary(found: Difference, painter: Painter) -> list[str]:
     lines += _group("changed", found.changed_files)
     folders = grouped_files(found.new_files).items()
     sizes = [f"{len(files)} in {folder or './'} ({sum(file.lines for file in files):,})" for folder, files in folders]
-    lines += _group("new (their lines)", sizes, max_lines=4)
+    lines += _group("new (their lines)", sizes, max_lines=3)
     if found.removed:
         lines += [painter.paint("Removed", _RED), *_group("", found.removed, max_lines=8)]
     return lines
