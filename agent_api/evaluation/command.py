@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="a running server of LangGraph's API, instead of one of its own")
     parser.add_argument("--key", help="its API key; default: the variable LANGGRAPH_API_KEY")
     parser.add_argument("--assistant", help="an assistant or graph, instead of the dataset's")
+    parser.add_argument("--only", metavar="PATTERN", default="*", help="examples whose id matches, such as 'refund*'")
     parser.add_argument("--repetitions", type=_positive, default=1, help="runs of each example; default: 1")
     parser.add_argument("--concurrency", type=_positive, default=2, help="runs at once; default: 2")
     parser.add_argument("--version", dest="label", help="a name of this version; default: the Git commit")
@@ -78,7 +79,7 @@ class _Plan:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate. The status is 1 if a score is below what is required, or worse than that of the baseline."""
-    datasets = [load_dataset(path) for path in arguments.datasets]
+    datasets = [load_dataset(path, arguments.only) for path in arguments.datasets]
     names = [dataset.name for dataset, _ in datasets]
     if len(set(names)) < len(names):
         raise ConfigurationError("several datasets have the same name")

@@ -7,6 +7,7 @@ the format.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -176,8 +177,8 @@ class Dataset(_Model):
         return self.require.get(score, self.require.get("default", 1.0))
 
 
-def load_dataset(path: Path) -> tuple[Dataset, list[Path]]:
-    """Read a dataset, and find its documents.
+def load_dataset(path: Path, only: str = "*") -> tuple[Dataset, list[Path]]:
+    """Read a dataset with the examples whose id matches a pattern, and find its documents.
 
     Raises:
         ConfigurationError: with one line that names the file, the place and the fault.
@@ -187,13 +188,16 @@ def load_dataset(path: Path) -> tuple[Dataset, list[Path]]:
         dataset = Dataset.model_validate({"name": path.stem, **content})
     except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path}: {_fault(error)}") from None
+    examples = [example for example in dataset.examples if fnmatchcase(example.id, only)]
+    if not examples:
+        raise ConfigurationError(f"{path}: no example has an id like {only}")
     documents = []
     for pattern in dataset.documents:
         found = [file for file in sorted(path.resolve().parent.glob(pattern)) if file.is_file()]
         if not found:
             raise ConfigurationError(f"{path}: documents: no file matches {pattern}")
         documents += found
-    return dataset, documents
+    return dataset.model_copy(update={"examples": examples}), documents
 
 
 def _parse(path: Path) -> Mapping[str, Any]:

@@ -83,3 +83,11 @@ def test_fault_is_one_line(tmp_path: Path, text: str, fault: str) -> None:
 def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load_dataset(tmp_path / "none.yaml")
+
+
+def test_only_matching_examples_are_loaded(tmp_path: Path) -> None:
+    path = write(tmp_path, "examples: [{id: a1, input: Hi, skip: x}, {id: b1, input: Hi, skip: x}]")
+
+    assert [example.id for example in load_dataset(path, "b*")[0].examples] == ["b1"]
+    with pytest.raises(ConfigurationError, match="no example has an id like c"):
+        load_dataset(path, "c*")
