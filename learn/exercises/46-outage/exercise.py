@@ -17,7 +17,7 @@ class Unavailable(Exception):
 
 
 class Database:
-    """One connection, made when it is needed, with a deadline for whatever it does."""
+    """One connection, created on demand; connecting and executing together have a deadline."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], seconds: float) -> None:
         self._connect = connect
