@@ -82,7 +82,8 @@ _COLUMNS = """
 # The run is locked, so that it still exists when this is committed. Concurrent requests may exceed the limit slightly.
 _PUT = f"""
     WITH run AS (
-        SELECT run_id, thread_id, traceparent FROM runs WHERE run_id = %(run_id)s AND owner_id = %(owner_id)s FOR KEY SHARE
+        SELECT run_id, thread_id, traceparent FROM runs
+        WHERE run_id = %(run_id)s AND owner_id = %(owner_id)s FOR KEY SHARE
     ), full_ AS (
         SELECT count(*) >= {_MAX_PER_RUN} AS yes FROM run_feedback WHERE run_id = %(run_id)s AND id <> %(id)s
     )
