@@ -1,8 +1,7 @@
 """Assistants as tools of MCP, and the search in documents as another one."""
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,22 +15,17 @@ from starlette.exceptions import HTTPException
 
 from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.schemas import HitRead, SearchRequest, SearchResponse
-from project4_agent_api.assistants.resolution import built_in_assistant_id
 from project4_agent_api.models import Assistant
 from project4_agent_api.wires.conversations import Conversations
 from project4_agent_api.wires.graph_inputs import InputForm, input_form
 from project4_agent_api.wires.items import Citation, Ended, Interrupt, Item, Text, ToolCall, ToolResult
 from project4_agent_api.wires.mcp_approval import Form
 from project4_agent_api.wires.mcp_exchange import Exchange
+from project4_agent_api.wires.mcp_names import SEARCH, ToolNames
 from project4_agent_api.wires.mcp_resources import document_uri
 from shared.errors import InvalidRequest, NotFound, ServiceError
-from shared.pagination import decode_cursor, encode_cursor
 
-SEARCH = "search_documents"
 _PAGE = 50
-_MAX_NAME = 64
-_NAME_PART = 32
-_NAME_WITH_ID = re.compile("[A-Za-z0-9_-]{0,32}_([A-Za-z0-9_-]{22})")
 
 
 class Question(BaseModel):
@@ -64,40 +58,6 @@ _SEARCH_TOOL = types.Tool(
     outputSchema=SearchResponse.model_json_schema(),
     annotations=types.ToolAnnotations(readOnlyHint=True, openWorldHint=False),
 )
-
-
-@dataclass(frozen=True)
-class ToolNames:
-    """The names of assistants' tools.
-
-    A built-in assistant's is the name of its graph. The others' end with their ids, so that no name ever changes its
-    meaning, whatever other assistants are created: clients store which tools may be called without asking.
-
-    Attributes:
-        of_graphs: The names of built-in assistants' tools, by their graphs.
-    """
-
-    of_graphs: Mapping[str, str]
-
-    @classmethod
-    def of(cls, graph_ids: Sequence[str]) -> "ToolNames":
-        """Choose the names. Graphs whose names would be the same have names with ids."""
-        counts = Counter([SEARCH, *map(_plain, graph_ids)])
-        return cls({graph_id: _plain(graph_id) for graph_id in graph_ids if counts[_plain(graph_id)] == 1})
-
-    def name(self, assistant: Assistant) -> str:
-        """Return the name of an assistant's tool."""
-        if assistant.owner_id is None and assistant.graph_id in self.of_graphs:
-            return self.of_graphs[assistant.graph_id]
-        return f"{_plain(assistant.name)[:_NAME_PART]}_{encode_cursor(assistant.assistant_id)}"
-
-    def assistant_id(self, name: str) -> UUID | None:
-        """Return the id of the assistant whose tool may have a name; None if no tool has it."""
-        for graph_id, plain in self.of_graphs.items():
-            if plain == name:
-                return built_in_assistant_id(graph_id)
-        match = _NAME_WITH_ID.fullmatch(name)
-        return decode_cursor(match[1]) if match else None
 
 
 @dataclass(frozen=True)
@@ -250,10 +210,6 @@ class AssistantCall:
             structuredContent=result.model_dump(mode="json"),
             isError=bool(ended.error),
         )
-
-
-def _plain(name: str) -> str:
-    return re.sub("[^A-Za-z0-9_-]", "_", name)[:_MAX_NAME]
 
 
 def _tool(name: str, assistant: Assistant, form: InputForm) -> types.Tool:
