@@ -91,7 +91,7 @@ def _to_retrieved(value: object) -> object:
 
 
 class Expectation(_Model):
-    """What an answer must be like. Each field that is given is one score; texts are compared without case."""
+    """Requirements of an answer. Each field that is given is one score; texts are compared without case."""
 
     contains: Texts = []
     contains_any: Texts = []

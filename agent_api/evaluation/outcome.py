@@ -18,14 +18,13 @@ class Passage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did.
+    """The outcome of a run.
 
     Attributes:
         error: Why there is no answer; empty if there is one.
         calls: Calls of tools since the user's last message, in order, with `name` and `args`.
         passages: What the run's searches found, best first.
         citations: All citations that the answer can refer to, with `marker`, `filename`, `chunk_id` and `quote`.
-        tokens: Of the models' input and output.
     """
 
     answer: str = ""

@@ -4,6 +4,7 @@ import { approvalForm } from "./approval.js";
 import { assistantChoice } from "./assistant-choice.js";
 import { composer } from "./composer.js";
 import { conversationView } from "./conversation.js";
+import { ratingView } from "./rating.js";
 import { runEvents } from "./run-events.js";
 import { threadList } from "./thread-list.js";
 
@@ -39,11 +40,12 @@ export function mount(root, page) {
   const choice = assistantChoice(page, { onSchema: (schema) => form.setSchema(schema) });
   const conversation = conversationView(page);
   const status = element("p", { className: "hint", role: "status" });
+  const rating = ratingView(page);
   const approval = element("div");
   const trouble = element("div");
   const form = composer(page, { onSend: ask, onStop: stop });
   const talk = element("div", { className: "talk" });
-  talk.append(choice.node, conversation.node, status, approval, trouble, form.node);
+  talk.append(choice.node, conversation.node, status, rating.node, approval, trouble, form.node);
   root.classList.add("chat");
   root.append(element("div", { className: "console" }, threads.node, talk));
   start();
@@ -64,6 +66,7 @@ export function mount(root, page) {
     history.replaceState(null, "", id ? `#thread=${id}` : location.pathname + location.search);
     threads.choose(id);
     conversation.clear();
+    rating.hide();
     choice.free();
     tell(SILENCE);
     settle();
@@ -91,6 +94,8 @@ export function mount(root, page) {
       if (unfinished) return await follow({ runId: unfinished.run_id });
       settle();
       if (state.interrupts.length > 0) return askFor(state.interrupts);
+      await rating.show(runs[0]?.status === "success" ? runs[0].run_id : "", signal);
+      if (signal.aborted) return;
       tell(thread.status === "error" ? SILENCE : ending);
       if (thread.status === "error") trouble.replaceChildren(failureNotice(thread.error));
       else if (state.next.length > 0) trouble.replaceChildren(unfinishedNotice());
@@ -200,6 +205,7 @@ export function mount(root, page) {
 
   function begin() {
     runId = "";
+    rating.hide();
     approval.replaceChildren();
     trouble.replaceChildren();
     conversation.clearSteps();

@@ -120,9 +120,17 @@ def test_answer_streams_with_tool_calls(page: Page, service: AgentService, email
     expect(chat.locator(".human .answer")).to_have_text("What is 17 * 23?")
     expect(chat.get_by_label("Message", exact=True)).to_have_value("")
     expect(chat.locator(".thread")).to_have_text([re.compile("What is 17")])
+    expect(chat.get_by_label("Comment")).to_be_hidden()
+    chat.get_by_role("button", name="Bad answer").click()
+    chat.get_by_label("Comment").fill("too long")
+    chat.get_by_role("button", name="Save").click()
+    expect(chat.get_by_text("it is saved")).to_be_visible()
     page.reload()
     expect(answers(agents(page))).to_have_text(LONG)
     expect(call_of(chat, "calculator").locator("pre").last).to_have_text("391")
+    expect(chat.get_by_label("Comment")).to_have_value("too long")
+    expect(chat.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "true")
+    expect(chat.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "false")
 
 
 def test_reasoning_is_folded_above_the_answer(
