@@ -199,7 +199,7 @@ def section(plan: Plan, figures: Mapping[str, Figures], versions: Sequence[str],
     return f"""\
 ## Stage 4 beside others
 
-{conditions("peers", ["fastapi", "langgraph", "psycopg", "redis"])}
+{conditions("peers", ["fastapi", "langgraph", "psycopg", "redis"]).replace("python -m bench peers", "make bench-peers")}
 {noise(others_busy)}
 
 `make bench-peers` installs the others from PyPI and measures again: {"; ".join(versions)}.
