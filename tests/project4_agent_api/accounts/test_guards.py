@@ -15,6 +15,10 @@ from tests.support.accounts import bearer, register, sign_in
 
 OPEN = {
     "GET /",
+    "GET /.well-known/agent-card.json",
+    "GET /.well-known/oauth-protected-resource",
+    "GET /.well-known/oauth-protected-resource/mcp",
+    "GET /a2a/{assistant_id}/.well-known/agent-card.json",
     "GET /docs",
     "GET /health",
     "GET /info",
