@@ -83,8 +83,8 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
 async def jobs(app: FastAPI) -> AsyncIterator[None]:
     """Put the job engine and the listener for progress notifications on `app.state`."""
     app.state.upload_checks = []  # stage 4 adds the quota
-    app.state.jobs = create_job_app(job.TASKS)
     app.state.public_web = PublicWeb(app.state.settings.download_timeout_seconds)
+    app.state.jobs = create_job_app(job.TASKS)
     app.state.notifications = NotificationListener(app.state.settings, job.CHANNEL)
     async with open_job_app(app.state.jobs, app.state.settings), app.state.notifications.listen():
         yield
@@ -105,8 +105,8 @@ async def worker(app: FastAPI, **context: Any) -> AsyncIterator[None]:
 
 
 DOCUMENT_ROUTERS = [
-    documents.router,
     uploads.router,
+    documents.router,
     versions.router,
     answers.router,
     summaries.router,
