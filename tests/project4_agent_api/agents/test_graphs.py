@@ -307,7 +307,7 @@ async def test_image_build_keys_are_ignored(make_services: MakeServices, tmp_pat
 @pytest.mark.parametrize(
     ("file", "logged"),
     [
-        ({"env": "./nothing.env"}, "env: there is no file ./nothing.env"),
+        ({"env": "./nothing.env"}, "env: no file ./nothing.env"),
         (
             {"dependencies": ["no-such-package-at-all"]},
             "alongside this service: 'no-such-package-at-all'",
