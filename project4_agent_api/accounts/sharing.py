@@ -98,7 +98,7 @@ def _permitted(share: Mapping[str, Any] | None, caller: UUID, *, write: bool) ->
 
 
 class ShareBody(RequestBody):
-    """What a user may do in a collection."""
+    """A user's access to a collection."""
 
     access: Literal["read", "write"] = Field(
         description="`write` also permits to upload into the collection, and to change, replace and delete documents."
@@ -189,7 +189,7 @@ async def put_share(
 ) -> None:
     """Share a collection with a user, who finds the id at `GET /auth/me`. Searches find it if they name it.
 
-    Its documents belong to the caller, whoever uploads them, and count for the caller's storage.
+    Documents that others upload into it belong to the collection's owner, and count for the owner's storage.
     """
     await sharing.put(owner_id, collection_id, user_id, writable=body.access == "write")
 
