@@ -17,9 +17,9 @@ PAGES = [
 ]
 EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-# What only the site's extensions of Markdown understand.
+# Markup that only the site's Markdown extensions render.
 MARKUP = re.compile(r"\{\{|\{ ?[.#:]|^(?:\?\?\?|!!!|===) ", re.MULTILINE)
-# The list of pages that only the site has says so itself.
+# The index of generated pages, which states that only the site has them.
 OF_GENERATED_PAGES = {"docs/differences/index.md", "docs/differences/index.zh.md"}
 
 

@@ -1,4 +1,4 @@
-"""Versions of documents: what is found while one replaces another, and the history."""
+"""Versions of documents: search results during a replacement, and the history."""
 
 import asyncio
 import threading
@@ -46,7 +46,7 @@ async def test_new_version_is_found_instead_of_the_old_one(
     assert item == waiting
     model.embeds(embeds())
     assert [hit["text"] for hit in await found(client3, "heron")] == [OLD]
-    await client3.patch(url, json={"metadata": {"final": True}})  # of the document, whatever its version
+    await client3.patch(url, json={"metadata": {"final": True}})  # of the document, not of a version
     released.set()
     done = await finished(client3, document)
     assert (done["id"], done["version"], done["filename"]) == (document["id"], 2, "new.txt")

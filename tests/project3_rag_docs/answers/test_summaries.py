@@ -1,4 +1,4 @@
-"""Summaries of whole documents: that all is read, what is stored, and what is refused."""
+"""Summaries of whole documents: complete reading, storage per version, and refusals."""
 
 import asyncio
 from typing import Any

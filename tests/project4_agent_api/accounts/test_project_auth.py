@@ -1,4 +1,4 @@
-"""The `Auth` object of a project: what its handlers get, what they may return, and which of them is called."""
+"""The `Auth` object of a project: its handlers' parameters, return values and precedence."""
 
 import json
 from pathlib import Path

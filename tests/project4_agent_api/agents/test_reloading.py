@@ -66,7 +66,7 @@ async def said(graphs: Graphs) -> str:
 
 
 async def edited(graphs: Graphs, file: Path, text: str, expected: str) -> None:
-    """Write a file until the graphs say what is expected: the watcher may not have started yet."""
+    """Write a file until the graphs return the expected text: the watcher may not have started yet."""
     async with asyncio.timeout(60):
         while await said(graphs) != expected:
             await asyncio.to_thread(file.write_text, text)

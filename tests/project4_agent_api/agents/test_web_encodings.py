@@ -1,4 +1,4 @@
-"""Fetched pages in the encodings that they are in, whatever narrower one they or their servers name."""
+"""Decoding of fetched pages whose declared encoding is narrower than the actual one."""
 
 import pytest
 

@@ -43,7 +43,7 @@ def javascript() -> Path:
 
 
 def output(command: list[str | Path], environment: dict[str, str], folder: Path = SOURCE) -> str:
-    """Run an example, and return what it prints."""
+    """Run an example, and return its output."""
     ended = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

@@ -1,4 +1,4 @@
-"""The events of runs as items, whatever their client has asked for."""
+"""Conversion of runs' events into the items that the protocols for clients share."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions with the official client: streamed and whole, errors, and what is refused."""
+"""OpenAI's chat completions with the official client: streamed and whole, errors, and refused parameters."""
 
 import uuid
 from collections.abc import AsyncIterator
