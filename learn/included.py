@@ -1,6 +1,6 @@
-"""`python -m learn.included`: write into the pages of docs/ what they include: cited code, commands with output, lists.
+"""`python -m learn.included`: write the included blocks of the pages in docs/: cited code, commands with output, lists.
 
-A page has it between two comments, so that it reads well on a code host, too:
+A page has each block between two comments, so that it reads well on a code host, too:
 
     <!-- code project1_qa_api/main.py:ROUTERS -->        <!-- try 1.1 -->        <!-- decisions all -->
     ... written by this command ...

@@ -11,7 +11,7 @@ from mcp.types import ElicitResult
 
 
 async def approve(_: Any, question: Any) -> ElicitResult:  # noqa: ANN401  the SDK's
-    """Approve whatever the assistant asks about."""
+    """Approve every tool call that the assistant asks about."""
     print(question.message)
     decisions = {name: "approve" for name in question.requestedSchema["properties"] if name.startswith("decision")}
     return ElicitResult(action="accept", content=decisions)

@@ -20,7 +20,7 @@ class TokenBucket:
         Returns:
             0 if the request is allowed; otherwise the seconds until it would be, for the header `Retry-After`.
         """
-        # TODO: A new bucket is full. First add what has flowed in since the last time, up to the capacity; then take one
-        #       token if there is a whole one.
+        # TODO: A new bucket is full. First add the tokens accrued since the last call, up to the capacity; then
+        #       take one token if there is a whole one.
         #       新桶是满的。先补上自上次以来流入的令牌，不超过容量；够一个再取走。
         return 0

@@ -1,4 +1,4 @@
-"""Settings of development, test and production: one class, read from the environment, that refuses what is unsafe."""
+"""Settings of development, test and production: one class, read from the environment, that refuses unsafe values."""
 
 from typing import Literal, Self
 

@@ -28,8 +28,8 @@ class Page:
     #       写一个带这两个参数的 __init__，用 Query 标注，和处理函数的参数一样
 
 
-# TODO: every route of this router needs a caller who is known: say it once, here
-#       这个路由器的所有路由都要求已知的调用者：只在这里写一次
+# TODO: every route of this router requires an authenticated caller: declare it once, here
+#       这个路由器的所有路由都要求调用者已通过认证：只在这里声明一次
 router = APIRouter()
 
 

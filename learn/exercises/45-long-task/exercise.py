@@ -41,7 +41,7 @@ async def get_task(task_id: int):
 def claim(now: float) -> Claim | None:
     """Claim the oldest task that is pending, or whose worker let the lease expire; None if there is none."""
     # TODO: two workers can both read the row before one of them updates it. Make it one UPDATE … RETURNING, which also
-    #       takes running tasks whose lease is over, sets the new lease and counts the attempt
+    #       takes running tasks whose lease has expired, sets the new lease and counts the attempt
     #       两个 worker 可能都在对方更新之前读到这一行。改成一条 UPDATE … RETURNING：租约过期的 running 任务也能抢占，
     #       同时写入新租约，attempt 加一
     row = db.execute("SELECT id, attempt, question FROM tasks WHERE status = 'pending' LIMIT 1").fetchone()

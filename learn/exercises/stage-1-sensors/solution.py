@@ -1,4 +1,4 @@
-"""Small project of stage 1: read many sensors at once, and report what they say. Nothing new, everything together."""
+"""Small project of stage 1: read many sensors at once, and report their values. Nothing new, everything together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -23,7 +23,7 @@ class NotFound(Exception):
 
 
 class Notes:
-    """The notes of one application, in memory, and a log of what was done."""
+    """The notes of one application, in memory, and a log of its operations."""
 
     def __init__(self) -> None:
         self.notes: dict[int, Note] = {}

@@ -16,7 +16,7 @@ class Base(DeclarativeBase):
 
 
 def add_books(session: Session, author: str, titles: list[str]) -> None:
-    """Add books of an author, who is created if there is none of that name. The caller commits."""
+    """Add books of an author, and create the author if the name is new. The caller commits."""
     # TODO: look for the author; add a new one only if there is none
     #       先找作者，没有才新建
     raise NotImplementedError

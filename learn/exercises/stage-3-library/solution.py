@@ -29,7 +29,7 @@ class Book(Base):
 
 
 def add_books(session: Session, author: str, titles: list[str]) -> None:
-    """Add books of an author, who is created if there is none of that name. The caller commits."""
+    """Add books of an author, and create the author if the name is new. The caller commits."""
     found = session.scalars(select(Author).where(Author.name == author)).one_or_none()
     if found is None:
         found = Author(name=author)

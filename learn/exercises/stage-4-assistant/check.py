@@ -10,7 +10,7 @@ def call(words, identifier="c1"):
 
 
 class Model:
-    """Answers with given messages in turn, and keeps what it was shown."""
+    """Answers with given messages in turn, and records the messages that it received."""
 
     def __init__(self, *replies):
         self.replies = list(replies)
