@@ -61,7 +61,7 @@ class Restarter:
         return {(self.config.parent / path).resolve() for path in paths if path.endswith(".py")}
 
     async def _is_valid(self) -> bool:
-        """Return whether the changed project can be loaded. If not, the processes keep what they have loaded."""
+        """Return whether the changed project can be loaded. If not, the processes keep the loaded version."""
         process = await asyncio.create_subprocess_exec(
             *python("-m", "agent_api", "validate", "--config", str(self.config)),
             stdin=asyncio.subprocess.DEVNULL,

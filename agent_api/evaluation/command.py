@@ -78,7 +78,7 @@ class _Plan:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate. The status is 1 if a score is below what is required, or worse than that of the baseline."""
+    """Evaluate. The exit status is 1 if a score is below its required mean, or worse than the baseline's."""
     datasets = [load_dataset(path, arguments.only) for path in arguments.datasets]
     names = [dataset.name for dataset, _ in datasets]
     if len(set(names)) < len(names):

@@ -114,7 +114,7 @@ class Expectation(_Model):
 
 
 class Example(_Model):
-    """A conversation, and what is expected of its last answer.
+    """A conversation, and the expectations of its last answer.
 
     Attributes:
         turns: Inputs of the runs on one thread: a text is a user's message, an object the graph's input.

@@ -1,8 +1,8 @@
 """`agent-api dataset`: turn rated runs into a dataset.
 
-The conversation up to a rated run becomes an example. What is expected of its answer comes from the rating: of a good
-answer, the tools that it called and the documents that it cited; of a bad one, its correction. Without either, the
-example is skipped until somebody writes what is expected.
+The conversation up to a rated run becomes an example. The rating determines its expectations: a good answer's tool
+calls and cited documents, or a bad answer's correction. Without either, the example is skipped until its `expect` is
+written.
 """
 
 import argparse

@@ -38,7 +38,7 @@ class Report(BaseModel):
     """The trials of an evaluation.
 
     Attributes:
-        version: What was evaluated, in the user's words.
+        version: The user's label of the evaluated version.
         required: The lowest mean of each score.
         skipped: Reasons of the examples that were not run.
         not_judged: Examples with criteria for a judge, when there was none.
@@ -72,7 +72,7 @@ class Report(BaseModel):
         return interval(list(self.means(name).values()))
 
     def failures(self) -> list[str]:
-        """Return the scores whose mean is below what is required."""
+        """Return the names of the scores whose mean is below the required one."""
         return [name for name in self.score_names() if self.interval(name).mean < self.required[name] - 1e-9]
 
 

@@ -1,4 +1,4 @@
-"""Deterministic scores of one answer: 1 for what was expected, 0 otherwise, and a reason."""
+"""Deterministic scores of one answer: 1 if it meets the expectation, 0 otherwise, and a reason."""
 
 import json
 import re

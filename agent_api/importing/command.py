@@ -1,6 +1,6 @@
 """`agent-api import`: copy the data of one user from another server of LangGraph's API into this service.
 
-Everything keeps its id, except crons. What is here already is left as it is, so an interrupted import can be repeated.
+Resources keep their ids, except crons. Existing ones are not changed, so an interrupted import can be repeated.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass
 class Report:
-    """Counts of what was imported, and the reasons why something was not."""
+    """Counts of imported and skipped resources, and the reasons for skipping them."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
