@@ -130,7 +130,7 @@ class VersionList(BaseModel):
 
 
 class DocumentUpdate(RequestBody):
-    """Changes of a document; what is not named stays."""
+    """Changes of a document; omitted fields stay unchanged."""
 
     filename: Annotated[str, Field(max_length=255), _VISIBLE, NOT_BLANK, WITHOUT_NUL] | None = None
     metadata: Annotated[dict[MetadataName, MetadataValue | None], Field(max_length=50), _NO_OTHER_NAMES] | None = Field(

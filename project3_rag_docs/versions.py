@@ -1,4 +1,4 @@
-"""The repository of versions: replace a document, and list what it was before."""
+"""The repository of versions: replace a document, and list its earlier versions."""
 
 from collections.abc import Sequence
 from uuid import UUID

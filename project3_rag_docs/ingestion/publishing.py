@@ -33,7 +33,7 @@ async def publish(jobs: App, session: AsyncSession, document: Document) -> None:
         wanted = (col(Document.public_id) == document.public_id, col(Document.status) != Status.DELETED)
         query = select(Document).where(*wanted, ~col(Document.replaces)).with_for_update()
         replaced = (await session.scalars(query)).one()
-        for name in ("custom", "tags", "collection_id"):  # of the document, whatever its version
+        for name in ("custom", "tags", "collection_id"):  # the same in all versions of a document
             setattr(document, name, getattr(replaced, name))
         await _remember(session, replaced)
         await defer_purge(jobs, session, replaced)

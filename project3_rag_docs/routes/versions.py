@@ -1,4 +1,4 @@
-"""Routes for versions: replace a document, and show what it was before."""
+"""Routes for versions: replace a document, and list its earlier versions."""
 
 from typing import Annotated
 from uuid import UUID

@@ -130,10 +130,10 @@ _Rankings = Mapping[str, Sequence[RankedChunk]]  # by `_WORDS`, or by the langua
 
 @dataclass(frozen=True)
 class _Question:
-    """A query with its embedding of unit length, and the ranking of what was found for it.
+    """A query with its unit-length embedding, and the ranking of its results.
 
     Attributes:
-        terms: Their keys in the index.
+        terms: The keys of its terms in the index.
     """
 
     language: Language

@@ -105,7 +105,7 @@ def _is_pdf(head: bytes, named: MediaType | None) -> bool:
 
 
 def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
-    """Return the type of an Office file: that of its main part, whatever the part is named."""
+    """Return the media type of an Office file: that of its main part, which may have any name."""
     try:
         if 0 < directory_bytes(tail) <= _MAX_DIRECTORY_BYTES:
             with zipfile.ZipFile(file) as archive:

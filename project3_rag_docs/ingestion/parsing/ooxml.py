@@ -1,4 +1,4 @@
-"""The package of an Office file, read as Office does: by relationships, whatever its parts are named.
+"""The package of an Office file, read as Office does: by the relationships of its parts, not by their names.
 
 A part that is missing, or that does not matter for the text, is no reason to refuse the file. Names of elements are
 compared without their namespace, since "Strict" files have other ones.
@@ -82,7 +82,7 @@ def local_name(element: Element) -> str:
 
 
 def attribute(element: Element, name: str) -> str | None:
-    """Return an attribute, whatever its namespace."""
+    """Return an attribute by its local name, in any namespace."""
     return next((str(value) for key, value in element.attrib.items() if key.rpartition("}")[2] == name), None)
 
 

@@ -79,7 +79,7 @@ class _Page(NamedTuple):
     """The texts of a page, each with whether it is a table.
 
     Attributes:
-        state: "image" if the page has little or no text beside what it shows; "garbled" if its text is another one.
+        state: "image" if the page is a scan or drawing with little or no text; "garbled" if its text is unreadable.
     """
 
     texts: list[tuple[str, bool]]

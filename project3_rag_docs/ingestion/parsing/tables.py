@@ -21,7 +21,7 @@ def table_lines(rows: Iterable[Row], headers: int | None = None, *, sheet: bool 
     """Yield a table as lines: "name: cell; name: cell", or "cell | cell" if it has no header.
 
     Args:
-        headers: Number of header rows, if the document says so. Otherwise they are detected.
+        headers: Number of header rows, if the document marks them. Otherwise they are detected.
         sheet: Whether a blank row or column separates tables, and a first row of words is a header in case of doubt.
     """
     clean = ([" ".join(cell.split()) for cell in row] for row in rows)
