@@ -32,7 +32,7 @@ from shared.problems import problem_response
 _OPERATORS = frozenset(("/health", "/ready", "/ok", "/metrics", "/docs", "/openapi.json"))
 _DOCUMENTATION = ("openapi", "swagger_ui_html", "swagger_ui_redirect", "redoc_html")
 _LANGGRAPH = re.compile(r"/(assistants|threads|runs|store)(/|$)")
-# Never given to graphs, whatever the patterns say.
+# Headers never passed to graphs, even if a pattern matches them.
 _CREDENTIALS = frozenset(("authorization", "cookie", "x-api-key", "x-service-key", "x-tenant-id"))
 
 

@@ -24,7 +24,7 @@ _MIN_MB, _MIN_SECONDS = 500, 30.0
 
 
 def request_limit(name: str, settings: Settings) -> RateLimit:
-    """Return the limit on the requests of a client, and on what they cost."""
+    """Return the limit on the number of a client's requests, and on their cost."""
     requests = settings.rate_limit_per_minute
     size = settings.rate_limit_mb_per_minute or max(_MIN_MB, _REQUEST_MB * requests)
     seconds = settings.rate_limit_seconds_per_minute or max(_MIN_SECONDS, _REQUEST_SECONDS * requests)

@@ -4,7 +4,7 @@ A request is authenticated when it arrives, but an event stream may stay open fo
 the credentials of all its open responses with one statement every `CHECK_SECONDS`. No notification is involved, so none
 can be lost: a sign-out at one process ends the streams of every other process, also while Redis is unavailable.
 
-Where a project authenticates its users itself, its handler is called again for each open response every
+If a project authenticates its users itself, its handler is called again for each open response every
 `PROJECT_CHECK_SECONDS`.
 """
 

@@ -1,6 +1,6 @@
 """Collections of documents that their owners share with other users, for reading or also for writing.
 
-The owner names the user by id, so nobody can find out who has an account. Shared documents are searched only if a
+The owner names the user by id, so accounts cannot be enumerated by e-mail. Shared documents are searched only if a
 request names their collection: otherwise any user could put text into the answers of another.
 """
 

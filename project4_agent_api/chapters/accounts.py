@@ -205,7 +205,7 @@ ROUTERS = [
     SignedIn(conversations.router),
 ]
 EARLIER_RESOURCES = [resource for resource in stage3.RESOURCES if resource is not stage3.worker]
-# The account's panel announces who is signed in, and the others are for its audiences.
+# The account's panel announces the signed-in user, and the other panels are for its audiences.
 PANELS = [
     Panel(Path(__file__).parents[1] / "page" / "account.js"),
     replace(stage3.PANEL, audience="users"),

@@ -1,4 +1,4 @@
-"""Routes of LangGraph's API, which read JSON whatever its content type is."""
+"""Routes of LangGraph's API, which read JSON without a content type, or with `text/plain`."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

@@ -123,7 +123,7 @@ async def keep_adding_up_changes(pool: Pool) -> None:
 
 
 async def forget_owner(connection: Connection, owner_id: UUID) -> None:
-    """Delete the sums of a user who has been deleted."""
+    """Delete the storage totals of a deleted user."""
     for table in ("stored_bytes", "stored_bytes_changes"):
         await execute(connection, f"DELETE FROM {table} WHERE owner_id = %s", [owner_id])  # noqa: S608  constants
 

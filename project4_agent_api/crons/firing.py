@@ -104,7 +104,7 @@ class FiringRules:
     """How often crons may fire.
 
     Attributes:
-        shortest_seconds: Minimum seconds between two firings of a cron, whatever its schedule says.
+        shortest_seconds: Minimum seconds between two firings of a cron, even if its schedule asks for fewer.
         count: Counts a firing as a request of its user.
     """
 

@@ -52,7 +52,7 @@ class FeedbackCreate(FeedbackPatch):
     """New feedback on a run."""
 
     run_id: AnyUUID | None = Field(default=None, description="The run, unless it is in the query.")
-    key: FeedbackKey | None = Field(default=None, description="What is rated, unless it is in the query.")
+    key: FeedbackKey | None = Field(default=None, description="The rated aspect, unless it is in the query.")
     id: AnyUUID | None = Field(default=None, description="An id of your choice. With an existing one it is replaced.")
     extra: AnyJson = Field(default=None, description="Any other data.")
 
@@ -132,7 +132,7 @@ async def create_feedback(
     owner_id: CurrentOwner,
     runs: RunsDep,
     run: Annotated[UUID | None, Query(description="The run, unless it is in the body.")] = None,
-    key: Annotated[FeedbackKey | None, Query(description="What is rated, unless it is in the body.")] = None,
+    key: Annotated[FeedbackKey | None, Query(description="The rated aspect, unless it is in the body.")] = None,
 ) -> FeedbackRead:
     """Give feedback on a run, or replace it."""
     run_id, name = body.run_id or run, body.key or key

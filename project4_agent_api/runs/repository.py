@@ -22,7 +22,7 @@ RETRY_SECONDS = 5  # until some of the pending runs may have started
 
 _COLUMNS = """
     run_id, thread_id, assistant_id, created_at, updated_at, status, metadata, multitask_strategy,
-    -- not what is known about the run's user: others may see the run
+    -- without the run's user: users with shared access may read the run
     kwargs #- '{config,configurable,langgraph_auth_user}' AS kwargs,
     CASE WHEN status = 'interrupted' THEN coalesce(error ->> 'message', 'The run was stopped.') END AS cancel_reason
 """

@@ -31,7 +31,9 @@ from shared.schemas import INTEGRAL, WITHOUT_NUL
 
 AssistantName = Annotated[str, Field(min_length=1, max_length=200, description="An assistant's id, or a graph's name.")]
 _YEAR = 366 * 24 * 3600
-FeedbackKey = Annotated[str, Field(min_length=1, max_length=200, description="What is rated."), WITHOUT_NUL]
+FeedbackKey = Annotated[
+    str, Field(min_length=1, max_length=200, description="The rated aspect, such as `helpful`."), WITHOUT_NUL
+]
 Nodes = Literal["*"] | Annotated[list[Name], Field(max_length=1000)]
 
 

@@ -242,7 +242,7 @@ def answers(questions: "list[Interrupt]", values: "list[Any]") -> dict[str, Any]
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Convert the service's errors to those of A2A. What is not for the client is only logged."""
+    """Convert the service's errors to those of A2A. Details of internal errors are only logged."""
     try:
         yield
     except (errors.A2AError, GeneratorExit):

@@ -89,29 +89,29 @@ class Handler(RequestHandler):
     async def on_create_task_push_notification_config(
         self, params: a2a.TaskPushNotificationConfig, context: ServerCallContext
     ) -> a2a.TaskPushNotificationConfig:
-        """Refuse: the card says so."""
+        """Refuse: the agent card declares no push notifications."""
         raise errors.PushNotificationNotSupportedError
 
     async def on_get_task_push_notification_config(
         self, params: a2a.GetTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> a2a.TaskPushNotificationConfig:
-        """Refuse: the card says so."""
+        """Refuse: the agent card declares no push notifications."""
         raise errors.PushNotificationNotSupportedError
 
     async def on_list_task_push_notification_configs(
         self, params: a2a.ListTaskPushNotificationConfigsRequest, context: ServerCallContext
     ) -> a2a.ListTaskPushNotificationConfigsResponse:
-        """Refuse: the card says so."""
+        """Refuse: the agent card declares no push notifications."""
         raise errors.PushNotificationNotSupportedError
 
     async def on_delete_task_push_notification_config(
         self, params: a2a.DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> None:
-        """Refuse: the card says so."""
+        """Refuse: the agent card declares no push notifications."""
         raise errors.PushNotificationNotSupportedError
 
     async def on_get_extended_agent_card(
         self, params: a2a.GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> a2a.AgentCard:
-        """Refuse: the card says so."""
+        """Refuse: the agent card declares no extended card."""
         raise errors.ExtendedAgentCardNotConfiguredError

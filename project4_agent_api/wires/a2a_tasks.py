@@ -1,7 +1,7 @@
 """Tasks of A2A: a run, and those that continue it by answering its questions.
 
-The id of a task is that of its first run; its context is the thread. Whatever client answers a question, with another
-run on the thread, that run belongs to the task.
+The id of a task is that of its first run; its context is the thread. A run that answers a question of the task belongs
+to it, even if another client started that run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -65,7 +65,7 @@ class Run:
     async def items(self) -> AsyncGenerator[Item]:
         """Yield the run's items, with `Ended` as the last one.
 
-        Close the generator when the client goes away: the run is then stopped, if it was started with
+        Close the generator when the client disconnects: the run is then stopped, if it was started with
         `on_disconnect="cancel"`.
         """
         async with aclosing(self.subscription.attended()) as events, aclosing(read_items(events)) as items:
@@ -254,7 +254,7 @@ class Conversations:
         return decoded
 
     async def stop(self, thread_id: UUID, run_id: UUID) -> None:
-        """Stop a run, and keep what it has done.
+        """Stop a run, and keep its checkpoints.
 
         Raises:
             NotFound: if there is no such unfinished run.

@@ -110,7 +110,7 @@ Item = Started | Text | Reasoning | ToolCall | ToolResult | Citation | Usage | I
 
 
 async def read_items(events: AsyncIterator[Event]) -> AsyncGenerator[Item]:
-    """Convert the events of a run. The last item is `Ended`, whatever happened to the run."""
+    """Convert the events of a run. The last item is always `Ended`, also for a failed run."""
     reader = _Reader()
     async for event in events:
         for item in reader.read(event):

@@ -114,7 +114,7 @@ def _create_server(handlers: dict[type[types.Request[Any, Any]], Handler]) -> Se
 
 
 def _guard(server: Server[Any, Request], handler: Handler) -> Callable[[Any], Awaitable[types.ServerResult]]:
-    """Convert the errors of a handler to those of the protocol. What is not for the client is only logged."""
+    """Convert the errors of a handler to those of the protocol. Details of internal errors are only logged."""
 
     async def handle(request: Any) -> types.ServerResult:  # noqa: ANN401  one of the SDK's request types
         exchange = Exchange.of(server.request_context)

@@ -47,7 +47,7 @@ class Form:
             properties[f"reason_{number + 1}"] = {"type": "string", "title": "Why, if you reject it"}
         required = [name for name in properties if name.startswith("decision")]
         message = "The assistant asks before it calls:\n" + "\n".join(lines)
-        if len(message) > _MAX_TEXT:  # nobody should approve what they have not seen
+        if len(message) > _MAX_TEXT:  # a truncated request must not be approved
             return None
         return cls(message, {"type": "object", "properties": properties, "required": required}, len(lines))
 

@@ -20,8 +20,8 @@ _NAME_WITH_ID = re.compile("[A-Za-z0-9_-]{0,32}_([A-Za-z0-9_-]{22})")
 class ToolNames:
     """The names of assistants' tools.
 
-    A built-in assistant's is the name of its graph. The others' end with their ids, so that no name ever changes its
-    meaning, whatever other assistants are created: clients store which tools may be called without asking.
+    A built-in assistant's tool has the name of its graph. The others' end with the assistant's id, so that a new
+    assistant never changes the meaning of a name: clients store which tools may be called without asking.
 
     Attributes:
         of_graphs: The names of built-in assistants' tools, by their graphs.

@@ -61,7 +61,7 @@ async def list_resources(sessions: Sessions, owner_id: UUID, cursor: str | None)
                 uri=document_uri(each.id),
                 name=each.filename,
                 description=f"{each.media_type}, {each.size_bytes:,} bytes",
-                mimeType="text/plain",  # of what is read: the text, not the file
+                mimeType="text/plain",  # the type of the content read: text, not the file
                 annotations=types.Annotations(lastModified=each.created_at.isoformat()),
             )
             for each in ready

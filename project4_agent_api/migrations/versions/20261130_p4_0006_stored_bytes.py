@@ -93,7 +93,7 @@ _COUNT_VERSIONS = f"""
 
 
 def upgrade() -> None:
-    """Create the tables and triggers, and count what is stored. Writes wait meanwhile: about 1 s for a million rows.
+    """Create the tables and triggers, and count the stored bytes. Writes wait meanwhile: about 1 s for a million rows.
 
     Threads count as empty until retention has measured them.
     """

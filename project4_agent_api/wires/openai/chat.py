@@ -1,7 +1,7 @@
 """`/v1/chat/completions`: a run on a thread of its own, whose history comes with the request.
 
 Tool calls of the server are not part of the answer, because clients would execute them. A tool that needs an approval
-is not called: the completion says so, since this API has no way to ask. `/v1/responses` has.
+is not called, and the completion states it, since this API has no way to ask. `/v1/responses` has.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -104,7 +104,7 @@ class Completion:
         yield dumps(common | {"choices": [choice], "usage": self._usage()})
 
     def _add(self, item: Item) -> dict[str, Any]:
-        """Add an item, and return what it adds to the message."""
+        """Add an item, and return the delta of the message."""
         match item:
             case Text(message_id, text):
                 return {"content": self._add_text(message_id, text)}

@@ -75,7 +75,7 @@ async def delete_conversation(conversation_id: str, conversations: Conversations
 async def list_items(
     conversation_id: str, page: Annotated[ItemPage, Query()], conversations: ConversationsDep
 ) -> Response:
-    """List what was said in a conversation."""
+    """List the items of a conversation."""
     thread = await conversations.get_thread(_thread_id(conversation_id))
     values = thread["values"].decode_json() if thread["values"] else {}
     messages = values.get("messages") if isinstance(values, dict) else None
