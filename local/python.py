@@ -1,4 +1,4 @@
-"""Python processes that import this project's packages, whatever the current folder contains."""
+"""Python processes that import this project's packages, independent of the current folder."""
 
 import os
 import sys

@@ -47,8 +47,8 @@ class Limit:
 
     Attributes:
         name: The setting that sets it, in lower case.
-        maximum: What it allows.
-        used: What the caller has now.
+        maximum: The maximum value that the limit allows.
+        used: The caller's current usage.
     """
 
     name: str

@@ -70,7 +70,7 @@ class Recorder:
         """Start a span, which the caller ends.
 
         Args:
-            function: What is executed; by default the line of the project that called.
+            function: The executed callable; by default, the calling line of the project.
             link: Joins it to a span of another process.
             start_time: In nanoseconds since 1970, if it is not now.
         """
@@ -92,7 +92,7 @@ class Recorder:
 
     @contextmanager
     def span(self, kind: str, name: str, function: object = None, **details: Any) -> Iterator[AnySpan]:
-        """Record the block as the parent of what is recorded inside it."""
+        """Record the block as a span, the parent of the spans recorded inside it."""
         span = self.start(kind, name, function, **details)
         try:
             with entered(span):
@@ -119,7 +119,7 @@ def recorded(kind: str, name: str, function: object = None, **details: Any) -> I
 
 
 def entered(span: AnySpan) -> Any:  # noqa: ANN401  OpenTelemetry's context manager
-    """Make a span the parent of what is recorded in the block, without ending it."""
+    """Make a span the parent of the spans recorded in the block, without ending it."""
     return use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
 

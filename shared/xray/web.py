@@ -38,7 +38,7 @@ def is_left_out(scope: Any) -> bool:  # noqa: ANN401  an ASGI scope
 
 
 def record_requests(app: FastAPI, recorder: Recorder, buffer: Buffer) -> None:
-    """Record the middleware of an app, including what is added later, and the dependencies of its routes."""
+    """Record the middleware of an app, including middleware added later, and the dependencies of its routes."""
     build = app.build_middleware_stack
 
     def build_recorded() -> ASGIApp:
@@ -116,7 +116,7 @@ class NameRequest:
 
 
 def _complete(head: RequestHead, scope: Scope) -> None:
-    """Add what is known once the request was authenticated and routed."""
+    """Add the owner and the endpoint, which are known after authentication and routing."""
     head.owner_id = scope.get("state", {}).get("owner_id")
     head.source = line_of(endpoint) if (endpoint := _endpoint(scope)) else head.source
 
