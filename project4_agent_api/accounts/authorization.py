@@ -70,7 +70,7 @@ class Authorization:
     """The authorization of one request.
 
     Attributes:
-        accesses: What the request may use. By default, the user's own rows.
+        accesses: The rows that the request may use, by resource. By default, the user's own.
     """
 
     auth: ProjectAuth

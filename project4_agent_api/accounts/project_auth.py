@@ -121,7 +121,7 @@ class ProjectAuth:
         """Call the most specific handler of an operation.
 
         Args:
-            value: What the operation is about. A handler may change it.
+            value: The operation's payload. A handler may change it.
 
         Returns:
             A filter on metadata, which may be empty; None if there is no handler.

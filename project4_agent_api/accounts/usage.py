@@ -71,7 +71,7 @@ _LARGEST = """
 
 
 async def read_usage(pool: Pool, settings: Settings, owner_id: UUID) -> UsageRead:
-    """Return what a user holds.
+    """Return a user's usage and limits.
 
     Raises:
         DatabaseUnavailable: if the database is unavailable.

@@ -38,7 +38,7 @@ class RepairHistory(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """Repair what the model reads: a command can start tools and the model in the same step."""
+        """Repair the model's messages: a command can start tools and the model in the same step."""
         return await handler(request.override(messages=cast("Any", repair(request.messages))))
 
     async def awrap_tool_call(

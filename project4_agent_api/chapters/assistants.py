@@ -37,7 +37,7 @@ ROUTERS = [*EARLIER_ROUTERS, Authenticated(assistants.router), Authenticated(sto
 
 
 def resources() -> list[Resource]:
-    """Return what the process opens: that of the stage, which also counts, for the last chapter."""
+    """Return the resources that the process opens: those of the stage, with metrics for the last chapter."""
     open_api = partial(
         bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), graphs=bootstrap.graphs_of(project=None)
     )

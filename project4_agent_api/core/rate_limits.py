@@ -4,7 +4,7 @@ The window is a moving one: at any time, at most `amount` requests were allowed 
 `limits` has the same window, but needs two calls to fill the response headers. It counts while Redis is unavailable:
 each process then counts its own requests, so the effective limit is multiplied by the number of processes.
 
-What requests cost is known only when they have been served. It is charged with the user's next request at the same
+The cost of a request is known only when it has been served. It is charged with the user's next request at the same
 process, to a level that falls steadily by the limit in a minute. Requests are refused while the level is above the
 limit.
 """
@@ -45,7 +45,7 @@ class RateLimit:
 
     Attributes:
         setting: The setting of the amount, in lower case.
-        costs: Limits on what the requests cost.
+        costs: Limits on the cost of the requests.
     """
 
     name: str
@@ -138,7 +138,7 @@ class RateLimiter:
         self.allowed = self.rejected = self.counted_locally = 0
 
     def charge(self, limit: RateLimit, key: str, cost: RequestCost) -> None:
-        """Charge what a client's request has cost, with the client's next request."""
+        """Charge the cost of a request with the client's next request."""
         name, now = _name(limit, key), monotonic()
         _, total = self._uncharged.pop(name, (now, RequestCost()))
         total.add(cost)

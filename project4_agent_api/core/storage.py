@@ -64,7 +64,7 @@ _ADD_UP = """
 
 @dataclass(frozen=True)
 class StorageQuota:
-    """The limit on what one user stores. Transactions of the same moment do not see each other.
+    """The limit on one user's storage. Concurrent transactions do not see each other.
 
     Attributes:
         maximum: In bytes.

@@ -45,7 +45,7 @@ class Access:
 
     Attributes:
         owner_id: Only the rows of this owner; None for those of all users of the project.
-        filter: What their metadata has to match, in the form that LangGraph's authorization handlers return.
+        filter: A filter on their metadata, in the form that LangGraph's authorization handlers return.
     """
 
     owner_id: UUID | None

@@ -57,7 +57,7 @@ class DueRun:
         thread_id: The thread; None for a new one.
         fields: Of the run's request: `input`, `config`, `context`, `webhook`, …
         metadata: The run's metadata, with the cron's id.
-        on_completion: What happens to a new thread; None for an existing one.
+        on_completion: The action on a new thread after the run; None for an existing one.
         user: The user who created the cron, as graphs see it; None if an earlier version stored the cron.
     """
 

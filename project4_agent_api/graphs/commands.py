@@ -1,4 +1,4 @@
-"""Commands to a graph: what a client may send instead of an input."""
+"""Commands to a graph, which a client may send instead of an input."""
 
 from typing import Annotated, Any
 

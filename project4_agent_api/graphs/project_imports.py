@@ -191,7 +191,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _hint(error: ImportError) -> str:
-    """Return what to do about a missing package, or about one of a version without the module or name."""
+    """Return a hint for a missing package, or for a version of it without the module or name."""
     package = (error.name or "").partition(".")[0]
     try:
         version = importlib.metadata.version(importlib.metadata.packages_distributions()[package][0])

@@ -22,7 +22,7 @@ class UserLimits:
         waiting: That are due and not started.
         deferred: That are due later.
         overflow: That may wait if the service has reached its own limit.
-        storage: The limit on what the user stores.
+        storage: The limit on the user's storage.
         webhooks: Webhook calls that are due.
     """
 

@@ -36,7 +36,7 @@ class NewRun:
         key: Chosen by the caller, which may subscribe to the run before it is stored.
         base_metadata: The first part of its metadata, before the thread's: the assistant's.
         metadata: The last part: its own.
-        multitask_strategy: What happens to unfinished runs of the thread.
+        multitask_strategy: The treatment of unfinished runs of the thread.
         create_thread: Whether to create the thread if there is none.
     """
 
@@ -68,7 +68,7 @@ class Admission:
         waiting: That are due and not started.
         deferred: That are due later.
         queue_full: Whether the service takes only a few runs of each user now.
-        storage: The limit on what the user stores.
+        storage: The limit on the user's storage.
         webhooks: Calls that are due, if the run has a webhook.
     """
 

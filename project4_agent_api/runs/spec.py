@@ -49,7 +49,7 @@ class RunSpec:
         durability: When checkpoints are stored: `sync`, `async` or `exit`.
         webhook: The address that is called when the run has ended.
         temporary: Whether the thread was created for this run and is deleted with it.
-        feedback_keys: What the client rates; see `feedback.py`.
+        feedback_keys: The aspects that the client rates; see `feedback.py`.
     """
 
     input: Any = None

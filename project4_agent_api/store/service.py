@@ -60,7 +60,7 @@ class SharedStore(BasePostgresStore[Any], BaseStore):
     Args:
         pool: Connections in autocommit mode.
         settings: The embedding model's name, prefixes and dimensions.
-        quota: The limit on what an owner stores.
+        quota: The limit on an owner's storage.
         options: The project's fields and times to live.
         shared: Whether the users of a project with authorization of its own have one store, as in LangGraph's server.
     """

@@ -221,7 +221,7 @@ class _Stream:
 
 
 def answers(questions: "list[Interrupt]", values: "list[Any]") -> dict[str, Any]:
-    """Return what to resume with, by the ids of questions.
+    """Return the values to resume with, by the ids of questions.
 
     Several questions are answered by an object with their ids. A request for approval is answered by LangChain's
     `decisions`, or by the text `approve` or `reject` for all of its actions.

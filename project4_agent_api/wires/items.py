@@ -122,7 +122,7 @@ async def read_items(events: AsyncIterator[Event]) -> AsyncGenerator[Item]:
 
 
 def read_state(before: Any, state: Any, interrupts: Iterable[Json]) -> Iterator[Item]:  # noqa: ANN401  any JSON
-    """Convert what a run has added to the state of its thread, once its events are gone. There is no `Ended`.
+    """Convert a run's additions to the state of its thread, once its events have expired. There is no `Ended`.
 
     Args:
         before: The state before the run.

@@ -1,6 +1,6 @@
 """One request of an MCP client, served without a session: any process of the service can serve the next one.
 
-What a session would remember is in its id: whether the client can ask its user. A client answers a question, and
+The id of a session holds its only state: whether the client can ask its user. A client answers a question, and
 cancels a request, in another request, which any process may receive. It publishes the message on the session's channel,
 and the process that serves the tool call receives it there.
 """

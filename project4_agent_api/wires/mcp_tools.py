@@ -91,7 +91,7 @@ class Tools:
         return types.ListToolsResult(tools=tools, nextCursor=following)
 
     async def call(self, params: types.CallToolRequestParams, exchange: Exchange) -> types.CallToolResult:
-        """Call a tool. What goes wrong in it is a result with `isError`, which a model can read.
+        """Call a tool. An error of the tool is a result with `isError`, which a model can read.
 
         Raises:
             McpError: if there is no tool with this name.

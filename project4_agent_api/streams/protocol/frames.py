@@ -35,7 +35,7 @@ class Frame(NamedTuple):
     """A frame before it is numbered.
 
     Attributes:
-        channel: What clients subscribe to: `values`, `custom`, `custom:progress`.
+        channel: The channel that clients subscribe to: `values`, `custom`, `custom:progress`.
         namespace: The namespace of its subgraph.
         node: Its node, if known.
         id: Replaces the number in the event id.
