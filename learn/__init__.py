@@ -1,1 +1,1 @@
-"""The project as a course: what a stage adds, practice, and the check list. No stage imports this."""
+"""The project as a course: the differences between stages, practice, and the check list. No stage imports this."""

@@ -118,7 +118,7 @@ class Step:
 
     Attributes:
         place: A file, or a definition in it (`path.py:name`), relative to the repository.
-        note: What to see there, in Markdown.
+        note: An explanation of the place, in Markdown.
     """
 
     place: str

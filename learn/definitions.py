@@ -1,6 +1,6 @@
-"""Compare the definitions of two versions of a file: only what the later one replaces, extends or adds.
+"""Compare the definitions of two versions of a file: only those that the later one replaces, extends or adds.
 
-What a later stage does not define, it inherits: it is no removal, and does not appear.
+A definition that a later stage lacks is inherited: it is no removal, and does not appear.
 """
 
 import ast

@@ -114,7 +114,7 @@ def _only_in(later: Mapping[str, Value], earlier: Mapping[str, object]) -> dict[
 
 
 def _removed(earlier: Facts, later: Facts) -> list[str]:
-    """Describe what the earlier stage has and the later one lacks."""
+    """Describe the operations, settings, columns and responses that the later stage lacks."""
     removed = [f"the operation {name}" for name in earlier.operations if name not in later.operations]
     removed += [f"the setting {name}" for name in earlier.settings if name not in later.settings]
     for table, columns in earlier.tables.items():

@@ -160,7 +160,7 @@ def chapter_lines(part: ChapterDifference, painter: Painter, language: Language)
 
 
 def unified(found: Difference, path: str) -> Iterator[str]:
-    """Yield the diff of a file that both stages have: what the later one replaces, extends or adds."""
+    """Yield the diff of a file in both stages: the definitions that the later one replaces, extends or adds."""
     compared = compare_definitions(path, found.earlier.files[path], found.later.files[path])
     if compared:
         yield f"--- {found.earlier.stage.package}/{path}"

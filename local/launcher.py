@@ -35,6 +35,7 @@ _FAILED = {"migrate": "its database could not be migrated"}
 _GENERATED_SECRETS = ("jwt_secret",)  # for development
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INTERRUPTED = 130  # exit status, as of a command that Ctrl-C ends in a shell
 
 
 def launch(stage: str, command: Sequence[str] = (), *, chapter: str = "") -> int:
@@ -86,7 +87,8 @@ def launch_package(
         job: Runs once the stage is ready; then the stage stops.
 
     Returns:
-        Exit status: that of the job, 0 after a stop signal, 1 if a process has failed too often.
+        Exit status: that of the job, or 130 if a stop signal ended it; without a job, 0 after a stop signal; 1 if a
+        process has failed too often.
 
     Raises:
         AlreadyRunning: if another launcher uses the state.
@@ -165,7 +167,7 @@ class Stage:
     Attributes:
         settings: Settings, as the processes will read them.
         worker: The worker, if the stage has one.
-        control: What the page's X-ray asks, if it is enabled.
+        control: The API of the page's X-ray, if it is enabled.
     """
 
     program: _Program
@@ -304,6 +306,8 @@ async def _run(stage: Stage, task: _Task) -> int:
         await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             status = serving.result()
+        elif task.job:
+            status = _INTERRUPTED
     except* ChildFailed as failures:
         for failure in failures.exceptions:
             print(f"error: {failure}", file=sys.stderr, flush=True)

@@ -31,7 +31,7 @@ class Child:
         log: File for the output; the terminal by default.
         drop_root: Whether the program refuses to run as root.
         back_off: Seconds to wait before each restart, up to the maximum number of restarts.
-        action: What the page's X-ray can do to it.
+        action: The action that the page's X-ray offers for the process.
     """
 
     name: str

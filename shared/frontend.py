@@ -33,7 +33,7 @@ class Panel:
     Attributes:
         module: `STAGE/page/NAME.js`.
         audience: Name of the users who see the panel, as another panel announces them; empty for everyone. It hides
-            what the routes would refuse anyway, and is no access control.
+            controls whose routes refuse other users anyway, and is no access control.
     """
 
     module: Path

@@ -19,7 +19,7 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-# What a terminal executes, and what hides other text: controls, line separators, changes of the direction.
+# Characters that a terminal executes or that hide other text: controls, line separators, changes of the direction.
 _CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]")
 
 # Loggers limited to warnings: at INFO each logs a line for every model request, which the service logs already.

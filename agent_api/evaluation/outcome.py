@@ -23,7 +23,7 @@ class Outcome:
     Attributes:
         error: Why there is no answer; empty if there is one.
         calls: Calls of tools since the user's last message, in order, with `name` and `args`.
-        passages: What the run's searches found, best first.
+        passages: The passages found by the run's searches, best first.
         citations: All citations that the answer can refer to, with `marker`, `filename`, `chunk_id` and `quote`.
     """
 

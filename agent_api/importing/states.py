@@ -161,7 +161,7 @@ def _joins(graph: Pregel[Any, Any, Any, Any], base: _Known, state: Json) -> Json
 
 
 def _fixed_writes(graph: Pregel[Any, Any, Any, Any], node: str) -> list[tuple[str, Any]]:
-    """Return what a node writes along its edges without conditions."""
+    """Return the writes of a node to its unconditional edges."""
     writers = graph.nodes[node].writers if node in graph.nodes else []
     entries = [entry for writer in writers if isinstance(writer, ChannelWrite) for entry in writer.writes]
     return [
@@ -217,7 +217,7 @@ def _checkpoint(graph: Pregel[Any, Any, Any, Any], state: Json, current: _Known)
 def _pending_writes(
     graph: Pregel[Any, Any, Any, Any], state: Json, snapshot: StateSnapshot
 ) -> dict[str, list[tuple[str, Any]]]:
-    """Return what the tasks of a state have written, raised or asked, by the ids that the tasks have here."""
+    """Return the writes, errors and interrupts of a state's tasks, by the ids that the tasks have here."""
     tasks = list(snapshot.tasks)
     writes: dict[str, list[tuple[str, Any]]] = {}
     for source in state["tasks"]:

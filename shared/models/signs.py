@@ -95,7 +95,7 @@ BATCH_TOO_LARGE = _sign(
     r"too many (inputs|texts)|(number of|at most \d+) (texts|inputs|requests)",  # Mistral, Cohere, Gemini
     r"array too long|tokens per request",
 )
-GENERATION_FAILED = _sign("tool_use_failed json_validate_failed")  # Groq: what the model wrote was invalid
+GENERATION_FAILED = _sign("tool_use_failed json_validate_failed")  # Groq: the model's output was invalid
 QUOTA = _sign(
     # OpenAI, Moonshot, one-api, Zhipu, DashScope, SiliconFlow
     "insufficient_quota exceeded_current_quota_error insufficient_user_quota pre_consume_token_quota_failed "

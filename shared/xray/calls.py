@@ -160,7 +160,7 @@ class RecordedCalls(BaseCallbackHandler):
 
 
 def _changes(outputs: object) -> str:
-    """Return what a node changes in the state, as JSON; of a message only its type and text."""
+    """Return a node's changes to the state, as JSON; of a message only its type and text."""
     return json.dumps(outputs, default=_readable, ensure_ascii=False)
 
 

@@ -49,7 +49,7 @@ class Recorder:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Record what the block does, and the tasks that it starts."""
+        """Make this recorder current in the block, and in the tasks that it starts."""
         token = _current.set(self)
         try:
             yield

@@ -175,7 +175,7 @@ class Buffer:
 
 
 def _mark_lost(rows: list[Row]) -> list[Row]:
-    """Mark what a worker had not ended when another process took its run over."""
+    """Mark a worker's open rows as lost if another process took its run over."""
     attempts = [row for row in rows if row.kind == "worker"]
     if not attempts:
         return rows

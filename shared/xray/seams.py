@@ -21,7 +21,7 @@ _replaced: set[tuple[type, str]] = set()
 
 
 def record_libraries(recorder: Recorder) -> None:
-    """Record what the libraries do that this stage has loaded."""
+    """Record the calls of the libraries that this stage has loaded."""
     _recorder_of_jobs[:] = [recorder]
     for module, name, method, replacement in (
         ("psycopg", "AsyncCursor", "execute", _statement),

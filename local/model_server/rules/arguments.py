@@ -190,7 +190,7 @@ class _Filler:
         return given[0].group() if given else None
 
     def _named(self, parameter: Parameter) -> str | None:
-        """Return what follows the parameter's name and a colon, an equals sign or "is"."""
+        """Return the value after the parameter's name and a colon, an equals sign or "is"."""
         name = r"[ _-]?".join(map(re.escape, split_name(parameter.name)[:6]))
         if not name:
             return None

@@ -18,7 +18,7 @@ class Loader(BaseLoader):
 
     Attributes:
         kind: The format, as error messages name it.
-        notices: What could not be read, in sentences for the user; complete when the last document was yielded.
+        notices: Sentences for the user on unreadable content; complete when the last document was yielded.
         unreadable_pages: The pages without usable text, likewise; OCR may read them.
     """
 

@@ -70,7 +70,7 @@ class ParseResult(NamedTuple):
 
     Attributes:
         chunks: Number of chunks.
-        notice: What could not be read, in sentences for the user; None if everything was.
+        notice: Sentences for the user on unreadable content; None if there is none.
         unreadable_pages: The first pages without usable text, which OCR may read.
     """
 
