@@ -7,10 +7,8 @@ is cancelled then. Large answers are encoded in parts, so that the event loop se
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import orjson
 from psycopg import AsyncConnection
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
@@ -18,7 +16,7 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from project4_agent_api.core.postgres import Parameters
-from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.serialization import EncodedJson, dumps
 
 MAX_BYTES = 16 * 1024 * 1024  # of the rows of a page
 _PAUSE_BYTES = 256 * 1024  # encoded without a pause
@@ -46,17 +44,6 @@ class Page(list[Item]):
             self.append(item)
             self.size += size
         return not self.cut
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedJson:
-    """JSON that was not decoded."""
-
-    encoded: bytes
-
-    def decode_json(self) -> Any:  # noqa: ANN401  any JSON
-        """Return its value."""
-        return orjson.loads(self.encoded)
 
 
 class _EncodedLoader(Loader):

@@ -26,6 +26,19 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
+class EncodedJson:
+    """JSON that is passed on without decoding: `dumps` inserts it as it is. orjson would encode a dataclass itself."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, encoded: bytes) -> None:
+        self.encoded = encoded
+
+    def decode_json(self) -> Any:  # noqa: ANN401  any JSON
+        """Return its value."""
+        return orjson.loads(self.encoded)
+
+
 def dumps(value: object) -> bytes:
     """Return a value as JSON that PostgreSQL accepts.
 
@@ -39,8 +52,10 @@ def dumps(value: object) -> bytes:
     return _NUL.sub(rb"\1\\ufffd", encoded) if b"\\u0000" in encoded else encoded
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911  a return for each type
+def _plain(value: Any) -> Any:  # noqa: ANN401, C901, PLR0911  a return for each type
     match value:
+        case EncodedJson():
+            return orjson.Fragment(value.encoded)
         case BaseModel():
             return value.model_dump()
         case Send():

@@ -10,9 +10,10 @@ from fastapi import Depends
 from langgraph_sdk.schema import CancelAction
 
 from project4_agent_api.assistants.service import Assistants
-from project4_agent_api.core.bounded import EncodedJson, Page, encode_object
+from project4_agent_api.core.bounded import Page, encode_object
 from project4_agent_api.core.idempotency_keys import Claim
 from project4_agent_api.core.postgres import Connection, Pool, Row, connected, execute, fetch_all
+from project4_agent_api.core.serialization import EncodedJson
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing

@@ -54,7 +54,7 @@ def _to_thread(row: Row, *, with_ttl: bool = False) -> dict[str, Any]:
 @router.post("", responses=error_responses(Conflict, NotFound, StorageQuotaExceeded), response_model=ThreadRead)
 async def create_thread(body: ThreadCreate, owner_id: CurrentOwner, threads: ThreadsDep) -> Response:
     """Create a thread."""
-    return JsonResponse(_to_thread(await threads.create(owner_id, body)))
+    return JsonResponse(await encode_object(_to_thread(await threads.create(owner_id, body))))
 
 
 @router.post("/search", response_model=list[ThreadRead])

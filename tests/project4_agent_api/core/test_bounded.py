@@ -14,8 +14,8 @@ from sqlmodel import col
 
 from project2_user_mgmt.models import User
 from project4_agent_api.core import bounded
-from project4_agent_api.core.bounded import EncodedJson, encode_list, encode_object, fetch_models
-from project4_agent_api.core.serialization import dumps
+from project4_agent_api.core.bounded import encode_list, encode_object, fetch_models
+from project4_agent_api.core.serialization import EncodedJson, dumps
 from project4_agent_api.settings import Settings
 from shared.database.engine import create_engine
 from tests.project4_agent_api.conftest import Serve
@@ -184,3 +184,10 @@ async def test_large_states_are_encoded_with_pauses() -> None:
 
     assert encoded == dumps(state)
     assert turns > 10
+
+
+def test_encoded_json_is_inserted_at_any_depth() -> None:
+    assert (
+        dumps([{"a": {"b": EncodedJson(b'{"c":1}')}, "n": 2**70}])
+        == b'[{"a":{"b":{"c":1}},"n":1180591620717411303424}]'
+    )
