@@ -11,7 +11,7 @@ from langgraph_sdk import get_client
 
 from project4_agent_api.accounts.authorized_operations import OPERATIONS
 from tests.langgraph_projects.conftest import ServeProject
-from tests.project4_agent_api.test_isolation import BODIES
+from tests.project4_agent_api.test_isolation import BODIES, FILES
 from tests.support.sse import events_of
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -167,6 +167,8 @@ async def of_ada(http: httpx2.AsyncClient, key: Key) -> dict[str, str]:
         "thread_id": thread["thread_id"],
         "run_id": run["run_id"],
         "document_id": UNKNOWN,
+        "collection_id": UNKNOWN,
+        "user_id": UNKNOWN,
         "assistant_id": assistant["assistant_id"],
         "key_id": UNKNOWN,
         "cron_id": cron["cron_id"],
@@ -187,7 +189,8 @@ async def test_other_users_ids_answer_like_unknown_ones(
         answers = []
         for ids in (of_ada, dict.fromkeys(of_ada, UNKNOWN)):
             named = body | {"assistant_id": "notes"} if body and "assistant_id" in body else body
-            answer = await http.request(method, path.format(**ids), headers=key("bob"), json=named)
+            sent: dict[str, Any] = {"json": named, "files": FILES.get(operation)}
+            answer = await http.request(method, path.format(**ids), headers=key("bob"), **sent)
             assert answer.status_code == 404, (operation, answer.text)
             answers.append((answer.status_code, answer.json().get("type"), answer.json().get("detail")))
         assert answers[0] == answers[1], operation

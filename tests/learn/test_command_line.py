@@ -41,7 +41,8 @@ def test_errors_are_one_line(arguments: list[str], said: str) -> None:
     ],
 )
 def test_variable_of_another_target_is_refused(arguments: list[str], said: str) -> None:
-    tried = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["make", "--no-print-directory", *arguments]  # the tests may run below a make
+    tried = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert (tried.returncode, tried.stdout) == (2, "")
     assert said in tried.stderr

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -101,7 +101,7 @@ class Databases:
 
     def _disconnect(self, name: str) -> None:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-        while self._server.execute(ended, [name]).fetchall():
+        while self._execute(ended, [name]).fetchall():
             time.sleep(0.005)  # PostgreSQL itself would look ten times a second
 
     def _of(self, database: str) -> str:
@@ -109,7 +109,16 @@ class Databases:
 
     def _run(self, statement: str, **names: str) -> None:
         identifiers = {key: sql.Identifier(name) for key, name in names.items()}
-        self._server.execute(sql.SQL(statement).format(**identifiers))
+        self._execute(sql.SQL(statement).format(**identifiers))
+
+    def _execute(self, statement: LiteralString | sql.Composed, values: Sequence[str] = ()) -> psycopg.Cursor[Any]:
+        """Execute a statement; a test may have restarted the server since the last one."""
+        try:
+            return self._server.execute(statement, values)
+        except psycopg.OperationalError:
+            self._server.close()
+            self._server = psycopg.connect(self.server_url, autocommit=True)
+            return self._server.execute(statement, values)
 
 
 def _empty(connection: psycopg.Connection[Any]) -> None:
