@@ -11,7 +11,7 @@ nobody has asked.
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 from uuid import UUID
 
 from langchain_core.language_models import LanguageModelInput
@@ -86,7 +86,7 @@ class RagState(RagOutput):
     query: str
     rewrites: int
     found: list[Passage]
-    own_score: float
+    own_score: NotRequired[float]
     passages: list[Passage]
     asked: str
     relevance: float
@@ -118,7 +118,13 @@ class Rag:
         search = self._search(config, state["query"])
         hits = await self._steps.retrieve(search)
         score = best_score(hits)
-        own_score = state["own_score"] if state["rewrites"] else await self._own_score(state, config, score)
+        if not state["rewrites"]:
+            own_score = await self._own_score(state, config, score)
+        elif "own_score" in state:
+            own_score = state["own_score"]
+        else:  # an earlier release, which did not store it, has started the run
+            own_hits = await self._steps.retrieve(self._search(config, state["question"]))
+            own_score = await self._own_score(state, config, best_score(own_hits))
         if sqrt(score * own_score) < self._steps.min_score:
             return {"found": [], "own_score": own_score}
         found = [_to_passage(hit) for hit in await self._steps.rerank(search | {"hits": hits})]

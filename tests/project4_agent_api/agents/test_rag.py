@@ -170,6 +170,23 @@ async def test_rewritten_question_counts_only_with_the_own_one(
     assert text == answer
 
 
+async def test_run_of_an_earlier_release_is_resumed(
+    documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stored state has no `own_score`, which is then measured."""
+    await ready(documents, HOURS)
+    scores = iter([0.9, 0.4])
+    monkeypatch.setattr(of_rag, "best_score", lambda _: next(scores))
+    async with rag(answer_min_score=0.5) as conversation:
+        state = {"question": "Doors?", "query": "The library opens at nine", "rewrites": 1, "asked": ""}
+        state |= {"found": [], "passages": [], "citations": [], "relevance": -3.0}
+        await conversation.update(asked("Doors?") | state, as_node="rewrite")
+        model.says("At nine [1].")
+        result = await conversation.run(None)
+
+    assert last(result["messages"]) == "At nine [1]."
+
+
 @pytest.mark.parametrize("rewrites", [0, 1, 3])
 async def test_rewrites_are_limited(
     documents: httpx2.AsyncClient, rag: Callable[..., Any], model: ScriptedModel, rewrites: int
