@@ -43,17 +43,17 @@ async def add_document(
         stored = await store(jobs, session, owner_id, upload, at_once, collection_id=collection_id)
         if stored is not None:
             return stored, True
-        existing = await session.scalar(
-            select(Document)
-            .where(
-                col(Document.owner_id) == owner_id,
-                col(Document.sha256) == upload.sha256,
-                col(Document.status) != Status.DELETED,
-            )
-            .with_for_update()
+        same_content = (
+            col(Document.owner_id) == owner_id,
+            col(Document.sha256) == upload.sha256,
+            col(Document.status) != Status.DELETED,
         )
-        if existing is None:
-            continue  # it was deleted between the two statements
+        document_id = await session.scalar(select(col(Document.public_id)).where(*same_content))
+        if document_id is not None:
+            await lock_versions(session, document_id)
+        existing = await session.scalar(select(Document).where(*same_content).with_for_update())
+        if existing is None or existing.public_id != document_id:
+            continue  # it was deleted between two statements
         return existing, await retry_failed(jobs, session, existing, at_once)
 
 
@@ -228,6 +228,7 @@ async def update_document(
         NotFound: if there is no such document or collection.
         InvalidRequest: if it has too much metadata.
     """
+    await lock_versions(session, document_id)  # publishing a new version at the same time would hide this row
     document = await get_document(session, owner_id, document_id, lock=True)
     if filename is not None:
         document.filename = clean_filename(filename)
@@ -240,7 +241,7 @@ async def update_document(
         document.tags = list(dict.fromkeys(tags))
     if "collection_id" in collection:
         if (wanted := collection["collection_id"]) is not None:
-            await get_collection(session, owner_id, wanted)
+            await get_collection(session, owner_id, wanted, lock="reference")
         document.collection_id = wanted
     return document
 

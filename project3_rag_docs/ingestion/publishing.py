@@ -32,11 +32,12 @@ async def publish(jobs: App, session: AsyncSession, document: Document) -> None:
     if document.replaces:
         wanted = (col(Document.public_id) == document.public_id, col(Document.status) != Status.DELETED)
         query = select(Document).where(*wanted, ~col(Document.replaces)).with_for_update()
-        replaced = (await session.scalars(query)).one()
-        for name in ("custom", "tags", "collection_id"):  # the same in all versions of a document
-            setattr(document, name, getattr(replaced, name))
-        await _remember(session, replaced)
-        await defer_purge(jobs, session, replaced)
+        replaced = (await session.scalars(query)).one_or_none()
+        if replaced is not None:  # otherwise a process of an earlier release has deleted only that version
+            for name in ("custom", "tags", "collection_id"):  # the same in all versions of a document
+                setattr(document, name, getattr(replaced, name))
+            await _remember(session, replaced)
+            await defer_purge(jobs, session, replaced)
     await index.publish(session, document, replaced)
 
 

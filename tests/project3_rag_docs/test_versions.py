@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import psycopg
 
 from tests.support.documents import finished, found, ready, rows, upload
 from tests.support.scripted_model import ScriptedModel, embeds, until_released
@@ -107,6 +108,51 @@ async def test_last_of_many_versions_at_once_stays(client3: httpx2.AsyncClient, 
     assert (await versions_of(client3, document))[0] == (last["version"], "ready", "new.txt")
     await until(lambda: rows(database_url, "documents") == 1)
     assert rows(database_url, "chunks") == 1
+
+
+_PUBLISH = """
+    UPDATE documents SET status = 'deleted' WHERE NOT replaces;
+    UPDATE documents SET replaces = false WHERE replaces;
+"""
+
+
+async def test_document_can_be_changed_while_a_new_version_is_published(
+    client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
+) -> None:
+    document = await ready(client3, OLD, "old.txt")
+    released = threading.Event()
+    model.embeds(until_released(released, embeds()))
+    await replace(client3, document, NEW)
+
+    with psycopg.connect(database_url) as publisher, psycopg.connect(database_url, autocommit=True) as observer:
+        publisher.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 3))", [document["id"]])
+        publisher.execute(_PUBLISH)
+        change = asyncio.create_task(client3.patch(f"/documents/{document['id']}", json={"tags": ["birds"]}))
+        await until(lambda: observer.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount > 0)
+        publisher.commit()
+    changed = await change
+    released.set()
+
+    assert changed.status_code == 200, changed.text
+    done = await finished(client3, document)
+    assert (done["version"], done["tags"]) == (2, ["birds"])
+
+
+async def test_new_version_is_published_without_an_old_one(
+    client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
+) -> None:
+    """A process of an earlier release deletes only the current version, whose id it knows."""
+    document = await ready(client3, OLD, "old.txt")
+    released = threading.Event()
+    model.embeds(until_released(released, embeds()))
+    await replace(client3, document, NEW)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE documents SET status = 'deleted' WHERE NOT replaces")
+    released.set()
+
+    done = await finished(client3, document)
+
+    assert (done["version"], done["status"]) == (2, "ready")
 
 
 async def test_deletion_includes_all_versions(
