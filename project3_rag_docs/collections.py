@@ -1,6 +1,7 @@
 """The repository of collections: named sets of an owner's documents."""
 
 from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -12,6 +13,7 @@ from sqlmodel import col
 from project3_rag_docs.models import Collection
 from shared.errors import Conflict, InvalidRequest, NotFound
 
+Lock = Literal["change", "reference"]
 MAX_COLLECTIONS = 200  # of an owner
 _SAME_NAME = "You have a collection with this name."
 
@@ -34,13 +36,20 @@ async def add_collection(session: AsyncSession, owner_id: UUID, name: str) -> Co
     return stored
 
 
-async def get_collection(session: AsyncSession, owner_id: UUID, collection_id: UUID) -> Collection:
+async def get_collection(
+    session: AsyncSession, owner_id: UUID, collection_id: UUID, *, lock: Lock | None = None
+) -> Collection:
     """Return a collection.
+
+    Args:
+        lock: Of its row: to change it, or to refer to it, so that it is not deleted in the meantime.
 
     Raises:
         NotFound: if there is none, or it belongs to another owner.
     """
     query = select(Collection).where(col(Collection.id) == collection_id, col(Collection.owner_id) == owner_id)
+    if lock is not None:
+        query = query.with_for_update(read=lock == "reference", key_share=lock == "reference")
     found: Collection | None = await session.scalar(query)
     if found is None:
         raise NotFound("There is no collection with this id.")
@@ -60,7 +69,7 @@ async def rename_collection(session: AsyncSession, owner_id: UUID, collection_id
         NotFound: if there is none.
         Conflict: if the owner has another one with this name.
     """
-    collection = await get_collection(session, owner_id, collection_id)
+    collection = await get_collection(session, owner_id, collection_id, lock="change")
     collection.name = name
     try:
         await session.flush()
@@ -75,4 +84,4 @@ async def delete_collection(session: AsyncSession, owner_id: UUID, collection_id
     Raises:
         NotFound: if there is none.
     """
-    await session.delete(await get_collection(session, owner_id, collection_id))
+    await session.delete(await get_collection(session, owner_id, collection_id, lock="change"))

@@ -128,7 +128,7 @@ class Uploader:
             owner_id = await get_access(self.request).owner_of_collection(owner_id, collection_id, write=True)
         async with transaction(self.sessions) as session:
             if collection_id is not None:
-                await get_collection(session, owner_id, collection_id)
+                await get_collection(session, owner_id, collection_id, lock="reference")
             for check in self.request.app.state.upload_checks:
                 await check(session, owner_id, upload.size)
             document, accepted = await documents.add_document(
@@ -237,7 +237,7 @@ async def upload_archive(
 async def _store_member(uploader: Uploader, member: Member, labels: dict[str, Any]) -> DocumentRead:
     with closing(await run_in_threadpool(member.unpack)) as content:
         upload = await run_in_threadpool(read_upload, member.path, content)
-        folder = {_FOLDER_PATH: member.path} if "/" in member.path else {}
+        folder = {_FOLDER_PATH: member.path} if "/" in member.path and len(member.path) <= _MAX_VALUE_LENGTH else {}
         labels = labels | {"metadata": folder | labels.get("metadata", {})}
         read, _ = await uploader.store(upload, labels)
         return read

@@ -1,11 +1,15 @@
 """Collections: named sets of documents, in lists, searches and uploads."""
 
+import asyncio
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import httpx2
+import psycopg
 
 from tests.support.documents import finished, found, ready
+from tests.support.until import until
 
 
 async def collection(client: httpx2.AsyncClient, name: str, status: int = 201) -> dict[str, Any]:
@@ -13,6 +17,10 @@ async def collection(client: httpx2.AsyncClient, name: str, status: int = 201) -
     assert response.status_code == status, response.text
     made: dict[str, Any] = response.json()
     return made
+
+
+def some_wait_for_locks(observer: psycopg.Connection) -> bool:
+    return observer.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount > 0
 
 
 async def test_documents_are_found_by_collection(client3: httpx2.AsyncClient) -> None:
@@ -67,3 +75,19 @@ async def test_collection_is_renamed_and_deleted(client3: httpx2.AsyncClient) ->
     assert len((await client3.get("/documents")).json()["items"]) == 1
     for name in ("", "x" * 101, " "):
         assert (await client3.post("/collections", json={"name": name})).status_code == 422
+
+
+async def test_collection_that_is_deleted_at_the_same_time_is_not_found(
+    client3: httpx2.AsyncClient, database_url: str
+) -> None:
+    document = await ready(client3)
+    for path, name in ((f"/documents/{document['id']}", "collection_id"), ("/collections/{id}", "name")):
+        made = await collection(client3, "Birds")
+        with psycopg.connect(database_url) as deleting, psycopg.connect(database_url, autocommit=True) as observer:
+            deleting.execute("DELETE FROM collections")
+            body = {name: made["id"]}
+            change = asyncio.create_task(client3.patch(path.format(id=made["id"]), json=body))
+            await until(partial(some_wait_for_locks, observer))
+            deleting.commit()
+        changed = await change
+        assert (changed.status_code, changed.json()["detail"]) == (404, "There is no collection with this id.")

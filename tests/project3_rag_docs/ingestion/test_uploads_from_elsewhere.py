@@ -185,6 +185,13 @@ async def test_files_of_an_archive_become_documents(client: httpx2.AsyncClient) 
     assert [document["id"] for document in again["documents"]] == [one["id"] for one in report["documents"]]
 
 
+async def test_path_that_is_too_long_for_metadata_is_left_out(client: httpx2.AsyncClient) -> None:
+    report = (await send(client, archive_of(("d" * 1001 + "/vole.txt", b"The vole nibbles.")))).json()
+
+    (document,) = report["documents"]
+    assert (document["filename"], document["metadata"]) == ("vole.txt", {})
+
+
 async def test_unusable_archives_are_refused(client: httpx2.AsyncClient) -> None:
     damaged = archive_of(("a.txt", b"The text of a damaged file. " * 50), ("b.txt", b"A text that is whole."))
     damaged = damaged[:45] + bytes([damaged[45] ^ 0xFF]) + damaged[46:]
