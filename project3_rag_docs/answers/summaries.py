@@ -64,7 +64,7 @@ class Summarizer:
 
         Raises:
             NotFound: if there is no such document.
-            Conflict: if it is not ready.
+            Conflict: if it is not ready, or is replaced or deleted during the reading.
             DatabaseUnavailable, MODEL_ERRORS: see `shared.errors`.
         """
         started = perf_counter()
@@ -152,10 +152,11 @@ class _Work:
 
     async def _parts(self) -> AsyncIterator[str]:
         """Yield all text of the document, in parts that fit into the prompt."""
-        after, waiting, heading = None, list[str](), None
+        after, waiting, heading, read = None, list[str](), None, 0
         while True:
             async with transaction(self.summarizer.sessions) as session:
                 page = await documents.list_chunks(session, self.document.id, after=after, limit=_PAGE)
+            read += len(page)
             texts = []
             for chunk in page:
                 texts.append(f"# {chunk.heading}\n{chunk.text}" if chunk.heading not in (None, heading) else chunk.text)
@@ -167,6 +168,8 @@ class _Work:
             if len(page) < _PAGE:
                 break
             after = page[-1].id
+        if read < self.document.chunk_count:
+            raise Conflict("The document was replaced or deleted during the summary. Try again.")
         for part in waiting:
             yield part
 

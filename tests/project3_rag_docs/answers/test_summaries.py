@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import psycopg
 
 from tests.project3_rag_docs.conftest import Serve
 from tests.support.documents import finished, ready, rows, upload
@@ -46,6 +47,20 @@ async def test_summary_is_made_once_for_each_version(
     await client3.delete(f"/documents/{document['id']}")
     assert (await client3.post(f"/documents/{document['id']}/summary")).status_code == 404
     assert rows(database_url, "summaries") <= 2
+
+
+async def test_document_whose_text_disappears_has_no_summary(
+    client3: httpx2.AsyncClient, model: ScriptedModel, database_url: str
+) -> None:
+    """As when it is deleted, and purged, between the statements of the summary."""
+    document = await ready(client3, "Everyone has 25 days.")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM chunks")
+
+    response = await client3.post(f"/documents/{document['id']}/summary")
+
+    assert response.status_code == 409, response.text
+    assert prompts(model) == []
 
 
 async def test_all_of_a_long_document_is_read(serve3: Serve, model: ScriptedModel) -> None:
