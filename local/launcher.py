@@ -35,7 +35,7 @@ _FAILED = {"migrate": "its database could not be migrated"}
 _GENERATED_SECRETS = ("jwt_secret",)  # for development
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_INTERRUPTED = 130  # exit status, as of a command that Ctrl-C ends in a shell
+_NOT_RUN, _INTERRUPTED = 2, 130  # exit statuses of a job; the latter as of a command that Ctrl-C ends in a shell
 
 
 def launch(stage: str, command: Sequence[str] = (), *, chapter: str = "") -> int:
@@ -87,8 +87,8 @@ def launch_package(
         job: Runs once the stage is ready; then the stage stops.
 
     Returns:
-        Exit status: that of the job, or 130 if a stop signal ended it; without a job, 0 after a stop signal; 1 if a
-        process has failed too often.
+        Exit status: that of the job, 130 if a stop signal ended it, or 2 if a process has failed too often. Without a
+        job 0 after a stop signal, and 1 if a process has failed too often.
 
     Raises:
         AlreadyRunning: if another launcher uses the state.
@@ -311,7 +311,7 @@ async def _run(stage: Stage, task: _Task) -> int:
     except* ChildFailed as failures:
         for failure in failures.exceptions:
             print(f"error: {failure}", file=sys.stderr, flush=True)
-        status = 1
+        status = _NOT_RUN if task.job else 1
     finally:
         stop.cancel()
         serving.cancel()

@@ -6,11 +6,14 @@ not name. It serves the project in this folder, or else the built-in assistants.
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -80,6 +83,9 @@ class _Plan:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate. The exit status is 1 if a score is below its required mean, or worse than the baseline's."""
     datasets = [load_dataset(path, arguments.only) for path in arguments.datasets]
+    for path, (dataset, _) in zip(arguments.datasets, datasets, strict=True):
+        if all(example.skip is not None for example in dataset.examples):
+            raise ConfigurationError(f"{path}: all examples are skipped")
     names = [dataset.name for dataset, _ in datasets]
     if len(set(names)) < len(names):
         raise ConfigurationError("several datasets have the same name")
@@ -121,7 +127,11 @@ def _evaluate_own_service(plan: _Plan) -> int:
     }
 
     async def evaluate(stage: Stage) -> int:
-        return await _evaluate(plan, base_url(stage.app.sockets[0]))
+        try:
+            return await _evaluate(plan, base_url(stage.app.sockets[0]))
+        except ConfigurationError as error:  # which the launcher would wrap into a group
+            print(f"error: {error}", file=sys.stderr)
+            return 2
 
     return launch_package(PACKAGE, state, environment, job=evaluate)
 
@@ -146,13 +156,15 @@ async def _evaluate(plan: _Plan, url: str) -> int:
                     examples = [example for example in dataset.examples if example.skip is None]
                     trials = await runner.run(examples, arguments.repetitions)
                 report = await _score(plan, dataset, assistant, trials)
+                status |= _present(report, baseline, arguments.output)
                 if arguments.keep:
                     await _give_feedback(http, report)
-                status |= _present(report, baseline, arguments.output)
     except httpx.HTTPError as error:
         raise ConfigurationError(explain(error)) from None
     except httpx2.HTTPError as error:
         raise ConfigurationError(f"{url}: {str(error) or type(error).__name__}") from None
+    except json.JSONDecodeError:
+        raise ConfigurationError(f"{url}: the answer is not JSON; is this a server of LangGraph's API?") from None
     return status
 
 
@@ -203,6 +215,8 @@ def _commit() -> str:
 async def _give_feedback(http: httpx2.AsyncClient, report: Report) -> None:
     """Store the scores as feedback on the runs, if the server takes feedback."""
     for trial in report.trials:
+        if not trial.run_id:  # the server did not name it
+            continue
         for name, given in trial.scores.items():
             body = {
                 "run_id": trial.run_id,
@@ -211,6 +225,9 @@ async def _give_feedback(http: httpx2.AsyncClient, report: Report) -> None:
                 "comment": given.reason or None,
             }
             response = await http.post("/feedback", json=body)
+            if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+                print("  - the scores are not stored: the server takes no feedback on these runs")
+                return
             if response.is_error:
                 raise ConfigurationError(f"POST /feedback: {response.status_code} {response.text[:200]}")
 

@@ -7,6 +7,7 @@ written.
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -72,6 +73,8 @@ async def _read(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             return list(rated.values())
     except httpx2.HTTPError as error:
         raise ConfigurationError(f"{arguments.url}: {str(error) or type(error).__name__}") from None
+    except json.JSONDecodeError:
+        raise ConfigurationError(f"{arguments.url}: the answer is not JSON; is this a server with feedback?") from None
 
 
 async def _feedback(http: httpx2.AsyncClient, arguments: argparse.Namespace) -> AsyncIterator[Json]:

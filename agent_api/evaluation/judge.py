@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from agent_api.evaluation.outcome import Outcome
 from agent_api.evaluation.scorers import Score
+from shared.errors import ConfigurationError
 
 _SYSTEM = """\
 You judge whether an answer meets a criterion. Judge the criterion only, strictly, by what the answer says. \
@@ -29,7 +30,10 @@ async def judge(model: BaseChatModel, question: str, outcome: Outcome, criteria:
     unmet: Mapping[str, str] = {}
     for criterion in criteria:
         text = f"Question:\n{question}\n\nAnswer:\n{outcome.answer}\n\nCriterion:\n{criterion}"
-        verdict = await judging.ainvoke([SystemMessage(_SYSTEM), HumanMessage(text)])
+        try:
+            verdict = await judging.ainvoke([SystemMessage(_SYSTEM), HumanMessage(text)])
+        except Exception as error:  # noqa: BLE001  of the endpoint, or of what it answers
+            raise ConfigurationError(f"--judge: the model gave no verdict ({type(error).__name__})") from None
         if not (isinstance(verdict, Verdict) and verdict.met):
             reason = verdict.reason if isinstance(verdict, Verdict) else "the judge gave no verdict"
             unmet = {**unmet, criterion: reason}

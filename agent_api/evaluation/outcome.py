@@ -50,13 +50,13 @@ def read_outcome(values: Any, **fields: Any) -> Outcome:  # noqa: ANN401  a grap
     since = messages[last_question + 1 :]
     written = [message for message in since if _type(message) == "ai"]
     artifacts = [artifact for each in since if isinstance(artifact := each.get("artifact"), dict)]
-    found = [citation for artifact in artifacts for citation in artifact.get("citations") or []]
+    found = [citation for artifact in artifacts for citation in _objects(artifact.get("citations"))]
     passages = [*_passages(state.get("passages")), *_passages(found, text="quote")]
     return Outcome(
         answer=_text(written[-1]) if written else _plain(values),
         calls=[call for message in written for call in message.get("tool_calls") or []],
         passages=passages,
-        citations=[*(state.get("citations") or []), *found],
+        citations=[*_objects(state.get("citations")), *found],
         tokens=sum((message.get("usage_metadata") or {}).get("total_tokens", 0) for message in written),
         **fields,
     )
@@ -90,6 +90,10 @@ def _plain(values: object) -> str:
 def _passages(found: object, text: str = "text") -> list[Passage]:
     return [
         Passage(str(each.get("filename", "")), str(each.get(text, "")), str(each.get("chunk_id", "")))
-        for each in (found if isinstance(found, list) else [])
-        if isinstance(each, dict)
+        for each in _objects(found)
     ]
+
+
+def _objects(found: object) -> list[Json]:
+    """Return the objects of a list; a graph of another author may keep anything under the same name."""
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []

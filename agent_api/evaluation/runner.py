@@ -48,8 +48,14 @@ class Runner:
 
     async def run(self, examples: Sequence[Example], repetitions: int) -> list[Trial]:
         """Run each example as often as asked."""
-        trials = [self._run(example, number) for number in range(1, repetitions + 1) for example in examples]
-        return await asyncio.gather(*trials)
+        numbers = range(1, repetitions + 1)
+        trials = [asyncio.create_task(self._run(example, number)) for number in numbers for example in examples]
+        try:
+            return await asyncio.gather(*trials)
+        finally:  # after an error, the others delete their threads while the client is open
+            for trial in trials:
+                trial.cancel()
+            await asyncio.gather(*trials, return_exceptions=True)
 
     async def _run(self, example: Example, repetition: int) -> Trial:
         async with self.slots:
@@ -101,6 +107,12 @@ class Runner:
                 return state["values"], run_id, ""
             if example.decide is None:
                 return None, run_id, "the run asks for approval, and the example has no `decide`"
+            if not all(isinstance(question.get("value"), dict) for question in questions):
+                return (
+                    None,
+                    run_id,
+                    "the run asks a question that is not about tool calls, which `decide` cannot answer",
+                )
             given, command = None, Command(resume=_decisions(questions, example.decide))
         return None, run_id, f"the run asked for approval more than {_MAX_QUESTIONS} times"
 
@@ -145,7 +157,8 @@ async def uploaded(http: httpx2.AsyncClient, files: Sequence[Path]) -> AsyncIter
 async def _until_ready(http: httpx2.AsyncClient, document_id: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while True:
-        document = (await http.get(f"/documents/{document_id}")).json()
+        response = await http.get(f"/documents/{document_id}")
+        document = response.raise_for_status().json()
         if document["status"] == "ready":
             return
         if document["status"] == "failed" or time.monotonic() > deadline:

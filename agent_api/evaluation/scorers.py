@@ -141,8 +141,9 @@ def _citations(_: str, outcome: Outcome) -> str:
     passages = {passage.chunk_id: _letters(passage.text) for passage in outcome.passages}
     for citation in cited:
         text = passages.get(str(citation.get("chunk_id")))
-        if text is not None and _letters(citation["quote"]) not in text:
-            return f"[{citation['marker']}] is no quote from its passage: {_short(citation['quote'])!r}"
+        quote = str(citation.get("quote") or "")
+        if text is not None and not (quote and _letters(quote) in text):
+            return f"[{citation['marker']}] is no quote from its passage: {_short(quote)!r}"
     return ""
 
 

@@ -136,3 +136,11 @@ def test_outcome_is_that_of_the_last_question() -> None:
 )
 def test_graph_without_messages_has_its_only_text(state: Any, answer: str) -> None:  # noqa: ANN401  any JSON
     assert read_outcome(state).answer == answer
+
+
+@pytest.mark.parametrize("citations", ["a.pdf", ["a.pdf"], {"a": 1}, [{"marker": 1, "filename": "a.pdf"}]])
+def test_citations_of_another_form_are_not_cited_correctly(citations: Any) -> None:  # noqa: ANN401  any JSON
+    read = read_outcome({"messages": [{"type": "ai", "content": "At nine [1]."}], "citations": citations})
+
+    (cites,) = (each for each in score(Expectation(citations="correct"), read) if each.name == "citations")
+    assert cites.value == (1 if isinstance(citations, list) and isinstance(citations[0], dict) else 0)

@@ -1,0 +1,110 @@
+"""Evaluations of servers that differ from this one: without feedback, or of another kind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from agent_api.command import main
+from tests.support.running import running
+
+THREAD, RUN = "0191d8a5-0000-7000-8000-000000000001", "0191d8a5-0000-7000-8000-000000000002"
+STATE = {"messages": [{"type": "human", "content": "Hi"}, {"type": "ai", "content": "Hello!"}]}
+
+
+class Server:
+    """A server of LangGraph's API with threads and runs, and nothing else.
+
+    Attributes:
+        result: The result of runs.
+        threads: The number of threads that are not deleted.
+    """
+
+    def __init__(self) -> None:
+        self.result: dict[str, Any] = STATE
+        self.threads = 0
+        self.url = ""
+
+    async def create(self, _: Request) -> Response:
+        self.threads += 1
+        return JSONResponse({"thread_id": THREAD})
+
+    async def delete(self, _: Request) -> Response:
+        self.threads -= 1
+        return Response(status_code=204)
+
+    async def run(self, _: Request) -> Response:
+        return JSONResponse(self.result, headers={"Content-Location": f"/threads/{THREAD}/runs/{RUN}"})
+
+    async def state(self, _: Request) -> Response:
+        return JSONResponse({"values": STATE})
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = "/threads/{thread}"
+    app = Starlette(
+        routes=[
+            Route("/threads", server.create, methods=["POST"]),
+            Route(thread, server.delete, methods=["DELETE"]),
+            Route(f"{thread}/runs/wait", server.run, methods=["POST"]),
+            Route(f"{thread}/state", server.state),
+        ]
+    )
+    with running(app) as server.url:
+        yield server
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> str:
+    path = tmp_path / "set.yaml"
+    path.write_text("examples: [{id: a, input: Hi, expect: {contains: Hello}, decide: approve}]")
+    return str(path)
+
+
+def test_report_is_written_if_the_server_takes_no_feedback(
+    server: Server, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", dataset, "--url", server.url, "--keep", "--output", str(tmp_path)]) == 0
+
+    assert "the scores are not stored" in capsys.readouterr().out
+    assert (tmp_path / "set.json").is_file()
+    assert server.threads == 1
+
+
+def test_dataset_without_an_example_to_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as one of bad ratings only, before their `expect` is written."""
+    path = tmp_path / "made.yaml"
+    path.write_text("examples: [{id: a, input: Hi, skip: rated 0}]")
+
+    assert main(["eval", str(path), "--url", "http://127.0.0.1:1"]) == 2
+
+    assert capsys.readouterr().err == f"error: {path}: all examples are skipped\n"
+
+
+def test_question_of_a_graph_is_a_failed_answer(
+    server: Server, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.result = {"__interrupt__": [{"id": "1", "value": "Really?"}]}
+
+    assert main(["eval", dataset, "--url", server.url]) == 1
+
+    assert "`decide` cannot answer" in capsys.readouterr().out
+    assert server.threads == 0
+
+
+@pytest.mark.parametrize("command", ["eval", "dataset"])
+def test_server_of_another_kind_is_one_line(command: str, dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def page(_: Request) -> Response:
+        return HTMLResponse("<p>Welcome</p>")
+
+    with running(Starlette(routes=[Route("/{path:path}", page, methods=["GET", "POST", "DELETE"])])) as url:
+        assert main([command, *([dataset] if command == "eval" else []), "--url", url]) == 2
+
+    assert capsys.readouterr().err.startswith(f"error: {url}: the answer is not JSON")
