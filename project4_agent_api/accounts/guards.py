@@ -107,7 +107,10 @@ class _Guard(APIRouter):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return whether a route matches."""
-        if _first_word(scope["path"].removeprefix(scope.get("root_path", ""))) not in self._first_words:
+        root_path, path = scope.get("root_path", ""), scope["path"]
+        if root_path and path.startswith(f"{root_path}/"):  # not `/assistants` under `/a`, as a proxy may send it
+            path = path.removeprefix(root_path)
+        if _first_word(path) not in self._first_words:
             return Match.NONE, {}
         return super().matches(scope)
 

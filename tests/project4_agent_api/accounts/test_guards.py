@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import Match, Mount, WebSocketRoute
 
+from project4_agent_api.accounts.guards import Public
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
 from tests.project4_agent_api.conftest import Operate, Serve, SignUp
@@ -66,6 +68,26 @@ async def test_unlisted_routes_require_authentication(
     assert answers == dict.fromkeys(locked, 401)
     assert {mount for mount in mounts if not mount.startswith(tuple(FILES))} == set()
     assert sockets == SOCKETS
+
+
+@pytest.mark.parametrize(
+    ("root_path", "path", "match"),
+    [
+        ("", "/assistants", Match.FULL),
+        ("/api", "/api/assistants", Match.FULL),
+        ("/api", "/assistants", Match.FULL),  # the proxy has removed the prefix
+        ("/a", "/assistants", Match.FULL),
+        ("/api", "/api/other", Match.NONE),
+    ],
+)
+def test_path_below_a_root_path_is_found(root_path: str, path: str, match: Match) -> None:
+    routes = APIRouter(prefix="/assistants")
+    routes.add_api_route("", lambda: None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(Public(routes))
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path, "headers": []}
+
+    assert [route.matches(scope)[0] for route in app.routes] == [match]
 
 
 async def test_openapi_document_declares_the_authentication(client4: httpx2.AsyncClient) -> None:
