@@ -108,7 +108,8 @@ def _by_cluster(address: RedisAddress, options: dict[str, Any], slot: int) -> Fi
                 cause = error
                 continue
             for first, last, *servers in ranges:
-                places = [((name.decode() or host), number) for name, number, *_ in servers]
+                # A node that does not know its own name sends none: it has the one under which it was asked.
+                places = [((name or b"").decode() or host, number) for name, number, *_ in servers]
                 nodes.extend(place for place in places if place not in nodes)
                 if first <= slot <= last:
                     return places[0]  # the others are replicas
