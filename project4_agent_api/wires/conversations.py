@@ -117,7 +117,10 @@ class Conversations:
         """
         with suppress(InvalidRequest):
             return self.assistants.parse_id(name)
-        found = await self.list_assistants(name)
+        try:
+            found = await self.list_assistants(name)
+        except ValidationError:  # no assistant can have such a name
+            found = ()
         if len(found) == 1:
             return found[0].assistant_id
         if not found:

@@ -344,11 +344,10 @@ def content_text(content: Any) -> str:  # noqa: ANN401  any JSON
     if isinstance(content, str):
         return content
     blocks = content if isinstance(content, list) else ()
-    return "".join(
-        block if isinstance(block, str) else block.get("text") or ""
-        for block in blocks
-        if isinstance(block, str) or (isinstance(block, dict) and block.get("type") == "text")
+    texts = (
+        block.get("text") if isinstance(block, dict) and block.get("type") == "text" else block for block in blocks
     )
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _reasoning(message: Json) -> str:

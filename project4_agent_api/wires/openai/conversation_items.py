@@ -54,15 +54,16 @@ def to_items(messages: Sequence[Any], label: str) -> Iterator[Json]:
     for position, message in enumerate(messages):
         if not isinstance(message, dict):
             continue
-        role = _OF_USER.get(message.get("type") or message.get("role") or "")
+        role = _OF_USER.get(str(message.get("type") or message.get("role")))
         if role is None:
             answers.append(message)
             continue
         yield from _answer_items(answers, label)
         answers = []
         id_ = f"msg_{message.get('id') or position}"
-        text = {"type": "input_text", "text": content_text(message.get("content"))}
-        images = [_image(part) for part in message.get("content") or () if _is_image(part)]
+        content = message.get("content")
+        text = {"type": "input_text", "text": content_text(content)}
+        images = [_image(part) for part in (content if isinstance(content, list) else ()) if _is_image(part)]
         yield {"type": "message", "id": id_, "role": role, "status": "completed", "content": [text, *images]}
     yield from _answer_items(answers, label)
 

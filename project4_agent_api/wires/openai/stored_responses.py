@@ -106,8 +106,7 @@ class StoredResponses:
 
     def empty(self, key: RunKey, run: Row) -> dict[str, Any]:
         """Return the response of a run without its output. The run need not be one of this API."""
-        metadata = run["metadata"]
-        request = metadata.get(METADATA) or {"model": metadata.get("graph_id", "")}
+        request = {"model": run["metadata"].get("graph_id", "")} | _stored_request(run)
         return new_response(key, request, run["created_at"])
 
     async def checkpoint_to_continue(self, key: RunKey) -> str | None:
@@ -128,7 +127,7 @@ class StoredResponses:
         runs, threads = self.conversations.runs, self.conversations.threads
         run = await runs.get(key)
         await runs.delete(key)
-        in_conversation = (run["metadata"].get(METADATA) or {}).get("in_conversation")
+        in_conversation = _stored_request(run).get("in_conversation")
         if in_conversation or await runs.list(key.owner_id, key.thread_id, limit=1, offset=0, status=None):
             await threads.states.refresh(key.owner_id, key.thread_id)
         else:
@@ -140,3 +139,9 @@ class StoredResponses:
         result = orjson.loads(await self.conversations.runs.result_if_finished(key) or b"{}")
         error: Mapping[str, Any] = result.get("__error__") or {}
         return error
+
+
+def _stored_request(run: Row) -> dict[str, Any]:
+    """Return what `request_metadata` has stored with a run; clients of other wires may store anything there."""
+    stored = run["metadata"].get(METADATA)
+    return stored if isinstance(stored, dict) else {}

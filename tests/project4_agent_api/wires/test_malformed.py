@@ -1,0 +1,55 @@
+"""Requests that no client sends by accident: they are refused, and are no errors of the service."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from tests.support.agent_service import AgentService
+
+pytestmark = pytest.mark.slow
+JSON = {"Content-Type": "application/json"}
+CALL = b'{"jsonrpc":"2.0","id":%b,"method":"ListTasks","params":{}}'
+
+
+@pytest.fixture
+async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, CALL % rb'"\ud800"', b"\xff", b""])
+async def test_body_of_a2a_that_is_no_json_is_refused(http: httpx2.AsyncClient, body: bytes) -> None:
+    answer = await http.post("/a2a/talk", content=body, headers=JSON)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (200, -32700)
+
+
+async def test_page_of_another_site_calls_no_agent(http: httpx2.AsyncClient) -> None:
+    plain = {"Content-Type": "text/plain", "Origin": "https://attacker.example"}
+    refused = await http.post("/a2a/talk", content=CALL % b"1", headers=plain)
+    admitted = await http.post("/a2a/talk", content=CALL % b"1", headers=JSON)
+
+    assert (refused.status_code, admitted.status_code) == (403, 200)
+    assert "result" in admitted.json()
+
+
+@pytest.mark.parametrize("name", ["a%00b", "x" * 300])
+async def test_name_that_no_assistant_can_have_is_not_found(http: httpx2.AsyncClient, name: str) -> None:
+    message = {"role": "user", "content": "Hi", "id": "1"}
+    run = {"threadId": "a", "runId": "b", "messages": [message]}
+    assert (await http.post(f"/ag-ui/{name}", json=run)).status_code == 404
+    assert (await http.get(f"/v1/models/{name}")).status_code == 404
+    assert (await http.get(f"/.well-known/agent-card.json?assistant_id={name}")).status_code == 404
+
+
+@pytest.mark.parametrize("stored", ["text", {"mine": 1}, ["a"]])
+async def test_run_with_any_metadata_and_input_is_read_as_a_response(http: httpx2.AsyncClient, stored: object) -> None:
+    thread_id = (await http.post("/threads", json={})).json()["thread_id"]
+    messages = [{"role": ["user"], "content": 5}, {"role": "user", "content": [{"type": "text", "text": 5}]}]
+    body = {"assistant_id": "talk", "input": {"messages": messages}, "metadata": {"openai": stored}}
+    run = (await http.post(f"/threads/{thread_id}/runs", json=body)).json()
+    await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
+
+    for method, path in (("GET", ""), ("GET", "/input_items"), ("DELETE", "")):
+        answer = await http.request(method, f"/v1/responses/{run['run_id']}{path}")
+        assert answer.status_code == 200, answer.text
