@@ -41,7 +41,11 @@ async def _write(content: AsyncIterator[bytes], file: BinaryIO, max_bytes: int) 
 
 def name_of(url: httpx2.URL, headers: Message) -> str:
     """Return the name that the server gives a file, or else the last part of the path, with a suffix for its type."""
-    name = headers.get_filename() or PurePosixPath(unquote(url.path)).name or url.host
+    try:
+        given = headers.get_filename()
+    except ValueError:  # its encoding is unusable
+        given = None
+    name = given or PurePosixPath(unquote(url.path)).name or url.host
     named = PurePosixPath(name).suffix.lower()
     if named and named in SUFFIXES:
         return name

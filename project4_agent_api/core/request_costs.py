@@ -1,4 +1,4 @@
-"""The cost of a request: the bytes that it receives and sends, and the seconds that it takes from other requests.
+"""The cost of a request: the bytes that it receives, sends and downloads, and the seconds it takes from other requests.
 
 These are the seconds for which it occupies the event loop, and those of its statements in PostgreSQL. Waiting for a
 run, a model or the client is free.
@@ -13,6 +13,7 @@ from typing import Any
 from starlette.types import Message, Receive, Send
 
 from shared.database.driver import StatementTime, statement_time
+from shared.outbound.fetching import count_fetched
 
 _PAYLOADS = ("body", "bytes", "text")  # of messages of HTTP and WebSockets
 
@@ -22,7 +23,7 @@ class RequestCost:
     """The cost of a request so far.
 
     Attributes:
-        size: Bytes received and sent.
+        size: Bytes received, sent and downloaded.
         seconds: For which it occupied the event loop or a connection to PostgreSQL.
     """
 
@@ -64,11 +65,15 @@ async def serve_metered(serve: Serve, receive: Receive, send: Send, charge: Char
     def add_seconds(seconds: float) -> None:
         cost.seconds += seconds
 
-    token = statement_time.set(statements)
+    def add_size(size: int) -> None:
+        cost.size += size
+
+    token, fetched_token = statement_time.set(statements), count_fetched.set(add_size)
     try:
         await _timed(serve(metered_receive, metered_send), add_seconds)
     finally:
         statement_time.reset(token)
+        count_fetched.reset(fetched_token)
         charge_cost()
 
 

@@ -1,8 +1,9 @@
 """Fetch a URL that a user chose from a public address, following redirects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.message import Message
 
@@ -14,11 +15,15 @@ from shared.outbound.requests import PORTS, UNREACHABLE, request
 
 _MAX_REDIRECTS = 5
 _MAX_URL_LENGTH = 2000
+_MAX_HEADER_LENGTH = 4000  # Python reads the parameters of a header in quadratic time
 _HEADERS = [
     (b"User-Agent", b"Mozilla/5.0 (compatible; agent-api)"),
     # Compressed content can expand a thousandfold.
     (b"Accept-Encoding", b"identity"),
 ]
+
+# Counts the bytes that are fetched for a request.
+count_fetched: ContextVar[Callable[[int], None]] = ContextVar("count_fetched", default=lambda _: None)
 
 
 class FetchError(Exception):
@@ -85,7 +90,7 @@ class PublicWeb:
                     raise FetchError(f"The server answered with status {response.status}.")
                 if (found["content-encoding"] or "identity").strip().lower() != "identity":
                     raise FetchError("The server sends the content packed, although it was asked not to.")
-                yield Fetched(target, found, response.aiter_stream())
+                yield Fetched(target, found, _counted(response.aiter_stream()))
                 return
         raise FetchError(f"The address redirects more than {_MAX_REDIRECTS} times.")
 
@@ -119,8 +124,15 @@ def _join_url(base: httpx2.URL, location: str) -> str:
         raise FetchError("The page redirects to something that is no address.") from None
 
 
+async def _counted(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    count = count_fetched.get()
+    async for data in content:
+        count(len(data))
+        yield data
+
+
 def _parse_headers(raw: Sequence[tuple[bytes, bytes]]) -> Message:
     headers = Message()
     for name, value in raw:
-        headers[name.decode("latin-1")] = value.decode("latin-1")
+        headers[name.decode("latin-1")] = value[:_MAX_HEADER_LENGTH].decode("latin-1")
     return headers
