@@ -1,6 +1,7 @@
 """The application of stage 3: stage 2, plus documents with search and cited answers. `make run-project3` starts it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -75,6 +76,7 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
             settings.context_tokens,
             asyncio.Semaphore(settings.summary_concurrency),
         )
+        app.state.summaries = Counter()  # that are being made, by user
         app.state.document_answerer = DocumentAnswerer(steps, settings.llm_model)
         yield
 
