@@ -277,5 +277,5 @@ async def _body(request: Request) -> Any:  # noqa: ANN401  any JSON
         return None
     try:
         return await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UnreadableBody("The body is not JSON.") from None
