@@ -1,16 +1,25 @@
 """Evaluations of servers that differ from this one: without feedback, or of another kind."""
 
+import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from agent_api.command import main
+from agent_api.evaluation import command as evaluation
+from agent_api.evaluation.judge import judge
+from agent_api.evaluation.outcome import Outcome
+from local import launcher
+from shared.errors import ConfigurationError
 from tests.support.running import running
 
 THREAD, RUN = "0191d8a5-0000-7000-8000-000000000001", "0191d8a5-0000-7000-8000-000000000002"
@@ -23,11 +32,13 @@ class Server:
     Attributes:
         result: The result of runs.
         threads: The number of threads that are not deleted.
+        fails: Whether the third run fails, while the others go on.
     """
 
     def __init__(self) -> None:
         self.result: dict[str, Any] = STATE
-        self.threads = 0
+        self.threads = self.runs = 0
+        self.fails = False
         self.url = ""
 
     async def create(self, _: Request) -> Response:
@@ -39,6 +50,11 @@ class Server:
         return Response(status_code=204)
 
     async def run(self, _: Request) -> Response:
+        self.runs += 1
+        if self.fails and self.runs == 3:
+            return JSONResponse({"detail": "broken"}, status_code=500)
+        if self.fails:
+            await asyncio.sleep(30)
         return JSONResponse(self.result, headers={"Content-Location": f"/threads/{THREAD}/runs/{RUN}"})
 
     async def state(self, _: Request) -> Response:
@@ -97,6 +113,45 @@ def test_question_of_a_graph_is_a_failed_answer(
 
     assert "`decide` cannot answer" in capsys.readouterr().out
     assert server.threads == 0
+
+
+def test_failed_request_leaves_no_threads(server: Server, dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    server.fails = True
+
+    assert main(["eval", dataset, "--url", server.url, "--repetitions", "3", "--concurrency", "3"]) == 2
+
+    assert "500" in capsys.readouterr().err
+    assert server.threads == 0
+
+
+def test_failure_in_the_own_service_is_one_line(
+    dataset: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = closed.getsockname()
+    app = SimpleNamespace(name="eval", sockets=[SimpleNamespace(getsockname=lambda: address)])
+    stage: Any = SimpleNamespace(
+        program=SimpleNamespace(package="local"), services=[], servers=[], control=None, app=app
+    )
+
+    def launch_package(*_: object, job: Any) -> int:  # noqa: ANN401  a job of the launcher
+        return asyncio.run(launcher._run(stage, launcher._Task((), job=job)))
+
+    monkeypatch.setattr(evaluation, "launch_package", launch_package)
+
+    assert main(["eval", dataset]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+async def test_failed_judge_is_one_line() -> None:
+    async def fail(_: object) -> None:
+        raise RuntimeError("with a part of the key: sk-12")
+
+    model: Any = SimpleNamespace(with_structured_output=lambda *_, **__: RunnableLambda(fail))
+
+    with pytest.raises(ConfigurationError, match=r"^--judge: the model gave no verdict \(RuntimeError\)$"):
+        await judge(model, "Hi", Outcome(answer="Hello!"), ["is polite"])
 
 
 @pytest.mark.parametrize("command", ["eval", "dataset"])
