@@ -44,7 +44,7 @@ def run_body(
         "on_disconnect": "continue" if props.get("onDisconnect") == "continue" else "cancel",
     }
     if request.resume:
-        return body | {"command": {"resume": _resume(request.resume, interrupts)}}
+        return body | {"command": {"resume": _resume(request.resume, interrupts)}, "strict_resume": True}
     messages = _new_messages(request.messages, values)
     if not messages:
         raise _invalid("messages", "there is no new message; add one, or send `resume`")

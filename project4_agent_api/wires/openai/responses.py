@@ -90,7 +90,8 @@ def _run(body: ResponseRequest, input_: Input, place: Place, assistant_id: UUID)
         "if_not_exists": "create" if place.is_new else "reject",
     }
     if input_.resumes:
-        return run | {"command": {"resume": resume(place.interrupts, input_.decisions, input_.answers)}}
+        answers = resume(place.interrupts, input_.decisions, input_.answers)
+        return run | {"command": {"resume": answers}, "strict_resume": True}
     return run | {"input": {"messages": input_.messages}, "checkpoint_id": place.checkpoint_id}
 
 
