@@ -11,7 +11,7 @@ is higher than those of its first, so Redis rejects what a worker writes that wa
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from uuid import UUID
@@ -25,6 +25,7 @@ from shared.background import background_task
 from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # of all runs, not yet written; above it the runs wait
+_ENTRIES_PER_STREAM = 16  # at least, in a stream of the maximum size
 _MAX_ENTRIES = 10_000  # in a run's stream; the oldest are dropped
 _MAX_END_BYTES = 64 * 1024  # of an `end` event; a longer result is left out
 _BACK_OFF_SECONDS = 0.5
@@ -174,14 +175,15 @@ class Publisher:
         runs, self._pending = self._pending, {}
         entries: _Entries = []
         for run in runs.values():
-            first, run.last = run.last + 1, run.last + len(run.pending)
-            entries.append(_Entry(run, first, run.pending, self._account_for(run)))
+            for events in _split(run.pending, self.max_stream_bytes // _ENTRIES_PER_STREAM):
+                first, run.last = run.last + 1, run.last + len(events)
+                entries.append(_Entry(run, first, events, self._account_for(run, events)))
             run.pending = []
         return entries, self._pending_bytes
 
-    def _account_for(self, run: RunPublisher) -> EventId | None:
+    def _account_for(self, run: RunPublisher, events: "_Events") -> EventId | None:
         """Record the next entry of a run's stream. Return the oldest entry to keep if older ones must be trimmed."""
-        size = sum(len(data) for _, data in run.pending)
+        size = sum(len(data) for _, data in events)
         run.stored.append((EventId(run.attempt, run.last), size))
         run.stored_bytes += size
         before = len(run.stored)
@@ -220,10 +222,27 @@ class Publisher:
         return not any(isinstance(answer, REDIS_UNAVAILABLE) for answer in answers)
 
 
+def _split(events: "_Events", max_bytes: int) -> Iterator["_Events"]:
+    """Split events into entries. Streams are trimmed by whole entries, and the last events must not go with others."""
+    entry: _Events = []
+    size = 0
+    for event in events:
+        if entry and size + len(event[1]) > max_bytes:
+            yield entry
+            entry, size = [], 0
+        entry.append(event)
+        size += len(event[1])
+    if entry:
+        yield entry
+
+
+_Events = list[tuple[str, bytes]]
+
+
 class _Entry(NamedTuple):
     run: RunPublisher
     first: int
-    events: list[tuple[str, bytes]]
+    events: _Events
     oldest_kept: EventId | None
 
 

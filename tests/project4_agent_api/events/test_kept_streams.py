@@ -1,11 +1,12 @@
 """The stored events of a user's ended runs are bounded: those of the oldest runs are deleted."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from project4_agent_api.events.ids import run_stream
+from project4_agent_api.events.ids import run_stream, unpack
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.settings import Settings
 from shared.redis.client import RedisClient, create_redis
@@ -52,3 +53,24 @@ async def test_events_of_the_newest_run_are_kept(redis: RedisClient) -> None:
     runs = [await end_run(redis, ada, 1000), await end_run(redis, ada, 2 * LIMIT)]
 
     assert await kept(redis, runs) == [False, True]
+
+
+async def test_last_events_of_a_large_batch_are_kept(redis: RedisClient) -> None:
+    """Redis was slow, so that all events of the run are written at once, and exceed the maximum together."""
+    publisher = Publisher(
+        redis, kept_seconds=60, idle_kept_seconds=60, max_stream_bytes=LIMIT, max_owner_bytes=10 * LIMIT
+    )
+    run_id = uuid4()
+    run = publisher.for_attempt(uuid4(), uuid4(), run_id, 1)
+    for _ in range(50):
+        run.put("custom", b"x" * (LIMIT // 20))
+    run.put("values", b"{}")
+    run.put_end("success", b"{}")
+    async with publisher.running():
+        await publisher.flush()
+
+    entries: Any = await redis.xrange(redis.key(run_stream(run_id)))
+    stored = [event for _, fields in entries for event in unpack(fields[b"e"])]
+    assert [event.name for event in stored[-2:]] == ["values", "end"]
+    assert LIMIT / 2 < sum(len(event.data) for event in stored) <= LIMIT
+    assert [event.id.number for event in stored] == list(range(53 - len(stored), 53))
