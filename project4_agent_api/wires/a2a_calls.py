@@ -1,7 +1,7 @@
 """A request of A2A: read its message, follow its run, and load its task."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -24,6 +24,7 @@ from project4_agent_api.wires.a2a_tasks import CONTEXT, StoredTask, thread_of_co
 from project4_agent_api.wires.conversations import Conversations, Run
 from project4_agent_api.wires.graph_inputs import input_form
 from project4_agent_api.wires.items import Citation, Interrupt, Item, Started, Text, ToolCall
+from project4_agent_api.wires.messages import last_turn, to_messages
 from shared.errors import NotFound, ServiceError
 
 _MAX_CONTEXT_ID = 200
@@ -148,7 +149,7 @@ class Call:
         state = (await self.conversations.state_at(stored.key, last))["values"] if last else None
         messages = state.get("messages") if isinstance(state, dict) else None
         output = state if stored.is_over and not isinstance(messages, list) else None
-        task = to_task(stored, _turn(messages), questions, output)
+        task = to_task(stored, last_turn(to_messages(messages)), questions, output)
         if history_length is not None:
             kept = list(task.history)[-history_length:] if history_length else []
             del task.history[:]
@@ -274,12 +275,3 @@ def _uuid(text: str, name: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise errors.InvalidParamsError(f"{name} has to be a UUID, such as one of an earlier answer.") from None
-
-
-def _turn(messages: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401  any JSON
-    """Return the last message of the user, and those after it."""
-    known: list[Mapping[str, Any]] = [
-        each for each in messages or () if isinstance(each, dict) and {"id", "type", "content"} <= each.keys()
-    ]
-    human = [position for position, each in enumerate(known) if each["type"] == "human"]
-    return known[human[-1] :] if human else []

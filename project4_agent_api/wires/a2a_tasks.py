@@ -17,7 +17,8 @@ from google.protobuf.struct_pb2 import Value
 from project4_agent_api.core.postgres import Pool, Row, fetch_all, fetch_one
 from project4_agent_api.core.visibility import visible_rows
 from project4_agent_api.runs.spec import RunKey
-from project4_agent_api.wires.items import Interrupt, content_text
+from project4_agent_api.wires.items import Interrupt
+from project4_agent_api.wires.messages import content_text
 
 CONTEXT = "a2a_context_id"  # in a thread's metadata, if a client has chosen an id of another form
 _CONTEXTS = UUID("0d0f6c1c-53f7-5a7e-8f0b-3a3f0f5f7a61")

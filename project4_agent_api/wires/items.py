@@ -4,7 +4,7 @@ The reader understands runs of any client: their messages come token by token (`
 (`messages/partial`), or whole in the state (`values`), and the last state comes with the run's end.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,15 @@ import orjson
 
 from project4_agent_api.events.ids import END, Event
 from project4_agent_api.models import RunStatus
+from project4_agent_api.wires.messages import (
+    content_text,
+    last_turn,
+    reasoning_text,
+    to_message,
+    to_messages,
+)
 
 Json = Mapping[str, Any]
-_REASONING = "reasoning_content"  # in `additional_kwargs`; see `shared/models/provider_fields.py`
 STOPPED = {"error": "Stopped", "message": "The run was stopped."}
 
 
@@ -23,6 +29,11 @@ class Started:
     """The first item of each attempt at a run. After the first attempt, an unfinished message is written again."""
 
     attempt: int
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether an attempt has failed before this one."""
+        return self.attempt > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,7 @@ def read_state(before: Any, state: Any, interrupts: Iterable[Json]) -> Iterator[
     yield from reader.state(before)
     reader.old = reader.old or set()
     yield from reader.state(state)
-    yield from reader.citations(state.get("citations") or () if isinstance(state, dict) else ())
+    yield from reader.citations(state.get("citations") if isinstance(state, dict) else None)
     for interrupt in interrupts:
         yield Interrupt(interrupt["id"], interrupt["value"])
 
@@ -168,10 +179,10 @@ class _Reader:
         elif event.name == "error":
             self.error = orjson.loads(event.data)
         elif event.name == "messages":
-            yield from self._message(_payload(event)[0])
+            yield from self._read_message(_payload(event)[0])
         elif event.name in ("messages/partial", "messages/complete"):
             for message in orjson.loads(event.data):
-                yield from self._message(message, growing=event.name == "messages/partial")
+                yield from self._read_message(message, growing=event.name == "messages/partial")
         elif event.name == "values":
             yield from self._flush()
             yield from self.state(_payload(event))
@@ -182,11 +193,10 @@ class _Reader:
         status, _, text = data.decode().partition("\n")
         state = orjson.loads(text) if text else None
         result = state if isinstance(state, dict) else {}
-        messages = _messages_after_input(result)
         if not self.written:  # nothing was streamed: the graph calls no model, or the client wanted no messages
-            for message in messages:
+            for message in last_turn(to_messages(result.get("messages")))[1:]:
                 yield from self._message(message)
-        yield from self.citations(result.get("citations") or ())
+        yield from self.citations(result.get("citations"))
         interrupts = result.pop("__interrupt__", None) or ()
         for interrupt in interrupts:
             yield Interrupt(interrupt["id"], interrupt["value"])
@@ -197,19 +207,21 @@ class _Reader:
 
     def state(self, state: Any) -> Iterator[Item]:  # noqa: ANN401  any JSON
         """Convert the messages of a state that were not streamed."""
-        messages = state.get("messages") if isinstance(state, dict) else None
-        if not isinstance(messages, list):
+        if not isinstance(state, dict) or not isinstance(state.get("messages"), list):
             return
+        messages = to_messages(state["messages"])
         if self.old is None:
-            self.old = {message["id"] for message in messages if _is_message(message)}
+            self.old = {message["id"] for message in messages}
             return
         for message in messages:
-            if _is_message(message) and message["id"] not in self.old:
+            if message["id"] not in self.old:
                 yield from self._message(message)
 
-    def _message(self, message: Any, *, growing: bool = False) -> Iterator[Item]:  # noqa: ANN401  any JSON
-        if not _is_message(message):
-            return
+    def _read_message(self, value: object, *, growing: bool = False) -> Iterator[Item]:
+        if message := to_message(value):
+            yield from self._message(message, growing=growing)
+
+    def _message(self, message: Json, *, growing: bool = False) -> Iterator[Item]:
         match message["type"]:
             case "AIMessageChunk":
                 yield from self._in_turn(message)
@@ -244,13 +256,13 @@ class _Reader:
 
     def _chunk(self, chunk: Json) -> Iterator[Item]:
         message_id = chunk["id"]
-        yield from self._add(message_id, content_text(chunk["content"]), _reasoning(chunk))
-        for part in chunk.get("tool_call_chunks") or ():
+        yield from self._add(message_id, content_text(chunk["content"]), reasoning_text(chunk))
+        for part in chunk["tool_call_chunks"]:
             key = part.get("index") if part.get("index") is not None else part.get("id")
             call = self.calls.setdefault((message_id, key), {"id": "", "name": "", "args": ""})
             for name in call:
                 call[name] += part.get(name) or ""
-        if usage := chunk.get("usage_metadata"):  # of this piece
+        if usage := chunk["usage_metadata"]:  # of this piece
             self.seen.add(("usage", message_id))
             yield _to_usage(usage)
         if chunk.get("chunk_position") == "last":
@@ -263,10 +275,10 @@ class _Reader:
         text = content_text(message["content"])
         if text.startswith(written):
             first = message_id not in self.written
-            yield from self._add(message_id, text[len(written) :], _reasoning(message) if first else "")
-        for call in () if growing else message.get("tool_calls") or ():
+            yield from self._add(message_id, text[len(written) :], reasoning_text(message) if first else "")
+        for call in () if growing else message["tool_calls"]:
             yield from self._call(message_id, call["id"], call["name"], orjson.dumps(call["args"]).decode())
-        usage = message.get("usage_metadata")
+        usage = message["usage_metadata"]
         if usage and ("usage", message_id) not in self.seen:
             self.seen.add(("usage", message_id))
             yield _to_usage(usage)
@@ -293,13 +305,12 @@ class _Reader:
             return
         self.seen.add(message["id"])
         failed = message.get("status") == "error"
-        text, name = content_text(message["content"]), message.get("name") or ""
-        yield ToolResult(message["id"], message["tool_call_id"], text, failed, name)
-        artifact = message.get("artifact")
-        yield from self.citations(artifact.get("citations") or () if isinstance(artifact, dict) else ())
+        text = content_text(message["content"])
+        yield ToolResult(message["id"], message["tool_call_id"], text, failed, message["name"])
+        yield from self.citations(message["artifact"].get("citations"))
 
-    def citations(self, found: Iterable[Any]) -> Iterator[Item]:
-        for citation in found:
+    def citations(self, found: object) -> Iterator[Item]:
+        for citation in found if isinstance(found, list) else ():
             match citation:
                 case {"marker": int(marker), "document_id": str(document_id), "filename": str(filename)}:
                     page, quote = citation.get("page"), citation.get("quote") or ""
@@ -310,11 +321,16 @@ class _Reader:
 
 def _to_usage(usage: Json) -> Usage:
     return Usage(
-        usage["input_tokens"],
-        usage["output_tokens"],
-        (usage.get("input_token_details") or {}).get("cache_read") or 0,
-        (usage.get("output_token_details") or {}).get("reasoning") or 0,
+        _count(usage, "input_tokens"),
+        _count(usage, "output_tokens"),
+        _count(usage.get("input_token_details"), "cache_read"),
+        _count(usage.get("output_token_details"), "reasoning"),
     )
+
+
+def _count(counts: object, name: str) -> int:
+    count = counts.get(name) if isinstance(counts, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def _payload(event: Event) -> Any:  # noqa: ANN401  any JSON
@@ -322,39 +338,3 @@ def _payload(event: Event) -> Any:  # noqa: ANN401  any JSON
     data = orjson.loads(event.data)
     is_frame = isinstance(data, dict) and data.get("type") == "event" and "params" in data
     return data["params"]["data"] if is_frame else data
-
-
-def _is_message(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("id"), str) and "type" in value and "content" in value
-
-
-def _messages_after_input(state: Json) -> Sequence[Any]:
-    """Return the messages of a state after the last one of the user."""
-    messages = state.get("messages")
-    if not isinstance(messages, list):
-        return ()
-    human = [
-        position for position, message in enumerate(messages) if _is_message(message) and message["type"] == "human"
-    ]
-    return messages[human[-1] + 1 :] if human else ()
-
-
-def content_text(content: Any) -> str:  # noqa: ANN401  any JSON
-    """Return the text of a message's content: a text, or blocks of which some are text."""
-    if isinstance(content, str):
-        return content
-    blocks = content if isinstance(content, list) else ()
-    texts = (
-        block.get("text") if isinstance(block, dict) and block.get("type") == "text" else block for block in blocks
-    )
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _reasoning(message: Json) -> str:
-    apart = (message.get("additional_kwargs") or {}).get(_REASONING)
-    if isinstance(apart, str) and apart:
-        return apart
-    blocks = message["content"] if isinstance(message["content"], list) else ()
-    return "".join(
-        block.get("reasoning") or "" for block in blocks if isinstance(block, dict) and block.get("type") == "reasoning"
-    )

@@ -18,10 +18,9 @@ from project4_agent_api.wires.items import (
     ToolCall,
     ToolResult,
     Usage,
-    content_text,
 )
+from project4_agent_api.wires.messages import content_text, to_messages
 
-_FIRST_ATTEMPT = 1
 _DECISION = {
     "type": "object",
     "required": ["type"],
@@ -67,7 +66,7 @@ class EventWriter:
     def write(self, item: Item) -> Iterator[agui.BaseEvent]:
         """Yield the events of an item."""
         match item:
-            case Started(attempt) if attempt > _FIRST_ATTEMPT:
+            case Started() if item.is_restart:
                 self._restarted = True
                 yield from self._close()
             case Text(message_id, text):
@@ -133,7 +132,7 @@ class EventWriter:
             state = {name: value for name, value in ended.state.items() if name != "messages"}
             yield agui.StateSnapshotEvent(snapshot=state)
             if self._restarted:  # the client has the part of a message that was written again
-                yield _messages_snapshot(ended.state.get("messages") or ())
+                yield _messages_snapshot(ended.state.get("messages"))
         if ended.error and not ended.stopped:
             yield agui.RunErrorEvent(message=ended.error.get("message") or "", code=ended.error.get("error"))
             return
@@ -174,26 +173,26 @@ def _to_interrupt(interrupt: Interrupt) -> agui.Interrupt:
     )
 
 
-def _messages_snapshot(messages: Sequence[Any]) -> agui.MessagesSnapshotEvent:
-    converted = (_to_message(message) for message in messages if isinstance(message, dict) and message.get("id"))
+def _messages_snapshot(messages: object) -> agui.MessagesSnapshotEvent:
+    converted = (_to_message(message) for message in to_messages(messages))
     return agui.MessagesSnapshotEvent(messages=[message for message in converted if message])
 
 
 def _to_message(message: Mapping[str, Any]) -> agui.Message | None:
-    id_, text = message["id"], content_text(message.get("content"))
-    match message.get("type") or message.get("role"):
-        case "human" | "user":
+    id_, text = message["id"], content_text(message["content"])
+    match message["type"]:
+        case "human":
             return agui.UserMessage(id=id_, content=text)
         case "system":
             return agui.SystemMessage(id=id_, content=text)
-        case "ai" | "assistant":
-            calls = [_to_call(call) for call in message.get("tool_calls") or ()]
+        case "ai":
+            calls = [_to_call(call) for call in message["tool_calls"]]
             return agui.AssistantMessage(id=id_, content=text, tool_calls=calls or None)
         case "tool":
-            return agui.ToolMessage(id=id_, content=text, tool_call_id=message.get("tool_call_id") or "")
+            return agui.ToolMessage(id=id_, content=text, tool_call_id=message["tool_call_id"])
     return None
 
 
 def _to_call(call: Mapping[str, Any]) -> agui.ToolCall:
-    arguments = dumps(call.get("args") or {}).decode()
-    return agui.ToolCall(id=call.get("id") or "", function=agui.FunctionCall(name=call["name"], arguments=arguments))
+    arguments = dumps(call["args"]).decode()
+    return agui.ToolCall(id=call["id"], function=agui.FunctionCall(name=call["name"], arguments=arguments))

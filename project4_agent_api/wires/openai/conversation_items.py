@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
-from project4_agent_api.wires.items import content_text, read_state
+from project4_agent_api.wires.items import read_state
+from project4_agent_api.wires.messages import content_text
 from project4_agent_api.wires.openai.response_events import ResponseBuilder
 from shared.errors import NotFound
 

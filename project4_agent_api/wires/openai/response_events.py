@@ -24,7 +24,6 @@ from project4_agent_api.wires.openai.approvals import question_items
 from project4_agent_api.wires.openai.errors import run_error
 
 Json = dict[str, Any]
-_FIRST_ATTEMPT = 1
 _SERVER_ERROR = 500
 
 
@@ -52,7 +51,7 @@ class ResponseBuilder:
     def add(self, item: Item) -> Iterator[Json]:
         """Add an item, and yield its events."""
         match item:
-            case Started(attempt) if attempt > _FIRST_ATTEMPT:
+            case Started() if item.is_restart:
                 yield from self._close("incomplete")
             case Text() | Reasoning():
                 yield from self._write(item)

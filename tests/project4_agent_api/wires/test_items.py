@@ -6,7 +6,10 @@ from typing import Any
 import orjson
 
 from project4_agent_api.events.ids import Event, EventId
-from project4_agent_api.wires.items import Ended, Item, Text, ToolCall, Usage, read_items
+from project4_agent_api.wires.agui.events import EventWriter
+from project4_agent_api.wires.items import Ended, Item, Text, ToolCall, Usage, read_items, read_state
+from project4_agent_api.wires.messages import last_turn, to_messages
+from project4_agent_api.wires.openai.conversation_items import to_items
 
 
 def piece(id_: str, text: str, *, last: bool = False, **more: Any) -> tuple[str, Any]:
@@ -79,3 +82,36 @@ async def test_answer_that_was_not_streamed_comes_with_the_end() -> None:
     assert others == [Text("2", "Ho")]
     assert isinstance(ended, Ended)
     assert ended.error is None
+
+
+# A graph may store anything under `messages`.
+ODD_MESSAGES: list[Any] = [
+    5,
+    {"type": "ai", "content": "no id"},
+    {"id": "no type"},
+    {"id": 7, "type": "ai", "content": "no text as an id"},
+    {"id": "h", "role": "user", "content": None},
+    {
+        "id": "c",
+        "type": "ai",
+        "tool_calls": [{"name": 1}, {"name": "add"}, "x"],
+        "usage_metadata": {"input_tokens": "1"},
+    },
+    {"id": "t", "type": "tool", "content": 5, "tool_call_id": None, "artifact": {"citations": 7}, "name": []},
+    {"id": "a", "role": "assistant", "content": [{"type": "text", "text": "Hi"}, 3], "additional_kwargs": "x"},
+]
+
+
+def test_odd_messages_of_a_state_are_left_out_or_read_in_part() -> None:
+    messages = to_messages(ODD_MESSAGES)
+    items = list(read_state({}, {"messages": ODD_MESSAGES, "citations": 5}, ()))
+    answers = [item for item in to_items(ODD_MESSAGES, "talk") if item["type"] != "mcp_call"]
+    snapshot: Any = list(EventWriter("thread", "run").begin(ODD_MESSAGES))[1]
+
+    assert [message["id"] for message in messages] == ["h", "c", "t", "a"]
+    assert [message["id"] for message in last_turn(messages)] == ["h", "c", "t", "a"]
+    assert [item.text for item in items if isinstance(item, Text)] == ["Hi"]
+    assert [item for item in items if isinstance(item, ToolCall)] == [ToolCall("c", "", "add", "{}")]
+    assert [item for item in items if isinstance(item, Usage)] == [Usage(0, 0, 0, 0)]
+    assert [item["role"] for item in answers] == ["user", "assistant"]
+    assert [message.role for message in snapshot.messages] == ["user", "assistant", "tool", "assistant"]
