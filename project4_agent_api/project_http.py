@@ -26,6 +26,7 @@ from project4_agent_api.graphs.langgraph_json import Project
 from project4_agent_api.graphs.project_file import CorsPart, HeaderPatterns, HttpPart
 from shared.errors import ConfigurationError, NotFound, ServiceError
 from shared.origins import Origins
+from shared.paths import route_path
 from shared.problems import problem_response
 
 # Paths that a project's routes cannot replace.
@@ -121,7 +122,7 @@ def _own_routes(project_app: Starlette | None) -> list[BaseRoute]:
 
 
 def _match(routes: Sequence[BaseRoute], scope: Scope) -> bool:
-    if scope["path"].removeprefix(scope.get("root_path", "")) in _OPERATORS:
+    if route_path(scope) in _OPERATORS:
         return False
     return any(route.matches(scope)[0] == Match.FULL for route in routes)
 
@@ -174,7 +175,7 @@ class AuthenticateFirst:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] in ("http", "websocket") and scope.get("method") != "OPTIONS":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            path = route_path(scope)
             if _LANGGRAPH.match(path) or _match(self._guarded, scope):
                 authenticated = await _authenticate(self._service, scope, receive, send)
                 if authenticated is None:
@@ -233,8 +234,7 @@ class MountPrefix:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] in ("http", "websocket"):
-            root_path = scope.get("root_path", "")
-            path = scope["path"].removeprefix(root_path)
+            root_path, path = scope.get("root_path", ""), route_path(scope)
             if path == self._prefix or path.startswith(f"{self._prefix}/"):
                 scope = {**scope, "root_path": root_path + self._prefix}
                 if not scope["path"].startswith(scope["root_path"]):  # a server that leaves the root path out

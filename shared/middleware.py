@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import RequestBodyTooLarge
+from shared.paths import route_path
 from shared.problems import error_response
 
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -92,7 +93,7 @@ class BodyGuard:
             await self.app(scope, receive, send)
             return
 
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = route_path(scope)
         limit = next((bytes_ for pattern, bytes_ in self.path_limits if pattern.match(path)), self.limit)
         declared = Headers(scope=scope).get("content-length", "")
         content_type = Headers(scope=scope).get("content-type", "").lower()

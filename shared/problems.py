@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from shared.errors import InvalidRequest, ServiceError, StorageFull
+from shared.paths import route_path
 
 PROBLEM_JSON = "application/problem+json"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -117,7 +118,7 @@ def error_response(error: Exception, scope: Scope) -> Response:
 
     `app.state.error_forms` has these forms, by the prefix of their paths.
     """
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = route_path(scope)
     forms: Mapping[str, ErrorForm] = getattr(scope["app"].state, "error_forms", {})
     form = next((form for prefix, form in forms.items() if path.startswith(prefix)), None)
     request_id = scope.get("request_id")

@@ -28,6 +28,7 @@ from project4_agent_api.core.run_context import set_user
 from project4_agent_api.core.state import find
 from project4_agent_api.models import AccountRole
 from shared.errors import DatabaseUnavailable, Forbidden, NotFound, ServiceError, TooManyRequests, Unauthorized
+from shared.paths import route_path
 from shared.problems import error_responses
 from shared.xray.access import Access, Viewer
 
@@ -107,10 +108,7 @@ class _Guard(APIRouter):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return whether a route matches."""
-        root_path, path = scope.get("root_path", ""), scope["path"]
-        if root_path and path.startswith(f"{root_path}/"):  # not `/assistants` under `/a`, as a proxy may send it
-            path = path.removeprefix(root_path)
-        if _first_word(path) not in self._first_words:
+        if _first_word(route_path(scope)) not in self._first_words:
             return Match.NONE, {}
         return super().matches(scope)
 

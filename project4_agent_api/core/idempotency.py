@@ -28,6 +28,7 @@ from project4_agent_api.core.idempotency_messages import REPLAYED_HEADER, Finger
 from project4_agent_api.core.postgres import Pool
 from shared.app import add_error_responses
 from shared.errors import Conflict, IdempotencyKeyReused, NotFound
+from shared.paths import route_path
 
 HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -154,19 +155,14 @@ def _require_claim(state: KeyState, *, creates_run: bool) -> None:
 
 
 def _row_id(owner_id: UUID, scope: Scope, key: str) -> str:
-    return sha256(f"{owner_id} {scope['method']} {_path(scope)} {key}".encode()).hexdigest()
-
-
-def _path(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    return sha256(f"{owner_id} {scope['method']} {route_path(scope)} {key}".encode()).hexdigest()
 
 
 def _operation(scope: Scope) -> str | None:
     """Return the path template of an operation that takes a key, or None for any other."""
     if scope["method"] != "POST":
         return None
-    path = _path(scope)
+    path = route_path(scope)
     return next((template for template, pattern in _PATTERNS.items() if pattern.fullmatch(path)), None)
 
 

@@ -21,6 +21,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.middleware import PROBES, RequestContext
+from shared.paths import route_path
 from shared.xray.calls import recorded_calls
 from shared.xray.recorder import Recorder, current, describe, entered, fail, recorded
 from shared.xray.rows import Buffer, RequestHead
@@ -33,7 +34,7 @@ _EVENT = re.compile(rb"^event: ?(.*)$", re.MULTILINE)
 
 def is_left_out(scope: Any) -> bool:  # noqa: ANN401  an ASGI scope
     """Return whether a connection is not recorded: probes, the page itself, and WebSockets."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = route_path(scope)
     return scope["type"] != "http" or path in PROBES or path == "/" or path.startswith(_OWN_PATHS)
 
 
