@@ -6,12 +6,12 @@ together by the stage's own `bootstrap.py`; only the routers of later chapters a
 """
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from langgraph.checkpoint.memory import InMemorySaver
 
 from project3_rag_docs import main as stage3
@@ -31,12 +31,13 @@ from project4_agent_api.core.telemetry.tracing import NoTracing
 from project4_agent_api.store import routes as store
 from project4_agent_api.store.service import SharedStore
 from shared.app import Resource, build_app
+from shared.frontend import Panel
 from shared.serve import serve
 
 ROUTERS = [*EARLIER_ROUTERS, Authenticated(assistants.router), Authenticated(store.router)]
 
 
-def resources() -> list[Resource]:
+def _resources() -> list[Resource]:
     """Return the resources that the process opens: those of the stage, with metrics for the last chapter."""
     open_api = partial(
         bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), graphs=bootstrap.graphs_of(project=None)
@@ -60,18 +61,43 @@ async def open_conversations(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-def create_app(settings: ChapterSettings) -> FastAPI:
-    """Create the application: chapter 3 with assistants and a store."""
+def build_chapter(
+    settings: ChapterSettings,
+    title: str,
+    description: str,
+    *,
+    routers: Sequence[APIRouter],
+    resources: Sequence[Resource] = (),
+    panels: Sequence[Panel] | None = None,
+) -> FastAPI:
+    """Build the application of a chapter from this one on.
+
+    Args:
+        routers: Of this chapter and the ones before it.
+        resources: Of this chapter only.
+        panels: Of the page; by default those of the accounts.
+    """
     return build_app(
         settings,
-        title="Project 4, chapter 4.1: assistants and memory",
-        description="Graphs with settings of their own, and long-term memory.",
-        routers=[*ROUTERS, Authenticated(conversations.router)],
-        resources=[*resources(), open_conversations],
-        panels=PANELS if settings.auth_required else stage3.PANELS,
+        title=f"Project 4, chapter {title}",
+        description=description,
+        routers=routers,
+        resources=[*_resources(), *resources],
+        panels=panels if panels is not None else PANELS if settings.auth_required else stage3.PANELS,
         xray_access=xray_access(auth_required=settings.auth_required),
         body_limits=stage3.body_limits(settings),
         extend_openapi=describe,
+    )
+
+
+def create_app(settings: ChapterSettings) -> FastAPI:
+    """Create the application: chapter 3 with assistants and a store."""
+    return build_chapter(
+        settings,
+        "4.1: assistants and memory",
+        "Graphs with settings of their own, and long-term memory.",
+        routers=[*ROUTERS, Authenticated(conversations.router)],
+        resources=[open_conversations],
     )
 
 

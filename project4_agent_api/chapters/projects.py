@@ -15,7 +15,7 @@ from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.chapters import ChapterSettings
 from project4_agent_api.chapters.mcp import ROUTERS
 from project4_agent_api.chapters.openai import ERROR_FORMS
-from project4_agent_api.chapters.streams import PANELS
+from project4_agent_api.chapters.streams import panels
 from project4_agent_api.core.idempotency import describe
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import NoTracing
@@ -47,7 +47,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
             open_api,
             *([project_http.running(project_app)] if project_app else []),
         ],
-        panels=[] if project_auth else PANELS if settings.auth_required else stage3.PANELS,
+        panels=[] if project_auth else panels(settings),
         xray_access=None if project_auth else xray_access(auth_required=settings.auth_required),
         body_limits=stage3.body_limits(settings),
         extend_openapi=describe,

@@ -9,35 +9,35 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
-from project4_agent_api.accounts.guards import Authenticated, xray_access
+from project4_agent_api.accounts.guards import Authenticated
 from project4_agent_api.chapters import ChapterSettings, accounts
 from project4_agent_api.chapters import assistants as chapter4_1
 from project4_agent_api.chapters import runs as chapter4_3
-from project4_agent_api.core.idempotency import describe
 from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
-from shared.app import build_app
 from shared.frontend import Panel
 from shared.serve import serve
 
 ROUTERS = [*chapter4_3.ROUTERS, Authenticated(streams.router), Authenticated(protocol.router), protocol.sockets]
 _CHAT = Path(__file__).parents[1] / "page" / "chat.js"
-_ACCOUNT, *_OTHERS = accounts.PANELS
-PANELS = [_ACCOUNT, Panel(_CHAT, audience="users"), *_OTHERS]
+
+
+def panels(settings: ChapterSettings) -> list[Panel]:
+    """Return the panels of the page, with the chat."""
+    if not settings.auth_required:
+        return [Panel(_CHAT), *stage3.PANELS]
+    account, *others = accounts.PANELS
+    return [account, Panel(_CHAT, audience="users"), *others]
 
 
 def create_app(settings: ChapterSettings) -> FastAPI:
     """Create the application: chapter 4.3 with streams of threads and the chat page."""
-    return build_app(
+    return chapter4_1.build_chapter(
         settings,
-        title="Project 4, chapter 5.1: streams and protocol",
-        description="Streams of threads, and the protocol of LangGraph's newer clients.",
+        "5.1: streams and protocol",
+        "Streams of threads, and the protocol of LangGraph's newer clients.",
         routers=ROUTERS,
-        resources=chapter4_1.resources(),
-        panels=PANELS if settings.auth_required else [Panel(_CHAT), *stage3.PANELS],
-        xray_access=xray_access(auth_required=settings.auth_required),
-        body_limits=stage3.body_limits(settings),
-        extend_openapi=describe,
+        panels=panels(settings),
     )
 
 

@@ -13,14 +13,12 @@ from uuid import UUID
 from fastapi import FastAPI
 from langchain_core.runnables import RunnableConfig
 
-from project3_rag_docs import main as stage3
 from project4_agent_api.accounts.deletion import AccountData
-from project4_agent_api.accounts.guards import Authenticated, xray_access
+from project4_agent_api.accounts.guards import Authenticated
 from project4_agent_api.chapters import ChapterSettings, conversations
 from project4_agent_api.chapters import assistants as chapter4_1
-from project4_agent_api.chapters.accounts import PANELS, run_jobs
+from project4_agent_api.chapters.accounts import run_jobs
 from project4_agent_api.chapters.conversations import Conversations, Graph, add_conversations
-from project4_agent_api.core.idempotency import describe
 from project4_agent_api.core.state import find
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.registry import Graphs
@@ -28,7 +26,6 @@ from project4_agent_api.store.service import SharedStore
 from project4_agent_api.threads import routes as threads
 from project4_agent_api.threads.schemas import ThreadCreate
 from project4_agent_api.threads.service import Threads
-from shared.app import build_app
 from shared.serve import serve
 
 ROUTERS = [*chapter4_1.ROUTERS, Authenticated(threads.router)]
@@ -77,16 +74,12 @@ async def open_conversations(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(settings: ChapterSettings) -> FastAPI:
     """Create the application: chapter 4.1 with threads."""
-    return build_app(
+    return chapter4_1.build_chapter(
         settings,
-        title="Project 4, chapter 4.2: threads",
-        description="Conversations that are stored, with their history.",
+        "4.2: threads",
+        "Conversations that are stored, with their history.",
         routers=[*ROUTERS, Authenticated(conversations.router)],
-        resources=[*chapter4_1.resources(), open_conversations],
-        panels=PANELS if settings.auth_required else stage3.PANELS,
-        xray_access=xray_access(auth_required=settings.auth_required),
-        body_limits=stage3.body_limits(settings),
-        extend_openapi=describe,
+        resources=[open_conversations],
     )
 
 
