@@ -14,6 +14,7 @@ from shared.logs import configure_logging
 from tests.support.browser import browser, page, pytest_runtest_teardown, refused_page
 from tests.support.costs import pytest_collection_finish, pytest_configure, reduce_costs
 from tests.support.databases import databases, server_url
+from tests.support.embedded_model import embedded_model_url
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel
 from tests.support.statements import statements
@@ -25,6 +26,7 @@ __all__ = [
     "_redis_server",
     "browser",
     "databases",
+    "embedded_model_url",
     "full_redis_url",
     "page",
     "pytest_collection_finish",

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 import uuid
@@ -18,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from tests.support.agent_service import PASSWORD, AgentService, agent_service
 from tests.support.databases import Databases
+from tests.support.javascript import install_javascript
 from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel, calls, embeds, says
 
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "examples" / "web"
-INSTALLED = ROOT / ".data" / "examples-web"
 MAX_LINES = 600
 NEEDED_NODE = (20, 19)  # Vite's
 
@@ -43,10 +42,7 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
 @pytest.fixture(scope="module")
 def site(service: AgentService) -> Iterator[str]:
     """The address of the built page, whose origin is not that of the service."""
-    if not shutil.which("npm") or node_version() < NEEDED_NODE:
-        pytest.skip("NO NODE: the React example is not tested; install Node 20.19 or newer, with npm")
-    build(service.url)
-    with running(Starlette(routes=[Mount("/", StaticFiles(directory=INSTALLED / "dist", html=True))])) as url:
+    with running(Starlette(routes=[Mount("/", StaticFiles(directory=build(service.url), html=True))])) as url:
         yield url
 
 
@@ -56,19 +52,11 @@ def _fresh(model: ScriptedModel) -> None:
     assert model is not None
 
 
-def node_version() -> tuple[int, ...]:
-    printed = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    return tuple(map(int, printed.strip().removeprefix("v").split(".")))
-
-
-def build(api_url: str) -> None:
-    """Build the page in a folder of its own, whose packages are installed once for each lock."""
-    shutil.copytree(SOURCE, INSTALLED, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    lock, done = (SOURCE / "package-lock.json").read_text("utf-8"), INSTALLED / "installed"
-    if not done.exists() or done.read_text("utf-8") != lock:
-        subprocess.run(["npm", "ci", "--no-progress"], cwd=INSTALLED, check=True)
-        done.write_text(lock, "utf-8")
-    subprocess.run(["npm", "run", "build"], cwd=INSTALLED, env=os.environ | {"VITE_API_URL": api_url}, check=True)
+def build(api_url: str) -> Path:
+    """Build the page in a folder of its own, and return the folder."""
+    folder = install_javascript(SOURCE, "examples-web", NEEDED_NODE)
+    subprocess.run(["npm", "run", "build"], cwd=folder, env=os.environ | {"VITE_API_URL": api_url}, check=True)
+    return folder / "dist"
 
 
 def register(page: Page, site: str) -> None:

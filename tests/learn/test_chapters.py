@@ -3,10 +3,7 @@
 import importlib
 import os
 import re
-import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,6 @@ from project4_agent_api.chapters import CHAPTERS as CHAPTERS_OF_STAGE_4
 from project4_agent_api.worker import create_worker
 from shared.errors import ConfigurationError
 from tests.support.databases import Databases
-from tests.support.launched import clean_environment
 from tests.support.running import running
 
 MAP = load()
@@ -155,31 +151,16 @@ def _operations_of(name: str) -> set[str]:
     return {operation for file in files for operation in operations_of_file(STAGES[4], file)}
 
 
-@pytest.fixture(scope="module")
-def model_address() -> Iterator[str]:
-    """The address of the embedded model server."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        command = [sys.executable, "-m", "local.model_server", "--fd", str(listening.fileno())]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=clean_environment(), pass_fds=[listening.fileno()], stdout=subprocess.DEVNULL
-        )
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", MAP.chapter, ids=lambda chapter: chapter.name)
 def test_commands_print_what_the_page_says(
-    chapter: Chapter, model_address: str, databases: Databases, redis_url: str
+    chapter: Chapter, embedded_model_url: str, databases: Databases, redis_url: str
 ) -> None:
     blocks = _BLOCK.findall(chapter.page("en").read_text("utf-8"))
     [commands] = [text for kind, text in blocks if kind == "sh" and "curl" in text]
     [output] = [text for kind, text in blocks if kind == "text"]
     with ExitStack() as stack:
-        url = stack.enter_context(_running(chapter, model_address, stack, databases, redis_url))
+        url = stack.enter_context(_running(chapter, embedded_model_url, stack, databases, redis_url))
         script = re.sub(r"http://127\.0\.0\.1:800\d", url, commands)
         ran = subprocess.run(
             ["bash", "-c", script], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=100

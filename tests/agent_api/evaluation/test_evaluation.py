@@ -3,8 +3,6 @@
 import json
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -24,7 +22,7 @@ from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
 from project4_agent_api.worker import create_worker
 from tests.support.databases import Databases
-from tests.support.launched import ROOT, clean_environment
+from tests.support.launched import ROOT
 from tests.support.running import running
 
 pytestmark = pytest.mark.slow
@@ -35,23 +33,8 @@ Evaluated = Callable[[], AbstractContextManager[str]]
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-@pytest.fixture(scope="module")
-def model_url() -> Iterator[str]:
-    """The address of the embedded model server."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        command = [sys.executable, "-m", "local.model_server", "--fd", str(listening.fileno())]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=clean_environment(), pass_fds=[listening.fileno()], stdout=subprocess.DEVNULL
-        )
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
 @pytest.fixture
-def serve(model_url: str, databases: Databases, redis_url: str) -> Evaluated:
+def serve(embedded_model_url: str, databases: Databases, redis_url: str) -> Evaluated:
     """Serves project 4, without accounts, while a block runs; gives its URL."""
 
     @contextmanager
@@ -60,7 +43,7 @@ def serve(model_url: str, databases: Databases, redis_url: str) -> Evaluated:
             settings = Settings(
                 _env_file=None,
                 app_env="test",
-                openai_base_url=model_url,
+                openai_base_url=embedded_model_url,
                 llm_model="smollm2-135m-instruct",
                 embedding_model="multilingual-e5-small",
                 database_url=stack.enter_context(databases.migrated("project4_agent_api")),

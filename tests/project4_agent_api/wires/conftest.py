@@ -1,8 +1,9 @@
 """One service for the tests of all wires: real processes, with an agent that asks before it calculates."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from openai import AsyncOpenAI
 
 from tests.support.agent_runs import GRAPHS
 from tests.support.agent_service import AgentService, agent_service
@@ -28,3 +29,11 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
 def headers(service: AgentService) -> dict[str, str]:
     """The headers of an account."""
     return service.sign_up()
+
+
+@pytest.fixture
+async def openai_client(service: AgentService, headers: dict[str, str]) -> AsyncIterator[AsyncOpenAI]:
+    """OpenAI's own client of that account."""
+    token = headers["Authorization"].removeprefix("Bearer ")
+    async with AsyncOpenAI(base_url=f"{service.url}/v1", api_key=token, max_retries=0) as client:
+        yield client

@@ -1,7 +1,6 @@
 """The examples of clients, as they stand in `examples/clients`."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +9,11 @@ import httpx2
 import pytest
 
 from tests.support.agent_service import AgentService
+from tests.support.javascript import install_javascript
 from tests.support.scripted_model import ScriptedModel, calls, says
 
 pytestmark = pytest.mark.slow
 SOURCE = Path(__file__).parents[3] / "examples" / "clients"
-INSTALLED = Path(__file__).parents[3] / ".data" / "examples-clients"
 SUM = ("calculator", '{"expression": "6 * 7"}')
 
 
@@ -28,18 +27,8 @@ def environment(service: AgentService, headers: dict[str, str]) -> dict[str, str
 
 @pytest.fixture(scope="module")
 def javascript() -> Path:
-    """A folder with the scripts and their packages, installed once for each lock."""
-    if not shutil.which("npm"):
-        pytest.skip("NO NODE: the JavaScript clients are not tested; install Node 20 or newer, with npm")
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    for path in SOURCE.iterdir():
-        if path.is_file():
-            shutil.copy(path, INSTALLED)
-    lock, done = (SOURCE / "package-lock.json").read_text(), INSTALLED / "installed"
-    if not done.exists() or done.read_text() != lock:
-        subprocess.run(["npm", "ci", "--no-progress"], cwd=INSTALLED, check=True)
-        done.write_text(lock)
-    return INSTALLED
+    """A folder with the scripts and their packages."""
+    return install_javascript(SOURCE, "examples-clients")
 
 
 def output(command: list[str | Path], environment: dict[str, str], folder: Path = SOURCE) -> str:
