@@ -6,14 +6,16 @@ call left in a session. A server over stdio is therefore started as a process fo
 
 import asyncio
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from langchain_core.tools import BaseTool
-from langchain_mcp_adapters.client import MultiServerMCPClient
-from langchain_mcp_adapters.sessions import Connection
 
 from project4_agent_api.settings import HttpMcpServer, McpServer
 from shared.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from langchain_mcp_adapters.client import MultiServerMCPClient
+    from langchain_mcp_adapters.sessions import Connection
 
 _TIMEOUT_SECONDS = 30  # to start, and to list the tools
 
@@ -24,6 +26,10 @@ async def load_mcp_tools(servers: Mapping[str, McpServer]) -> list[BaseTool]:
     Raises:
         ConfigurationError: if a server does not answer.
     """
+    if not servers:
+        return []
+    from langchain_mcp_adapters.client import MultiServerMCPClient  # noqa: PLC0415  takes a third of a second
+
     client = MultiServerMCPClient(
         {name: _connection(server) for name, server in servers.items()}, tool_name_prefix=True
     )
@@ -31,7 +37,7 @@ async def load_mcp_tools(servers: Mapping[str, McpServer]) -> list[BaseTool]:
     return [tool for server_tools in tools for tool in server_tools]
 
 
-async def _load_tools(client: MultiServerMCPClient, name: str) -> list[BaseTool]:
+async def _load_tools(client: "MultiServerMCPClient", name: str) -> list[BaseTool]:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             return await client.get_tools(server_name=name)
@@ -50,7 +56,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}{f' ({text})' if text else ''}"
 
 
-def _connection(server: McpServer) -> Connection:
+def _connection(server: McpServer) -> "Connection":
     connection = server.model_dump(exclude={"headers", "env"}, exclude_none=True, mode="json")
     if isinstance(server, HttpMcpServer):
         connection["headers"] = {name: value.get_secret_value() for name, value in server.headers.items()}
