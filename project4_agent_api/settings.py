@@ -102,7 +102,7 @@ class Settings(Stage3Settings):
         default=30, ge=1, description="Maximum sign-in attempts from one address, and as many registrations."
     )
     registration: Literal["open", "invitation", "closed"] = Field(
-        default="open", description="Who may register: everyone, invited e-mails (`POST /invitations`), or nobody."
+        default="open", description="Allowed to register: everyone, invited e-mails (`POST /invitations`), or nobody."
     )
     rate_limit_per_minute: int = Field(
         default=100, ge=1, description="Maximum requests of one user, or of one address without valid credentials."

@@ -108,7 +108,7 @@ async def _example(http: httpx2.AsyncClient, feedback: Json) -> dict[str, Any]:
         return example | {"expect": expect}
     rating = f"rated {feedback['score']:g}" if feedback["score"] is not None else f"rated {feedback['value']!r}"
     comment = f": {feedback['comment']}" if feedback["comment"] else ""
-    return example | {"skip": f"{rating}{comment}; write what is expected"}
+    return example | {"skip": f"{rating}{comment}; its `expect` is missing"}
 
 
 def _expectation(feedback: Json, values: Any) -> dict[str, Any]:  # noqa: ANN401  a graph's state has any type

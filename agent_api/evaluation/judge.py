@@ -32,7 +32,7 @@ async def judge(model: BaseChatModel, question: str, outcome: Outcome, criteria:
         text = f"Question:\n{question}\n\nAnswer:\n{outcome.answer}\n\nCriterion:\n{criterion}"
         try:
             verdict = await judging.ainvoke([SystemMessage(_SYSTEM), HumanMessage(text)])
-        except Exception as error:  # noqa: BLE001  of the endpoint, or of what it answers
+        except Exception as error:  # noqa: BLE001  a failed request, or an answer of another form
             raise ConfigurationError(f"--judge: the model gave no verdict ({type(error).__name__})") from None
         if not (isinstance(verdict, Verdict) and verdict.met):
             reason = verdict.reason if isinstance(verdict, Verdict) else "the judge gave no verdict"

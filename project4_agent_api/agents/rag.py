@@ -33,7 +33,7 @@ from project4_agent_api.agents.services import Services, owner_id_of
 from shared.models.chat import with_fallbacks
 from shared.models.content_blocks import plain_message
 
-DESCRIPTION = "Answers from your documents only, with citations; where they do not say, it says so."
+DESCRIPTION = "Answers from your documents only, with citations, and refuses questions that they do not answer."
 
 _PASSAGES = 8
 _MAX_QUESTION_LENGTH = 4000  # characters, as in stage 3

@@ -74,7 +74,7 @@ def build_chapter(
 
     Args:
         routers: Of this chapter and the ones before it.
-        resources: Of this chapter only.
+        resources: Opened in addition to those of the stage.
         panels: Of the page; by default those of the accounts.
     """
     return build_app(

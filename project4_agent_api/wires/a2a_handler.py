@@ -49,7 +49,7 @@ class Handler(RequestHandler):
         with translated_errors():
             stored = await call.find(params.id)
             if stored.is_over:
-                raise errors.UnsupportedOperationError("The task is over: read it with GetTask.")
+                raise errors.UnsupportedOperationError("The task has ended. Read it with GetTask.")
             if stored.waits:
                 yield await call.task(stored.key.run_id)
                 return

@@ -349,7 +349,7 @@ class TestJoin:
             "-1",
             "0-1",
             pytest.param("", marks=pytest.mark.reference_differs("it sends no events")),
-            pytest.param("of another stream", marks=pytest.mark.reference_differs("it refuses what is no id of Redis")),
+            pytest.param("of another stream", marks=pytest.mark.reference_differs("it refuses ids of other forms")),
         ],
     )
     async def test_unknown_last_event_means_the_beginning(

@@ -61,7 +61,7 @@ async def test_thread_stream_has_the_error_of_a_run(client: LangGraphClient, thr
         "0",
         "1-0",
         *(
-            pytest.param(last, marks=pytest.mark.reference_differs("it rejects what is no id of a Redis stream"))
+            pytest.param(last, marks=pytest.mark.reference_differs("it rejects ids of other forms"))
             for last in ("-1", "yesterday")
         ),
     ],

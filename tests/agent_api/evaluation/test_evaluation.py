@@ -91,7 +91,7 @@ def test_unchanged_assistants_pass_and_rated_runs_become_examples(
     assert clock.expect
     assert clock.expect.tools
     assert [call.name for call in clock.expect.tools.calls] == ["current_time"]
-    assert greeting.skip == "rated 0: too short; write what is expected"
+    assert greeting.skip == "rated 0: too short; its `expect` is missing"
     assert documents.expect
     assert documents.expect.contains == ["140 euros"]
 

@@ -1,4 +1,4 @@
-"""The cost of a request: what it downloads for its user counts as what it receives."""
+"""The cost of a request: downloads for its user count as received bytes."""
 
 from starlette.types import Message, Receive, Send
 
