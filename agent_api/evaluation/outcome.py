@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from project4_agent_api.wires.messages import content_text
+
 Json = Mapping[str, Any]
 
 
@@ -53,7 +55,7 @@ def read_outcome(values: Any, **fields: Any) -> Outcome:  # noqa: ANN401  a grap
     found = [citation for artifact in artifacts for citation in _objects(artifact.get("citations"))]
     passages = [*_passages(state.get("passages")), *_passages(found, text="quote")]
     return Outcome(
-        answer=_text(written[-1]) if written else _plain(values),
+        answer=content_text(written[-1].get("content")) if written else _plain(values),
         calls=[call for message in written for call in message.get("tool_calls") or []],
         passages=passages,
         citations=[*_objects(state.get("citations")), *found],
@@ -65,18 +67,6 @@ def read_outcome(values: Any, **fields: Any) -> Outcome:  # noqa: ANN401  a grap
 def _type(message: Json) -> str:
     kind = str(message.get("type") or message.get("role"))
     return {"user": "human", "assistant": "ai", "AIMessageChunk": "ai"}.get(kind, kind)
-
-
-def _text(message: Json) -> str:
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    blocks = content if isinstance(content, list) else []
-    return "".join(
-        block if isinstance(block, str) else block.get("text") or ""
-        for block in blocks
-        if isinstance(block, str) or (isinstance(block, dict) and block.get("type") == "text")
-    )
 
 
 def _plain(values: object) -> str:
