@@ -65,11 +65,18 @@ async def said(graphs: Graphs) -> str:
         return str((await graph.ainvoke({}))["said"])
 
 
+def save(file: Path, text: str) -> None:
+    """Replace a file at once: a reload in mid-write would read an empty module."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(text)
+    draft.replace(file)
+
+
 async def edited(graphs: Graphs, file: Path, text: str, expected: str) -> None:
     """Write a file until the graphs return the expected text: the watcher may not have started yet."""
     async with asyncio.timeout(60):
         while await said(graphs) != expected:
-            await asyncio.to_thread(file.write_text, text)
+            await asyncio.to_thread(save, file, text)
             await asyncio.sleep(0.05)
 
 
@@ -90,7 +97,7 @@ async def test_edit_that_cannot_be_loaded_keeps_the_graphs(
         graph = tmp_path / "reloaded_graph.py"
         async with asyncio.timeout(60):
             while not any("the changed graphs are not loaded" in line for line in logged):
-                await asyncio.to_thread(graph.write_text, "import parts.missing\n")
+                await asyncio.to_thread(save, graph, "import parts.missing\n")
                 await asyncio.sleep(0.05)
         assert any("No module named 'parts.missing'" in line for line in logged)
         assert await said(graphs) == "says one"
