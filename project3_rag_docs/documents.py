@@ -246,6 +246,19 @@ async def update_document(
     return document
 
 
+async def get_chunk(session: AsyncSession, version_id: UUID, chunk_id: UUID) -> Chunk:
+    """Return a chunk of a version of a document.
+
+    Raises:
+        NotFound: if the version has no such chunk.
+    """
+    wanted = (col(Chunk.id) == chunk_id, col(Chunk.document_id) == version_id)
+    chunk: Chunk | None = await session.scalar(select(Chunk).where(*wanted))
+    if chunk is None:
+        raise NotFound("The document has no chunk with this id.")
+    return chunk
+
+
 async def list_neighbours(
     session: AsyncSession, version_id: UUID, chunk_id: UUID, *, before: int, after: int
 ) -> Sequence[Chunk]:
@@ -254,15 +267,12 @@ async def list_neighbours(
     Raises:
         NotFound: if the document has no such chunk.
     """
-    wanted = (col(Chunk.id) == chunk_id, col(Chunk.document_id) == version_id)
-    index_of_chunk = await session.scalar(select(col(Chunk.index)).where(*wanted))
-    if index_of_chunk is None:
-        raise NotFound("The document has no chunk with this id.")
+    chunk = await get_chunk(session, version_id, chunk_id)
     query = (
         select(Chunk)
         .where(
             col(Chunk.document_id) == version_id,
-            col(Chunk.index).between(index_of_chunk - before, index_of_chunk + after),
+            col(Chunk.index).between(chunk.index - before, chunk.index + after),
         )
         .order_by(col(Chunk.index))
     )

@@ -17,7 +17,7 @@ from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.answers.summaries import Summarizer
 from project3_rag_docs.ingestion import job
 from project3_rag_docs.ingestion.job import IngestionContext
-from project3_rag_docs.routes import answers, collections, documents, summaries, uploads, versions
+from project3_rag_docs.routes import answers, collections, documents, pages, summaries, uploads, versions
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranker
 from project3_rag_docs.search.service import Searcher
@@ -32,6 +32,7 @@ from shared.outbound.fetching import PublicWeb
 from shared.settings import load_settings
 from shared.xray.access import EVERYONE
 
+_DRAWN_AT_ONCE = 2  # pages of PDFs, per process
 _FORM_OVERHEAD_BYTES = MIB // 16  # the rest of a multipart body
 _WORKER_STATEMENT_SECONDS = 300  # deleting a book takes longer than a request may
 
@@ -77,6 +78,8 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
             asyncio.Semaphore(settings.summary_concurrency),
         )
         app.state.summaries = Counter()  # that are being made, by user
+        app.state.drawings = Counter()  # likewise
+        app.state.drawing = asyncio.Semaphore(_DRAWN_AT_ONCE)
         app.state.document_answerer = DocumentAnswerer(steps, settings.llm_model)
         yield
 
@@ -109,6 +112,7 @@ async def worker(app: FastAPI, **context: Any) -> AsyncIterator[None]:
 DOCUMENT_ROUTERS = [
     uploads.router,
     documents.router,
+    pages.router,
     versions.router,
     answers.router,
     summaries.router,

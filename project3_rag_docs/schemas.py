@@ -338,6 +338,7 @@ class Source(BaseModel):
     chunk_id: UUID
     text: str
     recognised: bool = Field(description="Whether the text was recognised in an image (OCR), and may have errors.")
+    media_type: str = Field(description="Of the document; the pages of PDFs can be drawn.")
 
 
 class Sources(BaseModel):

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from project2_user_mgmt.settings import Settings as Stage2Settings
 from project3_rag_docs.ingestion import recognition
+from project3_rag_docs.ingestion.parsing import ParseLimits
 from shared.settings import ExtraFields, HttpAddress
 
 MIB = 1024 * 1024
@@ -107,6 +108,14 @@ class Settings(Stage2Settings):
     def max_upload_bytes(self) -> int:
         """The maximum size of a file in bytes."""
         return self.max_upload_mb * MIB
+
+    def parse_limits(self) -> ParseLimits:
+        """Return the limits for reading a file."""
+        return ParseLimits(
+            seconds=self.parse_timeout_seconds,
+            memory_bytes=self.parse_memory_mb * MIB,
+            characters=self.max_document_characters,
+        )
 
     def recognises_text(self) -> bool:
         """Return whether the text of scanned pages is recognised."""

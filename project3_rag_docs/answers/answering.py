@@ -125,6 +125,7 @@ def _sources(passages: Sequence[Hit]) -> list[Source]:
             chunk_id=hit.chunk_id,
             text=hit.text,
             recognised=hit.recognised,
+            media_type=hit.media_type,
         )
         for number, hit in enumerate(passages, start=1)
     ]

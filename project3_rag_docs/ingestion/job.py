@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from project3_rag_docs.ingestion.chunking import indexed_text
-from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
+from project3_rag_docs.ingestion.parsing import UnreadableDocument
 from project3_rag_docs.ingestion.parsing.child import ParsedChunk, ParseResult, parse, read_chunks
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from project3_rag_docs.ingestion.publishing import lock_versions, publish
@@ -130,7 +130,7 @@ class _Attempt:
         media_type, public_id = await self._claim_document()
         with tempfile.TemporaryDirectory(prefix="ingestion-") as folder:
             file, chunks = Path(folder, "file"), Path(folder, "chunks.jsonl")
-            await self._write_file(file)
+            await write_file(self._sessions, self._id, file)
             parsed = await self._parse(file, media_type, chunks)
             start = await self._resume(chunks, parsed.chunks)
             await self._embed_and_store(chunks, start)
@@ -190,7 +190,7 @@ class _Attempt:
         """
         recognises = self._settings.recognises_text()
         try:
-            parsed = await parse(file, media_type, self._limits(), into=chunks)
+            parsed = await parse(file, media_type, self._settings.parse_limits(), into=chunks)
         except UnreadableDocument as error:
             if not error.pages or not recognises:
                 raise
@@ -207,24 +207,11 @@ class _Attempt:
                 texts[number] = text
                 async with self._claimed_document():  # ends if the document was deleted
                     pass
-        return await parse(file, media_type, self._limits(), into=chunks, recognised=texts)
+        return await parse(file, media_type, self._settings.parse_limits(), into=chunks, recognised=texts)
 
     def _recognition_limits(self) -> RecognitionLimits:
         settings = self._settings
         return RecognitionLimits(settings.ocr_page_seconds, settings.ocr_memory_mb * MIB, settings.ocr_max_pages)
-
-    def _limits(self) -> ParseLimits:
-        settings = self._settings
-        return ParseLimits(
-            seconds=settings.parse_timeout_seconds,
-            memory_bytes=settings.parse_memory_mb * MIB,
-            characters=settings.max_document_characters,
-        )
-
-    async def _write_file(self, file: Path) -> None:
-        with file.open("wb") as copy:
-            async for part in read_parts(self._sessions, self._id):
-                await asyncio.to_thread(copy.write, part)
 
     async def _resume(self, chunks: Path, total: int) -> int:
         """Return the number of chunks that are stored already; 0 after discarding those that were cut differently."""
@@ -308,6 +295,13 @@ def _explain(error: ServiceError) -> str:
 def _batches(chunks: Iterator[ParsedChunk], size: int) -> Iterator[list[ParsedChunk]]:
     while batch := list(islice(chunks, size)):
         yield batch
+
+
+async def write_file(sessions: Sessions, document_id: UUID, path: Path) -> None:
+    """Write a document's file to the disk."""
+    with path.open("wb") as copy:
+        async for part in read_parts(sessions, document_id):
+            await asyncio.to_thread(copy.write, part)
 
 
 async def read_parts(sessions: Sessions, document_id: UUID) -> AsyncIterator[bytes]:

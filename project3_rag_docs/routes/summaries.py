@@ -1,6 +1,5 @@
 """Routes for summaries of whole documents."""
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
@@ -12,34 +11,17 @@ from project1_qa_api.schemas import Token
 from project3_rag_docs.access import ReadableOwner
 from project3_rag_docs.answers.summaries import SummarizerDep, SummaryEvent
 from project3_rag_docs.routes.documents import PATH
+from project3_rag_docs.routes.limits import limit_at_once
 from project3_rag_docs.schemas import DocumentSummary, SummaryDone, SummaryProgress
 from shared.errors import MODEL_ERRORS, Conflict, DatabaseUnavailable, NotFound, ServiceError, TooManyRequests
-from shared.owner import CurrentOwner
 from shared.problems import error_responses
 from shared.streaming import cancel_on_disconnect, error_event, primed_stream, server_event
 
-_AT_ONCE = 3  # summaries of a user
-_RETRY_SECONDS = 10
-
-
-async def limit_summaries(request: Request, caller: CurrentOwner) -> AsyncIterator[None]:
-    """Let a user make only a few summaries at once: each may call the model hundreds of times.
-
-    Raises:
-        TooManyRequests: if there are as many already.
-    """
-    making: Counter[UUID] = request.app.state.summaries
-    if making[caller] >= _AT_ONCE:
-        detail = f"{_AT_ONCE} of your summaries are being made already. Try again when one of them is ready."
-        raise TooManyRequests(detail, retry_after=_RETRY_SECONDS)
-    making[caller] += 1
-    try:
-        yield
-    finally:
-        making -= Counter([caller])  # keeps no zeros
-
-
-router = APIRouter(prefix=PATH, tags=["answers"], dependencies=[Depends(limit_summaries)])
+_AT_ONCE = 3  # of a user: each may call the model hundreds of times
+_TOO_MANY = f"{_AT_ONCE} of your summaries are being made already. Try again when one of them is ready."
+router = APIRouter(
+    prefix=PATH, tags=["answers"], dependencies=[Depends(limit_at_once("summaries", _AT_ONCE, _TOO_MANY))]
+)
 
 _ERRORS = error_responses(*MODEL_ERRORS, DatabaseUnavailable, NotFound, Conflict, TooManyRequests)
 EXAMPLE_STREAM = """\

@@ -32,6 +32,7 @@ class Hit:
     similarity: float | None = None
     recognised: bool = False
     created_at: datetime | None = None
+    media_type: str = ""
 
 
 async def load_hits(session: AsyncSession, ranked: Mapping[ChunkKey, float], k: int, vector: str) -> list[Hit]:
@@ -57,7 +58,7 @@ async def load_hits(session: AsyncSession, ranked: Mapping[ChunkKey, float], k: 
 
 _HITS_QUERY = text("""
     SELECT number, index, chunks.id AS chunk_id, documents.public_id AS document_id, filename, page, heading, text,
-        recognised, created_at, nullif(1 - (embedding <=> CAST(:vector AS halfvec)), 'NaN') AS similarity
+        recognised, created_at, media_type, nullif(1 - (embedding <=> CAST(:vector AS halfvec)), 'NaN') AS similarity
     FROM unnest(CAST(:documents AS int[]), CAST(:chunks AS int[])) WITH ORDINALITY AS wanted (document, chunk, place)
     JOIN documents ON documents.number = wanted.document AND status = 'ready'
     JOIN chunks ON chunks.document_id = documents.id AND chunks.index = wanted.chunk

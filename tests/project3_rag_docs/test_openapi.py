@@ -22,6 +22,7 @@ OPERATIONS = [
     "GET /documents/{document_id}/chunks",
     "GET /documents/{document_id}/events",
     "GET /documents/{document_id}/file",
+    "GET /documents/{document_id}/pages/{number}.png",
     "GET /documents/{document_id}/versions",
     "DELETE /documents/{document_id}",
     "POST /documents/search",

@@ -17,6 +17,7 @@ BODIES: dict[str, Any] = {
     "DELETE /documents/{document_id}": None,
     "GET /documents/{document_id}/chunks": None,
     "GET /documents/{document_id}/file": None,
+    "GET /documents/{document_id}/pages/{number}.png": None,
     "GET /documents/{document_id}/events": None,
     "GET /collections/{collection_id}": None,
     "PATCH /collections/{collection_id}": {"name": "mine"},
@@ -128,7 +129,7 @@ async def test_other_owners_ids_answer_like_unknown_ones(
     for operation, body in BODIES.items():
         method, path = operation.split(" ")
         for ids in (ada, dict.fromkeys(ada, "01900000-0000-7000-8000-000000000000")):
-            url = path.format(**ids)
+            url = path.format(**ids | {"number": 1})
             answer = await client4.request(method, url, headers=bob, json=body, files=FILES.get(operation))
             assert answer.status_code == 404, (operation, answer.text)
             assert answer.json()["type"] == "urn:problem:not-found", operation

@@ -15,14 +15,14 @@ import resource
 import signal
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 from loguru import logger
@@ -32,6 +32,8 @@ from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.loaders import loader_for
 from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from project3_rag_docs.search.lexical import analyse
+
+Report = dict[str, Any]  # as JSON at most 4,096 bytes
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _PROCESS_LOCK = threading.Lock()  # multiprocessing polls all children when one starts and when one is joined
@@ -92,7 +94,12 @@ async def parse(
         UnreadableDocument: if the file cannot be read within the limits.
     """
     with _remove_on_failure(into):
-        return _parse_result(await _run_child(path, media_type, limits, into, recognised or {}))
+        report = await run_in_child(_report_chunks, (path, media_type, limits, into, recognised or {}), limits)
+    return ParseResult(report["chunks"], report["notice"], tuple(report["unreadable_pages"]))
+
+
+def _report_chunks(*arguments: Any) -> Report:
+    return write_chunks(*arguments)._asdict()
 
 
 def read_chunks(path: Path, start: int = 0) -> Iterator[ParsedChunk]:
@@ -115,7 +122,7 @@ class _ChildResult(NamedTuple):
     """The result of a child.
 
     Attributes:
-        report: The number of chunks or the reason of the failure, as JSON; empty if the child was killed.
+        report: What the function returned or the reason of the failure, as JSON; empty if the child was killed.
         exitcode: The exit status, or the negative number of the signal that killed it.
         timed_out: Whether this process killed it because its time was up.
     """
@@ -125,16 +132,16 @@ class _ChildResult(NamedTuple):
     timed_out: bool
 
 
-def _parse_result(result: _ChildResult) -> ParseResult:
-    """Return the result in a child's report.
+def _checked_report(result: _ChildResult) -> Report:
+    """Return a child's report.
 
     Raises:
         UnreadableDocument: with the reason in the report, or the one that the exit status suggests.
     """
     if result.report and not result.timed_out:
-        report = json.loads(result.report)
-        if "chunks" in report:
-            return ParseResult(report["chunks"], report["notice"], tuple(report["unreadable_pages"]))
+        report: Report = json.loads(result.report)
+        if "reason" not in report:
+            return report
         reason, cause, pages = str(report["reason"]), report["cause"], report["pages"]
     elif result.timed_out or result.exitcode == -signal.SIGXCPU:
         reason, cause, pages = _TOO_LONG, "time", ()
@@ -144,12 +151,18 @@ def _parse_result(result: _ChildResult) -> ParseResult:
     raise UnreadableDocument(reason, pages)
 
 
-async def _run_child(
-    path: Path, media_type: MediaType, limits: ParseLimits, into: Path, recognised: dict[int, str]
-) -> _ChildResult:
+async def run_in_child(function: Callable[..., Report], arguments: tuple[Any, ...], limits: ParseLimits) -> Report:
+    """Call a function of a module in a child process, and return its report.
+
+    Raises:
+        UnreadableDocument: if it raises that, or exceeds the limits on time and memory.
+    """
+    return _checked_report(await _run_child(function, arguments, limits))
+
+
+async def _run_child(function: Callable[..., Report], arguments: tuple[Any, ...], limits: ParseLimits) -> _ChildResult:
     receiving, sending = _CONTEXT.Pipe(duplex=False)
-    arguments = (sending, path, media_type, limits, into, recognised)
-    process = _CONTEXT.Process(target=_child_main, args=arguments, daemon=True)
+    process = _CONTEXT.Process(target=_child_main, args=(sending, function, arguments, limits), daemon=True)
     with receiving:
         await _start_child(process, sending)
         ended = timed_out = False
@@ -205,18 +218,13 @@ def _reap(process: ForkServerProcess) -> int | None:
 
 
 def _child_main(
-    sending: Connection,
-    path: Path,
-    media_type: MediaType,
-    limits: ParseLimits,
-    into: Path,
-    recognised: dict[int, str],
+    sending: Connection, function: Callable[..., Report], arguments: tuple[Any, ...], limits: ParseLimits
 ) -> None:
-    """Parse the file and report; the entry point of the child."""
+    """Call the function and report; the entry point of the child."""
     _apply_limits(limits)
     _silence_output()
     try:
-        report: dict[str, object] = write_chunks(path, media_type, limits, into, recognised)._asdict()
+        report = function(*arguments)
     except UnreadableDocument as error:
         cause = type(error.__cause__ or error).__name__
         report = {"reason": error.reason, "cause": cause, "pages": error.pages[:_MAX_REPORTED_PAGES]}

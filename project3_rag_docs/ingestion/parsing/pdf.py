@@ -38,7 +38,7 @@ class PdfLoader(Loader):
     def _sections(self) -> Iterator[Section]:
         images: list[int] = []
         garbled: list[int] = []
-        with _open(self._path) as pdf:
+        with open_pdf(self._path) as pdf:
             total = len(pdf)
             if total > self._limits.pages:
                 raise UnreadableDocument(f"The PDF has more than {self._limits.pages:,} pages.")
@@ -66,7 +66,13 @@ class PdfLoader(Loader):
             self.notices.append(f"{len(pages)} of {total} pages {state}: {numbers}.")
 
 
-def _open(path: object) -> PdfDocument:
+def open_pdf(path: object) -> PdfDocument:
+    """Open a PDF.
+
+    Raises:
+        UnreadableDocument: if it needs a password.
+        PdfiumError: if it is damaged.
+    """
     try:
         return PdfDocument(path)
     except pypdfium2.PdfiumError as error:
@@ -94,7 +100,7 @@ def _read_page(pdf: PdfDocument, index: int) -> _Page:
     textpage = page.get_textpage()
     drawn = textpage.get_text_range()
     fields = ("\n".join(filter(None, _annotations(page, pdf))), False)
-    text = _repaired(textpage, drawn)
+    text = repaired(textpage, drawn)
     if text is None:
         return _Page([fields], "garbled")
     lines = page_lines(textpage, drawn) if text is drawn else ((line, False) for line in text.splitlines())
@@ -109,7 +115,7 @@ def _joined(hyphen: re.Match[str]) -> str:
     return "" if following.islower() else "-"
 
 
-def _repaired(page: PdfTextPage, text: str) -> str | None:
+def repaired(page: PdfTextPage, text: str) -> str | None:
     """Return the text of a page, repaired if possible; None if too much of it is not what the page shows."""
     unmapped = [at for at in range(page.count_chars()) if raw.FPDFText_HasUnicodeMapError(page.raw, at) == 1]
     codes = (raw.FPDFText_GetUnicode(page.raw, at) for at in unmapped)

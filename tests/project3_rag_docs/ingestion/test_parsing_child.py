@@ -15,8 +15,8 @@ import uvloop
 from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.child import (
     ParseResult,
+    _checked_report,
     _ChildResult,
-    _parse_result,
     parse,
     read_chunks,
     write_chunks,
@@ -208,7 +208,7 @@ async def test_zip_bombs_do_not_load_the_service(tmp_path: Path) -> None:
 )
 def test_end_of_a_child_is_explained(report: bytes, exitcode: int | None, timed_out: bool, expected: str) -> None:
     with pytest.raises(UnreadableDocument, match=f"^{expected}$"):
-        _parse_result(_ChildResult(report, exitcode, timed_out))
+        _checked_report(_ChildResult(report, exitcode, timed_out))
 
 
 async def test_processor_time_is_limited(tmp_path: Path) -> None:
