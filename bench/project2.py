@@ -14,6 +14,7 @@ import psycopg
 
 from bench.client import Connection, UnexpectedAnswer, get, post
 from bench.databases import migrated_database, postgresql, server_version
+from bench.project2_peer import HEALTH, READ, peers_table, rates_beside_peers, times_as_fast
 from bench.rates import CONNECTIONS, Rate, Times, ask_for, rates_of
 from bench.report import aims, conditions, noise, table, template
 from bench.servers import Server, others_at_work, running
@@ -110,6 +111,7 @@ class Figures:
     Attributes:
         reads: By request, then by server: `service`, `bare`, `transaction`.
         creations: `POST /users`, by server: `service`, `hashing`, `hashless`.
+        peers: By request, then by server: `service`, `guarded`, `plain`.
         pages: By request, then by the number of users; one connection.
         others_busy: Share of all cores' time that other processes used.
     """
@@ -117,6 +119,7 @@ class Figures:
     postgres: str
     reads: dict[str, dict[str, Rate]]
     creations: dict[str, Rate]
+    peers: dict[str, dict[str, Rate]]
     health: Health
     pages: dict[str, dict[int, Rate]]
     others_busy: float
@@ -146,9 +149,12 @@ async def measure(plan: Plan) -> Figures:
                         seconds=plan.creation_seconds,
                         connections=CONNECTIONS,
                     )
+                    peers = await rates_beside_peers(
+                        service, environment, ids, users, plan.read_rounds, plan.read_seconds
+                    )
                     health = await health_while_hashing(plan, service, hashless, users)
             pages = await pages_by_size(plan, server)
-    return Figures(version, reads, creations, health, pages, others.busy)
+    return Figures(version, reads, creations, peers, health, pages, others.busy)
 
 
 async def rates_of_reads(plan: Plan, servers: Mapping[str, Server], ids: list[UUID]) -> dict[str, dict[str, Rate]]:
@@ -278,6 +284,7 @@ def section(plan: Plan, figures: Figures) -> str:
         reads=_reads(figures.reads),
         creations=_creations(figures.creations),
         hash_cost=_hash_cost(figures.creations),
+        peers=peers_table(figures.peers),
         health=_health(figures.health),
         hashed=median(figures.health.creations.per_second),
         pages=_pages(plan, figures.pages),
@@ -307,6 +314,9 @@ def _aims(plan: Plan, figures: Figures) -> str:
     for name, rates in figures.reads.items():
         spread = _spread(rates["service"].times)
         rows.append((f"`{name}`, p99 against p50", "≤ 5 times", f"{spread:.1f} times", spread <= 5))
+    for name in (READ, HEALTH):
+        ratio = times_as_fast(figures.peers[name], "guarded")
+        rows.append((f"`{name}` against the documented service", "≥ 1.5 times", f"{ratio:.2f} times", ratio >= 1.5))
     health = figures.health.hashing.service.ratio_to(figures.health.quiet.service, 99)
     rows.append(("`/health`, p99 while passwords are hashed", "≤ 3 times", f"{health:.1f} times", health <= 3))
     for name, rates_by_size in figures.pages.items():
