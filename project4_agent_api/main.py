@@ -41,7 +41,7 @@ from project4_agent_api.wires.openai import chat, errors, models, responses
 from project4_agent_api.wires.openai import conversations as openai_conversations
 from shared import health
 from shared.app import build_app
-from shared.frontend import Panel
+from shared.frontend import Panel, View
 from shared.settings import load_settings
 
 # Not those of a project that authenticates its users itself.
@@ -86,16 +86,22 @@ ROUTERS = [
 _STUDIO = "https://smith.langchain.com"  # LangGraph's user interface, which calls the developer's machine
 _AGENT_CHAT = "https://agentchat.vercel.app"  # likewise, LangChain's chat
 _PAGE = Path(__file__).parent / "page"
-ACCOUNT_PANEL = Panel(_PAGE / "account.js")
-# Behind the account's panel, as the routers are behind the lock. It admits audiences by these names.
-LOCKED_PANELS = [
-    Panel(_PAGE / "chat.js", audience="users"),
-    replace(stage3.PANEL, audience="users"),
-    replace(stage1.PANEL, audience="users"),
-    replace(stage2.PANEL, audience="administrators"),
+_CHAT = View("chat", "Chat", "对话")
+_DOCUMENTS = View("documents", "Documents", "文档")
+_ACCOUNT = View("account", "Account", "账号")
+_ADMINISTRATION = View("administration", "Administration", "管理")
+ACCOUNT_PANEL = Panel(_PAGE / "account.js", view=_ACCOUNT)
+# All but the account's are behind it, as the routers are behind the lock. It admits audiences by these names.
+PANELS = [
+    Panel(_PAGE / "chat.js", audience="users", view=_CHAT),
+    replace(stage3.PANEL, audience="users", view=_DOCUMENTS),
+    replace(stage1.PANEL, audience="users", view=_DOCUMENTS),
+    # The view of runs, View("runs", "Runs", "运行"), has its place here.
+    ACCOUNT_PANEL,
+    replace(stage2.PANEL, audience="administrators", view=_ADMINISTRATION),
 ]
 # Where everyone is one local user, nobody has an account.
-OPEN_PANELS = [replace(panel, audience="") for panel in LOCKED_PANELS]
+OPEN_PANELS = [replace(panel, audience="") for panel in PANELS if panel is not ACCOUNT_PANEL]
 
 
 def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None = None) -> FastAPI:
@@ -129,7 +135,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
             ),
             *([project_http.running(project_app)] if project_app else []),
         ],
-        panels=[] if project_auth else [ACCOUNT_PANEL, *LOCKED_PANELS] if settings.auth_required else OPEN_PANELS,
+        panels=[] if project_auth else PANELS if settings.auth_required else OPEN_PANELS,
         body_limits=stage3.body_limits(settings),
         extend_openapi=lambda document: _extend_openapi(document, project_app),
         development_origins=[_STUDIO, _AGENT_CHAT],

@@ -1,6 +1,6 @@
 """The page at `/` and Swagger UI at `/docs`, without a CDN.
 
-The page is a shell (`shared/page/`) with a panel for each feature of a stage.
+The page is a shell (`shared/page/`) with a panel for each feature of a stage. Many panels are grouped into views.
 """
 
 import html
@@ -27,6 +27,20 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
+class View:
+    """Panels that are shown together, at the address `#/NAME` of the page, with a link in both languages."""
+
+    name: str
+    english: str
+    chinese: str
+
+    def link(self) -> str:
+        """Return its item of the navigation."""
+        texts = f'data-en="{html.escape(self.english)}" data-zh="{html.escape(self.chinese)}"'
+        return f'<li hidden><a href="#/{self.name}" {texts}>{html.escape(self.english)}</a></li>'
+
+
+@dataclass(frozen=True)
 class Panel:
     """A part of the page.
 
@@ -34,25 +48,30 @@ class Panel:
         module: `STAGE/page/NAME.js`.
         audience: Name of the users who see the panel, as another panel announces them; empty for everyone. It hides
             controls whose routes refuse other users anyway, and is no access control.
+        view: The view in which it is shown; None for every view. A page without views is one page of panels.
     """
 
     module: Path
     audience: str = ""
+    view: View | None = None
 
-    def url(self) -> str:
-        """Return the module's URL, with the audience as its fragment, where the page reads it."""
-        return f"page/{self.module.parent.parent.name}/{self.module.name}" + (self.audience and f"#{self.audience}")
+    def section(self) -> str:
+        """Return its element, which the page shows and fills."""
+        url = f"page/{self.module.parent.parent.name}/{self.module.name}"
+        address = self.view.name if self.view else self.module.stem
+        data = {"module": url, "audience": self.audience, "address": address}
+        attributes = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in data.items())
+        return f'<section class="panel" {attributes} hidden></section>'
+
+
+def page_response(app: FastAPI, panels: Sequence[Panel], status_code: int = 200) -> HTMLResponse:
+    """Return the page with other panels, for another path without a slash in it, whose files `install_page` serves."""
+    return HTMLResponse(_render(app.title, panels), status_code, _HEADERS)
 
 
 def install_page(app: FastAPI, panels: Sequence[Panel]) -> None:
-    """Serve the page at `/` with the panels in this order, and its files under `/page/`."""
-    urls = [panel.url() for panel in panels]
-    page = (
-        (_SHELL / "index.html")
-        .read_text(encoding="utf-8")
-        .replace("{{title}}", html.escape(app.title))
-        .replace("{{panels}}", html.escape(" ".join(urls)))
-    )
+    """Serve the page at `/` with the panels and their views in this order, and its files under `/page/`."""
+    page = _render(app.title, panels)
 
     async def index() -> HTMLResponse:
         return HTMLResponse(page, headers=_HEADERS)
@@ -61,6 +80,17 @@ def install_page(app: FastAPI, panels: Sequence[Panel]) -> None:
     app.mount("/page/shared", StaticFiles(directory=_SHELL))
     for folder in {panel.module.parent for panel in panels}:
         app.mount(f"/page/{folder.parent.name}", StaticFiles(directory=folder))
+
+
+def _render(title: str, panels: Sequence[Panel]) -> str:
+    views = dict.fromkeys(panel.view for panel in panels if panel.view)
+    return (
+        (_SHELL / "index.html")
+        .read_text(encoding="utf-8")
+        .replace("{{title}}", html.escape(title))
+        .replace("{{views}}", "".join(view.link() for view in views))
+        .replace("{{panels}}", "".join(panel.section() for panel in panels))
+    )
 
 
 _DOCS_HEADERS = {

@@ -14,7 +14,7 @@ import { threadList } from "./thread-list.js";
  * @typedef {{error: string, message: string}} Failure What a run says of its own.
  */
 
-export const title = { en: "Agents", zh: "智能体" };
+export const title = { en: "Chat", zh: "对话" };
 
 const STREAM_MODES = ["messages-tuple", "values", "updates"];
 const LONGEST_TITLE = 80;
@@ -27,15 +27,13 @@ export function mount(root, page) {
   const { element, say, request, problemNotice } = page;
   const style = new URL("chat.css", import.meta.url).href; // the Content-Security-Policy forbids inline styles
   document.head.append(element("link", { rel: "stylesheet", href: style }));
-  let isOpened = false;
   let threadId = "";
   let runId = "";
   let reading = new AbortController(); // for the current thread; opening another one aborts it
 
   const threads = threadList(page, {
-    onChoose: open,
-    onNew: () => open(""),
-    onDeleted: (id) => id === threadId && open(""),
+    onNew: () => openNew(),
+    onDeleted: (id) => id === threadId && openNew({ replace: true }),
   });
   const choice = assistantChoice(page, { onSchema: (schema) => form.setSchema(schema) });
   const conversation = conversationView(page);
@@ -52,18 +50,22 @@ export function mount(root, page) {
 
   async function start() {
     threads.load();
+    page.onAddress((id) => id !== threadId && open(id));
     await choice.load();
-    if (!isOpened) await open(new URLSearchParams(location.hash.slice(1)).get("thread") ?? "");
+    if (!threadId && page.address()) await open(page.address()); // unless the user was faster
+  }
+
+  /** @param {{replace?: boolean}} [options] `replace` the deleted thread in the browser's history. */
+  function openNew(options) {
+    page.setAddress("", options);
+    open("");
   }
 
   /** @param {string} id A thread id; "" for a new thread. */
   async function open(id) {
     reading.abort();
     reading = new AbortController();
-    isOpened = true;
     threadId = id;
-    // In the URL, so that a reload restores it.
-    history.replaceState(null, "", id ? `#thread=${id}` : location.pathname + location.search);
     threads.choose(id);
     conversation.clear();
     rating.hide();
@@ -135,7 +137,7 @@ export function mount(root, page) {
     const metadata = { title: [...text].slice(0, LONGEST_TITLE).join("") };
     const made = await (await request("threads", { method: "POST", body: { metadata }, signal })).json();
     threadId = made.thread_id;
-    history.replaceState(null, "", `#thread=${threadId}`);
+    page.setAddress(threadId, { replace: true });
     threads.choose(threadId);
     threads.load();
   }

@@ -15,9 +15,9 @@ const PAGE_SIZE = 20;
  * The list of threads, most recently used first.
  *
  * @param {Page} page
- * @param {{onChoose: (id: string) => void, onNew: () => void, onDeleted: (id: string) => void}} listeners
+ * @param {{onNew: () => void, onDeleted: (id: string) => void}} listeners
  */
-export function threadList(page, { onChoose, onNew, onDeleted }) {
+export function threadList(page, { onNew, onDeleted }) {
   const { element, say, request, Problem, problemNotice } = page;
   const newButton = say(element("button", { type: "button", onclick: onNew }), { en: "New thread", zh: "新对话" });
   const list = element("ol", { className: "threads", role: "list" }); // Safari drops the role without markers
@@ -30,7 +30,7 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
   const heading = say(element("h3"), { en: "Threads", zh: "对话列表" });
   const node = element("div", { className: "thread-list" }, heading, newButton, empty, list, more, trouble);
 
-  /** @type {Map<string, {node: HTMLElement, button: HTMLButtonElement}>} */
+  /** @type {Map<string, {node: HTMLElement, link: HTMLAnchorElement}>} */
   let rows = new Map();
   let chosen = "";
 
@@ -71,7 +71,7 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
       zh: dateIn("zh", thread.updated_at),
     });
     const name = say(element("span", { className: "title", id: `chat-thread-${id}` }), title);
-    const button = element("button", { type: "button", className: "thread", onclick: () => onChoose(id) }, name, when);
+    const link = element("a", { className: "thread", href: `#/chat/${id}` }, name, when);
     const remove = say(element("button", { type: "button", onclick: askFirst }), { en: "Delete", zh: "删除" });
     remove.setAttribute("aria-describedby", name.id);
 
@@ -88,7 +88,7 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
     confirmation.setAttribute("aria-labelledby", question.id);
     confirmation.append(element("div", { className: "buttons" }, sure, keep));
     const trouble = element("div");
-    const node = element("li", {}, element("div", { className: "head" }, button, remove), confirmation, trouble);
+    const node = element("li", {}, element("div", { className: "head" }, link, remove), confirmation, trouble);
 
     function askFirst() {
       confirmation.hidden = false;
@@ -120,13 +120,13 @@ export function threadList(page, { onChoose, onNew, onDeleted }) {
       onDeleted(id);
     }
 
-    return { node, button };
+    return { node, link };
   }
 
   /** @param {string} id The thread that is open; "" for a new one. */
   function choose(id) {
     chosen = id;
-    for (const [other, { button }] of rows) button.setAttribute("aria-current", String(other === id));
+    for (const [other, { link }] of rows) link.setAttribute("aria-current", other === id ? "page" : "false");
   }
 
   return { node, load, choose };

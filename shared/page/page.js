@@ -1,7 +1,4 @@
-/**
- * The page: a language switch, and a section for each panel in `<meta name="panels">`. A panel may have an audience:
- * `users.js#administrators` is loaded only after another panel has admitted an administrator.
- */
+/** The page: a language switch, and the panels whose sections the server has sent, each loaded when it is first shown. */
 
 import { element } from "./dom.js";
 import { field } from "./field.js";
@@ -10,11 +7,12 @@ import { chooseLanguage, firstLanguage, onLanguageChange, say } from "./language
 import { Problem, problemNotice } from "./problem.js";
 import { reasoningView } from "./reasoning.js";
 import { streamEvents } from "./sse.js";
+import { addressOf, admit, showViews } from "./views.js";
 
 /**
  * The API of panels. They import nothing from here, and do not depend on the URLs of these files.
  *
- * @typedef {typeof page} Page
+ * @typedef {typeof page & import("./views.js").Address} Page
  */
 const page = {
   ...{ element, field, say, onLanguageChange, reasoningView },
@@ -30,20 +28,11 @@ const page = {
  * @property {(root: HTMLElement, page: Page) => void} mount Fills the panel's section.
  */
 
-/** @type {Map<string, () => void>} Functions that show the panels of an audience. */
-const admissions = new Map();
+/** @type {WeakSet<HTMLElement>} Sections whose panels are loaded, or being loaded. */
+const mounted = new WeakSet();
 
 setUpLanguageSwitch();
-mountPanels();
-
-/**
- * Show the panels of an audience. To hide them again, reload the page, which also discards their data.
- *
- * @param {string} audience
- */
-function admit(audience) {
-  admissions.get(audience)?.();
-}
+showViews(mountPanel);
 
 function setUpLanguageSwitch() {
   const buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll(".languages button"));
@@ -56,43 +45,19 @@ function setUpLanguageSwitch() {
   chooseLanguage(firstLanguage());
 }
 
-function mountPanels() {
-  const main = /** @type {HTMLElement} */ (document.querySelector("main"));
-  const meta = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=panels]"));
-  for (const panel of meta.content.split(" ").filter(Boolean)) {
-    const [path, audience] = panel.split("#");
-    const url = new URL(path, document.baseURI);
-    // The section is added before its module has loaded, so that panels keep the server's order.
-    const section = element("section", { className: "panel", hidden: Boolean(audience) });
-    main.append(section);
-    if (audience) mountLater(section, url, audience);
-    else mountPanel(section, url);
-  }
-}
-
 /**
+ * Load a panel's module and fill its section, when it is shown for the first time.
+ *
  * @param {HTMLElement} section
- * @param {URL} url
- * @param {string} audience
  */
-function mountLater(section, url, audience) {
-  const others = admissions.get(audience);
-  admissions.set(audience, () => {
-    others?.();
-    section.hidden = false;
-    mountPanel(section, url);
-  });
-}
-
-/**
- * @param {HTMLElement} section
- * @param {URL} url
- */
-async function mountPanel(section, url) {
+async function mountPanel(section) {
+  if (mounted.has(section)) return;
+  mounted.add(section);
+  const { module = "", address = "" } = section.dataset;
   try {
-    const panel = /** @type {Panel} */ (await import(url.href));
-    section.append(say(element("h2"), panel.title));
-    panel.mount(section, page);
+    const panel = /** @type {Panel} */ (await import(new URL(module, document.baseURI).href));
+    section.append(say(element("h2", { tabIndex: -1 }), panel.title));
+    panel.mount(section, { ...page, ...addressOf(address) });
   } catch (error) {
     // A broken panel must not affect the others.
     section.replaceChildren(problemNotice(error));

@@ -54,7 +54,7 @@ def email() -> str:
 
 
 def register(page: Page, service: AgentService, email: str) -> Locator:
-    """Make an account on the page; give the panel of the agents."""
+    """Make an account on the page; give the panel of the chat."""
     page.goto(service.url)
     page.get_by_role("button", name="Create an account").click()
     account = panel(page, "Account")
@@ -62,7 +62,6 @@ def register(page: Page, service: AgentService, email: str) -> Locator:
     account.get_by_label("Name").fill("Ada")
     account.get_by_label("Password").fill(PASSWORD)
     account.get_by_role("button", name="Register").click()
-    expect(account.get_by_text(email)).to_be_visible()
     return agents(page)
 
 
@@ -73,12 +72,21 @@ def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     account.get_by_role("button", name="Sign in").click()
 
 
+def visit(page: Page, view: str) -> None:
+    page.get_by_role("navigation", name="Views").get_by_role("link", name=view, exact=True).click()
+
+
+def sign_out(page: Page) -> None:
+    visit(page, "Account")
+    page.get_by_role("button", name="Sign out").click()
+
+
 def panel(page: Page, title: str) -> Locator:
     return page.locator(".panel", has=page.get_by_role("heading", name=title, exact=True))
 
 
 def agents(page: Page) -> Locator:
-    found = panel(page, "Agents")
+    found = panel(page, "Chat")
     expect(found.get_by_label("Assistant")).to_have_text(re.compile("agent"))
     return found
 
@@ -397,6 +405,7 @@ def test_unavailable_model_is_reported(page: Page, service: AgentService, email:
 def test_answer_cites_an_uploaded_document(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
     chat = register(page, service, email)
     handbook = "# Leave\n\nEveryone has 25 days of paid leave.\n"
+    visit(page, "Documents")
     documents = panel(page, "Ask your documents")
     content: FilePayload = {"name": "handbook.md", "mimeType": "text/markdown", "buffer": handbook.encode()}
     documents.locator("input[type=file]").set_input_files(content)
@@ -404,6 +413,7 @@ def test_answer_cites_an_uploaded_document(page: Page, service: AgentService, em
     with page.expect_download() as download:
         documents.get_by_role("button", name="Download").click()
     assert download.value.path().read_text() == handbook
+    visit(page, "Chat")
     model.then(calls(("search_documents", '{"query": "paid leave"}')), says("It is 25 days. [1]"))
 
     send(chat, "How much leave is there?")
@@ -427,7 +437,7 @@ def test_threads_are_opened_and_deleted(page: Page, service: AgentService, email
         is_done(chat)
     expect(chat.locator(".thread .title")).to_have_text(["Second question", "First question"])
 
-    chat.get_by_role("button", name="First question").click()
+    chat.get_by_role("link", name="First question").click()
     expect(answers(chat)).to_have_text("First answer.")
     chat.get_by_role("button", name="Delete", exact=True).last.click()
     expect(chat.get_by_role("button", name="Cancel")).to_be_focused()
@@ -445,19 +455,23 @@ def test_users_see_only_their_own_threads(page: Page, service: AgentService, ema
     send(chat, "My secret question")
     is_done(chat)
     expect(panel(page, "Users and their conversations")).to_have_count(0)
+    visit(page, "Documents")
     ask = panel(page, "Ask the model")
     ask.get_by_label("Your question").fill("My other question")
     ask.get_by_role("button", name="Ask", exact=True).click()
     expect(ask.get_by_role("listitem")).to_contain_text("My other question")
 
+    visit(page, "Account")
+    expect(panel(page, "Account").get_by_text(email)).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
 
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_hidden()
+    expect(page.get_by_role("heading", name="Chat", exact=True)).to_be_hidden()
     assert page.evaluate("sessionStorage.length") == 0
     assert page.url == f"{service.url}/"
     chat = register(page, service, f"grace-{email}")
     expect(chat.get_by_text("No threads yet.")).to_be_visible()
+    visit(page, "Documents")
     expect(panel(page, "Ask the model").get_by_text("Nothing yet.")).to_be_visible()
     assert "secret" not in page.content()
 
@@ -468,7 +482,7 @@ def test_other_users_thread_is_not_found(refused_page: Page, service: AgentServi
     send(chat, "My secret question")
     is_done(chat)
     address = page.url
-    page.get_by_role("button", name="Sign out").click()
+    sign_out(page)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     register(page, service, f"grace-{email}")
 
@@ -486,6 +500,7 @@ def test_administrator_sees_the_users(page: Page, service: AgentService, email: 
 
     sign_in(page, email)
 
+    visit(page, "Administration")
     users = panel(page, "Users and their conversations")
     users.get_by_label("Find a user").fill(email)
     expect(users.get_by_role("listitem")).to_contain_text([email])
@@ -505,17 +520,17 @@ def test_failed_sign_in_shows_the_reason(
     refused_page: Page, service: AgentService, email: str, given: str, password: str, sentence: str
 ) -> None:
     register(refused_page, service, email)
-    refused_page.get_by_role("button", name="Sign out").click()
+    sign_out(refused_page)
 
     sign_in(refused_page, given.format(email=email), password)
 
     expect(panel(refused_page, "Account").get_by_text(sentence)).to_be_visible()
-    expect(refused_page.get_by_role("heading", name="Agents", exact=True)).to_be_hidden()
+    expect(refused_page.get_by_role("heading", name="Chat", exact=True)).to_be_hidden()
 
 
 def test_taken_email_is_reported(refused_page: Page, service: AgentService, email: str) -> None:
     register(refused_page, service, email)
-    refused_page.get_by_role("button", name="Sign out").click()
+    sign_out(refused_page)
     refused_page.get_by_role("button", name="Create an account").click()
     account = panel(refused_page, "Account")
 
@@ -559,10 +574,10 @@ def test_ended_sign_in_shows_the_form(refused_page: Page, service: AgentService,
     )
 
     page.get_by_role("button", name="New thread").click()
-    send(panel(page, "Agents"), "Hello")
+    send(panel(page, "Chat"), "Hello")
 
     expect(page.get_by_text("Your session has ended. Please sign in again.")).to_be_visible()
-    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_hidden()
+    expect(page.get_by_role("heading", name="Chat", exact=True)).to_be_hidden()
 
 
 def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(
@@ -594,7 +609,7 @@ def test_page_is_available_in_chinese(
         page.get_by_label("姓名").fill("阿达")
         page.get_by_label("密码").fill(PASSWORD)
         page.get_by_role("button", name="注册", exact=True).click()
-        chat = panel(page, "智能体")
+        chat = panel(page, "对话")
         model.then(calls(FETCH), says("好的。"))
 
         chat.get_by_label("消息", exact=True).fill("读一下这个网页")
@@ -603,7 +618,7 @@ def test_page_is_available_in_chinese(
         chat.get_by_role("button", name="批准").click()
         expect(chat.get_by_text("完成。", exact=True)).to_be_visible()
         page.get_by_role("button", name="English").click()
-        expect(panel(page, "Agents").get_by_text("Done.", exact=True)).to_be_visible()
+        expect(panel(page, "Chat").get_by_text("Done.", exact=True)).to_be_visible()
 
 
 def test_page_without_accounts_shows_all_panels(page: Page, serve4: Serve) -> None:
@@ -611,5 +626,6 @@ def test_page_without_accounts_shows_all_panels(page: Page, serve4: Serve) -> No
         page.goto(url)
 
         expect(agents(page).get_by_text("No threads yet.")).to_be_visible()
+        visit(page, "Administration")
         expect(panel(page, "Users and their conversations").get_by_text("There are no users yet.")).to_be_visible()
-        expect(page.get_by_role("heading", name="Account")).to_have_count(0)
+        expect(page.get_by_role("link", name="Account")).to_have_count(0)

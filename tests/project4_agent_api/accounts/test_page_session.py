@@ -42,7 +42,7 @@ def renewals(refused_page: Page, service: AgentService) -> list[Response]:
     account.get_by_label("Name").fill("Ada")
     account.get_by_label("Password").fill(PASSWORD)
     account.get_by_role("button", name="Register").click()
-    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Chat", exact=True)).to_be_visible()
     return responses
 
 
@@ -57,7 +57,7 @@ def change_tokens(page: Page, service: AgentService, *, seconds: float, renew_in
 
 
 def ask(page: Page) -> None:
-    chat = page.locator(".panel", has=page.get_by_role("heading", name="Agents", exact=True))
+    chat = page.locator(".panel", has=page.get_by_role("heading", name="Chat", exact=True))
     expect(chat.get_by_label("Assistant")).to_contain_text("agent")
     chat.get_by_label("Message", exact=True).fill("How long?")
     chat.get_by_label("Message", exact=True).press("Control+Enter")
