@@ -30,6 +30,7 @@ ALIASES = {
 _LANGFUSE_KEYS = ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")
 _LANGFUSE_HOSTS = ("LANGFUSE_BASE_URL", "LANGFUSE_HOST")
 _LANGFUSE_CLOUD = "https://cloud.langfuse.com"
+_JSON_KEYS = "LANGGRAPH_AES_JSON_KEYS"
 # LangChain's own tracer reads these from the environment.
 _TRACER_PREFIXES = ("LANGSMITH_", "LANGCHAIN_")
 
@@ -52,8 +53,11 @@ def own_names(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of this service that only have aliases in an environment.
 
     Raises:
-        ConfigurationError: with one line that names two variables with different values, and neither value.
+        ConfigurationError: with one line that names two variables with different values, and neither value, or a
+            variable that is not supported.
     """
+    if environment.get(_JSON_KEYS):
+        raise ConfigurationError(f"{_JSON_KEYS} is not supported: this service encrypts checkpoints only; unset it")
     found: dict[str, tuple[str, str]] = {}
     for alias, name, value in _aliased(environment):
         other, existing = found.get(name) or (name, environment.get(name) or value)

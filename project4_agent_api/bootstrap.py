@@ -51,6 +51,7 @@ from project4_agent_api.crons.firing import FiringRules, fire_crons
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.events.subscriber import Subscriber
 from project4_agent_api.graphs import langgraph_json
+from project4_agent_api.graphs.checkpointer.encryption import create_serializer, require_key
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.langgraph_json import Project, find
 from project4_agent_api.graphs.project_imports import ProjectImports
@@ -344,7 +345,9 @@ async def _open_common(
         reloading = keep_reloading(graphs, config, ProjectImports.of(config.parent), services)
         await stack.enter_async_context(background_task(reloading))
     assistants = Assistants({name: graphs.description(name) for name in graphs.names()})
-    checkpoints = CheckpointSaver(pool)
+    serializer = create_serializer(settings.langgraph_aes_key.get_secret_value())
+    await require_key(pool, serializer)
+    checkpoints = CheckpointSaver(pool, serde=serializer)
     quota = StorageQuota(settings.user_storage_mb * MIB)
     shared = bool(project_auth and project_auth.shares_store)
     options = StoreOptions.load(project) if project else NO_OPTIONS
@@ -429,7 +432,9 @@ async def _work_on_runs(state: AppState, stack: AsyncExitStack, checks: Checks) 
         blocking_redis=state.blocking_redis,
         context=ExecutionContext(
             graphs=state.graphs,
-            checkpoints=CheckpointSaver(state.pool, retry_seconds=settings.lease_seconds),
+            checkpoints=CheckpointSaver(
+                state.pool, serde=state.checkpoints.serde, retry_seconds=settings.lease_seconds
+            ),
             store=state.store,
             publisher=publisher,
             encoders={"default": GraphEvents, "protocol": ProtocolEvents},

@@ -16,6 +16,7 @@ from shared.settings import CommaSeparated, HttpAddress
 
 _MIN_SECRET_LENGTH = 32  # bytes; required for HMAC-SHA256 (RFC 7518, section 3.2)
 _MIN_TOKEN_LENGTH = 16
+_AES_LENGTHS = (16, 24, 32)  # bytes; of AES-128, AES-192 and AES-256
 
 _GENERATE = "Generate one: `openssl rand -base64 32`."
 
@@ -241,6 +242,10 @@ class Settings(Stage3Settings):
     )
     agent_system_prompt: str = Field(default=_AGENT_PROMPT, min_length=1, description="System prompt of the agent.")
     agent_context_tokens: int = Field(
+    langgraph_aes_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="AES key of 16, 24 or 32 bytes that encrypts checkpoints. Default: they are not encrypted.",
+    )
         default=6000,
         ge=1000,
         description="Approximate tokens of a thread that the agent's model receives. Older messages are summarized.",
@@ -307,6 +312,13 @@ class Settings(Stage3Settings):
 
     @model_validator(mode="after")
     def _require_auth_in_production(self) -> Self:
+    @field_validator("langgraph_aes_key")
+    @classmethod
+    def _check_aes_key(cls, value: SecretStr) -> SecretStr:
+        if value and len(value.get_secret_value().encode()) not in _AES_LENGTHS:
+            raise ValueError("must be 16, 24 or 32 bytes long")
+        return value
+
         if self.production and not self.auth_required:
             raise ValueError("AUTH_REQUIRED must be true in production")
         if self.production and self.reload_graphs:
@@ -333,6 +345,8 @@ class Settings(Stage3Settings):
         """Prefix of every key and channel in Redis."""
         return names_in_redis(self.redis_prefix, self.database_session_url or self.database_url)
 
+        if (key := self.langgraph_aes_key.get_secret_value()) and (reason := weakness(key)):
+            raise ValueError(f"LANGGRAPH_AES_KEY {reason}: anyone can guess it. Generate one: `openssl rand -hex 16`.")
     def otlp_headers(self) -> dict[str, str]:
         """Return the headers for the collector of traces."""
         pairs = self.otel_exporter_otlp_headers.get_secret_value().split(",")

@@ -163,7 +163,7 @@ class Subscriber:
 
         Args:
             subscription: To its channel. Let it receive None first to read the events published before it was active.
-            after: Yield only later events.
+            after: Yield only later events. An id that is beyond the stream's newest is one of another run: all events.
             idle_timeout: Seconds without a message after which the end may have been missed.
             seconds_since_end: Query the database, when the end may have been missed: how many seconds ago the run
                 ended; None if it has not.
@@ -177,6 +177,9 @@ class Subscriber:
                 try:
                     since_end = await seconds_since_end()  # before reading: an ended run's events are then all there
                     events = await self._read_stream(run_id, last)
+                    if not events and last == after and await self._is_beyond(run_id, after):
+                        last = START
+                        events = await self._read_stream(run_id, last)
                 except ServiceError:
                     timeout = idle_timeout
                     if message != IDLE:
@@ -196,6 +199,14 @@ class Subscriber:
         with redis_errors():
             entries: Any = await self._redis.xrange(self._redis.key(run_stream(run_id)), min=f"({after}", max="+")
         return [event for _, fields in entries for event in unpack(fields[b"e"])]
+
+    async def _is_beyond(self, run_id: UUID, last: EventId) -> bool:
+        """Return whether a run has no event as new as this one."""
+        if last == START:
+            return False
+        with redis_errors():
+            newest: Any = await self._redis.xrevrange(self._redis.key(run_stream(run_id)), count=1)
+        return not newest or EventId.parse(newest[0][0].decode()) < last
 
     async def _send(self, *names: bytes) -> None:
         """Subscribe to channels and unsubscribe from unused ones, in one message."""

@@ -23,7 +23,7 @@ IMAGE_KEYS = {
 }
 _NOT_BUILT = {"ui": "UI components", "ui_config": "UI components"}
 _REFUSED = {
-    "encryption": "this service does not encrypt individual fields",
+    "encryption": "this service calls no handlers for encryption; LANGGRAPH_AES_KEY encrypts checkpoints",
     "priority": "runs have no priority in this service",
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

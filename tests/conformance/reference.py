@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 from collections.abc import Iterator
@@ -93,7 +94,11 @@ def _served() -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:  # it waits for the runs that it leaves busy
+                process.kill()
+                process.wait()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -111,9 +116,16 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 def _tested(modules: list[Path], url: str, arguments: list[str]) -> int:
     command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *map(str, modules), *arguments]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"CONFORMANCE_URL": url}, capture_output=True, text=True, check=False
-    )
+    # At its end each pytest deletes old folders of all the others, except in a folder of its own.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        ended = subprocess.run(
+            [*command, "--basetemp", f"{folder}/pytest"],
+            cwd=ROOT,
+            env=os.environ | {"CONFORMANCE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     print(f"{' '.join(module.stem for module in modules)}\n{ended.stdout}{ended.stderr}", flush=True)  # noqa: T201  a command
     return ended.returncode
 

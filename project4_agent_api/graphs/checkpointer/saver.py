@@ -19,6 +19,8 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from orjson import Fragment
 from psycopg import AsyncCursor
@@ -37,12 +39,14 @@ class CheckpointSaver(AsyncPostgresSaver):
 
     Args:
         pool: Open while the saver is used.
+        serde: Of values and writes; an `EncryptedSerializer` is given all of them.
         retry_seconds: How long a write is retried while the database is unavailable.
     """
 
-    def __init__(self, pool: Pool, *, retry_seconds: float = 0) -> None:
-        super().__init__(pool)
+    def __init__(self, pool: Pool, *, serde: SerializerProtocol | None = None, retry_seconds: float = 0) -> None:
+        super().__init__(pool, serde=serde)
         self._pool = pool
+        self._encrypts = isinstance(self.serde, EncryptedSerializer)
         self._writer = BatchWriter(self._cursor, retry_seconds)
 
     @asynccontextmanager
@@ -58,7 +62,7 @@ class CheckpointSaver(AsyncPostgresSaver):
 
     def in_transaction(self, connection: Connection) -> "CheckpointSaver":
         """Return a saver that reads and writes within the connection's open transaction."""
-        return _TransactionSaver(self._pool, connection)
+        return _TransactionSaver(self._pool, connection, self.serde)
 
     async def aput(
         self,
@@ -95,7 +99,7 @@ class CheckpointSaver(AsyncPostgresSaver):
         for channel, value in checkpoint["channel_values"].items():
             if isinstance(value, _DeltaSnapshot):
                 inline[channel], separate[channel] = True, value
-            elif _fits_json(value):
+            elif _fits_json(value) and not self._encrypts:
                 inline[channel] = value
             else:
                 separate[channel] = value
@@ -145,8 +149,8 @@ class CheckpointSaver(AsyncPostgresSaver):
 class _TransactionSaver(CheckpointSaver):
     """A saver that uses one connection."""
 
-    def __init__(self, pool: Pool, connection: Connection) -> None:
-        super().__init__(pool)
+    def __init__(self, pool: Pool, connection: Connection, serde: SerializerProtocol) -> None:
+        super().__init__(pool, serde=serde)
         self._connection = connection
 
     @asynccontextmanager

@@ -81,6 +81,11 @@ def test_half_of_the_keys_of_langfuse_is_refused(name: str) -> None:
         own_names({name: "x"})
 
 
+def test_encryption_of_other_fields_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="LANGGRAPH_AES_JSON_KEYS is not supported"):
+        own_names({"LANGGRAPH_AES_KEY": "x", "LANGGRAPH_AES_JSON_KEYS": "input"})
+
+
 def test_commands_take_aliases_from_the_environment_and_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URI=postgresql://app@127.0.0.1:1/x\nLANGSMITH_PROJECT=demo\n")
     code = (

@@ -17,6 +17,7 @@ STRONG = "Zk8vQ2w7Rt4Lm9Xc1Bn6Hs3Jd5Pf0Yg="
         ("jwt_secret", "please-change-me-please-change-me-1"),
         ("metrics_token", "metrics"),
         ("metrics_token", "prometheusprometheus"),
+        ("langgraph_aes_key", "0123456789abcdef"),
     ],
 )
 def test_production_refuses_secrets_that_can_be_guessed(
@@ -32,3 +33,9 @@ def test_production_refuses_secrets_that_can_be_guessed(
 
 def test_production_takes_random_secrets(make_settings4: Callable[..., Settings]) -> None:
     assert make_settings4(app_env="production", jwt_secret=STRONG, metrics_token=STRONG).production
+
+
+@pytest.mark.parametrize("length", [15, 17, 64])
+def test_aes_key_has_a_length_of_aes(make_settings4: Callable[..., Settings], length: int) -> None:
+    with pytest.raises(ValidationError, match="must be 16, 24 or 32 bytes long"):
+        make_settings4(langgraph_aes_key="a" * length)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from project4_agent_api.events.ids import END, pack, run_stream
+from project4_agent_api.events.ids import END, EventId, pack, run_stream
 from project4_agent_api.events.subscriber import Subscriber, Subscription
 from project4_agent_api.settings import Settings
 from shared.errors import DatabaseUnavailable
@@ -37,6 +37,25 @@ async def test_database_is_queried_again_after_a_failure(redis: RedisClient) -> 
     async with aclosing(events):
         assert [event.name async for event in events] == ["values", END]
     assert asked == 3
+
+
+@pytest.mark.parametrize("after", [EventId(5, 7), EventId(1, 9)])
+@pytest.mark.parametrize("started", [True, False])
+async def test_id_of_another_run_means_the_beginning(redis: RedisClient, after: EventId, started: bool) -> None:
+    run_id, subscription = uuid4(), Subscription()
+    events = pack(1, 1, [("values", b"{}"), (END, b"success\n{}")])
+    subscription.receive(None)
+    if started:
+        await redis.xadd(redis.key(run_stream(run_id)), {"e": events}, id="1-2")
+    else:
+        subscription.receive(events)
+
+    async def unfinished() -> None:
+        return None
+
+    following = Subscriber(redis).follow(run_id, subscription, after, idle_timeout=60, seconds_since_end=unfinished)
+    async with aclosing(following):
+        assert [event.name async for event in following] == ["values", END]
 
 
 async def test_redis_is_read_again_after_a_failure(make_settings4: Make, redis: RedisClient) -> None:

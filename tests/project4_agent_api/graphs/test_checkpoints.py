@@ -1,4 +1,4 @@
-"""Checkpoints of many runs are stored together, and fail alone."""
+"""Checkpoints of many runs are stored together, fail alone, and are encrypted with a key."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,24 +9,34 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 
-from project4_agent_api.core.postgres import create_pool
+from project4_agent_api.core.postgres import Pool, create_pool
 from project4_agent_api.core.storage import UNLIMITED
 from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
+from project4_agent_api.graphs.checkpointer.encryption import create_serializer, require_key
 from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.settings import Settings
 from project4_agent_api.threads.repository import delete_temporary_thread
+from shared.errors import ConfigurationError
 from tests.support.stored_runs import connect, store
 from tests.support.transactions import value, waiting
 
+KEY, OTHER_KEY = token_hex(16), token_hex(8)
+
 
 @pytest.fixture
-async def checkpoints(make_settings4: Callable[..., Settings]) -> AsyncIterator[CheckpointSaver]:
+async def pool(make_settings4: Callable[..., Settings]) -> AsyncIterator[Pool]:
     pool = create_pool(make_settings4())
     await pool.open()
-    yield CheckpointSaver(pool)
+    yield pool
     await pool.close()
+
+
+@pytest.fixture
+async def checkpoints(pool: Pool) -> CheckpointSaver:
+    return CheckpointSaver(pool)
 
 
 def place() -> RunnableConfig:
@@ -73,3 +83,69 @@ async def test_closed_saver_flushes_and_refuses_later_writes(checkpoints: Checkp
         assert await value(connection, "SELECT count(*) FROM checkpoint_writes") == 0
     with pytest.raises(ClaimLost):
         await saver.aput_writes(config, [("channel", "value")], "later")
+
+
+def encrypting(pool: Pool, key: str) -> CheckpointSaver:
+    return CheckpointSaver(pool, serde=create_serializer(key))
+
+
+async def store_state(saver: CheckpointSaver, word: str) -> tuple[RunnableConfig, Checkpoint]:
+    """Store a checkpoint with a word in each kind of value, and a pending write of it."""
+    config: RunnableConfig = {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": ""}}
+    values = {"text": word, "list": [word], "number": 7, "nothing": None}
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"], checkpoint["channel_versions"] = values, dict.fromkeys(values, "1")
+    stored = await saver.aput(config, checkpoint, {}, checkpoint["channel_versions"])
+    await saver.aput_writes(stored, [("text", word)], "task")
+    return stored, checkpoint
+
+
+async def test_encrypted_state_is_read_with_its_key_only(pool: Pool, database_url: str) -> None:
+    saver, word = encrypting(pool, KEY), "lighthouse"
+
+    config, checkpoint = await store_state(saver, word)
+
+    with psycopg.connect(database_url) as connection:
+        for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
+            rows = connection.execute(f"SELECT {table}::text FROM {table}").fetchall()  # noqa: S608  names from above
+            assert rows
+            assert word.encode().hex() not in str(rows)
+            assert word not in str(rows)
+    read = await saver.aget_tuple(config)
+    assert read
+    assert read.checkpoint == checkpoint
+    assert read.pending_writes == [("task", "text", word)]
+    async with pool.connection() as connection:
+        within = await saver.in_transaction(connection).aget_tuple(config)
+    assert within == read
+    with pytest.raises(ValueError, match="MAC check failed"):
+        await encrypting(pool, OTHER_KEY).aget_tuple(config)
+
+
+async def test_state_from_before_the_key_stays_readable(pool: Pool) -> None:
+    config, checkpoint = await store_state(CheckpointSaver(pool), "lighthouse")
+    read = await encrypting(pool, KEY).aget_tuple(config)
+    assert read
+    assert read.checkpoint == checkpoint
+    assert read.pending_writes == [("task", "text", "lighthouse")]
+
+
+@pytest.mark.parametrize(
+    ("stored_with", "key", "message"),
+    [
+        (KEY, "", "LANGGRAPH_AES_KEY is not set"),
+        (KEY, OTHER_KEY, "LANGGRAPH_AES_KEY is not the key"),
+        (KEY, KEY, None),
+        ("", KEY, None),
+    ],
+)
+async def test_start_needs_the_key_of_the_stored_state(
+    pool: Pool, stored_with: str, key: str, message: str | None
+) -> None:
+    await require_key(pool, create_serializer(key))  # of an empty database
+    await store_state(encrypting(pool, stored_with), "lighthouse")
+    if message is None:
+        await require_key(pool, create_serializer(key))
+        return
+    with pytest.raises(ConfigurationError, match=message):
+        await require_key(pool, create_serializer(key))
