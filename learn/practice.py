@@ -24,6 +24,7 @@ _FILE = Path(__file__).with_name("practice.toml")
 _TEST_SECONDS = 10.0
 _PASSED = ".practice.json"
 _MAX_ASSERTION_LINES = 6
+_COMMAND = "agent_api"  # the command of the last project, with its evaluations
 _IGNORED = shutil.ignore_patterns("__pycache__", ".data")
 _HEADING = Translated(
     en="# Practice, project {0}\n\n"
@@ -100,6 +101,7 @@ def create_working_copy(project: int, folder: Path, language: Language = "en") -
             f"{shown} exists already; move or delete it to start again", f"{shown} 已存在；要重新开始，请先移走或删除它"
         )
     packages = [STAGES[number].package for number in range(1, project + 1)]
+    packages += [_COMMAND] if project == max(STAGES) else []
     tests = ["tests/support", "tests/shared", *(f"tests/{package}" for package in packages)]
     for name in ["shared", "local", *packages, *tests]:
         shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)

@@ -57,6 +57,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Differences": ["differences/index.md", *pages("differences")]},
         "architecture.md",
         "xray.md",
+        "improve.md",
         {"API reference": [f"reference/stage-{number}.md" for number in _PACKAGES]},
         {"Operations": ["operations.md", *operations]},
         {"Decisions": ["decisions/index.md", *pages("decisions")]},
@@ -74,6 +75,7 @@ _PAGES = {
     "glossary.md",
     "architecture.md",
     "xray.md",
+    "improve.md",
     "operations.md",
 }  # the others are about operations
 

@@ -103,7 +103,7 @@ async def _example(http: httpx2.AsyncClient, feedback: Json) -> dict[str, Any]:
     ]
     example: dict[str, Any] = {"id": feedback["run_id"]}
     example |= {"input": turns[0]} if len(turns) == 1 else {"turns": turns or ["(the input is no text)"]}
-    expect = _expectation(feedback, values) if turns else {}
+    expect = expectation(feedback, values) if turns else {}
     if expect:
         return example | {"expect": expect}
     rating = f"rated {feedback['score']:g}" if feedback["score"] is not None else f"rated {feedback['value']!r}"
@@ -111,7 +111,8 @@ async def _example(http: httpx2.AsyncClient, feedback: Json) -> dict[str, Any]:
     return example | {"skip": f"{rating}{comment}; its `expect` is missing"}
 
 
-def _expectation(feedback: Json, values: Any) -> dict[str, Any]:  # noqa: ANN401  a graph's state has any type
+def expectation(feedback: Json, values: Any) -> dict[str, Any]:  # noqa: ANN401  a graph's state has any type
+    """Return what a rating says about right answers: a bad one's correction, or a good one's tools and documents."""
     correction = feedback["correction"]
     if isinstance(correction, str) and correction:
         return {"contains": [correction]}

@@ -27,9 +27,11 @@ OUTPUT = re.compile(r"^(`{3,})text\n.*?^\1$", re.MULTILINE | re.DOTALL)
 HOW = {
     "make": "the target exists, and uses the variables",
     "curl": "the operation exists; test_docs runs those of the READMEs, and test_chapters those of the chapters",
+    ".venv/bin/python": "test_docs runs them",
     ".venv/bin/alembic": "tests/project2_user_mgmt/test_alembic_commands.py runs them",
     "python": "the subcommand exists",
     "cp": "the file exists",
+    **dict.fromkeys(("cat", "rm"), "a file that the commands before it have written"),
     "cd": "the folder exists",
     **dict.fromkeys(
         ("docker", "apt-get", "ufw", "rclone", "chown", "chmod", "openssl"), "an empty server; see tests/deploy"
@@ -121,7 +123,10 @@ def operations(number: int) -> list[tuple[str, re.Pattern[str]]]:
 
 def check_curl(command: str, block: str) -> None:
     runs = "http://127.0.0.1:8004/threads/THREAD/runs"  # what the tour keeps in $RUNS
-    found = re.search(r"http://127\.0\.0\.1:(\d+)(/[^\s'\"?)]*)", command.replace("$RUNS", runs))
+    found = re.search(
+        r"http://127\.0\.0\.1:(\d+)(/[^\s'\"?)]*)",
+        command.replace("$RUNS", runs).replace("$API", "http://127.0.0.1:8004"),
+    )
     assert found, command
     method = re.search(r"-X (\w+)", command)
     sends = re.search(r"(^| )(-d|-F|--data\S*) ", command)

@@ -145,6 +145,17 @@ def test_commands_of_a_readme_succeed(project: int, stages: dict[str, int]) -> N
     assert "Traceback" not in printed, printed
 
 
+def test_loop_of_ratings_and_evaluations_prints_the_documented_output(stages: dict[str, int]) -> None:
+    page = (ROOT / "docs" / "improve.md").read_text("utf-8")
+    [(commands, output)] = re.findall(
+        r"^```sh\n(.*?)^```\n\n.*?\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
+
+    printed = _script(commands, stages)
+
+    assert [line for line in output.splitlines() if line not in printed] == [], printed
+
+
 def _run(the_map: QuestionMap, question: Question, ports: dict[str, int]) -> str:
     before = the_map.before.get(question.needs, "")
     return _script(f"{{ {before}\n}} > /dev/null\n{question.command}" if before else question.command, ports)

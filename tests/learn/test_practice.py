@@ -23,6 +23,7 @@ def test_exercises_name_existing_code(one: Exercise) -> None:
     assert f'raise NotImplementedError("practice: {one.name}")' in source
     assert path.split("/")[0] in {
         "shared",
+        *(["agent_api"] if one.project == max(STAGES) else []),
         *(stage.package for stage in STAGES.values() if stage.number <= one.project),
     }
     assert one.tests
@@ -35,7 +36,7 @@ def test_every_stage_has_exercises() -> None:
 
     assert len(names) == len(set(names))
     for stage in STAGES:
-        assert 4 <= len(practice.exercises(stage)) <= 6
+        assert 4 <= len(practice.exercises(stage)) <= 10
 
 
 def test_exercises_follow_their_prerequisites() -> None:

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from types import ModuleType
 from unittest.mock import patch
@@ -16,7 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from learn import questions
-from learn.citations import resolve
+from learn.citations import ROOT, resolve
 from learn.questions import Question
 from tests.support.databases import Databases
 
@@ -62,12 +62,22 @@ def test_snippets_print_what_they_say(
     snippets = _snippets(question)
     if any("DATABASE_URL" in snippet for snippet in snippets):
         monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("database_url"))
+    assert _printed(snippets, module) == [line.rstrip() for each in snippets for line in _PRINTED.findall(each)]
+
+
+def test_snippets_of_the_page_on_evaluations_print_what_they_say(module: ModuleType) -> None:
+    pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("improve.md", "improve.zh.md")]
+    english, chinese = ([each for each in _SNIPPET.findall(page) if "# →" in each] for page in pages)
+    assert english == chinese
+    assert _printed(english, module) == [line.rstrip() for each in english for line in _PRINTED.findall(each)]
+
+
+def _printed(snippets: Sequence[str], module: ModuleType) -> list[str]:
     printed = io.StringIO()
     with redirect_stdout(printed), patch.dict(os.environ):
         for snippet in snippets:
-            exec(compile(snippet, f"snippet {question.id}", "exec"), module.__dict__)  # noqa: S102  it is ours
-    expected = [line.rstrip() for snippet in snippets for line in _PRINTED.findall(snippet)]
-    assert printed.getvalue().splitlines() == expected
+            exec(compile(snippet, "snippet", "exec"), module.__dict__)  # noqa: S102  it is ours
+    return printed.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.id)
