@@ -31,6 +31,7 @@ from project4_agent_api.operations import routes as operations
 from project4_agent_api.runs import feedback
 from project4_agent_api.runs import routes as runs
 from project4_agent_api.settings import Settings
+from project4_agent_api.steps import routes as steps
 from project4_agent_api.store import routes as store
 from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
@@ -54,6 +55,7 @@ THREAD_ROUTERS = [Authenticated(threads.router)]
 RUN_ROUTERS = [
     Authenticated(runs.router),
     Authenticated(feedback.router),
+    Authenticated(steps.router),
     Authenticated(webhook_secret.router),
     Authenticated(streams.router),
     Authenticated(protocol.router),

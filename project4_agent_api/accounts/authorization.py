@@ -103,9 +103,9 @@ class Authorization:
                 return owner_id
             case "cron":
                 owner = self._cron(operation, body, ids)
-            case "feedback":
-                run_id = body.get("run_id") if isinstance(body, dict) else None
-                owner = self._feedback(operation, ids, _uuid(run_id or request.query_params.get("run")))
+            case "part":
+                run_id = ids.get("run_id") or (body.get("run_id") if isinstance(body, dict) else None)
+                owner = self._part(operation, ids, _uuid(run_id or request.query_params.get("run")))
             case _:
                 owner = self.plain(operation, body, ids)
         return await owner
@@ -165,8 +165,8 @@ class Authorization:
         access = await self._call("threads", "read", dict(ids))
         return await self._owner("threads", access, ids.get("thread_id"))
 
-    async def _feedback(self, operation: Operation, ids: Mapping[str, Any], run_id: object) -> UUID:
-        """Authorize an operation on feedback like one on the thread of its run. A list is of the user's own."""
+    async def _part(self, operation: Operation, ids: Mapping[str, Any], run_id: object) -> UUID:
+        """Authorize an operation on a part of a run like one on the run's thread. A list is of the user's own."""
         feedback_id = ids.get("feedback_id")
         statement, row_id = (_THREAD_OF_FEEDBACK, feedback_id) if feedback_id else (_THREAD_OF_RUN, run_id)
         row = None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from project4_agent_api.core.visibility import Resource
 
-Kind = Literal["plain", "copy", "run", "runs", "command", "cron", "store", "feedback"]
+Kind = Literal["plain", "copy", "run", "runs", "command", "cron", "store", "part"]
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,15 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /runs/crons/{cron_id}": _one("crons", "read"),
     "PATCH /runs/crons/{cron_id}": _one("crons", "update", *_CRON),
     "DELETE /runs/crons/{cron_id}": _one("crons", "delete"),
-    "POST /feedback": _of_thread("update", kind="feedback"),
-    "GET /feedback": _of_thread("search", kind="feedback"),
-    "GET /feedback/{feedback_id}": _of_thread("read", kind="feedback"),
-    "PATCH /feedback/{feedback_id}": _of_thread("update", kind="feedback"),
-    "DELETE /feedback/{feedback_id}": _of_thread("update", kind="feedback"),
+    "POST /feedback": _of_thread("update", kind="part"),
+    "GET /feedback": _of_thread("search", kind="part"),
+    "GET /feedback/{feedback_id}": _of_thread("read", kind="part"),
+    "PATCH /feedback/{feedback_id}": _of_thread("update", kind="part"),
+    "DELETE /feedback/{feedback_id}": _of_thread("update", kind="part"),
+    "GET /runs": _of_thread("search", kind="part"),
+    "GET /runs/{run_id}": _of_thread("read", kind="part"),
+    "GET /runs/{run_id}/steps": _of_thread("read", kind="part"),
+    "GET /runs/{run_id}/steps/{checkpoint_id}": _of_thread("read", kind="part"),
     "PUT /store/items": Operation("store", "put", ("namespace", "key", "value", "index", "ttl"), kind="store"),
     "GET /store/items": Operation("store", "get", ("namespace", "key"), kind="store"),
     "DELETE /store/items": Operation("store", "delete", ("namespace", "key"), kind="store"),

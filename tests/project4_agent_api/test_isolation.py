@@ -62,6 +62,9 @@ BODIES: dict[str, Any] = {
     "GET /runs/crons/{cron_id}": None,
     "PATCH /runs/crons/{cron_id}": {"schedule": "0 0 1 1 *"},
     "DELETE /runs/crons/{cron_id}": None,
+    "GET /runs/{run_id}": None,
+    "GET /runs/{run_id}/steps": None,
+    "GET /runs/{run_id}/steps/{checkpoint_id}": None,
     "GET /feedback/{feedback_id}": None,
     "PATCH /feedback/{feedback_id}": {"score": 0},
     "DELETE /feedback/{feedback_id}": None,
@@ -156,6 +159,7 @@ async def test_lists_contain_own_items_only(client4: httpx2.AsyncClient, sign_up
     assert await asked("POST", "/runs/crons/search", json={}) == []
     assert await asked("POST", "/runs/crons/count", json={}) == 0
     assert await asked("GET", "/feedback") == []
+    assert await asked("GET", "/runs") == []
     assert (await asked("GET", "/auth/api-keys"))["items"] == []
     assert (await asked("GET", "/ask/history"))["items"] == []
     assert (await asked("POST", "/store/items/search", json={"namespace_prefix": []}))["items"] == []
