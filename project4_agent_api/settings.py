@@ -232,6 +232,10 @@ class Settings(Stage3Settings):
         description="Maximum attempts of a webhook call, with growing pauses: 7 attempts take an hour.",
     )
 
+    langgraph_aes_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="AES key of 16, 24 or 32 bytes that encrypts checkpoints. Default: they are not encrypted.",
+    )
     langgraph_config: Path | None = Field(
         default=None, description="A `langgraph.json` with your own graphs. Default: the built-in graphs."
     )
@@ -242,10 +246,6 @@ class Settings(Stage3Settings):
     )
     agent_system_prompt: str = Field(default=_AGENT_PROMPT, min_length=1, description="System prompt of the agent.")
     agent_context_tokens: int = Field(
-    langgraph_aes_key: SecretStr = Field(
-        default=SecretStr(""),
-        description="AES key of 16, 24 or 32 bytes that encrypts checkpoints. Default: they are not encrypted.",
-    )
         default=6000,
         ge=1000,
         description="Approximate tokens of a thread that the agent's model receives. Older messages are summarized.",
@@ -302,6 +302,13 @@ class Settings(Stage3Settings):
             raise ValueError(f"must have at least {_MIN_SECRET_LENGTH} characters")
         return value
 
+    @field_validator("langgraph_aes_key")
+    @classmethod
+    def _check_aes_key(cls, value: SecretStr) -> SecretStr:
+        if value and len(value.get_secret_value().encode()) not in _AES_LENGTHS:
+            raise ValueError("must be 16, 24 or 32 bytes long")
+        return value
+
     @field_validator("otel_exporter_otlp_headers")
     @classmethod
     def _check_headers(cls, value: SecretStr) -> SecretStr:
@@ -312,13 +319,6 @@ class Settings(Stage3Settings):
 
     @model_validator(mode="after")
     def _require_auth_in_production(self) -> Self:
-    @field_validator("langgraph_aes_key")
-    @classmethod
-    def _check_aes_key(cls, value: SecretStr) -> SecretStr:
-        if value and len(value.get_secret_value().encode()) not in _AES_LENGTHS:
-            raise ValueError("must be 16, 24 or 32 bytes long")
-        return value
-
         if self.production and not self.auth_required:
             raise ValueError("AUTH_REQUIRED must be true in production")
         if self.production and self.reload_graphs:
@@ -335,6 +335,8 @@ class Settings(Stage3Settings):
             raise ValueError(f"JWT_SECRET {reason}: anyone can guess it and sign in as anyone. {_GENERATE}")
         if (key := self.webhook_key.get_secret_value()) and (reason := weakness(key)):
             raise ValueError(f"WEBHOOK_KEY {reason}: anyone can guess it and sign webhooks. {_GENERATE}")
+        if (key := self.langgraph_aes_key.get_secret_value()) and (reason := weakness(key)):
+            raise ValueError(f"LANGGRAPH_AES_KEY {reason}: anyone can guess it. Generate one: `openssl rand -hex 16`.")
         token = self.metrics_token.get_secret_value()
         if token and (reason := weakness(token) if len(token) >= _MIN_TOKEN_LENGTH else "is too short"):
             raise ValueError(f"METRICS_TOKEN {reason}. {_GENERATE}")
@@ -345,8 +347,6 @@ class Settings(Stage3Settings):
         """Prefix of every key and channel in Redis."""
         return names_in_redis(self.redis_prefix, self.database_session_url or self.database_url)
 
-        if (key := self.langgraph_aes_key.get_secret_value()) and (reason := weakness(key)):
-            raise ValueError(f"LANGGRAPH_AES_KEY {reason}: anyone can guess it. Generate one: `openssl rand -hex 16`.")
     def otlp_headers(self) -> dict[str, str]:
         """Return the headers for the collector of traces."""
         pairs = self.otel_exporter_otlp_headers.get_secret_value().split(",")
