@@ -41,6 +41,11 @@ class Event(NamedTuple):
     data: bytes
 
 
+def start_event(run_id: UUID, attempt: int = 1) -> Event:
+    """Return the first event of an attempt at a run."""
+    return Event(EventId(attempt, 1), "metadata", b'{"run_id":"%b","attempt":%d}' % (str(run_id).encode(), attempt))
+
+
 def run_stream(run_id: UUID) -> str:
     """Return the name of a run's stream, which is also the name of the channel of its events."""
     return f"run:{run_id}"

@@ -37,6 +37,7 @@ class KeepAliveResponse(Response):
         encode_error: Returns the last bytes of a body that a `ServiceError` ends after the status was sent.
         single: Whether the body is one piece. Then the headers are sent with the first ping or the body; otherwise at
             once.
+        start: Bytes before the body that are sent with the headers, in one write.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class KeepAliveResponse(Response):
         media_type: str,
         headers: Mapping[str, str],
         single: bool,
+        start: bytes = b"",
     ) -> None:
         super().__init__(
             media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers}
@@ -57,6 +59,7 @@ class KeepAliveResponse(Response):
         self._ping = ping
         self._encode_error = encode_error
         self._single = single
+        self._start = start
         self._started = False
         self._finished = False
         self._activity = asyncio.Event()
@@ -79,7 +82,7 @@ class KeepAliveResponse(Response):
 
     async def _send(self, scope: Scope, send: Send) -> None:
         if not self._single:
-            await self._write(send, b"")
+            await self._write(send, self._start)
         async with aclosing(self._body) as pieces:
             try:
                 async for piece in pieces:
@@ -143,9 +146,17 @@ def encode_error_event(error: ServiceError, request_id: str | None) -> bytes:
 
 
 def event_stream(
-    events: AsyncGenerator[bytes], headers: Mapping[str, str], encode_error: EncodeError = encode_error_event
+    events: AsyncGenerator[bytes],
+    headers: Mapping[str, str],
+    encode_error: EncodeError = encode_error_event,
+    *,
+    start: bytes = b"",
 ) -> KeepAliveResponse:
-    """Respond with server-sent events."""
+    """Respond with server-sent events.
+
+    Args:
+        start: Events that are known already, encoded.
+    """
     return KeepAliveResponse(
         events,
         ping=b": ping\r\n\r\n",
@@ -153,6 +164,7 @@ def event_stream(
         media_type="text/event-stream",
         headers=headers,
         single=False,
+        start=start,
     )
 
 

@@ -25,6 +25,7 @@ from project4_agent_api.core.storage import StorageQuota
 from project4_agent_api.core.telemetry.calls import CallMetrics, observe_calls
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import Tracing
+from project4_agent_api.events.ids import start_event
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost, WrittenBytes
 from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
@@ -151,7 +152,8 @@ class Execution:
         return outcome
 
     async def _attempt(self) -> Outcome:
-        self.publisher.put("metadata", dumps({"run_id": self._run.key.run_id, "attempt": self._run.attempt}))
+        start = start_event(self._run.key.run_id, self._run.attempt)
+        self.publisher.put(start.name, start.data)
         with observe_calls(self._context.metrics) as calls:
             work = asyncio.create_task(self._execute_graph())
         stopping = asyncio.create_task(self._stopping.wait())

@@ -13,8 +13,8 @@ from project4_agent_api.core.bounded import encode_list, next_offset
 from project4_agent_api.core.idempotency import current_claim
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.serialization import JsonResponse
-from project4_agent_api.events.ids import EventId, run_end_channel, run_stream
-from project4_agent_api.events.sse import delayed_json, event_stream, has_expired
+from project4_agent_api.events.ids import EventId, run_end_channel, run_stream, start_event
+from project4_agent_api.events.sse import delayed_json, encode_event, event_stream, has_expired
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs import subscription
 from project4_agent_api.runs.request import RunRequest
@@ -143,13 +143,19 @@ async def wait_stateless_run(
 @router.post(THREAD_RUNS + "/stream", response_class=Response, responses=_CREATED | _STREAMED)
 async def stream_run(run: Annotated[RunSubscription, new_run(thread_run_request, run_stream)]) -> Response:
     """Create a run on a thread, and stream its events while it is executed."""
-    return event_stream(run.events(), run.headers("stream"))
+    return _stream_new_run(run)
 
 
 @router.post("/runs/stream", response_class=Response, responses=_CREATED | _STREAMED)
 async def stream_stateless_run(run: Annotated[RunSubscription, new_run(stateless_run_request, run_stream)]) -> Response:
     """Create a run on a thread of its own, and stream its events while it is executed."""
-    return event_stream(run.events(), run.headers("stream"))
+    return _stream_new_run(run)
+
+
+def _stream_new_run(run: RunSubscription) -> Response:
+    """Stream a run's events. The first is the same for all new runs, so it does not wait for a worker."""
+    start = start_event(run.key.run_id)
+    return event_stream(run.events(sent=start), run.headers("stream"), start=encode_event(start))
 
 
 @router.get(THREAD_RUNS, responses=error_responses(NotFound), response_model=list[RunRead])

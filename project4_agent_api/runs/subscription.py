@@ -75,15 +75,18 @@ class RunSubscription:
                 pass
         yield b"{}"
 
-    async def events(self, after: EventId = START, modes: Collection[str] | None = None) -> AsyncGenerator[bytes]:
+    async def events(
+        self, after: EventId = START, modes: Collection[str] | None = None, *, sent: Event | None = None
+    ) -> AsyncGenerator[bytes]:
         """Yield the run's events, encoded for the client.
 
         Args:
             modes: Only events of these stream modes.
+            sent: An event that the client has received already.
         """
         async with aclosing(self.attended(after)) as events:
             async for event in events:
-                if event.name != END and (modes is None or _mode_of(event.name) in modes):
+                if event.name != END and event != sent and (modes is None or _mode_of(event.name) in modes):
                     yield encode_event(event)
 
     async def attended(self, after: EventId = START) -> AsyncGenerator[Event]:

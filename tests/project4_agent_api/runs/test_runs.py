@@ -208,6 +208,24 @@ async def _events(client: LangGraphClient, thread_id: str, run_id: str) -> list[
     return [(part.event, part.data[told[part.event]] if part.event in told else part.data) for part in parts]
 
 
+async def test_stream_of_a_new_run_starts_before_a_worker_has_claimed_it(
+    service: AgentService, client: LangGraphClient
+) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    service.workers[0].send_signal(signal.SIGSTOP)
+
+    stream = client.runs.stream(thread_id, "talk", input=said("one"))
+    first = await anext(stream)
+    [run] = await client.runs.list(thread_id)
+    service.workers[0].send_signal(signal.SIGCONT)
+    parts = [first, *[part async for part in stream]]
+    again = [part async for part in client.runs.join_stream(thread_id, run["run_id"])]
+
+    assert (first.event, first.data) == ("metadata", {"run_id": run["run_id"], "attempt": 1})
+    assert run["status"] == "pending"
+    assert parts == again  # the worker's own first event is the same one
+
+
 async def test_stopping_worker_requeues_its_run(service: AgentService, client: LangGraphClient, tmp_path: Path) -> None:
     log = tmp_path / "steps.log"
     thread_id = (await client.threads.create())["thread_id"]
