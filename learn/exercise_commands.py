@@ -137,7 +137,7 @@ class Session:
             lines = self._copies.path(one).read_text("utf-8", "replace").splitlines()
             source = lines[check.line - 1].strip() if check.line <= len(lines) else ""
             echo(f"    {self._say(_LINE, check.line, self._painter.paint(source, '1'))}")
-        for line in check.message.splitlines():
+        for line in check.message_in(self._language).splitlines():
             echo(f"    {self._painter.paint(line, '31')}")
 
     def _name(self, one: Exercise) -> str:

@@ -1,26 +1,45 @@
 """A pytest plugin for the checks of the exercises: import the file under judgement, and write the verdicts."""
 
+import ast
 import importlib.util
 import json
 import re
 import sys
 from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from learn.exercise_limits import Limits
 from learn.pytest_runner import explanation
 
 _MAX_LINES = 12  # of a message
 _ADDRESS = re.compile(r"^ *\+ .* at 0x[0-9a-f]+")  # where a value comes from: an address says nothing
 _verdicts: list[dict[str, object]] = []
+_limits = pytest.StashKey[Limits]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options with which `learn.exercises` starts pytest."""
     parser.addoption("--judged", default="solution.py", help="a file name beside check.py, or an absolute path")
     parser.addoption("--verdicts", help="the file to write the verdicts to, as JSON")
+    parser.addoption("--stacks", help="the file for the stacks of a check that exceeds its limits")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the limits of each check."""
+    if path := config.getoption("--stacks"):
+        config.stash[_limits] = Limits(Path(str(path)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a check within its limits."""
+    limits = item.config.stash.get(_limits, None)
+    with limits.applied() if limits else nullcontext():
+        return (yield)
 
 
 def _judged(item: pytest.Item) -> Path:
@@ -63,11 +82,23 @@ def pytest_runtest_makereport(
             statements = [
                 str(entry.statement) for entry in call.excinfo.traceback if Path(str(entry.path)) == item.path
             ]
-            verdict["statement"] = " ".join(line.strip() for line in statements[-1].splitlines()) if statements else ""
+            verdict["statement"] = _without_message(statements[-1]) if statements else ""
             lines = [line for line in explanation(call.excinfo.exconly().splitlines()) if not _ADDRESS.search(line)]
             verdict["message"] = "\n".join(lines[:_MAX_LINES])
         _verdicts.append(verdict)
     return report
+
+
+def _without_message(statement: str) -> str:
+    """Return a statement on one line; an assertion without its message, which is the error's text too."""
+    line = " ".join(part.strip() for part in statement.splitlines())
+    try:
+        parsed = ast.parse(line).body[0]
+    except (SyntaxError, IndexError):  # the head of a block
+        return line
+    if not isinstance(parsed, ast.Assert) or parsed.msg is None:
+        return line
+    return line.encode()[: parsed.msg.col_offset].decode().rstrip("( ").removesuffix(",")
 
 
 def _last_line(error: pytest.ExceptionInfo[BaseException], path: Path) -> int | None:

@@ -21,12 +21,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from learn.language import Language, Translated
+from learn.language import Language, Translated, part_in_language
 from learn.stages import ROOT, WORKBENCH, CommandError
 
 FOLDER = Path(__file__).with_name("exercises")
 COPIES = WORKBENCH / "exercises"
-_SECONDS = 12  # for one exercise; a check that hangs ends the process earlier
+_SECONDS = 120  # a check that hangs ends the process much earlier: learn/exercise_limits.py
+_BUSY = "TimeoutError: not finished within {0:g} s; is the machine busy? / {0:g} 秒内没有结束，机器是不是太忙了？"
 _HINT = re.compile(r"^## (?:Hint|提示) \d$", re.MULTILINE)
 
 
@@ -95,7 +96,7 @@ class Check:
     Attributes:
         line: The line of the judged file at which it failed, if it failed there.
         statement: The statement of the check that failed.
-        message: The error, of several lines at most.
+        message: The error, of several lines at most. A text of the check is in both languages, as `ENGLISH / 中文`.
     """
 
     name: str
@@ -103,6 +104,10 @@ class Check:
     line: int | None = None
     statement: str = ""
     message: str = ""
+
+    def message_in(self, language: Language) -> str:
+        """Return the message in one language."""
+        return "\n".join(part_in_language(line, language) for line in self.message.splitlines())
 
 
 def judge(chosen: Sequence[Exercise], judged: str | Path, seconds: float = _SECONDS) -> Mapping[str, Sequence[Check]]:
@@ -117,7 +122,9 @@ def judge(chosen: Sequence[Exercise], judged: str | Path, seconds: float = _SECO
     """
     with tempfile.TemporaryDirectory() as scratch:
         verdicts = Path(scratch) / "verdicts.json"
-        options = ["-q", "-c", str(FOLDER / "pytest.ini"), f"--judged={judged}", f"--verdicts={verdicts}"]
+        stacks = Path(scratch) / "stacks.txt"
+        options = ["-q", "-c", str(FOLDER / "pytest.ini"), f"--judged={judged}"]
+        options += [f"--verdicts={verdicts}", f"--stacks={stacks}"]
         paths = [str(one.folder / "check.py") for one in chosen]
         try:
             done = subprocess.run(
@@ -129,11 +136,10 @@ def judge(chosen: Sequence[Exercise], judged: str | Path, seconds: float = _SECO
                 check=False,
                 timeout=seconds,
             )
-        except subprocess.TimeoutExpired as error:
-            text = (error.stderr or b"").decode("utf-8", "replace")  # bytes, although the process ran in text mode
+        except subprocess.TimeoutExpired:
+            return {one.name: [Check("timeout", passed=False, message=_BUSY.format(seconds))] for one in chosen}
+        if not verdicts.exists() and stacks.exists() and (text := stacks.read_text("utf-8")):
             return {one.name: [_hanging(text, judged)] for one in chosen}
-        if not verdicts.exists() and "Timeout (" in done.stderr:
-            return {one.name: [_hanging(done.stderr, judged)] for one in chosen}
         found = json.loads(verdicts.read_text("utf-8")) if verdicts.exists() else []
     checks: dict[str, list[Check]] = defaultdict(list)
     for verdict in found:
@@ -161,7 +167,8 @@ def _hanging(text: str, judged: str | Path) -> Check:
         "timeout",
         passed=False,
         line=int(line[1]) if line else None,
-        message="TimeoutError: not finished; is there an endless loop? / 一直没有结束，是不是死循环？",
+        message="TimeoutError: not finished; is there an endless loop, or a wait that never ends? / "
+        "一直没有结束，是不是死循环，或者在等永远不会来的东西？",
     )
 
 

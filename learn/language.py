@@ -1,6 +1,7 @@
 """Texts in English and Chinese."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Language = Literal["en", "zh"]
+_BOTH = re.compile(
+    r"(?P<error>(?:\w+(?:Error|Exception|Failed): )?)(?P<en>[^\u4e00-\u9fff]+) / (?P<zh>.*[\u4e00-\u9fff].*)"
+)
 
 
 class Translated(BaseModel):
@@ -22,6 +26,12 @@ class Translated(BaseModel):
     def in_language(self, language: Language) -> str:
         """Return the text in a language."""
         return self.zh if language == "zh" else self.en
+
+
+def part_in_language(line: str, language: Language) -> str:
+    """Return the part of `ENGLISH / 中文` in a language, after the name of the error; any other line as it is."""
+    found = _BOTH.fullmatch(line)
+    return line if not found else found["error"] + found[language]
 
 
 def load_words(pages: str, file: str = "words.toml") -> dict[Language, Mapping[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from learn import practice, watching
-from learn.language import Language, Translated
+from learn.language import Language, Translated, part_in_language
 from learn.painter import Painter, coloured
 from learn.practice import Exercise, ExerciseResult
 from learn.stages import STAGES, CommandError, echo
@@ -125,7 +125,7 @@ def _print(project: int, results: Sequence[ExerciseResult], language: Language) 
 def _print_failure(result: ExerciseResult, painter: Painter, language: Language) -> None:
     for test, why in result.failed.items():
         echo(f"      {test}")
-        first, *rest = result.assertion or [why]
+        first, *rest = [part_in_language(line, language) for line in result.assertion or [why]]
         echo(f"        {_TEST.in_language(language)}: {painter.paint(first, '31')}")
         for line in rest:
             echo(f"          {painter.paint(line, '31')}")

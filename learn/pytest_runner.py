@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 _MAX_MESSAGE_LENGTH = 200
-_LIMIT_SECONDS = 60  # of a run whose tests have limits, with the imports and the start of a database
+_LIMIT_SECONDS = 60.0  # of a run whose tests have limits, with the imports and the start of a database
 _TEARDOWN_SECONDS = "2"  # of a test that has reached its limit: tests/support/limits.py then ends the process
 _GRACE_SECONDS = 10
 # Plugins that only cost time here.
@@ -46,7 +46,8 @@ def run_tests(
     Args:
         folder: The project's folder or that of a working copy; its code is imported before installed packages.
         tests: Node ids without parameters, such as `tests/shared/test_logs.py::test_secrets_are_masked_everywhere`.
-        test_seconds: Stop at the first failure, and let no test run longer. Later tests then have no verdict.
+        test_seconds: Stop at the first failure, and let no test run longer; on a busy machine, in proportion to its
+            load. Later tests then have no verdict.
         environment: Further variables.
 
     Returns:
@@ -69,8 +70,11 @@ def run_tests(
             "-o",
             "junit_logging=all",
         ]
+        limit = None
         if test_seconds is not None:
-            options += ["-x", f"--timeout={test_seconds:g}", "-o", "timeout_func_only=true"]
+            busy = _load()
+            limit = _LIMIT_SECONDS * busy
+            options += ["-x", f"--timeout={test_seconds * busy:g}", "-o", "timeout_func_only=true"]
             options += [word for plugin in _UNUSED for word in ("-p", f"no:{plugin}")]
         status, printed = _run(
             [sys.executable, "-m", "pytest", *options, *files],
@@ -80,7 +84,7 @@ def run_tests(
                 **({} if test_seconds is None else {"TEST_GRACE_SECONDS": _TEARDOWN_SECONDS}),
                 **(environment or {}),
             },
-            None if test_seconds is None else _LIMIT_SECONDS,
+            limit,
         )
         found = _verdicts(report) if report.exists() else {}
     if test_seconds is not None and any(not verdict.passed for verdict in found.values()):
@@ -88,13 +92,20 @@ def run_tests(
     if test_seconds is not None and not found and (running := _running_test(printed, wanted)):
         return {
             running: Verdict(
-                passed=False, message="TimeoutError: the test did not end; is there an endless loop?", output=printed
+                passed=False,
+                message="TimeoutError: the test did not end; an endless loop? / 测试一直没有结束，是不是死循环？",
+                output=printed,
             )
         }
     errors = [line.removeprefix("E").strip() for line in printed.splitlines() if line.startswith("E  ")]
     why = errors[0] if errors else f"pytest ended with status {status}"
     missing = Verdict(passed=False, message=f"did not run: {why}", output=printed)
     return {test: found.get(test, missing) for test in wanted}
+
+
+def _load() -> float:
+    """Return how many processes want to run on each core, on average of the last minute, but at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def _running_test(printed: str, tests: Iterable[str]) -> str | None:

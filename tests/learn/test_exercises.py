@@ -164,7 +164,7 @@ class TestCopies:
         copies.create(FIRST)
         failed = next(check for check in copies.judge(FIRST) if not check.passed)
 
-        assert failed.statement.startswith("assert hints.get(")
+        assert failed.statement == 'assert hints.get("ages") in AGES'
         assert "AssertionError" in failed.message
 
     def test_failed_comparison_is_shown_as_the_check_has_it(self, copies: Copies) -> None:
@@ -183,10 +183,44 @@ class TestCopies:
         copies.create(FIRST)
         copies.path(FIRST).write_text("while True:\n    pass\n", "utf-8")
 
-        failed = exercises.judge([FIRST], copies.path(FIRST), seconds=120)[FIRST.name]
+        failed = copies.judge(FIRST)
 
         assert [check.name for check in failed] == ["timeout"]
         assert failed[0].line in {1, 2}
+        assert failed[0].message_in("en").endswith("is there an endless loop, or a wait that never ends?")
+
+    @pytest.mark.parametrize(
+        ("block", "line"),
+        [("while True: pass", "line 7 in"), ("threading.Event().wait()", "line 7 in"), ("sum(range(9))", "")],
+        ids=["loop", "wait", "end"],
+    )
+    def test_limits_are_of_processor_and_idle_time(self, tmp_path: Path, block: str, line: str) -> None:
+        script = f"""
+import threading
+from pathlib import Path
+from learn.exercise_limits import Limits
+
+with Limits(Path("{tmp_path}/stacks"), processor_seconds=0.5, idle_seconds=1).applied():
+    {block}
+"""
+        ended = subprocess.run([sys.executable, "-c", script.strip("\n").join("\n\n")], cwd=ROOT, check=False)
+
+        assert (ended.returncode == 0) == (not line)
+        assert line in (tmp_path / "stacks").read_text("utf-8")
+
+    @pytest.mark.parametrize(
+        ("message", "english", "chinese"),
+        [
+            ("AssertionError: a list / 列表", "AssertionError: a list", "AssertionError: 列表"),
+            ("a list, or 1 / 2 / 列表", "a list, or 1 / 2", "列表"),
+            ("assert 4 / 2 == 1\nassert 1", "assert 4 / 2 == 1\nassert 1", "assert 4 / 2 == 1\nassert 1"),
+            ("assert '列表' == 'a / b'",) * 3,
+        ],
+    )
+    def test_message_is_in_one_language(self, message: str, english: str, chinese: str) -> None:
+        check = Check("check", passed=False, message=message)
+
+        assert (check.message_in("en"), check.message_in("zh")) == (english, chinese)
 
     def test_damaged_progress_starts_again(self, copies: Copies) -> None:
         solve(copies, FIRST)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: its answer, and the names of the tools that it called, in order."""
+    """A run's answer, and the names of the tools that it called, in order."""
 
     answer: str
     tools: Sequence[str] = ()
