@@ -85,8 +85,8 @@ ROUTERS = [
     *A2A_ROUTERS,
     *META_ROUTERS,
 ]
-_STUDIO = "https://smith.langchain.com"  # LangGraph's user interface, which calls the developer's machine
-_AGENT_CHAT = "https://agentchat.vercel.app"  # likewise, LangChain's chat
+# LangChain's user interfaces, which call the developer's machine: Studio, the chat, the inbox of interrupted threads.
+USER_INTERFACES = ["https://smith.langchain.com", "https://agentchat.vercel.app", "https://dev.agentinbox.ai"]
 _PAGE = Path(__file__).parent / "page"
 _CHAT = View("chat", "Chat", "对话")
 _DOCUMENTS = View("documents", "Documents", "文档")
@@ -140,7 +140,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
         panels=[] if project_auth else PANELS if settings.auth_required else OPEN_PANELS,
         body_limits=stage3.body_limits(settings),
         extend_openapi=lambda document: _extend_openapi(document, project_app),
-        development_origins=[_STUDIO, _AGENT_CHAT],
+        development_origins=USER_INTERFACES,
         guard_docs=Public,
         xray_access=None if project_auth else xray_access(auth_required=settings.auth_required),
     )

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+from fastapi.params import Depends
 from langgraph_sdk import Auth
 from loguru import logger
 from starlette.concurrency import run_in_threadpool
@@ -65,7 +66,7 @@ class ProjectAuth:
         if handler is None:
             raise ConfigurationError(f"{where} has no @auth.authenticate handler")
         parameters = inspect.signature(handler).parameters.values()
-        unknown = [each.name for each in parameters if each.name not in _PARAMETERS and each.default is each.empty]
+        unknown = [each.name for each in parameters if each.name not in _PARAMETERS and _is_required(each)]
         if unknown:
             raise ConfigurationError(f"{where}: its @auth.authenticate handler takes an unknown {unknown[0]!r}")
         names = frozenset(each.name for each in parameters) & _PARAMETERS
@@ -111,6 +112,8 @@ class ProjectAuth:
                 value = await value if inspect.isawaitable(value) else value
         except (Auth.exceptions.HTTPException, HTTPException) as error:
             raise _refusal(error) from None
+        except AssertionError as error:
+            raise Unauthorized(str(error) or "The credentials of this request are not valid.") from None
         if value is None:
             raise Unauthorized("The credentials of this request are not valid.")
         if isinstance(value, tuple) and len(value) == 2:  # the older form
@@ -210,6 +213,11 @@ def _arguments(connection: HTTPConnection, body: bytes) -> list[tuple[str, Any]]
         ("headers", dict(scope["headers"])),
         ("authorization", connection.headers.get("authorization")),
     ]
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    """Return whether somebody has to pass a parameter; FastAPI would replace a `Depends(…)`."""
+    return parameter.default is parameter.empty or isinstance(parameter.default, Depends)
 
 
 def _json_or_none(body: bytes) -> Any:  # noqa: ANN401  any JSON

@@ -10,6 +10,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from project4_agent_api.core.schemas import Checkpoint
+from project4_agent_api.main import USER_INTERFACES
 from project4_agent_api.operations.routes import API_VERSION
 from project4_agent_api.settings import Settings
 from project4_agent_api.threads.schemas import HistoryQuery
@@ -97,11 +98,12 @@ async def test_version_is_the_one_of_langgraphs_api(alice_http: httpx2.AsyncClie
         ({"cors_origins": "https://a.example"}, False),
     ],
 )
-def test_studio_is_admitted_in_development(
+def test_user_interfaces_are_admitted_in_development(
     make_settings4: Callable[..., Settings], changes: dict[str, Any], admitted: bool
 ) -> None:
-    origins = Origins.of(make_settings4(**changes), [STUDIO])
-    assert origins.admit(Headers({"Origin": STUDIO, "Host": "localhost"})) is admitted
+    origins = Origins.of(make_settings4(**changes), USER_INTERFACES)
+    for origin in (STUDIO, "https://agentchat.vercel.app", "https://dev.agentinbox.ai"):
+        assert origins.admit(Headers({"Origin": origin, "Host": "localhost"})) is admitted
 
 
 async def test_page_may_call_a_private_network(alice_http: httpx2.AsyncClient) -> None:

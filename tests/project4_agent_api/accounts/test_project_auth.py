@@ -103,6 +103,7 @@ async def test_handler_gets_the_parameters_it_names(tmp_path: Path) -> None:
         ("raise Auth.exceptions.HTTPException(status_code=429, detail='No.', headers={'Retry-After': '9'})", None, 429),
         ("raise Auth.exceptions.HTTPException(status_code=302, detail='No.')", HTTPException, 500),
         ("return None", Unauthorized, 401),
+        ("assert False, 'No.'", Unauthorized, 401),
         ("return {'name': 'ada'}", TypeError, None),
         ("raise KeyError('x')", KeyError, None),
     ],
@@ -123,6 +124,10 @@ async def test_refusals_keep_their_status(
     [
         ("", "has no @auth.authenticate handler"),
         ("@auth.authenticate\nasync def authenticate(token):\n    pass", "takes an unknown 'token'"),
+        (
+            "from fastapi import Depends\n@auth.authenticate\nasync def authenticate(account=Depends(str)):\n    pass",
+            "takes an unknown 'account'",
+        ),
         ("auth = 5", "is int, not an Auth of langgraph_sdk"),
         ("del auth", "has no 'auth'"),
     ],

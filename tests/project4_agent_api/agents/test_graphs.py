@@ -240,7 +240,7 @@ async def test_context_manager_exits_after_a_failed_run(make_services: MakeServi
         ("", {"dependencies": ["!"]}, "'!' is neither a folder nor a package"),
         ("", {"env": 5}, "env"),
         ("", {"store": {"index": {}}}, "store.index.embed: Field required"),
-        ("", {"encryption": {"path": "./e.py:e"}}, "'encryption' is not supported: this service does not encrypt"),
+        ("", {"encryption": {"path": "./e.py:e"}}, "'encryption' is not supported: this service calls no handlers"),
     ],
 )
 async def test_configuration_errors_are_one_line_at_start(
