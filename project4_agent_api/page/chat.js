@@ -49,6 +49,7 @@ export function mount(root, page) {
   start();
 
   async function start() {
+    conversation.clear({ isNew: !page.address() });
     threads.load();
     page.onAddress((id) => id !== threadId && open(id));
     await choice.load();
@@ -67,7 +68,7 @@ export function mount(root, page) {
     reading = new AbortController();
     threadId = id;
     threads.choose(id);
-    conversation.clear();
+    conversation.clear({ isNew: !id });
     rating.hide();
     choice.free();
     tell(SILENCE);

@@ -22,7 +22,11 @@ export function conversationView(page) {
   const label = say(element("span", { id: "chat-log", hidden: true }), { en: "Conversation", zh: "对话" });
   const node = element("div", { className: "conversation-log", role: "log", ariaLive: "off", tabIndex: 0 });
   node.setAttribute("aria-labelledby", label.id);
-  node.append(label, list, steps, state);
+  const welcome = say(element("p", { className: "hint welcome", hidden: true }), {
+    en: "Choose an assistant, and write it a message.",
+    zh: "请选择智能体，然后写下消息。",
+  });
+  node.append(label, welcome, list, steps, state);
 
   const pieces = messagesInPieces();
   /** @type {Map<string, ReturnType<typeof messageView>>} */
@@ -90,7 +94,9 @@ export function conversationView(page) {
     steps.replaceChildren();
   }
 
-  function clear() {
+  /** @param {{isNew: boolean}} thread Whether it has no content that would be shown next. */
+  function clear({ isNew }) {
+    welcome.hidden = !isNew;
     pieces.forget();
     clearSteps();
     setValues({});

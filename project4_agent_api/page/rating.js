@@ -17,8 +17,8 @@ const LONGEST_COMMENT = 10_000; // characters, the service's limit
  */
 export function ratingView(page) {
   const { element, say, request, problemNotice } = page;
-  const good = say(scoreButton(1), { en: "👍 Good answer", zh: "👍 回答得好" });
-  const bad = say(scoreButton(0), { en: "👎 Bad answer", zh: "👎 回答得不好" });
+  const good = say(scoreButton(1), { en: "Good answer", zh: "回答得好" });
+  const bad = say(scoreButton(0), { en: "Bad answer", zh: "回答得不好" });
   const comment = element("input", { id: "chat-comment", type: "text", maxLength: LONGEST_COMMENT });
   const label = say(element("label", { htmlFor: comment.id }), { en: "Comment", zh: "评语" });
   const save = say(element("button"), { en: "Save", zh: "保存" });

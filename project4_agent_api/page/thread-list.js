@@ -28,7 +28,9 @@ export function threadList(page, { onNew, onDeleted }) {
   });
   const trouble = element("div");
   const heading = say(element("h3"), { en: "Threads", zh: "对话列表" });
-  const node = element("div", { className: "thread-list" }, heading, newButton, empty, list, more, trouble);
+  const fold = element("details", {}, element("summary", {}, heading), empty, list, more, trouble);
+  newButton.addEventListener("click", unfoldWhereWide(fold));
+  const node = element("div", { className: "thread-list" }, fold, newButton);
 
   /** @type {Map<string, {node: HTMLElement, link: HTMLAnchorElement}>} */
   let rows = new Map();
@@ -130,6 +132,25 @@ export function threadList(page, { onNew, onDeleted }) {
   }
 
   return { node, load, choose };
+}
+
+/**
+ * Keep the list open beside the conversation, and closed above it, where it is opened to choose a thread.
+ *
+ * @param {HTMLDetailsElement} fold
+ * @returns {() => void} Ends the user's choice.
+ */
+function unfoldWhereWide(fold) {
+  const wide = matchMedia("(min-width: 52rem)"); // as in chat.css
+  const summary = /** @type {HTMLElement} */ (fold.firstElementChild);
+  const adapt = () => {
+    fold.open = wide.matches;
+    summary.tabIndex = wide.matches ? -1 : 0;
+  };
+  wide.addEventListener("change", adapt);
+  fold.addEventListener("click", ({ target }) => target instanceof Element && target.closest("a") && adapt());
+  adapt();
+  return adapt;
 }
 
 /**
