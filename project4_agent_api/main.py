@@ -90,6 +90,7 @@ USER_INTERFACES = ["https://smith.langchain.com", "https://agentchat.vercel.app"
 _PAGE = Path(__file__).parent / "page"
 _CHAT = View("chat", "Chat", "对话")
 _DOCUMENTS = View("documents", "Documents", "文档")
+_RUNS = View("runs", "Runs", "运行")
 _ACCOUNT = View("account", "Account", "账号")
 _ADMINISTRATION = View("administration", "Administration", "管理")
 ACCOUNT_PANEL = Panel(_PAGE / "account.js", view=_ACCOUNT)
@@ -98,7 +99,7 @@ PANELS = [
     Panel(_PAGE / "chat.js", audience="users", view=_CHAT),
     replace(stage3.PANEL, audience="users", view=_DOCUMENTS),
     replace(stage1.PANEL, audience="users", view=_DOCUMENTS),
-    # The view of runs, View("runs", "Runs", "运行"), has its place here.
+    Panel(_PAGE / "runs.js", audience="users", view=_RUNS),
     ACCOUNT_PANEL,
     replace(stage2.PANEL, audience="administrators", view=_ADMINISTRATION),
 ]

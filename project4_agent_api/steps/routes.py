@@ -7,7 +7,6 @@ from fastapi import APIRouter, Path, Query, Response
 
 from project4_agent_api.core.bounded import encode_list, next_offset
 from project4_agent_api.core.schemas import CheckpointId
-from project4_agent_api.core.schemas import Namespace as SubgraphNamespace
 from project4_agent_api.core.serialization import JsonResponse
 from project4_agent_api.models import RunStatus
 from project4_agent_api.steps.schemas import RunDetails, RunListed, Step, StepDetails
@@ -15,12 +14,15 @@ from project4_agent_api.steps.service import RunStepsDep
 from shared.errors import DatabaseUnavailable, NotFound
 from shared.owner import CurrentOwner
 from shared.problems import error_responses
+from shared.schemas import WITHOUT_NUL
 
 router = APIRouter(prefix="/runs", tags=["run view"], responses=error_responses(DatabaseUnavailable))
 
 RunId = Annotated[UUID, Path(description="The run's id.")]
 StepId = Annotated[CheckpointId, Path(description="The checkpoint at which the step started.")]
-Namespace = Annotated[SubgraphNamespace, Query(description="The subgraph of the step; empty for the graph itself.")]
+Namespace = Annotated[
+    str, Query(max_length=2000, description="The subgraph of the step; empty for the graph itself."), WITHOUT_NUL
+]
 
 
 @router.get("", response_model=list[RunListed])
