@@ -209,6 +209,19 @@ async def list_documents(
     return (await session.scalars(query)).all()
 
 
+async def list_tags(session: AsyncSession, owner_id: UUID, limit: int) -> Sequence[tuple[str, int]]:
+    """Return the most frequent tags of an owner's documents, with the number of documents, by name."""
+    rows = await session.execute(_TAGS, {"owner": owner_id, "limit": limit})
+    return sorted((tag, count) for tag, count in rows)
+
+
+_TAGS = text("""
+    SELECT tag, count(*) FROM documents, unnest(tags) AS tag
+    WHERE owner_id = :owner AND status <> 'deleted' AND NOT replaces
+    GROUP BY tag ORDER BY count(*) DESC, tag LIMIT :limit
+""")
+
+
 async def update_document(
     session: AsyncSession,
     owner_id: UUID,

@@ -149,6 +149,19 @@ class DocumentPage(BaseModel):
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
+class TagRead(BaseModel):
+    """A tag of documents."""
+
+    tag: str
+    count: int = Field(description="The number of documents with it.")
+
+
+class TagList(BaseModel):
+    """Tags by name."""
+
+    items: list[TagRead]
+
+
 class ChunkRead(BaseModel):
     """A chunk of a document: the unit of search and citation."""
 

@@ -30,7 +30,7 @@ export function answerView(page) {
   });
   const list = element("ol", { className: "passages", role: "list" }); // Safari drops the role without markers
   const after = element("div", { className: "after" });
-  const node = element("section", { hidden: true }, heading, reasoning.node, body, status, passagesHeading, list, after);
+  const node = element("div", { className: "turn" }, heading, reasoning.node, body, status, passagesHeading, list, after);
 
   /** @type {Map<number, Source>} */
   let sources = new Map();
@@ -39,7 +39,6 @@ export function answerView(page) {
   let held = ""; // an incomplete marker
 
   function start() {
-    node.hidden = false;
     say(heading, ANSWER);
     sources = new Map();
     passages = new Map();
@@ -120,9 +119,9 @@ export function answerView(page) {
 
   /**
    * @param {Done} done
-   * @param {{narrowed: boolean}} scope Whether only some documents were searched.
+   * @param {Text} searched What was searched.
    */
-  function finish({ citations, model, latency_ms }, { narrowed }) {
+  function finish({ citations, model, latency_ms }, searched) {
     flush();
     for (const [marker, passage] of passages) {
       passage.mark(citations.filter((citation) => citation.marker === marker).map(({ quote }) => quote));
@@ -135,11 +134,7 @@ export function answerView(page) {
     } else {
       node.classList.add("unanswered");
       say(heading, { en: "No answer in the documents", zh: "文档中没有答案" });
-      end(
-        narrowed
-          ? { en: "Done. Only the ticked documents were searched.", zh: "检索完毕，只检索了勾选的文档。" }
-          : { en: "Done. All documents were searched.", zh: "检索完毕，已检索全部文档。" },
-      );
+      end({ en: `Done. ${searched.en}`, zh: `检索完毕，${searched.zh}` });
     }
     const milliseconds = Math.round(latency_ms).toLocaleString("en");
     const about = say(element("span"), { en: `${milliseconds} ms`, zh: `${milliseconds} 毫秒` });
@@ -172,7 +167,7 @@ export function answerView(page) {
     say(status, message);
   }
 
-  return { node, start, setSources, appendReasoning, append, finish, stop, fail };
+  return { node, start, setSources, appendReasoning, append, finish, stop, fail, text: () => body.textContent ?? "" };
 }
 
 /** @type {Text} */

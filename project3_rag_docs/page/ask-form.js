@@ -1,5 +1,3 @@
-import { SILENCE } from "./format.js";
-
 /** @typedef {import("../../shared/page/page.js").Page} Page */
 
 const MAX_CHARACTERS = 4000; // as the API counts them: code points
@@ -43,11 +41,14 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
     else question.control.focus();
   });
 
-  /** @param {number} count Number of ticked documents; 0 if all are searched. */
-  function showScope(count) {
-    const documents = count === 1 ? "document" : "documents";
-    const narrowed = { en: `Only the ${count} ticked ${documents} will be searched.`, zh: `只检索勾选的 ${count} 个文档。` };
-    say(scope, count > 0 ? narrowed : SILENCE);
+  /** @param {import("../../shared/page/language.js").Text} text What will be searched. */
+  function showScope(text) {
+    say(scope, text);
+  }
+
+  /** @param {string} asked The question that was answered; another one that was typed meanwhile stays. */
+  function clear(asked) {
+    if (question.control.value === asked) question.control.value = "";
   }
 
   /** @param {boolean} busy */
@@ -60,7 +61,7 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
     if (focusIsLost) (busy ? stopButton : askButton).focus({ preventScroll: true });
   }
 
-  return { node, showScope, setBusy };
+  return { node, showScope, clear, setBusy };
 }
 
 /** @param {string} value */

@@ -1,36 +1,25 @@
+import { documentFilters } from "./document-filters.js";
 import { documentRow } from "./document-row.js";
 import { follower } from "./follow.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  * @typedef {import("../../shared/page/language.js").Text} Text
- *
- * @typedef {object} Document
- * @property {string} id
- * @property {string} filename
- * @property {number} size_bytes
- * @property {"processing" | "ready" | "failed"} status
- * @property {number} progress
- * @property {number} chunk_count
- * @property {string | null} error
- * @property {string | null} notice What could not be read of a document that is ready.
- * @property {string[]} tags
- * @property {string} created_at
+ * @typedef {import("./document-state.js").Document} Document
  */
 
 const PAGE_SIZE = 10;
-const TYPING_MILLISECONDS = 250;
 
 /**
  * The list of documents, newest first. Documents that are being ingested are followed.
  *
  * @param {Page} page
- * @param {object} listeners
- * @param {(count: number) => void} listeners.onTicked
- * @param {() => void} listeners.onLastRemoved Called when the list has no element left that could take the focus.
- * @param {(text: Text) => void} listeners.announce
+ * @param {object} options
+ * @param {import("./collections.js").CollectionStore} options.collections
+ * @param {() => void} options.onScope Called when other documents are to be searched: others are ticked or wanted.
+ * @param {(text: Text) => void} options.announce
  */
-export function documentList(page, { onTicked, onLastRemoved, announce }) {
+export function documentList(page, { collections, onScope, announce }) {
   const { element, say, request, problemNotice } = page;
   const heading = say(element("h3"), { en: "Documents", zh: "文档" });
   const hint = say(element("p", { className: "hint", id: "documents-tick-hint", hidden: true }), {
@@ -38,33 +27,25 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     zh: "勾选后只针对所选文档提问。",
   });
   const empty = element("p", { className: "hint", role: "status", hidden: true });
-  const search = say(element("label", { htmlFor: "documents-name" }), { en: "Search by name", zh: "按名称查找" });
-  const wanted = element("input", { type: "search", id: "documents-name", maxLength: 255, oninput: searchSoon });
-  const finder = element("div", { className: "finder", role: "search", hidden: true }, search, wanted);
+  const filters = documentFilters(page, { collections, onChange: narrow });
   const list = element("ol", { className: "documents-list", role: "list" }); // Safari drops the role without markers
   const more = say(element("button", { type: "button", hidden: true, onclick: () => load(cursor) }), {
     en: "More documents",
     zh: "更多文档",
   });
   const trouble = element("div");
-  const node = element("div", { className: "documents" }, heading, finder, hint, empty, list, more, trouble);
+  const node = element("div", { className: "documents" }, heading, filters.node, hint, empty, list, more, trouble);
 
   /** @type {Map<string, ReturnType<typeof documentRow>>} */
   const rows = new Map();
-  const following = follower(page, { onState: update, onGone: remove });
+  const following = follower(page, { onState: update, onGone: (id) => remove(id) });
   /** @type {string | null} */
   let cursor = null;
-
-  let name = ""; // a part of it is wanted in all names
-  let timer = 0;
   let loading = 0;
 
-  function searchSoon() {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      name = wanted.value.trim();
-      load();
-    }, TYPING_MILLISECONDS);
+  function narrow() {
+    load();
+    onScope();
   }
 
   /** @param {string | null} [after] The cursor of the next page. */
@@ -72,11 +53,13 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     more.disabled = true;
     const turn = (loading += 1);
     try {
-      const query = new URLSearchParams({
-        limit: String(PAGE_SIZE),
-        ...(name && { name }),
-        ...(after && { cursor: after }),
-      });
+      const wanted = Object.entries(filters.wanted()).filter(([, value]) => value);
+      const query = new URLSearchParams([
+        ["limit", String(PAGE_SIZE)],
+        ...wanted,
+        ...(after ? [["cursor", after]] : []),
+      ]);
+      /** @type {{items: Document[], next_cursor: string | null}} */
       const { items, next_cursor } = await (await request(`documents?${query}`)).json();
       if (turn !== loading) return; // another search began
       trouble.replaceChildren();
@@ -95,14 +78,26 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     }
   }
 
-  /** Hide the rows whose names do not match. They keep their ticks. */
+  /** Hide the rows that are not wanted. They keep their ticks. */
   function showMatches() {
+    const { name, tag, collection_id } = filters.wanted();
     for (const row of rows.values()) {
-      row.node.hidden = !row.filename.toLowerCase().includes(name.toLowerCase());
+      const { filename, tags, collection_id: collection } = row.document();
+      const matches = filename.toLowerCase().includes(name.toLowerCase()) && (!tag || tags.includes(tag));
+      row.node.hidden = !matches || (collection_id ? collection !== collection_id : isForeign(collection));
     }
   }
 
-  /** @param {Document} document Just uploaded, or uploaded before with the same content. */
+  /**
+   * Whether a document belongs to another user. Those are shown in their collections only.
+   *
+   * @param {string | null} collection
+   */
+  function isForeign(collection) {
+    return (collections.named(collection)?.access ?? "owner") !== "owner";
+  }
+
+  /** @param {Document} document Just uploaded or changed, or uploaded before with the same content. */
   function add(document) {
     put(document);
     showMatches();
@@ -115,12 +110,8 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     const { id } = document;
     const known = rows.get(id);
     if (known) return known.show(document);
-    const row = documentRow(page, document, {
-      hintId: hint.id,
-      onTicked: () => onTicked(ticked().length),
-      onDeleted: () => remove(id),
-    });
-    // Ids grow with time. The other rows are not moved, so that they keep the focus and open dialogs.
+    const row = documentRow(page, document, { hintId: hint.id, onTicked: onScope });
+    // Ids grow with time. The other rows are not moved, so that they keep the focus.
     const older = [...rows.keys()].filter((other) => other < id).sort();
     list.insertBefore(row.node, rows.get(older.at(-1) ?? "")?.node ?? null);
     rows.set(id, row);
@@ -132,37 +123,32 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     rows.get(document.id)?.show(document);
     if (status === "ready") announce({ en: `${filename} is ready.`, zh: `${filename} 已可提问。` });
     if (status === "failed") announce({ en: `${filename} could not be read.`, zh: `${filename} 无法读取。` });
+    const isWaiting = [...rows.values()].some((row) => row.document().status === "processing");
+    if (status !== "processing" && isWaiting) load(); // the others have moved up
   }
 
   /** @param {string} id */
   function remove(id) {
     const row = rows.get(id);
     if (!row) return;
+    const { filename } = row.document();
     following.leave(id);
     rows.delete(id);
-    const hadFocus = row.node.contains(document.activeElement);
-    const neighbour = row.node.nextElementSibling ?? row.node.previousElementSibling;
     row.node.remove();
     showWhetherEmpty();
-    onTicked(ticked().length);
-    announce({ en: `${row.filename} was deleted.`, zh: `${row.filename} 已删除。` });
-    if (!hadFocus) return;
-    const next = [...rows.values()].find(({ node }) => node === neighbour);
-    if (next) next.focus();
-    else onLastRemoved();
+    onScope();
+    announce({ en: `${filename} was deleted.`, zh: `${filename} 已删除。` });
   }
 
   function showWhetherEmpty() {
     const shown = [...rows.values()].filter(({ node }) => !node.hidden).length;
-    finder.hidden = rows.size === 0 && name === "";
+    const { name, tag, collection_id } = filters.wanted();
+    const isNarrowed = Boolean(name || tag || collection_id);
+    filters.node.hidden = rows.size === 0 && !isNarrowed && collections.all().length === 0;
     hint.hidden = shown === 0;
     empty.hidden = shown > 0 || cursor !== null;
-    say(
-      empty,
-      name === ""
-        ? { en: "There are no documents yet.", zh: "还没有文档。" }
-        : { en: "No document has this name.", zh: "没有名称匹配的文档。" },
-    );
+    const nothing = isNarrowed ? NO_MATCH : { en: "There are no documents yet.", zh: "还没有文档。" };
+    say(empty, name && !tag && !collection_id ? { en: "No document has this name.", zh: "没有名称匹配的文档。" } : nothing);
   }
 
   /** Ids of the ticked documents. */
@@ -170,5 +156,20 @@ export function documentList(page, { onTicked, onLastRemoved, announce }) {
     return [...rows].filter(([, row]) => row.isTicked()).map(([id]) => id);
   }
 
-  return { node, load, add, ticked };
+  /**
+   * Move the focus to a document, or to the heading if it is not shown.
+   *
+   * @param {string} id
+   */
+  function focus(id) {
+    const row = rows.get(id);
+    if (row && !row.node.hidden) return row.focus();
+    heading.tabIndex = -1;
+    heading.focus();
+  }
+
+  return { node, load, loadTags: filters.loadTags, add, remove, ticked, wanted: filters.wanted, focus };
 }
+
+/** @type {Text} */
+const NO_MATCH = { en: "No document matches.", zh: "没有匹配的文档。" };

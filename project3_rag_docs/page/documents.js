@@ -1,8 +1,12 @@
 /** The panel of stage 3: upload documents, follow their ingestion, and ask questions about them. */
 
-import { answerView } from "./answer.js";
 import { questionForm } from "./ask-form.js";
+import { collectionEditor, collectionStore } from "./collections.js";
+import { conversation } from "./conversation.js";
+import { documentDetail } from "./document-detail.js";
 import { documentList } from "./document-list.js";
+import { takeDrops } from "./drops.js";
+import { scopeOf } from "./scope.js";
 import { uploadArea } from "./upload-area.js";
 
 /** @typedef {import("../../shared/page/page.js").Page} Page */
@@ -14,50 +18,150 @@ export const title = { en: "Ask your documents", zh: "向文档提问" };
  * @param {Page} page
  */
 export function mount(root, page) {
-  const { element, say } = page;
+  const { element, say, request, problemNotice } = page;
   const style = new URL("documents.css", import.meta.url).href; // the Content-Security-Policy forbids inline styles
   document.head.append(element("link", { rel: "stylesheet", href: style }));
 
   /** @type {AbortController | null} */
   let asking = null;
+  /** @type {ReturnType<typeof documentDetail> | null} */
+  let detail = null;
 
   // The live region for changes that the user did not trigger.
   const news = element("p", { className: "hint", role: "status" });
   /** @param {import("../../shared/page/language.js").Text} text */
   const announce = (text) => void say(news, text);
 
-  const uploads = uploadArea(page, { onStored: (stored) => list.add(stored), announce });
-  const list = documentList(page, {
-    onTicked: (count) => form.showScope(count),
-    onLastRemoved: uploads.focus,
+  const collections = collectionStore(page);
+  const list = documentList(page, { collections, onScope: showScope, announce });
+  const uploads = uploadArea(page, {
+    collectionId: () => list.wanted().collection_id,
+    onStored: (stored) => stored.forEach(list.add),
     announce,
   });
   const form = questionForm(page, { onAsk: ask, onStop: () => asking?.abort() });
-  const answer = answerView(page);
-  const files = element("div", { className: "documents" }, uploads.node, news, list.node);
+  const talk = conversation(page);
+  const editor = collectionEditor(page, collections);
+  const files = element("div", { className: "documents" }, uploads.node, list.node, editor.node);
+  const opened = element("div");
   root.classList.add("asks");
-  root.append(element("section", {}, form.node), answer.node, files);
+  root.append(element("section", {}, form.node), talk.node, element("div", { className: "documents" }, news, files, opened));
   takeDrops(root, uploads.add);
-  list.load();
+  page.onAddress((address) => open(address, { focus: true }));
+  open(page.address(), { focus: false });
+  load();
+
+  async function load() {
+    await Promise.all([list.load(), list.loadTags(), collections.load().catch(reportUnlessProblem)]);
+  }
+
+  /** @param {unknown} error The list of documents shows the same problem. */
+  function reportUnlessProblem(error) {
+    if (!(error instanceof page.Problem)) throw error;
+  }
+
+  /**
+   * Show the document of an address, such as `<id>` or `<id>/<page>`, or the list.
+   *
+   * @param {string} address
+   * @param {{focus: boolean}} options
+   */
+  async function open(address, { focus }) {
+    const [id, number] = address.split("/");
+    const before = detail?.id ?? "";
+    close();
+    if (!id) {
+      if (before && focus) list.focus(before);
+      return;
+    }
+    files.hidden = true;
+    try {
+      const found = await (await request(`documents/${encodeURIComponent(id)}`)).json();
+      if (page.address() !== address) return; // the user has gone on
+      detail = documentDetail(page, found, {
+        pageNumber: Number(number) || 1,
+        collections,
+        onChanged: changed,
+        onDeleted: () => removed(id, found.filename),
+      });
+      opened.replaceChildren(detail.node);
+      if (focus) detail.focus();
+    } catch (error) {
+      const back = say(element("a", { href: "#/documents" }), { en: "All documents", zh: "全部文档" });
+      opened.replaceChildren(back, problemNotice(error, () => open(address, { focus })));
+    }
+    showScope();
+  }
+
+  function close() {
+    detail?.close();
+    detail = null;
+    opened.replaceChildren();
+    files.hidden = false;
+    showScope();
+  }
+
+  /** @param {import("./document-state.js").Document} document */
+  function changed(document) {
+    list.add(document);
+    list.loadTags();
+    showScope();
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} filename
+   */
+  function removed(id, filename) {
+    page.setAddress("", { replace: true });
+    close();
+    list.remove(id);
+    list.focus("");
+    announce({ en: `${filename} was deleted.`, zh: `${filename} 已删除。` });
+  }
+
+  function scope() {
+    const { tag, collection_id } = list.wanted();
+    return scopeOf({
+      open: detail && { id: detail.id, filename: detail.filename() },
+      ticked: list.ticked(),
+      tag,
+      collectionId: collection_id,
+      collectionName: collections.named(collection_id)?.name ?? "",
+    });
+  }
+
+  function showScope() {
+    form.showScope(scope().before);
+  }
 
   /** @param {string} question */
   function ask(question) {
-    const ids = list.ticked();
-    return send({ question, ...(ids.length > 0 && { document_ids: ids }) });
+    if (asking) return;
+    const { body, after } = scope();
+    const history = talk.history();
+    const answer = talk.start(question);
+    return send({ question, ...body, ...(history.length > 0 && { history }) }, answer, after);
   }
 
-  /** @param {{question: string, document_ids?: string[]}} body */
-  async function send(body) {
+  /**
+   * @param {{question: string}} body
+   * @param {ReturnType<typeof talk.start>} answer
+   * @param {import("../../shared/page/language.js").Text} searched
+   */
+  async function send(body, answer, searched) {
     if (asking) return;
     asking = new AbortController();
     const { signal } = asking; // an abort closes the connection, and the server then stops the model
     answer.start();
     form.setBusy(true);
     try {
-      answer.finish(await readAnswer(body, signal), { narrowed: "document_ids" in body });
+      answer.finish(await readAnswer(body, answer, signal), searched);
+      talk.finish();
+      form.clear(body.question);
     } catch (error) {
       if (signal.aborted) answer.stop();
-      else answer.fail(error, () => send(body));
+      else answer.fail(error, () => send(body, answer, searched));
     } finally {
       asking = null;
       form.setBusy(false);
@@ -66,12 +170,14 @@ export function mount(root, page) {
 
   /**
    * @param {object} body
+   * @param {ReturnType<typeof talk.start>} answer
    * @param {AbortSignal} signal
    * @returns {Promise<import("./answer.js").Done>}
    */
-  async function readAnswer(body, signal) {
+  async function readAnswer(body, answer, signal) {
     let done = null;
-    for await (const { event, data } of page.streamEvents("documents/ask/stream", { body: { ...body, reasoning: true }, signal })) {
+    const asked = { body: { ...body, reasoning: true }, signal };
+    for await (const { event, data } of page.streamEvents("documents/ask/stream", asked)) {
       if (event === "sources") answer.setSources(data.sources);
       if (event === "reasoning") answer.appendReasoning(data);
       if (event === "token") answer.append(data.text);
@@ -81,39 +187,4 @@ export function mount(root, page) {
     if (!done) throw page.Problem.cut();
     return done;
   }
-}
-
-/**
- * Accept files dropped anywhere on the panel. Elsewhere, the drop is cancelled: the browser would leave the page.
- *
- * @param {HTMLElement} root
- * @param {(files: File[], folders: number) => void} onFiles
- */
-function takeDrops(root, onFiles) {
-  const isOver = (/** @type {DragEvent} */ event) => event.target instanceof Node && root.contains(event.target);
-  for (const type of /** @type {const} */ (["dragover", "drop"])) {
-    document.addEventListener(type, (event) => {
-      const { dataTransfer } = event;
-      if (!dataTransfer?.types.includes("Files")) return; // dragged text keeps its usual behaviour
-      event.preventDefault();
-      dataTransfer.dropEffect = isOver(event) ? "copy" : "none";
-      root.classList.toggle("dropping", type === "dragover" && isOver(event));
-      if (type === "drop" && isOver(event)) onFiles(...contentsOf(dataTransfer));
-    });
-  }
-  document.addEventListener("dragleave", ({ relatedTarget }) => {
-    if (!(relatedTarget instanceof Node && root.contains(relatedTarget))) root.classList.remove("dropping");
-  });
-}
-
-/**
- * Return the dropped files and the number of dropped folders, which appear as files that cannot be read.
- *
- * @param {DataTransfer} dropped
- * @returns {[File[], number]}
- */
-function contentsOf(dropped) {
-  const items = [...dropped.items].filter(({ kind }) => kind === "file");
-  const files = items.filter((item) => !item.webkitGetAsEntry()?.isDirectory);
-  return [files.flatMap((item) => item.getAsFile() ?? []), items.length - files.length];
 }

@@ -1,3 +1,5 @@
+import { PDF, pagePicture } from "./page-picture.js";
+
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  *
@@ -10,7 +12,10 @@
  * @property {string | null} heading
  * @property {string} text
  * @property {boolean} recognised Whether the text was recognised in an image.
+ * @property {string} media_type Of the document.
  */
+
+let passages = 0;
 
 /**
  * A cited passage, collapsed.
@@ -21,7 +26,7 @@
 export function passageView(page, source) {
   const { element, say, request, problemNotice } = page;
   const { marker, filename, page: number, heading, text, recognised } = source;
-  const id = `documents-passage-${marker}`;
+  const id = `documents-passage-${(passages += 1)}`;
   const titleId = `${id}-title`;
   const where = element("span", { id: titleId, className: "where" }, filename);
   if (number !== null) where.append(" · ", say(element("span"), { en: `page ${number}`, zh: `第 ${number} 页` }));
@@ -38,8 +43,17 @@ export function passageView(page, source) {
   const before = element("p", { className: "hint context", hidden: true });
   const after = element("p", { className: "hint context", hidden: true });
   const trouble = element("div");
-  const details = element("details", {}, summary, before, body, after, trouble, more, back);
+  const whole = say(element("a", { href: `#/documents/${source.document_id}${number === null ? "" : `/${number}`}` }), {
+    en: "Open the document",
+    zh: "打开文档",
+  });
+  const picture = element("div");
+  const buttons = element("div", { className: "buttons" }, more, back, whole);
+  const details = element("details", {}, summary, before, body, after, picture, trouble, buttons);
   const node = element("li", { id }, details);
+  /** @type {{start: number, end: number}[]} */
+  let quoted = [];
+  details.addEventListener("toggle", () => details.open && showPage());
 
   /** @param {HTMLElement} from The element to which "Back to the answer" returns the focus. */
   function open(from) {
@@ -48,6 +62,16 @@ export function passageView(page, source) {
     back.onclick = () => from.focus();
     summary.focus();
     (body.querySelector("mark") ?? node).scrollIntoView({ block: "nearest" });
+  }
+
+  /** Show the page of a PDF, with the quotes marked, or with the passage as long as there are none. */
+  function showPage() {
+    if (number === null || source.media_type !== PDF || picture.hasChildNodes()) return;
+    const at = (/** @type {number} */ position) => String([...text.slice(0, position)].length); // in code points
+    const [first, last] = [quoted[0], quoted.at(-1)];
+    const part = first && last && { start: at(first.start), end: at(last.end) };
+    const mark = { chunk_id: source.chunk_id, ...part };
+    picture.append(pagePicture(page, { documentId: source.document_id, number, mark }).node);
   }
 
   /** Show the passages before and after it. They may repeat its first or last sentence. */
@@ -74,6 +98,7 @@ export function passageView(page, source) {
   function mark(quotes) {
     preview.textContent = quotes.join(" … ");
     const found = quotes.flatMap((quote) => spanOf(text, quote) ?? []).sort((one, other) => one.start - other.start);
+    quoted = found;
     /** @type {(string | HTMLElement)[]} */
     const parts = [];
     let at = 0;

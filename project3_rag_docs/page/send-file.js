@@ -1,6 +1,5 @@
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
- * @typedef {import("./document-list.js").Document} Document
  */
 
 /**
@@ -8,35 +7,41 @@
  *
  * @param {Page} page
  * @param {File} file
- * @param {{signal: AbortSignal, onProgress: (share: number) => void}} options
- * @returns {Promise<{document: Document, isNew: boolean}>} `isNew` is false if the content was uploaded before.
+ * @param {object} options
+ * @param {string} [options.path] Where to; the default is a new document.
+ * @param {Record<string, string>} [options.fields] Further fields of the form.
+ * @param {AbortSignal} [options.signal]
+ * @param {(share: number) => void} options.onProgress
+ * @returns {Promise<{stored: any, isNew: boolean}>} `isNew` is false if the content was uploaded before.
  * @throws {import("../../shared/page/problem.js").Problem} Like `request`; rejects on abort, too.
  */
-export async function sendFile({ Problem, identified }, file, options) {
+export async function sendFile({ Problem, identified }, file, { path = "documents", fields = {}, ...options }) {
   const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("file", file);
-  const finished = await identified((headers) => send(form, { Problem, headers, ...options }));
+  const finished = await identified((headers) => send(path, form, { Problem, headers, ...options }));
   const { status, responseText } = finished;
   if (status !== 200 && status !== 202) throw await Problem.of(responseOf(finished));
-  return { document: JSON.parse(responseText), isNew: status === 202 };
+  return { stored: JSON.parse(responseText), isNew: status === 202 };
 }
 
 /**
+ * @param {string} path
  * @param {FormData} form
- * @param {Pick<Page, "Problem"> & {headers: Record<string, string>, signal: AbortSignal, onProgress: (share: number) =>
+ * @param {Pick<Page, "Problem"> & {headers: Record<string, string>, signal?: AbortSignal, onProgress: (share: number) =>
  *   void}} options
  * @returns {Promise<XMLHttpRequest>}
  */
-function send(form, { Problem, headers, signal, onProgress }) {
+function send(path, form, { Problem, headers, signal, onProgress }) {
   const sending = new XMLHttpRequest();
-  sending.open("POST", "documents"); // relative to the page, because the app may be served under a prefix
+  sending.open("POST", path); // relative to the page, because the app may be served under a prefix
   for (const [name, value] of Object.entries(headers)) sending.setRequestHeader(name, value);
   return new Promise((resolve, reject) => {
     sending.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
     sending.onload = () => resolve(sending);
     sending.onerror = () => reject(Problem.unreachable());
-    sending.onabort = () => reject(signal.reason);
-    signal.addEventListener("abort", () => sending.abort());
+    sending.onabort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", () => sending.abort());
     sending.send(form);
   });
 }

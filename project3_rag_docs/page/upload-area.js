@@ -1,174 +1,100 @@
-import { percent, sizeText, SILENCE } from "./format.js";
-import { sendFile } from "./send-file.js";
+import { ACCEPTED, ARCHIVE } from "./accepted.js";
+import { chosenFiles } from "./drops.js";
+import { uploadRow } from "./upload-row.js";
+import { uploadUrl } from "./upload-url.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  * @typedef {import("../../shared/page/language.js").Text} Text
- * @typedef {import("./document-list.js").Document} Document
+ * @typedef {import("./document-state.js").Document} Document
+ * @typedef {import("./drops.js").Found} Found
  */
-
-const ACCEPTED = [".pdf", ".docx", ".pptx", ".xlsx", ".odt", ".epub", ".eml", ".csv", ".html", ".htm", ".md", ".markdown", ".txt", ".text"];
 
 /**
- * The area to choose or drop files, with the list of uploads. Files are sent one after another: a browser opens six
- * connections to a server, and the rest of the page needs some of them.
+ * The area to choose or drop files and folders, with the list of uploads. Files are sent one after another: a browser
+ * opens six connections to a server, and the rest of the page needs some of them.
  *
  * @param {Page} page
- * @param {{onStored: (document: Document) => void, announce: (text: Text) => void}} listeners
+ * @param {object} options
+ * @param {() => string} options.collectionId Of the collection that new documents come into; empty for none.
+ * @param {(documents: Document[]) => void} options.onStored
+ * @param {(text: Text) => void} options.announce
  */
-export function uploadArea(page, { onStored, announce }) {
+export function uploadArea(page, { collectionId, onStored, announce }) {
   const { element, say } = page;
-  const chooser = element("input", { type: "file", multiple: true, accept: ACCEPTED.join(), hidden: true });
+  const accept = [...ACCEPTED, ARCHIVE].join();
+  const chooser = element("input", { type: "file", multiple: true, accept, hidden: true, onchange: take });
   // The native file control would use the browser's language instead of the page's.
   const button = say(element("button", { type: "button", className: "primary", onclick: () => chooser.click() }), {
     en: "Add documents",
     zh: "添加文档",
   });
+  const folderButton = say(element("button", { type: "button", onclick: chooseFolder }), {
+    en: "Add a folder",
+    zh: "添加文件夹",
+  });
   const hint = say(element("p", { className: "hint", id: "documents-upload-hint" }), {
-    en: "Or drop files here: pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md, txt.",
-    zh: "也可以把文件拖到这里：pdf、docx、pptx、xlsx、odt、epub、eml、csv、html、md、txt。",
+    en: `Or drop files or folders here: ${FORMATS.join(", ")}, or a zip of them.`,
+    zh: `也可以把文件或文件夹拖到这里：${FORMATS.join("、")}，或它们的 zip 压缩包。`,
   });
   button.setAttribute("aria-describedby", hint.id);
-  chooser.addEventListener("change", () => {
-    add([...(chooser.files ?? [])]);
-    chooser.value = ""; // the same file may be chosen again
-  });
   const list = element("ul", { className: "uploads", role: "list" }); // Safari drops the role without markers
-  const zone = element("div", { className: "dropzone" }, button, chooser, hint);
-  const node = element("div", { className: "documents" }, zone, list);
+  const zone = element("div", { className: "dropzone" }, button, folderButton, chooser, hint);
+  const fromUrl = uploadUrl(page, { collectionId, onStored, announce });
+  const node = element("div", { className: "documents" }, zone, fromUrl.node, list);
 
   /** @type {(() => Promise<void>)[]} */
   const waiting = [];
   let working = false;
-  let number = 0;
 
-  /**
-   * @param {File[]} files
-   * @param {number} [folders] Number of folders dropped with them.
-   */
-  function add(files, folders = 0) {
-    announce(
-      folders > 0
-        ? { en: "A folder cannot be uploaded, only the files in it.", zh: "不能上传文件夹，请直接上传其中的文件。" }
-        : SILENCE,
-    );
-    for (const file of files) list.append(upload(file));
-    work();
+  function take() {
+    add(chosenFiles(chooser.files));
+    chooser.value = ""; // the same file may be chosen again
   }
 
-  async function work() {
+  function chooseFolder() {
+    const folder = element("input", { type: "file", webkitdirectory: true });
+    folder.addEventListener("change", () => add(chosenFiles(folder.files)));
+    folder.click();
+  }
+
+  /** @param {Found[]} found Files of a folder that cannot be read are left out; others are refused one by one. */
+  function add(found) {
+    const wanted = found.filter(({ path }) => !path.includes("/") || isAccepted(path));
+    const left = found.length - wanted.length;
+    announce({
+      en: left > 0 ? `${left} files have formats that cannot be read, and are left out.` : "",
+      zh: left > 0 ? `已略过 ${left} 个无法读取的文件。` : "",
+    });
+    for (const one of wanted) list.append(upload(one));
+  }
+
+  /** @param {Found} found */
+  function upload(found) {
+    const options = { collectionId: collectionId(), enqueue, onStored, onLeft: focus, announce };
+    return uploadRow(page, found, options).node;
+  }
+
+  /** @param {() => Promise<void>} send */
+  async function enqueue(send) {
+    waiting.push(send);
     if (working) return;
     working = true;
+    await null; // the row is not in the list yet
     while (waiting.length > 0) await waiting.shift()?.();
     working = false;
   }
 
-  /** @param {File} file */
-  function upload(file) {
-    const cancelling = new AbortController();
-    const { signal } = cancelling;
-    const name = element("span", { className: "filename", id: `documents-upload-${(number += 1)}` }, file.name);
-    const state = element("span", { className: "hint" });
-    const bar = element("progress", { max: 1, value: 0 });
-    bar.setAttribute("aria-labelledby", name.id);
-    const cancelButton = element("button", { type: "button", onclick: cancel });
-    cancelButton.setAttribute("aria-describedby", name.id);
-    const trouble = element("div");
-    const row = element(
-      "li",
-      {},
-      element("div", { className: "head" }, name, cancelButton),
-      element("div", { className: "state" }, state, bar),
-      trouble,
-    );
-    wait();
-    return row;
-
-    function wait() {
-      trouble.replaceChildren();
-      bar.value = 0;
-      bar.hidden = false;
-      say(state, { en: "Waiting to upload…", zh: "等待上传……" });
-      say(cancelButton, { en: "Cancel", zh: "取消" });
-      waiting.push(send);
-    }
-
-    async function send() {
-      if (signal.aborted) return;
-      try {
-        const { document, isNew } = await sendFile(page, file, { signal, onProgress });
-        if (!isNew) return showDuplicate(document);
-        leave();
-        announce({ en: `${file.name} is stored and being read.`, zh: `${file.name} 已保存，正在读取。` });
-        onStored(document);
-      } catch (error) {
-        if (!signal.aborted) showTrouble(error);
-      }
-    }
-
-    /** @param {number} share */
-    function onProgress(share) {
-      bar.value = share;
-      const { en, zh } = sizeText(file.size);
-      const sending = { en: `Uploading: ${percent(share)} of ${en}`, zh: `正在上传：${zh} 的 ${percent(share)}` };
-      say(state, share < 1 ? sending : { en: "Uploaded. Saving…", zh: "上传完毕，正在保存……" });
-    }
-
-    /** @param {Document} document */
-    function showDuplicate(document) {
-      const { filename } = document;
-      end({
-        en: `Already uploaded: this content exists as ${filename}.`,
-        zh: `无需重复上传：相同的内容已作为 ${filename} 上传过。`,
-      });
-      announce({
-        en: `${file.name}: this content was uploaded before.`,
-        zh: `${file.name}：相同的内容已经上传过。`,
-      });
-      onStored(document);
-    }
-
-    /** @param {unknown} error */
-    function showTrouble(error) {
-      const kind = error instanceof page.Problem ? error.status : 0;
-      end(REFUSED[kind] ?? { en: "Not uploaded.", zh: "没有上传成功。" });
-      trouble.replaceChildren(page.problemNotice(error, retry));
-    }
-
-    function retry() {
-      const hadFocus = trouble.contains(document.activeElement);
-      wait();
-      if (hadFocus) cancelButton.focus();
-      work();
-    }
-
-    /** @param {Text} message */
-    function end(message) {
-      bar.hidden = true;
-      say(state, message);
-      say(cancelButton, { en: "Dismiss", zh: "知道了" });
-    }
-
-    function cancel() {
-      const wasUploading = !bar.hidden;
-      cancelling.abort();
-      leave();
-      if (wasUploading) announce({ en: `Upload of ${file.name} cancelled.`, zh: `已取消上传 ${file.name}。` });
-    }
-
-    /** Remove the row; if it had the focus, move that to the button that adds documents. */
-    function leave() {
-      const hadFocus = row.contains(document.activeElement);
-      row.remove();
-      if (hadFocus) button.focus();
-    }
+  function focus() {
+    button.focus();
   }
 
-  return { node, add, focus: () => button.focus() };
+  return { node, add };
 }
 
-/** @type {Record<number, Text>} */
-const REFUSED = {
-  413: { en: "Not uploaded: the file is too large.", zh: "没有上传：文件太大。" },
-  415: { en: "Not uploaded: this file type is not supported.", zh: "没有上传：不支持这种文件。" },
-};
+const FORMATS = ["pdf", "docx", "pptx", "xlsx", "odt", "epub", "eml", "csv", "html", "md", "txt"];
+
+/** @param {string} path */
+function isAccepted(path) {
+  return [...ACCEPTED, ARCHIVE].some((suffix) => path.toLowerCase().endsWith(suffix));
+}

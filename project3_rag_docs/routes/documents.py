@@ -23,6 +23,8 @@ from project3_rag_docs.schemas import (
     DocumentUpdate,
     Neighbours,
     PlainText,
+    TagList,
+    TagRead,
 )
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
@@ -40,6 +42,7 @@ from shared.problems import error_responses
 from shared.streaming import error_event, server_event
 
 PATH = "/documents"
+_MAX_TAGS = 500
 Around = Annotated[int, Query(ge=0, le=20, description="Number of chunks.")]
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
 
@@ -89,6 +92,13 @@ async def list_documents(
     )
     page, next_cursor = split_page(found, limit)
     return DocumentPage(items=await read_documents(session, page), next_cursor=next_cursor)
+
+
+@router.get("/tags")
+async def list_tags(owner_id: CurrentOwner, session: ReadSessionDep) -> TagList:
+    """List the tags of the caller's own documents by name; of more than 500, the most frequent ones."""
+    found = await documents.list_tags(session, owner_id, _MAX_TAGS)
+    return TagList(items=[TagRead(tag=tag, count=count) for tag, count in found])
 
 
 @router.get("/{document_id}", responses=error_responses(NotFound))

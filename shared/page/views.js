@@ -89,8 +89,17 @@ function readAddress() {
   const [, thread] = EARLIER_THREAD.exec(location.hash) ?? [];
   if (thread) history.replaceState(null, "", `#/chat/${thread}`);
   show();
-  const { name: given, address } = asked();
-  const name = given || shown; // without a name, the first view is meant
+  const { name, address } = asked();
+  if (shown) arrive(name || shown, address); // without a name, the first view is meant
+  // On a page without views, the panels that are not named are at their beginning.
+  else for (const one of new Set([name, ...listeners.keys()])) arrive(one, one === name ? address : "");
+}
+
+/**
+ * @param {string} name
+ * @param {string} address
+ */
+function arrive(name, address) {
   const isChanged = address !== (addresses.get(name) ?? "");
   addresses.set(name, address);
   showLinks();

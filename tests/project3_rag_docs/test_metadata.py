@@ -166,3 +166,14 @@ async def test_follow_up_question_is_understood(client3: httpx2.AsyncClient, mod
     assert first[1:3] == [turn["content"] for turn in history]
     assert first[3].endswith("Question: When does the library open on weekdays? And on Sundays?")
     assert second[3].endswith("Question: What is Sunday lunch?")
+
+
+async def test_tags_are_listed_with_their_counts(client3: httpx2.AsyncClient) -> None:
+    first, second, deleted = [await upload(client3, f"Document {number}.", f"{number}.txt") for number in range(3)]
+    for document, tags in ((first, ["water", "birds"]), (second, ["birds"]), (deleted, ["gone"])):
+        await client3.patch(f"/documents/{document['id']}", json={"tags": tags})
+    await client3.delete(f"/documents/{deleted['id']}")
+
+    found = await client3.get("/documents/tags")
+
+    assert found.json() == {"items": [{"tag": "birds", "count": 2}, {"tag": "water", "count": 1}]}

@@ -60,6 +60,11 @@ def row(panel: Locator, name: str) -> Locator:
     return panel.get_by_role("listitem").filter(has_text=name)
 
 
+def open_detail(panel: Locator, name: str) -> None:
+    panel.get_by_role("link", name=name, exact=True).click()
+    expect(panel.get_by_role("heading", name=name)).to_be_focused()
+
+
 def ask(panel: Locator, question: str = "How many days of paid leave does everyone have?") -> None:
     panel.get_by_label("Question about the documents").fill(question)
     panel.get_by_label("Question about the documents").press("Control+Enter")
@@ -112,8 +117,9 @@ def test_ingestion_progress_is_shown(page: Page, serve3: Serve, model: ScriptedM
         expect(bar).to_be_hidden()
         expect(panel.get_by_text("parts.md is ready.")).to_be_visible()
         expect(panel.get_by_text("There are no documents yet.")).to_be_hidden()
+        open_detail(panel, "parts.md")
         with page.expect_download() as download:
-            row(panel, "parts.md").get_by_role("button", name="Download").click()
+            panel.get_by_role("button", name="Download").click()
         assert download.value.suggested_filename == "parts.md"
         assert download.value.path().read_text() == text
 
@@ -249,6 +255,7 @@ def test_older_documents_load_on_demand(page: Page, url: str) -> None:
 def test_deletion_requires_confirmation(page: Page, url: str) -> None:
     upload_and_wait(url)
     panel = opened(page, url)
+    open_detail(panel, "handbook.md")
 
     panel.get_by_role("button", name="Delete", exact=True).click()
     expect(panel.get_by_role("group", name="Delete handbook.md? This cannot be undone.")).to_be_visible()
@@ -259,8 +266,9 @@ def test_deletion_requires_confirmation(page: Page, url: str) -> None:
     panel.get_by_role("button", name="Delete", exact=True).click()
     panel.get_by_role("button", name="Delete permanently").click()
 
+    expect(panel.get_by_text("handbook.md was deleted.")).to_be_visible()
     expect(panel.get_by_text("There are no documents yet.")).to_be_visible()
-    expect(panel.get_by_role("button", name="Add documents")).to_be_focused()
+    expect(panel.get_by_role("heading", name="Documents", exact=True)).to_be_focused()
     assert documents(url) == []
 
 
@@ -376,13 +384,15 @@ def test_question_uses_selected_documents_only(page: Page, url: str, model: Scri
     chosen = upload_and_wait(url, "menu.md", "# Menu\n\nThere is soup on Monday.\n")
     model.says(DO_NOT_SAY)
     panel = opened(page, url)
-    panel.get_by_text("menu.md", exact=True).click()
+    panel.get_by_role("checkbox", name="menu.md").check()
     expect(panel.get_by_text("Only the 1 ticked document will be searched.")).to_be_visible()
 
     with page.expect_request("**/documents/ask/stream") as narrow:
         ask(panel, "Is there leave?")
     expect(answer_of(panel, "No answer in the documents")).to_contain_text("Only the ticked documents were searched.")
     panel.get_by_role("checkbox", name="menu.md").uncheck()
+    panel.get_by_role("button", name="New conversation").click()
+    expect(panel.get_by_label("Question about the documents")).to_be_focused()
     # Up to its end: a service that stops in mid-answer would leave an error on the console.
     with page.expect_request_finished(lambda request: request.url.endswith("/documents/ask/stream")) as wide:
         ask(panel, "Is there leave?")
@@ -474,6 +484,7 @@ def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(page: Page, url:
     answer.get_by_role("link", name="[1]").click()
     expect(answer.get_by_role("listitem").locator(".answer")).to_contain_text(text)
     expect(answer.get_by_role("listitem").locator("mark")).to_contain_text(MARKUP)
+    open_detail(panel, name)
     panel.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("main img")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

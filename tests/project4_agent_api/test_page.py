@@ -410,6 +410,7 @@ def test_answer_cites_an_uploaded_document(page: Page, service: AgentService, em
     content: FilePayload = {"name": "handbook.md", "mimeType": "text/markdown", "buffer": handbook.encode()}
     documents.locator("input[type=file]").set_input_files(content)
     expect(documents.get_by_text("Ready · 1 passage")).to_be_visible(timeout=20_000)
+    documents.get_by_role("link", name="handbook.md").click()
     with page.expect_download() as download:
         documents.get_by_role("button", name="Download").click()
     assert download.value.path().read_text() == handbook

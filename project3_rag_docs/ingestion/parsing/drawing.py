@@ -25,7 +25,7 @@ _MAX_WORDS = 4_000  # of a page: the comparison takes the square of it
 
 
 class Drawing(NamedTuple):
-    """What was drawn.
+    """The result of drawing a page.
 
     Attributes:
         pages: Number of pages of the document.
@@ -40,7 +40,6 @@ async def draw_page(path: Path, number: int, passage: str, width: int, limits: P
     """Draw a page of a PDF as a PNG, in a child process.
 
     Args:
-        number: From 1.
         passage: The text to mark, as `parse` returned it. Nothing is marked if the page does not contain it.
         width: In pixels; less if the page is so high that the picture would be too large.
 

@@ -1,0 +1,84 @@
+import { collectionChoice } from "./collections.js";
+
+/**
+ * @typedef {import("../../shared/page/page.js").Page} Page
+ *
+ * @typedef {object} Wanted
+ * @property {string} name A part of the file name.
+ * @property {string} tag
+ * @property {string} collection_id
+ */
+
+const TYPING_MILLISECONDS = 250;
+
+/**
+ * The controls that narrow the list of documents.
+ *
+ * @param {Page} page
+ * @param {{collections: import("./collections.js").CollectionStore, onChange: () => void}} options
+ */
+export function documentFilters(page, { collections, onChange }) {
+  const { element, say, request } = page;
+  const name = element("input", { type: "search", id: "documents-name", maxLength: 255, oninput: searchSoon });
+  const tag = element("select", { id: "documents-tag", onchange: onChange });
+  const choice = collectionChoice(page, collections, {
+    id: "documents-collection",
+    none: { en: "All collections", zh: "全部集合" },
+  });
+  choice.control.addEventListener("change", onChange);
+  const tagPart = part(tag, { en: "Tag", zh: "标签" });
+  const collectionPart = part(choice.control, { en: "Collection", zh: "集合" });
+  const namePart = part(name, { en: "Search by name", zh: "按名称查找" });
+  const node = element("div", { className: "finder", role: "search" }, namePart, collectionPart, tagPart);
+  let timer = 0;
+  showTags([]);
+  showCollections();
+  collections.onChange(showCollections);
+
+  /**
+   * @param {HTMLElement} control
+   * @param {import("../../shared/page/language.js").Text} label
+   */
+  function part(control, label) {
+    return element("div", { className: "field" }, say(element("label", { htmlFor: control.id }), label), control);
+  }
+
+  function searchSoon() {
+    clearTimeout(timer);
+    timer = setTimeout(onChange, TYPING_MILLISECONDS);
+  }
+
+  function showCollections() {
+    const before = choice.control.value;
+    choice.show();
+    collectionPart.hidden = collections.all().length === 0;
+    if (choice.control.value !== before) onChange(); // the chosen one was deleted
+  }
+
+  /** @param {string[]} tags */
+  function showTags(tags) {
+    const chosen = tag.value;
+    tag.replaceChildren(say(element("option", { value: "" }), { en: "All tags", zh: "全部标签" }));
+    tag.append(...tags.map((one) => element("option", { value: one }, one)));
+    tag.value = tags.includes(chosen) ? chosen : "";
+    tagPart.hidden = tags.length === 0;
+  }
+
+  /** Load the tags of the documents. Without them the list can be used all the same. */
+  async function loadTags() {
+    try {
+      /** @type {{items: {tag: string}[]}} */
+      const { items } = await (await request("documents/tags")).json();
+      showTags(items.map((one) => one.tag));
+    } catch (error) {
+      if (!(error instanceof page.Problem)) throw error;
+    }
+  }
+
+  /** @returns {Wanted} */
+  function wanted() {
+    return { name: name.value.trim(), tag: tag.value, collection_id: choice.control.value };
+  }
+
+  return { node, wanted, loadTags };
+}

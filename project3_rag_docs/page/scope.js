@@ -1,0 +1,54 @@
+/**
+ * @typedef {import("../../shared/page/language.js").Text} Text
+ *
+ * @typedef {object} Scope The documents that a question is about.
+ * @property {{document_ids?: string[], filter?: {tags?: string[], collection_ids?: string[]}}} body Of the request.
+ * @property {Text} before What will be searched; empty if it is everything.
+ * @property {Text} after What was searched.
+ */
+
+/** @type {Scope} */
+const EVERYTHING = {
+  body: {},
+  before: { en: "", zh: "" },
+  after: { en: "All documents were searched.", zh: "已检索全部文档。" },
+};
+
+/**
+ * Return what a question is about: the document that is open, the ticked ones, or those that the list is narrowed to.
+ *
+ * @param {object} chosen
+ * @param {{id: string, filename: string} | null} chosen.open
+ * @param {string[]} chosen.ticked Ids.
+ * @param {string} chosen.tag
+ * @param {string} chosen.collectionId
+ * @param {string} chosen.collectionName
+ * @returns {Scope}
+ */
+export function scopeOf({ open, ticked, tag, collectionId, collectionName }) {
+  if (open) {
+    return {
+      body: { document_ids: [open.id] },
+      before: { en: `Only ${open.filename} will be searched.`, zh: `只检索 ${open.filename}。` },
+      after: { en: `Only ${open.filename} was searched.`, zh: `只检索了 ${open.filename}。` },
+    };
+  }
+  if (ticked.length > 0) {
+    const documents = ticked.length === 1 ? "document" : "documents";
+    return {
+      body: { document_ids: ticked },
+      before: {
+        en: `Only the ${ticked.length} ticked ${documents} will be searched.`,
+        zh: `只检索勾选的 ${ticked.length} 个文档。`,
+      },
+      after: { en: "Only the ticked documents were searched.", zh: "只检索了勾选的文档。" },
+    };
+  }
+  if (!tag && !collectionId) return EVERYTHING;
+  const names = [collectionName, tag && `#${tag}`].filter(Boolean).join(" · ");
+  return {
+    body: { filter: { ...(tag && { tags: [tag] }), ...(collectionId && { collection_ids: [collectionId] }) } },
+    before: { en: `Only documents in ${names} will be searched.`, zh: `只检索 ${names} 中的文档。` },
+    after: { en: `Only documents in ${names} were searched.`, zh: `只检索了 ${names} 中的文档。` },
+  };
+}
