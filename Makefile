@@ -12,6 +12,10 @@ MAKEOVERRIDES =
 unexport ARGS CHAPTER EMAIL EXERCISE FILE GRAPHS LEVEL NAME PLAN PROJECT
 .DELETE_ON_ERROR:
 
+# The language of messages: that of ARGS="--language zh" or of the locale. Help and errors of other programs are English.
+LOCALE := $(firstword $(LC_ALL) $(LC_MESSAGES) $(LANG))
+CHINESE := $(if $(findstring --language,$(ARGS)),$(findstring --language zh,$(ARGS)),$(filter zh%,$(LOCALE)))
+
 ##@ Run (EMBEDDED_MODEL=qwen2.5-coder-0.5b: a larger embedded model for English and Chinese, 490 MB on first use)
 
 .PHONY: run-project1
@@ -261,10 +265,10 @@ NAME_IS_FOR := practice-hint practice-reset practice-show
 PLAN_IS_FOR := checklist checklist-project
 PROJECT_IS_FOR := practice-check practice-watch
 $(foreach name,CHAPTER EXERCISE GRAPHS LEVEL NAME PLAN PROJECT,$(if $(filter command,$(origin $(name))),\
-$(if $(filter $($(name)_IS_FOR),$(MAKECMDGOALS)),,$(error $(name)= is for $($(name)_IS_FOR)))))
+$(if $(filter $($(name)_IS_FOR),$(MAKECMDGOALS)),,$(error $(if $(CHINESE),$(name)= 只用于 $($(name)_IS_FOR),$(name)= is for $($(name)_IS_FOR))))))
 
 ifeq ($(origin STAGE),command line)
-$(error STAGE=$(STAGE) is PLAN=1..6 for a stage of the study plan and PROJECT=1..4 for a project now)
+$(error $(if $(CHINESE),STAGE=$(STAGE) 已改名：大纲的阶段用 PLAN=1..6，项目用 PROJECT=1..4,STAGE=$(STAGE) is PLAN=1..6 for a stage of the study plan and PROJECT=1..4 for a project now))
 endif
 
 .PHONY: help
@@ -275,12 +279,13 @@ help: ## This list
 
 # A lock is installed once, and again when it changes.
 $(DONE)/%: requirements/%.lock | .venv/bin/pip
-	@echo "Installing requirements/$*.lock into .venv (the first time takes up to a minute) ..."
-	@$(BIN)/python requirements/install.py $<
+	@echo "$(if $(CHINESE),正在把 requirements/$*.lock 装进 .venv（第一次最多一分钟）…,Installing requirements/$*.lock into .venv (the first time takes up to a minute) ...)"
+	@CHINESE=$(CHINESE) $(BIN)/python requirements/install.py $<
 	@mkdir -p $(DONE) && touch $@
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "error: Python 3.11 or newer is needed ($(PYTHON) is older); try make PYTHON=python3.13 ..." >&2; exit 1; }
-	@echo "Making .venv with $$($(PYTHON) --version) ..."
-	@$(PYTHON) -m venv .venv
+		|| { echo "$(if $(CHINESE),错误：需要 Python 3.11 或更新的版本（$(PYTHON) 不满足）；可以试试 make PYTHON=python3.13 …,error: Python 3.11 or newer is needed ($(PYTHON) is older or missing); try make PYTHON=python3.13 ...)" >&2; exit 1; }
+	@echo "$(if $(CHINESE),正在用 $$($(PYTHON) --version) 创建 .venv …,Making .venv with $$($(PYTHON) --version) ...)"
+	@$(PYTHON) -m venv .venv > .venv.log 2>&1 && rm .venv.log \
+		|| { cat .venv.log >&2; rm -rf .venv .venv.log; echo "$(if $(CHINESE),错误：$(PYTHON) 无法创建虚拟环境；在 Debian 和 Ubuntu 上先安装：apt install python3-venv,error: $(PYTHON) cannot create an environment; on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }

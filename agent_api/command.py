@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from agent_api.project import environment_of_running_services
+from local.language import say_error
 from local.python import python, python_path
 from shared.errors import ConfigurationError
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         status: int = _module(parsed.command).run(parsed)
     except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 2
     except KeyboardInterrupt:
         return 130

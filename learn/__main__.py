@@ -10,10 +10,10 @@ from learn import pages
 from learn.chapters import load, part_of
 from learn.differences import compare
 from learn.facts import read_facts
-from learn.language import terminal_language
 from learn.painter import Painter
 from learn.stages import ROOT, STAGES, CommandError, echo
 from learn.terminal import chapter_lines, details, steps, summary
+from local.language import terminal_language
 
 
 def _diff(arguments: argparse.Namespace) -> int:

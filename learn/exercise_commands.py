@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from learn import checklist, exercises
 from learn.exercises import Check, Copies, Exercise
-from learn.language import Language, Translated, terminal_language
+from learn.language import Language, Translated
 from learn.painter import Painter, coloured
 from learn.stages import ROOT, CommandError, echo
 from learn.watching import watch
+from local.language import terminal_language
 
 _COUNT = Translated(en="{0} of {1} solved", zh="已完成 {0}/{1}")
 _TO_WRITE = Translated(

@@ -1,6 +1,5 @@
 """Texts in English and Chinese."""
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -39,9 +38,3 @@ def load_words(pages: str, file: str = "words.toml") -> dict[Language, Mapping[s
     groups = tomllib.loads(Path(__file__).with_name(file).read_text("utf-8"))
     words: dict[Language, Mapping[str, str]] = groups[pages]
     return words
-
-
-def terminal_language() -> Language:
-    """Return the language of the terminal: Chinese if the locale is Chinese, otherwise English."""
-    locale = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
-    return "zh" if locale.lower().startswith("zh") else "en"

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 
 from learn import practice_report, project_checklist
-from learn.language import terminal_language
 from learn.stages import STAGES, CommandError
+from local.language import terminal_language
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ started for it. `python -m local --chapter agents project4` runs a chapter of a 
 import argparse
 import sys
 
+from local.language import say_error
 from local.launcher import launch
 from local.state import stop_all
 from shared.errors import ConfigurationError
@@ -24,5 +25,5 @@ if arguments.chapter and arguments.command:
 try:
     sys.exit(stop_all() if arguments.stop else launch(arguments.stage, arguments.command, chapter=arguments.chapter))
 except ConfigurationError as error:
-    print(f"error: {error}", file=sys.stderr)
+    say_error(error)
     sys.exit(2)

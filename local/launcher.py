@@ -10,17 +10,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
+import psutil
 from dotenv import dotenv_values
 from pydantic import create_model
 from pydantic_settings import BaseSettings
 
 from local.control import Control
+from local.language import say, say_error
 from local.processes import Child, ChildFailed
 from local.python import ROOT, python, python_path
 from local.services import EMBEDDED, ServiceFactory, base_url, python_server, responds
@@ -32,6 +33,8 @@ from shared.serve import listen
 from shared.settings import Settings, load_settings
 
 _FAILED = {"migrate": "its database could not be migrated"}
+# Measured, with all embedded services, after the start.
+_MEMORY_MB = {"project1": 420, "project2": 500, "project3": 800, "project4": 1050}
 _GENERATED_SECRETS = ("jwt_secret",)  # for development
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -200,12 +203,13 @@ def _create_stage(
     services = []
     if configured.get("APP_ENV") != "production":
         services = _create_services(program.settings, state, environment, factories)
+        _warn_of_little_memory(state.stage)
     if "OPENAI_API_KEY" in configured and "OPENAI_BASE_URL" not in configured:
-        print(f"{state.stage}: OPENAI_API_KEY is ignored without OPENAI_BASE_URL", flush=True)
+        say(f"{state.stage}: OPENAI_API_KEY is ignored without OPENAI_BASE_URL")
     if "EMBEDDED_MODEL" in configured and "OPENAI_BASE_URL" in configured:
-        print(f"{state.stage}: EMBEDDED_MODEL is ignored with OPENAI_BASE_URL", flush=True)
+        say(f"{state.stage}: EMBEDDED_MODEL is ignored with OPENAI_BASE_URL")
     if "EMBEDDING_MODEL" in configured and environment["EMBEDDING_MODEL"] != configured["EMBEDDING_MODEL"]:
-        print(f"{state.stage}: EMBEDDING_MODEL is ignored without OPENAI_BASE_URL or EMBEDDING_BASE_URL", flush=True)
+        say(f"{state.stage}: EMBEDDING_MODEL is ignored without OPENAI_BASE_URL or EMBEDDING_BASE_URL")
     state.publish_environment({name: value for name, value in environment.items() if inherited.get(name) != value})
     os.environ.update(environment)
     settings = load_settings(program.settings)
@@ -255,11 +259,17 @@ def _create_services(
             child, variables = create_service(state, environment)
             services.append(child)
             environment |= variables
-            print(f"{state.stage}: {setting.upper()} is not set; starting {child.name}", flush=True)
+            say(f"{state.stage}: {setting.upper()} is not set; starting {child.name}")
     for setting in _GENERATED_SECRETS:
         if setting in settings_class.model_fields and setting.upper() not in environment:
             environment[setting.upper()] = state.secret(setting.replace("_", "-"))
     return services
+
+
+def _warn_of_little_memory(stage: str) -> None:
+    free, needed = psutil.virtual_memory().available >> 20, _MEMORY_MB.get(stage, 0)
+    if free < needed:
+        say(f"{stage}: {free} MB of memory are free, and about {needed} MB are needed; the system may kill a process")
 
 
 def _create_server(
@@ -310,7 +320,7 @@ async def _run(stage: Stage, task: _Task) -> int:
             status = _INTERRUPTED
     except* ChildFailed as failures:
         for failure in failures.exceptions:
-            print(f"error: {failure}", file=sys.stderr, flush=True)
+            say_error(failure)
         status = _NOT_RUN if task.job else 1
     finally:
         stop.cancel()
@@ -319,7 +329,7 @@ async def _run(stage: Stage, task: _Task) -> int:
         await asyncio.gather(*(child.stop() for child in stage.servers))
         for child in reversed(stage.services):
             await child.stop()
-        print(f"{stage.app.name}: stopped", flush=True)
+        say(f"{stage.app.name}: stopped")
     return status
 
 
@@ -347,10 +357,10 @@ async def _serve(stage: Stage, task: _Task) -> int:
 
 async def _keep_running(stage: Stage, task: _Task) -> int:
     if task.job is None:
-        print(f"{stage.app.name}: ready\n{task.describe(stage)}")
+        say(f"{stage.app.name}: ready\n{task.describe(stage)}")
         for service in stage.services:
-            print(f"  {service.name} logs to {service.log}")
-        print("Ctrl-C stops everything.", flush=True)
+            say(f"  {service.name} logs to {service.log}")
+        say("Ctrl-C stops everything.")
     status = 0
     async with asyncio.TaskGroup() as running:
         keeping = [running.create_task(service.keep_running()) for service in stage.services]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from local.language import say
 from local.python import GUARD, python
 from shared.xray.control import Action
 
@@ -88,16 +89,13 @@ class Child:
                 if self._process.returncode == _CONFIGURATION_ERROR:
                     if not wait_for_restart:
                         raise ChildFailed(self._describe_exit())
-                    print(f"{self._describe_exit()}; waiting for a change", flush=True)
+                    say(f"{self._describe_exit()}; waiting for a change")
                 elif attempts == len(self.back_off):
                     raise ChildFailed(self._describe_exit())
                 else:
                     delay = self.back_off[attempts]
                     attempts += 1
-                    print(
-                        f"{self._describe_exit()}; restarting in {delay} s ({attempts} of {len(self.back_off)})",
-                        flush=True,
-                    )
+                    say(f"{self._describe_exit()}; restarting in {delay} s ({attempts} of {len(self.back_off)})")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(delay):
                         await self._restarting.wait()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx2
 
+from local.language import say
 from local.model_server.language_models import LANGUAGE_MODEL_SETTINGS, configured_model, install
 from local.processes import Child
 from local.python import GUARD, python
@@ -31,7 +32,7 @@ ServiceFactory = Callable[[StageState, Mapping[str, str]], tuple[Child, dict[str
 def model_server(state: StageState, environment: Mapping[str, str]) -> tuple[Child, dict[str, str]]:
     """Create the process of `local.model_server`, after the installation of its language model."""
     model = configured_model(environment)
-    install(model, lambda line: print(f"{state.stage}: {line}", flush=True), state.weights)
+    install(model, lambda line: say(f"{state.stage}: {line}"), state.weights)
     listening = listen("127.0.0.1", 0)
     address = base_url(listening)
     child = Child(
@@ -67,7 +68,7 @@ def postgres(state: StageState, environment: Mapping[str, str]) -> tuple[Child, 
     folder = state.folder / "postgres"
     password_file = state.folder / "postgres-password"
     if not folder.exists():
-        print(f"{state.stage}: creating a database in {folder}", flush=True)
+        say(f"{state.stage}: creating a database in {folder}")
         _create_cluster(programs, folder, password_file)
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]  # PostgreSQL cannot inherit a socket, so it gets the number of a free port

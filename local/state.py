@@ -13,6 +13,7 @@ from typing import IO
 
 import psutil
 
+from local.language import say
 from shared.errors import ConfigurationError
 
 DATA = Path(".data")
@@ -140,10 +141,10 @@ def _stop_launcher(lock: IO[str], stage: str) -> bool:
     while time.monotonic() < deadline:
         with contextlib.suppress(AlreadyRunning):
             _acquire(lock, stage)  # released after all its processes have ended
-            print(f"{stage}: stopped")
+            say(f"{stage}: stopped")
             return True
         time.sleep(0.05)
-    print(f"{stage}: process {_holder_pid(lock)} does not stop")
+    say(f"{stage}: process {_holder_pid(lock)} does not stop")
     return False
 
 

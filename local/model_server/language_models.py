@@ -158,8 +158,8 @@ def _install(name: str, download: Download, report: Callable[[str], None], file:
     done, size = _read_progress(progress, partial)
     missing = download.size - size
     if (free := shutil.disk_usage(file.parent).free) < missing + _MARGIN:
-        needed = f"needs {(missing + _MARGIN) // 10**6} MB in {file.parent}"
-        raise ConfigurationError(f"{name} {needed}; {free // 10**6} MB are free")
+        needed = (missing + _MARGIN) // 10**6
+        raise ConfigurationError(f"{name} needs {needed} MB in {file.parent}; {free // 10**6} MB are free")
     report(f"installing {name} into {file.parent}: {missing // 10**6} MB to download, once")
     for number, requirement in enumerate(requirements[done:], done + 1):
         report(f"  part {number} of {len(requirements)}")

@@ -1,7 +1,9 @@
 """The commands as they are typed."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,27 @@ def test_variable_of_another_target_is_refused(arguments: list[str], said: str) 
 
     assert (tried.returncode, tried.stdout) == (2, "")
     assert said in tried.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ('#!/bin/sh\n[ "$2" != venv ] || exit 1\n', "错误：{} 无法创建虚拟环境；在 Debian 和 Ubuntu 上先安装："),
+        ("#!/bin/sh\nexit 1\n", "错误：需要 Python 3.11 或更新的版本（{} 不满足）"),
+    ],
+)
+def test_make_explains_a_missing_environment_in_chinese(tmp_path: Path, python: str, said: str) -> None:
+    program = tmp_path / "python"
+    program.write_text(python)
+    program.chmod(0o755)
+    for name in ("Makefile", "requirements"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = ["make", "--no-print-directory", "learn", f"PYTHON={program}"]
+    environment = {**os.environ, "LC_ALL": "zh_CN.UTF-8"}
+    tried = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert tried.returncode == 2
+    assert tried.stderr.splitlines()[0].startswith(said.format(program))
 
 
 def test_difference_is_printed_summary_first() -> None:

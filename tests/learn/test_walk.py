@@ -35,7 +35,7 @@ def test_path_leads_to_the_tenth_exercise(language: Language) -> None:
 @pytest.mark.parametrize("language", walk.PAGES)
 def test_first_command_of_a_clone_prints_the_same(tmp_path: Path, language: Language) -> None:
     """Run `make` in a copy without a workbench, whose environment has the packages already."""
-    for name in ("learn", "requirements"):
+    for name in ("learn", "local", "requirements"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Makefile", "docs/checklist.toml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

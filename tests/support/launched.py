@@ -78,7 +78,8 @@ class Launched:
 
 
 def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": str(ROOT)}
+    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "LC_ALL", "LC_MESSAGES"}}
+    return kept | {"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
 
 
 def free_port() -> int:
