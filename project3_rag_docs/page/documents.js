@@ -42,10 +42,10 @@ export function mount(root, page) {
   const form = questionForm(page, { onAsk: ask, onStop: () => asking?.abort() });
   const talk = conversation(page);
   const editor = collectionEditor(page, collections);
-  const files = element("div", { className: "documents" }, uploads.node, list.node, editor.node);
+  const files = element("div", { className: "documents" }, uploads.node, news, list.node, editor.node);
   const opened = element("div");
   root.classList.add("asks");
-  root.append(element("section", {}, form.node), talk.node, element("div", { className: "documents" }, news, files, opened));
+  root.append(element("section", {}, form.node), talk.node, element("div", { className: "documents" }, files, opened));
   takeDrops(root, uploads.add);
   page.onAddress((address) => open(address, { focus: true }));
   open(page.address(), { focus: false });

@@ -92,7 +92,7 @@ export function uploadArea(page, { collectionId, onStored, announce }) {
   return { node, add };
 }
 
-const FORMATS = ["pdf", "docx", "pptx", "xlsx", "odt", "epub", "eml", "csv", "html", "md", "txt"];
+const FORMATS = ["pdf", "docx", "pptx", "xlsx", "odt", "rtf", "epub", "eml", "csv", "html", "md", "txt"];
 
 /** @param {string} path */
 function isAccepted(path) {

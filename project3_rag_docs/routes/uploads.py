@@ -40,7 +40,7 @@ from shared.problems import error_responses
 from shared.streaming import cancel_on_disconnect
 
 ARCHIVE = "/archive"
-ACCEPTED_FILES = "pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md or txt"
+ACCEPTED_FILES = "pdf, docx, pptx, xlsx, odt, rtf, epub, eml, csv, html, md or txt"
 _SOURCE, _FOLDER_PATH = "source_url", "path"  # names of metadata
 _MAX_VALUE_LENGTH = 1000
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))

@@ -18,6 +18,7 @@ from project3_rag_docs.ingestion.parsing.media_types import MediaType
 from project3_rag_docs.ingestion.parsing.odt import OdtLoader
 from project3_rag_docs.ingestion.parsing.pdf import PdfLoader
 from project3_rag_docs.ingestion.parsing.pptx import PptxLoader
+from project3_rag_docs.ingestion.parsing.rtf import RtfLoader
 from project3_rag_docs.ingestion.parsing.text import CsvLoader, MarkdownLoader, TextLoader
 from project3_rag_docs.ingestion.parsing.xlsx import XlsxLoader
 
@@ -27,6 +28,7 @@ _LOADERS: dict[MediaType, type[Loader]] = {
     MediaType.PPTX: PptxLoader,
     MediaType.XLSX: XlsxLoader,
     MediaType.ODT: OdtLoader,
+    MediaType.RTF: RtfLoader,
     MediaType.EPUB: EpubLoader,
     MediaType.EMAIL: EmlLoader,
     MediaType.CSV: CsvLoader,

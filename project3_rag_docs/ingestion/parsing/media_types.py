@@ -18,6 +18,7 @@ class MediaType(StrEnum):
     PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
     XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     ODT = "application/vnd.oasis.opendocument.text"
+    RTF = "application/rtf"
     EPUB = "application/epub+zip"
     EMAIL = "message/rfc822"
     CSV = "text/csv"
@@ -32,6 +33,7 @@ SUFFIXES = {
     ".pptx": MediaType.PPTX,
     ".xlsx": MediaType.XLSX,
     ".odt": MediaType.ODT,
+    ".rtf": MediaType.RTF,
     ".epub": MediaType.EPUB,
     ".eml": MediaType.EMAIL,
     ".csv": MediaType.CSV,
@@ -58,9 +60,10 @@ _OFFICE_CONTENT = re.compile(
 OFFICE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others can need gigabytes to unpack a byte
 _MAX_DIRECTORY_BYTES = 4 * 2**20  # of a ZIP archive; 10,000 parts have about one mebibyte
 _END_OF_DIRECTORY = b"PK\x05\x06"
-_SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md, txt."
+_SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, odt, rtf, epub, eml, csv, html, md, txt."
 
 _PDF_MAGIC = b"%PDF-"
+_RTF_MAGIC = b"{\\rtf"  # also of many files named .doc
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _OLE2_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
@@ -84,6 +87,8 @@ def decide_media_type(filename: str, head: bytes, tail: bytes, file: BinaryIO) -
     named = SUFFIXES.get(suffix)
     if _is_pdf(head, named):
         return MediaType.PDF
+    if head.startswith(_RTF_MAGIC) and named not in NAMED_TEXT_TYPES:
+        return MediaType.RTF
     if head.startswith(_ZIP_MAGIC):
         return _office_type(tail, file)
     if head.startswith(_OLE2_MAGIC):

@@ -19,7 +19,7 @@ SAMPLES = {
     "prices.csv": MediaType.CSV,
     "release-notes.html": MediaType.HTML,
 }
-SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, odt, epub, eml, csv, html, md, txt."
+SUPPORTED = "Supported formats: pdf, docx, pptx, xlsx, odt, rtf, epub, eml, csv, html, md, txt."
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00" + bytes(range(256))
 
 
@@ -121,7 +121,8 @@ def test_misnamed_files_are_rejected() -> None:
 
 def test_unsupported_types_are_rejected() -> None:
     assert refusal("a.exe", b"MZ\x90\0") == f"Files with the suffix .exe are not supported. {SUPPORTED}"
-    assert refusal("a.rtf", b"{\\rtf1 Text}") == f"Files with the suffix .rtf are not supported. {SUPPORTED}"
+    assert refusal("a.odp", b"{Text}") == f"Files with the suffix .odp are not supported. {SUPPORTED}"
+    assert refusal("a.rtf", b"Text") == "The file is named .rtf, but its content has another format."
     assert refusal("a.png", PNG) == f"Files with the suffix .png are not supported. {SUPPORTED}"
     assert refusal("a.docx", b"PK\x03\x04 word/other.xml") == (
         f"The file is a ZIP archive, but not a docx, pptx, xlsx, odt or epub. {SUPPORTED}"

@@ -156,3 +156,54 @@ def test_damaged_packages_are_refused(tmp_path: Path) -> None:
     path.write_bytes(odt("<text:p>x</text:p>" * 100))
     with pytest.raises(UnreadableDocument, match="when it is unpacked"):
         list(loader_for(MediaType.ODT, path, ParseLimits(unpacked_bytes=1000)).lazy_load())
+
+
+def test_rtf_has_text_and_tables(tmp_path: Path) -> None:
+    row = r"\trowd\cellx1000\cellx2000 \intbl %s\cell %s\cell\row "
+    body = r"Prices of \b all\b0  birds\par " + row % ("Bird", "Price") + row % ("Heron", "12") + row % ("Otter", "7")
+    head, end = r"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}}{\info{\title Hidden}}", r"\pard Caf\'e9 \'80 5\par}"
+
+    media_type, sections, _ = read(tmp_path, "prices.rtf", f"{head}{body}{end}".encode())
+
+    assert media_type == MediaType.RTF
+    assert sections == [
+        (None, "Prices of all birds"),
+        (None, "Bird: Heron; Price: 12\nBird: Otter; Price: 7"),
+        (None, "Café € 5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\u33485?\u40557?",
+        r"\uc0\u33485\u40557",
+        r"\f1\'b2\'d4\'f0\'d8",
+        "\\f1 " + "苍鹭".encode("gbk").decode("latin-1"),
+        r"{\*\generator Word;}\u33485\'3f\u40557\'3f",
+    ],
+    ids=["unicode", "no substitute", "code page", "raw bytes", "hidden group"],
+)
+def test_rtf_has_chinese_text(tmp_path: Path, text: str) -> None:
+    content = r"{\rtf1\ansi\ansicpg936{\fonttbl{\f0\fcharset0 Arial;}{\f1\fcharset134 SimSun;}}" + text + r"\par}"
+
+    media_type, sections, _ = read(tmp_path, "鸟.doc", content.encode("latin-1"))
+
+    assert (media_type, sections) == (MediaType.RTF, [(None, "苍鹭")])
+
+
+def test_rtf_has_characters_beyond_the_first_plane(tmp_path: Path) -> None:
+    _, sections, _ = read(tmp_path, "a.rtf", rb"{\rtf1 \u-10179?\u-8704? and a lone \u-10179?}")
+
+    assert sections == [(None, "\U0001f600 and a lone \ufffd")]
+
+
+def test_damaged_rtf_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDocument, match="The RTF file cannot be read; it is damaged or incomplete"):
+        read(tmp_path, "a.rtf", rb"{\rtf1 \u9999999999?}")
+
+
+def test_picture_of_an_rtf_is_left_out(tmp_path: Path) -> None:
+    _, sections, _ = read(tmp_path, "a.rtf", rb"{\rtf1 Before {\pict\bin ffd8}{\pict\bin3 a}b}after.}")
+
+    assert sections == [(None, "Before after.")]
