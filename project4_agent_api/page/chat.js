@@ -38,12 +38,16 @@ export function mount(root, page) {
   const choice = assistantChoice(page, { onSchema: (schema) => form.setSchema(schema) });
   const conversation = conversationView(page);
   const status = element("p", { className: "hint", role: "status" });
+  const insight = say(element("a", { className: "insight", hidden: true }), {
+    en: "What it did",
+    zh: "运行详情",
+  });
   const rating = ratingView(page);
   const approval = element("div");
   const trouble = element("div");
   const form = composer(page, { onSend: ask, onStop: stop });
   const talk = element("div", { className: "talk" });
-  talk.append(choice.node, conversation.node, status, rating.node, approval, trouble, form.node);
+  talk.append(choice.node, conversation.node, status, insight, rating.node, approval, trouble, form.node);
   root.classList.add("chat");
   root.append(element("div", { className: "console" }, threads.node, talk));
   start();
@@ -52,6 +56,10 @@ export function mount(root, page) {
     conversation.clear({ isNew: !page.address() });
     threads.load();
     page.onAddress((id) => id !== threadId && open(id));
+    // The view of runs has started a run on this thread.
+    document.addEventListener("run-created", (event) => {
+      if (/** @type {CustomEvent<string>} */ (event).detail === threadId) open(threadId);
+    });
     await choice.load();
     if (!threadId && page.address()) await open(page.address()); // unless the user was faster
   }
@@ -70,6 +78,7 @@ export function mount(root, page) {
     threads.choose(id);
     conversation.clear({ isNew: !id });
     rating.hide();
+    showRun("");
     choice.free();
     tell(SILENCE);
     settle();
@@ -96,6 +105,7 @@ export function mount(root, page) {
       if (signal.aborted) return;
       if (unfinished) return await follow({ runId: unfinished.run_id });
       settle();
+      showRun(runs[0]?.run_id ?? "");
       if (state.interrupts.length > 0) return askFor(state.interrupts);
       await rating.show(runs[0]?.status === "success" ? runs[0].run_id : "", signal);
       if (signal.aborted) return;
@@ -161,6 +171,7 @@ export function mount(root, page) {
       if (signal.aborted) return;
       if (event === "metadata") {
         runId = data.run_id;
+        showRun(runId);
         conversation.forgetPieces(); // this may be another attempt, which writes everything again
         tell({ en: "Working…", zh: "处理中……" });
         onBegun?.();
@@ -223,6 +234,12 @@ export function mount(root, page) {
     trouble.replaceChildren();
     conversation.setPhase("over");
     form.setState({ busy: false, asking: false });
+  }
+
+  /** @param {string} id The run whose steps are linked; "" for none. */
+  function showRun(id) {
+    insight.hidden = id === "";
+    insight.href = `#/runs/${id}`;
   }
 
   /** @param {Text} message */

@@ -54,6 +54,7 @@ export function forkForm({ element, say, field, request, problemNotice }, run, s
         stream_mode: ["messages-tuple", "values", "updates"],
       };
       const made = await (await request(`threads/${run.thread_id}/runs`, { method: "POST", body })).json();
+      document.dispatchEvent(new CustomEvent("run-created", { detail: run.thread_id })); // the chat may show the thread
       onForked(made.run_id);
     } catch (error) {
       trouble.replaceChildren(problemNotice(error, fork));

@@ -56,8 +56,9 @@ export function runView(page, id, { signal, onForked }) {
   let steps = [];
   let next = ""; // the step after which the next page begins
   // Long runs are read as the reader comes to their end.
-  const watching = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && loadMore());
-  watching.observe(more);
+  const watching = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && loadMore(), {
+    rootMargin: "50%",
+  });
   signal.addEventListener("abort", () => watching.disconnect());
 
   async function load() {
@@ -110,6 +111,8 @@ export function runView(page, id, { signal, onForked }) {
       steps[place + at] = { step, node };
     }
     showFilter();
+    watching.unobserve(more); // it may still be visible, which is no change to report
+    watching.observe(more);
   }
 
   function showFilter() {

@@ -35,7 +35,7 @@ export function mount(root, page) {
     return view.load();
   }
 
-  /** @param {string} id The run that another one was continued by. */
+  /** @param {string} id The run that was started from a step of the one that is shown. */
   function onForked(id) {
     page.setAddress(id);
     open(id);

@@ -1,1 +1,1 @@
-"""What runs did, step by step, for their owners: read from checkpoints, run rows and events, without a second store."""
+"""Steps of runs, for their owners: read from checkpoints, run rows and events, without a second store."""

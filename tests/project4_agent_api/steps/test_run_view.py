@@ -11,9 +11,10 @@ import psycopg
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from playwright.sync_api import Page, expect
 
 from tests.support.agent_runs import said
-from tests.support.agent_service import AgentService, agent_service
+from tests.support.agent_service import PASSWORD, AgentService, agent_service
 from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel, calls, says
 
@@ -263,3 +264,47 @@ async def test_missing_runs_steps_and_those_of_others_are_not_found(
     await client.threads.delete(run["thread_id"])
     for path in paths:
         assert (await http.get(f"/runs/{run['run_id']}{path}")).status_code == 404
+
+
+# The last one: while the browser is open, no async test can run.
+def test_page_leads_from_the_chat_to_a_step_and_to_a_new_run(
+    service: AgentService, model: ScriptedModel, page: Page
+) -> None:
+    account = {"email": f"{uuid.uuid4()}@example.com", "name": "Ada", "password": PASSWORD}
+    httpx2.post(f"{service.url}/auth/register", json=account, trust_env=False).raise_for_status()
+    page.goto(service.url)
+    page.get_by_label("E-mail").fill(account["email"])
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    model.then(calls(("calculator", '{"expression": "17 * 23"}')), says("It is 391."), says("It is four."))
+    page.get_by_label("Message", exact=True).fill("What is 17 * 23?")
+    page.get_by_label("Message", exact=True).press("Control+Enter")
+    expect(page.locator(".ai > .answer").last).to_have_text("It is 391.")
+
+    page.get_by_role("link", name="What it did").click()
+    steps = page.locator(".run-steps > li:not(.silent)")
+    expect(steps.locator(".run-node")).to_have_text(["Input", "model", "tools", "model", "End"])
+    expect(page.locator(".run-title")).to_contain_text("What is 17 * 23?")
+    expect(page.locator(".run-title")).to_contain_text("finished")
+    calling = steps.nth(2)
+    calling.locator("summary").first.press("Enter")
+    expect(calling.locator(".run-task pre")).to_have_text(["391"])
+    silent = page.locator(".run-steps > .silent").first
+    expect(silent).to_be_hidden()
+    page.get_by_label("Also show steps").check()
+    expect(silent).to_be_visible()
+
+    first = page.url
+    steps.first.locator("summary").first.click()
+    steps.first.get_by_text("Run again from here").click()
+    steps.first.get_by_label("Another message instead").fill("What is 2 + 2?")
+    steps.first.get_by_role("button", name="Start a new run").click()
+    expect(page.locator(".run-title")).to_contain_text("What is 2 + 2?")
+    expect(page.locator(".run-title")).to_contain_text("finished")
+    expect(steps.locator(".run-node")).to_have_text(["Input", "model", "End"])
+    assert page.url != first
+    page.get_by_role("link", name="Open the conversation").click()
+    expect(page.locator(".human .answer")).to_have_text(["What is 2 + 2?"])
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_role("link", name="All runs").click()
+    expect(page.locator(".run-list .title")).to_have_text(["What is 2 + 2?", "What is 17 * 23?"])
