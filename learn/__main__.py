@@ -24,7 +24,12 @@ def _diff(arguments: argparse.Namespace) -> int:
     if chapter:
         lines = list(chapter_lines(part_of(found, chapter), painter, language))
     else:
-        lines = [*summary(found, painter), *steps(found, painter, language), "", *details(found, painter, language)]
+        lines = [
+            *summary(found, painter, language),
+            *steps(found, painter, language),
+            "",
+            *details(found, painter, language),
+        ]
     for line in lines:
         echo(line)
     return 0

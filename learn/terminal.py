@@ -1,11 +1,12 @@
 """Print a difference to the terminal: a summary on one screen, followed by the details."""
 
 import textwrap
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 from learn.chapters import ChapterDifference, Step, load
 from learn.definitions import compare_definitions
-from learn.differences import Difference, grouped_files, grouped_operations
+from learn.differences import Difference, NewFile, grouped_files, grouped_operations
 from learn.language import Language, load_words
 from learn.painter import Painter, coloured
 from learn.summaries import in_language
@@ -18,54 +19,66 @@ _MAX_GROUP_LINES = 2  # in the summary
 _BOLD, _DIM, _RED = "1", "2", "31"
 
 
-def summary(found: Difference, painter: Painter) -> list[str]:
+def summary(found: Difference, painter: Painter, language: Language = "en") -> list[str]:
     """Return the summary of a difference: at most `SUMMARY_LINES` lines of `WIDTH` columns."""
-    earlier, later = found.earlier.stage, found.later.stage
-    lines = [painter.paint(f"Project {earlier.number} -> {later.number}: + {later.title} ({later.package})", _BOLD)]
-    lines += [painter.heading("Operations", len(found.operations))]
-    for path, names in grouped_operations(found.operations).items():
-        lines += _group(path, [name.replace(f" {path}/", " …/") for name in names])
+    words, earlier, later = load_words("terminal")[language], found.earlier.stage, found.later.stage
+    title = later.title_zh if language == "zh" else later.title
+    more = words["more"]
+    lines = [painter.paint(words["title"].format(earlier.number, later.number, title, later.package), _BOLD)]
+    lines += [painter.heading(words["operations"], len(found.operations))]
+    groups = grouped_operations(found.operations)
+    single = [names[0] for names in groups.values() if len(names) == 1]
+    for path, names in [(path, names) for path, names in groups.items() if len(names) > 1]:
+        lines += _group(path, [name.replace(f" {path}/", " …/") for name in names], more)
+    lines += _group(words["single"], single, more) if single else []
     if found.newly_authenticated:
         groups = ", ".join(grouped_operations(found.newly_authenticated))
-        lines += _group(
-            "now authenticated", [f"{len(found.newly_authenticated)} operations of earlier projects: {groups}"]
-        )
-    lines += [painter.heading("Settings", len(found.settings))]
+        lines += _group(words["authenticated"], [words["earlier"].format(len(found.newly_authenticated), groups)], more)
+    lines += [painter.heading(words["settings"], len(found.settings))]
     required = [name for name, setting in found.settings.items() if setting.default is None]
-    lines += _group("required", required) if required else []
+    lines += _group(words["required"], required, more) if required else []
     optional = [name for name in found.settings if name not in required]
-    lines += _group("with defaults", optional, max_lines=3)
-    lines += [painter.heading("Tables", sum(found.adds_table(table) for table in found.tables))]
-    lines += _group("tables", [f"{table} ({len(columns)})" for table, columns in found.tables.items()], max_lines=3)
-    lines += [painter.heading("Packages", len(found.packages))]
-    lines += _group("packages", found.packages, max_lines=3)
-    lines += [painter.heading("Modules of shared used for the first time", len(found.shared_modules))]
-    lines += _group("modules", [path.removeprefix("shared/") for path in found.shared_modules])
-    lines += [painter.heading("Processes and services", len(found.processes) + len(found.services))]
+    lines += _group(words["optional"], optional, more, max_lines=3)
+    lines += [painter.heading(words["tables"], sum(found.adds_table(table) for table in found.tables))]
+    tables = [f"{table} ({len(columns)})" for table, columns in found.tables.items()]
+    lines += _group(words["table"], tables, more, max_lines=3)
+    lines += [painter.heading(words["packages"], len(found.packages))]
+    lines += _group(words["package"], found.packages, more, max_lines=3)
+    lines += [painter.heading(words["shared"], len(found.shared_modules))]
+    lines += _group(words["module"], [path.removeprefix("shared/") for path in found.shared_modules], more)
+    lines += [painter.heading(words["processes"], len(found.processes) + len(found.services))]
     for name, summary_ in found.processes.items():
-        lines += _group(name, [summary_])
+        lines += _group(name, [in_language("processes", name, summary_, language)], more)
     for name, service in found.services.items():
-        lines += _group(name, [service])
-    lines += [painter.heading("Files", len(found.new_files))]
-    lines += _group("changed", found.changed_files)
+        lines += _group(name, [in_language("services", name, service, language)], more)
+    lines += [painter.heading(words["files"], len(found.new_files))]
+    lines += _group(words["changed"], found.changed_files, more)
     folders = grouped_files(found.new_files).items()
-    sizes = [f"{len(files)} in {folder or './'} ({sum(file.lines for file in files):,})" for folder, files in folders]
-    lines += _group("new (their lines)", sizes, max_lines=3)
+    sizes = [
+        words["folder"].format(len(files), folder or "./", sum(file.lines for file in files))
+        for folder, files in folders
+    ]
+    lines += _group(words["lines"], sizes, more, max_lines=3)
     if found.removed:
-        lines += [painter.paint("Removed", _RED), *_group("", found.removed, max_lines=8)]
+        lines += [painter.paint(words["removed"], _RED), *_group("", found.removed, more, max_lines=8)]
     return lines
 
 
-def _group(label: str, items: Sequence[str], max_lines: int = _MAX_GROUP_LINES) -> list[str]:
-    """Return items beside a label, on a few lines; the last tells how many items were left out."""
+def _group(label: str, items: Sequence[str], more: str, max_lines: int = _MAX_GROUP_LINES) -> list[str]:
+    """Return items beside a label, on a few lines; the last tells how many items were left out.
+
+    Args:
+        more: The words for that, with the number as `{0}`.
+    """
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in label)  # two columns each
     shown = list(items)
     while True:
-        more = f", … {len(items) - len(shown)} more" if len(shown) < len(items) else ""
-        text = ", ".join(_in_one_line(item) for item in shown) + more
+        rest = more.format(len(items) - len(shown)) if len(shown) < len(items) else ""
+        text = ", ".join(_in_one_line(item) for item in shown) + rest
         lines = textwrap.wrap(
             text,
             WIDTH,
-            initial_indent=f"  {label:<{_LABEL}} ",
+            initial_indent=f"  {label:<{_LABEL - wide}} ",
             subsequent_indent=" " * (_LABEL + 3),
             break_long_words=False,
             break_on_hyphens=False,
@@ -81,7 +94,8 @@ def _in_one_line(item: str) -> str:
 
 def details(found: Difference, painter: Painter, language: Language = "en") -> Iterator[str]:
     """Yield the lines below the summary: every item with its own summary, and the diffs of the files."""
-    yield painter.heading("Operations")
+    words = load_words("terminal")[language]
+    yield painter.heading(words["operations"])
     yield from _table(
         [
             (name, in_language("operations", name, operation.summary, language))
@@ -89,7 +103,7 @@ def details(found: Difference, painter: Painter, language: Language = "en") -> I
         ],
         painter,
     )
-    yield painter.heading("Settings")
+    yield painter.heading(words["settings"])
     yield from _table(
         [
             (_assignment(name, setting.default), in_language("settings", name, setting.summary, language))
@@ -99,17 +113,17 @@ def details(found: Difference, painter: Painter, language: Language = "en") -> I
     )
     for name, (before, after) in found.changed_settings.items():
         yield f"  {name}: {before} -> {after}"
-    yield painter.heading("Tables and columns")
+    yield painter.heading(words["columns"])
     for table, columns in found.tables.items():
-        yield f"  {table}{'' if found.adds_table(table) else ' (new columns)'}"
+        yield f"  {table}{'' if found.adds_table(table) else words['new_columns']}"
         yield from _table(list(columns.items()), painter, indent="    ")
-    yield painter.heading("Modules of shared used for the first time")
+    yield painter.heading(words["shared"])
     yield from _table(
         [(path, in_language("shared", path, text, language)) for path, text in found.shared_modules.items()], painter
     )
-    yield painter.heading("New files")
-    yield from _table([(f"{file.path} ({file.lines})", file.summary) for file in found.new_files], painter)
-    yield painter.heading("Files that both projects have")
+    yield painter.heading(words["new"])
+    yield from _table(_described(found.new_files, language), painter)
+    yield painter.heading(words["both"])
     for path in found.changed_files:
         yield ""
         yield from (coloured(line, painter) for line in unified(found, path))
@@ -151,12 +165,15 @@ def chapter_lines(part: ChapterDifference, painter: Painter, language: Language)
     rows = [(name, in_language("shared", name, summary_, language)) for name, summary_ in part.shared_modules]
     yield from _table(rows, painter)
     yield painter.heading(words["new"], len(part.files))
-    yield from _table(
-        [(f"{file.path} ({file.lines})", file.summary if language == "en" else "") for file in part.files], painter
-    )
+    yield from _table(_described(part.files, language), painter)
     if part.following:
         command = f"make diff-{chapter.project - 1}-{chapter.project} CHAPTER={part.following.name}"
         yield words["chapter_next"].format(command)
+
+
+def _described(files: Sequence[NewFile], language: Language) -> Sequence[tuple[str, str]]:
+    """Return new files with their lines and, in English, the first line of their docstrings."""
+    return [(f"{file.path} ({file.lines})", file.summary if language == "en" else "") for file in files]
 
 
 def unified(found: Difference, path: str) -> Iterator[str]:

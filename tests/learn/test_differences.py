@@ -222,12 +222,15 @@ def test_difference_is_read_from_the_code(facts: list[Facts]) -> None:
     assert described["worker.py"].startswith("The worker, put together")
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("earlier", [1, 2, 3])
-def test_summary_fits_on_one_screen(facts: list[Facts], earlier: int) -> None:
-    lines = terminal.summary(pair(facts, earlier), Painter(colours=False))
+def test_summary_fits_on_one_screen(facts: list[Facts], earlier: int, language: Language) -> None:
+    lines = terminal.summary(pair(facts, earlier), Painter(colours=False), language)
 
     assert len(lines) <= terminal.SUMMARY_LINES
     assert max(map(len, lines)) <= terminal.WIDTH
+    headings = [line for line in lines if not line.startswith(" ")]
+    assert all(bool(re.search("[\u4e00-\u9fff]", line)) == (language == "zh") for line in headings)
 
 
 def test_colours_are_for_a_terminal_only(facts: list[Facts]) -> None:
