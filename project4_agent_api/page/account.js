@@ -37,10 +37,13 @@ export function mount(root, page) {
   async function enter() {
     forms.node.hidden = true;
     trouble.replaceChildren();
+    root.ariaBusy = "true"; // after a reload, another view is shown next
     try {
       show(await (await request("auth/me")).json());
     } catch (error) {
       trouble.replaceChildren(problemNotice(error, enter));
+    } finally {
+      root.ariaBusy = "false";
     }
   }
 

@@ -127,8 +127,17 @@ async function show() {
   showTitle();
   const visible = sections.filter((section) => !section.hidden);
   const first = visible.find((section) => isOf(section, shown));
+  const isChanged = shown !== before;
+  if (isChanged) scrollToLink();
   await Promise.all(visible.map(mount));
-  if (before && shown !== before) first?.querySelector("h2")?.focus();
+  if (before && isChanged) first?.querySelector("h2")?.focus();
+}
+
+/** On a phone, the links are wider than the window. */
+function scrollToLink() {
+  const bar = /** @type {HTMLElement} */ (navigation.parentElement);
+  const link = links.find(({ name }) => name === shown)?.link;
+  if (link) bar.scrollLeft = link.offsetLeft + link.offsetWidth / 2 - bar.clientWidth / 2;
 }
 
 /** Let each link lead to where the user was in its view, and that of the current view to its beginning. */
