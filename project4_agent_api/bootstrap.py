@@ -26,12 +26,13 @@ from project4_agent_api.accounts.authenticator import Authenticator, request_lim
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
+from project4_agent_api.accounts.oauth.grants import OAuthGrants
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.accounts.sharing import SharedAccess, Sharing
 from project4_agent_api.accounts.sign_ins import SignIns
-from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.accounts.tokens import MCP_AUDIENCE, MCP_PREFIX, AccessTokens
 from project4_agent_api.agents.grants import Grants
 from project4_agent_api.agents.mcp import load_mcp_tools
 from project4_agent_api.agents.services import Services
@@ -167,6 +168,7 @@ class ApiState(AppState):
     open_responses: OpenResponses
     idempotency: Idempotency
     sharing: Sharing
+    oauth_grants: OAuthGrants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +203,11 @@ def graphs_of(project: Project | None) -> LoadGraphs:
     return load
 
 
+def offers_oauth(settings: Settings, project_auth: ProjectAuth | None) -> bool:
+    """Return whether programs may sign in through a browser. It needs accounts."""
+    return settings.oauth_enabled and settings.auth_required and project_auth is None
+
+
 @asynccontextmanager
 async def open_api(
     app: FastAPI,
@@ -232,7 +239,9 @@ async def open_api(
         await stack.enter_async_context(collecting(collector, metrics))
         if xray:
             await stack.enter_async_context(xray.receiving(common.subscriber))
-        tokens = AccessTokens(settings.jwt_secret.get_secret_value(), settings.access_token_minutes)
+        secret, minutes = settings.jwt_secret.get_secret_value(), settings.access_token_minutes
+        tokens = AccessTokens(secret, minutes)
+        mcp_tokens = AccessTokens(secret, minutes, MCP_AUDIENCE, MCP_PREFIX)
         state = ApiState(
             **vars(common),
             collector=collector,
@@ -252,10 +261,19 @@ async def open_api(
                 principals=principals,
                 rate_limiter=rate_limits,
                 project_auth=project_auth,
+                mcp_tokens=mcp_tokens if offers_oauth(settings, project_auth) else None,
             ),
             open_responses=OpenResponses(common.pool),
             idempotency=Idempotency(common.pool, settings.lease_seconds),
             sharing=Sharing(common.pool),
+            oauth_grants=OAuthGrants(
+                earlier.sessions,
+                mcp_tokens,
+                settings.refresh_token_days,
+                settings.user_api_keys_max,
+                principals.invalidate,
+                settings.public_url,
+            ),
         )
         await stack.enter_async_context(state.open_responses.checking())
         publish(app, state)

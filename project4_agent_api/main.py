@@ -17,6 +17,10 @@ from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts import sharing, webhook_secret
 from project4_agent_api.accounts.guards import Authenticated, Public, xray_access
+from project4_agent_api.accounts.oauth import account_routes as oauth_grants
+from project4_agent_api.accounts.oauth import consent
+from project4_agent_api.accounts.oauth import errors as oauth_errors
+from project4_agent_api.accounts.oauth import routes as oauth
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.bootstrap import LoadGraphs
@@ -66,6 +70,10 @@ STORE_ROUTERS = [Authenticated(store.router)]
 OPENAI_ROUTERS = [Authenticated(models.router, chat.router, responses.router, openai_conversations.router)]
 AG_UI_ROUTERS = [Authenticated(agui.router)]
 MCP_ROUTERS = [mcp.ProtectedResource(mcp.router), Public(mcp.metadata_router)]
+OAUTH_ROUTERS = [
+    Public(oauth.router, oauth.metadata_router, consent.page_router),
+    Authenticated(consent.router, oauth_grants.router),
+]
 A2A_ROUTERS = [Authenticated(a2a.router), Public(a2a.card_router)]
 META_ROUTERS = [operations.router, operations.metrics_router]
 ROUTERS = [
@@ -82,6 +90,7 @@ ROUTERS = [
     *OPENAI_ROUTERS,
     *AG_UI_ROUTERS,
     *MCP_ROUTERS,
+    *OAUTH_ROUTERS,
     *A2A_ROUTERS,
     *META_ROUTERS,
 ]
@@ -124,7 +133,9 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
         settings,
         title="Project 4: agents",
         description="Stages 1 to 3 behind accounts, and LangGraph agents with durable runs.",
-        routers=_routers(http, with_accounts=project_auth is None),
+        routers=_routers(
+            http, with_accounts=project_auth is None, with_oauth=bootstrap.offers_oauth(settings, project_auth)
+        ),
         resources=[
             tracing.running,
             *bootstrap.EARLIER_RESOURCES,
@@ -139,20 +150,20 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
             *([project_http.running(project_app)] if project_app else []),
         ],
         panels=[] if project_auth else PANELS if settings.auth_required else OPEN_PANELS,
-        body_limits=stage3.body_limits(settings),
+        body_limits=stage3.body_limits(settings) | oauth.BODY_LIMITS,
         extend_openapi=lambda document: _extend_openapi(document, project_app),
         development_origins=USER_INTERFACES,
         guard_docs=Public,
         xray_access=None if project_auth else xray_access(auth_required=settings.auth_required),
     )
-    app.state.error_forms = {"/v1/": errors.error_response}
+    app.state.error_forms = {"/v1/": errors.error_response, f"{oauth.PREFIX}/": oauth_errors.error_response}
     app.add_middleware(CountRequests, metrics=metrics)
     tracing.trace_requests(app)
     project_http.install(app, http, project_app)
     return app
 
 
-def _routers(http: HttpPart, *, with_accounts: bool) -> list[APIRouter]:
+def _routers(http: HttpPart, *, with_accounts: bool, with_oauth: bool) -> list[APIRouter]:
     """Return the routers, without those that a project leaves out or replaces."""
     left_out: list[APIRouter] = [] if with_accounts else list(ACCOUNT_ROUTERS)
     for disabled, routers in (
@@ -161,7 +172,8 @@ def _routers(http: HttpPart, *, with_accounts: bool) -> list[APIRouter]:
         (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS + OPENAI_ROUTERS + AG_UI_ROUTERS),
         (http.disable_store, STORE_ROUTERS),
         (http.disable_meta, META_ROUTERS),
-        (http.disable_mcp, MCP_ROUTERS),
+        (http.disable_mcp, MCP_ROUTERS + OAUTH_ROUTERS),
+        (not with_oauth, OAUTH_ROUTERS),
         (http.disable_a2a, A2A_ROUTERS),
     ):
         left_out += routers if disabled else []

@@ -3,7 +3,9 @@
     users (stage 2) ─┬─ accounts       role, and whether the user may sign in
                      ├─ sign_ins       a signed-in device: a family of refresh tokens
                      ├─ api_keys
+                     ├─ oauth_grants   what a user allowed an OAuth client
                      └─ webhook_secrets
+    oauth_clients ── oauth_grants      programs that registered themselves, such as desktop clients of MCP
     assistants ── assistant_versions   a graph with its configuration
     threads ─┬─ runs ── run_feedback   a conversation, each execution of a graph on it, and its ratings
              └─ tool_approvals         what a person has approved, each for one execution
@@ -124,6 +126,51 @@ class ApiKey(SQLModel, table=True):
     created_at: datetime = _timestamp(default_factory=now)
     expires_at: datetime | None = _timestamp(default=None)
     last_used_at: datetime | None = _timestamp(default=None)
+
+
+class OAuthClient(SQLModel, table=True):
+    """A program that registered itself (RFC 7591). It has no secret: anyone could read it on a user's machine."""
+
+    __tablename__: ClassVar[str] = "oauth_clients"
+    __table_args__: ClassVar = (Index("ix_oauth_clients_expires_at", "expires_at"),)
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    name: str = Field(sa_type=String(100))
+    redirect_uris: list[str] = Field(sa_column=Column(JSONB, nullable=False))
+    created_at: datetime = _timestamp(default_factory=now)
+    expires_at: datetime = _timestamp()  # moves on while the client is used
+
+
+class OAuthGrant(SQLModel, table=True):
+    """What a user allowed a client: first an authorization code, then a family of refresh tokens.
+
+    It is valid as a `SignIn` is.
+    """
+
+    __tablename__: ClassVar[str] = "oauth_grants"
+    __table_args__: ClassVar = (
+        Index("uq_oauth_grants_code_hash", "code_hash", unique=True),
+        Index("uq_oauth_grants_family_hash", "family_hash", unique=True),
+        Index("ix_oauth_grants_user_id_id", "user_id", "id"),
+        Index("ix_oauth_grants_client_id", "client_id"),
+        Index("ix_oauth_grants_expires_at", "expires_at"),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    user_id: UUID = Field(sa_column_args=_user_foreign_key())
+    client_id: UUID = Field(sa_column_args=[ForeignKey("oauth_clients.id", ondelete="CASCADE")])
+    scope: str = Field(sa_type=Text)
+    code_hash: str = Field(sa_type=String(64), repr=False)  # SHA-256 of the authorization code
+    code_challenge: str = Field(sa_type=String(43), repr=False)  # of PKCE, by its method S256
+    redirect_uri: str = Field(sa_type=Text)
+    family_hash: str | None = Field(default=None, sa_type=String(64), repr=False)  # None until the code is exchanged
+    refresh_hash: str | None = Field(default=None, sa_type=String(64), repr=False)
+    token_version: int
+    password_digest: str = Field(sa_type=String(64), repr=False)
+    created_at: datetime = _timestamp(default_factory=now)
+    last_used_at: datetime | None = _timestamp(default=None)
+    expires_at: datetime = _timestamp()
+    ended_at: datetime | None = _timestamp(default=None)
 
 
 # Rows are only inserted, added up and deleted, so it has no primary key and no class.

@@ -93,6 +93,16 @@ class Settings(Stage3Settings):
     )
     access_token_minutes: int = Field(default=15, ge=1, le=1440, description="Lifetime of an access token.")
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="Lifetime of an unused sign-in.")
+    oauth_enabled: bool = Field(
+        default=True,
+        description="Whether programs may sign in through a browser (OAuth), to get tokens for `/mcp` only.",
+    )
+    public_url: HttpAddress | None = Field(
+        repr=False,
+        default=None,
+        description="Address of the service for its users, such as `https://agents.example.com`, which OAuth names. "
+        "Default: that of the request.",
+    )
     sign_in_failures: int = Field(
         default=10,
         ge=1,

@@ -5,6 +5,7 @@ service           roles, password changes, deactivation
 sign_ins          signing in, rotating refresh tokens, signing out
 tokens            access tokens (JWT) and refresh tokens (random)
 api_keys          keys for programs
+oauth             programs that sign in through a browser
 guards            routers that need authentication, and routers that do not
 authenticator     credentials and rate limit of a request
 principals        the queries that resolve a credential to an account

@@ -9,9 +9,15 @@ from starlette.types import Receive
 from project3_rag_docs.settings import MIB
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.principal_cache import PrincipalCache, version_key
-from project4_agent_api.accounts.principals import LOCAL_USER, Principal, load_by_api_key, load_by_token
+from project4_agent_api.accounts.principals import (
+    LOCAL_USER,
+    Principal,
+    load_by_api_key,
+    load_by_mcp_token,
+    load_by_token,
+)
 from project4_agent_api.accounts.project_auth import ProjectAuth
-from project4_agent_api.accounts.tokens import AccessTokens
+from project4_agent_api.accounts.tokens import AccessTokens, is_mcp_token
 from project4_agent_api.core.postgres import Pool
 from project4_agent_api.core.rate_limits import CostLimits, RateLimit, RateLimiter, RateLimitResult, client_network
 from project4_agent_api.core.request_costs import RequestCost
@@ -40,6 +46,7 @@ class Authenticator:
         per_user: Limit of an authenticated user.
         per_address: Limit of an address without valid credentials.
         project_auth: The project's own authentication, which replaces the accounts.
+        mcp_tokens: Verifies the tokens of OAuth clients; None if they cannot sign in.
     """
 
     auth_required: bool
@@ -50,6 +57,7 @@ class Authenticator:
     principals: PrincipalCache
     rate_limiter: RateLimiter
     project_auth: ProjectAuth | None = None
+    mcp_tokens: AccessTokens | None = None
 
     async def authenticate(self, token: str | None, api_key: str | None) -> tuple[Principal, RateLimitResult]:
         """Return the principal of a request, and count the request. If there is a token, the API key is ignored.
@@ -105,14 +113,16 @@ class Authenticator:
         version = counted.version if counted else None
         if token is None:  # the account of an unseen key is unknown, so its principal is cached from the second request
             return await self.principals.load(credential, version, lambda: load_by_api_key(self.pool, api_key or ""))
+        of_client = self.mcp_tokens is not None and is_mcp_token(token)
         try:
-            claims = self.tokens.read(token)
+            claims = (self.mcp_tokens if self.mcp_tokens and of_client else self.tokens).read(token)
         except Unauthorized:
             self.principals.discard(credential)
             raise
         if counted is None:
             version = await self.principals.current_version(claims.account_id)
-        return await self.principals.load(credential, version, lambda: load_by_token(self.pool, claims))
+        load = load_by_mcp_token if of_client else load_by_token
+        return await self.principals.load(credential, version, lambda: load(self.pool, claims))
 
     async def _count(self, account_id: UUID) -> RateLimitResult:
         return await self.rate_limiter.count(self.per_user, str(account_id), version_key(account_id))

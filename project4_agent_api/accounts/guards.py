@@ -21,6 +21,7 @@ from project4_agent_api.accounts.authorization import authorize
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
 from project4_agent_api.accounts.principals import LOCAL_USER, Principal
+from project4_agent_api.accounts.tokens import is_mcp_token
 from project4_agent_api.core.idempotency import Idempotency
 from project4_agent_api.core.rate_limits import RateLimitResult
 from project4_agent_api.core.request_costs import serve_metered
@@ -31,6 +32,8 @@ from shared.errors import DatabaseUnavailable, Forbidden, NotFound, ServiceError
 from shared.paths import route_path
 from shared.problems import error_responses
 from shared.xray.access import Access, Viewer
+
+MCP_PATH = "/mcp"  # the only path that accepts the tokens of OAuth clients
 
 # A relative URL, like every URL in /docs: a proxy may serve the app under a prefix.
 _token = OAuth2PasswordBearer(tokenUrl="auth/token", auto_error=False, scheme_name="Token")
@@ -77,12 +80,12 @@ async def require_administrator(principal: CurrentPrincipal) -> None:
 
 
 async def require_sign_in(principal: CurrentPrincipal) -> None:
-    """Reject API keys: a leaked key must not be enough to create further keys.
+    """Reject API keys and OAuth clients: a leaked key must not be enough to create further keys.
 
     Raises:
-        Forbidden: if the caller sent an API key.
+        Forbidden: if the caller sent an API key, or the token of an OAuth client.
     """
-    if principal.authenticated_by == "api_key":
+    if principal.authenticated_by in ("api_key", "oauth"):
         raise Forbidden("An API key is not sufficient for this operation. Sign in.")
 
 
@@ -209,11 +212,17 @@ async def authenticate(connection: HTTPConnection, receive: Receive) -> tuple[Pr
 
 
 def _credentials(connection: HTTPConnection) -> tuple[str | None, str | None]:
-    """Return the bearer token and the API key of a request. Many clients can only send a key as a bearer token."""
+    """Return the bearer token and the API key of a request. Many clients can only send a key as a bearer token.
+
+    Raises:
+        Unauthorized: if the token is an OAuth client's, and the request is not for `/mcp`.
+    """
     scheme, _, token = connection.headers.get("Authorization", "").partition(" ")
     api_key = connection.headers.get("X-Api-Key") or None
     if scheme.lower() != "bearer":
         return None, api_key
+    if is_mcp_token(token) and route_path(connection.scope) != MCP_PATH:
+        raise Unauthorized("This token is for /mcp only.")
     return (None, token) if is_api_key(token) else (token, api_key)
 
 

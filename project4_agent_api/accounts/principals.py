@@ -23,20 +23,22 @@ class Principal:
 
     Attributes:
         account_id: The account, which owns what the caller creates.
-        credential_id: The sign-in of a token, or the API key.
+        credential_id: The sign-in of a token, the API key, or the grant of an OAuth client.
         token_rejected_at: Unix time from which the token is no longer accepted; None for an API key.
         project_user: The user, if the project's own code has authenticated the request.
         is_still_accepted: Asks the project's code again.
+        scopes: What an OAuth client was allowed; None if the credential is not restricted.
     """
 
     account_id: UUID
     role: AccountRole
     email: str
-    authenticated_by: Literal["token", "api_key", "nothing", "project"]
+    authenticated_by: Literal["token", "api_key", "oauth", "nothing", "project"]
     credential_id: UUID | None = None
     token_rejected_at: float | None = None
     project_user: ProjectUser | None = field(default=None, compare=False)
     is_still_accepted: Callable[[], Awaitable[bool]] | None = field(default=None, compare=False)
+    scopes: frozenset[str] | None = None
 
     @property
     def user(self) -> ProjectUser:
@@ -77,6 +79,28 @@ async def load_by_token(pool: Pool, claims: AccessToken) -> tuple[Principal, flo
     return principal, claims.rejected_at - time()
 
 
+async def load_by_mcp_token(pool: Pool, claims: AccessToken) -> tuple[Principal, float]:
+    """Return the principal of an OAuth client's access token, and for how many seconds the token is still valid.
+
+    Raises:
+        Unauthorized: if the grant has ended.
+        DatabaseUnavailable: if the database is unavailable.
+    """
+    row = await fetch_one(pool, _BY_GRANT, {"grant": claims.sign_in_id, "user": claims.account_id})
+    if row is None:
+        raise Unauthorized(INVALID_TOKEN)
+    principal = Principal(
+        claims.account_id,
+        AccountRole(row["role"]),
+        row["email"],
+        "oauth",
+        claims.sign_in_id,
+        claims.rejected_at,
+        scopes=frozenset(claims.scope.split()),
+    )
+    return principal, claims.rejected_at - time()
+
+
 async def load_by_api_key(pool: Pool, key: str) -> tuple[Principal, float]:
     """Return the principal of an API key, and for how many seconds the key is still valid.
 
@@ -106,6 +130,11 @@ _BY_TOKEN = f"""
     FROM sign_ins s JOIN users u ON u.id = s.user_id LEFT JOIN accounts a ON a.user_id = u.id
     WHERE s.id = %(family)s AND s.user_id = %(user)s AND s.token_version = %(version)s AND {SIGN_IN_IS_VALID}
 """  # noqa: S608  a constant
+_BY_GRANT = f"""
+    SELECT u.email, coalesce(a.role, 'user') AS role
+    FROM oauth_grants s JOIN users u ON u.id = s.user_id LEFT JOIN accounts a ON a.user_id = u.id
+    WHERE s.id = %(grant)s AND s.user_id = %(user)s AND {SIGN_IN_IS_VALID}
+"""  # noqa: S608  a constant
 # The same statement updates `last_used_at`, at most once a minute.
 _BY_API_KEY = """
     WITH found AS (
@@ -123,6 +152,10 @@ _BY_API_KEY = """
 _VALID = f"""
     SELECT s.id
     FROM sign_ins s JOIN users u ON u.id = s.user_id LEFT JOIN accounts a ON a.user_id = u.id
+    WHERE s.id = ANY(%(ids)s) AND {SIGN_IN_IS_VALID}
+    UNION ALL
+    SELECT s.id
+    FROM oauth_grants s JOIN users u ON u.id = s.user_id LEFT JOIN accounts a ON a.user_id = u.id
     WHERE s.id = ANY(%(ids)s) AND {SIGN_IN_IS_VALID}
     UNION ALL
     SELECT k.id

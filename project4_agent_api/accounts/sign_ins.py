@@ -23,7 +23,7 @@ from project4_agent_api.accounts.tokens import AccessTokens, RefreshToken
 from shared.database.engine import Sessions, transaction
 from shared.errors import Unauthorized
 
-# For `sign_ins s`, its user `u`, and the account `a`, whose row may be missing.
+# For `sign_ins s` or `oauth_grants s`, its user `u`, and the account `a`, whose row may be missing.
 SIGN_IN_IS_VALID = """
     s.ended_at IS NULL
     AND s.password_digest = encode(sha256(convert_to(u.password_hash, 'UTF8')), 'hex')
@@ -138,6 +138,7 @@ class SignIns:
             if current == credentials.password_hash:
                 await session.execute(_REPLACE_HASH, parameters)
                 await session.execute(_REPLACE_DIGESTS, parameters)
+                await session.execute(_REPLACE_DIGESTS_OF_GRANTS, parameters)
                 current = new_hash
         # Another request has replaced the hash at the same time, or changed the password.
         if current != new_hash and not (await verify_and_update(password, current))[0]:
@@ -237,6 +238,9 @@ _LOCK_PASSWORD = text("SELECT password_hash FROM users WHERE id = :user_id FOR N
 _REPLACE_HASH = text("UPDATE users SET password_hash = :new_hash WHERE id = :user_id")
 _REPLACE_DIGESTS = text("""
     UPDATE sign_ins SET password_digest = :new_digest WHERE user_id = :user_id AND password_digest = :old_digest
+""")
+_REPLACE_DIGESTS_OF_GRANTS = text("""
+    UPDATE oauth_grants SET password_digest = :new_digest WHERE user_id = :user_id AND password_digest = :old_digest
 """)
 _INSERT = text("""
     INSERT INTO sign_ins (id, user_id, family_hash, refresh_hash, token_version, password_digest, network_hash,

@@ -20,6 +20,8 @@ from shared.errors import Unauthorized
 
 ISSUER = "urn:ai-backend-capstones:project4"
 AUDIENCE = "urn:ai-backend-capstones:project4:api"
+MCP_AUDIENCE = "urn:ai-backend-capstones:project4:mcp"
+MCP_PREFIX = "mcp_"  # makes a leaked token recognizable
 _ALGORITHM = "HS256"
 _LEEWAY_SECONDS = 2  # how far the clocks of two processes may differ
 _MAX_TOKEN_LENGTH = 2048
@@ -35,6 +37,7 @@ class AccessToken(BaseModel):
 
     account_id: UUID = Field(validation_alias="sub")
     sign_in_id: UUID = Field(validation_alias="family", description="The family of refresh tokens it was issued with.")
+    scope: str = Field(default="", description="Scopes of OAuth, separated by spaces.")
     token_version: int = Field(validation_alias="version", strict=True, description="Of the account, at the sign-in.")
     expires_at: float = Field(validation_alias="exp", description="Unix time in seconds.")
     jti: str = Field(strict=True, description="Unique id of the token.")
@@ -52,18 +55,22 @@ class AccessTokens:
     Args:
         secret: Key of the signature.
         minutes: Lifetime of a token.
+        audience: Of these tokens; one with another audience is not valid.
+        prefix: First characters of these tokens.
     """
 
-    def __init__(self, secret: str, minutes: int) -> None:
+    def __init__(self, secret: str, minutes: int, audience: str = AUDIENCE, prefix: str = "") -> None:
         self._key = jwk.construct(secret, _ALGORITHM)
+        self._audience = audience
+        self._prefix = prefix
         self.lifetime_seconds = minutes * 60
 
-    def issue(self, account_id: UUID, sign_in_id: UUID, token_version: int) -> str:
+    def issue(self, account_id: UUID, sign_in_id: UUID, token_version: int, scope: str = "") -> str:
         """Issue a token."""
         now = int(time())
         claims = {
             "iss": ISSUER,
-            "aud": AUDIENCE,
+            "aud": self._audience,
             "sub": str(account_id),
             "iat": now,
             "exp": now + self.lifetime_seconds,
@@ -71,9 +78,10 @@ class AccessTokens:
             "type": "access",
             "family": str(sign_in_id),
             "version": token_version,
+            **({"scope": scope} if scope else {}),
         }
         token: str = jwt.encode(claims, self._key, algorithm=_ALGORITHM)
-        return token
+        return self._prefix + token
 
     def keyed_hash(self, text: str) -> str:
         """Return a hash that cannot be computed without the secret. A text with a space is never a JWT's content."""
@@ -86,17 +94,27 @@ class AccessTokens:
         Raises:
             Unauthorized: if the signature, a claim or the form is wrong, or the token has expired.
         """
-        if len(token) > _MAX_TOKEN_LENGTH:
+        if len(token) > _MAX_TOKEN_LENGTH or not token.startswith(self._prefix):
             raise Unauthorized(INVALID_TOKEN)
         try:
             claims = jwt.decode(
-                token, self._key, algorithms=[_ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS
+                token.removeprefix(self._prefix),
+                self._key,
+                algorithms=[_ALGORITHM],
+                audience=self._audience,
+                issuer=ISSUER,
+                options=_OPTIONS,
             )
             return AccessToken.model_validate(claims)
         # The library parses the header before it verifies the signature. A deeply nested header raises RecursionError,
         # a claim of a wrong type TypeError.
         except (JWTError, RecursionError, TypeError, ValidationError) as error:
             raise Unauthorized(INVALID_TOKEN) from error
+
+
+def is_mcp_token(token: str) -> bool:
+    """Return whether a token has the form of those that OAuth's clients get for `/mcp`."""
+    return token.startswith(MCP_PREFIX)
 
 
 _SECRET_BYTES = 32

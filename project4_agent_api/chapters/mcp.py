@@ -1,26 +1,32 @@
 """Chapter 5.3: MCP and A2A. `make run-project4 CHAPTER=mcp` runs it, with a worker.
 
-Assistants as tools of another model's client (MCP), and as agents that other agents call (A2A).
+Assistants as tools of another model's client (MCP), which signs in through a browser (OAuth), and as agents that other
+agents call (A2A).
 """
 
 from fastapi import FastAPI
 
 from project4_agent_api.accounts.guards import Authenticated, Public
+from project4_agent_api.accounts.oauth import account_routes, consent
+from project4_agent_api.accounts.oauth import errors as oauth_errors
+from project4_agent_api.accounts.oauth import routes as oauth
 from project4_agent_api.chapters import ChapterSettings
 from project4_agent_api.chapters import assistants as chapter4_1
-from project4_agent_api.chapters.openai import ERROR_FORMS
-from project4_agent_api.chapters.openai import ROUTERS as OPENAI
+from project4_agent_api.chapters import openai as chapter5_2
 from project4_agent_api.chapters.streams import panels
 from project4_agent_api.wires import a2a, mcp
 from shared.serve import serve
 
 ROUTERS = [
-    *OPENAI,
+    *chapter5_2.ROUTERS,
     mcp.ProtectedResource(mcp.router),
     Public(mcp.metadata_router),
+    Public(oauth.router, oauth.metadata_router, consent.page_router),
+    Authenticated(consent.router, account_routes.router),
     Authenticated(a2a.router),
     Public(a2a.card_router),
 ]
+ERROR_FORMS = {**chapter5_2.ERROR_FORMS, f"{oauth.PREFIX}/": oauth_errors.error_response}
 
 
 def create_app(settings: ChapterSettings) -> FastAPI:

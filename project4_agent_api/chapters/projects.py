@@ -13,8 +13,7 @@ from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts.guards import xray_access
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.chapters import ChapterSettings
-from project4_agent_api.chapters.mcp import ROUTERS
-from project4_agent_api.chapters.openai import ERROR_FORMS
+from project4_agent_api.chapters.mcp import ERROR_FORMS, ROUTERS
 from project4_agent_api.chapters.streams import panels
 from project4_agent_api.core.idempotency import describe
 from project4_agent_api.core.telemetry.metrics import Metrics

@@ -53,7 +53,8 @@ class Retention:
         """
         hours = self.settings.idempotency_hours
         deleted = dict.fromkeys(
-            ("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys", "miscounted"), 0
+            ("threads", "histories", "runs", "items", "uploads", "sign-ins", "grants", "clients", "keys", "miscounted"),
+            0,
         )
         async with connected(self.pool) as lock, lock.transaction():
             row = await fetch_one(lock, "SELECT pg_try_advisory_xact_lock(%s) AS locked", [_LOCK])
@@ -67,6 +68,8 @@ class Retention:
                 ("items", _until_zero(partial(self._delete, _DELETE_ITEMS))),
                 ("uploads", _until_zero(self._delete_failed_uploads)),
                 ("sign-ins", _until_zero(partial(self._delete, _DELETE_SIGN_INS))),
+                ("grants", _until_zero(partial(self._delete, _DELETE_GRANTS))),
+                ("clients", _until_zero(partial(self._delete, _DELETE_CLIENTS))),
                 ("keys", _until_zero(partial(self._delete, _DELETE_IDEMPOTENCY_KEYS, hours=hours))),
                 ("miscounted", self.measured.correct(self.pool)),
             ):
@@ -227,6 +230,18 @@ _DELETE_ITEMS = """
 _DELETE_SIGN_INS = """
     DELETE FROM sign_ins WHERE id IN (
         SELECT id FROM sign_ins WHERE expires_at < now()
+        ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+"""
+_DELETE_GRANTS = """
+    DELETE FROM oauth_grants WHERE id IN (
+        SELECT id FROM oauth_grants WHERE expires_at < now()
+        ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+"""
+_DELETE_CLIENTS = """
+    DELETE FROM oauth_clients WHERE id IN (
+        SELECT id FROM oauth_clients WHERE expires_at < now()
         ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
 """

@@ -3,7 +3,7 @@
 The protocol is the official SDK's (`mcp.server.lowlevel`); see `mcp_exchange.py` for how it is served without sessions.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,12 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from project4_agent_api.accounts.guards import Authenticated
+from project4_agent_api.accounts.authenticator import Authenticator
+from project4_agent_api.accounts.guards import MCP_PATH, Authenticated
+from project4_agent_api.accounts.oauth.authorization import ASSISTANTS, DOCUMENTS, SCOPES
+from project4_agent_api.accounts.oauth.routes import issuer_of
+from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.core.state import find
 from project4_agent_api.events.subscriber import Subscriber
 from project4_agent_api.wires import mcp_resources
 from project4_agent_api.wires.conversations import Conversations
 from project4_agent_api.wires.mcp_exchange import Exchange, is_session_id, new_session_id, session_channel
+from project4_agent_api.wires.mcp_names import SEARCH
 from project4_agent_api.wires.mcp_tools import Tools
 from shared.errors import Forbidden, ServiceError, Unauthorized
 from shared.redis.client import RedisClient, redis_errors
@@ -47,28 +52,47 @@ class ProtectedResource(Authenticated):
         try:
             await super().handle(scope, receive, send)
         except Unauthorized as error:
-            metadata = f"{Request(scope).base_url}{METADATA}/mcp"
-            error.headers = {**(error.headers or {}), "WWW-Authenticate": f'Bearer resource_metadata="{metadata}"'}
+            error.headers = {**(error.headers or {}), "WWW-Authenticate": _challenge(Request(scope), SCOPES)}
             raise
+
+
+def _challenge(request: Request, scopes: Iterable[str], error: str = "") -> str:
+    """Return how to authenticate a request, with the address of the metadata (RFC 9728)."""
+    parameters = {"error": error} if error else {}
+    parameters["resource_metadata"] = f"{issuer_of(request)}/{METADATA}/mcp"
+    if _offers_oauth(request):
+        parameters["scope"] = " ".join(scopes)
+    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
+
+
+def _offers_oauth(request: Request) -> bool:
+    return find(request.app, Authenticator).mcp_tokens is not None
 
 
 class ResourceMetadata(BaseModel):
     """How `/mcp` is protected (RFC 9728)."""
 
     resource: str
+    authorization_servers: list[str] | None = None
+    scopes_supported: list[str] | None = None
     bearer_methods_supported: list[str] = ["header"]
     resource_name: str = "Agent API"
 
 
-@metadata_router.get("/mcp")
-@metadata_router.get("")
+@metadata_router.get("/mcp", response_model_exclude_none=True)
+@metadata_router.get("", response_model_exclude_none=True)
 async def show_resource_metadata(request: Request) -> ResourceMetadata:
     """Show how `/mcp` is protected: by an access token or an API key as `Authorization: Bearer …`."""
-    return ResourceMetadata(resource=f"{request.base_url}mcp")
+    issuer = issuer_of(request)
+    if not _offers_oauth(request):
+        return ResourceMetadata(resource=f"{issuer}{MCP_PATH}")
+    return ResourceMetadata(
+        resource=f"{issuer}{MCP_PATH}", authorization_servers=[issuer], scopes_supported=list(SCOPES)
+    )
 
 
 @router.post(
-    "/mcp",
+    MCP_PATH,
     response_class=Response,
     response_description="JSON-RPC: as JSON, or as server-sent events if a tool is called.",
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}},
@@ -94,10 +118,28 @@ async def exchange_messages(request: Request) -> Response:
         return Response(status_code=202)
     if message.method not in _METHODS:
         return _error(types.METHOD_NOT_FOUND, f"Method not found: {message.method[:100]!a}", message.id)
+    _require_scope(request, message)
     if message.method == "initialize":
         session_id = new_session_id(message)
     listens = message.method == "tools/call"
     return Exchange(server, message, body, session_id, find(request.app, Subscriber), channel if listens else None)
+
+
+def _require_scope(request: Request, message: JSONRPCRequest) -> None:
+    """Refuse a request of an OAuth client that the user did not allow. Clients then ask for the scope.
+
+    Raises:
+        Forbidden: with the scope.
+    """
+    principal: Principal = request.state.principal
+    needed = _SCOPES_OF_METHODS.get(message.method)
+    if message.method == "tools/call" and (message.params or {}).get("name") == SEARCH:
+        needed = DOCUMENTS
+    if needed and principal.scopes is not None and needed not in principal.scopes:
+        challenge = _challenge(
+            request, [each for each in SCOPES if each == needed or each in principal.scopes], "insufficient_scope"
+        )
+        raise Forbidden(f"The user did not allow the scope {needed}.", headers={"WWW-Authenticate": challenge})
 
 
 def _error(code: int, message: str, request_id: str | int | None, status: int = 200) -> Response:
@@ -173,6 +215,11 @@ server = _create_server(
         types.ReadResourceRequest: _read_resource,
     }
 )
+_SCOPES_OF_METHODS = {
+    "tools/call": ASSISTANTS,
+    "resources/list": DOCUMENTS,
+    "resources/read": DOCUMENTS,
+}
 _METHODS = {
     "initialize",
     *(kind.model_fields["method"].default for kind in server.request_handlers if issubclass(kind, BaseModel)),

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from project3_rag_docs.answers.answering import DocumentAnswerer
 from project3_rag_docs.schemas import HitRead, SearchRequest, SearchResponse
+from project4_agent_api.accounts.oauth.authorization import ASSISTANTS, DOCUMENTS
 from project4_agent_api.models import Assistant
 from project4_agent_api.wires.conversations import Conversations
 from project4_agent_api.wires.graph_inputs import InputForm, input_form
@@ -78,9 +79,10 @@ class Tools:
         Raises:
             InvalidRequest: if the cursor is not one of an earlier page.
         """
-        visible = await self.conversations.list_assistants()
+        scopes = self.conversations.connection.state.principal.scopes
+        visible = await self.conversations.list_assistants() if scopes is None or ASSISTANTS in scopes else []
         start = _offset(cursor)
-        tools = [] if start else [_SEARCH_TOOL]
+        tools = [_SEARCH_TOOL] if start == 0 and (scopes is None or DOCUMENTS in scopes) else []
         for assistant in visible[start : start + _PAGE]:
             try:
                 form = await input_form(self.conversations, assistant)

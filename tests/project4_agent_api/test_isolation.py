@@ -6,11 +6,13 @@ import httpx2
 import pytest
 
 from tests.project4_agent_api.conftest import SignUp
+from tests.support.oauth import CALLBACK, allowed_code, exchange
 
 NOTHING: dict[str, Any] = {}
 # Operations that name something by its id, with a body that they would accept from its owner.
 BODIES: dict[str, Any] = {
     "DELETE /auth/api-keys/{key_id}": None,
+    "DELETE /auth/grants/{grant_id}": None,
     "GET /documents/{document_id}": None,
     "PATCH /documents/{document_id}": {"filename": "mine.txt"},
     "GET /documents/{document_id}/chunks/{chunk_id}/neighbours": None,
@@ -110,10 +112,19 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
         "key_id": key["id"],
         "cron_id": cron["cron_id"],
         "feedback_id": feedback["id"],
+        "grant_id": await grant_of(client4, headers),
         "chunk_id": "01900000-0000-7000-8000-000000000001",  # nothing is read here: the document is checked first
         "checkpoint_id": "1f1e7d34-7e3d-6bea-8004-0abb7902f4f8",
         "namespace": "agent",
     }
+
+
+async def grant_of(http: httpx2.AsyncClient, headers: dict[str, str]) -> str:
+    """Return the id of what a user allowed an OAuth client."""
+    client_id = (await http.post("/oauth/register", json={"redirect_uris": [CALLBACK]})).json()["client_id"]
+    assert (await exchange(http, client_id, await allowed_code(http, headers, client_id))).is_success
+    grant_id: str = (await http.get("/auth/grants", headers=headers)).json()["items"][0]["id"]
+    return grant_id
 
 
 async def test_other_owners_ids_answer_like_unknown_ones(

@@ -21,7 +21,7 @@ from tests.project4_agent_api.conftest import Serve, SignUp
 from tests.support.slow_deletes import no_time_for_more_than
 
 GRAPHS = "tests/project4_agent_api/graphs/langgraph.json"
-ALL = ("threads", "histories", "runs", "items", "uploads", "sign-ins", "keys", "miscounted")
+ALL = ("threads", "histories", "runs", "items", "uploads", "sign-ins", "grants", "clients", "keys", "miscounted")
 
 
 @pytest.fixture
@@ -146,8 +146,14 @@ async def test_expired_sign_ins_and_keys_are_removed(
     (old,) = await (await sql.execute("SELECT id FROM users WHERE email = 'old@example.com'")).fetchall()
     await sql.execute("UPDATE sign_ins SET expires_at = now() - interval '1 s' WHERE user_id = %s", old)
     await sql.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE owner_id = %s", old)
+    for _ in range(2):
+        (await client4.post("/oauth/register", json={"redirect_uris": ["http://localhost/"]})).raise_for_status()
+    await sql.execute("""
+        UPDATE oauth_clients SET expires_at = now() - interval '1 s'
+        WHERE id = (SELECT id FROM oauth_clients ORDER BY id LIMIT 1)
+    """)
 
-    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"sign-ins": 1, "keys": 1}
+    assert await retention.sweep() == dict.fromkeys(ALL, 0) | {"sign-ins": 1, "clients": 1, "keys": 1}
     assert await retention.sweep() == dict.fromkeys(ALL, 0)
 
 

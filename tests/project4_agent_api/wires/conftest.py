@@ -19,7 +19,13 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
     with (
         databases.migrated("project4_agent_api") as url,
         agent_service(
-            url, redis_url, _model_server, GRAPHS, agent_approval_tools="calculator", lease_seconds="2"
+            url,
+            redis_url,
+            _model_server,
+            GRAPHS,
+            agent_approval_tools="calculator",
+            lease_seconds="2",
+            sign_ins_per_minute="1000",
         ) as running,
     ):
         yield running

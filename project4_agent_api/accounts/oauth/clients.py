@@ -1,0 +1,117 @@
+"""Clients that register themselves (RFC 7591), and the addresses to which they are redirected."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+from sqlalchemy import delete, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from project2_user_mgmt.models import now
+from project4_agent_api.accounts.oauth.errors import InvalidClientMetadata, InvalidRedirectUri
+from project4_agent_api.models import OAuthClient, OAuthGrant
+from shared.errors import TooManyRequests
+
+MAX_CLIENTS = 10_000
+UNUSED_DAYS, USED_DAYS = 1, 90
+_MAX_URI_LENGTH = 500
+_MAX_NAME_LENGTH = 100
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_VISIBLE = re.compile(r"[!-\[\]-~]+")  # of ASCII, without the backslash, which browsers read as a slash
+_RETRY_SECONDS = 3600
+
+
+class ClientRegistration(BaseModel):
+    """The metadata of a client that is used. Other metadata is ignored, as RFC 7591 wants."""
+
+    redirect_uris: Annotated[list[str], Field(min_length=1, max_length=10)]
+    client_name: str = ""
+    grant_types: list[str] = ["authorization_code"]
+    response_types: list[str] = ["code"]
+
+
+async def register(session: AsyncSession, asked: ClientRegistration) -> OAuthClient:
+    """Store a client. If there are too many, the oldest one that nobody uses gives way.
+
+    Raises:
+        InvalidRedirectUri: if it may not be redirected to one of its addresses.
+        InvalidClientMetadata: if it needs another flow than authorization codes, or its name cannot be shown.
+        TooManyRequests: if there are too many clients, all of them in use.
+    """
+    for uri in asked.redirect_uris:
+        parse_redirect_uri(uri)
+    if "authorization_code" not in asked.grant_types or "code" not in asked.response_types:
+        raise InvalidClientMetadata("Only the grant type authorization_code with the response type code is offered.")
+    name = asked.client_name.strip() or (urlsplit(asked.redirect_uris[0]).hostname or "")
+    # Formatting characters too: some of them reverse the text around them.
+    if len(name) > _MAX_NAME_LENGTH or any(unicodedata.category(each).startswith("C") for each in name):
+        raise InvalidClientMetadata(f"client_name has at most {_MAX_NAME_LENGTH} characters, none for control.")
+    await _make_room(session)
+    client = OAuthClient(name=name, redirect_uris=asked.redirect_uris, expires_at=now() + timedelta(days=UNUSED_DAYS))
+    session.add(client)
+    await session.flush()
+    return client
+
+
+async def find_client(session: AsyncSession, client_id: str) -> OAuthClient | None:
+    """Return a registered client; None if there is none with this id, or it has expired."""
+    try:
+        parsed = UUID(client_id)
+    except ValueError:
+        return None
+    query = select(OAuthClient).where(col(OAuthClient.id) == parsed, col(OAuthClient.expires_at) > func.now())
+    return (await session.scalars(query)).one_or_none()
+
+
+async def _make_room(session: AsyncSession) -> None:
+    count = await session.scalar(select(func.count()).select_from(OAuthClient)) or 0
+    if count < MAX_CLIENTS:
+        return
+    is_used = exists().where(col(OAuthGrant.client_id) == col(OAuthClient.id))
+    oldest = select(col(OAuthClient.id)).where(~is_used).order_by(col(OAuthClient.id)).limit(count - MAX_CLIENTS + 1)
+    removed = await session.execute(
+        delete(OAuthClient).where(col(OAuthClient.id).in_(oldest)).returning(col(OAuthClient.id))
+    )
+    if not removed.all():
+        raise TooManyRequests("Too many clients are registered. Try again later.", retry_after=_RETRY_SECONDS)
+
+
+def parse_redirect_uri(uri: str) -> SplitResult:
+    """Parse an address to which a client may be redirected: HTTPS, or HTTP on the user's own machine (RFC 8252).
+
+    Raises:
+        InvalidRedirectUri: if it is another one.
+    """
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidRedirectUri("A redirect URI is not an address.") from None
+    if len(uri) > _MAX_URI_LENGTH or not _VISIBLE.fullmatch(uri) or "#" in uri or "@" in parts.netloc or not host:
+        raise InvalidRedirectUri(
+            f"A redirect URI has at most {_MAX_URI_LENGTH} visible ASCII characters, no fragment and no user."
+        )
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
+        raise InvalidRedirectUri("A redirect URI is https://…, or http:// with 127.0.0.1, [::1] or localhost.")
+    return parts
+
+
+def is_registered(uri: str, registered: Sequence[str]) -> bool:
+    """Return whether an address is exactly one that was registered. On loopback, its port is free."""
+    try:
+        parts = parse_redirect_uri(uri)
+    except InvalidRedirectUri:
+        return False
+    return uri in registered or (
+        parts.scheme == "http" and any(_without_port(parts) == _without_port(urlsplit(each)) for each in registered)
+    )
+
+
+def _without_port(parts: SplitResult) -> SplitResult:
+    return parts._replace(netloc=parts.hostname or "")
