@@ -1,8 +1,9 @@
-"""`python -m bench.soak [--minutes 30]`: mixed traffic with a fault every minute, then an audit of the data.
+"""`python -m bench.soak [--pooled] [--minutes 30]`: mixed traffic with a fault every minute, then an audit of the data.
 
-The servers and the faults are those of the fault suite (`tests/faults/stack.py`). Prints figures, and exits with status
-1 if the data is inconsistent: a run that was accepted and has not finished, one that ended twice, a checkpoint without
-its thread, a key in Redis that never expires.
+The servers and the faults are those of the fault suite (`tests/faults/stack.py`). With `--pooled` the service reaches
+PostgreSQL through PgBouncer, and Redis through a Sentinel, and Redis fails over instead of restarting empty. Prints
+figures, and exits with status 1 if the data is inconsistent: a run that was accepted and has not finished, one that
+ended twice, a checkpoint without its thread, a key in Redis that never expires.
 """
 
 import argparse
@@ -22,9 +23,8 @@ from typing import Any
 
 import httpx2
 import psutil
-from redis import Redis
 
-from tests.faults.stack import LEASE_SECONDS, Stack, running_stack
+from tests.faults.stack import LEASE_SECONDS, PooledStack, Stack, running_pooled_stack, running_stack
 from tests.support.scripted_model import ScriptedModel
 
 _USERS, _CLIENTS = 4, 8
@@ -40,12 +40,14 @@ class Soak:
     Attributes:
         accepted: The accepted runs on threads that are kept; all of them must exist at the end.
         answers: Number of responses by status, or by exception.
+        streams: Number of streams that ended.
         samples: Memory and connections, by minute.
     """
 
     stack: Stack
     accepted: set[str] = field(default_factory=set)
     answers: Counter[str] = field(default_factory=Counter)
+    streams: Counter[str] = field(default_factory=Counter)
     samples: list[dict[str, float]] = field(default_factory=list)
     over: bool = False
 
@@ -79,7 +81,10 @@ class Soak:
 
     async def _stream(self, http: httpx2.AsyncClient) -> int:
         work = {"steps": 5, "seconds": 0.1, "log": "/dev/null"}
-        return (await self._run(http, "/stream", assistant_id="steps", input=work, stream_mode="custom")).status_code
+        run = await self._run(http, "/stream", assistant_id="steps", input=work, stream_mode="custom")
+        if run.status_code == 200:
+            self.streams["whole" if '"step":4' in run.text else "without the last event"] += 1
+        return run.status_code
 
     async def _leave(self, http: httpx2.AsyncClient) -> int:
         return (await self._run(http, "", assistant_id="talk", input=_SAID)).status_code
@@ -100,7 +105,7 @@ class Soak:
         service = self.stack.service
         workers = [psutil.Process(worker.pid).memory_info().rss / 1e6 for worker in service.workers]
         (database,) = self.stack.rows(_CONNECTIONS)
-        with Redis.from_url(self.stack.redis_url) as redis:
+        with self.stack.open_redis() as redis:
             used, clients = redis.info("memory")["used_memory"], redis.info("clients")["connected_clients"]
         api = psutil.Process(service.api.pid).memory_info().rss / 1e6 if service.api else 0
         self.samples.append(
@@ -137,10 +142,14 @@ def faults(stack: Stack) -> Iterator[tuple[str, Callable[[], None]]]:
             outage.enter_context(stack.redis.stalling())
             sleep(5)
 
+    if isinstance(stack, PooledStack):
+        redis_fault = ("Redis fails over", stack.fail_over_redis)
+    else:
+        redis_fault = ("Redis restarts empty", stack.restart_valkey_empty)
     return itertools.cycle(
         [
             ("a worker is killed", kill_worker),
-            ("Redis restarts empty", stack.restart_valkey_empty),
+            redis_fault,
             ("a worker is frozen", freeze_worker),
             ("PostgreSQL restarts", stack.restart_postgres),
             ("the API is killed", kill_api),
@@ -184,6 +193,7 @@ def audit(done: Soak) -> list[str]:
         wrong.append(f"{len(lost)} accepted runs do not exist")
     print("how the runs ended:", dict(Counter(rows.values())))
     print("how requests were answered:", dict(done.answers))
+    print("how streams ended:", dict(done.streams))
     print(f"{len(done.accepted):,} runs were accepted on threads of their users; none lost: {not lost}")
     for what in list(done.samples[0])[1:]:
         print(f"{what}: " + ", ".join(f"{one[what]:.0f}" for one in done.samples))
@@ -197,12 +207,14 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--every", type=float, default=60, metavar="SECONDS", help="seconds between two faults")
+    parser.add_argument("--pooled", action="store_true", help="with PgBouncer and a Sentinel in between")
     arguments = parser.parse_args()
+    run_stack = running_pooled_stack if arguments.pooled else running_stack
     model = ScriptedModel()
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
-            running_stack(
+            run_stack(
                 Path(folder),
                 model,
                 log_level="ERROR",

@@ -22,7 +22,9 @@ from local.services import postgres, valkey
 from local.state import StageState
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.databases import Databases
+from tests.support.pgbouncer import pgbouncer
 from tests.support.proxy import Background, Proxy
+from tests.support.redis_groups import PREFIX, sentinel_group
 from tests.support.scripted_model import ScriptedModel
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
@@ -131,10 +133,14 @@ class Stack:
             assert monotonic() < deadline, rows
             sleep(0.1)
 
+    def open_redis(self) -> Redis:
+        """Connect to Valkey, bypassing the proxy."""
+        return Redis.from_url(self.redis_url)
+
     def is_heard(self, channel: str) -> bool:
         """Return whether an API process is subscribed to a channel."""
         name = f"{make_url(self.database_url).database}:{channel}"
-        with Redis.from_url(self.redis_url) as redis:
+        with self.open_redis() as redis:
             return bool(redis.pubsub_numsub(name)[0][1])
 
     def end_and_say_nothing(self, values: dict[str, Any]) -> None:
@@ -150,8 +156,39 @@ class Stack:
         assert self.rows("SELECT run_id FROM runs WHERE run_id NOT IN (SELECT run_id FROM ends)") == []
         assert self.rows("SELECT thread_id FROM threads WHERE status = 'busy'") == []
         assert self.rows(_ORPHANS) == []
-        with Redis.from_url(self.redis_url) as redis:
+        with self.open_redis() as redis:
             assert [key for key in redis.scan_iter("*:run:*") if redis.ttl(key) < 0] == []
+
+
+class PooledStack(Stack):
+    """The same behind PgBouncer in transaction mode, with a primary and a replica of Valkey that a Sentinel watches.
+
+    Attributes:
+        group: The servers of Redis.
+        pooled_url: The database's address at PgBouncer, whose connections to PostgreSQL go through the proxy.
+    """
+
+    def __init__(self, background: Background, folder: Path, exits: ExitStack) -> None:
+        super().__init__(background, folder, exits)
+        self.group = exits.enter_context(sentinel_group(background, _folder(folder, "group")))
+        proxied = _port(self.database_url, self.database.port)
+        self.pooled_url = exits.enter_context(pgbouncer(background, _folder(folder, "pooler"), proxied))
+
+    def open_redis(self) -> Redis:
+        """Connect to the current primary."""
+        assert self.group.open_primary
+        return self.group.open_primary()
+
+    def fail_over_redis(self) -> None:
+        """Kill the primary of Redis, and start it again as a replica of the other server."""
+        assert self.group.fail_over
+        self.group.fail_over()
+
+
+def _folder(parent: Path, name: str) -> Path:
+    (parent / name).mkdir()
+    (parent / name).chmod(0o755)  # PgBouncer does not run as root
+    return parent / name
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -164,29 +201,41 @@ def _port(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}"))
 
 
+_SETTINGS = {
+    "lease_seconds": f"{LEASE_SECONDS}",
+    "run_attempts": "3",
+    "run_blocking_seconds": "8",
+    "run_events_kb": "4096",
+    "sign_ins_per_minute": "10000",
+    "worker_concurrency": "10",
+    "user_runs_running_max": "10",
+}
+
+
 @contextmanager
 def running_stack(folder: Path, model: ScriptedModel, **settings: str) -> Iterator[Stack]:
     """Run all of it while the block runs."""
+    with _background() as (background, exits):
+        stack = Stack(background, folder, exits)
+        urls = _port(stack.database_url, stack.database.port), _port(stack.redis_url, stack.redis.port)
+        stack.service = exits.enter_context(agent_service(*urls, model, GRAPHS, **(_SETTINGS | settings)))
+        yield stack
+
+
+@contextmanager
+def running_pooled_stack(folder: Path, model: ScriptedModel, **settings: str) -> Iterator[PooledStack]:
+    """Run the stack behind a pooler, with a Sentinel, while the block runs."""
+    with _background() as (background, exits):
+        stack = PooledStack(background, folder, exits)
+        session = _port(stack.database_url, stack.database.port)
+        beyond = {"database_session_url": session, "redis_prefix": PREFIX, **_SETTINGS, **settings}
+        stack.service = exits.enter_context(agent_service(stack.pooled_url, stack.group.url, model, GRAPHS, **beyond))
+        yield stack
+
+
+@contextmanager
+def _background() -> Iterator[tuple[Background, ExitStack]]:
     with ExitStack() as exits:
         background = Background()
         exits.callback(background.close)
-        stack = Stack(background, folder, exits)
-        given = {
-            "lease_seconds": f"{LEASE_SECONDS}",
-            "run_attempts": "3",
-            "run_blocking_seconds": "8",
-            "run_events_kb": "4096",
-            "sign_ins_per_minute": "10000",
-            "worker_concurrency": "10",
-            "user_runs_running_max": "10",
-        }
-        stack.service = exits.enter_context(
-            agent_service(
-                _port(stack.database_url, stack.database.port),
-                _port(stack.redis_url, stack.redis.port),
-                model,
-                GRAPHS,
-                **(given | settings),
-            )
-        )
-        yield stack
+        yield background, exits

@@ -30,11 +30,15 @@ class Group:
     Attributes:
         url: Address of the group, with the service's user.
         primary: The server that is the primary at first.
+        fail_over: Kills the current primary, and starts it again as a replica; only of a group with a Sentinel.
+        open_primary: Connects to the current primary; likewise.
     """
 
     url: str
     primary: Child
     primary_is_replaced: Callable[[], bool]
+    fail_over: Callable[[], None] | None = None
+    open_primary: Callable[[], Redis] | None = None
 
     def lose_primary(self) -> None:
         """Kill the primary, and wait until its replica is promoted."""
@@ -100,7 +104,7 @@ def sentinel_group(background: Background, folder: Path) -> Iterator[Group]:
     with ExitStack() as exits:
         servers = _Servers(background, folder, exits, PREFIX)
         primary = servers.start()
-        servers.start(f"replicaof 127.0.0.1 {servers.ports[0]}")
+        replica = servers.start(f"replicaof 127.0.0.1 {servers.ports[0]}")
         watched = [f"main 127.0.0.1 {servers.ports[0]} 1"]
         servers.start(
             f"sentinel monitor {watched[0]}",
@@ -115,9 +119,25 @@ def sentinel_group(background: Background, folder: Path) -> Iterator[Group]:
         def is_replaced() -> bool:
             return str(servers.ports[1]) in servers.ask(2, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")
 
+        def current() -> int:
+            return servers.ports.index(int(servers.ask(2, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main").split("'")[3]))
+
+        def fail_over() -> None:
+            lost = current()
+            child = (primary, replica)[lost]
+            assert child.pid
+            os.kill(child.pid, signal.SIGKILL)
+            _wait(lambda: current() != lost)
+            background.run(child.stop())
+            background.run(child.start())
+            _wait(lambda: servers.is_in_step(lost))
+
+        def open_primary() -> Redis:
+            return Redis(port=servers.ports[current()], password=servers.password)
+
         password = servers.password
         url = f"redis+sentinel://{PREFIX}:{password}@127.0.0.1:{servers.ports[2]}/main?sentinel_password={password}"
-        yield Group(url, primary, is_replaced)
+        yield Group(url, primary, is_replaced, fail_over, open_primary)
 
 
 @contextmanager
