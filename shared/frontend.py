@@ -3,6 +3,7 @@
 The page is a shell (`shared/page/`) with a panel for each feature of a stage. Many panels are grouped into views.
 """
 
+import asyncio
 import html
 import importlib.resources
 import json
@@ -12,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -101,6 +103,12 @@ _DOCS_HEADERS = {
 }
 
 
+def _encode_openapi(app: FastAPI) -> tuple[bytes, str]:
+    """Return the OpenAPI document and its `ETag`."""
+    document = json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+    return document, f'"{sha256(document).hexdigest()[:32]}"'
+
+
 def install_docs(app: FastAPI, guard: Callable[[APIRouter], APIRouter]) -> None:
     """Serve the OpenAPI document, and Swagger UI at `/docs` from the fastapi-swagger wheel, without a CDN.
 
@@ -117,7 +125,8 @@ def install_docs(app: FastAPI, guard: Callable[[APIRouter], APIRouter]) -> None:
     )
     page.headers.update(_DOCS_HEADERS)
     router = APIRouter(include_in_schema=False)
-    encoded: list[tuple[bytes, str]] = []  # encoded by the first request, which takes as long as a hundred others
+    encoded: list[tuple[bytes, str]] = []
+    encoding = asyncio.Lock()
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
@@ -125,9 +134,9 @@ def install_docs(app: FastAPI, guard: Callable[[APIRouter], APIRouter]) -> None:
 
     @router.get("/openapi.json")
     async def openapi(request: Request) -> Response:
-        if not encoded:
-            document = json.dumps(request.app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
-            encoded.append((document, f'"{sha256(document).hexdigest()[:32]}"'))
+        async with encoding:
+            if not encoded:  # in a thread: the first request takes as long as a hundred others
+                encoded.append(await run_in_threadpool(_encode_openapi, request.app))
         document, tag = encoded[0]
         headers = {"Cache-Control": "no-cache", "ETag": tag, "X-Content-Type-Options": "nosniff"}
         if request.headers.get("If-None-Match") == tag:
