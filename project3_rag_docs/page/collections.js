@@ -37,7 +37,7 @@ export function collectionStore({ request }) {
 /**
  * A choice of a collection, or of none.
  *
- * @param {Page} page
+ * @param {Pick<Page, "element" | "say">} page
  * @param {CollectionStore} store
  * @param {object} options
  * @param {string} options.id Of the control.

@@ -18,7 +18,7 @@ export function conversation(page) {
   const earlier = element("ol", { className: "history earlier", role: "list" });
   const asked = element("p", { className: "asked" });
   const place = element("div");
-  const again = say(element("button", { type: "button", hidden: true, onclick: clear }), {
+  const again = say(element("button", { type: "button", onclick: clear }), {
     en: "New conversation",
     zh: "开始新对话",
   });
@@ -45,7 +45,7 @@ export function conversation(page) {
     asked.textContent = question;
     place.replaceChildren(answer.node);
     node.hidden = false;
-    buttons.hidden = again.hidden = true;
+    buttons.hidden = true;
     return answer;
   }
 
@@ -55,7 +55,7 @@ export function conversation(page) {
     messages.push({ role: "user", content: current.question });
     messages.push({ role: "assistant", content: [...current.answer.text()].slice(0, MAX_CHARACTERS).join("") });
     messages = messages.slice(-MAX_MESSAGES);
-    buttons.hidden = again.hidden = false;
+    buttons.hidden = false;
   }
 
   function fold() {

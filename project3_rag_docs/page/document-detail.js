@@ -45,6 +45,7 @@ export function documentDetail(page, document, { pageNumber, collections, onChan
 
   /** @param {Document} current */
   function show(current) {
+    document = current;
     name.textContent = current.filename;
     state.show(current);
     summary.button.hidden = current.status !== "ready";
@@ -69,8 +70,7 @@ export function documentDetail(page, document, { pageNumber, collections, onChan
     if (latest.version === document.version && latest.status === "processing") return state.show(latest);
     if (latest.status === "processing") return versions.reload();
     try {
-      document = await (await request(`documents/${id}`)).json();
-      changed(document);
+      changed(await (await request(`documents/${id}`)).json());
       versions.reload();
     } catch (error) {
       trouble.replaceChildren(problemNotice(error, () => update(latest)));
@@ -80,7 +80,7 @@ export function documentDetail(page, document, { pageNumber, collections, onChan
   async function save() {
     try {
       trouble.replaceChildren();
-      await download(`documents/${id}/file`, name.textContent ?? "");
+      await download(`documents/${id}/file`, document.filename);
     } catch (error) {
       trouble.replaceChildren(problemNotice(error, save));
     }
@@ -91,5 +91,5 @@ export function documentDetail(page, document, { pageNumber, collections, onChan
     following.leave(id);
   }
 
-  return { node, id, filename: () => name.textContent ?? "", close, focus: () => name.focus() };
+  return { node, id, document: () => document, close, focus: () => name.focus() };
 }

@@ -1,4 +1,4 @@
-import { percent, sizeText } from "./format.js";
+import { percent, sizeText, SILENCE } from "./format.js";
 import { reasonText } from "./reasons.js";
 
 /**
@@ -73,15 +73,17 @@ function stateText({ status, new_version, progress, chunk_count, size_bytes, cre
     },
     failed: { en: "Could not be read", zh: "无法读取" },
   }[status];
-  const next = {
-    processing: { en: " · its new version is being read", zh: " · 正在读取新版本" },
-    failed: { en: " · its new version could not be read", zh: " · 新版本无法读取" },
-  }[new_version ?? ""] ?? { en: "", zh: "" };
+  const next = new_version ? NEW_VERSION[new_version] : SILENCE;
   return {
     en: `${words.en} · ${size.en} · ${dateIn("en", created_at)}${next.en}`,
     zh: `${words.zh} · ${size.zh} · ${dateIn("zh", created_at)}${next.zh}`,
   };
 }
+
+const NEW_VERSION = {
+  processing: { en: " · its new version is being read", zh: " · 正在读取新版本" },
+  failed: { en: " · its new version could not be read", zh: " · 新版本无法读取" },
+};
 
 /**
  * @param {string} language

@@ -122,13 +122,8 @@ export function mount(root, page) {
 
   function scope() {
     const { tag, collection_id } = list.wanted();
-    return scopeOf({
-      open: detail && { id: detail.id, filename: detail.filename() },
-      ticked: list.ticked(),
-      tag,
-      collectionId: collection_id,
-      collectionName: collections.named(collection_id)?.name ?? "",
-    });
+    const chosen = { ticked: list.ticked(), tag, collection: collections.named(collection_id) };
+    return scopeOf({ open: detail?.document() ?? null, ...chosen }, collections.named);
   }
 
   function showScope() {

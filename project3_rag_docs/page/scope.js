@@ -1,5 +1,6 @@
 /**
  * @typedef {import("../../shared/page/language.js").Text} Text
+ * @typedef {import("./collections.js").Collection} Collection
  *
  * @typedef {object} Scope The documents that a question is about.
  * @property {{document_ids?: string[], filter?: {tags?: string[], collection_ids?: string[]}}} body Of the request.
@@ -18,17 +19,17 @@ const EVERYTHING = {
  * Return what a question is about: the document that is open, the ticked ones, or those that the list is narrowed to.
  *
  * @param {object} chosen
- * @param {{id: string, filename: string} | null} chosen.open
+ * @param {{id: string, filename: string, collection_id: string | null} | null} chosen.open
  * @param {string[]} chosen.ticked Ids.
  * @param {string} chosen.tag
- * @param {string} chosen.collectionId
- * @param {string} chosen.collectionName
+ * @param {Collection | undefined} chosen.collection
+ * @param {(id: string | null) => Collection | undefined} collectionOf
  * @returns {Scope}
  */
-export function scopeOf({ open, ticked, tag, collectionId, collectionName }) {
+export function scopeOf({ open, ticked, tag, collection }, collectionOf) {
   if (open) {
     return {
-      body: { document_ids: [open.id] },
+      body: { document_ids: [open.id], ...sharedFilter(collectionOf(open.collection_id)) },
       before: { en: `Only ${open.filename} will be searched.`, zh: `只检索 ${open.filename}。` },
       after: { en: `Only ${open.filename} was searched.`, zh: `只检索了 ${open.filename}。` },
     };
@@ -36,7 +37,7 @@ export function scopeOf({ open, ticked, tag, collectionId, collectionName }) {
   if (ticked.length > 0) {
     const documents = ticked.length === 1 ? "document" : "documents";
     return {
-      body: { document_ids: ticked },
+      body: { document_ids: ticked, ...sharedFilter(collection) },
       before: {
         en: `Only the ${ticked.length} ticked ${documents} will be searched.`,
         zh: `只检索勾选的 ${ticked.length} 个文档。`,
@@ -44,11 +45,20 @@ export function scopeOf({ open, ticked, tag, collectionId, collectionName }) {
       after: { en: "Only the ticked documents were searched.", zh: "只检索了勾选的文档。" },
     };
   }
-  if (!tag && !collectionId) return EVERYTHING;
-  const names = [collectionName, tag && `#${tag}`].filter(Boolean).join(" · ");
+  if (!tag && !collection) return EVERYTHING;
+  const names = [collection?.name, tag && `#${tag}`].filter(Boolean).join(" · ");
   return {
-    body: { filter: { ...(tag && { tags: [tag] }), ...(collectionId && { collection_ids: [collectionId] }) } },
+    body: { filter: { ...(tag && { tags: [tag] }), ...(collection && { collection_ids: [collection.id] }) } },
     before: { en: `Only documents in ${names} will be searched.`, zh: `只检索 ${names} 中的文档。` },
     after: { en: `Only documents in ${names} were searched.`, zh: `只检索了 ${names} 中的文档。` },
   };
+}
+
+/**
+ * Return the filter that finds documents of another user, which are searched only if their collection is named.
+ *
+ * @param {Collection | undefined} collection
+ */
+function sharedFilter(collection) {
+  return collection && collection.access !== "owner" ? { filter: { collection_ids: [collection.id] } } : {};
 }

@@ -28,8 +28,8 @@ class RtfLoader(Loader):
         source = _BIN_WITHOUT_LENGTH.sub(rb"\\bin0", source)
         if rb"\bin" not in source:  # which counts the bytes after it
             source = _NOT_ASCII.sub(lambda found: b"\\'%02x" % found[0][0], source)
-        text: str = rtf_to_text(source.decode("latin-1"), errors="replace")  # type: ignore[no-untyped-call]
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # pairs are written one by one
+        read: str = rtf_to_text(source.decode("latin-1"), "cp1252", "replace")  # type: ignore[no-untyped-call]  # no types
+        text = read.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # pairs are written one by one
         rows: list[list[str]] = []
         for before, row in _rows(text):
             if before.strip():
