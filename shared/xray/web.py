@@ -1,4 +1,4 @@
-"""Records the way of a request through FastAPI: middleware, dependencies, streams.
+"""Records the way of a request or a WebSocket through FastAPI: middleware, dependencies, streams.
 
 FastAPI itself records the request, its handler, the response and background tasks as OpenTelemetry spans, once it has a
 provider; the rest is recorded here.
@@ -6,9 +6,9 @@ provider; the rest is recorded here.
 
 import functools
 import inspect
-import re
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from time import time
 from typing import Any, cast
@@ -18,24 +18,23 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from opentelemetry.trace import Span, get_current_span
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.middleware import PROBES, RequestContext
 from shared.paths import route_path
 from shared.xray.calls import recorded_calls
+from shared.xray.connections import Connection, open_connection
 from shared.xray.recorder import Recorder, current, describe, entered, fail, recorded
 from shared.xray.rows import Buffer, RequestHead
 from shared.xray.sources import line_of
 
 _OWN_PATHS = ("/xray", "/page/", "/docs", "/openapi.json")
-_MAX_FRAMES = 50  # of one stream that have rows of their own; the others share one
-_EVENT = re.compile(rb"^event: ?(.*)$", re.MULTILINE)
 
 
 def is_left_out(scope: Any) -> bool:  # noqa: ANN401  an ASGI scope
-    """Return whether a connection is not recorded: probes, the page itself, and WebSockets."""
+    """Return whether a connection is not recorded: probes, and the page itself."""
     path = route_path(scope)
-    return scope["type"] != "http" or path in PROBES or path == "/" or path.startswith(_OWN_PATHS)
+    return scope["type"] not in ("http", "websocket") or path in PROBES or path == "/" or path.startswith(_OWN_PATHS)
 
 
 def record_requests(app: FastAPI, recorder: Recorder, buffer: Buffer) -> None:
@@ -74,7 +73,7 @@ class RecordedMiddleware:
 
 
 class NameRequest:
-    """Gives a recorded request its id and its owner, and records the frames of its stream."""
+    """Gives a recorded request or WebSocket its id, and records its messages."""
 
     def __init__(self, app: ASGIApp, recorder: Recorder, buffer: Buffer) -> None:
         self.app = app
@@ -88,72 +87,21 @@ class NameRequest:
             return
         span_id = f"{get_current_span().get_span_context().span_id:016x}"
         head = RequestHead(
-            request_id=scope["request_id"],
-            method=scope["method"],
+            request_id=scope.setdefault("request_id", os.urandom(16).hex()),  # a WebSocket has none yet
+            method=scope.get("method", "WebSocket"),
             path=scope["path"],
             started=time(),
             source=line_of(self.app),
         )
         self._buffer.name(span_id, head)
-        frames: Frames | None = None
-
-        async def send_recorded(message: Message) -> None:
-            nonlocal frames
-            if message["type"] == "http.response.start":
-                head.status = message["status"]
-                _complete(head, scope)
-                if dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream"):
-                    frames = Frames(self._recorder, _endpoint(scope) or self.app)
-            with frames.sent(message["body"]) if frames and message.get("body") else nullcontext():
-                await send(message)
-
+        connection = Connection(self._recorder, head, scope, receive, send, self.app)
+        token = open_connection.set(connection)
         try:
             with recorded_calls(self._recorder):
-                await self.app(scope, receive, send_recorded)
+                await self.app(scope, connection.receive, connection.send)
         finally:
-            _complete(head, scope)
-            if frames:
-                frames.end()
-
-
-def _complete(head: RequestHead, scope: Scope) -> None:
-    """Add the owner and the endpoint, which are known after authentication and routing."""
-    head.owner_id = scope.get("state", {}).get("owner_id")
-    head.source = line_of(endpoint) if (endpoint := _endpoint(scope)) else head.source
-
-
-def _endpoint(scope: Scope) -> Any:  # noqa: ANN401  any callable
-    return getattr(scope.get("route"), "endpoint", None)
-
-
-class Frames:
-    """The frames of a stream: each of the first has a row, and the others share one.
-
-    Args:
-        endpoint: The function that yields them.
-    """
-
-    def __init__(self, recorder: Recorder, endpoint: object) -> None:
-        self._recorder = recorder
-        self._endpoint = endpoint
-        self._count = self._further_bytes = 0
-        self._further: Span | None = None
-
-    def sent(self, body: bytes) -> AbstractContextManager[Span | None]:
-        """Record the sending of a frame in the block."""
-        self._count += 1
-        if self._count <= _MAX_FRAMES:
-            names = [name.decode(errors="replace") for name in _EVENT.findall(body)]
-            return recorded("frame", ", ".join(names) or "comment", self._endpoint, bytes=len(body))
-        self._further = self._further or self._recorder.start("frame", "further frames", self._endpoint)
-        self._further_bytes += len(body)
-        return nullcontext()
-
-    def end(self) -> None:
-        """End the row that the further frames share."""
-        if self._further:
-            describe(self._further, frames=self._count - _MAX_FRAMES, bytes=self._further_bytes)
-            self._further.end()
+            open_connection.reset(token)
+            connection.end()
 
 
 _routing: Any = fastapi.routing

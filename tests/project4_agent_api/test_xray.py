@@ -1,5 +1,6 @@
 """The X-ray of requests to stage 4: who sees which, and a run in two workers, seen in a browser."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
+from websockets.asyncio.client import connect
 
 from local.control import Control
 from local.processes import Child
@@ -20,7 +22,7 @@ from tests.support.agent_service import AgentService, agent_service
 from tests.support.launched import ROOT
 from tests.support.proxy import Background
 from tests.support.scripted_model import ScriptedModel, calls, in_turn, says
-from tests.support.xray import of_kind, rows_of
+from tests.support.xray import Row, of_kind, rows_of
 
 
 async def test_users_see_their_own_requests_and_administrators_all(serve4: Serve, operate: Operate) -> None:
@@ -52,6 +54,34 @@ async def test_users_see_their_own_requests_and_administrators_all(serve4: Serve
 
     assert of_kind(rows, "redis")
     assert not [secret for secret in (PASSWORD, ada["Authorization"], "ada@example.com") if secret in str(everything)]
+
+
+async def test_socket_is_shown_with_its_frames_to_its_owner(serve4: Serve) -> None:
+    with serve4(xray_enabled=True) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+            for name in ("ada", "bob"):
+                await register(client, f"{name}@example.com")
+            ada, bob = [bearer(await sign_in(client, f"{name}@example.com")) for name in ("ada", "bob")]
+            thread_id = (await client.post("/threads", json={}, headers=ada)).json()["thread_id"]
+            path = f"/threads/{thread_id}/stream/events"
+            async with connect(f"ws{url[4:]}{path}", additional_headers=ada, proxy=None) as socket:
+                subscribe = {"method": "subscription.subscribe", "params": {"channels": ["lifecycle"]}}
+                await socket.send(json.dumps(subscribe | {"id": 7, "note": "s3cret"}))
+                await socket.recv()
+
+            heads = (await client.get("/xray/requests", headers=ada)).json()["requests"]
+            (head,) = [head for head in heads if head["method"] == "WebSocket"]
+            shown = f"/xray/requests/{head['request_id']}"
+            text = (await client.get(shown, headers=ada)).text
+            assert (await client.get(shown, headers=bob)).status_code == 404
+
+    rows: list[Row] = json.loads(text)["rows"]
+    assert (head["path"], head["status"]) == (path, 101)
+    assert [row["name"] for row in of_kind(rows, "frame")][:2] == ["received subscription.subscribe", "success"]
+    assert [row["name"] for row in of_kind(rows, "handler")] == ["open_socket"]
+    assert rows[0]["url"].split(":")[-2].endswith("streams/protocol/routes.py")
+    assert "s3cret" not in text
+    assert path.removesuffix("stream/events") + "commands" in {head["path"] for head in heads}
 
 
 @pytest.mark.parametrize(
