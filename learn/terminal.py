@@ -32,8 +32,10 @@ def summary(found: Difference, painter: Painter, language: Language = "en") -> l
         lines += _group(path, [name.replace(f" {path}/", " …/") for name in names], more)
     lines += _group(words["single"], single, more) if single else []
     if found.newly_authenticated:
-        groups = ", ".join(grouped_operations(found.newly_authenticated))
-        lines += _group(words["authenticated"], [words["earlier"].format(len(found.newly_authenticated), groups)], more)
+        prefixes = ", ".join(grouped_operations(found.newly_authenticated))
+        lines += _group(
+            words["authenticated"], [words["earlier"].format(len(found.newly_authenticated), prefixes)], more
+        )
     lines += [painter.heading(words["settings"], len(found.settings))]
     required = [name for name, setting in found.settings.items() if setting.default is None]
     lines += _group(words["required"], required, more) if required else []
