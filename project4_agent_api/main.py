@@ -103,6 +103,7 @@ _RUNS = View("runs", "Runs", "运行")
 _ACCOUNT = View("account", "Account", "账号")
 _ADMINISTRATION = View("administration", "Administration", "管理")
 ACCOUNT_PANEL = Panel(_PAGE / "account.js", view=_ACCOUNT)
+PROGRAMS_PANEL = Panel(_PAGE / "account-programs.js", audience="users", view=_ACCOUNT)
 # All but the account's are behind it, as the routers are behind the lock. It admits audiences by these names.
 PANELS = [
     Panel(_PAGE / "chat.js", audience="users", view=_CHAT),
@@ -110,10 +111,11 @@ PANELS = [
     replace(stage1.PANEL, audience="users", view=_DOCUMENTS),
     Panel(_PAGE / "runs.js", audience="users", view=_RUNS),
     ACCOUNT_PANEL,
+    PROGRAMS_PANEL,
     replace(stage2.PANEL, audience="administrators", view=_ADMINISTRATION),
 ]
 # Where everyone is one local user, nobody has an account.
-OPEN_PANELS = [replace(panel, audience="") for panel in PANELS if panel is not ACCOUNT_PANEL]
+OPEN_PANELS = [replace(panel, audience="") for panel in PANELS if panel not in (ACCOUNT_PANEL, PROGRAMS_PANEL)]
 
 
 def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None = None) -> FastAPI:
@@ -127,15 +129,14 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
     project_auth = ProjectAuth.load(project, production=settings.production) if project else None
     http = project.file.http if project else HttpPart()
     project_app = project_http.load_app(project) if project else None
+    with_oauth = bootstrap.offers_oauth(settings, project_auth) and not http.disable_mcp
     metrics = Metrics()
     tracing = create_tracing(settings, "agent-api")
     app = build_app(
         settings,
         title="Project 4: agents",
         description="Stages 1 to 3 behind accounts, and LangGraph agents with durable runs.",
-        routers=_routers(
-            http, with_accounts=project_auth is None, with_oauth=bootstrap.offers_oauth(settings, project_auth)
-        ),
+        routers=_routers(http, with_accounts=project_auth is None, with_oauth=with_oauth),
         resources=[
             tracing.running,
             *bootstrap.EARLIER_RESOURCES,
@@ -149,7 +150,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
             ),
             *([project_http.running(project_app)] if project_app else []),
         ],
-        panels=[] if project_auth else PANELS if settings.auth_required else OPEN_PANELS,
+        panels=[] if project_auth else _panels(settings, with_oauth=with_oauth),
         body_limits=stage3.body_limits(settings) | oauth.BODY_LIMITS,
         extend_openapi=lambda document: _extend_openapi(document, project_app),
         development_origins=USER_INTERFACES,
@@ -172,12 +173,18 @@ def _routers(http: HttpPart, *, with_accounts: bool, with_oauth: bool) -> list[A
         (http.disable_runs, RUN_ROUTERS + CRON_ROUTERS + OPENAI_ROUTERS + AG_UI_ROUTERS),
         (http.disable_store, STORE_ROUTERS),
         (http.disable_meta, META_ROUTERS),
-        (http.disable_mcp, MCP_ROUTERS + OAUTH_ROUTERS),
+        (http.disable_mcp, MCP_ROUTERS),
         (not with_oauth, OAUTH_ROUTERS),
         (http.disable_a2a, A2A_ROUTERS),
     ):
         left_out += routers if disabled else []
     return [router for router in ROUTERS if router not in left_out]
+
+
+def _panels(settings: Settings, *, with_oauth: bool) -> list[Panel]:
+    if not settings.auth_required:
+        return OPEN_PANELS
+    return [panel for panel in PANELS if with_oauth or panel is not PROGRAMS_PANEL]
 
 
 def _extend_openapi(document: dict[str, Any], project_app: Starlette | None) -> None:

@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from httpx2 import Client
 from jose import jwt
 from playwright.sync_api import Page, Response, expect
 
 from tests.support.agent_service import PASSWORD, AgentService, agent_service
 from tests.support.databases import Databases
+from tests.support.oauth import CALLBACK, VERIFIER, parameters, query
 from tests.support.scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.slow
@@ -91,3 +93,29 @@ def test_token_is_renewed_before_it_expires(
 
     expect(page.get_by_text("Hello!").first).to_be_visible(timeout=20_000)
     assert [response.status for response in renewals] == [200]
+
+
+@pytest.mark.usefixtures("renewals")
+def test_program_is_allowed_and_removed(refused_page: Page, service: AgentService) -> None:
+    page, name = refused_page, "<img src=x onerror=alert(1)>"
+    with Client(base_url=service.url, timeout=120, trust_env=False) as http:
+        registered = http.post("/oauth/register", json={"client_name": name, "redirect_uris": [CALLBACK]}).json()
+        page.goto(f"{service.url}/authorize?{query(registered['client_id'])}")
+        expect(page.locator(".consent")).to_contain_text(name)
+        with page.expect_request(lambda request: request.url.startswith(CALLBACK)) as sent:
+            page.get_by_role("button", name="Allow").click()
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": registered["client_id"],
+            "code": parameters(sent.value.url)["code"],
+            "code_verifier": VERIFIER,
+            "redirect_uri": CALLBACK,
+        }
+        tokens = http.post("/oauth/token", data=form).raise_for_status().json()
+
+        page.goto(f"{service.url}/#/account")
+        expect(page.locator(".programs")).to_contain_text(name)
+        page.get_by_role("button", name="Remove").click()
+        expect(page.get_by_text("No program has signed in for you.")).to_be_visible()
+        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+        assert http.post("/mcp", json={}, headers=bearer).status_code == 401
