@@ -143,13 +143,24 @@ class ProjectImports:
             root = self.folder
         parts = path.relative_to(root).with_suffix("").parts
         name = ".".join(parts)
+        broken_package: ModuleNotFoundError | None = None
         if path.suffix == ".py" and all(part.isidentifier() for part in parts):
             for qualified in dict.fromkeys((self._qualified(name), f"{self.namespace}.{name}")):
-                if _resolves_to(qualified, path):
+                try:
+                    found = _resolves_to(qualified, path)
+                except ModuleNotFoundError as error:
+                    broken_package = broken_package or error
+                    continue
+                if found:
                     return importlib.import_module(qualified)
-        # Another module has this name.
+        # Another module has this name, or the file may do without its package.
         digest = hashlib.sha256("/".join(parts).encode()).hexdigest()[:12]
-        return _load(f"{self.namespace}_{digest}_{path.stem}", path)
+        try:
+            return _load(f"{self.namespace}_{digest}_{path.stem}", path)
+        except (ImportError, KeyError):  # a KeyError if a module of the package is loaded, and the package is not
+            if broken_package:
+                raise broken_package from None
+            raise
 
 
 _projects: dict[Path, ProjectImports] = {}
@@ -202,10 +213,20 @@ def _hint(error: ImportError) -> str:
 
 
 def _resolves_to(name: str, path: Path) -> bool:
-    with contextlib.suppress(ModuleNotFoundError, ValueError, AttributeError):
+    """Return whether a name is that of a file.
+
+    Raises:
+        ModuleNotFoundError: if the package that contains it imports a module that does not exist.
+    """
+    try:
         spec = importlib.util.find_spec(name)
-        return bool(spec and spec.origin and Path(spec.origin).resolve() == path)
-    return False
+    except (ValueError, AttributeError):
+        return False
+    except ModuleNotFoundError as error:
+        if f"{name}.".startswith(f"{error.name}."):
+            return False
+        raise
+    return bool(spec and spec.origin and Path(spec.origin).resolve() == path)
 
 
 def _load(name: str, path: Path) -> ModuleType:

@@ -107,6 +107,22 @@ def test_reason_of_a_failed_import_says_what_to_do(tmp_path: Path, source: str, 
     assert "\n" not in str(refused.value)
 
 
+def test_missing_package_is_named_although_the_file_is_imported_by_its_own_package(tmp_path: Path) -> None:
+    files = {
+        "src/writer/__init__.py": "from writer.graph import app\n",
+        "src/writer/graph.py": "from writer.utils.state import State\nfrom writer.utils.nodes import app\n",
+        "src/writer/utils/state.py": "State = dict\n",
+        "src/writer/utils/nodes.py": "import a_package_that_is_missing\n",
+    }
+    with pytest.raises(ConfigurationError, match="No module named 'a_package_that_is_missing'; install"):
+        write(tmp_path, files).import_object("./src/writer/graph.py:app")
+
+
+def test_file_may_do_without_its_broken_package(tmp_path: Path) -> None:
+    files = {"pen/__init__.py": "import a_package_that_is_missing\n", "pen/graph.py": "app = 5\n"}
+    assert write(tmp_path, files).import_object("./pen/graph.py:app") == 5
+
+
 def test_stored_class_names_do_not_depend_on_the_folder(tmp_path: Path) -> None:
     """A state that names its class is read after the project was moved."""
     names = []
