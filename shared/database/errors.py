@@ -23,7 +23,12 @@ _READ_ONLY = ("25006", "session is read-only", "server is in hot standby mode") 
 
 def has_lost_its_server(error: BaseException) -> bool:
     """Return whether an error shows that no statement will succeed on its connection, though it is open."""
-    return str(getattr(error, "sqlstate", None)).startswith(_LOST_SERVER)
+    return _is_out_of_step(error) or str(getattr(error, "sqlstate", None)).startswith(_LOST_SERVER)
+
+
+def _is_out_of_step(error: BaseException) -> bool:
+    """Return whether the driver received other answers than it expects, such as a pooler's last words after a COMMIT."""
+    return isinstance(error, psycopg.InternalError) and error.sqlstate is None
 
 
 def is_read_only(error: BaseException) -> bool:
@@ -42,7 +47,7 @@ def unavailable(error: BaseException) -> DatabaseUnavailable | None:
     state = cause.sqlstate
     if state == _QUERY_CANCELED:
         return DatabaseUnavailable("The database took too long.")
-    if state is None and not isinstance(cause, psycopg.OperationalError):
+    if state is None and not (isinstance(cause, psycopg.OperationalError) or _is_out_of_step(cause)):
         return None
     if state is not None and not state.startswith(_TRANSIENT + _LOST_SERVER):
         return None

@@ -48,6 +48,14 @@ def test_connection_is_given_up_if_its_server_is_read_only_or_ends() -> None:
     assert not any(has_lost_its_server(error_of(state)) for state in ("23505", "40001", "55P03", "57014"))
 
 
+def test_connection_with_answers_that_the_driver_does_not_expect_is_given_up() -> None:
+    error = psycopg.InternalError("received 2 results from command 'COMMIT'")
+
+    assert has_lost_its_server(error)
+    with pytest.raises(DatabaseUnavailable), database_errors():
+        raise error
+
+
 def test_read_only_server_is_recognised_before_and_after_connecting() -> None:
     assert is_read_only(DBAPIError("INSERT", {}, error_of("25006")))
     assert is_read_only(psycopg.OperationalError("connection failed: session is read-only"))
