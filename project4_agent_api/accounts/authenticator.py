@@ -1,6 +1,6 @@
 """Authentication and rate limiting of a request. Both need Redis, and share one call to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from starlette.requests import HTTPConnection
@@ -20,7 +20,7 @@ from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.accounts.tokens import AccessTokens, is_mcp_token
 from project4_agent_api.core.postgres import Pool
 from project4_agent_api.core.rate_limits import CostLimits, RateLimit, RateLimiter, RateLimitResult, client_network
-from project4_agent_api.core.request_costs import RequestCost
+from project4_agent_api.core.request_costs import Pacing, RequestCost
 from project4_agent_api.settings import Settings
 from shared.errors import Unauthorized
 
@@ -47,6 +47,7 @@ class Authenticator:
         per_address: Limit of an address without valid credentials.
         project_auth: The project's own authentication, which replaces the accounts.
         mcp_tokens: Verifies the tokens of OAuth clients; None if they cannot sign in.
+        pacing: Of the requests of all clients who have caused much work.
     """
 
     auth_required: bool
@@ -58,6 +59,7 @@ class Authenticator:
     rate_limiter: RateLimiter
     project_auth: ProjectAuth | None = None
     mcp_tokens: AccessTokens | None = None
+    pacing: Pacing = field(default_factory=Pacing)
 
     async def authenticate(self, token: str | None, api_key: str | None) -> tuple[Principal, RateLimitResult]:
         """Return the principal of a request, and count the request. If there is a token, the API key is ignored.
@@ -97,6 +99,10 @@ class Authenticator:
     async def count_anonymous(self, address: str) -> RateLimitResult:
         """Count a request that has no valid credential."""
         return await self.rate_limiter.count(self.per_address, client_network(address))
+
+    def pacing_of(self, counted: RateLimitResult) -> Pacing | None:
+        """Return the pacing of a counted request; None if its client has not caused much work."""
+        return self.pacing if counted.is_heavy else None
 
     def charge(self, account_id: UUID, cost: RequestCost) -> None:
         """Charge the cost of a user's request."""

@@ -139,7 +139,8 @@ class Public(_Guard):
         counted = await authenticator.count_anonymous(address)
         counted.check()
         serve, charge = partial(super().handle, scope), partial(authenticator.charge_anonymous, address)
-        await serve_metered(serve, receive, _with_headers(send, counted), charge)
+        pacing = authenticator.pacing_of(counted)
+        await serve_metered(serve, receive, _with_headers(send, counted), charge, pacing)
 
 
 class Authenticated(_Guard):
@@ -176,8 +177,9 @@ class Authenticated(_Guard):
             idempotency, open_responses = find(request.app, Idempotency), find(request.app, OpenResponses)
             app = partial(idempotency.serve, super().handle, principal.account_id)
             serve = partial(open_responses.serve, app, principal, scope)
-            charge = partial(find(request.app, Authenticator).charge, principal.account_id)
-            await serve_metered(serve, receive, _with_headers(send, counted), charge)
+            authenticator = find(request.app, Authenticator)
+            charge, pacing = partial(authenticator.charge, principal.account_id), authenticator.pacing_of(counted)
+            await serve_metered(serve, receive, _with_headers(send, counted), charge, pacing)
         except (ServiceError, RequestValidationError) as error:
             raise _add_headers(error, counted) from error
 

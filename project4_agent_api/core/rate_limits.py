@@ -24,6 +24,7 @@ from shared.errors import Limit, TooManyRequests
 from shared.redis.circuit_breaker import CircuitBreaker
 from shared.redis.client import REDIS_ERRORS, RedisClient
 
+_HEAVY = 0.1  # part of the seconds of work
 _IPV6_NETWORK_BITS = 64  # the usual size of one customer's network, in which addresses are free
 
 
@@ -70,6 +71,7 @@ class RateLimitResult:
         reset: Seconds until the oldest request leaves the window, or until the costs are below their limit.
         version: Value of the version key that was read in the same call; None if Redis was unavailable.
         exceeded: The limit on costs that is exceeded.
+        work: The client's seconds of work that are not paid off yet.
     """
 
     limit: RateLimit
@@ -78,6 +80,12 @@ class RateLimitResult:
     reset: int
     version: bytes | None = None
     exceeded: Limit | None = None
+    work: float = 0
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether the client has caused much of the work that it may."""
+        return self.limit.costs.seconds > 0 and self.work >= _HEAVY * self.limit.costs.seconds
 
     def headers(self) -> dict[str, str]:
         """Return the response headers of draft-ietf-httpapi-ratelimit-headers-06."""
@@ -184,7 +192,8 @@ class RateLimiter:
         if outcome > 1:
             name, maximum = ((_SIZE, size), (_SECONDS, seconds))[outcome - 2]
             exceeded = Limit(name, int(maximum), int(levels[outcome - 2]))
-        return RateLimitResult(limit, outcome == 0, remaining, max(1, reset), version or None, exceeded)
+        work = levels[1]
+        return RateLimitResult(limit, outcome == 0, remaining, max(1, reset), version or None, exceeded, work)
 
     async def _count_locally(self, limit: RateLimit, key: str) -> RateLimitResult:
         allowed = await self._local.hit(limit.item, key)

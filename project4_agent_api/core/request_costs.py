@@ -4,6 +4,7 @@ These are the seconds for which it occupies the event loop, and those of its sta
 run, a model or the client is free.
 """
 
+import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from starlette.types import Message, Receive, Send
 from shared.database.driver import StatementTime, statement_time
 from shared.outbound.fetching import count_fetched
 
+_LONG_SECONDS = 0.005  # of work without a pause that is paced
 _PAYLOADS = ("body", "bytes", "text")  # of messages of HTTP and WebSockets
 
 
@@ -36,12 +38,36 @@ class RequestCost:
         self.seconds += other.seconds
 
 
+class Pacing:
+    """Pauses in the requests of users who have caused much work: together they occupy at most half of the event loop.
+
+    The loop gives each request its turn. Without pauses, a short request would wait for all long ones at each of its
+    own turns.
+    """
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def pause_after(self, seconds: float) -> float:
+        """Return for how long a request pauses after so many seconds of work, behind other such requests."""
+        now = perf_counter()
+        next_at = max(now, self._free_at) + seconds
+        self._free_at = next_at + seconds  # it probably works as long again
+        return next_at - now
+
+
 Charge = Callable[[RequestCost], None]
 Serve = Callable[[Receive, Send], Coroutine[Any, Any, None]]
 
 
-async def serve_metered(serve: Serve, receive: Receive, send: Send, charge: Charge) -> None:
-    """Serve a request, and charge its cost: that of a stream with each message, the rest at the end."""
+async def serve_metered(
+    serve: Serve, receive: Receive, send: Send, charge: Charge, pacing: Pacing | None = None
+) -> None:
+    """Serve a request, and charge its cost: that of a stream with each message, the rest at the end.
+
+    Args:
+        pacing: Of a request whose user has caused much work.
+    """
     cost = RequestCost()
     statements = StatementTime()
 
@@ -62,8 +88,9 @@ async def serve_metered(serve: Serve, receive: Receive, send: Send, charge: Char
             charge_cost()
         await send(message)
 
-    def add_seconds(seconds: float) -> None:
+    def add_seconds(seconds: float) -> float:
         cost.seconds += seconds
+        return pacing.pause_after(seconds) if pacing and seconds > _LONG_SECONDS else 0
 
     def add_size(size: int) -> None:
         cost.size += size
@@ -82,8 +109,13 @@ def _size(message: Message) -> int:
 
 
 @types.coroutine
-def _timed(coroutine: Coroutine[Any, Any, None], add_seconds: Callable[[float], None]) -> Generator[Any, Any, None]:
-    """Await a coroutine, and add up the seconds for which it occupies the event loop."""
+def _timed(coroutine: Coroutine[Any, Any, None], add_seconds: Callable[[float], float]) -> Generator[Any, Any, None]:
+    """Await a coroutine, and add up the seconds for which it occupies the event loop.
+
+    Args:
+        add_seconds: Returns for how long the coroutine pauses.
+    """
+    pause = 0.0
     error: BaseException | None = None
     while True:
         started = perf_counter()
@@ -92,9 +124,11 @@ def _timed(coroutine: Coroutine[Any, Any, None], add_seconds: Callable[[float], 
         except StopIteration:
             return
         finally:
-            add_seconds(perf_counter() - started)
+            pause = add_seconds(perf_counter() - started)
         try:
             error = None
+            if pause:
+                yield from asyncio.sleep(pause).__await__()
             yield awaited
         except BaseException as thrown:  # noqa: BLE001  such as a cancellation; the coroutine decides
             error = thrown

@@ -1,8 +1,10 @@
 """Rate limits: how many requests pass, for whom, over how many processes, and what the answers say about it."""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import httpx2
 import pytest
@@ -10,7 +12,7 @@ from starlette.types import Message, Receive, Send
 
 from project4_agent_api.core import request_costs
 from project4_agent_api.core.rate_limits import CostLimits, RateLimit, RateLimiter, client_network
-from project4_agent_api.core.request_costs import RequestCost, serve_metered
+from project4_agent_api.core.request_costs import Pacing, RequestCost, serve_metered
 from project4_agent_api.settings import Settings
 from shared.database.driver import DeadlineConnection
 from shared.errors import Limit, TooManyRequests
@@ -247,6 +249,39 @@ async def test_cost_is_of_the_work_and_not_of_the_waiting(monkeypatch: pytest.Mo
     await serve_metered(serve, receive, send, charged.append)
 
     assert charged == [RequestCost(8, 3), RequestCost(0, 4)]
+
+
+async def test_short_request_passes_the_long_ones_of_heavy_users() -> None:
+    pacing = Pacing()
+    events: list[str] = []
+
+    def request(name: str, turns: int, seconds: float, pacing: Pacing | None) -> Coroutine[Any, Any, None]:
+        async def serve(_: Receive, __: Send) -> None:
+            for _turn in range(turns):
+                await asyncio.sleep(0)
+                time.sleep(seconds)  # noqa: ASYNC251  as encoding a large answer does
+                events.append(name)
+
+        async def receive() -> Message:
+            raise AssertionError
+
+        async def send(_: Message) -> None:
+            raise AssertionError
+
+        return serve_metered(serve, receive, send, lambda _: None, pacing)
+
+    await asyncio.gather(*(request("long", 20, 0.01, pacing) for _ in range(10)), request("short", 20, 0, None))
+
+    last_turn = len(events) - events[::-1].index("short")
+    assert events[:last_turn].count("long") < 50  # and not all 200
+    assert len(events) == 220
+
+
+async def test_user_who_has_caused_a_tenth_of_the_permitted_work_is_heavy(limiter: RateLimiter) -> None:
+    assert not (await limiter.count(LIMIT, "ada")).is_heavy
+    limiter.charge(LIMIT, "ada", RequestCost(seconds=4))
+    assert (await limiter.count(LIMIT, "ada")).is_heavy
+    assert not (await limiter.count(LIMIT, "bob")).is_heavy
 
 
 async def test_time_of_statements_is_charged(database_url: str) -> None:
