@@ -357,6 +357,7 @@ class Run(SQLModel, table=True):
             "updated_at",
             postgresql_where=text("status NOT IN ('pending', 'running')"),
         ),
+        Index("ix_runs_owner_id_created_at", "owner_id", "created_at", "run_id"),
         # Fair order of claims: waiting and running runs of each user.
         Index("ix_runs_waiting", "owner_id", "due_at", "run_id", postgresql_where=text("status = 'pending'")),
         Index("ix_runs_executed", "owner_id", postgresql_where=text("status = 'running'")),

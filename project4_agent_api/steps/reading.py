@@ -89,7 +89,7 @@ class StepReader:
             ended_at=row["ended"],
             status=status,
             tasks=tasks,
-            tasks_omitted=len({write["task_id"] for write in own}) - len(tasks),
+            writes_omitted=max((write["total"] - len(own) for write in own[:1]), default=0),
             next=[] if status == "done" else [name for name in _due_nodes(row) if name not in written],
             tokens=tokens_of(messages),
             model=next((model for model in models if isinstance(model, str)), None),

@@ -32,7 +32,7 @@ _COLUMNS = f"""
         threads.metadata ->> 'title'
     ), {_MAX_TITLE}) AS title
 """
-_LIST = f"""
+LIST = f"""
     SELECT {_COLUMNS} FROM runs JOIN threads USING (thread_id)
     WHERE runs.owner_id = %(owner_id)s AND (%(status)s::text IS NULL OR runs.status = %(status)s)
         AND (%(assistant_id)s::uuid IS NULL OR assistant_id = %(assistant_id)s)
@@ -159,7 +159,7 @@ async def list_runs(
         "limit": limit + 1,
         "offset": offset,
     }
-    page = await fetch_page(connection, _LIST, parameters)
+    page = await fetch_page(connection, LIST, parameters)
     if len(page) > limit:
         page.pop()
         page.cut = True

@@ -76,7 +76,7 @@ class Step(BaseModel):
     ended_at: datetime | None
     status: StepStatus
     tasks: list[StepTask]
-    tasks_omitted: int
+    writes_omitted: int = Field(description="How many of its writes were left out; `tasks` are those of the others.")
     next: list[str] = Field(description="The nodes that were due and stored nothing.")
     tokens: Tokens | None
     model: str | None

@@ -23,6 +23,7 @@ from project4_agent_api.operations.retention import Retention
 from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.settings import Settings
+from project4_agent_api.steps.repository import LIST
 from shared.errors import NotFound
 from tests.project4_agent_api.conftest import SignUp
 from tests.support.slow_deletes import no_time_for_more_than
@@ -97,6 +98,13 @@ async def test_runs_of_an_assistant_are_found_by_an_index(runs: Runs, explained:
     await runs.stop_runs_of_assistant(OWNER, OWNER)
     assert "on runs" in explained.plan
     assert "Seq Scan" not in explained.plan
+
+
+async def test_runs_of_a_user_are_listed_by_an_index(explained: Explained) -> None:
+    page = {"owner_id": OWNER, "status": None, "assistant_id": None, "limit": 21, "offset": 0}
+    assert len(await (await explained.execute(LIST, page)).fetchall()) == 21
+    assert "ix_runs_owner_id_created_at" in explained.plan
+    assert "Sort" not in explained.plan
 
 
 async def test_replay_reads_only_runs_with_events(runs: Runs, explained: Explained) -> None:
