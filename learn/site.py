@@ -57,6 +57,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Differences": ["differences/index.md", *pages("differences")]},
         "architecture.md",
         "xray.md",
+        "run-view.md",
         "improve.md",
         {"API reference": [f"reference/stage-{number}.md" for number in _PACKAGES]},
         {"Operations": ["operations.md", *operations]},
@@ -75,6 +76,7 @@ _PAGES = {
     "glossary.md",
     "architecture.md",
     "xray.md",
+    "run-view.md",
     "improve.md",
     "operations.md",
 }  # the others are about operations

@@ -18,7 +18,7 @@ import { valueViews } from "./run-values.js";
  * @property {string | null} ended_at
  * @property {"done" | "failed" | "stopped" | "waiting" | "open" | "end"} status
  * @property {{name: string | null, writes: string[]}[]} tasks
- * @property {number} tasks_omitted
+ * @property {number} writes_omitted
  * @property {string[]} next
  * @property {{input: number, output: number} | null} tokens
  * @property {string | null} model
@@ -118,8 +118,9 @@ export function stepView(page, run, step, { from, to, attempt }, { onForked }) {
     if (step.continued_by) nodes.push(continued(step.continued_by));
     if (read.messages.length > 0) nodes.push(promptView(read, messagesView(read.messages)));
     nodes.push(...read.tasks.map(taskView));
-    if (step.tasks_omitted > 0) {
-      const text = { en: `${step.tasks_omitted} more nodes are not shown.`, zh: `另有 ${step.tasks_omitted} 个节点未显示。` };
+    if (step.writes_omitted > 0) {
+      const count = step.writes_omitted;
+      const text = { en: `${count} more values were written.`, zh: `另外写入了 ${count} 个值，此处未显示。` };
       nodes.push(say(element("p", { className: "hint" }), text));
     }
     if (read.changes.length > 0) {
@@ -181,6 +182,7 @@ export function stepView(page, run, step, { from, to, attempt }, { onForked }) {
       if (known) node.append(element("p", { className: "detail", lang: "en" }, `${run.error.error}: ${known}`));
     }
     for (const { channel, value, cut, bytes } of step.continued_by ? [] : task.written) {
+      if (Array.isArray(value) && value.length === 0) continue; // nothing to add
       const shown = cut && value === null ? json(`… (${bytes} bytes)`) : valueView(value);
       node.append(labelled({ en: `wrote ${channel}`, zh: `写入 ${channel}` }, shown));
     }

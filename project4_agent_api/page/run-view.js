@@ -1,4 +1,5 @@
 import { stepView } from "./run-step.js";
+import { storedEvents } from "./run-stored-events.js";
 import { STATUSES, both, dateText, durationText } from "./run-texts.js";
 
 /**
@@ -47,8 +48,9 @@ export function runView(page, id, { signal, onForked }) {
     zh: "同时显示没有写入状态的步骤",
   });
   const filter = element("p", { className: "run-quiet", hidden: true }, quiet, quietLabel);
+  const events = element("div");
   const trouble = element("div");
-  const node = element("div", { className: "run-view" }, element("p", {}, back), head, filter, list, more, trouble);
+  const node = element("div", { className: "run-view" }, element("p", {}, back), head, filter, list, more, events, trouble);
 
   /** @type {Run} */
   let run;
@@ -157,6 +159,9 @@ export function runView(page, id, { signal, onForked }) {
     chip.setAttribute("role", "status");
     const thread = say(element("a", { href: `#/chat/${run.thread_id}` }), { en: "Open the conversation", zh: "打开对话" });
     head.replaceChildren(element("div", { className: "run-title" }, heading, chip), facts(), thread, ...notices());
+    if (run.events_kept && !isUnfinished() && events.childElementCount === 0) {
+      events.append(storedEvents(page, run, signal));
+    }
   }
 
   function facts() {
