@@ -35,6 +35,7 @@ from langgraph_sdk.runtime import _ReadRuntime as ReadRuntime
 
 from project4_agent_api.agents import agent, rag
 from project4_agent_api.agents.services import Services
+from project4_agent_api.core.expiring import ExpiringCache
 from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.graphs import langgraph_json
 from project4_agent_api.graphs.langgraph_json import NamedGraph, Project
@@ -46,13 +47,20 @@ _BUILT_IN: Mapping[str, NamedGraph] = {
     "agent": NamedGraph(agent.make_agent, agent.DESCRIPTION),
     "rag": NamedGraph(rag.make_rag, rag.DESCRIPTION),
 }
+_INSPECTED, _INSPECTED_SECONDS = 1000, 60.0
 _GRAPH_KINDS = "a compiled graph, a StateGraph, an @entrypoint, or a function that returns one of these"
 
 
 class Graphs:
-    """The graphs by name. Created by `load`."""
+    """The graphs by name. Created by `load`.
+
+    Attributes:
+        inspected: What was read from these graphs. `replace` replaces it too. Its entries expire soon, because a
+            factory may read something that changes.
+    """
 
     def __init__(self, graphs: "Mapping[str, Graph | _Factory]", descriptions: Mapping[str, str | None]) -> None:
+        self.inspected = ExpiringCache(_INSPECTED, _INSPECTED_SECONDS)
         self._graphs = graphs
         self._descriptions = descriptions
 

@@ -83,16 +83,24 @@ class InputForm:
 
 
 async def input_form(conversations: Conversations, assistant: Assistant) -> InputForm:
-    """Read the schema of an assistant's graph.
+    """Read the schema of an assistant's graph. It is cached by the assistant's version.
 
     Raises:
         InvalidRequest: if the graph cannot be created with the assistant's configuration.
         NotFound: if there is no such graph anymore.
     """
-    app = conversations.connection.scope["app"]
-    store = find(app, SharedStore).for_owner(conversations.connection.state.principal.account_id)
-    async with introspection.open_graph(find(app, Graphs), assistant.graph_id, assistant.config, store) as graph:
-        return InputForm.of(introspection.schemas(graph).input_schema)
+    app, owner_id = conversations.connection.scope["app"], conversations.connection.state.principal.account_id
+    graphs = find(app, Graphs)
+    inspected = graphs.inspected  # read once: the graphs may be reloaded meanwhile
+    key = (InputForm, owner_id, assistant.assistant_id, assistant.version)  # a factory sees the caller
+    cached: InputForm | None = inspected.get(key)
+    if cached:
+        return cached
+    store = find(app, SharedStore).for_owner(owner_id)
+    async with introspection.open_graph(graphs, assistant.graph_id, assistant.config, store) as graph:
+        form = InputForm.of(introspection.schemas(graph).input_schema)
+    inspected.set(key, form)
+    return form
 
 
 def _with_thread(schema: Json) -> Json:
