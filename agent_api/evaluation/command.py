@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--assistant", help="an assistant or graph, instead of the dataset's")
     parser.add_argument("--only", metavar="PATTERN", default="*", help="examples whose id matches, such as 'refund*'")
     parser.add_argument("--repetitions", type=_positive, default=1, help="runs of each example; default: 1")
-    parser.add_argument("--concurrency", type=_positive, default=2, help="runs at once; default: 2")
+    parser.add_argument("--concurrency", type=_positive, default=2, help="runs and judged answers at once; default: 2")
     parser.add_argument("--version", dest="label", help="a name of this version; default: the Git commit")
     parser.add_argument("--output", type=_absolute, metavar="FOLDER", help="write NAME.json and NAME.html there")
     parser.add_argument("--baseline", type=_absolute, metavar="FOLDER", help="compare with the reports there")
@@ -169,7 +169,9 @@ async def _evaluate(plan: _Plan, url: str) -> int:
 
 
 async def _score(plan: _Plan, dataset: Dataset, assistant: str, trials: Sequence[Trial]) -> Report:
-    records = [await _record(plan.judge, trial) for trial in trials]
+    # `--concurrency` bounds the judge as it bounds the runs.
+    free = asyncio.Semaphore(plan.arguments.concurrency)
+    records = await asyncio.gather(*(_record(plan.judge, trial, free) for trial in trials))
     names = {name for record in records for name in record.scores}
     judged = [example.id for example in dataset.examples if example.expect and example.expect.judge]
     return Report(
@@ -184,14 +186,15 @@ async def _score(plan: _Plan, dataset: Dataset, assistant: str, trials: Sequence
     )
 
 
-async def _record(model: BaseChatModel | None, trial: Trial) -> TrialRecord:
+async def _record(model: BaseChatModel | None, trial: Trial, free: asyncio.Semaphore) -> TrialRecord:
     expect, outcome = trial.example.expect, trial.outcome
     if expect is None:
         raise ValueError("an example without expectations is not run")
     question = trial.example.turns[-1] if isinstance(trial.example.turns[-1], str) else str(trial.example.turns[-1])
     scores = score(expect, outcome)
     if expect.judge and model is not None:
-        scores.append(await judge(model, question, outcome, expect.judge))
+        async with free:
+            scores.append(await judge(model, question, outcome, expect.judge))
     return TrialRecord(
         example=trial.example.id,
         repetition=trial.repetition,

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from agent_api.command import main
 from agent_api.evaluation import command as evaluation
-from agent_api.evaluation.judge import judge
+from agent_api.evaluation.judge import Verdict, judge
 from agent_api.evaluation.outcome import Outcome
 from local import launcher
 from shared.errors import ConfigurationError
@@ -163,3 +163,27 @@ def test_server_of_another_kind_is_one_line(command: str, dataset: str, capsys: 
         assert main([command, *([dataset] if command == "eval" else []), "--url", url]) == 2
 
     assert capsys.readouterr().err.startswith(f"error: {url}: the answer is not JSON")
+
+
+def test_judge_is_called_for_as_many_answers_at_once_as_allowed(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "judged.yaml"
+    path.write_text("examples: [{id: a, input: Hi, expect: {judge: is polite}}]")
+    active = most = 0
+    together = asyncio.Barrier(3)
+
+    async def decide(_: object) -> Verdict:
+        nonlocal active, most
+        active += 1
+        most = max(most, active)
+        await together.wait()
+        active -= 1
+        return Verdict(reason="", met=True)
+
+    model: Any = SimpleNamespace(with_structured_output=lambda *_, **__: RunnableLambda(decide))
+    monkeypatch.setattr(evaluation, "_create_judge", lambda _: model)
+
+    arguments = ["eval", str(path), "--url", server.url, "--judge", "m", "--repetitions", "6", "--concurrency", "3"]
+    assert main(arguments) == 0
+    assert most == 3
