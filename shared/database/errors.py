@@ -27,7 +27,7 @@ def has_lost_its_server(error: BaseException) -> bool:
 
 
 def _is_out_of_step(error: BaseException) -> bool:
-    """Return whether the driver received other answers than it expects, as when a pooler speaks after a COMMIT."""
+    """Return whether the driver received unexpected answers, such as a pooler's last one after a COMMIT."""
     return isinstance(error, psycopg.InternalError) and error.sqlstate is None
 
 
