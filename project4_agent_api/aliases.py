@@ -15,6 +15,7 @@ from shared.settings import secrets_folder
 
 # In the order in which LangGraph's server prefers them.
 ALIASES = {
+    "POSTGRES_URI_CUSTOM": "DATABASE_URL",
     "DATABASE_URI": "DATABASE_URL",
     "POSTGRES_URI": "DATABASE_URL",
     "REDIS_URI_CUSTOM": "REDIS_URL",
@@ -24,6 +25,7 @@ ALIASES = {
     "BG_JOB_TIMEOUT_SECS": "RUN_TIMEOUT_SECONDS",
     "BG_JOB_MAX_RETRIES": "RUN_ATTEMPTS",  # LangGraph's server counts attempts, too
     "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "SHUTDOWN_TIMEOUT_SECONDS",
+    "RESUMABLE_STREAM_TTL_SECONDS": "RUN_EVENTS_SECONDS",
     "LANGGRAPH_POSTGRES_POOL_MAX_SIZE": "DB_POOL_SIZE",
     "CORS_ALLOW_ORIGINS": "CORS_ORIGINS",
 }
