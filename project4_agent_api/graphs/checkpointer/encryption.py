@@ -3,9 +3,11 @@
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from loguru import logger
+from psycopg.errors import UndefinedTable
 
 from project4_agent_api.core.postgres import Pool, fetch_one
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, DatabaseUnavailable
 
 # Blobs are ordered by their threads, whose ids increase with time.
 _NEWEST = "SELECT type, blob FROM checkpoint_blobs WHERE blob IS NOT NULL ORDER BY thread_id DESC LIMIT 1"
@@ -26,10 +28,16 @@ def create_serializer(key: str) -> SerializerProtocol:
 async def require_key(pool: Pool, serializer: SerializerProtocol) -> None:
     """Check that a serializer can read the state of the newest thread.
 
+    Servers start in any order: while the database is unavailable or has no tables, nothing is checked.
+
     Raises:
         ConfigurationError: if it lacks the key, or has another.
     """
-    row = await fetch_one(pool, _NEWEST)
+    try:
+        row = await fetch_one(pool, _NEWEST)
+    except (DatabaseUnavailable, UndefinedTable) as error:
+        logger.warning("LANGGRAPH_AES_KEY is not checked: {}", type(error).__name__)
+        return
     cipher = row["type"].partition("+")[2] if row else ""
     if row is None or not cipher:
         return

@@ -149,3 +149,12 @@ async def test_start_needs_the_key_of_the_stored_state(
         return
     with pytest.raises(ConfigurationError, match=message):
         await require_key(pool, create_serializer(key))
+
+
+async def test_start_does_not_need_the_database(pool: Pool, make_settings4: Callable[..., Settings]) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("DROP TABLE checkpoint_blobs")
+    missing = make_settings4(database_url="postgresql://127.0.0.1:1/none", db_pool_timeout_seconds=0.1)
+    async with create_pool(missing) as unreachable:
+        for each in (pool, unreachable):
+            await require_key(each, create_serializer(KEY))
