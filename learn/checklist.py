@@ -87,7 +87,11 @@ class Task:
     @property
     def command(self) -> str:
         """The command that judges it."""
-        return "make learn" if self.project is None else f"make practice-check PROJECT={self.project}"
+        return (
+            f"make learn EXERCISE={self.name}"
+            if self.project is None
+            else f"make practice-check PROJECT={self.project}"
+        )
 
     def shown(self, language: Language) -> str:
         """Return its name, with the project."""

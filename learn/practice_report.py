@@ -119,24 +119,28 @@ def _print(project: int, results: Sequence[ExerciseResult], language: Language) 
             _print_failure(result, painter, language)
             _print_hint(exercise, [name for name in exercise.needs if name not in done], language)
         elif result is following:
-            echo(f"      {_NEXT.in_language(language)}: {exercise.task.in_language(language)}")
+            echo(f"      {_label(_NEXT, language)}{exercise.task.in_language(language)}")
+
+
+def _label(text: Translated, language: Language) -> str:
+    return f"{text.zh}：" if language == "zh" else f"{text.en}: "
 
 
 def _print_failure(result: ExerciseResult, painter: Painter, language: Language) -> None:
     for test, why in result.failed.items():
         echo(f"      {test}")
         first, *rest = [part_in_language(line, language) for line in result.assertion or [why]]
-        echo(f"        {_TEST.in_language(language)}: {painter.paint(first, '31')}")
+        echo(f"        {_label(_TEST, language)}{painter.paint(first, '31')}")
         for line in rest:
             echo(f"          {painter.paint(line, '31')}")
-    echo(f"      {_LINE.in_language(language)}: {painter.paint(result.line, '1')}")
+    echo(f"      {_label(_LINE, language)}{painter.paint(result.line, '1')}")
 
 
 def _print_hint(exercise: Exercise, missing: Sequence[str], language: Language) -> None:
     if missing:
-        echo(f"      {_FIRST.in_language(language)}: {', '.join(missing)}")
+        echo(f"      {_label(_FIRST, language)}{', '.join(missing)}")
     else:
-        echo(f"      {_HINT.in_language(language)}: {exercise.hint.in_language(language)}")
+        echo(f"      {_label(_HINT, language)}{exercise.hint.in_language(language)}")
         echo(f"      {_MORE.in_language(language).format(exercise.name)}")
 
 

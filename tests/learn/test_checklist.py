@@ -122,8 +122,11 @@ def test_working_copy_of_an_earlier_version_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("language", "lines"),
     [
-        ("en", ["1 of 3 items done, 5 of 12 exercises solved", "Next: 10-fastapi, with `make learn`."]),
-        ("zh", ["已完成 1/3 项，做完 5/12 道练习", "下一道：10-fastapi，运行 `make learn`。"]),
+        (
+            "en",
+            ["1 of 3 items done, 5 of 12 exercises solved", "Next: 10-fastapi, with `make learn EXERCISE=10-fastapi`."],
+        ),
+        ("zh", ["已完成 1/3 项，做完 5/12 道练习", "下一道：10-fastapi，运行 `make learn EXERCISE=10-fastapi`。"]),
     ],
 )
 def test_report_counts_one_stage_of_the_plan(
