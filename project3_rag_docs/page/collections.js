@@ -1,3 +1,5 @@
+import { collectionShares } from "./collection-shares.js";
+
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  * @typedef {import("../../shared/page/language.js").Text} Text
@@ -66,12 +68,13 @@ export function collectionChoice({ element, say }, store, { id, none, ownOnly = 
 }
 
 /**
- * The collections of the user, to create, rename and delete them.
+ * The collections of the user, to create, rename, share and delete them.
  *
  * @param {Page} page
  * @param {CollectionStore} store
+ * @param {{hasUsers: boolean}} options Whether there are other users to share with.
  */
-export function collectionEditor(page, store) {
+export function collectionEditor(page, store, { hasUsers }) {
   const { element, say, field, request, problemNotice } = page;
   const list = element("ul", { className: "collections", role: "list" }); // Safari drops the role without markers
   const trouble = element("div");
@@ -107,8 +110,17 @@ export function collectionEditor(page, store) {
     const input = element("input", { value: current, maxLength: 100, ariaLabel: current });
     const rename = say(element("button", { type: "button", onclick: save }), { en: "Rename", zh: "重命名" });
     const remove = say(element("button", { type: "button", onclick: removeIt }), { en: "Delete", zh: "删除" });
-    const item = element("li", {}, input, element("div", { className: "buttons" }, rename, remove));
+    const share = say(element("button", { type: "button", hidden: !hasUsers, onclick: showShares }), { en: "Share", zh: "共享" });
+    share.ariaExpanded = "false";
+    const item = element("li", {}, input, element("div", { className: "buttons" }, rename, share, remove));
     let sure = false;
+
+    function showShares() {
+      const shown = item.querySelector(".sharing");
+      if (shown) shown.remove();
+      else item.append(collectionShares(page, { id, name: current }).node);
+      share.ariaExpanded = String(!shown);
+    }
 
     function save() {
       const wanted = input.value.trim();

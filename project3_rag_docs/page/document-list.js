@@ -42,6 +42,8 @@ export function documentList(page, { collections, onScope, announce }) {
   /** @type {string | null} */
   let cursor = null;
   let loading = 0;
+  let isLoaded = false;
+  collections.onChange(showMatches); // they may be known later than the documents
 
   function narrow() {
     load();
@@ -62,14 +64,14 @@ export function documentList(page, { collections, onScope, announce }) {
       /** @type {{items: Document[], next_cursor: string | null}} */
       const { items, next_cursor } = await (await request(`documents?${query}`)).json();
       if (turn !== loading) return; // another search began
+      isLoaded = true;
       trouble.replaceChildren();
       items.forEach(put);
-      showMatches();
       // The oldest first: the order of their ingestion.
       for (const { id, status } of [...items].reverse()) if (status === "processing") following.follow(id);
       cursor = next_cursor;
       more.hidden = cursor === null;
-      showWhetherEmpty();
+      showMatches();
       if (after) rows.get(items[0]?.id)?.focus(); // the button may have disappeared
     } catch (error) {
       trouble.replaceChildren(problemNotice(error, () => load(after)));
@@ -86,6 +88,7 @@ export function documentList(page, { collections, onScope, announce }) {
       const matches = filename.toLowerCase().includes(name.toLowerCase()) && (!tag || tags.includes(tag));
       row.node.hidden = !matches || (collection_id ? collection !== collection_id : isForeign(collection));
     }
+    showWhetherEmpty();
   }
 
   /**
@@ -101,7 +104,6 @@ export function documentList(page, { collections, onScope, announce }) {
   function add(document) {
     put(document);
     showMatches();
-    showWhetherEmpty();
     if (document.status === "processing") following.follow(document.id);
   }
 
@@ -146,7 +148,7 @@ export function documentList(page, { collections, onScope, announce }) {
     const isNarrowed = Boolean(name || tag || collection_id);
     filters.node.hidden = rows.size === 0 && !isNarrowed && collections.all().length === 0;
     hint.hidden = shown === 0;
-    empty.hidden = shown > 0 || cursor !== null;
+    empty.hidden = !isLoaded || shown > 0 || cursor !== null;
     const nothing = isNarrowed ? NO_MATCH : { en: "There are no documents yet.", zh: "还没有文档。" };
     say(empty, name && !tag && !collection_id ? { en: "No document has this name.", zh: "没有名称匹配的文档。" } : nothing);
   }

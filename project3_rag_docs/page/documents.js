@@ -41,7 +41,8 @@ export function mount(root, page) {
   });
   const form = questionForm(page, { onAsk: ask, onStop: () => asking?.abort() });
   const talk = conversation(page);
-  const editor = collectionEditor(page, collections);
+  const hasUsers = Boolean(root.dataset.audience); // the section is for users who have signed in
+  const editor = collectionEditor(page, collections, { hasUsers });
   const files = element("div", { className: "documents" }, uploads.node, news, list.node, editor.node);
   const opened = element("div");
   root.classList.add("asks");

@@ -53,6 +53,13 @@ def email() -> str:
     return f"ada-{uuid.uuid4()}@example.com"
 
 
+@pytest.fixture
+def bob(service: AgentService) -> Iterator[httpx2.Client]:
+    """A client of another user."""
+    with httpx2.Client(base_url=service.url, headers=service.sign_up(), timeout=120, trust_env=False) as client:
+        yield client
+
+
 def register(page: Page, service: AgentService, email: str) -> Locator:
     """Make an account on the page; give the panel of the chat."""
     page.goto(service.url)
@@ -400,6 +407,41 @@ def test_unavailable_model_is_reported(page: Page, service: AgentService, email:
     expect(answers(chat)).to_have_text("Back again.")
     expect(chat.get_by_role("alert")).to_have_count(0)
     expect(chat.locator(".human")).to_have_count(1)
+
+
+def test_collection_is_shared_and_asked(
+    page: Page, service: AgentService, bob: httpx2.Client, email: str, model: ScriptedModel
+) -> None:
+    birds = bob.post("/collections", json={"name": "Birds"}).json()["id"]
+    file = {"file": ("birds.md", b"The heron nests in the oak.")}
+    document = bob.post("/documents", files=file, data={"collection_id": birds}).json()["id"]
+    assert "event: ready" in bob.get(f"/documents/{document}/events").text
+    register(page, service, email)
+    visit(page, "Documents")
+    documents = panel(page, "Ask your documents")
+    documents.get_by_text("Manage collections").click()
+    documents.get_by_label("New collection").fill("Mine")
+    documents.get_by_role("button", name="Create").click()
+
+    documents.get_by_role("button", name="Share", exact=True).click()
+    sharing = documents.get_by_role("group", name="Mine")
+    own = sharing.get_by_text("Your own id: ").inner_text().removeprefix("Your own id: ")
+    sharing.get_by_label("Id of a user").fill(bob.get("/auth/me").json()["id"])
+    sharing.get_by_label("The user may").select_option("write")
+    sharing.get_by_role("button", name="Share", exact=True).click()
+
+    expect(sharing.get_by_role("listitem")).to_contain_text("read and change")
+    shared = [(one["name"], one["access"]) for one in bob.get("/collections").json()["items"]]
+    assert shared == [("Birds", "owner"), ("Mine", "write")]
+    bob.put(f"/collections/{birds}/shares/{own}", json={"access": "read"}).raise_for_status()
+    page.reload()
+    documents.get_by_label("Collection", exact=True).select_option(label="Birds (shared with me)")
+    documents.get_by_role("link", name="birds.md").click()
+    expect(documents.locator(".detail .text")).to_have_text("The heron nests in the oak.")
+    model.says("The heron nests in the oak. [1]")
+    documents.get_by_label("Question about the documents").fill("Where does the heron nest?")
+    documents.get_by_role("button", name="Ask the documents").click()
+    expect(documents.get_by_text("Done. 1 passage is cited.")).to_be_visible()
 
 
 def test_answer_cites_an_uploaded_document(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
