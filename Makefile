@@ -230,6 +230,10 @@ docs-code: setup ## Write into the pages of docs/ what they include: cited code,
 	@$(BIN)/python -m learn.included
 	@$(BIN)/python -m learn.walk
 
+.PHONY: screenshots
+screenshots: setup ## Draw the pictures of the READMEs from project 4 as it runs (needs Chromium and a Chinese font)
+	$(BIN)/python -m pytest -q tests/draw_screenshots.py
+
 .PHONY: docs
 docs: setup ## Build the site into site/, strictly: open site/index.html
 	@$(BIN)/python -m learn diffs > /dev/null

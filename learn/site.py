@@ -105,9 +105,11 @@ def _readme(text: str, package: str) -> str:
 
     def rewrite(match: re.Match[str]) -> str:
         picture, label, target = match.groups()
-        if picture or "://" in target or target.startswith("#"):
+        if "://" in target or target.startswith("#"):
             return match[0]
         path = os.path.normpath(Path(package) / target.partition("#")[0])
+        if picture:
+            return f"![{label}](../{path.removeprefix('docs/')})"
         for number, other in _PACKAGES.items():
             if path in {other, f"{other}/README.md", f"{other}/README.zh-CN.md"}:
                 return f"[{label}](stage-{number}.md)" if other != package else label
