@@ -142,7 +142,7 @@ class OAuthClient(SQLModel, table=True):
 
 
 class OAuthGrant(SQLModel, table=True):
-    """What a user allowed a client: first an authorization code, then a family of refresh tokens.
+    """A client's access for a user: first an authorization code, then a family of refresh tokens.
 
     It is valid as a `SignIn` is.
     """

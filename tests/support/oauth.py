@@ -6,6 +6,9 @@ from hashlib import sha256
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
+from mcp.client.auth import OAuthClientProvider, TokenStorage
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from pydantic import AnyUrl
 
 CALLBACK = "http://127.0.0.1:51234/callback"
 VERIFIER = secrets.token_urlsafe(48)
@@ -62,3 +65,32 @@ async def exchange(http: httpx2.AsyncClient, client_id: str, code: str, **change
     form = {"grant_type": "authorization_code", "client_id": client_id, "code": code}
     proof = {"code_verifier": VERIFIER, "redirect_uri": CALLBACK}
     return await http.post("/oauth/token", data={**form, **proof, **changes})
+
+
+class Memory(TokenStorage):
+    """The storage of the official client."""
+
+    tokens: OAuthToken | None = None
+    client: OAuthClientInformationFull | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        self.client = client_info
+
+
+def official_client(url: str, browser: Browser, storage: Memory) -> OAuthClientProvider:
+    """Make the official client's sign-in."""
+
+    async def callback() -> tuple[str, str | None]:
+        return browser.answer["code"], browser.answer["state"]
+
+    metadata = OAuthClientMetadata(client_name="A desktop client", redirect_uris=[AnyUrl(CALLBACK)])
+    return OAuthClientProvider(f"{url}/mcp", metadata, storage, browser.open, callback)

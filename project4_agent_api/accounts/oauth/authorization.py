@@ -1,4 +1,4 @@
-"""What a client asks a user for: the query of `/authorize`."""
+"""Read a client's request for authorization: the query of `/authorize`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

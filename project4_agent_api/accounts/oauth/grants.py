@@ -1,4 +1,4 @@
-"""What users allowed clients. A grant begins as an authorization code, which is exchanged for a family of tokens.
+"""Grants: the access of clients for users. A grant begins as an authorization code, and becomes a family of tokens.
 
 Refresh tokens rotate as those of a sign-in do: one that is used twice ends its grant, and so does a code.
 """
@@ -95,7 +95,7 @@ class OAuthGrants:
         async with transaction(self.sessions) as session:
             grant = (await session.execute(_LOCK_CODE, {"code_hash": _hash(code)})).mappings().one_or_none()
             was_used = grant is not None and grant["family_hash"] is not None
-            if grant and was_used:  # whoever used it first may have stolen it
+            if grant and was_used:  # one of the two callers may have stolen it
                 await session.execute(_END, {"id": grant["id"]})
             elif grant and _is_of(grant, client_id, verifier, redirect_uri):
                 parameters = {

@@ -33,7 +33,7 @@ class ServerMetadata(BaseModel):
 
 
 class ClientRead(ClientRegistration):
-    """A registered client. It has no secret, whatever it asked for: PKCE takes its place."""
+    """A registered client, always without a secret: PKCE takes its place."""
 
     client_id: UUID
     client_id_issued_at: int
@@ -72,7 +72,7 @@ class TokenResponse(BaseModel):
 
 
 class ConsentRequest(RequestBody):
-    """What a client asks for."""
+    """A client's request."""
 
     query: Annotated[str, Field(max_length=10_000)] = Field(description="The query of `/authorize`.")
 
@@ -84,7 +84,7 @@ class ConsentDecision(ConsentRequest):
 
 
 class ConsentRead(BaseModel):
-    """What a user is asked to allow.
+    """A client's request, as the user sees it.
 
     A request that is wrong only has `redirect_to`, where the client learns of it.
     """

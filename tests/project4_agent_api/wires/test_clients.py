@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -88,6 +89,28 @@ def test_mcp_client_in_node(environment: dict[str, str], model: ScriptedModel, j
     model.then(says("Hello, Ada."))
     printed = output(["node", "--import", "tsx", "mcp_client.ts"], environment, javascript)
     assert printed == "true 0\nwriting\nHello, Ada.\n"
+
+
+def test_mcp_client_in_node_signs_in_through_a_browser(
+    service: AgentService,
+    headers: dict[str, str],
+    environment: dict[str, str],
+    model: ScriptedModel,
+    javascript: Path,
+) -> None:
+    model.then(says("Hello, Ada."))
+    command = ["node", "--import", "tsx", "mcp_sign_in.ts"]
+    with (
+        subprocess.Popen(command, cwd=javascript, env=environment, stdout=subprocess.PIPE, text=True) as client,
+        httpx2.Client(base_url=service.url, headers=headers, timeout=120, trust_env=False) as http,
+    ):
+        assert client.stdout is not None
+        asked = client.stdout.readline().removeprefix("Open ").strip()
+        decided = http.post("/auth/consent", json={"query": urlsplit(asked).query, "allow": True})
+        httpx2.get(decided.raise_for_status().json()["redirect_to"], trust_env=False)
+
+        assert client.stdout.read() == "Hello, Ada.\n"
+    assert client.returncode == 0
 
 
 def test_a2a_client(environment: dict[str, str], model: ScriptedModel) -> None:

@@ -19,7 +19,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = introspection.open_graph
 
     @asynccontextmanager
-    async def open_graph(graphs: Any, graph_id: str, *options: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+    async def open_graph(graphs: Any, graph_id: str, *options: Any) -> AsyncIterator[Any]:  # noqa: ANN401  the original's
         opened.append(graph_id)
         async with original(graphs, graph_id, *options) as graph:
             yield graph

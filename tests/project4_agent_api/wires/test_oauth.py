@@ -7,10 +7,7 @@ import httpx
 import httpx2
 import pytest
 from mcp import ClientSession
-from mcp.client.auth import OAuthClientProvider, TokenStorage
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
-from pydantic import AnyUrl
 
 from tests.support.agent_service import PASSWORD, AgentService
 from tests.support.oauth import (
@@ -18,8 +15,10 @@ from tests.support.oauth import (
     CHALLENGE,
     VERIFIER,
     Browser,
+    Memory,
     allowed_code,
     exchange,
+    official_client,
     parameters,
     query,
 )
@@ -27,35 +26,6 @@ from tests.support.oauth import (
 pytestmark = pytest.mark.slow
 
 MCP_HEADERS = {"Accept": "application/json, text/event-stream"}
-
-
-class Memory(TokenStorage):
-    """What the official client stores."""
-
-    tokens: OAuthToken | None = None
-    client: OAuthClientInformationFull | None = None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.client
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.client = client_info
-
-
-def official_client(url: str, browser: Browser, storage: Memory) -> OAuthClientProvider:
-    """Make the official client's sign-in."""
-
-    async def callback() -> tuple[str, str | None]:
-        return browser.answer["code"], browser.answer["state"]
-
-    metadata = OAuthClientMetadata(client_name="A desktop client", redirect_uris=[AnyUrl(CALLBACK)])
-    return OAuthClientProvider(f"{url}/mcp", metadata, storage, browser.open, callback)
 
 
 @pytest.fixture
