@@ -41,6 +41,18 @@ def test_only_the_proxy_is_published_and_on_loopback() -> None:
             assert port.startswith(("127.0.0.1:", "${PUBLISH:-127.0.0.1:")), port
 
 
+def test_errors_of_the_proxy_can_be_read_by_permitted_origins() -> None:
+    configuration = (ROOT / "deploy" / "proxy" / "nginx.conf").read_text()
+    errors = [
+        block for block in re.findall(r"location [^{]+{([^}]*)", configuration) if re.search(r"return [45]", block)
+    ]
+
+    assert len(errors) == 3
+    for block in errors:
+        assert "Access-Control-Allow-Origin $allowed_origin always" in block
+        assert "Vary Origin always" in block
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_containers_have_minimal_capabilities(name: str) -> None:
     service = SERVICES[name]
