@@ -99,7 +99,7 @@ async def test_passage_is_marked_on_its_page(client: httpx2.AsyncClient, tmp_pat
     left, top, right, bottom = box
     assert left == pytest.approx(50 / 595, abs=0.01)
     assert right < 0.5
-    assert (842 - 712) / 842 < top < bottom < (842 - 695) / 842
+    assert (842 - 716) / 842 < top < bottom < (842 - 695) / 842
     assert min(max(pixel) for row in pixels(marked.content) for pixel in row) < 32  # the text is not covered
     assert marked_box(plain.content) is None
     assert other.content == plain.content  # the passage is on another page
@@ -150,6 +150,17 @@ async def test_passage_is_marked_on_a_rotated_page(tmp_path: Path, degrees: int)
     # The line is near the top of the page, and its start near the left edge.
     edge = {90: 1 - right, 180: 1 - bottom, 270: left}[degrees]
     assert edge == pytest.approx((842 - 711) / 842, abs=0.02)
+
+
+async def test_line_of_single_letters_has_one_mark(tmp_path: Path) -> None:
+    letters = [(50 + 8 * at, 700, letter) for at, letter in enumerate("mmmnnnmmmnnnmmmnnn")]
+    path = pdf_files.write(tmp_path / "a.pdf", [pdf_files.texts(letters, size=12)])
+
+    await draw_page(path, 1, "mmmnnnmmmnnnmmmnnn", 600, ParseLimits(), into := tmp_path / "a.png")
+
+    columns = list(zip(*pixels(into.read_bytes()), strict=True))
+    marked = [at for at, column in enumerate(columns) if MARKER in column]
+    assert len(marked) == marked[-1] - marked[0] + 1 > 100
 
 
 async def test_current_picture_is_not_drawn_again(client: httpx2.AsyncClient, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pypdfium2 import PdfBitmap, PdfPage, PdfTextPage, raw
 
 from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.child import Report, run_in_child
+from project3_rag_docs.ingestion.parsing.layout import character_box
 from project3_rag_docs.ingestion.parsing.pdf import open_pdf, repaired
 
 _MAX_PIXELS = 6_000_000  # 18 MB in memory
@@ -22,6 +23,9 @@ _MARKER_COLOUR = (255, 226, 84, 255)  # multiplied with the page, so that the te
 _WORD = re.compile(r"[\u0e00-\u1dff\u2e80-\U0010ffff]|[^\W\u0e00-\u1dff\u2e80-\U0010ffff]+")
 _MIN_WORDS = 3  # in a row, to belong to the passage
 _MAX_WORDS = 4_000  # of a page: the comparison takes the square of it
+
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 class Drawing(NamedTuple):
@@ -69,13 +73,27 @@ def _picture(page: PdfPage, passage: str, width: int) -> bytes:
     return _png(page.render(scale=scale, rev_byteorder=True))
 
 
-def _boxes(page: PdfTextPage, passage: str) -> Iterator[tuple[float, float, float, float]]:
-    """Yield left, bottom, right and top of each line of a passage on a page, in the page's own coordinates."""
+def _boxes(page: PdfTextPage, passage: str) -> Iterator[Box]:
+    """Yield the box of each line of a passage on a page, in the page's own coordinates."""
     drawn = page.get_text_range()
     for start, end in passage_spans(repaired(page, drawn) or drawn, passage):
-        first, last = (raw.FPDFText_GetCharIndexFromTextIndex(page.raw, at) for at in (start, end - 1))
-        for at in range(page.count_rects(first, last - first + 1)):
-            yield page.get_rect(at)
+        line: Box | None = None
+        for at in range(start, end):
+            box = character_box(page, at)
+            if box[2] <= box[0]:  # a space of PDFium's own
+                continue
+            if line and not _is_next(line, box):
+                yield line
+                line = None
+            line = (line[0], min(line[1], box[1]), max(line[2], box[2]), max(line[3], box[3])) if line else box
+        if line:
+            yield line
+
+
+def _is_next(line: Box, box: Box) -> bool:
+    height = box[3] - box[1]
+    same_height = abs(line[1] + line[3] - box[1] - box[3]) < height
+    return same_height and line[0] <= box[0] < line[2] + 2 * height
 
 
 def passage_spans(text: str, passage: str) -> Iterator[tuple[int, int]]:
@@ -105,7 +123,7 @@ def _words(text: str) -> Sequence[tuple[str, int, int]]:
     return [(unicodedata.normalize("NFKC", word[0]).casefold(), word.start(), word.end()) for word in found]
 
 
-def _mark(page: PdfPage, box: tuple[float, float, float, float]) -> None:
+def _mark(page: PdfPage, box: Box) -> None:
     left, bottom, right, top = box
     rectangle = raw.FPDFPageObj_CreateNewRect(left, bottom, right - left, top - bottom)
     raw.FPDFPageObj_SetFillColor(rectangle, *_MARKER_COLOUR)

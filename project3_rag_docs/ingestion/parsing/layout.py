@@ -66,21 +66,21 @@ def _measured(page: PdfTextPage, found: re.Match[str]) -> Line | None:
         return None
     end = len(line.rstrip()) - 1
     begin = len(line) - len(line.lstrip())
-    first = _box(page, start + begin)
+    first = character_box(page, start + begin)
     height = max(first[3] - first[1], 1.0)
     cells, left, from_at = [], first, begin
     for space in re.finditer(r"\s+", line[: end + 1]):
         if space.start() <= begin:
             continue
-        before, after = _box(page, start + space.start() - 1), _box(page, start + space.end())
+        before, after = character_box(page, start + space.start() - 1), character_box(page, start + space.end())
         if max(after[0] - before[2], before[0] - after[2]) > _GAP_IN_HEIGHTS * max(height, before[3] - before[1]):
             cells.append(_cell(line[from_at : space.start()], left, before))
             left, from_at = after, space.end()
-    cells.append(_cell(line[from_at : end + 1], left, _box(page, start + end)))
+    cells.append(_cell(line[from_at : end + 1], left, character_box(page, start + end)))
     return Line(line.strip(), cells, first[1], height)
 
 
-def _box(page: PdfTextPage, at: int) -> tuple[float, float, float, float]:
+def character_box(page: PdfTextPage, at: int) -> tuple[float, float, float, float]:
     """Return left, bottom, right and top of a character of the text."""
     box = raw.FS_RECTF()
     raw.FPDFText_GetLooseCharBox(page.raw, raw.FPDFText_GetCharIndexFromTextIndex(page.raw, at), ctypes.byref(box))
