@@ -128,7 +128,16 @@ def _timed(coroutine: Coroutine[Any, Any, None], add_seconds: Callable[[float], 
         try:
             error = None
             if pause:
-                yield from asyncio.sleep(pause).__await__()
+                yield from _pause(pause, awaited)
             yield awaited
         except BaseException as thrown:  # noqa: BLE001  such as a cancellation; the coroutine decides
             error = thrown
+
+
+def _pause(seconds: float, awaited: "asyncio.Future[Any] | None") -> Generator[Any]:
+    """Sleep before a coroutine awaits a future. A cancellation is then the future's, as it is without a pause."""
+    try:
+        yield from asyncio.sleep(seconds).__await__()
+    except asyncio.CancelledError:
+        if awaited is None or not awaited.cancel():
+            raise

@@ -277,6 +277,32 @@ async def test_short_request_passes_the_long_ones_of_heavy_users() -> None:
     assert len(events) == 220
 
 
+async def test_cancellation_in_a_pause_reaches_what_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pacing, "pause_after", lambda _, seconds: 3600 if seconds > 0.01 else 0)
+    inner: asyncio.Task[None] | None = None
+
+    async def serve(_: Receive, __: Send) -> None:
+        nonlocal inner
+        inner = asyncio.create_task(asyncio.sleep(3600))
+        time.sleep(0.02)  # noqa: ASYNC251  the work that is paced
+        await inner
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        raise AssertionError
+
+    request = asyncio.create_task(serve_metered(serve, receive, send, lambda _: None, Pacing()))
+    await asyncio.sleep(0)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+
+    assert inner is not None
+    assert inner.cancelled()
+
+
 async def test_user_who_has_caused_a_tenth_of_the_permitted_work_is_heavy(limiter: RateLimiter) -> None:
     assert not (await limiter.count(LIMIT, "ada")).is_heavy
     limiter.charge(LIMIT, "ada", RequestCost(seconds=4))
