@@ -53,6 +53,29 @@ def serve3(make_settings3: Callable[..., Settings]) -> Serve:
     return serve
 
 
+@pytest.fixture(scope="module")
+def shared_url3(
+    make_settings: Callable[..., Stage1Settings], databases: Databases, _model_server: ScriptedModel
+) -> Iterator[str]:
+    """Stage 3 for all tests of a module."""
+    _model_server.reset()
+    with (
+        databases.migrated("project3_rag_docs") as url,
+        running(create_app(settings_for(make_settings, url))) as served,
+    ):
+        yield served
+
+
+@pytest.fixture
+def url_without_documents(shared_url3: str, model: ScriptedModel) -> str:
+    """The same, after the documents of earlier tests were deleted."""
+    assert model is not None
+    with httpx2.Client(base_url=shared_url3, timeout=120, trust_env=False) as http:
+        for document in http.get("/documents?limit=100").raise_for_status().json()["items"]:
+            http.delete(f"/documents/{document['id']}").raise_for_status()
+    return shared_url3
+
+
 @pytest.fixture
 async def client3(serve3: Serve) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of stage 3."""

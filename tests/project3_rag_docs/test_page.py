@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,7 +10,6 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
-from tests.support.databases import Databases
 from tests.support.scripted_model import ScriptedModel, embeds, in_turn, until_released
 
 pytestmark = pytest.mark.slow
@@ -28,16 +27,14 @@ DROP = """names => {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _template(databases: Databases) -> None:
-    """Migrate before there is a browser: Alembic's environment runs an event loop, and so does playwright."""
-    with databases.migrated("project3_rag_docs"):
-        pass
+def _served(shared_url3: str) -> str:
+    """Serve it before there is a browser: Alembic's environment runs an event loop, and so does playwright."""
+    return shared_url3
 
 
 @pytest.fixture
-def url(serve3: Serve) -> Iterator[str]:
-    with serve3() as url:
-        yield url
+def url(url_without_documents: str) -> str:
+    return url_without_documents
 
 
 def file(name: str, content: str | bytes) -> FilePayload:

@@ -3,8 +3,6 @@
 import re
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,11 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page, Request, expect
 
-from project1_qa_api.settings import Settings as Stage1Settings
-from project3_rag_docs.main import create_app
-from tests.project3_rag_docs.conftest import settings_for
 from tests.support import pdf_files
-from tests.support.databases import Databases
-from tests.support.running import running
 from tests.support.scripted_model import ScriptedModel, embeds, until_released
 
 pytestmark = pytest.mark.slow
 
-Serve = Callable[..., AbstractContextManager[str]]
 FOLDER = """() => {
     const file = (path, text) => ({
         isDirectory: false, fullPath: path, file: (resolve) => resolve(new File([text], path.split("/").pop())),
@@ -44,24 +36,15 @@ FOLDER = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def url(
-    make_settings: Callable[..., Stage1Settings], databases: Databases, _model_server: ScriptedModel
-) -> Iterator[str]:
-    """Stage 3, for all tests here."""
-    _model_server.reset()
-    with (
-        databases.migrated("project3_rag_docs") as database_url,
-        running(create_app(settings_for(make_settings, database_url))) as served,
-    ):
-        yield served
+@pytest.fixture(scope="module", autouse=True)
+def _served(shared_url3: str) -> str:
+    """Serve it before there is a browser: Alembic's environment runs an event loop, and so does playwright."""
+    return shared_url3
 
 
-@pytest.fixture(autouse=True)
-def _no_documents(url: str, model: ScriptedModel) -> None:
-    assert model is not None
-    for document in api("GET", f"{url}/documents?limit=100")["items"]:
-        httpx2.delete(f"{url}/documents/{document['id']}", timeout=120, trust_env=False).raise_for_status()
+@pytest.fixture
+def url(url_without_documents: str) -> str:
+    return url_without_documents
 
 
 def api(method: str, url: str, **options: Any) -> Any:  # noqa: ANN401  any JSON

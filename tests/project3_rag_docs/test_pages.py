@@ -1,8 +1,9 @@
 """Pictures of the pages of PDFs, with a passage marked."""
 
+import math
 import struct
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,45 +12,32 @@ import httpx2
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from project1_qa_api.settings import Settings as Stage1Settings
 from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.drawing import draw_page, passage_spans
-from project3_rag_docs.main import create_app
-from tests.project3_rag_docs.conftest import settings_for
 from tests.support import files, pdf_files
-from tests.support.databases import Databases
 from tests.support.documents import ready, upload
-from tests.support.running import running
-from tests.support.scripted_model import ScriptedModel
 
 MARKER = bytes((255, 226, 84))
 HERON, OTTER = "The heron nests in the oak by the lake.", "The otter sleeps in the holt by the river."
 
 
-@pytest.fixture(scope="module")
-def url(
-    make_settings: Callable[..., Stage1Settings], databases: Databases, _model_server: ScriptedModel
-) -> Iterator[str]:
-    """Stage 3, for all tests here."""
-    _model_server.reset()
-    with (
-        databases.migrated("project3_rag_docs") as database_url,
-        running(create_app(settings_for(make_settings, database_url))) as served,
-    ):
-        yield served
-
-
 @pytest.fixture
-async def client(url: str) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of it."""
-    async with httpx2.AsyncClient(base_url=url, timeout=120, trust_env=False) as http:
+async def client(shared_url3: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of stage 3."""
+    async with httpx2.AsyncClient(base_url=shared_url3, timeout=120, trust_env=False) as http:
         yield http
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    """Return the width and the height of a PNG."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
 
 
 def pixels(png: bytes) -> list[list[bytes]]:
     """Decode a PNG of unfiltered rows of three bytes per pixel."""
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    width, height = struct.unpack(">II", png[16:24])
+    width, height = size_of(png)
     size = struct.unpack(">I", png[33:37])[0]
     data = zlib.decompress(png[41 : 41 + size])
     rows = [data[at + 1 : at + 1 + 3 * width] for at in range(0, len(data), 3 * width + 1)]
@@ -112,10 +100,11 @@ async def test_part_of_a_passage_is_marked(client: httpx2.AsyncClient, tmp_path:
     start = chunk["text"].index(OTTER)
     page = f"/documents/{document['id']}/pages/1.png"
 
-    part = await client.get(page, params={"chunk_id": chunk["id"], "start": start, "end": start + len(OTTER)})
-    whole = await client.get(page, params={"chunk_id": chunk["id"]})
+    whole = {"chunk_id": chunk["id"], "width": 300}
+    part = await client.get(page, params=whole | {"start": start, "end": start + len(OTTER)})
+    all_of_it = await client.get(page, params=whole)
 
-    part_box, whole_box = marked_box(part.content), marked_box(whole.content)
+    part_box, whole_box = marked_box(part.content), marked_box(all_of_it.content)
     assert part_box is not None
     assert whole_box is not None
     assert part_box[1] > whole_box[1] + 0.03
@@ -128,7 +117,9 @@ async def test_passage_across_two_pages_is_marked_on_both(client: httpx2.AsyncCl
     found = await chunks(client, document)
 
     pictures = [
-        await client.get(f"/documents/{document['id']}/pages/{chunk['page']}.png", params={"chunk_id": chunk["id"]})
+        await client.get(
+            f"/documents/{document['id']}/pages/{chunk['page']}.png", params={"chunk_id": chunk["id"], "width": 300}
+        )
         for chunk in found
     ]
 
@@ -210,8 +201,7 @@ async def test_very_high_page_becomes_a_smaller_picture(tmp_path: Path) -> None:
 
     await draw_page(path, 1, "", 2400, ParseLimits(), into := tmp_path / "a.png")
 
-    rows = pixels(into.read_bytes())
-    assert len(rows) * len(rows[0]) <= 6_100_000
+    assert math.prod(size_of(into.read_bytes())) <= 6_100_000
 
 
 async def test_page_that_takes_too_long_is_refused(tmp_path: Path) -> None:
