@@ -1,4 +1,4 @@
-"""MCP at `/mcp`: assistants as tools, the search in documents as a tool, documents as resources.
+"""MCP at `/mcp`: assistants as tools, the search in documents as a tool, documents as resources and in prompts.
 
 The protocol is the official SDK's (`mcp.server.lowlevel`); see `mcp_exchange.py` for how it is served without sessions.
 """
@@ -25,7 +25,7 @@ from project4_agent_api.accounts.oauth.routes import issuer_of
 from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.core.state import find
 from project4_agent_api.events.subscriber import Subscriber
-from project4_agent_api.wires import mcp_resources
+from project4_agent_api.wires import mcp_prompts, mcp_resources
 from project4_agent_api.wires.conversations import Conversations
 from project4_agent_api.wires.mcp_exchange import Exchange, is_session_id, new_session_id, session_channel
 from project4_agent_api.wires.mcp_names import SEARCH
@@ -198,6 +198,20 @@ async def _read_resource(request: types.ReadResourceRequest, conversations: Conv
     return await mcp_resources.read_resource(conversations.sessions, owner_id, request.params.uri)
 
 
+async def _list_prompts(_: types.ListPromptsRequest, __: Conversations, ___: Exchange) -> types.Result:
+    return types.ListPromptsResult(prompts=mcp_prompts.PROMPTS)
+
+
+async def _get_prompt(request: types.GetPromptRequest, conversations: Conversations, _: Exchange) -> types.Result:
+    owner_id = conversations.connection.state.principal.account_id
+    return await mcp_prompts.get_prompt(conversations.sessions, owner_id, request.params)
+
+
+async def _complete(request: types.CompleteRequest, conversations: Conversations, _: Exchange) -> types.Result:
+    owner_id = conversations.connection.state.principal.account_id
+    return await mcp_prompts.complete(conversations.sessions, owner_id, request.params.argument)
+
+
 async def _list_templates(_: types.ListResourceTemplatesRequest, __: Conversations, ___: Exchange) -> types.Result:
     return types.ListResourceTemplatesResult(resourceTemplates=mcp_resources.TEMPLATES)
 
@@ -212,6 +226,9 @@ server = _create_server(
         types.CallToolRequest: _call_tool,
         types.ListResourcesRequest: _list_resources,
         types.ListResourceTemplatesRequest: _list_templates,
+        types.ListPromptsRequest: _list_prompts,
+        types.GetPromptRequest: _get_prompt,
+        types.CompleteRequest: _complete,
         types.ReadResourceRequest: _read_resource,
     }
 )
@@ -219,6 +236,8 @@ _SCOPES_OF_METHODS = {
     "tools/call": ASSISTANTS,
     "resources/list": DOCUMENTS,
     "resources/read": DOCUMENTS,
+    "prompts/get": DOCUMENTS,
+    "completion/complete": DOCUMENTS,
 }
 _METHODS = {
     "initialize",

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -170,3 +171,42 @@ async def test_langchains_adapter_finds_tools_and_documents(
 
     assert "Hello, Ada." in str(await tools["agent"].ainvoke({"message": "Hi, I am Ada."}))
     assert await client.get_resources("agents") == []
+
+
+async def test_prompts_have_the_text_of_a_document(service: AgentService) -> None:
+    headers = service.sign_up()
+    with httpx.Client(base_url=service.url, headers=headers, timeout=120) as http:
+        for name, text in (("old pears.txt", "Old pears."), ("pears.txt", "Pears are green."), ("x pears.txt", "No.")):
+            await until(partial(is_ready, http, upload(http, name, text)))
+    async with connected(service.url, headers) as session:
+        prompts = (await session.list_prompts()).prompts
+        asked = await session.get_prompt("summarize_document", {"document": "pears.txt"})
+        named = types.PromptReference(type="ref/prompt", name="summarize_document")
+        completed = await session.complete(named, {"name": "document", "value": "old"})
+
+        assert [prompt.name for prompt in prompts] == ["summarize_document", "check_document"]
+        request, document_text = [message.content for message in asked.messages]
+        assert isinstance(request, types.TextContent)
+        assert isinstance(document_text, types.EmbeddedResource)
+        assert "Pears are green." in str(document_text.resource)
+        assert completed.completion.values == ["old pears.txt"]
+        for prompt, arguments in (
+            ("summarize_document", {"document": "apples"}),
+            ("nothing", {}),
+            (prompts[0].name, {}),
+        ):
+            with pytest.raises(McpError, match=r"Unknown prompt|no document"):
+                await session.get_prompt(prompt, arguments)
+
+
+def upload(http: httpx.Client, name: str, text: str) -> str:
+    """Upload a document, and return its id."""
+    document: str = http.post("/documents", files={"file": (name, text.encode())}).raise_for_status().json()["id"]
+    return document
+
+
+def is_ready(http: httpx.Client, document: str) -> bool:
+    """Return whether a document can be read."""
+    status = http.get(f"/documents/{document}").json()["status"]
+    assert status != "failed"
+    return bool(status == "ready")

@@ -66,6 +66,13 @@ async def test_the_other_users_things_do_not_exist(service: AgentService, header
         assert (await bob.call_tool("search_documents", query="pear"))["result"]["structuredContent"] == {"hits": []}
         assert (await bob.mcp("resources/list"))["result"]["resources"] == []
         assert (await bob.mcp("resources/read", uri=f"documents://{document}"))["error"]["code"] == -32002
+        prompt: dict[str, Any] = {"name": "summarize_document", "arguments": {"document": "secret.txt"}}
+        assert (await bob.mcp("prompts/get", **prompt))["error"]["code"] == -32602
+        typed: dict[str, Any] = {
+            "ref": {"type": "ref/prompt", "name": "summarize_document"},
+            "argument": {"name": "document", "value": "s"},
+        }
+        assert (await bob.mcp("completion/complete", **typed))["result"]["completion"]["values"] == []
         assert (await bob_http.get(f"/a2a/{assistant}/.well-known/agent-card.json")).status_code == 404
         assert (await bob.a2a(assistant, "SendMessage", message=message("hello")))["error"]["code"] == -32602
         for method in ("GetTask", "CancelTask", "SubscribeToTask"):
