@@ -45,6 +45,8 @@ def serve(embedded_model_url: str, databases: Databases, redis_url: str) -> Eval
                 app_env="test",
                 openai_base_url=embedded_model_url,
                 llm_model="smollm2-135m-instruct",
+                llm_extra_body={"max_tokens": 64},  # a tiny model without instructions goes on up to its limit
+                llm_timeout_seconds=200,
                 embedding_model="multilingual-e5-small",
                 database_url=stack.enter_context(databases.migrated("project4_agent_api")),
                 redis_url=redis_url,
