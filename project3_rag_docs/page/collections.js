@@ -110,7 +110,10 @@ export function collectionEditor(page, store, { hasUsers }) {
     const input = element("input", { value: current, maxLength: 100, ariaLabel: current });
     const rename = say(element("button", { type: "button", onclick: save }), { en: "Rename", zh: "重命名" });
     const remove = say(element("button", { type: "button", onclick: removeIt }), { en: "Delete", zh: "删除" });
-    const share = say(element("button", { type: "button", hidden: !hasUsers, onclick: showShares }), { en: "Share", zh: "共享" });
+    const share = say(element("button", { type: "button", hidden: !hasUsers, onclick: showShares }), {
+      en: "Share",
+      zh: "共享",
+    });
     share.ariaExpanded = "false";
     const item = element("li", {}, input, element("div", { className: "buttons" }, rename, share, remove));
     let sure = false;

@@ -27,10 +27,17 @@ export function documentContent(page, document, first) {
 function pages(page, document, first) {
   const { element, say, setAddress } = page;
   const place = element("div");
-  const input = element("input", { type: "number", min: "1", id: "documents-page", onchange: () => show(Number(input.value)) });
+  const input = element("input", { type: "number", min: "1", id: "documents-page" });
+  input.addEventListener("change", () => show(Number(input.value)));
   const label = say(element("label", { htmlFor: input.id }), { en: "Page", zh: "页码" });
-  const back = say(element("button", { type: "button", onclick: () => show(number - 1) }), { en: "Previous page", zh: "上一页" });
-  const next = say(element("button", { type: "button", onclick: () => show(number + 1) }), { en: "Next page", zh: "下一页" });
+  const back = say(element("button", { type: "button", onclick: () => show(number - 1) }), {
+    en: "Previous page",
+    zh: "上一页",
+  });
+  const next = say(element("button", { type: "button", onclick: () => show(number + 1) }), {
+    en: "Next page",
+    zh: "下一页",
+  });
   const turning = element("div", { className: "buttons pages" }, back, label, input, next);
   let number = first;
   show(first, { replace: true });

@@ -94,8 +94,8 @@ export function uploadRow(page, { file, path }, { collectionId, enqueue, onStore
 
   /** @param {ArchiveReport} report */
   function showReport({ documents, refused }) {
-    const stored = documents.length;
-    const count = { en: `${stored} of ${stored + refused.length} files are stored.`, zh: `${stored + refused.length} 个文件中已保存 ${stored} 个。` };
+    const [stored, all] = [documents.length, documents.length + refused.length];
+    const count = { en: `${stored} of ${all} files are stored.`, zh: `${all} 个文件中已保存 ${stored} 个。` };
     onStored(documents);
     announce({ en: `${path}: ${count.en}`, zh: `${path}：${count.zh}` });
     if (refused.length === 0) return leave();
