@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow
 # It is started before the browser: Alembic's environment runs an event loop, and so does playwright.
 @pytest.fixture(scope="module", autouse=True)
 def url(databases: Databases, _redis_server: str, make_settings: Callable[..., Stage1Settings]) -> Iterator[str]:
-    """The API of stage 4; no run is executed."""
+    """The API of stage 4, with the X-ray below each view; no run is executed."""
     with (
         databases.migrated("project4_agent_api") as database_url,
-        running(create_app(settings_for(make_settings, database_url, _redis_server))) as url,
+        running(create_app(settings_for(make_settings, database_url, _redis_server, xray_enabled=True))) as url,
     ):
         yield url
 
@@ -73,7 +73,7 @@ def visit(page: Page, view: str) -> None:
 
 def is_at(page: Page, view: str, heading: str, address: str) -> None:
     """Expect one view, with its heading, its title and its address."""
-    expect(page.get_by_role("heading", level=2)).to_have_text(re.compile(heading))
+    expect(page.get_by_role("heading", level=2).first).to_have_text(re.compile(heading))
     expect(views(page).locator("[aria-current=page]")).to_have_text(view)
     expect(page).to_have_title(f"{view} · Project 4: agents")
     expect(page).to_have_url(re.compile(f"{re.escape(address)}$"))
