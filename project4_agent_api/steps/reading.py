@@ -45,9 +45,9 @@ def tokens_of(messages: Iterable[BaseMessage]) -> Tokens | None:
     if not usages:
         return None
     return Tokens(
-        input=sum(usage["input_tokens"] for usage in usages),
-        output=sum(usage["output_tokens"] for usage in usages),
-        total=sum(usage["total_tokens"] for usage in usages),
+        input=sum(usage.get("input_tokens", 0) for usage in usages),
+        output=sum(usage.get("output_tokens", 0) for usage in usages),
+        total=sum(usage.get("total_tokens", 0) for usage in usages),
     )
 
 
@@ -173,7 +173,7 @@ class StepReader:
     def _sent_node(self, write: Row) -> str:
         if "+" in write["type"]:  # encrypted, so it was read whole
             return str(getattr(self._load(write), "node", ""))
-        found = _SEND.search(bytes(write["blob"]))
+        found = _SEND.search(bytes(write["blob"] or b""))
         if found is None:
             return ""
         length = found[1][0] & 0x1F if len(found[1]) == 1 else found[1][1]

@@ -19,6 +19,8 @@ _MAX_BLOB = 64 * 1024  # of a write whose messages are counted
 _MAX_COUNTED = 8 * 1024 * 1024  # of all such writes of a run
 _MAX_TITLE = 200
 MAX_VALUE = 1024 * 1024  # of a value that is shown
+_READ = f"least(coalesce(octet_length(blob), 0), {MAX_VALUE})"
+_MAX_READ = 8 * 1024 * 1024  # of the values that one answer reads
 _MESSAGES = "'langchain_core.messages.'::bytea"
 _ANSWERS = "'langchain_core.messages.ai'::bytea"
 _ENCRYPTED = "type LIKE '%%+%%'"
@@ -49,7 +51,8 @@ _STARTS = """
     own AS (
         SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint ->> 'ts' AS ts,
             metadata ->> 'source' AS source, (metadata ->> 'step')::int AS step,
-            (metadata ->> 'run_attempt')::int AS attempt, checkpoint -> 'updated_channels' AS updated
+            CASE WHEN jsonb_typeof(metadata -> 'run_attempt') = 'number' THEN (metadata ->> 'run_attempt')::int END
+                AS attempt, checkpoint -> 'updated_channels' AS updated
         FROM checkpoints WHERE thread_id = %(thread_id)s::uuid::text AND metadata ->> 'run_id' = %(run_id)s::uuid::text
     ), starts AS (
         SELECT *, true AS own FROM own
@@ -88,7 +91,9 @@ _STEPS = f"""
 _COUNT = f"WITH {_STARTS} SELECT count(*) AS steps FROM starts"  # noqa: S608  likewise
 # Of each write the value, if it may be a message, and the first bytes of a `Send`. What is encrypted may be anything.
 _WRITES = f"""
-    SELECT * FROM (
+    SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, place, total,
+        CASE WHEN sum(octet_length(blob)) OVER (ORDER BY checkpoint_id, place) <= {_MAX_READ} THEN blob END AS blob
+    FROM (
         SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type,
             CASE WHEN channel = '__pregel_tasks' AND NOT {_ENCRYPTED} THEN substring(blob FROM 1 FOR 400)
                 WHEN octet_length(blob) <= {_MAX_BLOB} AND (position({_MESSAGES} IN blob) > 0 OR {_ENCRYPTED})
@@ -120,14 +125,18 @@ _STATES = """
 """
 _BLOBS = f"""
     SELECT channel, version, type, octet_length(blob) AS bytes,
-        CASE WHEN octet_length(blob) <= {MAX_VALUE} THEN blob END AS blob
+        CASE WHEN octet_length(blob) <= {MAX_VALUE}
+            AND sum({_READ}) OVER (ORDER BY version, channel) <= {_MAX_READ}
+        THEN blob END AS blob
     FROM checkpoint_blobs JOIN unnest(%(channels)s::text[], %(versions)s::text[]) AS wanted (channel, version)
         USING (channel, version)
     WHERE thread_id = %(thread_id)s::uuid::text AND checkpoint_ns = %(namespace)s
 """  # noqa: S608  likewise
 _WRITTEN = f"""
     SELECT task_id, task_path, idx, channel, type, octet_length(blob) AS bytes,
-        CASE WHEN octet_length(blob) <= {MAX_VALUE} THEN blob END AS blob,
+        CASE WHEN octet_length(blob) <= {MAX_VALUE}
+            AND sum({_READ}) OVER (ORDER BY task_path, task_id, idx) <= {_MAX_READ}
+        THEN blob END AS blob,
         count(*) OVER () AS total
     FROM checkpoint_writes WHERE thread_id = %(thread_id)s::uuid::text AND checkpoint_ns = %(namespace)s
         AND checkpoint_id = %(checkpoint_id)s

@@ -45,7 +45,7 @@ class Budget:
                 return [self._fit(item) for item in value[:kept]]
             case dict():
                 kept = self._most(value)
-                return {key: self._fit(item) for key, item in list(value.items())[:kept]}
+                return {self._fit(key): self._fit(item) for key, item in list(value.items())[:kept]}
         self._left -= 8
         return value
 
@@ -112,7 +112,7 @@ def list_difference(before: list[Any], after: list[Any]) -> tuple[list[Any], lis
     known = {_identity(item, at): item for at, item in enumerate(before)}
     now = {_identity(item, at): item for at, item in enumerate(after)}
     added = [item for name, item in now.items() if name not in known]
-    changed = [item for name, item in now.items() if name in known and known[name] != item]
+    changed = [item for name, item in now.items() if name in known and dumps(known[name]) != dumps(item)]
     removed = [item for name, item in known.items() if name not in now]
     return added, changed, removed
 

@@ -127,7 +127,11 @@ async def test_feedback_follows_the_thread_of_its_run(http: httpx2.AsyncClient, 
     run = (await http.post(f"/threads/{thread['thread_id']}/runs", json=later, headers=ada)).json()
     given = {"run_id": run["run_id"], "key": "helpful", "score": 1}
 
-    # Eve may read the thread, but not change it.
+    # Eve may read the thread, and what runs on it did, but not change it.
+    assert (await http.get(f"/runs/{run['run_id']}", headers=eve)).json()["status"] == "pending"
+    assert (await http.get(f"/runs/{run['run_id']}/steps", headers=eve)).json() == []
+    assert (await http.get("/runs", headers=eve)).json() == []
+    assert (await http.get(f"/runs/{run['run_id']}", headers=bob)).status_code == 404
     assert (await http.post("/feedback", json=given, headers=eve)).status_code == 404
     assert (await http.post("/feedback", json=given, headers=bob)).status_code == 404
     feedback_id = (await http.post("/feedback", json=given, headers=ada)).json()["id"]
