@@ -82,7 +82,7 @@ class StepReader:
             namespace=namespace,
             step=row["step"],
             source=row["source"],
-            attempt=row["attempt"],
+            attempt=row["ended_attempt"] or row["attempt"],
             own=row["own"],
             parent_checkpoint_id=row["parent_checkpoint_id"],
             started_at=row["ts"],

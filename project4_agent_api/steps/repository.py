@@ -69,10 +69,10 @@ _STARTS = """
 _ENDS = """
     ends AS (
         SELECT DISTINCT ON (checkpoint_ns, parent_checkpoint_id) checkpoint_ns, parent_checkpoint_id AS checkpoint_id,
-            ts AS ended, checkpoint_id AS ended_id
+            ts AS ended, checkpoint_id AS ended_id, attempt AS ended_attempt
         FROM own WHERE source = 'loop' ORDER BY checkpoint_ns, parent_checkpoint_id, own.checkpoint_id
     ), steps AS (
-        SELECT starts.*, ended, ended_id, (
+        SELECT starts.*, ended, ended_id, ended_attempt, (
             SELECT later.metadata ->> 'run_id' FROM checkpoints AS later
             WHERE ended_id IS NULL AND later.thread_id = %(thread_id)s::uuid::text
                 AND later.checkpoint_ns = starts.checkpoint_ns AND later.checkpoint_id > starts.checkpoint_id

@@ -69,7 +69,7 @@ class Step(BaseModel):
     namespace: str = Field(description="The subgraph: `node:task`, parts separated by `|`; empty for the graph itself.")
     step: int
     source: str = Field(description="`input`, `loop`, `update` or `fork`: what made the checkpoint.")
-    attempt: int | None = Field(description="The attempt at the run that made the checkpoint.")
+    attempt: int | None = Field(description="The attempt at the run that executed it, as far as is known.")
     own: bool = Field(description="False if the checkpoint is an earlier run's, which this run continued.")
     parent_checkpoint_id: str | None
     started_at: datetime
