@@ -38,9 +38,10 @@ __all__ = [
     "statements",
 ]
 
-# Settings of the developer's own must not reach a test.
+# Settings of the developer's own must not reach a test, nor the language of their terminal.
 for name in [*Settings.model_fields, "langsmith_tracing", "langchain_tracing_v2"]:
     os.environ.pop(name.upper(), None)
+os.environ["LC_ALL"] = "C.UTF-8"
 Settings.model_config["env_file"] = None
 reduce_costs()
 
