@@ -98,7 +98,7 @@ _CHINESE = {
     "String should have at least {number} characters": "至少 {number} 个字符",
     "must be an http:// or https:// address": "必须以 http:// 或 https:// 开头",
 }
-# A placeholder in capitals takes the name of a variable, or of a stage; any other takes whatever is there.
+# Patterns of placeholders in capitals: the name of a variable, a stage or a command. Others take any text.
 _WORDS = {"STAGE": r"[a-z][\w-]*(?:'s worker)?", "COMMAND": r"[a-z][\w-]*"}
 _ESCAPED = re.compile(r"\\\{(\w+)\\\}")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}(?=([\u4e00-\u9fff])?)")

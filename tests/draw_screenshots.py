@@ -23,7 +23,7 @@ MAX_BYTES = 120_000
 
 @dataclass(frozen=True)
 class Story:
-    """What is said, in one language.
+    """A conversation for the pictures, in one language.
 
     Attributes:
         earlier: Questions of earlier threads, and their answers.
