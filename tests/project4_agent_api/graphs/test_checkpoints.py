@@ -138,6 +138,7 @@ async def test_state_from_before_the_key_stays_readable(pool: Pool) -> None:
         (KEY, KEY, None),
         ("", KEY, None),
     ],
+    ids=["no key", "another key", "the same key", "not encrypted"],
 )
 async def test_start_needs_the_key_of_the_stored_state(
     pool: Pool, stored_with: str, key: str, message: str | None
