@@ -273,6 +273,7 @@ async def open_api(
                 settings.user_api_keys_max,
                 principals.invalidate,
                 settings.public_url,
+                settings.oauth_redirect_schemes,
             ),
         )
         await stack.enter_async_context(state.open_responses.checking())

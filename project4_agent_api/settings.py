@@ -1,6 +1,7 @@
 """The settings of stage 4."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
@@ -16,6 +17,8 @@ from shared.settings import CommaSeparated, HttpAddress
 
 _MIN_SECRET_LENGTH = 32  # bytes; required for HMAC-SHA256 (RFC 7518, section 3.2)
 _MIN_TOKEN_LENGTH = 16
+_SCHEME = re.compile("[a-z][a-z0-9+.-]*")
+_SCHEMES_OF_BROWSERS = {"about", "blob", "data", "file", "filesystem", "ftp", "http", "https", "javascript", "vbscript"}
 _AES_LENGTHS = (16, 24, 32)  # bytes; of AES-128, AES-192 and AES-256
 
 _GENERATE = "Generate one: `openssl rand -base64 32`."
@@ -96,6 +99,10 @@ class Settings(Stage3Settings):
     oauth_enabled: bool = Field(
         default=True,
         description="Whether programs may sign in through a browser (OAuth), to get tokens for `/mcp` only.",
+    )
+    oauth_redirect_schemes: CommaSeparated = Field(
+        default=("cursor", "vscode", "vscode-insiders", "windsurf", "claude"),
+        description="Private schemes to which programs may be redirected: `cursor` for `cursor://…`; or `none`.",
     )
     public_url: HttpAddress | None = Field(
         repr=False,
@@ -287,13 +294,10 @@ class Settings(Stage3Settings):
         default=1, ge=0, le=5, description="Maximum rewrites of a question without relevant passages."
     )
 
-    @field_validator("agent_approval_tools", mode="before")
+    @field_validator("agent_approval_tools", "oauth_redirect_schemes")
     @classmethod
-    def _split_tools(cls, value: object) -> object:
-        if isinstance(value, str):
-            names = tuple(part.strip() for part in value.split(",") if part.strip())
-            return () if names == ("none",) else names
-        return value
+    def _read_none(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return () if value == ("none",) else value
 
     @field_validator("mcp_servers", mode="before")
     @classmethod
@@ -310,6 +314,14 @@ class Settings(Stage3Settings):
     def _check_length(cls, value: SecretStr) -> SecretStr:
         if value and len(value.get_secret_value()) < _MIN_SECRET_LENGTH:
             raise ValueError(f"must have at least {_MIN_SECRET_LENGTH} characters")
+        return value
+
+    @field_validator("oauth_redirect_schemes")
+    @classmethod
+    def _check_schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for scheme in value:
+            if not _SCHEME.fullmatch(scheme) or scheme in _SCHEMES_OF_BROWSERS:
+                raise ValueError(f"{scheme!r} is not the private scheme of a program")
         return value
 
     @field_validator("langgraph_aes_key")

@@ -41,7 +41,15 @@ def _http_url(value: str) -> str:
 
 
 HttpAddress = Annotated[str, AfterValidator(_http_url)]  # it may hold a password: its fields have `repr=False`
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+def _split_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
 def _json_object(value: object) -> object:
@@ -143,13 +151,6 @@ class Settings(BaseSettings):
     llm_model_options: FieldsByModel = Field(
         default={}, description="Likewise for single models, as a JSON object of objects by model; they win over both."
     )
-
-    @field_validator("cors_origins", "forwarded_allow_ips", "llm_fallback_models", mode="before")
-    @classmethod
-    def _split_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @field_validator("log_level", mode="before")
     @classmethod

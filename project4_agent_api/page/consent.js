@@ -8,7 +8,7 @@
  * @property {string} client_name
  * @property {string} redirect_host
  * @property {string[]} scopes
- * @property {string} [redirect_to] Where to go at once, because the request is wrong.
+ * @property {string} [redirect_to] Where the program learns that its request is wrong.
  */
 
 export const title = { en: "Allow access?", zh: "是否授权？" };
@@ -37,11 +37,30 @@ export function mount(root, { element, say, request, problemNotice }) {
     try {
       /** @type {Asked} */
       const asked = await (await request("auth/consent/preview", { method: "POST", body: { query } })).json();
-      if (asked.redirect_to) location.replace(asked.redirect_to);
+      if (asked.redirect_to) refuse(asked.redirect_host, asked.redirect_to);
       else show(asked);
     } catch (error) {
       content.replaceChildren(problemNotice(error, ask));
     }
+  }
+
+  /**
+   * @param {string} host
+   * @param {string} address
+   */
+  function refuse(host, address) {
+    if (LOOPBACK.includes(host)) return location.replace(address);
+    content.replaceChildren(
+      say(element("p"), {
+        en: "The request of the program is wrong, so it gets no access.",
+        zh: "该程序的请求有误，未获授权。",
+      }),
+      element(
+        "p",
+        {},
+        element("a", { href: address }, say(element("span"), { en: "Tell the program, at", zh: "告知该程序：" }), ` ${host}`),
+      ),
+    );
   }
 
   /** @param {Asked} asked */

@@ -1,6 +1,6 @@
 """Read a client's request for authorization: the query of `/authorize`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlencode
@@ -59,8 +59,13 @@ class AuthorizationRequest:
         return f"{self.redirect_uri}{'&' if '?' in self.redirect_uri else '?'}{urlencode(answer)}"
 
 
-async def read_authorization_request(sessions: Sessions, query: str, *, issuer: str) -> AuthorizationRequest:
+async def read_authorization_request(
+    sessions: Sessions, query: str, *, issuer: str, schemes: Collection[str]
+) -> AuthorizationRequest:
     """Read the query of an authorization request.
+
+    Args:
+        schemes: The private schemes to which clients may be redirected.
 
     Raises:
         InvalidClient, InvalidRedirectUri: if it is not safe to redirect to the client.
@@ -77,7 +82,7 @@ async def read_authorization_request(sessions: Sessions, query: str, *, issuer: 
     if client is None or names.count("client_id") > 1:
         raise InvalidClient("There is no client with this id. Start again from the program that sent you here.")
     uri = fields.get("redirect_uri", "")
-    if not is_registered(uri, client.redirect_uris) or names.count("redirect_uri") > 1:
+    if not is_registered(uri, client.redirect_uris, schemes) or names.count("redirect_uri") > 1:
         raise InvalidRedirectUri("The client has not registered this redirect_uri.")
     request = AuthorizationRequest(client, uri, fields.get("state"), issuer)
     if len(names) != len(set(names)):

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -36,8 +36,11 @@ class ClientRegistration(BaseModel):
     response_types: list[str] = ["code"]
 
 
-async def register(session: AsyncSession, asked: ClientRegistration) -> OAuthClient:
+async def register(session: AsyncSession, asked: ClientRegistration, schemes: Collection[str]) -> OAuthClient:
     """Store a client. If there are too many, the oldest one that nobody uses gives way.
+
+    Args:
+        schemes: The private schemes that are permitted.
 
     Raises:
         InvalidRedirectUri: if it may not be redirected to one of its addresses.
@@ -45,7 +48,7 @@ async def register(session: AsyncSession, asked: ClientRegistration) -> OAuthCli
         TooManyRequests: if there are too many clients, all of them in use.
     """
     for uri in asked.redirect_uris:
-        parse_redirect_uri(uri)
+        parse_redirect_uri(uri, schemes)
     if "authorization_code" not in asked.grant_types or "code" not in asked.response_types:
         raise InvalidClientMetadata("Only the grant type authorization_code with the response type code is offered.")
     name = asked.client_name.strip() or (urlsplit(asked.redirect_uris[0]).hostname or "")
@@ -82,8 +85,11 @@ async def _make_room(session: AsyncSession) -> None:
         raise TooManyRequests("Too many clients are registered. Try again later.", retry_after=_RETRY_SECONDS)
 
 
-def parse_redirect_uri(uri: str) -> SplitResult:
-    """Parse an address to which a client may be redirected: HTTPS, or HTTP on the user's own machine (RFC 8252).
+def parse_redirect_uri(uri: str, schemes: Collection[str]) -> SplitResult:
+    """Parse an address to which a client may be redirected: HTTPS, or a program on the user's machine (RFC 8252).
+
+    Args:
+        schemes: The private schemes that are permitted.
 
     Raises:
         InvalidRedirectUri: if it is another one.
@@ -97,20 +103,34 @@ def parse_redirect_uri(uri: str) -> SplitResult:
         raise InvalidRedirectUri(
             f"A redirect URI has at most {_MAX_URI_LENGTH} visible ASCII characters, no fragment and no user."
         )
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
-        raise InvalidRedirectUri("A redirect URI is https://…, or http:// with 127.0.0.1, [::1] or localhost.")
+    if parts.scheme not in ("https", *schemes) and not (parts.scheme == "http" and host in _LOOPBACK):
+        raise InvalidRedirectUri(
+            "A redirect URI is https://…, or http:// with 127.0.0.1, [::1] or localhost, or has a permitted private "
+            f"scheme: {', '.join(schemes) or 'none'}."
+        )
     return parts
 
 
-def is_registered(uri: str, registered: Sequence[str]) -> bool:
+def is_registered(uri: str, registered: Sequence[str], schemes: Collection[str]) -> bool:
     """Return whether an address is exactly one that was registered. On loopback, its port is free."""
     try:
-        parts = parse_redirect_uri(uri)
+        parts = parse_redirect_uri(uri, schemes)
     except InvalidRedirectUri:
         return False
     return uri in registered or (
         parts.scheme == "http" and any(_without_port(parts) == _without_port(urlsplit(each)) for each in registered)
     )
+
+
+def receiver_of(redirect_uri: str) -> str:
+    """Return who receives an answer, for users: a host, or the scheme of a program such as `cursor:`."""
+    parts = urlsplit(redirect_uri)
+    return (parts.hostname or "") if parts.scheme in ("http", "https") else f"{parts.scheme}:"
+
+
+def is_loopback(redirect_uri: str) -> bool:
+    """Return whether a program on the user's own machine receives an answer by HTTP."""
+    return receiver_of(redirect_uri) in _LOOPBACK
 
 
 def _without_port(parts: SplitResult) -> SplitResult:

@@ -6,7 +6,6 @@ can show it in a frame.
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
@@ -17,6 +16,7 @@ from project4_agent_api.accounts.oauth.authorization import (
     AuthorizationRequest,
     read_authorization_request,
 )
+from project4_agent_api.accounts.oauth.clients import is_loopback, receiver_of
 from project4_agent_api.accounts.oauth.errors import InvalidClient, InvalidRedirectUri
 from project4_agent_api.accounts.oauth.grants import OAuthGrants
 from project4_agent_api.accounts.oauth.routes import issuer_of
@@ -42,25 +42,35 @@ OAuthGrantsDep = Annotated[OAuthGrants, Depends(from_state(OAuthGrants))]
 
 
 @page_router.get("/authorize", response_class=Response, include_in_schema=False)
-async def show_consent_page(request: Request, sessions: SessionsDep) -> Response:
-    """Show the page, or tell the client by a redirect what is wrong with its request."""
+async def show_consent_page(request: Request, sessions: SessionsDep, grants: OAuthGrantsDep) -> Response:
+    """Show the page, or tell a program on the user's machine by a redirect what is wrong with its request.
+
+    Anyone can register a client. So a redirect to another machine, without a question, would let anyone send users from
+    here to any site (RFC 9700, section 4.11.2).
+    """
     try:
-        await read_authorization_request(sessions, request.url.query, issuer=issuer_of(request))
+        await read_authorization_request(
+            sessions, request.url.query, issuer=issuer_of(request), schemes=grants.redirect_schemes
+        )
     except AuthorizationRefused as refused:
-        return RedirectResponse(refused.redirect_to, status_code=302, headers={"Cache-Control": "no-store"})
-    except (InvalidClient, InvalidRedirectUri):  # the page says it to the user, who must not be redirected
+        if is_loopback(refused.redirect_to):
+            return RedirectResponse(refused.redirect_to, status_code=302, headers={"Cache-Control": "no-store"})
+        return page_response(request.app, _PANELS, status_code=400)
+    except (InvalidClient, InvalidRedirectUri):
         return page_response(request.app, _PANELS, status_code=400)
     return page_response(request.app, _PANELS)
 
 
 @router.post("/preview", responses=error_responses(NotFound))
-async def preview_consent(body: ConsentRequest, request: Request, sessions: SessionsDep) -> ConsentRead:
+async def preview_consent(
+    body: ConsentRequest, request: Request, sessions: SessionsDep, grants: OAuthGrantsDep
+) -> ConsentRead:
     """Show what a client asks the user for."""
     try:
-        asked = await _read(body.query, request, sessions)
+        asked = await _read(body.query, request, sessions, grants)
     except AuthorizationRefused as refused:
-        return ConsentRead(redirect_to=refused.redirect_to)
-    host = urlsplit(asked.redirect_uri).hostname
+        return ConsentRead(redirect_host=receiver_of(refused.redirect_to), redirect_to=refused.redirect_to)
+    host = receiver_of(asked.redirect_uri)
     return ConsentRead(client_name=asked.client.name, redirect_host=host, scopes=list(asked.scopes))
 
 
@@ -75,7 +85,7 @@ async def decide(
 ) -> ConsentAnswer:
     """Allow a client what it asks for, or deny it."""
     try:
-        asked = await _read(body.query, request, sessions)
+        asked = await _read(body.query, request, sessions, grants)
     except AuthorizationRefused as refused:
         return ConsentAnswer(redirect_to=refused.redirect_to)
     if not body.allow:
@@ -83,8 +93,10 @@ async def decide(
     return ConsentAnswer(redirect_to=asked.redirect(code=await grants.create(session, principal.sign_in_id, asked)))
 
 
-async def _read(query: str, request: Request, sessions: Sessions) -> AuthorizationRequest:
+async def _read(query: str, request: Request, sessions: Sessions, grants: OAuthGrants) -> AuthorizationRequest:
     try:
-        return await read_authorization_request(sessions, query, issuer=issuer_of(request))
+        return await read_authorization_request(
+            sessions, query, issuer=issuer_of(request), schemes=grants.redirect_schemes
+        )
     except InvalidClient as error:
         raise NotFound(error.detail) from None  # a 401 would end the user's own sign-in

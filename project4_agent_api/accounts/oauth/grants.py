@@ -6,7 +6,7 @@ Refresh tokens rotate as those of a sign-in do: one that is used twice ends its 
 import base64
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -43,6 +43,7 @@ class OAuthGrants:
         max_of_user: How many grants one user may have.
         invalidate: Invalidates the cached principals of an account whose grant has ended.
         public_url: Address of the service, if it is not that of the request.
+        redirect_schemes: The private schemes to which clients may be redirected.
     """
 
     sessions: Sessions
@@ -51,6 +52,7 @@ class OAuthGrants:
     max_of_user: int
     invalidate: Callable[[UUID], Awaitable[None]]
     public_url: str | None = None
+    redirect_schemes: Sequence[str] = ()
 
     async def create(self, session: AsyncSession, sign_in_id: UUID | None, request: AuthorizationRequest) -> str:
         """Store a grant of a signed-in user, and return its code.

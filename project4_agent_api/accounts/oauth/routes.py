@@ -57,9 +57,11 @@ async def show_server_metadata(request: Request) -> ServerMetadata:
 
 
 @router.post("/register", status_code=201, dependencies=[Depends(throttle_address)])
-async def register_client(body: ClientRegistration, session: SessionDep, response: Response) -> ClientRead:
+async def register_client(
+    body: ClientRegistration, session: SessionDep, grants: OAuthGrantsDep, response: Response
+) -> ClientRead:
     """Register a program (RFC 7591). It expires if nobody uses it."""
-    client = await register(session, body)
+    client = await register(session, body, grants.redirect_schemes)
     response.headers.update(NO_STORE)
     return ClientRead(
         client_id=client.id,

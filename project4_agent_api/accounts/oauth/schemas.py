@@ -2,12 +2,11 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from project4_agent_api.accounts.oauth.clients import ClientRegistration
+from project4_agent_api.accounts.oauth.clients import ClientRegistration, receiver_of
 from shared.schemas import RequestBody
 
 _Secret = Annotated[str, Field(max_length=2000, repr=False)]
@@ -86,11 +85,13 @@ class ConsentDecision(ConsentRequest):
 class ConsentRead(BaseModel):
     """A client's request, as the user sees it.
 
-    A request that is wrong only has `redirect_to`, where the client learns of it.
+    A request that is wrong only has `redirect_host`, and `redirect_to`, where the client learns of it.
     """
 
     client_name: str | None = Field(default=None, description="As the client calls itself: nobody has checked it.")
-    redirect_host: str | None = Field(default=None, description="Where the answer goes.")
+    redirect_host: str | None = Field(
+        default=None, description="Where the answer goes: a host, or the scheme of a program."
+    )
     scopes: list[str] = []
     redirect_to: str | None = None
 
@@ -117,7 +118,7 @@ class GrantRead(BaseModel):
     @field_validator("redirect_host", mode="before")
     @classmethod
     def _host(cls, value: Any) -> Any:  # noqa: ANN401  a column
-        return urlsplit(value).hostname
+        return receiver_of(value)
 
     @field_validator("scopes", mode="before")
     @classmethod

@@ -277,6 +277,36 @@ async def test_client_learns_what_is_wrong_by_a_redirect(
         assert "code" not in told
 
 
+async def test_no_redirect_to_another_machine_without_the_user(
+    http: httpx2.AsyncClient, headers: dict[str, str]
+) -> None:
+    uri = "https://example.com/callback"
+    registered = (await http.post("/oauth/register", json={"redirect_uris": [uri]})).json()
+    asked = query(registered["client_id"], redirect_uri=uri, scope="admin")
+    page = await http.get(f"/authorize?{asked}")
+    shown = (await http.post("/auth/consent/preview", json={"query": asked}, headers=headers)).json()
+
+    assert (page.status_code, page.headers.get("location")) == (400, None)
+    assert shown["redirect_host"] == "example.com"
+    assert parameters(shown["redirect_to"])["error"] == "invalid_scope"
+
+
+async def test_desktop_client_is_redirected_to_its_own_scheme(
+    http: httpx2.AsyncClient, headers: dict[str, str]
+) -> None:
+    uri = "cursor://anysphere.cursor-mcp/oauth/callback"
+    client_id = (await http.post("/oauth/register", json={"redirect_uris": [uri]})).json()["client_id"]
+    body = {"query": query(client_id, redirect_uri=uri)}
+    shown = (await http.post("/auth/consent/preview", json=body, headers=headers)).json()
+    decided = await http.post("/auth/consent", json={**body, "allow": True}, headers=headers)
+    address = decided.json()["redirect_to"]
+    answer = await exchange(http, client_id, parameters(address)["code"], redirect_uri=uri)
+
+    assert shown["redirect_host"] == "cursor:"
+    assert address.startswith(f"{uri}?")
+    assert answer.status_code == 200
+
+
 async def test_loopback_port_is_free(http: httpx2.AsyncClient, headers: dict[str, str], client_id: str) -> None:
     uri = "http://127.0.0.1:60000/callback"
     code = await allowed_code(http, headers, client_id, redirect_uri=uri)
@@ -365,6 +395,9 @@ async def test_grants_end_with_the_password_the_sign_ins_and_the_account(
         ({"redirect_uris": ["https://example.com/#a"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://user@example.com/"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["javascript:alert(1)"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["javascript://example.com/%0aalert(1)"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["unknown://example.com/"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["cursor:alert(1)"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https:///path"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://[::1/"]}, "invalid_redirect_uri"),
         ({"redirect_uris": [f"https://example.com/{'a' * 500}"]}, "invalid_redirect_uri"),
