@@ -194,7 +194,7 @@ async def test_other_users_ids_answer_like_unknown_ones(
         for ids in (of_ada, dict.fromkeys(of_ada, UNKNOWN)):
             named = body | {"assistant_id": "notes"} if body and "assistant_id" in body else body
             sent: dict[str, Any] = {"json": named, "files": FILES.get(operation)}
-            answer = await http.request(method, path.format(**ids), headers=key("bob"), **sent)
+            answer = await http.request(method, path.format(**ids, number=1), headers=key("bob"), **sent)
             assert answer.status_code == 404, (operation, answer.text)
             answers.append((answer.status_code, answer.json().get("type"), answer.json().get("detail")))
         assert answers[0] == answers[1], operation

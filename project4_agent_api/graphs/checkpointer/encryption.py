@@ -1,5 +1,7 @@
 """Encryption of checkpoints at rest, in the format of LangGraph's `EncryptedSerializer`: AES in EAX mode."""
 
+import asyncio
+
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -9,6 +11,7 @@ from psycopg.errors import UndefinedTable
 from project4_agent_api.core.postgres import Pool, fetch_one
 from shared.errors import ConfigurationError, DatabaseUnavailable
 
+_CHECK_SECONDS = 2.0
 # Blobs are ordered by their threads, whose ids increase with time.
 _NEWEST = "SELECT type, blob FROM checkpoint_blobs WHERE blob IS NOT NULL ORDER BY thread_id DESC LIMIT 1"
 
@@ -34,8 +37,9 @@ async def require_key(pool: Pool, serializer: SerializerProtocol) -> None:
         ConfigurationError: if it lacks the key, or has another.
     """
     try:
-        row = await fetch_one(pool, _NEWEST)
-    except (DatabaseUnavailable, UndefinedTable) as error:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            row = await fetch_one(pool, _NEWEST)
+    except (DatabaseUnavailable, UndefinedTable, TimeoutError) as error:
         logger.warning("LANGGRAPH_AES_KEY is not checked: {}", type(error).__name__)
         return
     cipher = row["type"].partition("+")[2] if row else ""

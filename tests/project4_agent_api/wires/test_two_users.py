@@ -120,7 +120,8 @@ async def test_unauthenticated_client_learns_how_to_sign_in(service: AgentServic
         refused = await http.post("/mcp", json=ping, headers=ACCEPT)
         metadata = f"{service.url}/.well-known/oauth-protected-resource/mcp"
         assert refused.status_code == 401
-        assert refused.headers["www-authenticate"] == f'Bearer resource_metadata="{metadata}"'
+        scopes = 'scope="assistants documents"'
+        assert refused.headers["www-authenticate"] == f'Bearer resource_metadata="{metadata}", {scopes}'
         assert (await http.get(metadata)).json()["resource"] == f"{service.url}/mcp"
         assert (await http.post("/a2a/talk", json=ping)).status_code == 401
 
