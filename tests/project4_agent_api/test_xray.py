@@ -150,7 +150,8 @@ def test_page_shows_a_run_that_another_worker_resumes(service: AgentService, pag
     with ThreadPoolExecutor() as thread, httpx2.Client(base_url=service.url, timeout=120, trust_env=False) as http:
         running = thread.submit(http.post, "/runs/stream", json=body, headers={"X-Request-ID": "the-run"})
         page.get_by_role("button", name="POST /runs/stream").click()
-        expect(page.locator('.xray-rows > [data-kind="model"][data-status="open"]')).to_have_count(1)
+        expect(page.locator('.xray-rows > [data-kind="tool"]')).to_have_count(1)
+        expect(page.locator('.xray-rows > [data-kind="model"][data-status="open"]')).to_have_count(1)  # the second
         expect(page.get_by_role("button", name="Freeze the database")).to_have_count(0)  # not the launcher's own
         page.get_by_role("button", name="Kill the worker").click()
         expect(page.locator('.xray-rows > [data-kind="control"]')).to_have_count(1)
