@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from project1_qa_api.settings import Settings as Stage1Settings
@@ -16,6 +17,7 @@ from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
 from tests.support.accounts import bearer, register, sign_in
 from tests.support.agent_parts import ALICE, BOB, client_of, create_parts, sdk_of
+from tests.support.agent_service import AgentService
 from tests.support.databases import Databases
 from tests.support.processes import run
 from tests.support.running import running
@@ -133,4 +135,27 @@ async def bob(parts_url: str) -> AsyncIterator[LangGraphClient]:
 async def alice_http(parts_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Alice's client of the same parts, for requests that LangGraph's client cannot make."""
     async with client_of(parts_url, ALICE) as client:
+        yield client
+
+
+# Of an account in a module's `service`, which is in processes of its own.
+
+
+@pytest.fixture(scope="module")
+def headers(service: AgentService) -> dict[str, str]:
+    """The headers of an account."""
+    return service.sign_up()
+
+
+@pytest.fixture
+async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of that account."""
+    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(service: AgentService, headers: dict[str, str]) -> AsyncIterator[LangGraphClient]:
+    """LangGraph's client of that account."""
+    async with get_client(url=service.url, api_key=None, headers=headers) as client:
         yield client

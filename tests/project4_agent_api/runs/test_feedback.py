@@ -1,12 +1,11 @@
 """Feedback on runs: by plain requests, and by LangSmith's own client."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langsmith import Client
 
@@ -26,23 +25,6 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
         agent_service(url, _redis_server, _model_server, GRAPHS) as running,
     ):
         yield running
-
-
-@pytest.fixture(scope="module")
-def headers(service: AgentService) -> dict[str, str]:
-    return service.sign_up()
-
-
-@pytest.fixture
-async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as http:
-        yield http
-
-
-@pytest.fixture
-async def client(service: AgentService, headers: dict[str, str]) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=service.url, api_key=None, headers=headers) as client:
-        yield client
 
 
 async def a_run(client: LangGraphClient) -> tuple[str, str]:

@@ -2,14 +2,13 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import psycopg
 import pytest
-from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from playwright.sync_api import Page, expect
 
@@ -50,23 +49,6 @@ def database(databases: Databases) -> Iterator[str]:
 def service(database: str, _redis_server: str, _model_server: ScriptedModel) -> Iterator[AgentService]:
     with agent_service(database, _redis_server, _model_server, GRAPHS, sign_ins_per_minute="10000") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def headers(service: AgentService) -> dict[str, str]:
-    return service.sign_up()
-
-
-@pytest.fixture
-async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as http:
-        yield http
-
-
-@pytest.fixture
-async def client(service: AgentService, headers: dict[str, str]) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=service.url, api_key=None, headers=headers) as client:
-        yield client
 
 
 async def ran(client: LangGraphClient, graph: str, thread_id: str = "", **options: Any) -> dict[str, Any]:

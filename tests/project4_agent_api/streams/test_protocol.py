@@ -37,19 +37,6 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
         yield running
 
 
-@pytest.fixture(scope="module")
-def headers(service: AgentService) -> dict[str, str]:
-    """Those of the user."""
-    return service.sign_up()
-
-
-@pytest.fixture
-async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client that is signed in."""
-    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=SECONDS, trust_env=False) as http:
-        yield http
-
-
 @pytest.fixture
 def thread_id() -> str:
     """The id of a thread that is not there yet."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,6 @@ def service(database_url: str, redis_url: str, model: ScriptedModel) -> Iterator
 @pytest.fixture
 def headers(service: AgentService) -> dict[str, str]:
     return service.sign_up()
-
-
-@pytest.fixture
-async def client(service: AgentService, headers: dict[str, str]) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=service.url, api_key=None, headers=headers) as client:
-        yield client
 
 
 class Follower:

@@ -1,6 +1,6 @@
 """States that do not fit their graph, or are no objects: the effect on a run, its client and its thread."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -36,19 +36,6 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
         agent_service(url, _redis_server, _model_server, GRAPHS) as running,
     ):
         yield running
-
-
-@pytest.fixture(scope="module")
-def headers(service: AgentService) -> dict[str, str]:
-    """Those of the user."""
-    return service.sign_up()
-
-
-@pytest.fixture
-async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client that is signed in."""
-    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as http:
-        yield http
 
 
 @pytest.fixture

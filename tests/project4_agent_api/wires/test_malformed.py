@@ -1,21 +1,11 @@
 """Requests that no client sends by accident: they are refused, and are no errors of the service."""
 
-from collections.abc import AsyncIterator
-
 import httpx2
 import pytest
-
-from tests.support.agent_service import AgentService
 
 pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
 CALL = b'{"jsonrpc":"2.0","id":%b,"method":"ListTasks","params":{}}'
-
-
-@pytest.fixture
-async def http(service: AgentService, headers: dict[str, str]) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, trust_env=False) as client:
-        yield client
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, CALL % rb'"\ud800"', b"\xff", b""])
