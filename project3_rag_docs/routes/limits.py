@@ -17,7 +17,7 @@ def limit_at_once(name: str, most: int, detail: str) -> Callable[[Request, UUID]
 
     Args:
         name: The attribute of `app.state` with the `Counter` of these requests by user.
-        detail: Of the error, `TooManyRequests`.
+        detail: The text of the error, `TooManyRequests`.
     """
 
     async def limit(request: Request, caller: CurrentOwner) -> AsyncIterator[None]:

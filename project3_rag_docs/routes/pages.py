@@ -47,8 +47,8 @@ async def get_page_picture(
     owner_id: ReadableOwner,
     sessions: SessionsDep,
     chunk_id: Annotated[UUID | None, Query(description="The passage to mark.")] = None,
-    start: Annotated[Position, Query(description="Where the marked part of its text begins.")] = None,
-    end: Annotated[Position, Query(description="Where it ends. Both count code points, as slices in Python.")] = None,
+    start: Annotated[Position, Query(description="The start of the marked part of its text.")] = None,
+    end: Annotated[Position, Query(description="Its end. Both count code points, as slices in Python.")] = None,
     width: Annotated[int, Query(ge=100, le=2400, description="In pixels; less for very high pages.")] = 1240,
 ) -> Response:
     """Draw a page of a PDF, with a passage marked. Other formats have no pages that look the same everywhere."""

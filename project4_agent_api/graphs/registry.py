@@ -55,7 +55,7 @@ class Graphs:
     """The graphs by name. Created by `load`.
 
     Attributes:
-        inspected: What was read from these graphs. `replace` replaces it too. Its entries expire soon, because a
+        inspected: Input forms of these graphs. `replace` replaces it too. Its entries expire soon, because a
             factory may read something that changes.
     """
 

@@ -89,7 +89,7 @@ _STEPS = f"""
     ORDER BY checkpoint_id LIMIT %(limit)s
 """  # noqa: S608  constants of this module
 _COUNT = f"WITH {_STARTS} SELECT count(*) AS steps FROM starts"  # noqa: S608  likewise
-# Of each write the value, if it may be a message, and the first bytes of a `Send`. What is encrypted may be anything.
+# Of each write the value, if it may be a message, and the first bytes of a `Send`. An encrypted value may be either.
 _WRITES = f"""
     SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, place, total,
         CASE WHEN sum(octet_length(blob)) OVER (ORDER BY checkpoint_id, place) <= {_MAX_READ} THEN blob END AS blob

@@ -95,7 +95,7 @@ class StepWrite(BaseModel):
 
 
 class TaskDetails(StepTask):
-    """A node that was executed, with what it wrote."""
+    """An executed node, with its writes."""
 
     written: list[StepWrite]
     questions: list[Any]

@@ -43,7 +43,7 @@ OAuthGrantsDep = Annotated[OAuthGrants, Depends(from_state(OAuthGrants))]
 
 @page_router.get("/authorize", response_class=Response, include_in_schema=False)
 async def show_consent_page(request: Request, sessions: SessionsDep, grants: OAuthGrantsDep) -> Response:
-    """Show the page, or tell a program on the user's machine by a redirect what is wrong with its request.
+    """Show the page, or redirect to a program on the user's machine with the error.
 
     Anyone can register a client. So a redirect to another machine, without a question, would let anyone send users from
     here to any site (RFC 9700, section 4.11.2).
@@ -83,7 +83,7 @@ async def decide(
     session: SessionDep,
     grants: OAuthGrantsDep,
 ) -> ConsentAnswer:
-    """Allow a client what it asks for, or deny it."""
+    """Grant a client the scopes of its request, or deny them."""
     try:
         asked = await _read(body.query, request, sessions, grants)
     except AuthorizationRefused as refused:

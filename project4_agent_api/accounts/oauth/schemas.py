@@ -90,7 +90,7 @@ class ConsentRead(BaseModel):
 
     client_name: str | None = Field(default=None, description="As the client calls itself: nobody has checked it.")
     redirect_host: str | None = Field(
-        default=None, description="Where the answer goes: a host, or the scheme of a program."
+        default=None, description="The receiver of the answer: a host, or the scheme of a program."
     )
     scopes: list[str] = []
     redirect_to: str | None = None

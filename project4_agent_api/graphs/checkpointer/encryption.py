@@ -17,7 +17,7 @@ _NEWEST = "SELECT type, blob FROM checkpoint_blobs WHERE blob IS NOT NULL ORDER 
 
 
 def create_serializer(key: str) -> SerializerProtocol:
-    """Create the serializer of checkpoints. With a key it encrypts; what was stored without one can be read.
+    """Create the serializer of checkpoints. With a key it encrypts; values without encryption stay readable.
 
     Args:
         key: For AES: 16, 24 or 32 bytes, or none.
