@@ -1,7 +1,7 @@
 """The launcher's messages in the language of the terminal: English, or Chinese if the locale is Chinese.
 
-Messages are raised and printed in English, here and in `shared`. The terminal's output looks up their templates below; a
-message without one stays English.
+Messages are raised and printed in English, here and in `shared`. For the terminal, their templates are looked up
+below; a message without one stays English.
 """
 
 import os
