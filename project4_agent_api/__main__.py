@@ -30,9 +30,10 @@ for operators in (of_accounts, of_runs):
     if sys.argv[1:2] and sys.argv[1] in operators.COMMANDS:
         sys.exit(operators.run(sys.argv[1:]))
 
+from project4_agent_api.bootstrap import check_stored_data
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings
-from project4_agent_api.store.reindex import check_models, reindex
+from project4_agent_api.store.reindex import reindex
 from project4_agent_api.worker import create_worker
 from shared.serve import serve
 
@@ -46,10 +47,10 @@ match sys.argv[1:]:
         serve(
             Settings,
             create_worker,
-            startup_check=check_models,
+            startup_check=check_stored_data,
             arguments=arguments,
             port_setting="worker_port",
             behind_load_balancer=False,
         )
     case _:
-        serve(Settings, create_app, startup_check=check_models)
+        serve(Settings, create_app, startup_check=check_stored_data)

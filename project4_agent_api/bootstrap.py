@@ -52,7 +52,7 @@ from project4_agent_api.crons.firing import FiringRules, fire_crons
 from project4_agent_api.events.publisher import Publisher
 from project4_agent_api.events.subscriber import Subscriber
 from project4_agent_api.graphs import langgraph_json
-from project4_agent_api.graphs.checkpointer.encryption import create_serializer, require_key
+from project4_agent_api.graphs.checkpointer.encryption import check_key, create_serializer
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.graphs.langgraph_json import Project, find
 from project4_agent_api.graphs.project_imports import ProjectImports
@@ -70,6 +70,7 @@ from project4_agent_api.runs.webhooks import WebhookCaller, Webhooks
 from project4_agent_api.runs.worker import RunWorker
 from project4_agent_api.settings import Settings
 from project4_agent_api.store.project_index import NO_OPTIONS, StoreOptions, store_settings
+from project4_agent_api.store.reindex import check_models
 from project4_agent_api.store.service import SharedStore
 from project4_agent_api.streams.protocol.frames import ProtocolEvents
 from project4_agent_api.threads.service import Threads
@@ -176,6 +177,16 @@ class WorkerState(AppState):
     """The state of a worker."""
 
     collector: MetricsCollector
+
+
+async def check_stored_data(settings: Settings) -> None:
+    """Check at startup that the stored data fit the models and the key of the settings.
+
+    Raises:
+        ConfigurationError: with one line that explains what to do.
+    """
+    await check_models(settings)
+    await check_key(settings)
 
 
 LoadGraphs = Callable[[Settings, Services], Awaitable[Graphs]]
@@ -364,9 +375,7 @@ async def _open_common(
         reloading = keep_reloading(graphs, config, ProjectImports.of(config.parent), services)
         await stack.enter_async_context(background_task(reloading))
     assistants = Assistants({name: graphs.description(name) for name in graphs.names()})
-    serializer = create_serializer(settings.langgraph_aes_key.get_secret_value())
-    await require_key(pool, serializer)
-    checkpoints = CheckpointSaver(pool, serde=serializer)
+    checkpoints = CheckpointSaver(pool, serde=create_serializer(settings.langgraph_aes_key.get_secret_value()))
     quota = StorageQuota(settings.user_storage_mb * MIB)
     shared = bool(project_auth and project_auth.shares_store)
     options = StoreOptions.load(project) if project else NO_OPTIONS

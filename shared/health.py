@@ -15,6 +15,7 @@ from shared.shutdown import Shutdown
 
 router = APIRouter(tags=["health"])
 
+_GRACE_SECONDS = 0.5  # in which a healthy worker claims for the first time
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 Failure = Literal["unreachable", "read-only", "outdated", "idle"]
 _FAILURES: dict[Failure, str] = {
@@ -80,6 +81,8 @@ class Checks(list[Check]):
     async def log_until_ready(self) -> None:
         """Log the failing dependencies until the service is ready for the first time."""
         required = [check for check in self if check.required]
+        if describe_failures(await _run(required)):
+            await asyncio.sleep(_GRACE_SECONDS)
         logged, pause = "", _FIRST_PAUSE_SECONDS
         while failures := describe_failures(await _run(required)):
             if failures != logged:

@@ -50,11 +50,11 @@ def serve(
     fd: int | None = parser.parse_args(arguments).fd
     try:
         settings = load_settings(settings_class)
+        configure_logging(settings)
         if startup_check:
             asyncio.run(startup_check(settings))
         port: int = getattr(settings, port_setting)
         listening = socket.socket(fileno=fd) if fd is not None else listen(settings.host, port)
-        configure_logging(settings)
         app = create_app(settings)
     except ConfigurationError as error:
         sys.exit(_print_error(error))

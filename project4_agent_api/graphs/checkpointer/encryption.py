@@ -1,17 +1,20 @@
 """Encryption of checkpoints at rest, in the format of LangGraph's `EncryptedSerializer`: AES in EAX mode."""
 
-import asyncio
+import contextlib
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from loguru import logger
+from psycopg import AsyncConnection
 from psycopg.errors import UndefinedTable
+from psycopg.rows import dict_row
 
-from project4_agent_api.core.postgres import Pool, fetch_one
+from project4_agent_api.core.postgres import Row, fetch_one
+from project4_agent_api.settings import Settings
+from shared.database.driver import conninfo
+from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, DatabaseUnavailable
 
-_CHECK_SECONDS = 2.0
 # Blobs are ordered by their threads, whose ids increase with time.
 _NEWEST = "SELECT type, blob FROM checkpoint_blobs WHERE blob IS NOT NULL ORDER BY thread_id DESC LIMIT 1"
 
@@ -28,26 +31,27 @@ def create_serializer(key: str) -> SerializerProtocol:
     return EncryptedSerializer.from_pycryptodome_aes(serializer, key=key.encode())
 
 
-async def require_key(pool: Pool, serializer: SerializerProtocol) -> None:
-    """Check that a serializer can read the state of the newest thread.
-
-    Servers start in any order: while the database is unavailable or has no tables, nothing is checked.
+async def check_key(settings: Settings) -> None:
+    """Check at startup that the key can read the state of the newest thread. An unavailable database is not waited for.
 
     Raises:
-        ConfigurationError: if it lacks the key, or has another.
+        ConfigurationError: if the key is missing, or another one.
     """
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            row = await fetch_one(pool, _NEWEST)
-    except (DatabaseUnavailable, UndefinedTable, TimeoutError) as error:
-        logger.warning("LANGGRAPH_AES_KEY is not checked: {}", type(error).__name__)
-        return
-    cipher = row["type"].partition("+")[2] if row else ""
-    if row is None or not cipher:
+    with contextlib.suppress(DatabaseUnavailable, UndefinedTable), database_errors():  # reads of states check again
+        async with await AsyncConnection.connect(
+            conninfo(settings), autocommit=True, row_factory=dict_row
+        ) as connection:
+            row = await fetch_one(connection, _NEWEST)
+        _require_key(row, create_serializer(settings.langgraph_aes_key.get_secret_value()))
+
+
+def _require_key(stored: Row | None, serializer: SerializerProtocol) -> None:
+    cipher = stored["type"].partition("+")[2] if stored else ""
+    if stored is None or not cipher:
         return
     if not isinstance(serializer, EncryptedSerializer):
         raise ConfigurationError("LANGGRAPH_AES_KEY is not set, but stored threads are encrypted with it")
     try:
-        serializer.cipher.decrypt(cipher, row["blob"])
+        serializer.cipher.decrypt(cipher, stored["blob"])
     except ValueError:
         raise ConfigurationError("LANGGRAPH_AES_KEY is not the key with which stored threads are encrypted") from None

@@ -14,7 +14,7 @@ from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from project4_agent_api.core.postgres import Pool, create_pool
 from project4_agent_api.core.storage import UNLIMITED
 from project4_agent_api.graphs.checkpointer.batch_writer import Claim, ClaimLost
-from project4_agent_api.graphs.checkpointer.encryption import create_serializer, require_key
+from project4_agent_api.graphs.checkpointer.encryption import check_key, create_serializer
 from project4_agent_api.graphs.checkpointer.run_saver import RunCheckpointSaver
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver
 from project4_agent_api.settings import Settings
@@ -141,21 +141,27 @@ async def test_state_from_before_the_key_stays_readable(pool: Pool) -> None:
     ids=["no key", "another key", "the same key", "not encrypted"],
 )
 async def test_start_needs_the_key_of_the_stored_state(
-    pool: Pool, stored_with: str, key: str, message: str | None
+    pool: Pool,
+    database_url: str,
+    make_settings4: Callable[..., Settings],
+    stored_with: str,
+    key: str,
+    message: str | None,
 ) -> None:
-    await require_key(pool, create_serializer(key))  # of an empty database
+    settings = make_settings4(database_url=database_url, langgraph_aes_key=key)
+    await check_key(settings)  # of an empty database
     await store_state(encrypting(pool, stored_with), "lighthouse")
     if message is None:
-        await require_key(pool, create_serializer(key))
+        await check_key(settings)
         return
     with pytest.raises(ConfigurationError, match=message):
-        await require_key(pool, create_serializer(key))
+        await check_key(settings)
 
 
-async def test_start_does_not_need_the_database(pool: Pool, make_settings4: Callable[..., Settings]) -> None:
+async def test_start_does_not_need_the_database(
+    pool: Pool, database_url: str, make_settings4: Callable[..., Settings]
+) -> None:
     async with pool.connection() as connection:
         await connection.execute("DROP TABLE checkpoint_blobs")
-    missing = make_settings4(database_url="postgresql://127.0.0.1:1/none", db_pool_timeout_seconds=0.1)
-    async with create_pool(missing) as unreachable:
-        for each in (pool, unreachable):
-            await require_key(each, create_serializer(KEY))
+    for address in (database_url, "postgresql://127.0.0.1:1/none"):
+        await check_key(make_settings4(database_url=address, langgraph_aes_key=KEY))
