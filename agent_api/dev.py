@@ -9,6 +9,7 @@ import importlib.util
 import ipaddress
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         StageState("agent-api", DATA),
         environment,
         services=services,
-        describe=lambda stage: _banner(stage, config),
+        describe=lambda stage: _banner(stage, config, environment),
         beside=None if arguments.no_reload else restarter.watch,
     )
 
@@ -116,7 +117,7 @@ def _names_of_graphs(config: Path) -> set[str]:
     return set(env if isinstance(env, dict) else dotenv_values(config.parent / env) if isinstance(env, str) else ())
 
 
-def _banner(stage: Stage, config: Path) -> str:
+def _banner(stage: Stage, config: Path, environment: Mapping[str, str]) -> str:
     address = base_url(stage.app.sockets[0])
     graph = next(iter(json.loads(config.read_bytes())["graphs"]))
     query = f"apiUrl={quote(address, safe=':/')}&assistantId={quote(graph)}"
@@ -131,4 +132,6 @@ def _banner(stage: Stage, config: Path) -> str:
     }
     if stage.settings.openai_base_url == _NOWHERE:
         lines["model"] = "none; OPENAI_BASE_URL and LLM_MODEL configure it for the built-in graphs"
+    if environment.items() >= _NO_EMBEDDINGS.items():
+        lines["documents"] = "wait for an embedding model; EMBEDDING_BASE_URL and EMBEDDING_MODEL configure it"
     return "\n".join(f"  {name:<9} {value}" for name, value in lines.items())

@@ -45,8 +45,8 @@ export function mount(root, { element, say, request, problemNotice }) {
     say(
       status,
       none
-        ? { en: "No program has signed in for you.", zh: "没有程序以您的身份登录。" }
-        : { en: "These programs can use /mcp for you:", zh: "以下程序可以代表您使用 /mcp：" },
+        ? { en: "No program has signed in for you.", zh: "没有程序以你的身份登录。" }
+        : { en: "These programs can use /mcp for you:", zh: "以下程序可以代表你使用 /mcp：" },
     );
   }
 

@@ -17,7 +17,7 @@
  */
 export function assistantChoice({ element, say, request, problemNotice }, { onSchema }) {
   const select = element("select", { id: "chat-assistant", onchange: show });
-  const label = say(element("label", { htmlFor: select.id }), { en: "Assistant", zh: "智能体" });
+  const label = say(element("label", { htmlFor: select.id }), { en: "Assistant", zh: "助手" });
   const description = element("p", { className: "hint", id: "chat-assistant-hint" });
   select.setAttribute("aria-describedby", description.id);
   const trouble = element("div");

@@ -17,9 +17,9 @@ export const title = { en: "Allow access?", zh: "是否授权？" };
 export const SCOPES = {
   assistants: {
     en: "Run your assistants, which can use everything that is yours here",
-    zh: "运行您的助手；助手可以使用您在此处的全部数据",
+    zh: "运行你的助手；助手可以使用你在此处的全部数据",
   },
-  documents: { en: "Search and read your documents", zh: "搜索并阅读您的文档" },
+  documents: { en: "Search and read your documents", zh: "搜索并阅读你的文档" },
 };
 const LOOPBACK = ["127.0.0.1", "::1", "localhost"];
 
@@ -78,7 +78,7 @@ export function mount(root, { element, say, request, problemNotice }) {
       element("p", {}, say(element("span"), { en: "The answer goes to:", zh: "授权结果将发送至：" }), " ", goal),
       say(element("p", { className: "hint" }), {
         en: "The program chose its name itself. Allow it only if you have just started to sign in from it. You can take this back under Account.",
-        zh: "名称由程序自行填写，未经核实。仅当您刚刚从该程序发起登录时才应允许。之后可以在“账号”中撤销。",
+        zh: "名称由程序自行填写，未经核实。仅当你刚刚从该程序发起登录时才应允许。之后可以在“账号”中撤销。",
       }),
       element(
         "div",

@@ -24,7 +24,7 @@ export function conversationView(page) {
   node.setAttribute("aria-labelledby", label.id);
   const welcome = say(element("p", { className: "hint welcome", hidden: true }), {
     en: "Choose an assistant, and write it a message.",
-    zh: "请选择智能体，然后写下消息。",
+    zh: "请选择助手，然后写下消息。",
   });
   node.append(label, welcome, list, steps, state);
 

@@ -36,7 +36,7 @@ export function runList({ element, say, request, problemNotice }) {
     "div",
     { className: "run-filters" },
     labelled(status, { en: "Status", zh: "状态" }),
-    labelled(assistant, { en: "Assistant", zh: "智能体" }),
+    labelled(assistant, { en: "Assistant", zh: "助手" }),
     say(element("button", { type: "button", onclick: () => load() }), { en: "Refresh", zh: "刷新" }),
   );
   const list = element("ol", { className: "run-list", role: "list" }); // Safari drops the role without markers

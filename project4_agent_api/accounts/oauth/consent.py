@@ -26,7 +26,12 @@ from shared.frontend import Panel, page_response
 from shared.problems import error_responses
 
 _PAGE = Path(__file__).parents[2] / "page"
-_PANELS = (Panel(_PAGE / "account.js"), Panel(_PAGE / "consent.js", audience="users"))
+_PANELS = (
+    Panel(_PAGE / "consent-intro.js"),
+    Panel(_PAGE / "account.js"),
+    Panel(_PAGE / "consent.js", audience="users"),
+)
+_REFUSED = (Panel(_PAGE / "consent-refused.js"),)
 
 page_router = APIRouter(tags=["oauth"])
 router = APIRouter(
@@ -51,7 +56,7 @@ async def show_consent_page(request: Request, grants: OAuthGrantsDep) -> Respons
             return RedirectResponse(refused.redirect_to, status_code=302, headers={"Cache-Control": "no-store"})
         return page_response(request.app, _PANELS, status_code=400)
     except (NotFound, InvalidRedirectUri):
-        return page_response(request.app, _PANELS, status_code=400)
+        return page_response(request.app, _REFUSED, status_code=400)
     return page_response(request.app, _PANELS)
 
 
