@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_TURNS_TO_SERVE = 4  # of the event loop, from accepting a connection to the first line of its handler
 
 
 class Background:
@@ -79,6 +80,12 @@ class Proxy:
         )
 
     async def _shut(self) -> None:
+        # A server that is closed while it takes a connection loses the socket (CPython's issue 109564): what has been
+        # accepted is served first, and then aborted.
+        for listener in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(_TURNS_TO_SERVE):
+            await asyncio.sleep(0)
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
