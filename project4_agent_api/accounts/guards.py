@@ -223,7 +223,8 @@ def _credentials(connection: HTTPConnection) -> tuple[str | None, str | None]:
     api_key = connection.headers.get("X-Api-Key") or None
     if scheme.lower() != "bearer":
         return None, api_key
-    if is_mcp_token(token) and route_path(connection.scope) != MCP_PATH:
+    issues_tokens = find(connection.scope["app"], Authenticator).mcp_tokens is not None
+    if issues_tokens and is_mcp_token(token) and route_path(connection.scope) != MCP_PATH:
         raise Unauthorized("This token is for /mcp only.")
     return (None, token) if is_api_key(token) else (token, api_key)
 

@@ -6,7 +6,7 @@ together by the stage's own `bootstrap.py`; only the routers of later chapters a
 """
 
 import copy
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
@@ -69,6 +69,7 @@ def build_chapter(
     routers: Sequence[APIRouter],
     resources: Sequence[Resource] = (),
     panels: Sequence[Panel] | None = None,
+    body_limits: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """Build the application of a chapter from this one on.
 
@@ -76,6 +77,7 @@ def build_chapter(
         routers: Of this chapter and the ones before it.
         resources: Opened in addition to those of the stage.
         panels: Of the page; by default those of the accounts.
+        body_limits: In addition to those of stage 3.
     """
     return build_app(
         settings,
@@ -85,7 +87,7 @@ def build_chapter(
         resources=[*_resources(), *resources],
         panels=panels if panels is not None else PANELS if settings.auth_required else stage3.PANELS,
         xray_access=xray_access(auth_required=settings.auth_required),
-        body_limits=stage3.body_limits(settings),
+        body_limits={**stage3.body_limits(settings), **(body_limits or {})},
         extend_openapi=describe,
     )
 

@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from project3_rag_docs import main as stage3
 from project4_agent_api import bootstrap, project_http
 from project4_agent_api.accounts.guards import xray_access
+from project4_agent_api.accounts.oauth import routes as oauth
 from project4_agent_api.accounts.project_auth import ProjectAuth
 from project4_agent_api.chapters import ChapterSettings
-from project4_agent_api.chapters.mcp import ERROR_FORMS, ROUTERS
+from project4_agent_api.chapters.mcp import ERROR_FORMS, routers
 from project4_agent_api.chapters.streams import panels
 from project4_agent_api.core.idempotency import describe
 from project4_agent_api.core.telemetry.metrics import Metrics
@@ -40,7 +41,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         settings,
         title="Project 4, chapter 6.1: a team's own project",
         description="Graphs, authentication and routes of a `langgraph.json`.",
-        routers=ROUTERS,
+        routers=routers(settings, project_auth),
         resources=[
             *bootstrap.EARLIER_RESOURCES,
             open_api,
@@ -48,7 +49,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         ],
         panels=[] if project_auth else panels(settings),
         xray_access=None if project_auth else xray_access(auth_required=settings.auth_required),
-        body_limits=stage3.body_limits(settings),
+        body_limits={**stage3.body_limits(settings), **oauth.BODY_LIMITS},
         extend_openapi=describe,
     )
     app.state.error_forms = ERROR_FORMS

@@ -1,4 +1,4 @@
-"""OAuth: programs sign in through a browser, and get tokens for `/mcp` only. See decision 35.
+"""OAuth: programs sign in through a browser, and get tokens for `/mcp` only. See decision 36.
 
 routes          registration, tokens and revocation, and the metadata that names them
 consent         the page on which a user allows a client, and its API

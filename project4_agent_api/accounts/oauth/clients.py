@@ -24,6 +24,7 @@ _MAX_URI_LENGTH = 500
 _MAX_NAME_LENGTH = 100
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _VISIBLE = re.compile(r"[!-\[\]-~]+")  # of ASCII, without the backslash, which browsers read as a slash
+_BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # fillers of Hangul and of Braille
 _RETRY_SECONDS = 3600
 
 
@@ -52,14 +53,19 @@ async def register(session: AsyncSession, asked: ClientRegistration, schemes: Co
     if "authorization_code" not in asked.grant_types or "code" not in asked.response_types:
         raise InvalidClientMetadata("Only the grant type authorization_code with the response type code is offered.")
     name = asked.client_name.strip() or (urlsplit(asked.redirect_uris[0]).hostname or "")
-    # Formatting characters too: some of them reverse the text around them.
-    if len(name) > _MAX_NAME_LENGTH or any(unicodedata.category(each).startswith("C") for each in name):
-        raise InvalidClientMetadata(f"client_name has at most {_MAX_NAME_LENGTH} characters, none for control.")
+    if len(name) > _MAX_NAME_LENGTH or not all(map(_is_visible, name)):
+        raise InvalidClientMetadata(f"client_name has at most {_MAX_NAME_LENGTH} characters, all of them visible.")
     await _make_room(session)
     client = OAuthClient(name=name, redirect_uris=asked.redirect_uris, expires_at=now() + timedelta(days=UNUSED_DAYS))
     session.add(client)
     await session.flush()
     return client
+
+
+def _is_visible(character: str) -> bool:
+    """Return whether a character is a space or visible, and leaves the text around it as it is."""
+    kind = unicodedata.category(character)
+    return not kind.startswith("C") and kind not in ("Zl", "Zp") and character not in _BLANK_LETTERS
 
 
 async def find_client(session: AsyncSession, client_id: str) -> OAuthClient | None:

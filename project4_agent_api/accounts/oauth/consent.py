@@ -86,7 +86,7 @@ async def decide(
         return ConsentAnswer(redirect_to=refused.redirect_to)
     if not body.allow:
         return ConsentAnswer(redirect_to=asked.redirect(error="access_denied"))
-    return ConsentAnswer(redirect_to=asked.redirect(code=await grants.create(session, principal.sign_in_id, asked)))
+    return ConsentAnswer(redirect_to=asked.redirect(code=await grants.create(session, principal, asked)))
 
 
 async def _read(query: str, request: Request, grants: OAuthGrants) -> AuthorizationRequest:

@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from project2_user_mgmt.models import now
+from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.oauth.authorization import AuthorizationRequest, requested_scopes
 from project4_agent_api.accounts.oauth.clients import USED_DAYS
 from project4_agent_api.accounts.oauth.errors import InvalidGrant
 from project4_agent_api.accounts.oauth.schemas import TokenResponse
+from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.accounts.sign_ins import SIGN_IN_IS_VALID
 from project4_agent_api.accounts.tokens import AccessTokens, RefreshToken
 from shared.database.engine import Sessions, transaction
@@ -54,15 +56,15 @@ class OAuthGrants:
     public_url: str | None = None
     redirect_schemes: Sequence[str] = ()
 
-    async def create(self, session: AsyncSession, sign_in_id: UUID | None, request: AuthorizationRequest) -> str:
+    async def create(self, session: AsyncSession, principal: Principal, request: AuthorizationRequest) -> str:
         """Store a grant of a signed-in user, and return its code.
 
         Raises:
             TooManyRequests: if the user has too many grants.
             Unauthorized: if the sign-in has ended.
         """
-        await session.execute(_DELETE_EXPIRED, {"sign_in_id": sign_in_id})
-        count = await session.scalar(_COUNT, {"sign_in_id": sign_in_id}) or 0
+        await session.execute(_DELETE_INVALID, {"user_id": principal.account_id})
+        count = await session.scalar(_COUNT, {"user_id": principal.account_id}) or 0
         if count >= self.max_of_user:
             raise TooManyRequests(
                 f"You have allowed {self.max_of_user:,} programs already. Remove one first.",
@@ -74,10 +76,10 @@ class OAuthGrants:
             _INSERT,
             {
                 "id": uuid7(),
-                "sign_in_id": sign_in_id,
+                "sign_in_id": principal.sign_in_id,
                 "client_id": request.client.id,
                 "scope": " ".join(request.scopes),
-                "code_hash": _hash(code),
+                "code_hash": key_hash(code),
                 "code_challenge": request.code_challenge,
                 "redirect_uri": request.redirect_uri,
                 "expires_at": now() + timedelta(seconds=CODE_SECONDS),
@@ -95,7 +97,7 @@ class OAuthGrants:
         """
         first = RefreshToken.first()
         async with transaction(self.sessions) as session:
-            grant = (await session.execute(_LOCK_CODE, {"code_hash": _hash(code)})).mappings().one_or_none()
+            grant = (await session.execute(_LOCK_CODE, {"code_hash": key_hash(code)})).mappings().one_or_none()
             was_used = grant is not None and grant["family_hash"] is not None
             if grant and was_used:  # one of the two callers may have stolen it
                 await session.execute(_END, {"id": grant["id"]})
@@ -107,7 +109,7 @@ class OAuthGrants:
                     "expires_at": now() + timedelta(days=self.lifetime_days),
                 }
                 await session.execute(_START, parameters)
-                await session.execute(_KEEP_CLIENT, {"client_id": client_id, "days": USED_DAYS})
+                await self._keep_client(session, client_id)
                 return self._tokens(grant, first, grant["scope"])
         if grant and was_used:
             await self.invalidate(grant["user_id"])
@@ -135,7 +137,7 @@ class OAuthGrants:
             }
             grant = (await session.execute(_ROTATE, parameters)).mappings().one_or_none()
             if grant and not grant["ended_at"]:
-                await session.execute(_KEEP_CLIENT, {"client_id": client_id, "days": USED_DAYS})
+                await self._keep_client(session, client_id)
                 scopes = requested_scopes(scope, grant["scope"].split())
                 return self._tokens(grant, following, " ".join(scopes))
         if grant:
@@ -157,6 +159,11 @@ class OAuthGrants:
             user_id = await session.scalar(_REVOKE, parameters)
         if user_id is not None:
             await self.invalidate(user_id)
+
+    async def _keep_client(self, session: AsyncSession, client_id: UUID) -> None:
+        """Let a client live as long as the grant that it uses."""
+        days = max(USED_DAYS, self.lifetime_days)
+        await session.execute(_KEEP_CLIENT, {"client_id": client_id, "days": days})
 
     def _tokens(self, grant: Any, refresh_token: RefreshToken, scope: str) -> TokenResponse:  # noqa: ANN401  a row
         return TokenResponse(
@@ -183,10 +190,6 @@ async def delete_grant(session: AsyncSession, user_id: UUID, grant_id: UUID) -> 
         raise NotFound("There is no program with this id that you allowed something.")
 
 
-def _hash(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()
-
-
 def _is_of(grant: Any, client_id: UUID, verifier: str, redirect_uri: str | None) -> bool:  # noqa: ANN401  a row
     """Return whether a code is this client's, by its redirect URI and by PKCE."""
     digest = base64.urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
@@ -198,13 +201,13 @@ def _is_of(grant: Any, client_id: UUID, verifier: str, redirect_uri: str | None)
     )
 
 
-_DELETE_EXPIRED = text("""
-    DELETE FROM oauth_grants g USING sign_ins s WHERE s.id = :sign_in_id AND g.user_id = s.user_id
-        AND (g.expires_at < now() OR g.ended_at IS NOT NULL)
-""")
-_COUNT = text("""
-    SELECT count(*) FROM oauth_grants g JOIN sign_ins s ON s.user_id = g.user_id WHERE s.id = :sign_in_id
-""")
+_DELETE_INVALID = text(f"""
+    DELETE FROM oauth_grants WHERE id IN (
+        SELECT s.id FROM oauth_grants s JOIN users u ON u.id = s.user_id LEFT JOIN accounts a ON a.user_id = u.id
+        WHERE s.user_id = :user_id AND (s.expires_at < now() OR NOT ({SIGN_IN_IS_VALID}))
+    )
+""")  # noqa: S608  a constant
+_COUNT = text("SELECT count(*) FROM oauth_grants WHERE user_id = :user_id")
 # The grant is as valid as the sign-in is: it ends with a change of the password, or of the account's token version.
 _INSERT = text(f"""
     INSERT INTO oauth_grants (id, user_id, client_id, scope, code_hash, code_challenge, redirect_uri, token_version,

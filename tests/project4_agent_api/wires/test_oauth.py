@@ -403,6 +403,8 @@ async def test_grants_end_with_the_password_the_sign_ins_and_the_account(
         ({"redirect_uris": [f"https://example.com/{'a' * 500}"]}, "invalid_redirect_uri"),
         ({"client_name": "a" * 101}, "invalid_client_metadata"),
         ({"client_name": "safe\u202egnp.exe"}, "invalid_client_metadata"),
+        ({"client_name": "two\u2028lines"}, "invalid_client_metadata"),
+        ({"client_name": "\u3164"}, "invalid_client_metadata"),
         ({"grant_types": ["client_credentials"]}, "invalid_client_metadata"),
     ],
 )

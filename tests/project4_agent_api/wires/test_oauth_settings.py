@@ -59,7 +59,24 @@ async def test_oauth_is_not_offered_if_a_setting_says_so(serve4: Serve, setting:
             for path in ("/oauth/register", "/oauth/token", "/auth/consent"):
                 assert (await http.post(path, json={})).status_code == 404, path
 
+            answer = await http.post("/threads/search", json={}, headers={"Authorization": "Bearer mcp_x"})
+
     assert "authorization_servers" not in resource
+    assert answer.status_code == (200 if setting == "auth_required" else 401)
+
+
+async def test_grant_of_an_ended_sign_in_gives_way(serve4: Serve) -> None:
+    with serve4(user_api_keys_max=1) as url:
+        async with client_of(url) as http:
+            await register(http, "ada@example.com")
+            client_id = (await http.post("/oauth/register", json={"redirect_uris": [CALLBACK]})).json()["client_id"]
+            for _ in range(2):
+                headers = bearer(await sign_in(http, "ada@example.com"))
+                code = await allowed_code(http, headers, client_id)
+                assert (await exchange(http, client_id, code)).status_code == 200
+                grants = (await http.get("/auth/grants", headers=headers)).json()["items"]
+                assert len(grants) == 1
+                assert (await http.post("/auth/logout-all", headers=headers)).is_success
 
 
 async def test_oldest_unused_client_gives_way(serve4: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
