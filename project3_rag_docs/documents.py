@@ -183,6 +183,8 @@ async def list_documents(
     before: UUID | None,
     limit: int,
     name: str | None = None,
+    filename: str | None = None,
+    status: Status | None = None,
     tag: str | None = None,
     collection_id: UUID | None = None,
 ) -> Sequence[Document]:
@@ -191,6 +193,7 @@ async def list_documents(
     Args:
         before: The `id` of a version; only older ones are returned.
         name: A part of the file name, in upper or lower case.
+        filename: The whole of it.
     """
     query = (
         select(Document)
@@ -202,6 +205,10 @@ async def list_documents(
         query = query.where(col(Document.id) < before)
     if name is not None:
         query = query.where(col(Document.filename).icontains(name, autoescape=True))
+    if filename is not None:
+        query = query.where(col(Document.filename) == filename)
+    if status is not None:
+        query = query.where(col(Document.status) == status)
     if collection_id is not None:
         query = query.where(col(Document.collection_id) == collection_id)
     if tag is not None:

@@ -19,6 +19,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 _SHELL = Path(__file__).parent / "page"
+_INDEX = (_SHELL / "index.html").read_text(encoding="utf-8")
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -87,9 +88,7 @@ def install_page(app: FastAPI, panels: Sequence[Panel]) -> None:
 def _render(title: str, panels: Sequence[Panel]) -> str:
     views = dict.fromkeys(panel.view for panel in panels if panel.view)
     return (
-        (_SHELL / "index.html")
-        .read_text(encoding="utf-8")
-        .replace("{{title}}", html.escape(title))
+        _INDEX.replace("{{title}}", html.escape(title))
         .replace("{{views}}", "".join(view.link() for view in views))
         .replace("{{panels}}", "".join(panel.section() for panel in panels))
     )

@@ -1,6 +1,6 @@
 """Prompts of MCP, which clients offer to their users as commands: the model of the client reads a document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from mcp import types
@@ -42,10 +42,10 @@ async def get_prompt(sessions: Sessions, owner_id: UUID, params: types.GetPrompt
     request, name = _REQUESTS.get(params.name), (params.arguments or {}).get(_DOCUMENT, "")
     if request is None:
         raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=f"Unknown prompt: {params.name[:100]!a}"))
-    found = await _find(sessions, owner_id, name) if name else []
-    if not found:
+    found = await _find(sessions, owner_id, name, filename=name) or await _find(sessions, owner_id, name)
+    if not name or not found:
         raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message="There is no document with this name."))
-    chosen = next((each for each in found if each.filename == name), found[0])
+    chosen = found[0]
     read = await read_resource(sessions, owner_id, document_uri(chosen.id))
     content: list[types.ContentBlock] = [
         types.TextContent(type="text", text=request),
@@ -62,7 +62,14 @@ async def complete(sessions: Sessions, owner_id: UUID, argument: types.Completio
     return types.CompleteResult(completion=types.Completion(values=names))
 
 
-async def _find(sessions: Sessions, owner_id: UUID, name: str) -> list[DocumentRead]:
+async def _find(
+    sessions: Sessions, owner_id: UUID, name: str, *, filename: str | None = None
+) -> Sequence[DocumentRead]:
+    """Return the newest readable documents whose names contain a text, or with exactly a name."""
+    if "\0" in name:  # PostgreSQL has no such text
+        return []
     async with transaction(sessions) as session:
-        found = await documents.list_documents(session, owner_id, before=None, limit=_MAX_NAMES, name=name)
-        return [DocumentRead.model_validate(each) for each in found if each.status == Status.READY]
+        found = await documents.list_documents(
+            session, owner_id, before=None, limit=_MAX_NAMES, name=name, filename=filename, status=Status.READY
+        )
+        return [DocumentRead.model_validate(each) for each in found]

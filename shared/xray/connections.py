@@ -115,7 +115,7 @@ class Frames:
         """Record the sending of a frame in the block, or that one was received."""
         self._count += 1
         if self._count <= _MAX_FRAMES:
-            name = f"{prefix}{_frame_name(body)}"
+            name = f"{prefix}{frame_name(body)}"
             parent = entered(self._parent) if self._parent else nullcontext()
             with parent, recorded("frame", name, self._endpoint, bytes=len(body)):
                 yield
@@ -132,7 +132,7 @@ class Frames:
             self._further.end()
 
 
-def _frame_name(body: bytes) -> str:
+def frame_name(body: bytes) -> str:
     """Return the names of a frame's events, or the method or the type of a message in JSON; never its content."""
     if names := [name.decode(errors="replace") for name in _EVENT.findall(body)]:
         return ", ".join(names)
@@ -140,7 +140,7 @@ def _frame_name(body: bytes) -> str:
         return "comment" if body.startswith(b":") else "message"
     try:
         message = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "message"
     named = (message.get(key) for key in ("method", "type"))
     return next((name for name in named if isinstance(name, str) and _NAME.fullmatch(name)), "message")

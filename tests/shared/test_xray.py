@@ -10,6 +10,7 @@ from project1_qa_api.main import create_app
 from project1_qa_api.settings import Settings
 from shared.errors import ConfigurationError
 from shared.xray import rows
+from shared.xray.connections import frame_name
 from shared.xray.rows import Buffer, RequestHead, Row
 from shared.xray.seams import types_of
 from tests.support.launched import ROOT, clean_environment
@@ -100,3 +101,16 @@ def test_parameters_are_shown_as_types() -> None:
     )
     assert types_of([b"secret", 1.5]) == "bytes, float"
     assert types_of(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("frame", "name"),
+    [
+        (b'{"method": "run.start", "id": 1}', "run.start"),
+        (b"event: values\ndata: 1\n\n", "values"),
+        (b'{"a":' * 100_000, "message"),
+    ],
+    ids=["method", "event", "deep JSON"],
+)
+def test_frame_is_named_by_its_kind(frame: bytes, name: str) -> None:
+    assert frame_name(frame) == name

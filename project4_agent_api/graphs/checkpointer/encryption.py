@@ -15,8 +15,11 @@ from shared.database.driver import conninfo
 from shared.database.errors import database_errors
 from shared.errors import ConfigurationError, DatabaseUnavailable
 
-# Blobs are ordered by their threads, whose ids increase with time.
-_NEWEST = "SELECT type, blob FROM checkpoint_blobs WHERE blob IS NOT NULL ORDER BY thread_id DESC LIMIT 1"
+# Blobs are ordered by their threads. Ids that the service makes increase with time; clients may choose others.
+_NEWEST = """
+    SELECT type, CASE WHEN type LIKE '%%+%%' THEN blob END AS blob FROM checkpoint_blobs
+    WHERE blob IS NOT NULL ORDER BY thread_id DESC LIMIT 1
+"""
 
 
 def create_serializer(key: str) -> SerializerProtocol:
@@ -32,7 +35,9 @@ def create_serializer(key: str) -> SerializerProtocol:
 
 
 async def check_key(settings: Settings) -> None:
-    """Check at startup that the key can read the state of the newest thread. An unavailable database is not waited for.
+    """Check at startup that the key can read the state of one thread, the newest if the service has made all their ids.
+
+    An unavailable database is not waited for.
 
     Raises:
         ConfigurationError: if the key is missing, or another one.

@@ -190,8 +190,10 @@ async def test_prompts_have_the_text_of_a_document(service: AgentService) -> Non
         assert isinstance(document_text, types.EmbeddedResource)
         assert "Pears are green." in str(document_text.resource)
         assert completed.completion.values == ["old pears.txt"]
+        assert (await session.complete(named, {"name": "document", "value": "\0"})).completion.values == []
         for prompt, arguments in (
             ("summarize_document", {"document": "apples"}),
+            ("summarize_document", {"document": "pears\0"}),
             ("nothing", {}),
             (prompts[0].name, {}),
         ):
