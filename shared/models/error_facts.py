@@ -100,6 +100,7 @@ def _collect_text(text: str, key: str, facts: ErrorFacts, depth: int) -> None:
 
 _NAMED = re.compile(r"(?:parameters?|arguments?|fields?|supplied|unknown name)[ .:]+['\"`]?([a-z]+(?:_[a-z]+)*)")
 _NO_NAMES = {"are", "for", "has", "in", "is", "must", "not", "of", "or", "the", "to", "value", "values", "was", "with"}
+_NO_NAMES |= {"validation_error"}  # Cerebras
 _TOO_COMMON = {"messages", "model", "input"}
 
 
