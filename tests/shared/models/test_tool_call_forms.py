@@ -60,6 +60,7 @@ def calls_of(message: AIMessage) -> Calls:
     return [(one["name"], one["args"]) for one in message.tool_calls]
 
 
+NOTHING: list[object] = ["[]", [], " ", "None", '""', "{ }", "\n"]
 # What the endpoint sends in `tool_calls` of each chunk, and the calls that it means.
 STREAMED: dict[str, tuple[list[Any], Calls]] = {
     "as OpenAI": (
@@ -223,6 +224,117 @@ STREAMED: dict[str, tuple[list[Any], Calls]] = {
             [call(None, '"6 * 7"}', index=0), call(None, '"2 ** 10"}', index=1)],
         ],
         [("calculator", SIX), ("calculator", TEN)],
+    ),
+    # poolsideai/pool#9
+    "another id in each chunk": (
+        [[call("calculator", '{"expression": ', index=0, id="a")], [call(None, '"6 * 7"}', index=0, id="b")]],
+        [("calculator", SIX)],
+    ),
+    "another id in each chunk, with the name": (
+        [[call("calculator", part, index=0, id=part)] for part in ('{"expression": ', '"6 * ', '7"}')],
+        [("calculator", SIX)],
+    ),
+    # InternLM/lmdeploy#3412
+    "index always 0, ids then empty": (
+        [
+            [call("calculator", "", index=0, id="a")],
+            [call(None, text(SIX), index=0, id="")],
+            [call("calculator", "", index=0, id="b")],
+            [call(None, text(TEN), index=0, id="")],
+        ],
+        [("calculator", SIX), ("calculator", TEN)],
+    ),
+    # agno-agi/agno#8880
+    "a second call with the first one's index at first": (
+        [
+            [call("calculator", text(SIX), index=0, id="a")],
+            [call("calculator", "", index=0, id="b")],
+            [call(None, '{"expression": ', index=1)],
+            [call(None, '"2 ** 10"}', index=1)],
+        ],
+        [("calculator", SIX), ("calculator", TEN)],
+    ),
+    # mudler/LocalAI#9722
+    "repeated at the next index": (
+        [[call("calculator", text(SIX), index=number, id="a")] for number in range(3)],
+        [("calculator", SIX)],
+    ),
+    "started again at the next index": (
+        [[call("calculator", "", index=0, id="a")], [call("calculator", text(SIX), index=1, id="a")]],
+        [("calculator", SIX)],
+    ),
+    # vllm-project/vllm#51697
+    "arguments twice": ([[call("calculator", text(SIX) * 2, index=0, id="a")]], [("calculator", SIX)]),
+    "arguments twice, in pieces": (
+        [
+            [call("calculator", '{"expression": ', index=0, id="a")],
+            [call(None, '"6 * 7"}' + text(SIX)[:9], index=0)],
+            [call(None, text(SIX)[9:], index=0)],
+        ],
+        [("calculator", SIX)],
+    ),
+    "a brace, then the arguments": (
+        [[call("calculator", "{", index=0, id="a")], [call(None, text(SIX), index=0)]],
+        [("calculator", SIX)],
+    ),
+    "a token after the arguments": (
+        [[call("calculator", text(SIX) + "<|im_end|>", index=0, id="a")]],
+        [("calculator", SIX)],
+    ),
+    # Proxies of Anthropic's models
+    "`{}`, then the arguments": (
+        [
+            [call("calculator", "{}", index=0, id="a")],
+            [call(None, '{"expression": ', index=0)],
+            [call(None, '"6 * 7"}', index=0)],
+        ],
+        [("calculator", SIX)],
+    ),
+    "an empty object, then the arguments": (
+        [[call("calculator", {}, index=0, id="a")], [call(None, text(SIX), index=0)]],
+        [("calculator", SIX)],
+    ),
+    "arguments as JSON in a string": (
+        [[call("calculator", json.dumps(text(SIX)), index=0, id="a")]],
+        [("calculator", SIX)],
+    ),
+    "arguments as JSON in a string, in pieces": (
+        [
+            [call("calculator", json.dumps(text(SIX))[:9], index=0, id="a")],
+            [call(None, json.dumps(text(SIX))[9:], index=0)],
+        ],
+        [("calculator", SIX)],
+    ),
+    "arguments in a fenced block": (
+        [[call("calculator", f"```json\n{text(SIX)}\n```", index=0, id="a")]],
+        [("calculator", SIX)],
+    ),
+    "a line break in a string": (
+        [[call("calculator", '{"expression": "6 *\n7"}', index=0, id="a")]],
+        [("calculator", {"expression": "6 *\n7"})],
+    ),
+    "arguments `null` in pieces": (
+        [[call("calculator", '{"expression": ', index=0, id="a")], [call(None, "null", index=0)], [call(None, "}")]],
+        [("calculator", {"expression": None})],
+    ),
+    **{
+        f"{sent!r} as arguments": ([[call("current_time", sent, index=0, id="a")]], [("current_time", {})])
+        for sent in NOTHING
+    },
+    "`parameters` instead of arguments": (
+        [[{"id": "a", "function": {"name": "calculator", "parameters": SIX}}]],
+        [("calculator", SIX)],
+    ),
+    **{
+        f"{name!r} as a name": ([[call(name, text(SIX), index=0, id="a")]], [("calculator", SIX)])
+        for name in (
+            *("functions.calculator", "functions.calculator:0", "default_api.calculator", " calculator\n"),
+            *("calculator<|channel|>commentary", "calculator <|constrain|>json", "calculatorjson"),
+        )
+    },
+    "a name that is no tool's": (
+        [[call("mail.calculator", text(SIX), index=0, id="a")]],
+        [("mail.calculator", SIX)],
     ),
 }
 
