@@ -40,14 +40,15 @@ class UntypedCompletions:
         self._adapter = ParameterAdapter(extra or {}, by_model)
 
     async def create(self, *, stream: bool = False, **payload: Any) -> Any:  # noqa: ANN401  JSON
-        """Create a completion.
+        """Create a completion, in the form that the endpoint chooses: some ignore `stream`.
 
         Args:
             stream: Whether to stream the response.
             payload: Fields of the request, and the client's own options (`extra_body`, `timeout`, …).
 
         Returns:
-            The response; or an asynchronous iterator of chunks that is also a context manager.
+            The chunks of the response; as an asynchronous iterator that is also a context manager for a stream. One
+            chunk is the whole response where the endpoint sent that.
 
         Raises:
             openai.APIError: with the classified `refusal`.
@@ -65,9 +66,11 @@ class UntypedCompletions:
             )
             if isinstance(result, Chunks):
                 await result.peek()
-            elif is_error(result):
-                raise error_in(result, self._client)
-            return result
+                return result
+            chunks = _events(result) if isinstance(result, str) else [result]
+            if error := next(filter(is_error, chunks), None):
+                raise error_in(error, self._client)
+            return chunks
 
         return await self._adapter.call(payload | {"stream": stream}, send)
 
@@ -80,15 +83,27 @@ class Chunks(openai.AsyncStream[object]):
 
     _first: tuple[object, ...] = ()
 
+    @property
+    def _is_json(self) -> bool:
+        return str(self.response.headers.get("content-type", "")).startswith("application/json")
+
     async def peek(self) -> None:
-        """Wait for the first chunk, so that an error in its place is raised before the stream is returned."""
+        """Wait for the first chunk, so that an error in its place is raised before the stream is returned.
+
+        It is the whole response if the endpoint does not stream.
+        """
         try:
-            self._first = (await anext(self),)
+            self._first = (await self._whole() if self._is_json else await anext(self),)
         except StopAsyncIteration:
             pass
         except BaseException:
             await self.close()
             raise
+
+    async def _whole(self) -> object:
+        if is_error(body := json.loads(await self.response.aread())):
+            raise openai.APIError("an error instead of a stream", self.response.request, body=body)
+        return body
 
     def __aiter__(self) -> AsyncIterator[object]:
         """Return the iterator itself."""
@@ -108,14 +123,18 @@ class Chunks(openai.AsyncStream[object]):
         return chunk
 
     async def _iter_events(self) -> AsyncIterator[Any]:
-        if self.response.headers.get("content-type", "").startswith("application/json"):
-            if is_error(body := json.loads(await self.response.aread())):
-                raise openai.APIError("an error instead of a stream", self.response.request, body=body)
+        if self._is_json:
             return
         async for event in super()._iter_events():
             if event.event == "error":
                 raise openai.APIError("an error event", self.response.request, body=_parsed(event.data))
             yield event
+
+
+def _events(text: str) -> list[Any]:
+    """Return the data of a stream of events that was read as text."""
+    lines = [line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:")]
+    return [json.loads(line) for line in lines if line != "[DONE]"]
 
 
 def _parsed(data: str) -> object:

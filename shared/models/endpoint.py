@@ -23,6 +23,8 @@ from shared.models.provider_fields import REASONING, restore_provider_fields
 from shared.models.reasoning import ReasoningHabit
 from shared.models.turns import in_turns, use_portable_ids
 
+_BROKEN_OFF = "The model's answer broke off."
+
 
 def _is_openai(host: str) -> bool:
     """Return whether it is OpenAI or Azure, whose newer models refuse `max_tokens`; Ollama ignores the newer name."""
@@ -77,15 +79,17 @@ class EndpointChatModel(ChatOpenAI):
                 schema = _take_schema(payload)
                 response = await self.async_client.create(**payload)
             answer = self._normalizer(payload)
-            sent = answer.add(response)
+            sent = [answer.add(chunk) for chunk in response]
             if not answer.started:
                 raise ModelUnavailable(INVALID_RESPONSE)
-            rest = answer.finish()
+            sent.append(answer.finish())
+            if answer.failed or (answer.finish_reason is None and not answer.has_whole):
+                raise ModelUnavailable(_BROKEN_OFF)
             choice = {"message": answer.message(), "finish_reason": answer.finish_reason or "stop"}
             result = self._create_chat_result(answer.metadata() | {"choices": [choice]})
             result.llm_output = (result.llm_output or {}) | {"model_provider": PROVIDER}
             result.generations[0].message.additional_kwargs = self._additional_kwargs(
-                answer, sent.reasoning + rest.reasoning, schema
+                answer, "".join(delta.reasoning for delta in sent), schema
             )
             return result
 
@@ -124,8 +128,8 @@ class EndpointChatModel(ChatOpenAI):
                 for part in answer.add(chunk).parts():
                     yield part
         rest = answer.finish()
-        if answer.finish_reason is None:
-            raise ModelUnavailable("The model's answer broke off.")
+        if answer.finish_reason is None or answer.failed:
+            raise ModelUnavailable(_BROKEN_OFF)
         for part in rest.parts():
             yield part
 

@@ -23,9 +23,19 @@ _FINISH_REASONS = {
     "eos_token": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
-    "safety": "content_filter",  # Gemini
+    "model_context_window_exceeded": "length",  # Anthropic
+    "safety": "content_filter",  # Gemini, and the next four
+    "recitation": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "spii": "content_filter",
+    "refusal": "content_filter",  # Anthropic
     "sensitive": "content_filter",  # Zhipu
 }
+
+
+# The endpoint failed in the middle: OpenRouter, Zhipu, DeepSeek, SGLang, Gemini. Its answer is not one.
+_FAILURES = {"error", "network_error", "insufficient_system_resource", "abort", "malformed_function_call"}
 
 
 @dataclass
@@ -85,6 +95,7 @@ class AnswerNormalizer:
         self.provider_fields = ProviderFields()
         self.refusal = ""
         self.started = False  # whether there was a message
+        self.has_whole = False  # whether a chunk had a whole message
         self._pieces: list[str] = []
         self._metadata: dict[str, Any] = {}
         self._finish_reason: str | None = None
@@ -99,7 +110,8 @@ class AnswerNormalizer:
         Raises:
             TypeError, AttributeError, LookupError: if its shape is another.
         """
-        if usage := chunk.get("usage"):
+        groq = chunk.get("x_groq")
+        if usage := chunk.get("usage") or (isinstance(groq, dict) and groq.get("usage")):
             self._metadata["usage"] = usage
         choices = chunk.get("choices")
         if not choices:
@@ -129,6 +141,7 @@ class AnswerNormalizer:
         """Return the addition of a whole message in a stream: some servers repeat earlier text there."""
         if not isinstance(message, dict):
             return delta
+        self.has_whole = True
         if isinstance(text := message.get("content"), str):
             known, self._whole_text = self._whole_text or self.text, text
             return message | {"content": text[len(known) :] if known and text.startswith(known) else text}
@@ -188,6 +201,11 @@ class AnswerNormalizer:
             return reason and "stop"
         return reason
 
+    @property
+    def failed(self) -> bool:
+        """Whether the endpoint says that it failed while it answered."""
+        return self.finish_reason in _FAILURES
+
     def metadata(self) -> dict[str, Any]:
         """Return the model's name, the usage and other fields of the answer as a whole."""
         usage = self._metadata.get("usage")
@@ -223,7 +241,8 @@ def _parts(content: object) -> tuple[str, str]:
             text += part
         elif isinstance(part, dict):
             if part.get("type") in ("thinking", "reasoning"):
-                reasoning += "".join(_strings(part.get("thinking") or part.get("reasoning") or part.get("text")))
+                names = ("thinking", "reasoning", "summary", "text")  # Mistral, Anthropic's proxies, Databricks
+                reasoning += "".join(_strings(next(filter(None, map(part.get, names)), None)))
             else:
                 text += "".join(_strings(part.get("text")))
     return reasoning, text
@@ -238,7 +257,13 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any]:
-    """Return usage without values that are no numbers."""
-    details = {key: value for key, value in usage.items() if isinstance(value, dict)}
-    numbers = {key: value for key, value in usage.items() if isinstance(value, int)}
-    return numbers | {key: {k: v for k, v in value.items() if isinstance(v, int)} for key, value in details.items()}
+    """Return usage without values that are no numbers, with OpenAI's names."""
+    numbers = _numbers(usage)
+    for name, other in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
+        if other in numbers:
+            numbers.setdefault(name, numbers[other])
+    return numbers | {key: _numbers(value) for key, value in usage.items() if isinstance(value, dict)}
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, int]:
+    return {key: int(value) for key, value in values.items() if type(value) in (int, float) and 0 <= value < 2**63}

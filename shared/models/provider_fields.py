@@ -44,7 +44,7 @@ class ProviderFields:
                 self.reasoning_from(name)
                 if text:
                     return text
-        details = sent.get("reasoning_details")
+        details = sent.get("reasoning_details") or sent.get("thinking_blocks")
         return "".join(_detail_texts(details)) if isinstance(details, list) else ""
 
     def to_dict(self, origin: str, calls: Iterable[AssembledCall]) -> dict[str, Any]:
@@ -148,7 +148,8 @@ def _restore_ids(payload: list[dict[str, Any]], ids: dict[str, str]) -> None:
 
 
 def _detail_texts(details: list[Any]) -> list[str]:
-    texts = [detail.get("text") or detail.get("summary") for detail in details if isinstance(detail, dict)]
+    names = ("text", "summary", "thinking")
+    texts = [next(filter(None, map(detail.get, names)), None) for detail in details if isinstance(detail, dict)]
     return [text for text in texts if isinstance(text, str)]
 
 

@@ -18,6 +18,9 @@ _TAGS = {
     "[think]": "[/think]",  # Magistral
     "◁think▷": "◁/think▷",  # Kimi
     "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker, Sky-T1
+    "<|channel>thought": "<channel|>",  # Gemma 4
+    "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",  # gpt-oss
+    "<mm:think>": "</mm:think>",  # MiniMax
 }
 _UNOPENED = "</think>"  # the only closing tag that models send without the opening one
 _CLOSING = {tag: re.compile(re.escape(tag), re.IGNORECASE) for tag in (*_TAGS.values(), _UNOPENED)}

@@ -25,6 +25,7 @@ def choice(**fields: object) -> dict[str, Any]:
 
 
 END = chunk({}, "stop")
+USED_END = chunk({}, "stop", usage=USAGE)
 STREAMED: dict[str, list[bytes]] = {
     "as OpenAI": [
         chunk({"role": "assistant", "content": ""}),
@@ -121,6 +122,12 @@ USAGES: dict[str, list[bytes]] = {
         END,
     ],
     "in the choice": [chunk({"content": "Hi"}), raw([choice(delta={}, finish_reason="stop", usage=USAGE)])],
+    "in floats": [
+        chunk({"content": "Hi"}),
+        chunk({}, "stop", usage={name: float(value) for name, value in USAGE.items()}),
+    ],
+    "with other names": [chunk({"content": "Hi"}), chunk({}, "stop", usage={"input_tokens": 7, "output_tokens": 3})],
+    "in a field of Groq's": [chunk({"content": "Hi"}), chunk({}, "stop", x_groq={"id": "r", "usage": USAGE})],
     "null in each chunk": [chunk({"content": "Hi"}, usage=None), END, raw([], usage=USAGE)],
     "with details that are null": [
         chunk({"content": "Hi"}),
@@ -161,6 +168,11 @@ REASONING: dict[str, tuple[list[dict[str, Any]], str]] = {
         "reasoning",
     ),
     "parts": ([{"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}]}], ""),
+    "a summary in parts": (
+        [{"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "Let me see."}]}]}],
+        "",
+    ),
+    "blocks": ([{"thinking_blocks": [{"type": "thinking", "thinking": "Let me see.", "signature": "s"}]}], ""),
     "tags": ([{"content": "<think>\nLet me"}, {"content": " see.\n</th"}, {"content": "ink>\n\n"}], "text"),
     "no opening tag": ([{"content": "Let me see.\n</think>"}], "text"),
     "thoughts of Gemini": (
@@ -238,6 +250,42 @@ async def test_reasoning_is_streamed_as_content_blocks(chat_model: EndpointChatM
         {"type": "text", "text": "It"},
         {"type": "text", "text": " is"},
     ]
+
+
+@pytest.mark.parametrize("asked_to_stream", [True, False])
+async def test_endpoint_that_ignores_stream_is_read(
+    chat_model: EndpointChatModel, model: ScriptedModel, *, asked_to_stream: bool
+) -> None:
+    # BerriAI/litellm#25766: a stream although none was asked for; or none although one was
+    chunks = [chunk({"reasoning_content": "Let me see."}), chunk({"content": "It is"}), chunk({"content": " 42."})]
+    message = {"content": "It is 42.", "reasoning_content": "Let me see."}
+    model.does(whole(message, "stop", usage=USAGE) if asked_to_stream else streams(*chunks, USED_END, DONE))
+
+    answer = await answered(chat_model, stream=asked_to_stream)
+
+    assert (answer.content, answer.additional_kwargs["reasoning_content"]) == ("It is 42.", "Let me see.")
+    assert answer.usage_metadata is not None
+    assert answer.usage_metadata["output_tokens"] == 3
+
+
+async def test_stream_that_breaks_off_is_no_whole_answer(chat_model: EndpointChatModel, model: ScriptedModel) -> None:
+    model.does(streams(chunk({"content": "It is"}), DONE))
+
+    with pytest.raises(ModelUnavailable, match="broke off"):
+        await answered(chat_model, stream=False)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "reason", ["error", "network_error", "insufficient_system_resource", "abort", "MALFORMED_FUNCTION_CALL"]
+)
+async def test_failure_as_a_finish_reason_is_an_error(
+    chat_model: EndpointChatModel, model: ScriptedModel, reason: str, *, stream: bool
+) -> None:
+    model.does(streamed({"content": "It"}, finish_reason=reason) if stream else whole({"content": "It"}, reason))
+
+    with pytest.raises(ModelUnavailable, match="broke off"):
+        await answered(chat_model, stream=stream)
 
 
 class Grade(BaseModel):

@@ -427,7 +427,11 @@ async def test_calls_have_a_finish_reason(
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     ("sent", "meant"),
-    [("length", "length"), ("max_tokens", "length"), ("content_filter", "content_filter"), ("tool_calls", "stop")],
+    [
+        *(("length", "length"), ("max_tokens", "length"), ("model_context_window_exceeded", "length")),
+        *(("content_filter", "content_filter"), ("RECITATION", "content_filter"), ("refusal", "content_filter")),
+        ("tool_calls", "stop"),
+    ],
 )
 async def test_text_has_a_finish_reason(
     chat_model: EndpointChatModel, model: ScriptedModel, sent: str, meant: str, *, stream: bool
