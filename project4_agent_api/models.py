@@ -14,12 +14,13 @@
     idempotency_keys                   responses to requests with an `Idempotency-Key`
     document_versions                  version of an owner's searchable documents (stage 3), for `core/caches.py`
     stored_bytes                       what each user stores, and `stored_bytes_changes`: see `core/storage.py`
+    model_usage                        tokens of each user's model calls, by day: see `core/model_usage.py`
 
 LangGraph has its own tables in the same database: `checkpoints`, `checkpoint_blobs` and `checkpoint_writes` (the state
 of a thread after each step), `store` and `store_vectors` (memories across threads).
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
@@ -191,6 +192,21 @@ class StoredBytes(SQLModel, table=True):
     owner_id: UUID = Field(primary_key=True)
     kind: str = Field(primary_key=True, sa_type=Text)
     bytes: int = Field(sa_type=BigInteger)
+
+
+class DailyModelUsage(SQLModel, table=True):
+    """The tokens that a user's calls of a model took on a day (UTC)."""
+
+    __tablename__: ClassVar[str] = "model_usage"
+
+    owner_id: UUID = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    model: str = Field(primary_key=True, sa_type=Text)
+    calls: int = Field(sa_type=BigInteger)
+    input: int = Field(sa_type=BigInteger)
+    cached_input: int = Field(sa_type=BigInteger)
+    output: int = Field(sa_type=BigInteger)
+    total: int = Field(sa_type=BigInteger)
 
 
 class Assistant(SQLModel, table=True):
@@ -379,6 +395,7 @@ class Run(SQLModel, table=True):
     lease_until: datetime | None = _timestamp(default=None)
     cancel: str | None = Field(default=None, sa_type=String(20))  # `interrupt` or `rollback`, if cancelled
     error: Json | None = Field(default=None, sa_column=Column("error", JSONB))
+    usage: Any = Field(default=None, sa_column=Column("usage", JSONB))  # model calls of each attempt that ended
     due_at: datetime = _timestamp(default_factory=now)
     started_at: datetime | None = _timestamp(default=None)  # of the first claim
     created_at: datetime = _timestamp(default_factory=now)

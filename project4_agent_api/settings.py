@@ -71,6 +71,18 @@ McpServer = Annotated[StdioMcpServer | HttpMcpServer, Field(discriminator="trans
 McpServerName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,32}$")]
 
 
+class ModelPrice(BaseModel):
+    """The price of a million tokens of a model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    cached_input: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Of input that the endpoint had cached. Default: `input`."
+    )
+    output: float = Field(ge=0, allow_inf_nan=False)
+
+
 class Settings(Stage3Settings):
     """Settings of stage 4, in addition to those of stage 3."""
 
@@ -159,6 +171,15 @@ class Settings(Stage3Settings):
         default=SecretStr(""),
         description="Bearer token for `/metrics`. Without it, anyone who can reach the port can read the metrics; in "
         "production, only clients in private networks.",
+    )
+
+    llm_prices: Annotated[dict[str, ModelPrice], NoDecode] = Field(
+        default={},
+        description="Prices of models for a million tokens, as JSON: "
+        '`{"MODEL": {"input": 0.4, "cached_input": 0.1, "output": 1.6}}`. Default: tokens are counted without costs.',
+    )
+    llm_prices_currency: str = Field(
+        default="USD", pattern="^[A-Z]{3}$", description="Currency of LLM_PRICES: `USD`, `CNY`, `EUR`, …"
     )
 
     otel_exporter_otlp_endpoint: HttpAddress | None = Field(
@@ -299,9 +320,9 @@ class Settings(Stage3Settings):
     def _read_none(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return () if value == ("none",) else value
 
-    @field_validator("mcp_servers", mode="before")
+    @field_validator("mcp_servers", "llm_prices", mode="before")
     @classmethod
-    def _parse_servers(cls, value: object) -> object:
+    def _parse_json(cls, value: object) -> object:
         if isinstance(value, str):
             try:
                 return json.loads(value)

@@ -202,6 +202,7 @@ async def _record(model: BaseChatModel | None, trial: Trial, free: asyncio.Semap
         answer=outcome.answer,
         tools=[call["name"] for call in outcome.calls],
         tokens=outcome.tokens,
+        costs=list(outcome.costs),
         seconds=round(outcome.seconds, 3),
         thread_id=outcome.thread_id,
         run_id=outcome.run_id,

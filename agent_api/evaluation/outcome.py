@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from project4_agent_api.core.model_usage import Cost
 from project4_agent_api.wires.messages import content_text
 
 Json = Mapping[str, Any]
@@ -26,6 +27,7 @@ class Outcome:
         error: Why there is no answer; empty if there is one.
         calls: Calls of tools since the user's last message, in order, with `name` and `args`.
         passages: The passages found by the run's searches, best first.
+        costs: Of the runs of the example, as far as the server reports them.
         citations: All citations that the answer can refer to, with `marker`, `filename`, `chunk_id` and `quote`.
     """
 
@@ -35,6 +37,7 @@ class Outcome:
     passages: Sequence[Passage] = ()
     citations: Sequence[Json] = ()
     tokens: int = 0
+    costs: Sequence[Cost] = ()
     seconds: float = 0.0
     thread_id: str = ""
     run_id: str = ""

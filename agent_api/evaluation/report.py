@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent_api.evaluation import scorers
 from agent_api.evaluation.statistics import Interval, difference, interval
+from project4_agent_api.core.model_usage import Cost
 from shared.errors import ConfigurationError
 
 
@@ -28,6 +29,7 @@ class TrialRecord(BaseModel):
     answer: str
     tools: list[str] = []
     tokens: int = 0
+    costs: list[Cost] = []
     seconds: float = 0.0
     thread_id: str = ""
     run_id: str = ""
@@ -71,9 +73,24 @@ class Report(BaseModel):
         """Return the mean of a score over the examples."""
         return interval(list(self.means(name).values()))
 
+    def cost(self) -> str:
+        """Describe the tokens and the cost of all trials."""
+        tokens = f"{sum(trial.tokens for trial in self.trials):,} tokens"
+        return ", ".join([tokens, *describe_costs([cost for trial in self.trials for cost in trial.costs])])
+
     def failures(self) -> list[str]:
         """Return the names of the scores whose mean is below the required one."""
         return [name for name in self.score_names() if self.interval(name).mean < self.required[name] - 1e-9]
+
+
+def describe_costs(costs: Sequence[Cost]) -> list[str]:
+    """Return the sum of costs, and the models without a price; nothing if no run had model calls."""
+    amounts = [cost.amount for cost in costs if cost.amount is not None]
+    unpriced = sorted({model for cost in costs for model in cost.unpriced_models})
+    return [
+        *([f"{sum(amounts):.6f}".rstrip("0").rstrip(".") + f" {costs[0].currency}"] if amounts else []),
+        *([f"no price for {', '.join(unpriced)}"] if unpriced else []),
+    ]
 
 
 def read_report(path: Path) -> Report:
@@ -124,7 +141,9 @@ def table(report: Report, comparison: Comparison | None) -> Iterator[str]:
     """Yield the lines of the report for a terminal."""
     examples = {trial.example for trial in report.trials}
     repetitions = max(trial.repetition for trial in report.trials)
-    yield f"{report.dataset}: assistant {report.assistant}, {len(examples)} examples × {repetitions}"
+    noun = "example" if len(examples) == 1 else "examples"
+    yield f"{report.dataset}: assistant {report.assistant}, {len(examples)} {noun} × {repetitions}"
+    yield f"  {report.cost()}" + (f"; before: {comparison.before.cost()}" if comparison else "")
     rows = [("score", "mean", "95 %", "required", *(("before", "change") if comparison else ()))]
     rows.extend(tuple(_cells(report, comparison, name)) for name in report.score_names())
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
@@ -164,12 +183,13 @@ pre{white-space:pre-wrap;margin:.3rem 0;font:inherit}
 def page(report: Report, comparison: Comparison | None) -> str:
     """Return the report as one HTML file without scripts."""
     title = f"{report.dataset}: {report.version}" + (f" against {comparison.before.version}" if comparison else "")
+    facts = f"Assistant {report.assistant}, {report.created_at}, {report.cost()}"
     head = ["score", "mean", "95 %", "required", *(["before", "change"] if comparison else [])]
     rows = [list(_cells(report, comparison, name)) for name in report.score_names()]
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>",
         '<meta name=viewport content="width=device-width,initial-scale=1">',
-        f"<h1>{escape(title)}</h1><p>Assistant {escape(report.assistant)}, {escape(report.created_at)}</p>",
+        f"<h1>{escape(title)}</h1><p>{escape(facts)}</p>",
         _table(head, [[escape(cell) for cell in row] for row in rows]),
     ]
     if comparison and (changed := comparison.changed_examples()):
@@ -203,5 +223,6 @@ def _trial(trial: TrialRecord, before: str | None) -> str:
     if before is not None and before != trial.answer:
         lines.append(f"<p>Before:<pre>{escape(before)}</pre>")
     tools = f"tools: {', '.join(trial.tools)}; " if trial.tools else ""
-    lines.append(f"<p><small>{escape(tools)}{trial.tokens} tokens; {trial.seconds:.1f} s</small></details>")
+    facts = [f"{trial.tokens} tokens", *describe_costs(trial.costs), f"{trial.seconds:.1f} s"]
+    lines.append(f"<p><small>{escape(tools + '; '.join(facts))}</small></details>")
     return "".join(lines)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,7 @@ from langgraph_sdk.schema import Command, Config
 
 from agent_api.evaluation.dataset import Example
 from agent_api.evaluation.outcome import Outcome, read_outcome
+from project4_agent_api.core.model_usage import Cost
 from shared.errors import ConfigurationError
 
 _MAX_QUESTIONS = 20  # about tool calls, in one turn
@@ -70,24 +71,33 @@ class Runner:
     async def _converse(self, example: Example, thread_id: str) -> Outcome:
         """Run the turns of an example; the outcome is that of the last one, or of the first that fails."""
         started = time.perf_counter()
-        outcome = Outcome()
+        outcome, runs = Outcome(), list[str]()
         for turn in example.turns:
-            values, run_id, error = await self._turn(example, turn, thread_id)
+            values, error = await self._turn(example, turn, thread_id, runs)
             seconds = time.perf_counter() - started
+            run_id = runs[-1] if runs else ""
             outcome = read_outcome(values, error=error, seconds=seconds, thread_id=thread_id, run_id=run_id)
             if error:
                 break
-        return outcome
+        return replace(outcome, costs=[cost for run in runs if (cost := await self._cost(run))])
 
-    async def _turn(self, example: Example, turn: str | dict[str, Any], thread_id: str) -> tuple[Any, str, str]:
+    async def _cost(self, run_id: str) -> Cost | None:
+        """Return what a run cost; None without model calls, or from a server that has no route for it."""
+        try:
+            run = await self.client.http.get(f"/runs/{run_id}")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+                return None
+            raise
+        cost = run.get("cost") if isinstance(run, dict) else None
+        return Cost.model_validate(cost) if cost else None
+
+    async def _turn(
+        self, example: Example, turn: str | dict[str, Any], thread_id: str, runs: list[str]
+    ) -> tuple[Any, str]:
+        """Run a turn with the answers to its questions, and return the state or an error. Ids are added to `runs`."""
         given: Any = {"messages": [{"role": "user", "content": turn}]} if isinstance(turn, str) else turn
         command: Command | None = None
-        run_id = ""
-
-        def created(run: Any) -> None:  # noqa: ANN401  of the SDK
-            nonlocal run_id
-            run_id = run["run_id"]
-
         for _ in range(_MAX_QUESTIONS):
             result = await self.client.runs.wait(
                 thread_id,
@@ -96,25 +106,21 @@ class Runner:
                 command=command,
                 config=cast("Config", example.config),
                 raise_error=False,
-                on_run_created=created,
+                on_run_created=lambda run: runs.append(run["run_id"]),
             )
             parts = result if isinstance(result, dict) else {}
             if error := parts.get("__error__"):
-                return None, run_id, _describe_error(error)
+                return None, _describe_error(error)
             questions = parts.get("__interrupt__")
             if not questions:
                 state = await self.client.threads.get_state(thread_id)
-                return state["values"], run_id, ""
+                return state["values"], ""
             if example.decide is None:
-                return None, run_id, "the run asks for approval, and the example has no `decide`"
+                return None, "the run asks for approval, and the example has no `decide`"
             if not all(isinstance(question.get("value"), dict) for question in questions):
-                return (
-                    None,
-                    run_id,
-                    "the run asks a question that is not about tool calls, which `decide` cannot answer",
-                )
+                return None, "the run asks a question that is not about tool calls, which `decide` cannot answer"
             given, command = None, Command(resume=_decisions(questions, example.decide))
-        return None, run_id, f"the run asked for approval more than {_MAX_QUESTIONS} times"
+        return None, f"the run asked for approval more than {_MAX_QUESTIONS} times"
 
 
 def _describe_error(error: Any) -> str:  # noqa: ANN401  any JSON

@@ -24,6 +24,7 @@ from project2_user_mgmt.models import User
 from project3_rag_docs import documents
 from project3_rag_docs.models import Collection
 from project4_agent_api.core.history import RedisHistory
+from project4_agent_api.core.model_usage import forget_usage
 from project4_agent_api.core.postgres import connected
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.storage import forget_owner
@@ -74,6 +75,7 @@ class AccountData:
             await session.execute(_DELETE_MEMORIES, {"owner": str(owner_id)})
         async with connected(self.threads.pool) as connection, connection.transaction():
             await forget_owner(connection, owner_id)
+            await forget_usage(connection, owner_id)
 
     async def delete_later(self, session: AsyncSession, owner_id: UUID) -> None:
         """Defer a job that deletes later additions, if the account has been deleted by then."""

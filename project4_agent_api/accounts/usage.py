@@ -1,5 +1,6 @@
 """The usage of a user, and its limits: stored bytes, runs, schedules, keys, webhooks and documents."""
 
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from project3_rag_docs.settings import MIB
+from project4_agent_api.core.model_usage import Cost, Prices, Tokens, UsageByModel, list_days, total_usage
 from project4_agent_api.core.postgres import Pool, PoolDep, fetch_all, fetch_one
 from project4_agent_api.core.state import from_state
 from project4_agent_api.core.storage import bytes_by_kind
@@ -40,6 +42,28 @@ class UsageRead(BaseModel):
     user_api_keys_max: Held
     user_webhooks_max: Held
     user_documents_waiting_max: Held
+
+
+class ModelTotals(BaseModel):
+    """Model calls of a user: of runs, and of questions about documents."""
+
+    calls: int = Field(description="Those whose endpoint reported tokens.")
+    tokens: Tokens
+    cost: Cost
+
+
+class ModelDay(ModelTotals):
+    """The calls of one model on one day."""
+
+    day: date = Field(description="In UTC.")
+    model: str
+
+
+class ModelUsageRead(BaseModel):
+    """Tokens and costs of a user's model calls."""
+
+    total: ModelTotals = Field(description="Of all days.")
+    days: list[ModelDay] = Field(description="Newest first, at most 1,000.")
 
 
 class UserUsage(BaseModel):
@@ -83,6 +107,48 @@ async def read_usage(pool: Pool, settings: Settings, owner_id: UUID) -> UsageRea
     return UsageRead(user_storage_mb=storage, stored_bytes=stored, **held)
 
 
+async def _require_user(pool: Pool, user_id: UUID) -> None:
+    if await fetch_one(pool, "SELECT FROM users WHERE id = %s", [user_id]) is None:
+        raise NotFound("There is no user with this id.")
+
+
+async def read_model_usage(pool: Pool, settings: Settings, owner_id: UUID, days: int) -> ModelUsageRead:
+    """Return the tokens of a user's model calls, and their cost.
+
+    Raises:
+        DatabaseUnavailable: if the database is unavailable.
+    """
+    prices = Prices.of(settings)
+
+    def totals(usage: UsageByModel) -> dict[str, Any]:
+        calls = sum(each.calls for each in usage.values())
+        return {"calls": calls, "tokens": usage.tokens, "cost": prices.cost(usage)}
+
+    rows = await list_days(pool, owner_id, days)
+    return ModelUsageRead(
+        total=ModelTotals(**totals(await total_usage(pool, owner_id))),
+        days=[ModelDay(day=row["day"], model=row["model"], **totals(UsageByModel.from_json([row]))) for row in rows],
+    )
+
+
+Days = Annotated[int, Query(ge=1, le=366, description="How many days, today's included.")]
+
+
+@router.get("/me/usage/models")
+async def show_own_model_usage(
+    owner_id: CurrentOwner, pool: PoolDep, settings: SettingsDep, days: Days = 30
+) -> ModelUsageRead:
+    """Show the tokens and costs of the caller's model calls, in total and by day and model."""
+    return await read_model_usage(pool, settings, owner_id, days)
+
+
+@admin_router.get("/users/{user_id}/usage/models", responses=error_responses(NotFound))
+async def show_model_usage(user_id: UUID, pool: PoolDep, settings: SettingsDep, days: Days = 30) -> ModelUsageRead:
+    """Show the tokens and costs of a user's model calls, in total and by day and model."""
+    await _require_user(pool, user_id)
+    return await read_model_usage(pool, settings, user_id, days)
+
+
 @router.get("/me/usage")
 async def show_own_usage(owner_id: CurrentOwner, pool: PoolDep, settings: SettingsDep) -> UsageRead:
     """Show what the caller stores and has waiting, with the limits."""
@@ -92,8 +158,7 @@ async def show_own_usage(owner_id: CurrentOwner, pool: PoolDep, settings: Settin
 @admin_router.get("/users/{user_id}/usage", responses=error_responses(NotFound))
 async def show_usage(user_id: UUID, pool: PoolDep, settings: SettingsDep) -> UsageRead:
     """Show what a user stores and has waiting, with the limits."""
-    if await fetch_one(pool, "SELECT FROM users WHERE id = %s", [user_id]) is None:
-        raise NotFound("There is no user with this id.")
+    await _require_user(pool, user_id)
     return await read_usage(pool, settings, user_id)
 
 

@@ -1,4 +1,4 @@
-import { STATUSES, both, dateText, durationText } from "./run-texts.js";
+import { STATUSES, both, costText, dateText, durationText, statusChip, tokensText } from "./run-texts.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
@@ -14,6 +14,9 @@ import { STATUSES, both, dateText, durationText } from "./run-texts.js";
  * @property {string} created_at
  * @property {string | null} started_at
  * @property {string} updated_at
+ * @property {boolean} waiting Whether it ended with a question to the user.
+ * @property {{input: number, cached_input: number, output: number, total: number} | null} tokens
+ * @property {import("./run-texts.js").Cost | null} cost
  */
 
 const PAGE_SIZE = 20;
@@ -23,13 +26,15 @@ const PAGE_SIZE = 20;
  *
  * @param {Page} page
  */
-export function runList({ element, say, request, problemNotice }) {
+export function runList(page) {
+  const { element, say, request, problemNotice } = page;
   const about = say(element("p", { className: "hint" }), {
     en: "Everything that your assistants did: in this chat, through the API, by schedules and with other protocols. Open a run to see its steps.",
     zh: "助手执行过的每一次运行：来自对话、接口、定时任务或其他协议。打开一次运行，查看它的每一步。",
   });
   const status = element("select", { id: "runs-status", onchange: () => load() }, option("", { en: "all", zh: "全部" }));
-  status.append(...Object.entries(STATUSES).map(([name, text]) => option(name, text)));
+  const stored = Object.entries(STATUSES).filter(([name]) => name !== "waiting");
+  status.append(...stored.map(([name, text]) => option(name, text)));
   const assistant = element("select", { id: "runs-assistant", onchange: () => load() });
   assistant.append(option("", { en: "all", zh: "全部" }));
   const filters = element(
@@ -85,10 +90,10 @@ export function runList({ element, say, request, problemNotice }) {
   }
 
   /** @param {RunListed} run */
-  function row({ run_id, title, graph_id, status, attempt, created_at, started_at, updated_at }) {
+  function row(run) {
+    const { run_id, title, graph_id, status, attempt, created_at, started_at, updated_at, tokens, cost } = run;
     const name = element("span", { className: "title" }, title ?? graph_id ?? run_id);
-    const chip = say(element("span", { className: "run-status" }), STATUSES[status]);
-    chip.dataset.status = status;
+    const chip = statusChip(page, run);
     const when = say(element("time", { dateTime: created_at }), dateText(created_at));
     const facts = element("span", { className: "hint" }, graph_id ?? "", " · ", when);
     const isOver = status !== "pending" && status !== "running";
@@ -98,7 +103,16 @@ export function runList({ element, say, request, problemNotice }) {
     if (attempt > 1) {
       facts.append(" · ", say(element("span"), { en: `attempt ${attempt}`, zh: `第 ${attempt} 次尝试` }));
     }
-    return element("li", {}, element("a", { href: `#/runs/${run_id}` }, name, chip, facts));
+    if (tokens) facts.append(" · ", say(element("span"), tokensText(tokens)));
+    if (cost && cost.amount !== null) facts.append(" · ", say(element("span"), costText(cost)));
+    const item = element("li", {}, element("a", { href: `#/runs/${run_id}` }, name, chip, facts));
+    if (run.waiting) item.append(answerLink(run.thread_id));
+    return item;
+  }
+
+  /** @param {string} threadId */
+  function answerLink(threadId) {
+    return say(element("a", { className: "run-answer", href: `#/chat/${threadId}` }), { en: "Answer", zh: "去回答" });
   }
 
   /**

@@ -1,5 +1,5 @@
 import { forkForm } from "./run-fork.js";
-import { both, durationText, tokensText } from "./run-texts.js";
+import { both, costText, durationText, tokensText } from "./run-texts.js";
 import { valueViews } from "./run-values.js";
 
 /**
@@ -21,6 +21,7 @@ import { valueViews } from "./run-values.js";
  * @property {number} writes_omitted
  * @property {string[]} next
  * @property {{input: number, output: number} | null} tokens
+ * @property {import("./run-texts.js").Cost | null} cost
  * @property {string | null} model
  * @property {string[]} calls
  * @property {string[]} tools
@@ -74,6 +75,7 @@ export function stepView(page, run, step, { from, to, attempt }, { onForked }) {
       step.tools.length > 0 ? both(step.tools.join(", ")) : null,
       step.model ? both(step.model) : null,
       step.tokens ? tokensText(step.tokens) : null,
+      step.cost && step.cost.amount !== null ? costText(step.cost) : null,
     ];
     const known = facts.filter((fact) => fact !== null);
     const status = say(element("span", { className: "run-status" }), STATUSES[step.status]);

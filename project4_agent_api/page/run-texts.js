@@ -9,10 +9,22 @@ export const STATUSES = {
   pending: { en: "waiting for a worker", zh: "等待处理" },
   running: { en: "running", zh: "运行中" },
   success: { en: "finished", zh: "已完成" },
+  waiting: { en: "waiting for you", zh: "等待你回答" },
   error: { en: "failed", zh: "失败" },
   timeout: { en: "took too long", zh: "超时" },
   interrupted: { en: "stopped", zh: "已停止" },
 };
+
+/**
+ * @param {import("../../shared/page/page.js").Page} page
+ * @param {{status: string, waiting: boolean}} run
+ */
+export function statusChip({ element, say }, { status, waiting }) {
+  const shown = waiting ? "waiting" : status;
+  const chip = say(element("span", { className: "run-status" }), STATUSES[shown]);
+  chip.dataset.status = shown;
+  return chip;
+}
 
 /**
  * @param {string} date
@@ -35,6 +47,19 @@ export function durationText(milliseconds) {
   const minutes = Math.floor(seconds / 60);
   const rest = Math.round(seconds % 60);
   return { en: `${minutes} min ${rest} s`, zh: `${minutes} 分 ${rest} 秒` };
+}
+
+/**
+ * @typedef {{amount: number | null, currency: string, unpriced_models: string[]}} Cost As the service describes it.
+ *
+ * @param {Cost} cost
+ * @returns {Text}
+ */
+export function costText({ amount, currency, unpriced_models: unpriced }) {
+  if (amount === null) return { en: `no price for ${unpriced.join(", ")}`, zh: `${unpriced.join("、")} 没有价格` };
+  const more = unpriced.length > 0 ? { en: ` + ${unpriced.join(", ")}`, zh: ` + ${unpriced.join("、")}` } : both("");
+  const options = /** @type {const} */ ({ style: "currency", currency, maximumSignificantDigits: 3 });
+  return { en: amount.toLocaleString("en", options) + more.en, zh: amount.toLocaleString("zh", options) + more.zh };
 }
 
 /**

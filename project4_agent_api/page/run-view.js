@@ -1,6 +1,6 @@
 import { stepView } from "./run-step.js";
 import { storedEvents } from "./run-stored-events.js";
-import { STATUSES, both, dateText, durationText } from "./run-texts.js";
+import { both, costText, dateText, durationText, statusChip } from "./run-texts.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
@@ -17,7 +17,6 @@ import { STATUSES, both, dateText, durationText } from "./run-texts.js";
  *   context: Record<string, any> | null,
  *   due_at: string,
  *   steps: number,
- *   tokens: {input: number, output: number, total: number} | null,
  *   tokens_complete: boolean,
  *   events_kept: boolean | null,
  * }} Run
@@ -154,8 +153,7 @@ export function runView(page, id, { signal, onForked }) {
 
   function showHead() {
     const heading = element("h3", {}, run.title ?? run.graph_id ?? run.run_id);
-    const chip = say(element("span", { className: "run-status" }), STATUSES[run.status]);
-    chip.dataset.status = run.status;
+    const chip = statusChip(page, run);
     chip.setAttribute("role", "status");
     const thread = say(element("a", { href: `#/chat/${run.thread_id}` }), { en: "Open the conversation", zh: "打开对话" });
     head.replaceChildren(element("div", { className: "run-title" }, heading, chip), facts(), thread, ...notices());
@@ -172,7 +170,8 @@ export function runView(page, id, { signal, onForked }) {
     if (begun) fact({ en: "Waited", zh: "等待" }, durationText(begun - Date.parse(run.due_at)));
     if (begun && !isUnfinished()) fact({ en: "Took", zh: "用时" }, durationText(Date.parse(run.updated_at) - begun));
     fact({ en: "Steps", zh: "步骤" }, both(String(run.steps)));
-    if (run.tokens) fact({ en: "Tokens", zh: "Token" }, totalText());
+    if (run.tokens) fact({ en: "Tokens", zh: "Token" }, totalText(run.tokens));
+    if (run.cost) fact({ en: "Cost", zh: "费用" }, costText(run.cost));
     fact({ en: "Attempts", zh: "尝试次数" }, attemptsText());
     if (run.request_id) put({ en: "Request ID", zh: "请求编号" }, requestId(run.request_id));
     return list;
@@ -194,12 +193,12 @@ export function runView(page, id, { signal, onForked }) {
     }
   }
 
-  function totalText() {
-    const { input, output, total } = /** @type {NonNullable<Run["tokens"]>} */ (run.tokens);
+  /** @param {NonNullable<Run["tokens"]>} tokens */
+  function totalText({ input, cached_input: cached, output, total }) {
     const least = run.tokens_complete ? { en: "", zh: "" } : { en: "at least ", zh: "至少 " };
     return {
-      en: `${least.en}${total} (${input} in, ${output} out)`,
-      zh: `${least.zh}${total}（输入 ${input}，输出 ${output}）`,
+      en: `${least.en}${total} (${input} in${cached ? `, ${cached} of them cached` : ""}, ${output} out)`,
+      zh: `${least.zh}${total}（输入 ${input}${cached ? `，其中缓存 ${cached}` : ""}，输出 ${output}）`,
     };
   }
 
@@ -222,13 +221,9 @@ export function runView(page, id, { signal, onForked }) {
   }
 
   function notices() {
-    const last = steps.at(-1)?.step;
     /** @type {(Text | false | undefined)[]} */
     const texts = [
-      run.status === "success" && run.thread_status === "interrupted" && !last?.continued_by && {
-        en: "The conversation waits for your answer.",
-        zh: "对话正在等待你的回答。",
-      },
+      run.waiting && { en: "The conversation waits for your answer.", zh: "对话正在等待你的回答。" },
       run.steps === 0 && !isUnfinished() && {
         en: "No step of this run is stored: it was stopped before it started, or its states were deleted.",
         zh: "没有保存任何步骤：运行在开始前被停止，或者状态已被删除。",

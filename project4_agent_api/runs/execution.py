@@ -18,6 +18,7 @@ from loguru import logger
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
+from project4_agent_api.core.model_usage import UsageByModel
 from project4_agent_api.core.postgres import Pool
 from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.core.serialization import dumps, public_error
@@ -103,6 +104,7 @@ class Execution:
         stop_reason: Why it is stopped, if it is.
         finished: Whether the graph has ended and the claim is no longer needed for checkpoints.
         written: The bytes of its checkpoints.
+        usage: The tokens of its model calls, until they are recorded.
     """
 
     def __init__(self, context: ExecutionContext, run: ClaimedRun) -> None:
@@ -128,6 +130,7 @@ class Execution:
         self.started_at = monotonic()
         self.stop_reason: StopReason | None = None
         self.finished = False
+        self.usage = UsageByModel()
 
     def stop(self, reason: StopReason) -> None:
         """Stop the graph: after the current step if the worker shuts down, otherwise at once."""
@@ -172,6 +175,7 @@ class Execution:
             self.stop_reason = StopReason.LOST
         await self._saver.close()
         self.finished = True
+        self.usage = calls.usage
         self._observe_waiting(calls)
         try:
             return await self._outcome(error, in_time=work.done() and not work.cancelled())

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from loguru import logger
 
+from project4_agent_api.core.model_usage import UsageByModel, record_usage
 from project4_agent_api.core.postgres import Connection, connected
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.core.storage import ROW_BYTES
@@ -105,7 +106,14 @@ class RunFinisher:
                     raise
                 await asyncio.sleep(_BACK_OFF_SECONDS)
 
+    async def _record_usage(self, run: ClaimedRun, execution: Execution) -> None:
+        """Record the tokens of an attempt, however it ended: they were spent."""
+        if execution.usage:
+            await record_usage(self.runs.pool, run.key.owner_id, execution.usage, run.key.run_id)
+            execution.usage = UsageByModel()
+
     async def _finish(self, run: ClaimedRun, execution: Execution, outcome: Outcome) -> bool:
+        await self._record_usage(run, execution)
         if execution.stop_reason == StopReason.LOST:
             self.runs.metrics.leases_lost.inc()
             return False

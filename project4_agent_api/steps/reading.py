@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from loguru import logger
 
+from project4_agent_api.core.model_usage import Prices, model_name, usage_of
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.service import UNFINISHED
@@ -20,7 +21,6 @@ from project4_agent_api.steps.schemas import (
     StepTask,
     StepWrite,
     TaskDetails,
-    Tokens,
 )
 from project4_agent_api.steps.values import UNREADABLE, Budget, Stored, changes_of, messages_of
 
@@ -39,23 +39,12 @@ def is_visible(channel: str) -> bool:
     return not channel.startswith((_BRANCH, "__"))
 
 
-def tokens_of(messages: Iterable[BaseMessage]) -> Tokens | None:
-    """Add up the tokens of model answers; None if none of them has a usage."""
-    usages = [usage for message in messages if isinstance(message, AIMessage) and (usage := message.usage_metadata)]
-    if not usages:
-        return None
-    return Tokens(
-        input=sum(usage.get("input_tokens", 0) for usage in usages),
-        output=sum(usage.get("output_tokens", 0) for usage in usages),
-        total=sum(usage.get("total_tokens", 0) for usage in usages),
-    )
-
-
 @dataclass(frozen=True)
 class StepReader:
     """Reads the steps of runs. It needs no graph, so that a graph that was changed or removed has a history too."""
 
     serializer: SerializerProtocol
+    prices: Prices
 
     def messages(self, writes: Iterable[Row]) -> list[BaseMessage]:
         """Return the messages in what nodes wrote."""
@@ -74,7 +63,7 @@ class StepReader:
         tasks = _tasks(own, self._sent_nodes(writes.get((namespace, row["parent_checkpoint_id"]), ())))
         messages = self.messages(write for write in own if write["blob"] is not None and write["channel"] != _TASKS)
         answers = [message for message in messages if isinstance(message, AIMessage)]
-        models = [message.response_metadata.get("model_name") for message in answers]
+        usage = usage_of(answers)
         status = _status(row, tasks, run["status"])
         written = {task.name for task in tasks if not task.failed}
         return Step(
@@ -91,8 +80,9 @@ class StepReader:
             tasks=tasks,
             writes_omitted=max((write["total"] - len(own) for write in own[:1]), default=0),
             next=[] if status == "done" else [name for name in _due_nodes(row) if name not in written],
-            tokens=tokens_of(messages),
-            model=next((model for model in models if isinstance(model, str)), None),
+            tokens=usage.tokens if usage else None,
+            cost=self.prices.cost(usage) if usage else None,
+            model=next(filter(None, map(model_name, answers)), None),
             calls=[call["name"] for answer in answers for call in answer.tool_calls],
             tools=[message.name or "" for message in messages if isinstance(message, ToolMessage)],
             continued_by=row["continued_by"],

@@ -27,7 +27,11 @@ _ENCRYPTED = "type LIKE '%%+%%'"
 
 _COLUMNS = f"""
     run_id, runs.thread_id, assistant_id, runs.status, attempt, runs.created_at, started_at, runs.updated_at,
-    kwargs #>> '{{config,configurable,graph_id}}' AS graph_id,
+    kwargs #>> '{{config,configurable,graph_id}}' AS graph_id, usage,
+    runs.status = 'success' AND threads.status = 'interrupted' AND NOT EXISTS (
+        SELECT FROM runs AS later
+        WHERE later.thread_id = runs.thread_id AND (later.due_at, later.run_id) > (runs.due_at, runs.run_id)
+    ) AS waiting,
     left(coalesce(
         CASE WHEN jsonb_typeof(kwargs #> '{{input,messages,-1,content}}') = 'string'
             THEN kwargs #>> '{{input,messages,-1,content}}' END,

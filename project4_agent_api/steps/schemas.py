@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from project4_agent_api.core.model_usage import Cost, Tokens
 from project4_agent_api.models import RunStatus
 
 
@@ -22,14 +23,9 @@ class RunListed(BaseModel):
     created_at: datetime
     started_at: datetime | None
     updated_at: datetime = Field(description="Of a finished run: when it ended.")
-
-
-class Tokens(BaseModel):
-    """Tokens of model calls, as the endpoints reported them."""
-
-    input: int
-    output: int
-    total: int
+    waiting: bool = Field(description="Whether it ended with a question that its thread still waits to be answered.")
+    tokens: Tokens | None = Field(description="Of all its model calls; null without any. In lists of ended runs only.")
+    cost: Cost | None = Field(description="Of these tokens.")
 
 
 class RunDetails(RunListed):
@@ -43,8 +39,7 @@ class RunDetails(RunListed):
     context: Any = Field(description="The values that configured the graph; null if they are long.")
     due_at: datetime
     steps: int
-    tokens: Tokens | None = Field(description="Of all model calls that were read; null without any.")
-    tokens_complete: bool = Field(description="False if some stored values were too many or too large to be read.")
+    tokens_complete: bool = Field(description="False if model calls are missing, such as those of a lost worker.")
     events_kept: bool | None = Field(description="Whether its events can still be read; null if that is unknown.")
 
 
@@ -79,6 +74,7 @@ class Step(BaseModel):
     writes_omitted: int = Field(description="How many of its writes were left out; `tasks` are those of the others.")
     next: list[str] = Field(description="The nodes that were due and stored nothing.")
     tokens: Tokens | None
+    cost: Cost | None
     model: str | None
     calls: list[str] = Field(description="The tools that the model called.")
     tools: list[str] = Field(description="The tools that returned a result.")

@@ -2,18 +2,21 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends
 
 from project4_agent_api.core.bounded import Page
+from project4_agent_api.core.model_usage import Prices, UsageByModel, usage_of
 from project4_agent_api.core.postgres import Connection, Pool, Row, connected
+from project4_agent_api.core.state import from_state
 from project4_agent_api.events.ids import run_stream
 from project4_agent_api.models import RunStatus
-from project4_agent_api.runs.service import RunsDep
+from project4_agent_api.runs.service import UNFINISHED, RunsDep
+from project4_agent_api.settings import Settings
 from project4_agent_api.steps import repository
-from project4_agent_api.steps.reading import StepReader, is_visible, tokens_of
+from project4_agent_api.steps.reading import StepReader, is_visible
 from project4_agent_api.steps.repository import RunOfThread
 from project4_agent_api.steps.schemas import RunDetails, Step, StepDetails
 from project4_agent_api.threads.service import ThreadsDep
@@ -34,9 +37,14 @@ class RunSteps:
     ) -> Page[Row]:
         """Return an owner's runs with encoded JSON, newest first."""
         async with connected(self.pool) as connection:
-            return await repository.list_runs(
+            page = await repository.list_runs(
                 connection, owner_id, status=status, assistant_id=assistant_id, limit=limit, offset=offset
             )
+        for row in page:
+            stored = row.pop("usage")
+            usage = UsageByModel.from_json(stored.decode_json() if stored else None)
+            row.update(self._totals(usage))
+        return page
 
     async def get(self, owner_id: UUID, run_id: UUID) -> RunDetails:
         """Return a run with the totals of its steps.
@@ -49,13 +57,24 @@ class RunSteps:
             steps = await repository.count_steps(connection, run)
             answers = await repository.list_answers(connection, run)
         readable = [answer for answer in answers if answer["blob"] is not None]
+        recorded = None if row["status"] in UNFINISHED else row["usage"]  # at the end of each attempt
+        if recorded:
+            usage, is_complete = UsageByModel.from_json(recorded), row["failures"] == 0
+        else:
+            usage = usage_of(await asyncio.to_thread(self.reader.messages, readable))
+            is_complete = len(readable) == len(answers)
         return RunDetails(
             **row,
+            **self._totals(usage),
             steps=steps,
-            tokens=tokens_of(await asyncio.to_thread(self.reader.messages, readable)),
-            tokens_complete=len(readable) == len(answers),
+            tokens_complete=is_complete,
             events_kept=await self._has_events(run_id),
         )
+
+    def _totals(self, usage: UsageByModel) -> dict[str, Any]:
+        if not usage:
+            return {"tokens": None, "cost": None}
+        return {"tokens": usage.tokens, "cost": self.reader.prices.cost(usage)}
 
     async def list_steps(self, owner_id: UUID, run_id: UUID, *, after: str | None, limit: int) -> Page[Step]:
         """Return steps of a run in the order in which they started; `cut` says whether there are more.
@@ -108,6 +127,7 @@ class RunSteps:
             return None
 
 
+SettingsDep = Annotated[Settings, Depends(from_state(Settings))]
 _CHECKPOINTS = ("checkpoint_id", "parent_checkpoint_id")
 
 
@@ -116,9 +136,10 @@ async def _get_run(connection: Connection, owner_id: UUID, run_id: UUID) -> tupl
     return row, RunOfThread(row["thread_id"], run_id)
 
 
-async def run_steps(runs: RunsDep, threads: ThreadsDep) -> RunSteps:
+async def run_steps(runs: RunsDep, threads: ThreadsDep, settings: SettingsDep) -> RunSteps:
     """Return the service of this process."""
-    return RunSteps(runs.pool, runs.redis, StepReader(threads.states.checkpoints.serde))
+    reader = StepReader(threads.states.checkpoints.serde, Prices.of(settings))
+    return RunSteps(runs.pool, runs.redis, reader)
 
 
 RunStepsDep = Annotated[RunSteps, Depends(run_steps)]

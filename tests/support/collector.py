@@ -74,7 +74,10 @@ class Collector:
                             span.trace_id.hex(),
                             span.span_id.hex(),
                             span.parent_span_id.hex(),
-                            {one.key: one.value.string_value or str(one.value.int_value) for one in span.attributes},
+                            {
+                                one.key: str(getattr(one.value, one.value.WhichOneof("value")))
+                                for one in span.attributes
+                            },
                         )
                     )
 

@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
+from project4_agent_api.core.model_usage import UsageByModel
 from project4_agent_api.core.telemetry.metrics import ERROR, OK, UNMATCHED, Metrics
 
 _current_handler: ContextVar["CallMetrics | None"] = ContextVar("metrics_of_calls", default=None)
@@ -19,7 +20,11 @@ register_configure_hook(_current_handler, inheritable=True)
 
 
 class CallMetrics(BaseCallbackHandler):
-    """LangChain's handler that counts the calls of one request or run."""
+    """LangChain's handler that counts the calls of one request or run.
+
+    Attributes:
+        usage: The tokens of its model calls.
+    """
 
     run_inline = True  # in the event loop: a thread would cost more than the handler itself
     ignore_chain = True
@@ -27,6 +32,7 @@ class CallMetrics(BaseCallbackHandler):
 
     def __init__(self, metrics: Metrics) -> None:
         self.first_token_at: float | None = None
+        self.usage = UsageByModel()
         self._metrics = metrics
         self._started: dict[UUID, tuple[str, float]] = {}
         self._without_token: set[UUID] = set()  # streamed calls without a token yet
@@ -64,7 +70,9 @@ class CallMetrics(BaseCallbackHandler):
             return
         for choices in response.generations:
             for choice in choices:
-                usage = getattr(getattr(choice, "message", None), "usage_metadata", None)
+                message = getattr(choice, "message", None)
+                self.usage.add(message, name)
+                usage = getattr(message, "usage_metadata", None)
                 if usage:
                     self._metrics.tokens.labels(name, "input").inc(usage["input_tokens"])
                     self._metrics.tokens.labels(name, "output").inc(usage["output_tokens"])

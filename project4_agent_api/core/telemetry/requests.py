@@ -2,11 +2,15 @@
 
 from time import perf_counter
 
+from loguru import logger
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from project4_agent_api.core.model_usage import UsageByModel, record_usage
 from project4_agent_api.core.telemetry.calls import observe_calls
 from project4_agent_api.core.telemetry.metrics import OTHER, REFUSED, UNMATCHED, Metrics
+from shared.errors import DatabaseUnavailable
+from shared.owner import LOCAL_OWNER_ID
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REJECTIONS = (401, 403, 429)
@@ -39,11 +43,13 @@ class CountRequests:
 
         self._metrics.in_flight.inc()
         try:
-            with observe_calls(self._metrics):
+            with observe_calls(self._metrics) as calls:
                 await self.app(scope, receive, send_and_count)
         finally:
             self._metrics.in_flight.dec()
             self._count(scope, status)
+            if calls.usage:
+                await _record_usage(scope, calls.usage)
 
     def _count(self, scope: Scope, status: int) -> None:
         key = (*method_and_route(scope, status), status)
@@ -56,6 +62,15 @@ class CountRequests:
         if (histogram := self._response_times.get(key)) is None:
             histogram = self._response_times[key] = self._metrics.response_time.labels(*key)
         return histogram
+
+
+async def _record_usage(scope: Scope, usage: UsageByModel) -> None:
+    """Record the tokens of a request, such as a question about documents, for its user."""
+    owner_id = scope.get("state", {}).get("owner_id", LOCAL_OWNER_ID)
+    try:
+        await record_usage(scope["app"].state.pool, owner_id, usage)
+    except DatabaseUnavailable:
+        logger.warning("{} tokens of model calls were not recorded", usage.tokens.total)
 
 
 def method_and_route(scope: Scope, status: int) -> tuple[str, str]:

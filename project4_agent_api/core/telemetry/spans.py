@@ -25,6 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from project4_agent_api.core.model_usage import UNNAMED, Prices, UsageByModel, model_name
 from project4_agent_api.settings import Settings
 from shared.middleware import PROBES
 
@@ -38,8 +39,9 @@ register_configure_hook(_current_handler, inheritable=True)
 class OpenTelemetryTracing:
     """`Tracing` that exports spans to a collector."""
 
-    def __init__(self, provider: TracerProvider) -> None:
+    def __init__(self, provider: TracerProvider, prices: Prices) -> None:
         self._provider = provider
+        self._prices = prices
         self.tracer = provider.get_tracer("project4_agent_api")
 
     @classmethod
@@ -50,7 +52,7 @@ class OpenTelemetryTracing:
             f"{settings.otel_exporter_otlp_endpoint}/v1/traces", headers=settings.otlp_headers()
         )
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        return cls(provider)
+        return cls(provider, Prices.of(settings))
 
     def trace_requests(self, app: FastAPI) -> None:
         """Trace every request of an application."""
@@ -122,7 +124,7 @@ class OpenTelemetryTracing:
     @contextmanager
     def call_spans(self) -> Iterator[None]:
         """Trace the calls inside the block, including those of tasks that it starts."""
-        calls = CallSpans(self.tracer)
+        calls = CallSpans(self.tracer, self._prices)
         token = _current_handler.set(calls)
         try:
             yield
@@ -172,9 +174,11 @@ class CallSpans(BaseCallbackHandler):
     ignore_chain = True
     ignore_retriever = True
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, prices: Prices) -> None:
         self._tracer = tracer
+        self._prices = prices
         self._open: dict[UUID, Span] = {}
+        self._requested: dict[UUID, str] = {}  # models, by call
 
     def end(self) -> None:
         """End the spans of cancelled calls, for which LangChain calls no handler."""
@@ -197,25 +201,30 @@ class CallSpans(BaseCallbackHandler):
         model = str((metadata or {}).get("ls_model_name", ""))
         span = self._tracer.start_span(f"chat {model}".strip(), kind=SpanKind.CLIENT)
         span.set_attributes({"gen_ai.operation.name": "chat", "gen_ai.request.model": model})
-        self._open[run_id] = span
+        self._open[run_id], self._requested[run_id] = span, model or UNNAMED
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        """End the span, with the call's tokens."""
+        """End the span, with the call's tokens and their cost."""
         del kwargs
         if span := self._open.pop(run_id, None):
-            usages = [
-                usage
-                for choices in response.generations
-                for choice in choices
-                if (usage := getattr(getattr(choice, "message", None), "usage_metadata", None))
-            ]
-            span.set_attribute("gen_ai.usage.input_tokens", sum(usage["input_tokens"] for usage in usages))
-            span.set_attribute("gen_ai.usage.output_tokens", sum(usage["output_tokens"] for usage in usages))
+            usage, requested = UsageByModel(), self._requested.pop(run_id, UNNAMED)
+            for choices in response.generations:
+                for choice in choices:
+                    message = getattr(choice, "message", None)
+                    usage.add(message, requested)
+                    if message and (name := model_name(message)):
+                        span.set_attribute("gen_ai.response.model", name)
+            span.set_attribute("gen_ai.usage.input_tokens", usage.tokens.input)
+            span.set_attribute("gen_ai.usage.output_tokens", usage.tokens.output)
+            span.set_attribute("gen_ai.usage.cache_read.input_tokens", usage.tokens.cached_input)
+            if (amount := self._prices.cost(usage).amount) is not None:
+                span.set_attribute("gen_ai.usage.cost", amount)  # not in the conventions, but read by Langfuse
             span.end()
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """End the span as failed."""
         del kwargs
+        self._requested.pop(run_id, None)
         self._end_failed(run_id, type(error).__name__)
 
     def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, *, run_id: UUID, **kwargs: Any) -> None:

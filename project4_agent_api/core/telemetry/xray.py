@@ -8,6 +8,7 @@ from time import time_ns
 from fastapi import FastAPI
 from opentelemetry.trace import Span, SpanKind
 
+from project4_agent_api.core.model_usage import Prices
 from project4_agent_api.core.telemetry.spans import OpenTelemetryTracing
 from shared.xray.calls import recorded_calls
 from shared.xray.recorder import Recorder
@@ -20,7 +21,7 @@ class XrayTracing(OpenTelemetryTracing):
     """`Tracing` whose spans become rows of the X-ray, and leave the machine in no way."""
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__(recorder.provider)
+        super().__init__(recorder.provider, Prices({}, ""))  # its rows of calls have no costs
         self._recorder = recorder
 
     def trace_requests(self, app: FastAPI) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from agent_api.evaluation.report import Comparison, Report, ScoreRecord, TrialRecord, page, read_report, table
 from agent_api.evaluation.statistics import difference, interval
+from project4_agent_api.core.model_usage import Cost
 from shared.errors import ConfigurationError
 
 
@@ -87,6 +88,22 @@ def test_report_is_read_again(tmp_path: Path) -> None:
         read_report(tmp_path / "other.json")
     with pytest.raises(ConfigurationError, match="No such file"):
         read_report(tmp_path / "none.json")
+
+
+def test_report_adds_up_costs_and_names_models_without_a_price() -> None:
+    costs = [
+        Cost(amount=0.0025, currency="CNY", unpriced_models=[]),
+        Cost(amount=None, currency="CNY", unpriced_models=["m"]),
+    ]
+    priced = report(1, 1)
+    for trial, cost in zip(priced.trials, costs, strict=True):
+        trial.tokens, trial.costs = 600, [cost, cost]
+
+    assert priced.cost() == "1,200 tokens, 0.005 CNY, no price for m"
+    assert "1,200 tokens, 0.005 CNY, no price for m" in "".join(table(priced, None))
+    assert "600 tokens; 0.005 CNY;" in page(priced, None)
+    assert report(1).cost() == "0 tokens"
+    assert "1 example ×" in next(table(report(1), None))
 
 
 def test_table_and_page_show_reasons_and_changes() -> None:

@@ -91,6 +91,7 @@ def test_request_is_traced_to_the_worker_without_secrets(
         "metrics_token": METRICS_TOKEN,
         "otel_exporter_otlp_headers": f"Authorization=Bearer%20{COLLECTOR_TOKEN}",
         "webhook_allow_private": "true",
+        "llm_prices": json.dumps({"scripted-model": {"input": 100_000, "output": 200_000}}),
     }
     with (
         collecting() as collector,
@@ -166,3 +167,6 @@ def check_trace(collector: Collector, run_id: str) -> None:
     assert rated == [("agent-api", "feedback user_score")]
     called = sorted(span.name for span in trace.values() if span.parent_id == run.span_id)
     assert called == ["chat m", "chat m", "execute_tool calculator"]
+    priced = [span.attributes for span in trace.values() if "gen_ai.usage.cost" in span.attributes]
+    costs = [(each["gen_ai.response.model"], f"{float(each['gen_ai.usage.cost']):.3f}") for each in priced]
+    assert costs == [("scripted-model", "1.100")]

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
-from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.client import LangGraphClient, get_client
 from playwright.sync_api import Page, expect
 
 from tests.support.agent_runs import said
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 GRAPHS = Path(__file__).parents[2] / "conformance" / "graphs" / "langgraph.json"
 FETCH = ("fetch_web_page", json.dumps({"url": "http://127.0.0.1:9/secret"}))
+PRICES = {"scripted-model": {"input": 100_000, "output": 200_000}}
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 # A checkpoint, and what its node wrote, for each of a thousand steps.
 THOUSAND_STEPS = """
@@ -47,7 +48,8 @@ def database(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(database: str, _redis_server: str, _model_server: ScriptedModel) -> Iterator[AgentService]:
-    with agent_service(database, _redis_server, _model_server, GRAPHS, sign_ins_per_minute="10000") as running:
+    settings = {"sign_ins_per_minute": "10000", "llm_prices": json.dumps(PRICES)}
+    with agent_service(database, _redis_server, _model_server, GRAPHS, **settings) as running:
         yield running
 
 
@@ -107,7 +109,10 @@ async def test_steps_have_messages_calls_results_tokens_and_state(
 
     details = (await http.get(f"/runs/{run['run_id']}")).json()
     assert (details["status"], details["attempt"], details["failures"]) == ("success", 1, 0)
-    assert details["tokens"] == {"input": 7, "output": 3, "total": 10}
+    assert details["tokens"] == {"input": 7, "cached_input": 0, "output": 3, "total": 10}
+    assert details["cost"] == {"amount": pytest.approx(1.3), "currency": "USD", "unpriced_models": []}
+    listed = (await http.get("/runs")).json()[0]
+    assert (listed["tokens"], listed["cost"]) == (details["tokens"], details["cost"])
     assert (details["tokens_complete"], details["events_kept"]) == (True, True)
     assert details["request_id"]
 
@@ -118,7 +123,8 @@ async def test_steps_have_messages_calls_results_tokens_and_state(
     assert starts[1:] == ends
     asking, answering = [step for step in steps if step["model"]]
     assert asking["calls"] == ["calculator"]
-    assert answering["tokens"] == details["tokens"]
+    assert (answering["tokens"], answering["cost"]) == (details["tokens"], details["cost"])
+    assert (asking["tokens"], asking["cost"]) == (None, None)
     (calling,) = [step for step in steps if step["tools"]]
     assert (calling["tools"], calling["tasks"][0]["name"]) == (["calculator"], "tools")
 
@@ -133,11 +139,42 @@ async def test_steps_have_messages_calls_results_tokens_and_state(
     assert called["cut"] is False
 
 
+async def test_usage_counts_tokens_of_runs_that_are_gone_too(
+    http: httpx2.AsyncClient, model: ScriptedModel, database: str, service: AgentService
+) -> None:
+    http.headers.update(service.sign_up())
+    others = service.sign_up()
+    model.then(*[says("It is three.")] * 3)
+    async with get_client(url=service.url, api_key=None, headers=dict(http.headers)) as client:
+        kept = await ran(client, "agent", input=said("1"), durability="exit")
+        deleted = await ran(client, "agent", input=said("2"))
+        await client.threads.delete(deleted["thread_id"])
+        await client.runs.wait(None, "agent", input=said("3"))  # its thread is temporary
+
+    assert (await http.get(f"/runs/{kept['run_id']}")).json()["tokens"]["total"] == 10
+    usage = (await http.get("/auth/me/usage/models")).json()
+    assert usage["total"]["calls"] == 3
+    assert usage["total"]["tokens"] == {"input": 21, "cached_input": 0, "output": 9, "total": 30}
+    (today,) = usage["days"]
+    assert (today["model"], today["cost"]["amount"]) == ("scripted-model", pytest.approx(3.9))
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE model_usage SET model = 'another-model', day = day - 7 WHERE calls = 3")
+    usage = (await http.get("/auth/me/usage/models", params={"days": 7})).json()
+    assert (usage["days"], usage["total"]["calls"]) == ([], 3)
+    assert usage["total"]["cost"] == {"amount": None, "currency": "USD", "unpriced_models": ["another-model"]}
+    assert (await http.get("/auth/me/usage/models", headers=others)).json()["total"]["calls"] == 0
+    assert (await http.delete("/auth/me")).status_code == 204
+    with psycopg.connect(database) as connection:
+        left = connection.execute("SELECT count(*) FROM model_usage WHERE model = 'another-model'").fetchone()
+    assert left == (0,)
+
+
 async def test_approval_is_a_question_answered_by_another_run(
     client: LangGraphClient, http: httpx2.AsyncClient, model: ScriptedModel
 ) -> None:
     model.then(calls(FETCH), says("It could not be read."))
     asking = await ran(client, "agent", input=said("Read it"))
+    assert (await http.get("/runs")).json()[0]["waiting"] is True
 
     waiting = (await steps_of(http, asking))[-1]
     assert (waiting["status"], waiting["continued_by"], waiting["tasks"][0]["asked"]) == ("waiting", None, True)
@@ -146,6 +183,7 @@ async def test_approval_is_a_question_answered_by_another_run(
 
     resume = {"decisions": [{"type": "approve"}]}
     answering = await ran(client, "agent", asking["thread_id"], command={"resume": resume})
+    assert [run["waiting"] for run in (await http.get("/runs")).json()][:2] == [False, False]
     assert (await steps_of(http, asking))[-1]["continued_by"] == answering["run_id"]
     first = (await steps_of(http, answering))[0]
     assert (first["checkpoint_id"], first["own"], first["status"]) == (waiting["checkpoint_id"], False, "done")
