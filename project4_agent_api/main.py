@@ -13,7 +13,7 @@ from project1_qa_api.routes import ask
 from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
-from project4_agent_api import bootstrap, project_http
+from project4_agent_api import bootstrap, project_http, project_ui
 from project4_agent_api.accounts import routes as accounts
 from project4_agent_api.accounts import sharing, webhook_secret
 from project4_agent_api.accounts.guards import Authenticated, Public, xray_access
@@ -104,18 +104,23 @@ _ACCOUNT = View("account", "Account", "账号")
 _ADMINISTRATION = View("administration", "Administration", "管理")
 ACCOUNT_PANEL = Panel(_PAGE / "account.js", view=_ACCOUNT)
 PROGRAMS_PANEL = Panel(_PAGE / "account-programs.js", audience="users", view=_ACCOUNT)
+ACCOUNT_PANELS = [
+    ACCOUNT_PANEL,
+    *(Panel(_PAGE / f"account-{name}.js", audience="users", view=_ACCOUNT) for name in ("usage", "keys")),
+    PROGRAMS_PANEL,
+    Panel(_PAGE / "account-security.js", audience="users", view=_ACCOUNT),
+]
 # All but the account's are behind it, as the routers are behind the lock. It admits audiences by these names.
 PANELS = [
     Panel(_PAGE / "chat.js", audience="users", view=_CHAT),
     replace(stage3.PANEL, audience="users", view=_DOCUMENTS),
     replace(stage1.PANEL, audience="users", view=_DOCUMENTS),
     Panel(_PAGE / "runs.js", audience="users", view=_RUNS),
-    ACCOUNT_PANEL,
-    PROGRAMS_PANEL,
+    *ACCOUNT_PANELS,
     replace(stage2.PANEL, audience="administrators", view=_ADMINISTRATION),
 ]
 # Where everyone is one local user, nobody has an account.
-OPEN_PANELS = [replace(panel, audience="") for panel in PANELS if panel not in (ACCOUNT_PANEL, PROGRAMS_PANEL)]
+OPEN_PANELS = [replace(panel, audience="") for panel in PANELS if panel not in ACCOUNT_PANELS]
 
 
 def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None = None) -> FastAPI:
@@ -136,7 +141,10 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
         settings,
         title="Project 4: agents",
         description="Stages 1 to 3 behind accounts, and LangGraph agents with durable runs.",
-        routers=_routers(http, with_accounts=project_auth is None, with_oauth=with_oauth),
+        routers=[
+            *_routers(http, with_accounts=project_auth is None, with_oauth=with_oauth),
+            *project_ui.create_routers(project),
+        ],
         resources=[
             tracing.running,
             *bootstrap.EARLIER_RESOURCES,

@@ -7,6 +7,7 @@ around them, and are rebuilt with the subgraph.
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -267,12 +268,22 @@ def _object(channel: Any, value: object) -> object:  # noqa: ANN401  any channel
     except Exception:  # noqa: BLE001  a reducer may raise anything
         made.clear()
     with contextlib.suppress(Exception):  # a type may be anything
-        made.append(TypeAdapter(channel.ValueType).validate_python(value))
+        made.append(_adapter(channel.ValueType).validate_python(value))
     for candidate in made:
         if json.loads(dumps(candidate)) == value and candidate != value:
             return candidate
     messages = [each for each in made if isinstance(each, list) and any(isinstance(one, BaseMessage) for one in each)]
     return messages[0] if messages else value
+
+
+def _adapter(value_type: Any) -> TypeAdapter[Any]:  # noqa: ANN401  any type of a channel
+    try:
+        return _cached_adapter(value_type)
+    except TypeError:  # the type cannot be hashed
+        return TypeAdapter(value_type)
+
+
+_cached_adapter = functools.lru_cache(maxsize=256)(TypeAdapter)  # most time of an import without the cache
 
 
 def _missing() -> object:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from fastapi.params import Depends
 from langgraph_sdk import Auth
 from loguru import logger
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive
 
+from project4_agent_api.accounts.handler_dependencies import HandlerDependencies
 from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.core.project_user import ProjectUser
 from project4_agent_api.core.visibility import Filter, owner_of_identity
@@ -28,7 +28,10 @@ from project4_agent_api.models import AccountRole
 from shared.errors import ConfigurationError, Forbidden, Unauthorized
 
 _PARAMETERS = frozenset(
-    ("request", "body", "user", "path", "method", "scopes", "path_params", "query_params", "headers", "authorization")
+    (
+        *("request", "body", "user", "path", "method", "scope", "scopes", "path_params", "query_params", "headers"),
+        "authorization",
+    )
 )
 _STUDIO_SCHEME = "langsmith"
 
@@ -38,12 +41,14 @@ class ProjectAuth:
     """The handlers of a project.
 
     Attributes:
-        parameters: Names of the parameters of its `@auth.authenticate` handler.
+        parameters: Names of the parameters of its `@auth.authenticate` handler, except dependencies.
+        dependencies: Its parameters with a `Depends` of FastAPI.
         allow_studio: Whether Studio may connect without the project's credentials, from this machine.
     """
 
     auth: Auth
     parameters: frozenset[str]
+    dependencies: HandlerDependencies
     allow_studio: bool
 
     STORE_ACTIONS: ClassVar = ("put", "get", "search", "list_namespaces", "delete")
@@ -65,12 +70,13 @@ class ProjectAuth:
         handler = auth._authenticate_handler  # noqa: SLF001  there is no public accessor
         if handler is None:
             raise ConfigurationError(f"{where} has no @auth.authenticate handler")
-        parameters = inspect.signature(handler).parameters.values()
-        unknown = [each.name for each in parameters if each.name not in _PARAMETERS and _is_required(each)]
+        dependencies = HandlerDependencies.of(handler, where)
+        parameters = [each for each in inspect.signature(handler).parameters.values() if each.name not in dependencies]
+        unknown = [each.name for each in parameters if each.name not in _PARAMETERS and each.default is each.empty]
         if unknown:
             raise ConfigurationError(f"{where}: its @auth.authenticate handler takes an unknown {unknown[0]!r}")
         names = frozenset(each.name for each in parameters) & _PARAMETERS
-        return cls(auth, names, allow_studio=not part.disable_studio_auth and not production)
+        return cls(auth, names, dependencies, allow_studio=not part.disable_studio_auth and not production)
 
     @property
     def shares_store(self) -> bool:
@@ -105,11 +111,12 @@ class ProjectAuth:
         arguments = {name: value for name, value in _arguments(connection, body) if name in self.parameters}
         handler = cast("Callable[..., Any]", self.auth._authenticate_handler)  # noqa: SLF001  there is no public accessor
         try:
-            if inspect.iscoroutinefunction(inspect.unwrap(handler)) or inspect.iscoroutinefunction(handler):
-                value = await handler(**arguments)
-            else:
-                value = await run_in_threadpool(handler, **arguments)
-                value = await value if inspect.isawaitable(value) else value
+            async with self.dependencies.solved(connection) as solved:
+                if inspect.iscoroutinefunction(inspect.unwrap(handler)) or inspect.iscoroutinefunction(handler):
+                    value = await handler(**arguments, **solved)
+                else:
+                    value = await run_in_threadpool(handler, **arguments, **solved)
+                    value = await value if inspect.isawaitable(value) else value
         except (Auth.exceptions.HTTPException, HTTPException) as error:
             raise _refusal(error) from None
         except AssertionError as error:
@@ -207,17 +214,13 @@ def _arguments(connection: HTTPConnection, body: bytes) -> list[tuple[str, Any]]
         ("user", None),
         ("path", scope["path"]),
         ("method", scope.get("method", "GET")),
+        ("scope", scope),
         ("scopes", []),
         ("path_params", scope.get("path_params") or {}),
         ("query_params", QueryParams(scope.get("query_string", b""))),
         ("headers", dict(scope["headers"])),
         ("authorization", connection.headers.get("authorization")),
     ]
-
-
-def _is_required(parameter: inspect.Parameter) -> bool:
-    """Return whether somebody has to pass a parameter; FastAPI would replace a `Depends(…)`."""
-    return parameter.default is parameter.empty or isinstance(parameter.default, Depends)
 
 
 def _json_or_none(body: bytes) -> Any:  # noqa: ANN401  any JSON

@@ -7,6 +7,7 @@ or refused, because ignoring it would lose data or expose them.
 import difflib
 import json
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,7 +22,8 @@ IMAGE_KEYS = {
     *("$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "keep_pkg_tools", "node_version"),
     *("pip_config_file", "pip_installer", "python_version", "source", "_INTERNAL_docker_tag"),
 }
-_NOT_BUILT = {"ui": "UI components", "ui_config": "UI components"}
+# Where LangGraph's development server keeps the components that its bundler has built.
+BUILT_UI = Path(".langgraph_api") / "ui"
 _REFUSED = {
     "encryption": "this service calls no handlers for encryption; LANGGRAPH_AES_KEY encrypts checkpoints",
     "priority": "runs have no priority in this service",
@@ -107,6 +109,7 @@ class HttpPart(_Part):
     mount_prefix: Annotated[str | None, AfterValidator(_prefix)] = None
     enable_custom_route_auth: bool = False
     middleware_order: Literal["auth_first", "middleware_first"] | None = None
+    disable_ui: bool = False
     disable_assistants: bool = False
     disable_threads: bool = False
     disable_runs: bool = False
@@ -200,6 +203,8 @@ class ProjectFile(_Part):
     store: StorePart = StorePart()
     checkpointer: CheckpointerPart = CheckpointerPart()
     webhooks: WebhooksPart | None = None
+    ui: dict[str, str] = {}
+    ui_config: dict[str, Any] = {}
 
     def storage_elsewhere(self) -> str | None:
         """Return the first key by which threads or items would be stored elsewhere than in this service's database."""
@@ -234,9 +239,18 @@ def parse(path: Path) -> ProjectFile:
         raise ConfigurationError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
     if key := file.storage_elsewhere():
         logger.warning("{}: {} is ignored, and refused in production: this service stores the data itself", path, key)
+    if file.ui and not file.http.disable_ui and not (path.parent / BUILT_UI / "schemas.json").is_file():
+        logger.warning("{}: ui: not built; build it with: {}", path, _build_ui(file))
     if unused := sorted(_unused(file, {key: content[key] for key in file.model_fields_set})):
         logger.warning("{}: without effect here: {}", path, ", ".join(unused))
     return file
+
+
+def _build_ui(file: ProjectFile) -> str:
+    """Return the command that builds the UI components with LangGraph's bundler."""
+    variables = {"LANGGRAPH_UI": file.ui} | ({"LANGGRAPH_UI_CONFIG": file.ui_config} if file.ui_config else {})
+    set_here = [f"{name}={shlex.quote(json.dumps(value))}" for name, value in variables.items()]
+    return " ".join([*set_here, "npx @langchain/langgraph-ui build -o", BUILT_UI.as_posix()])
 
 
 def _unused(part: object, content: object) -> Iterator[str]:
@@ -256,8 +270,6 @@ def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"{path}: {key!r} is not supported: {reason}")
     if build := sorted(IMAGE_KEYS & content.keys() - {"$schema"}):
         logger.info("{}: {} are for building an image and have no effect here", path, ", ".join(build))
-    if not_built := sorted(_NOT_BUILT.keys() & content.keys()):
-        logger.warning("{}: {} are not served: this service builds no UI components", path, ", ".join(not_built))
-    for key in content.keys() - ProjectFile.model_fields.keys() - IMAGE_KEYS - _NOT_BUILT.keys() - _REFUSED.keys():
+    for key in content.keys() - ProjectFile.model_fields.keys() - IMAGE_KEYS - _REFUSED.keys():
         near = difflib.get_close_matches(key, [*ProjectFile.model_fields, *IMAGE_KEYS, *_REFUSED], n=1)
         logger.warning("{}: there is no key {!r}{}; it is ignored", path, key, f" (is it {near[0]!r}?)" if near else "")

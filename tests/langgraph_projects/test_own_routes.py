@@ -92,3 +92,28 @@ async def test_plain_text_is_read_as_json_from_the_origins_of_the_project(http: 
     for origin, status in (("https://app.example.com", 200), ("http://localhost:3000", 400)):
         answer = await http.post("/threads", content=b"{}", headers=plain | {"Origin": origin})
         assert answer.status_code == status
+
+
+async def test_built_ui_components_are_loaded_by_their_tags(url: str, http: httpx2.AsyncClient) -> None:
+    tags = await http.post("/ui/headers", json={"name": "it's <b>"})
+    assert tags.headers["content-type"].startswith("text/html")
+    address = f"{url}{PREFIX}/ui/headers/entrypoint"
+    onload = '__LGUI_headers.render(&quot;it&#x27;s &lt;b&gt;&quot;, "{{shadowRootId}}")'
+    assert tags.text.splitlines() == [
+        f"<script src=\"{address}.js\" onload='{onload}'></script>",
+        f'<link rel="stylesheet" href="{address}.css" />',
+    ]
+    script = await http.get("/ui/headers/entrypoint.js")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.headers["cache-control"] == "no-cache"
+    assert script.text.startswith("var __LGUI_headers")
+
+
+@pytest.mark.parametrize("path", ["/ui/headers/schemas.json", "/ui/headers/..%2F..%2Fschemas.json", "/ui/other/a.js"])
+async def test_ui_serves_no_other_files(http: httpx2.AsyncClient, path: str) -> None:
+    assert (await http.get(path)).status_code == 404
+
+
+async def test_ui_component_of_a_graph_without_any_is_not_found(http: httpx2.AsyncClient) -> None:
+    response = await http.post("/ui/other", json={"name": "a"})
+    assert (response.status_code, response.json()["detail"]) == (404, "No components are built for 'other'.")

@@ -23,8 +23,8 @@ from shared.errors import ConfigurationError, Forbidden, Unauthorized
 HEADER = "from langgraph_sdk import Auth\nauth = Auth()\n"
 
 
-def load(folder: Path, source: str, *, production: bool = False, **part: Any) -> ProjectAuth:
-    (folder / f"auth_{folder.name}.py").write_text(HEADER + source)
+def load(folder: Path, source: str, *, header: str = HEADER, production: bool = False, **part: Any) -> ProjectAuth:
+    (folder / f"auth_{folder.name}.py").write_text(header + source)
     path = folder / "langgraph.json"
     file = {"graphs": {"a": "./a.py:a"}, "auth": {"path": f"./auth_{folder.name}.py:auth", **part}}
     path.write_text(json.dumps(file))
@@ -95,6 +95,59 @@ async def test_handler_gets_the_parameters_it_names(tmp_path: Path) -> None:
     assert [(await receive())["body"] for _ in range(2)] == [b'{"', b'a": 2}']
 
 
+DEPENDENCIES = """
+from __future__ import annotations
+from typing import Annotated
+from fastapi import Depends, Header, HTTPException, Query, Request
+from langgraph_sdk import Auth
+
+auth = Auth()
+closed = []
+
+async def tenant(request: Request, a: int = Query()):
+    yield f"{request.url.path} {a}"
+    closed.append("tenant")
+
+def account(x_token: Annotated[str, Header()], tenant: Annotated[str, Depends(tenant)]):
+    if x_token == "wrong":
+        raise HTTPException(401, "This token is unknown.")
+    return f"{x_token} of {tenant}"
+
+@auth.authenticate
+DEFINE authenticate(path: str, account: Annotated[str, Depends(account)], other: str = Depends(tenant)):
+    assert not closed
+    return {"identity": "ada", "seen": [path, account, other], "closed": closed}
+"""
+
+
+@pytest.mark.parametrize("define", ["def", "async def"])
+async def test_dependencies_of_the_handler_are_solved_for_each_request(tmp_path: Path, define: str) -> None:
+    auth = load(tmp_path, DEPENDENCIES.replace("DEFINE", define), header="")
+    principal, _ = await auth.authenticate(*connection(x_token="t"))
+    assert principal.project_user
+    assert principal.project_user["seen"] == ["/threads", "t of /threads 1", "/threads 1"]
+    assert principal.project_user["closed"] == ["tenant"]
+
+
+@pytest.mark.parametrize(
+    ("header", "detail"),
+    [("x_token", "This token is unknown."), ("other", "The credentials of this request are not complete.")],
+)
+async def test_dependencies_of_the_handler_may_refuse(tmp_path: Path, header: str, detail: str) -> None:
+    auth = load(tmp_path, DEPENDENCIES.replace("DEFINE", "def"), header="")
+    with pytest.raises(Unauthorized, match=detail):
+        await auth.authenticate(*connection(**{header: "wrong"}))
+
+
+async def test_dependencies_of_the_handler_are_solved_for_websockets(tmp_path: Path) -> None:
+    auth = load(tmp_path, DEPENDENCIES.replace("DEFINE", "def"), header="")
+    request, receive = connection(x_token="t")
+    request.scope["type"] = "websocket"
+    del request.scope["method"]
+    principal, _ = await auth.authenticate(request, receive)
+    assert principal.account_id == owner_of_identity("ada")
+
+
 @pytest.mark.parametrize(
     ("source", "error", "status"),
     [
@@ -119,14 +172,26 @@ async def test_refusals_keep_their_status(
         assert refused.value.headers == {"Retry-After": "9"}  # type: ignore[attr-defined]  # of an HTTPException
 
 
+UNUSABLE_DEPENDENCY = """
+from fastapi import Depends
+
+def account(key: object()):
+    return key
+
+@auth.authenticate
+async def authenticate(account=Depends(account)):
+    return account
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
         ("", "has no @auth.authenticate handler"),
         ("@auth.authenticate\nasync def authenticate(token):\n    pass", "takes an unknown 'token'"),
         (
-            "from fastapi import Depends\n@auth.authenticate\nasync def authenticate(account=Depends(str)):\n    pass",
-            "takes an unknown 'account'",
+            UNUSABLE_DEPENDENCY,
+            "a dependency of its @auth.authenticate handler",
         ),
         ("auth = 5", "is int, not an Auth of langgraph_sdk"),
         ("del auth", "has no 'auth'"),
