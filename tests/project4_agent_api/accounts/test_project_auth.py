@@ -130,13 +130,13 @@ async def test_dependencies_of_the_handler_are_solved_for_each_request(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("header", "detail"),
-    [("x_token", "This token is unknown."), ("other", "The credentials of this request are not complete.")],
+    ("token", "detail"),
+    [("wrong", "This token is unknown."), (None, "The credentials of this request are not complete.")],
 )
-async def test_dependencies_of_the_handler_may_refuse(tmp_path: Path, header: str, detail: str) -> None:
+async def test_dependencies_of_the_handler_may_refuse(tmp_path: Path, token: str | None, detail: str) -> None:
     auth = load(tmp_path, DEPENDENCIES.replace("DEFINE", "def"), header="")
     with pytest.raises(Unauthorized, match=detail):
-        await auth.authenticate(*connection(**{header: "wrong"}))
+        await auth.authenticate(*(connection(x_token=token) if token else connection()))
 
 
 async def test_dependencies_of_the_handler_are_solved_for_websockets(tmp_path: Path) -> None:
