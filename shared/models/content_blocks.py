@@ -1,8 +1,9 @@
 """Messages of the chat model in LangChain's terms: their content blocks, and one form for the content of all."""
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, ContentBlock
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ContentBlock
 from langchain_core.messages.block_translators import openai, register_translator
 
 from shared.models.provider_fields import REASONING
@@ -26,6 +27,26 @@ def _translate_chunk(message: AIMessageChunk) -> list[ContentBlock]:
 
 
 register_translator(PROVIDER, _translate, _translate_chunk)
+
+
+def with_plain_texts(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return the messages with text instead of files of text, which LangChain does not convert for OpenAI."""
+    return [_with_plain_texts(message) for message in messages]
+
+
+def _with_plain_texts(message: BaseMessage) -> BaseMessage:
+    content = message.content
+    if not isinstance(content, list) or not any(isinstance(block, dict) and _is_plain(block) for block in content):
+        return message
+    blocks = [
+        {"type": "text", "text": block["text"]} if isinstance(block, dict) and _is_plain(block) else block
+        for block in content
+    ]
+    return message.model_copy(update={"content": blocks})
+
+
+def _is_plain(block: dict[str, Any]) -> bool:
+    return block.get("type") == "text-plain" and isinstance(block.get("text"), str)
 
 
 def plain_message(message: AIMessage) -> AIMessage:

@@ -15,19 +15,23 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, PrivateAttr
 
-from shared.errors import ModelUnavailable
-from shared.models.content_blocks import MISPLACED, PROVIDER, plain_message
+from shared.errors import InputKindNotSupported, ModelUnavailable
+from shared.models.content_blocks import MISPLACED, PROVIDER, plain_message, with_plain_texts
 from shared.models.errors import INVALID_RESPONSE, endpoint_errors
 from shared.models.normalization import AnswerNormalizer, Delta
 from shared.models.provider_fields import REASONING, restore_provider_fields
 from shared.models.reasoning import ReasoningHabit
+from shared.models.sent_messages import acceptable
 from shared.models.turns import in_turns, use_portable_ids
 
 _BROKEN_OFF = "The model's answer broke off."
 
 
 def _is_openai(host: str) -> bool:
-    """Return whether it is OpenAI or Azure, whose newer models refuse `max_tokens`; Ollama ignores the newer name."""
+    """Return whether it is OpenAI or Azure.
+
+    Their newer models refuse `max_tokens`; Ollama ignores the newer name. Mistral refuses the names of users.
+    """
     return host.endswith((".openai.com", ".azure.com"))
 
 
@@ -55,13 +59,16 @@ class EndpointChatModel(ChatOpenAI):
     def _get_request_payload(
         self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
-        messages = payload["messages"]
+        given = with_plain_texts(self._convert_input(input_).to_messages())
+        try:
+            payload: dict[str, Any] = super()._get_request_payload(given, stop=stop, **kwargs)
+        except ValueError as error:  # "Block of type … is not supported."
+            raise InputKindNotSupported(InputKindNotSupported.example_detail) from error
+        openai_itself = _is_openai(self.root_async_client.base_url.host)
+        messages = acceptable(payload["messages"], with_names=openai_itself)
         use_portable_ids(messages)
-        restore_provider_fields(
-            messages, self._convert_input(input_).to_messages(), self._origin, wants_reasoning=self._habit.field
-        )
-        if "max_completion_tokens" in payload and not _is_openai(self.root_async_client.base_url.host):
+        restore_provider_fields(messages, given, self._origin, wants_reasoning=self._habit.field)
+        if "max_completion_tokens" in payload and not openai_itself:
             payload["max_tokens"] = payload.pop("max_completion_tokens")
         return payload | {"messages": in_turns(messages)}
 

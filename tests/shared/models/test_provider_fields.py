@@ -229,7 +229,7 @@ async def test_forged_fields_change_nothing(
     assert isinstance(sent["tool_calls"][0]["id"], str)
 
 
-async def test_messages_of_the_assistant_have_no_name_and_plain_text(
+async def test_messages_have_no_name_and_the_assistants_plain_text(
     chat_model: EndpointChatModel, model: ScriptedModel
 ) -> None:
     blocks: list[Any] = [
@@ -251,5 +251,5 @@ async def test_messages_of_the_assistant_have_no_name_and_plain_text(
     await answered(chat_model, stream=False, messages=thread)
 
     sent = model.requests[-1].body["messages"]
-    assert [one.get("name") for one in sent] == ["ada", None, None, None, None, None, None]
+    assert [one.get("name") for one in sent] == [None] * 7
     assert [sent[place]["content"] for place in (1, 3, 5)] == ["Hello.", "It is", None]
