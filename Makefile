@@ -148,6 +148,10 @@ restore: ## Put a backup, FILE=…, into a stack without data
 test-deploy: setup ## The whole service in containers, and what deployments and outages do to it (some minutes)
 	$(BIN)/python -m pytest -s tests/deploy $(ARGS)
 
+.PHONY: test-deploy-long
+test-deploy-long: setup ## Twenty deployments in a row under load, ten of broken versions (an hour); DEPLOYMENTS=4 makes fewer
+	DEPLOYMENTS=$(or $(DEPLOYMENTS),20) $(BIN)/python -m pytest -s tests/deploy/deployments_in_turn.py $(ARGS)
+
 ##@ Learn (ARGS="--language zh" or a Chinese locale: in Chinese)
 
 .PHONY: learn

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.stack import Stack
+from tests.deploy.deployments import BROKEN
 from tests.deploy.service import Service
 
 PROJECT = "test-deploy"
@@ -23,6 +24,7 @@ _SETTINGS = {
     "EMBEDDING_MODEL": "e",
     "SIGN_INS_PER_MINUTE": "300",  # all of them come from one address here
     "RATE_LIMIT_PER_MINUTE": "6000",
+    "ACCESS_TOKEN_MINUTES": "600",
     # The machine may be busy with other things; only the effect of a deployment is measured.
     "DB_POOL_TIMEOUT_SECONDS": "15",
     "DB_CONNECT_TIMEOUT_SECONDS": "15",
@@ -74,7 +76,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
     finally:
         service.destroy()
-        images = [f"{PROJECT}:{tag}" for tag in ("current", "previous", "candidate", "broken")]
+        broken = [f"{what}-{how}" for what, how in BROKEN]
+        images = [f"{PROJECT}:{tag}" for tag in ("current", "previous", "candidate", "working", *broken)]
         images.append(f"{PROJECT}-agents:1")
         for image in [*images, *(f"{PROJECT}-stage{number}:current" for number in (1, 2, 3))]:
             subprocess.run([*stack.container, "rmi", "-f", image], capture_output=True, check=False)

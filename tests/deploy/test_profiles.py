@@ -82,7 +82,8 @@ def test_stage_3_answers_from_a_document(service: Service) -> None:
         eventually(lambda: answer(http, "/ready"))
         service.upload(http, DOCUMENT)
 
-        asked = http.post("/documents/ask", json={"question": "How long may I send it back?"}).raise_for_status().json()
+        question = "Within how many days can I send something back?"
+        asked = http.post("/documents/ask", json={"question": question}).raise_for_status().json()
 
     assert asked["answer"] == "Within 45 days of delivery [1]."
     assert [citation["filename"] for citation in asked["citations"]] == [DOCUMENT.name]

@@ -1,11 +1,9 @@
 """Stage 4 in containers, end to end. `make test-deploy` runs it; it needs a container engine."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ import httpx2
 import pytest
 
 from deploy.stack import ROOT
-from tests.deploy.load import STREAMS, Load
+from tests.deploy.deployments import assert_nothing_was_lost, image_id, loaded, make, version_without
 from tests.deploy.service import Service, eventually, running
 
 DOCUMENT = ROOT / "examples" / "documents" / "refund-policy.pdf"
@@ -78,30 +76,30 @@ def test_containers_have_minimal_privileges(service: Service) -> None:
 
 async def test_deployment_fails_no_request_and_no_stream(service: Service) -> None:
     before = set(service.stack.ids("api") + service.stack.ids("worker"))
-    load = await _loaded(service)
+    load = await loaded(service)
 
     async with load.going_on():
         await asyncio.sleep(5)
-        assert await _make("deploy") == 0
+        assert await make("deploy") == 0
         await asyncio.sleep(5)
 
     assert not before & set(service.stack.ids("api") + service.stack.ids("worker"))
-    await _nothing_was_lost("deployment", load)
+    await assert_nothing_was_lost("deployment", load)
 
 
 @pytest.mark.parametrize("what", ["api", "worker"])
 async def test_version_that_never_becomes_ready_is_rolled_back(service: Service, what: str) -> None:
-    broken = _version_without(service, what)
-    version = _image_id(service, "current")
+    broken = version_without(service, what)
+    version = image_id(service, "current")
     before = {kind: set(service.stack.ids(kind)) for kind in ("api", "worker")}
-    load = await _loaded(service)
+    load = await loaded(service)
 
     async with load.going_on():
         await asyncio.sleep(3)
-        assert await _make("deploy", f"ARGS=--image {broken} --ready-seconds 60") == 2
+        assert await make("deploy", f"ARGS=--image {broken} --ready-seconds 60") == 2
         await asyncio.sleep(3)
 
-    assert _image_id(service, "current") == version
+    assert image_id(service, "current") == version
     for kind, containers in before.items():
         assert len(service.stack.ids(kind)) == 2
         if kind == what:
@@ -109,7 +107,7 @@ async def test_version_that_never_becomes_ready_is_rolled_back(service: Service,
         for container in service.stack.ids(kind):
             image = service.stack.engine("inspect", "--type", "container", "--format", "{{.Image}}", container)
             assert image.removeprefix("sha256:") == version
-    await _nothing_was_lost(f"deployment whose {what} never becomes ready", load)
+    await assert_nothing_was_lost(f"deployment whose {what} never becomes ready", load)
 
 
 def test_backup_restores_everything(service: Service) -> None:
@@ -222,30 +220,6 @@ def test_team_graphs_are_deployed_in_a_derived_image(service: Service, monkeypat
     assert len(stack.ids("api")) == len(stack.ids("worker")) == 2
 
 
-async def _loaded(service: Service) -> Load:
-    return Load(service.url, [service.sign_up() for _ in range(STREAMS)])
-
-
-async def _make(*arguments: str) -> int:
-    process = await asyncio.create_subprocess_exec("make", "--no-print-directory", *arguments, cwd=ROOT)
-    try:
-        return await process.wait()
-    finally:
-        if process.returncode is None:  # the load has failed
-            process.terminate()
-            await process.wait()
-
-
-async def _nothing_was_lost(during: str, load: Load) -> None:
-    lost = await load.lost()
-    print(f"during a {during}: {load}, {lost.total()} lost {dict(lost)}", file=sys.stderr)  # noqa: T201  a report for people
-    assert load.answered > 0
-    assert load.streams >= STREAMS
-    assert not load.failed
-    assert not load.broken
-    assert not lost
-
-
 def _counts(service: Service) -> dict[str, str]:
     """Return how many rows each table has, and a checksum of all of them."""
     tables = service.query(
@@ -257,20 +231,3 @@ def _counts(service: Service) -> dict[str, str]:
     return {
         table: service.query(checked.format(table)) for table in tables if not table.endswith("procrastinate_workers")
     }
-
-
-def _image_id(service: Service, tag: str) -> str:
-    described = service.stack.engine("image", "inspect", "--format", "{{.Id}}", f"{service.stack.image}:{tag}")
-    return described.removeprefix("sha256:")
-
-
-def _version_without(service: Service, what: str) -> str:
-    """Make an image in which one kind of container sleeps, and everything else is as it was."""
-    stack = service.stack
-    name = f"{stack.image}:broken"
-    case = {"api": '""', "worker": "worker"}[what]
-    script = f'case "$1" in {case}) exec sleep 600;; esac; exec python -m project4_agent_api "$@"'
-    entrypoint = json.dumps(["sh", "-c", script, "service"])
-    recipe = f"FROM {stack.image}:current\nENTRYPOINT {entrypoint}\n".encode()
-    stack.run([*stack.container, "build", "-q", "-t", name, "-"], stdin=recipe)
-    return name
