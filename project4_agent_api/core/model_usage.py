@@ -56,7 +56,7 @@ class Tokens(BaseModel):
 
 
 class Cost(BaseModel):
-    """What model calls cost."""
+    """The cost of model calls."""
 
     amount: float | None = Field(description="Null if none of the models has a price.")
     currency: str = Field(description="`LLM_PRICES_CURRENCY`.", examples=["USD"])
@@ -141,7 +141,7 @@ class Prices:
         return self.by_model.get(model) or self.by_model.get(_DATE.sub("", model))
 
     def cost(self, usage: UsageByModel) -> Cost:
-        """Return what calls cost."""
+        """Return the cost of calls."""
         priced = {name: price for name in usage if (price := self.find(name))}
         amounts = [_amount(usage[name].tokens, price) for name, price in priced.items()]
         return Cost(

@@ -111,7 +111,7 @@ export function accountForms({ element, say, field, request, Problem, problemNot
  * @param {boolean} isNew An existing password is only compared, so its length does not matter.
  * @returns {Text | null}
  */
-function wrongPassword(value, isNew) {
+export function wrongPassword(value, isNew) {
   if (value === "") return { en: "Please enter a password.", zh: "请填写密码。" };
   if (isNew && [...value].length < 8) return { en: "At least 8 characters, please.", zh: "密码至少需要 8 个字符。" };
   return [...value].length > 200 ? { en: "At most 200 characters, please.", zh: "密码最多 200 个字符。" } : null;

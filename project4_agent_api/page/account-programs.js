@@ -1,6 +1,7 @@
 /** The programs that the user allowed something: when they were last used, and a button that takes it back. */
 
 import { SCOPES } from "./consent.js";
+import { dateText } from "./run-texts.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
@@ -53,7 +54,8 @@ export function mount(root, { element, say, request, problemNotice }) {
   /** @param {Grant} grant */
   function item({ id, client_name, redirect_host, scopes, created_at, last_used_at }) {
     const name = element("bdi", {}, client_name);
-    const used = last_used_at ?? created_at;
+    const allowed = dateText(created_at); // to the second: it tells two sign-ins of one program apart
+    const used = last_used_at ? dateText(last_used_at) : { en: "never", zh: "从未" };
     const remove = say(element("button", { type: "button" }), { en: "Remove", zh: "移除" });
     const node = element(
       "li",
@@ -63,9 +65,10 @@ export function mount(root, { element, say, request, problemNotice }) {
       element(
         "p",
         { className: "hint" },
-        say(element("span"), { en: "Last used:", zh: "最近使用：" }),
-        " ",
-        element("time", { dateTime: used }, used.slice(0, 10)),
+        say(element("span"), {
+          en: `Allowed ${allowed.en} · last used ${used.en}`,
+          zh: `授权于 ${allowed.zh} · 最近使用 ${used.zh}`,
+        }),
       ),
       remove,
     );

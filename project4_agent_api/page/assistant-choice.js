@@ -8,6 +8,18 @@
  * @property {string | null} description
  */
 
+/** Chinese descriptions of the built-in assistants, by the English ones; those of users have one language. */
+const IN_CHINESE = new Map([
+  [
+    "Answers with the help of tools: a calculator, the time, search in your documents, web pages, and a memory of you.",
+    "借助工具回答：计算器、时间、文档检索、网页，以及对你的记忆。",
+  ],
+  [
+    "Answers from your documents only, with citations, and refuses questions that they do not answer.",
+    "只根据你的文档回答，给出引用；文档中没有答案的问题会拒绝回答。",
+  ],
+]);
+
 /**
  * The choice of the assistant for a new thread: a built-in one, or one of the user's own.
  *
@@ -43,7 +55,8 @@ export function assistantChoice({ element, say, request, problemNotice }, { onSc
   async function show() {
     const id = select.value;
     const chosen = assistants.find((one) => one.assistant_id === id);
-    description.textContent = chosen?.description ?? "";
+    const text = chosen?.description ?? "";
+    say(description, { en: text, zh: IN_CHINESE.get(text) ?? text });
     try {
       const { input_schema } = await (await request(`assistants/${id}/schemas`)).json();
       trouble.replaceChildren();

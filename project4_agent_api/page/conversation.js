@@ -125,14 +125,21 @@ export function conversationView(page) {
   }
 
   /**
-   * Change something, and stay at the end, if that is where the reader is.
+   * Change something, and stay at the end, if that is where the reader is. A long answer is read from its beginning, so
+   * it does not push its question out of sight while it is written.
    *
    * @param {() => void} change
    */
   function follow(change) {
     const isAtEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 48;
     change();
-    if (isAtEnd) node.scrollTop = node.scrollHeight;
+    if (isAtEnd) node.scrollTop = phase === "running" ? Math.min(node.scrollHeight, placeOfQuestion()) : node.scrollHeight;
+  }
+
+  function placeOfQuestion() {
+    const question = [...list.querySelectorAll(":scope > .human")].at(-1);
+    if (!question) return Infinity;
+    return node.scrollTop + question.getBoundingClientRect().top - node.getBoundingClientRect().top;
   }
 
   return { node, setValues, addQuestion, addPiece, addStep, forgetPieces, setPhase, clearSteps, clear };

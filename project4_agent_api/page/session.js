@@ -105,6 +105,11 @@ function end({ unasked }) {
   location.reload();
 }
 
+/** End the session after the server has ended it at the user's request. */
+export function endSession() {
+  end({ unasked: false });
+}
+
 /** Return whether the last session has expired; true only once. */
 export function hasJustEnded() {
   const ended = sessionStorage.getItem(HAS_ENDED) !== null;

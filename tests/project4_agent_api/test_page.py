@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page, Response, Route, expect
 
+from project4_agent_api.agents import agent, rag
 from tests.support.agent_service import PASSWORD, AgentService, agent_service
 from tests.support.databases import Databases
 from tests.support.processes import run
@@ -85,7 +86,7 @@ def visit(page: Page, view: str) -> None:
 
 def sign_out(page: Page) -> None:
     visit(page, "Account")
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
 
 
 def panel(page: Page, title: str) -> Locator:
@@ -506,7 +507,7 @@ def test_users_see_only_their_own_threads(page: Page, service: AgentService, ema
 
     visit(page, "Account")
     expect(panel(page, "Account").get_by_text(email)).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
 
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     expect(page.get_by_role("heading", name="Chat", exact=True)).to_be_hidden()
@@ -623,6 +624,23 @@ def test_ended_sign_in_shows_the_form(refused_page: Page, service: AgentService,
     expect(page.get_by_role("heading", name="Chat", exact=True)).to_be_hidden()
 
 
+def test_question_stays_in_sight_while_a_long_answer_streams(
+    page: Page, service: AgentService, email: str, model: ScriptedModel
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 640})
+    chat = register(page, service, email)
+    rest = threading.Event()
+    model.then(says(" ".join([LONG] * 5), last_word_after=rest))
+
+    send(chat, "Tell me everything.")
+
+    expect(answers(chat)).to_contain_text(f"{LONG} {LONG} {LONG}")
+    expect(chat.locator(".human .answer")).to_be_in_viewport()
+    rest.set()
+    is_done(chat)
+    expect(chat.locator(".human .answer")).to_be_in_viewport()
+
+
 def test_markup_stays_text_and_a_phone_does_not_scroll_sideways(
     page: Page, service: AgentService, email: str, model: ScriptedModel
 ) -> None:
@@ -655,6 +673,11 @@ def test_page_is_available_in_chinese(
         chat = panel(page, "对话")
         model.then(calls(FETCH), says("好的。"))
 
+        for description in (agent.DESCRIPTION, rag.DESCRIPTION):
+            chat.get_by_label("助手").select_option("rag" if description == rag.DESCRIPTION else "agent")
+            expect(chat.locator("#chat-assistant-hint")).to_have_attribute("data-en", description)
+            expect(chat.locator("#chat-assistant-hint")).to_have_text(re.compile("[一-龥]{4}"))
+        chat.get_by_label("助手").select_option("agent")
         chat.get_by_label("消息", exact=True).fill("读一下这个网页")
         chat.get_by_role("button", name="发送").click()
 

@@ -179,3 +179,54 @@ def test_keyboard_skips_the_navigation(page: Page, url: str, user: User) -> None
 
     expect(page.get_by_role("main")).to_be_focused()
     assert page.url.endswith("#/account")
+
+
+def test_account_page_manages_keys_password_and_sign_ins(refused_page: Page, url: str, user: User) -> None:
+    page = refused_page
+    page.goto(f"{url}#/account")
+    sign_in(page, user)
+    expect(page.get_by_label("API keys")).to_have_js_property("value", 0)
+    page.get_by_label("Name of the key").fill("nightly job")
+    page.get_by_role("button", name="Create a key").click()
+    key = page.locator(".new-key code").inner_text()
+    with httpx2.Client(base_url=url, headers={"X-Api-Key": key}, timeout=120, trust_env=False) as program:
+        assert program.get("/auth/me").json()["email"] == user.email
+        item = page.locator(".keys li", has_text="nightly job")
+        expect(item).to_contain_text(f"{key[:12]}…")
+        item.get_by_role("button", name="Delete").click()
+        assert program.get("/auth/me").status_code == 200  # it asks first
+        with page.expect_response("**/auth/api-keys/*"):
+            item.get_by_role("button", name="Delete: programs").click()
+        assert program.get("/auth/me").status_code == 401
+    expect(page.get_by_text(key)).to_have_count(0)
+
+    page.get_by_label("Current password").fill("not it")
+    page.get_by_label("New password").fill("another long password")
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_text("This is not your current password.")).to_be_visible()
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_text("Changed. Your other sign-ins have ended.")).to_be_visible()
+    page.get_by_role("button", name="Sign out everywhere").click()
+
+    expect(views(page)).to_be_hidden()
+    page.locator("#account-email").fill(user.email)
+    page.locator("#account-password").fill("another long password")
+    page.keyboard.press("Enter")
+    expect(views(page)).to_be_visible()
+
+
+def test_account_is_deleted_after_its_email_was_typed(page: Page, url: str, user: User) -> None:
+    page.goto(f"{url}#/account")
+    sign_in(page, user)
+    page.get_by_text("Delete the account", exact=True).click()
+    page.get_by_label("Type your e-mail").fill("somebody@example.com")
+    page.get_by_role("button", name="Delete the account permanently").click()
+    expect(page.get_by_text("This is not the e-mail of this account.")).to_be_visible()
+
+    page.get_by_label("Type your e-mail").fill(user.email)
+    page.get_by_role("button", name="Delete the account permanently").click()
+
+    expect(views(page)).to_be_hidden()
+    credentials = {"username": user.email, "password": PASSWORD}
+    assert httpx2.post(f"{url}/auth/token", data=credentials, trust_env=False).status_code == 401
