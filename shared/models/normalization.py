@@ -120,7 +120,7 @@ class AnswerNormalizer:
             if isinstance(value := chunk.get(key), str) and value:
                 self._metadata[key] = value
         choice = choices[0]
-        if reason := choice.get("finish_reason"):
+        if (reason := choice.get("finish_reason")) and reason != "null":  # KoboldCpp
             self._finish_reason = str(reason)
         if usage := choice.get("usage"):  # Moonshot
             self._metadata["usage"] = usage

@@ -28,6 +28,8 @@ class UntypedEmbeddings:
     def __init__(self, client: openai.AsyncOpenAI, extra: Mapping[str, Any] | None = None) -> None:
         self._client = client
         self._adapter = ParameterAdapter(extra or {})
+        # Base64 is a quarter of the size of numbers as text. Endpoints that ignore it send numbers.
+        self._encoding = {"encoding_format": "base64"}
 
     async def create(self, *, input: list[str], **fields: Any) -> dict[str, Any]:  # noqa: A002  the client's name
         """Embed texts.
@@ -40,9 +42,12 @@ class UntypedEmbeddings:
             Incomplete: if vectors are missing.
             ValueError: if one is no list of finite numbers.
         """
-        # Base64 is a quarter of the size of numbers as text. Endpoints that ignore it send numbers.
-        body = {"encoding_format": "base64"} | fields | {"input": input}
-        response = await self._adapter.call(body, self._send)
+        body = fields | {"input": input}
+        response = await self._adapter.call(self._encoding | body, self._send)
+        if self._encoding and not _has_vectors(response):  # OpenRouter, for models that have no base64
+            response = await self._adapter.call(body, self._send)
+            if _has_vectors(response):
+                self._encoding = {}
         items = _in_order(response["data"], len(input))
         return {"data": [{"embedding": _numbers(item["embedding"])} for item in items]}
 
@@ -51,6 +56,11 @@ class UntypedEmbeddings:
         if is_error(response):
             raise error_in(response, self._client)
         return response
+
+
+def _has_vectors(response: Any) -> bool:  # noqa: ANN401  JSON
+    items = response.get("data") if isinstance(response, dict) else None
+    return isinstance(items, list) and any(isinstance(item, dict) and item.get("embedding") for item in items)
 
 
 def _in_order(items: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

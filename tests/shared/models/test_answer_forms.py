@@ -53,6 +53,7 @@ STREAMED: dict[str, list[bytes]] = {
     ],
     "content null": [chunk({"content": None}), chunk({"content": "It is 42."}), chunk({"content": None}, "stop")],
     "content in the last chunk": [chunk({"content": "It is"}), chunk({"content": " 42."}, "stop")],
+    "a finish reason that is text": [chunk({"content": "It is 42."}, "null"), END, chunk({}, "null")],
     "an empty finish reason": [chunk({"content": "It is 42."}, ""), END],
     "message instead of delta": [
         raw([choice(message={"role": "assistant", "content": "It is 42."}, finish_reason="stop")])

@@ -16,6 +16,7 @@ from shared.models.embeddings import EndpointEmbeddings, create_embeddings
 from tests.support import embedding_endpoint
 from tests.support.embedding_endpoint import endpoint
 from tests.support.scripted_model import ScriptedModel, embedding_of, fails, sends_json
+from tests.support.scripted_model.connection import Connection
 
 Create = Callable[..., EndpointEmbeddings]
 TEXTS = [f"text number {number}" for number in range(16)]
@@ -139,6 +140,23 @@ class TestBatch:
 
 
 class TestForm:
+    @pytest.mark.parametrize("sent", ['{"data": []}', '{"data": [{"index": 0, "embedding": null}]}', '{"data": null}'])
+    async def test_encoding_without_vectors_is_left_out(self, create: Create, model: ScriptedModel, sent: str) -> None:
+        async def behaviour(connection: Connection) -> None:  # plastic-labs/honcho#938
+            if "encoding_format" in connection.seen.body:
+                await connection.respond(200, sent.encode(), "application/json")
+            else:
+                await endpoint()(connection)
+
+        model.embeds(behaviour)
+        embeddings = create()
+
+        await embeddings.aembed_documents(TEXTS)
+        vectors = await embeddings.aembed_documents(TEXTS[:1])
+
+        assert_alike(vectors[0], embedding_of(TEXTS[0]))
+        assert ["encoding_format" in request.body for request in model.embedded] == [True, False, False]
+
     async def test_order_is_that_of_the_indices(self, create: Create, model: ScriptedModel) -> None:
         model.embeds(endpoint(arrange=lambda items: items[::-1]))
 
