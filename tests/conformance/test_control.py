@@ -193,6 +193,15 @@ class TestResume:
         done = plain(await client.runs.wait(thread_id, "nested", command={"resume": "left"}))
         assert done["trail"] == ["begin", "down", "left"]
 
+    async def test_graph_that_a_node_calls_synchronously_is_resumed(
+        self, client: LangGraphClient, thread_id: str
+    ) -> None:
+        await client.runs.wait(thread_id, "calling", input={"ask": True})
+        state = await client.threads.get_state(thread_id)
+        assert [interrupt["value"] for interrupt in state["interrupts"]] == ["Which way?"]
+        done = plain(await client.runs.wait(thread_id, "calling", command={"resume": "left"}))
+        assert done["trail"] == ["left"]
+
     async def test_resume_with_an_update(self, client: LangGraphClient, thread_id: str) -> None:
         await client.runs.wait(thread_id, "approval", input={"topic": "go"})
         command: Any = {"resume": "yes", "update": {"topic": "stay"}}

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -21,13 +21,15 @@ from project4_agent_api.graphs.checkpointer.batch_writer import COUNTED_BYTES, B
 from project4_agent_api.graphs.checkpointer.saver import CheckpointSaver, checkpoint_config
 from shared.errors import StorageQuotaExceeded
 
+T = TypeVar("T")
+
 
 class RunCheckpointSaver(BaseCheckpointSaver[str]):
     """The checkpoint saver of one run.
 
     The newest checkpoint is cached, so that the end of the run needs no query. A step need not wait until the one
     before it is stored: LangGraph puts its checkpoints in order, and a batch takes all that are ready. `flush` waits
-    for all of them.
+    for all of them. The methods without `a` are for a node in a thread that calls a subgraph synchronously.
 
     Args:
         claim: The worker's claim; nothing is stored after it is lost.
@@ -57,6 +59,7 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         self._stop = stop
         self._next_check = COUNTED_BYTES
         self._checking = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
         self._saver = saver
         self._claim = claim
         self._durable = durable
@@ -148,6 +151,62 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
             for index, (channel, value) in enumerate(writes):
                 cached[task_id, WRITES_IDX_MAP.get(channel, index)] = (task_id, channel, value)
         await self._track(config, self._saver.enqueue_writes(config, writes, task_id, task_path, self._claim))
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a checkpoint."""
+        return self._wait(self.aget_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  LangGraph's name for it
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Yield checkpoints, newest first."""
+
+        async def found() -> Sequence[CheckpointTuple]:
+            return [each async for each in self.alist(config, filter=filter, before=before, limit=limit)]
+
+        yield from self._wait(found())
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return the writes to channels since they were last stored whole."""
+        return self._wait(self.aget_delta_channel_history(config=config, channels=channels))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, and return its config."""
+        return self._wait(self.aput(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store the writes of a step's tasks."""
+        self._wait(self.aput_writes(config, writes, task_id, task_path))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait in another thread for work of the event loop.
+
+        Raises:
+            RuntimeError: in the event loop's thread, where waiting would block the work itself.
+        """
+        try:
+            in_loop = asyncio.get_running_loop() is self._loop
+        except RuntimeError:  # no loop runs in this thread
+            in_loop = False
+        if in_loop:
+            work.close()
+            raise RuntimeError("an async node has to call a graph with await and ainvoke or astream")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def flush(self) -> None:
         """Wait until everything that was put is stored.

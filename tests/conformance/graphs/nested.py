@@ -42,6 +42,13 @@ _middle = (
     .add_edge("down", "inner")
     .compile()
 )
+
+
+def _call(state: Walk) -> Walk:
+    return {"trail": _inner.invoke(state)["trail"]}
+
+
+calling = StateGraph(Walk).add_node("call", _call).add_edge(START, "call").compile()
 nested = (
     StateGraph(Walk)
     .add_node("begin", _begin)

@@ -43,6 +43,21 @@ def place() -> RunnableConfig:
     return {"configurable": {"thread_id": str(uuid4()), "checkpoint_ns": "", "checkpoint_id": str(uuid4())}}
 
 
+async def test_event_loop_is_not_blocked_by_a_synchronous_call(checkpoints: CheckpointSaver) -> None:
+    saver = RunCheckpointSaver(
+        checkpoints,
+        Claim(uuid4(), uuid4()),
+        durable=False,
+        thread_is_empty=False,
+        require_storage=lambda _: asyncio.sleep(0, 0),
+        stop=lambda: None,
+    )
+    assert await asyncio.to_thread(saver.get_tuple, place()) is None
+    assert await asyncio.to_thread(lambda: list(saver.list(place()))) == []
+    with pytest.raises(RuntimeError, match="an async node has to call a graph with await"):
+        saver.get_tuple(place())
+
+
 async def test_unstorable_checkpoint_fails_its_thread_only(checkpoints: CheckpointSaver, database_url: str) -> None:
     places = [place() for _ in range(3)]
     tasks = ["one", token_hex(5000), "three"]  # the middle one is longer than an index takes
