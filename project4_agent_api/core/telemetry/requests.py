@@ -7,6 +7,8 @@ from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from project4_agent_api.core.model_usage import UsageByModel, record_usage
+from project4_agent_api.core.postgres import Pool
+from project4_agent_api.core.state import find
 from project4_agent_api.core.telemetry.calls import observe_calls
 from project4_agent_api.core.telemetry.metrics import OTHER, REFUSED, UNMATCHED, Metrics
 from shared.errors import DatabaseUnavailable
@@ -68,7 +70,7 @@ async def _record_usage(scope: Scope, usage: UsageByModel) -> None:
     """Record the tokens of a request, such as a question about documents, for its user."""
     owner_id = scope.get("state", {}).get("owner_id", LOCAL_OWNER_ID)
     try:
-        await record_usage(scope["app"].state.pool, owner_id, usage)
+        await record_usage(find(scope["app"], Pool), owner_id, usage)
     except DatabaseUnavailable:
         logger.warning("{} tokens of model calls were not recorded", usage.tokens.total)
 

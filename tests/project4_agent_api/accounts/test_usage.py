@@ -164,6 +164,23 @@ async def test_api_keys_and_waiting_documents_are_limited(http: httpx2.AsyncClie
     assert (document.status_code, document.json()["limit"]) == (429, limit)
 
 
+async def test_tokens_of_requests_count_for_their_user(
+    http: httpx2.AsyncClient, model: ScriptedModel, database_url: str
+) -> None:
+    ada, bob = await signed_up(http, "ada"), await signed_up(http, "bob")
+    model.says("It is three.")
+
+    assert (await http.post("/ask", json={"question": "What is 1 + 2?"}, headers=ada)).status_code == 200
+
+    async def totals(headers: dict[str, str]) -> Any:  # noqa: ANN401  any JSON
+        return (await http.get("/auth/me/usage/models", headers=headers)).json()["total"]
+
+    await until(lambda: added_up_tokens(database_url) == 10)  # after the response was sent
+    assert (await totals(ada))["tokens"]["output"] == 3
+    assert (await totals(ada))["cost"]["unpriced_models"] == ["scripted-model"]
+    assert (await totals(bob))["calls"] == 0
+
+
 async def test_administrators_see_the_usage_of_others(http: httpx2.AsyncClient, operate: Operate) -> None:
     ada, bob = await signed_up(http, "ada"), await signed_up(http, "bob")
     await http.post("/threads", json=conversation(1000), headers=bob)
@@ -174,7 +191,9 @@ async def test_administrators_see_the_usage_of_others(http: httpx2.AsyncClient, 
 
     assert shown.json() == (await http.get("/auth/me/usage", headers=bob)).json()
     assert (await http.get("/usage", headers=ada)).status_code == 200
-    for path in (f"/users/{bob_id}/usage", "/usage"):
+    models = await http.get(f"/users/{bob_id}/usage/models", headers=ada)
+    assert models.json() == (await http.get("/auth/me/usage/models", headers=bob)).json()
+    for path in (f"/users/{bob_id}/usage", f"/users/{bob_id}/usage/models", "/usage"):
         assert (await http.get(path, headers=bob)).status_code == 403
 
 
@@ -197,6 +216,12 @@ async def test_run_stops_when_it_exceeds_the_quota(database_url: str, redis_url:
             assert 4 * MIB < usage["stored_bytes"]["threads"] < 8 * MIB
             await http.delete(f"/threads/{thread['thread_id']}")
             await until(lambda: added_up_bytes(database_url) == 0)
+
+
+def added_up_tokens(database_url: str) -> int:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT coalesce(sum(total), 0)::integer FROM model_usage").fetchone()
+    return row[0] if row else 0
 
 
 def added_up_bytes(database_url: str) -> int | None:
