@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from local.python import python_path
 from local.services import ServiceFactory, postgres, valkey
 from local.state import StageState
 
@@ -22,7 +23,7 @@ async def embedded(create: ServiceFactory) -> AsyncIterator[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         state = StageState("bench")
         state.folder = Path(folder)
-        child, found_by = create(state, os.environ)
+        child, found_by = create(state, python_path(os.environ))
         try:
             await child.start()
             yield found_by
