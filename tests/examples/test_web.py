@@ -40,9 +40,11 @@ def service(databases: Databases, _redis_server: str, _model_server: ScriptedMod
 
 
 @pytest.fixture(scope="module")
-def site(service: AgentService) -> Iterator[str]:
+def site(service: AgentService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the built page, whose origin is not that of the service."""
-    with running(Starlette(routes=[Mount("/", StaticFiles(directory=build(service.url), html=True))])) as url:
+    built = tmp_path_factory.mktemp("site")
+    build(service.url, built)
+    with running(Starlette(routes=[Mount("/", StaticFiles(directory=built, html=True))])) as url:
         yield url
 
 
@@ -52,11 +54,11 @@ def _fresh(model: ScriptedModel) -> None:
     assert model is not None
 
 
-def build(api_url: str) -> Path:
-    """Build the page in a folder of its own, and return the folder."""
+def build(api_url: str, built: Path) -> None:
+    """Build the page into a folder: another process may be building one for its own service."""
     folder = install_javascript(SOURCE, "examples-web", NEEDED_NODE)
-    subprocess.run(["npm", "run", "build"], cwd=folder, env=os.environ | {"VITE_API_URL": api_url}, check=True)
-    return folder / "dist"
+    command = ["npm", "run", "build", "--", "--outDir", str(built), "--emptyOutDir"]
+    subprocess.run(command, cwd=folder, env=os.environ | {"VITE_API_URL": api_url}, check=True)
 
 
 def register(page: Page, site: str) -> None:
