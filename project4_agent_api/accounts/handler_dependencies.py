@@ -35,7 +35,7 @@ class HandlerDependencies:
         def call() -> None: ...
 
         keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-        call.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]
+        call.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]  # that `inspect` reads
         try:
             return cls(get_dependant(path="", call=call))
         except Exception as error:  # noqa: BLE001  any fault of the project's code

@@ -231,12 +231,19 @@ class Execution:
                 options["control"] = self._control
             try:
                 async for name, data in self._encoder.stream(graph, await self._input(configurable), config, **options):
+                    if isinstance(data, dict) and "__interrupt__" in data:
+                        await self._store_question()
                     self.publisher.put(name, dumps(data))
                     await self.publisher.wait_for_capacity()
                 if spec.feedback_keys:
                     self.publisher.put("feedback", dumps(spec.feedback_urls(self._run.key.run_id)))
             finally:
                 await self._saver.flush()
+
+    async def _store_question(self) -> None:
+        """Store the state in which the graph was interrupted: clients read it when they receive the question."""
+        await asyncio.sleep(0)  # LangGraph has scheduled the write
+        await self._saver.flush()
 
     def _config(self) -> tuple[RunnableConfig, dict[str, Any]]:
         run = self._run

@@ -20,6 +20,8 @@ from tests.support.agent_runs import GRAPHS, said
 from tests.support.agent_service import AgentService, agent_service
 from tests.support.processes import run as run_command
 from tests.support.scripted_model import ScriptedModel, fails, sends_json
+from tests.support.stored_runs import connect
+from tests.support.transactions import waiting
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
@@ -296,6 +298,25 @@ async def test_interrupt_survives_a_restart(service: AgentService) -> None:
         answered: Any = await client.runs.wait(thread_id, "ask", command={"resume": "yes"})
         assert answered["messages"][-1]["content"] == "You said yes."
         assert (await client.threads.get(thread_id))["status"] == "idle"
+
+
+async def test_question_is_received_after_its_state_is_stored(client: LangGraphClient, database_url: str) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+
+    async def receive() -> Any:  # noqa: ANN401  a state
+        async for event in client.runs.stream(thread_id, "ask", input=said("Tea?"), stream_mode="updates"):
+            if "__interrupt__" in event.data:
+                return await client.threads.get_state(thread_id)
+        return None
+
+    async with await connect(database_url) as connection, connection.transaction():
+        await connection.execute("LOCK TABLE checkpoint_writes IN SHARE MODE")
+        receiving = await waiting(connection, receive())
+        await asyncio.wait([receiving], timeout=0.5)  # in which a question that is published too early is received
+
+    state = await receiving
+    assert state["next"] == ["ask"]
+    assert [one["value"] for one in state["tasks"][0]["interrupts"]] == [{"question": "Tea?"}]
 
 
 async def test_other_users_threads_and_runs_are_404(service: AgentService, client: LangGraphClient) -> None:
