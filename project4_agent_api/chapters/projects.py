@@ -9,7 +9,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from project3_rag_docs import main as stage3
-from project4_agent_api import bootstrap, project_http
+from project4_agent_api import bootstrap, project_http, project_ui
 from project4_agent_api.accounts.guards import xray_access
 from project4_agent_api.accounts.oauth import routes as oauth
 from project4_agent_api.accounts.project_auth import ProjectAuth
@@ -41,7 +41,7 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         settings,
         title="Project 4, chapter 6.1: a team's own project",
         description="Graphs, authentication and routes of a `langgraph.json`.",
-        routers=routers(settings, project_auth),
+        routers=[*routers(settings, project_auth), *project_ui.create_routers(project)],
         resources=[
             *bootstrap.EARLIER_RESOURCES,
             open_api,
