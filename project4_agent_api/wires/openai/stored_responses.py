@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -33,15 +32,13 @@ def request_metadata(body: ResponseRequest) -> dict[str, Any]:
     }
 
 
-def new_response(
-    key: RunKey, request: Mapping[str, Any], created_at: datetime | None = None, *, stored: bool = True
-) -> dict[str, Any]:
+def new_response(key: RunKey, request: Mapping[str, Any], *, stored: bool = True) -> dict[str, Any]:
     """Return the response of a run that has not started."""
     conversation = {"id": encode_id(CONVERSATION, key.thread_id)} if request.get("in_conversation") else None
     return {
         "id": encode_id(RESPONSE, key.run_id),
         "object": "response",
-        "created_at": int((created_at or datetime.now(UTC)).timestamp()),
+        "created_at": (key.run_id.int >> 80) // 1000,  # an id of UUID version 7 begins with its milliseconds
         "status": "in_progress",
         "background": request.get("background", False),
         "conversation": conversation,
@@ -107,7 +104,7 @@ class StoredResponses:
     def empty(self, key: RunKey, run: Row) -> dict[str, Any]:
         """Return the response of a run without its output. The run need not be one of this API."""
         request = {"model": run["metadata"].get("graph_id", "")} | _stored_request(run)
-        return new_response(key, request, run["created_at"])
+        return new_response(key, request)
 
     async def checkpoint_to_continue(self, key: RunKey) -> str | None:
         """Return the checkpoint from which a next response starts; None if it is the newest one of the thread."""
