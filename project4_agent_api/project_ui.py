@@ -58,7 +58,7 @@ def _assets(folder: Path, graph_id: str) -> list[str]:
     """
     try:
         schemas = json.loads((folder / "schemas.json").read_bytes())
-    except OSError:
+    except (OSError, ValueError):  # the bundler is writing it
         schemas = {}
     if graph_id not in schemas:
         raise NotFound(f"No components are built for {graph_id!r}.")

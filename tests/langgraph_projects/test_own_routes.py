@@ -1,15 +1,18 @@
 """A project with an application of its own: routes, lifespan, middleware, CORS, headers and a prefix."""
 
 import json
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.langgraph_projects.conftest import ServeProject
+from project4_agent_api.graphs.project_file import BUILT_UI
+from tests.langgraph_projects.conftest import PROJECTS, ServeProject
 
 PREFIX = "/my-deployment/api"
 
@@ -117,3 +120,12 @@ async def test_ui_serves_no_other_files(http: httpx2.AsyncClient, path: str) -> 
 async def test_ui_component_of_a_graph_without_any_is_not_found(http: httpx2.AsyncClient) -> None:
     response = await http.post("/ui/other", json={"name": "a"})
     assert (response.status_code, response.json()["detail"]) == (404, "No components are built for 'other'.")
+
+
+async def test_ui_component_is_not_found_while_it_is_being_built(serve_project: ServeProject, tmp_path: Path) -> None:
+    copy = shutil.copytree(PROJECTS / "own_routes", tmp_path / "copy")
+    (copy / BUILT_UI / "schemas.json").write_text('{"headers": {"assets"')
+    with serve_project(str(copy), worker=False, auth_required=False) as url:
+        async with httpx2.AsyncClient(base_url=url + PREFIX, timeout=60, trust_env=False) as http:
+            response = await http.get("/ui/headers/entrypoint.js")
+    assert response.status_code == 404
