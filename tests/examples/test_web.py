@@ -170,7 +170,7 @@ def test_expired_token_is_exchanged(refused_page: Page, site: str) -> None:
     expect(page.get_by_role("list", name="Conversation", exact=True)).to_contain_text("Hello!")
     page.reload()
     expect(page.get_by_role("list", name="Conversation", exact=True)).to_contain_text("Hello!")
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert page.evaluate("localStorage.length") == 0
 

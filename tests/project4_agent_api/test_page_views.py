@@ -95,7 +95,7 @@ def test_views_have_addresses_and_a_history(page: Page, url: str, user: User) ->
     expect(page.get_by_role("heading", name="Account")).to_be_focused()
     page.go_back()
     expect(page.get_by_role("heading", name="Ask your documents")).to_be_focused()
-    expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+    expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_hidden()
     page.go_forward()
     is_at(page, "Account", "Account", "#/account")
     page.reload()
@@ -170,7 +170,7 @@ def test_keyboard_skips_the_navigation(page: Page, url: str, user: User) -> None
     page.goto(f"{url}/#/account")
     sign_in(page, user)
     page.reload()
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
     skip = page.get_by_role("link", name="Skip to the content")
 
     page.keyboard.press("Tab")
