@@ -60,10 +60,10 @@ class AssembledCall:
     passed_on: int = 0
 
     def deltas(self, name: str, *, last: bool = False) -> Iterator[dict[str, Any]]:
-        """Yield what is new as a delta in OpenAI's form, with the id if it is the first one; nothing if nothing is.
+        """Yield the additions as a delta in OpenAI's form, with the id in the first one; none without additions.
 
         Args:
-            name: What is new of the name.
+            name: The addition to the name.
             last: Whether nothing follows.
         """
         certain = last or self.passed_on or begins_object(self.arguments)

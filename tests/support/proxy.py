@@ -80,8 +80,8 @@ class Proxy:
         )
 
     async def _shut(self) -> None:
-        # A server that is closed while it takes a connection loses the socket (CPython's issue 109564): what has been
-        # accepted is served first, and then aborted.
+        # A server that is closed while it takes a connection loses the socket (CPython's issue 109564): accepted
+        # connections are served first, and then aborted.
         for listener in self._server.sockets:
             asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(_TURNS_TO_SERVE):

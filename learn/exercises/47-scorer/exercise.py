@@ -14,7 +14,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Example:
-    """A question, and what is expected of the run; None: nothing, so there is no such score."""
+    """A question, and the expectations of its run. Without an expectation there is no such score."""
 
     question: str
     contains: Sequence[str] | None = None

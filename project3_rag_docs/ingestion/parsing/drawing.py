@@ -45,7 +45,7 @@ async def draw_page(path: Path, number: int, passage: str, width: int, limits: P
 
     Args:
         passage: The text to mark, as `parse` returned it. Nothing is marked if the page does not contain it.
-        width: In pixels; less if the page is so high that the picture would be too large.
+        width: In pixels; less if the picture of a high page would be too large.
 
     Raises:
         UnreadableDocument: if it cannot be drawn within the limits.
