@@ -71,9 +71,7 @@ def install(app: FastAPI, http: HttpPart, project_app: Starlette | None) -> None
     outermost: list[Middleware] = []
     if http.mount_prefix:
         outermost.append(Middleware(MountPrefix, prefix=http.mount_prefix))
-    of_project: Sequence[Middleware] = ()
-    if project_app is not None:
-        of_project, project_app.user_middleware = list(project_app.user_middleware), []
+    of_project = _move_out_middleware(project_app) if project_app is not None else []
     routes = _own_routes(project_app)
     if http.middleware_order == "auth_first":
         guarded = routes if http.enable_custom_route_auth else ()
@@ -94,6 +92,17 @@ def install(app: FastAPI, http: HttpPart, project_app: Starlette | None) -> None
             )
         )
     app.user_middleware = [*outermost, *of_project, *ours]
+
+
+def _move_out_middleware(project_app: Starlette) -> list[Middleware]:
+    """Return a project's middleware, and leave it out when its application is called.
+
+    The application still lists it: a process may serve a project more than once.
+    """
+    middleware, project_app.user_middleware = project_app.user_middleware, []
+    project_app.middleware_stack = project_app.build_middleware_stack()
+    project_app.user_middleware = middleware
+    return list(middleware)
 
 
 def extend_openapi(document: dict[str, Any], project_app: Starlette | None) -> None:

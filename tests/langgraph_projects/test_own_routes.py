@@ -50,6 +50,15 @@ async def test_own_middleware_wraps_langgraphs_routes(http: httpx2.AsyncClient) 
     assert (await http.post("/threads", json={}, headers={"X-Block": "1"})).status_code == 451
 
 
+async def test_own_middleware_is_there_for_each_application_of_a_process(url: str, serve_project: ServeProject) -> None:
+    with serve_project("own_routes", worker=False, auth_required=False) as another:
+        for address in (url, another):
+            async with httpx2.AsyncClient(base_url=address + PREFIX, timeout=60, trust_env=False) as http:
+                for path in ("/hello", "/assistants/search"):
+                    response = await http.request("GET" if path == "/hello" else "POST", path, json={})
+                    assert response.headers["X-Stamp"] == "own middleware", (address, path)
+
+
 async def test_everything_is_below_the_prefix_but_the_probes(url: str, http: httpx2.AsyncClient) -> None:
     async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as root:
         for path in ("/ok", "/health", "/ready"):
