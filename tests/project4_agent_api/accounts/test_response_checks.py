@@ -79,10 +79,11 @@ async def test_one_statement_checks_all_responses(checked: Checked) -> None:
 
     async with checked.responses.checking():
         await until(lambda: len(checked.checks) > 2)
+        counts = [len(ids) for ids in checked.checks]  # later ones may miss responses that have ended
         checked.valid = lambda _: set()
         sent = await asyncio.gather(*serving)
 
-    assert [len(ids) for ids in checked.checks] == [500] * len(checked.checks)
+    assert counts == [500] * len(counts)
     assert all(b'"status":401' in messages[-1]["body"] for messages in sent)
 
 
