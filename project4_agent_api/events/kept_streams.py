@@ -1,7 +1,9 @@
 """The bytes that the streams of each user's ended runs take in Redis: the oldest streams are deleted beyond a limit.
 
-Each user has a list of ended runs with the sizes of their streams, the newest first, in a list that expires with the
-last stream. A run that is executed is bounded by itself, and a user has few of them at once.
+Each user has a list of ended runs, the newest first, which expires with the last stream. An entry has the size of the
+run's stream and the total of all sizes up to and including it, so the bytes between two entries are known without
+reading those in between: an end costs the same however many runs are kept. A run that is executed is bounded by itself,
+and a user has few of them at once.
 """
 
 from collections.abc import Iterable
@@ -17,24 +19,29 @@ from project4_agent_api.events.ids import run_stream
 from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
 _MARK = b"exceeding"  # the first item of an answer, by which it is recognized
-# Adds a run to the list, and returns the runs whose streams exceed the limit. Expired runs are at the end of the list.
+# Adds a run to the list, and removes from its end the runs that have expired or exceed the limit. Returns the latter.
 _ADD = """
-    local time = tonumber(redis.call('TIME')[1])
-    redis.call('LPUSH', KEYS[1], time .. ' ' .. ARGV[2] .. ' ' .. ARGV[1])
-    redis.call('EXPIRE', KEYS[1], ARGV[4])
-    local total, exceeding, kept = 0, {'exceeding'}, 0
-    for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-        local ended, size, run = string.match(entry, '(%d+) (%d+) (.+)')
-        if tonumber(ended) + tonumber(ARGV[4]) < time then break end
-        total = total + tonumber(size)
-        if total > tonumber(ARGV[3]) and kept > 0 then
-            table.insert(exceeding, run)
-        else
-            kept = kept + 1
+    local run, size, maximum, seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+    local function read(index)
+        return string.match(redis.call('LINDEX', KEYS[1], index) or '0 0 0', '(%d+) (%d+) (%d+) ?(.*)')
+    end
+    local now = tonumber(redis.call('TIME')[1])
+    local _, _, total = read(0)
+    total = total + size
+    redis.call('LPUSH', KEYS[1], string.format('%d %d %d %s', now, size, total, run))
+    redis.call('EXPIRE', KEYS[1], seconds)
+    local exceeding = {'exceeding'}
+    while true do
+        local ended, oldest_size, oldest_total, oldest = read(-1)
+        local expired, kept = ended + seconds < now, total - oldest_total + oldest_size
+        if oldest == run or not (expired or kept > maximum) then
+            return exceeding
+        end
+        redis.call('RPOP', KEYS[1])
+        if not expired then
+            table.insert(exceeding, oldest)
         end
     end
-    redis.call('LTRIM', KEYS[1], 0, kept - 1)
-    return exceeding
 """
 
 
@@ -53,7 +60,7 @@ class KeptStreams:
 
     def add(self, pipeline: Pipeline, owner_id: UUID, run_id: UUID, size: int) -> None:
         """Add the stream of a run that has ended, in the pipeline that writes its end."""
-        key = self.redis.key(f"events:kept:{owner_id}")
+        key = self.redis.key(f"events:ended:{owner_id}")
         pipeline.eval(_ADD, 1, key, str(run_id), size, self.maximum, self.seconds)
 
     async def delete_exceeding(self, answers: Iterable[Any]) -> None:
