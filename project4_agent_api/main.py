@@ -40,8 +40,9 @@ from project4_agent_api.store import routes as store
 from project4_agent_api.streams import routes as streams
 from project4_agent_api.streams.protocol import routes as protocol
 from project4_agent_api.threads import routes as threads
-from project4_agent_api.wires import a2a, mcp
+from project4_agent_api.wires.a2a import routes as a2a
 from project4_agent_api.wires.agui import routes as agui
+from project4_agent_api.wires.mcp import routes as mcp
 from project4_agent_api.wires.openai import chat, errors, models, responses
 from project4_agent_api.wires.openai import conversations as openai_conversations
 from shared import health

@@ -16,7 +16,8 @@ from project4_agent_api.chapters import ChapterSettings
 from project4_agent_api.chapters import assistants as chapter4_1
 from project4_agent_api.chapters import openai as chapter5_2
 from project4_agent_api.chapters.streams import panels
-from project4_agent_api.wires import a2a, mcp
+from project4_agent_api.wires.a2a import routes as a2a
+from project4_agent_api.wires.mcp import routes as mcp
 from shared.serve import serve
 
 _OAUTH_ROUTERS = [

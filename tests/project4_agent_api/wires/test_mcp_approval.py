@@ -6,7 +6,7 @@ import pytest
 from mcp.types import ElicitResult
 
 from project4_agent_api.wires.items import Interrupt
-from project4_agent_api.wires.mcp_approval import Form
+from project4_agent_api.wires.mcp.approval import Form
 
 
 def question(*allowed: str, **arguments: Any) -> Interrupt:

@@ -9,7 +9,7 @@ from mcp.shared.exceptions import McpError
 from project3_rag_docs import documents
 from project3_rag_docs.models import Status
 from project3_rag_docs.schemas import DocumentRead
-from project4_agent_api.wires.mcp_resources import document_uri, read_resource
+from project4_agent_api.wires.mcp.resources import document_uri, read_resource
 from shared.database.engine import Sessions, transaction
 
 _DOCUMENT = "document"

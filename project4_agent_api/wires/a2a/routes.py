@@ -30,8 +30,8 @@ from project4_agent_api.accounts.authenticator import Authenticator
 from project4_agent_api.accounts.guards import authenticate
 from project4_agent_api.core.state import find
 from project4_agent_api.models import Assistant
-from project4_agent_api.wires.a2a_calls import OUTPUT_MODES
-from project4_agent_api.wires.a2a_handler import Handler
+from project4_agent_api.wires.a2a.calls import OUTPUT_MODES
+from project4_agent_api.wires.a2a.handler import Handler
 from project4_agent_api.wires.conversations import Conversations
 from shared.database.engine import read_session
 from shared.errors import Forbidden, InvalidRequest, NotFound

@@ -20,10 +20,10 @@ from project4_agent_api.models import Assistant
 from project4_agent_api.wires.conversations import Conversations
 from project4_agent_api.wires.graph_inputs import InputForm, input_form
 from project4_agent_api.wires.items import Citation, Ended, Interrupt, Item, Text, ToolCall, ToolResult
-from project4_agent_api.wires.mcp_approval import Form
-from project4_agent_api.wires.mcp_exchange import Exchange
-from project4_agent_api.wires.mcp_names import SEARCH, ToolNames
-from project4_agent_api.wires.mcp_resources import document_uri
+from project4_agent_api.wires.mcp.approval import Form
+from project4_agent_api.wires.mcp.exchange import Exchange
+from project4_agent_api.wires.mcp.names import SEARCH, ToolNames
+from project4_agent_api.wires.mcp.resources import document_uri
 from shared.errors import InvalidRequest, NotFound, ServiceError
 
 _PAGE = 50

@@ -19,8 +19,7 @@ from google.protobuf.json_format import MessageToDict
 from loguru import logger
 from starlette.exceptions import HTTPException
 
-from project4_agent_api.wires import a2a_tasks
-from project4_agent_api.wires.a2a_tasks import CONTEXT, StoredTask, thread_of_context, to_task
+from project4_agent_api.wires.a2a.tasks import CONTEXT, StoredTask, get_task, list_tasks, thread_of_context, to_task
 from project4_agent_api.wires.conversations import Conversations, Run
 from project4_agent_api.wires.graph_inputs import input_form
 from project4_agent_api.wires.items import Citation, Interrupt, Item, Started, Text, ToolCall
@@ -129,7 +128,7 @@ class Call:
             key = await self.conversations.find_run(UUID(task_id))
         except (ValueError, NotFound):
             raise errors.TaskNotFoundError from None
-        stored = await a2a_tasks.get_task(self.conversations.runs.pool, key)
+        stored = await get_task(self.conversations.runs.pool, key)
         if stored is None:
             raise errors.TaskNotFoundError
         return stored
@@ -167,7 +166,7 @@ class Call:
             raise errors.InvalidParamsError("historyLength has to be 0 or more.")
         since = params.status_timestamp_after
         owner_id = await self.conversations.authorize("POST /threads/search", {})
-        found, total = await a2a_tasks.list_tasks(
+        found, total = await list_tasks(
             self.conversations.runs.pool,
             owner_id,
             await self.conversations.resolve_assistant(self.assistant),

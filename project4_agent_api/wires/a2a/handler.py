@@ -10,7 +10,7 @@ from a2a.server.request_handlers.request_handler import RequestHandler
 from a2a.types import a2a_pb2 as a2a
 from a2a.utils import errors
 
-from project4_agent_api.wires.a2a_calls import Call, translated_errors
+from project4_agent_api.wires.a2a.calls import Call, translated_errors
 from shared.errors import NotFound
 
 

@@ -1,6 +1,6 @@
 """MCP at `/mcp`: assistants as tools, the search in documents as a tool, documents as resources and in prompts.
 
-The protocol is the official SDK's (`mcp.server.lowlevel`); see `mcp_exchange.py` for how it is served without sessions.
+The protocol is the official SDK's (`mcp.server.lowlevel`); see `exchange.py` for how it is served without sessions.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -25,11 +25,11 @@ from project4_agent_api.accounts.oauth.routes import issuer_of
 from project4_agent_api.accounts.principals import Principal
 from project4_agent_api.core.state import find
 from project4_agent_api.events.subscriber import Subscriber
-from project4_agent_api.wires import mcp_prompts, mcp_resources
 from project4_agent_api.wires.conversations import Conversations
-from project4_agent_api.wires.mcp_exchange import Exchange, is_session_id, new_session_id, session_channel
-from project4_agent_api.wires.mcp_names import SEARCH
-from project4_agent_api.wires.mcp_tools import Tools
+from project4_agent_api.wires.mcp import prompts, resources
+from project4_agent_api.wires.mcp.exchange import Exchange, is_session_id, new_session_id, session_channel
+from project4_agent_api.wires.mcp.names import SEARCH
+from project4_agent_api.wires.mcp.tools import Tools
 from shared.errors import Forbidden, ServiceError, Unauthorized
 from shared.redis.client import RedisClient, redis_errors
 
@@ -190,30 +190,30 @@ async def _list_resources(
     request: types.ListResourcesRequest, conversations: Conversations, _: Exchange
 ) -> types.Result:
     owner_id = conversations.connection.state.principal.account_id
-    return await mcp_resources.list_resources(conversations.sessions, owner_id, _cursor(request))
+    return await resources.list_resources(conversations.sessions, owner_id, _cursor(request))
 
 
 async def _read_resource(request: types.ReadResourceRequest, conversations: Conversations, _: Exchange) -> types.Result:
     owner_id = conversations.connection.state.principal.account_id
-    return await mcp_resources.read_resource(conversations.sessions, owner_id, request.params.uri)
+    return await resources.read_resource(conversations.sessions, owner_id, request.params.uri)
 
 
 async def _list_prompts(_: types.ListPromptsRequest, __: Conversations, ___: Exchange) -> types.Result:
-    return types.ListPromptsResult(prompts=mcp_prompts.PROMPTS)
+    return types.ListPromptsResult(prompts=prompts.PROMPTS)
 
 
 async def _get_prompt(request: types.GetPromptRequest, conversations: Conversations, _: Exchange) -> types.Result:
     owner_id = conversations.connection.state.principal.account_id
-    return await mcp_prompts.get_prompt(conversations.sessions, owner_id, request.params)
+    return await prompts.get_prompt(conversations.sessions, owner_id, request.params)
 
 
 async def _complete(request: types.CompleteRequest, conversations: Conversations, _: Exchange) -> types.Result:
     owner_id = conversations.connection.state.principal.account_id
-    return await mcp_prompts.complete(conversations.sessions, owner_id, request.params.argument)
+    return await prompts.complete(conversations.sessions, owner_id, request.params.argument)
 
 
 async def _list_templates(_: types.ListResourceTemplatesRequest, __: Conversations, ___: Exchange) -> types.Result:
-    return types.ListResourceTemplatesResult(resourceTemplates=mcp_resources.TEMPLATES)
+    return types.ListResourceTemplatesResult(resourceTemplates=resources.TEMPLATES)
 
 
 def _cursor(request: types.PaginatedRequest[Any]) -> str | None:

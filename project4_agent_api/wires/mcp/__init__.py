@@ -1,0 +1,1 @@
+"""MCP: assistants as tools, documents as resources."""
