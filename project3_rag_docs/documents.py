@@ -18,6 +18,7 @@ from project3_rag_docs.ingestion.publishing import defer_purge, lock_versions
 from project3_rag_docs.ingestion.upload import Upload, clean_filename
 from project3_rag_docs.models import Chunk, Document, DocumentPart, PastVersion, Status
 from project3_rag_docs.search import index
+from project3_rag_docs.search.filters import DocumentFilter
 from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 from shared.jobs.notifications import notify
 from shared.jobs.queue import Turn, defer
@@ -178,15 +179,13 @@ def _versions_of(owner_id: UUID, document_id: UUID) -> list[ColumnElement[bool]]
 
 async def list_documents(
     session: AsyncSession,
-    owner_id: UUID,
-    *,
+    *owner_ids: UUID,
     before: UUID | None,
     limit: int,
     name: str | None = None,
     filename: str | None = None,
     status: Status | None = None,
-    tag: str | None = None,
-    collection_id: UUID | None = None,
+    where: DocumentFilter | None = None,
 ) -> Sequence[Document]:
     """Return the current versions of documents, newest first.
 
@@ -194,10 +193,11 @@ async def list_documents(
         before: The `id` of a version; only older ones are returned.
         name: A part of the file name, in upper or lower case.
         filename: The whole of it.
+        where: A further condition on the documents.
     """
     query = (
         select(Document)
-        .where(col(Document.owner_id) == owner_id, col(Document.status) != Status.DELETED, ~col(Document.replaces))
+        .where(col(Document.owner_id).in_(owner_ids), col(Document.status) != Status.DELETED, ~col(Document.replaces))
         .order_by(col(Document.id).desc())
         .limit(limit)
     )
@@ -209,24 +209,10 @@ async def list_documents(
         query = query.where(col(Document.filename) == filename)
     if status is not None:
         query = query.where(col(Document.status) == status)
-    if collection_id is not None:
-        query = query.where(col(Document.collection_id) == collection_id)
-    if tag is not None:
-        query = query.where(col(Document.tags).contains([tag]))
+    condition, values = where.condition() if where else ("", {})
+    if condition:
+        query = query.where(text(condition).bindparams(**values))
     return (await session.scalars(query)).all()
-
-
-async def list_tags(session: AsyncSession, owner_id: UUID, limit: int) -> Sequence[tuple[str, int]]:
-    """Return the most frequent tags of an owner's documents, with the number of documents, by name."""
-    rows = await session.execute(_TAGS, {"owner": owner_id, "limit": limit})
-    return sorted((tag, count) for tag, count in rows)
-
-
-_TAGS = text("""
-    SELECT tag, count(*) FROM documents, unnest(tags) AS tag
-    WHERE owner_id = :owner AND status <> 'deleted' AND NOT replaces
-    GROUP BY tag ORDER BY count(*) DESC, tag LIMIT :limit
-""")
 
 
 async def update_document(

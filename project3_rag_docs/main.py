@@ -17,7 +17,7 @@ from project3_rag_docs.answers.chain import Steps
 from project3_rag_docs.answers.summaries import Summarizer
 from project3_rag_docs.ingestion import job
 from project3_rag_docs.ingestion.job import IngestionContext
-from project3_rag_docs.routes import answers, collections, documents, pages, summaries, uploads, versions
+from project3_rag_docs.routes import answers, collections, documents, listing, pages, summaries, uploads, versions
 from project3_rag_docs.search.embedding import create_embedding_model
 from project3_rag_docs.search.rerank import EndpointReranker, PassthroughReranker
 from project3_rag_docs.search.service import Searcher
@@ -111,6 +111,7 @@ async def worker(app: FastAPI, **context: Any) -> AsyncIterator[None]:
 
 DOCUMENT_ROUTERS = [
     uploads.router,
+    listing.router,
     documents.router,
     pages.router,
     versions.router,

@@ -162,6 +162,22 @@ class TagList(BaseModel):
     items: list[TagRead]
 
 
+class MetadataRead(BaseModel):
+    """A name in the metadata of documents."""
+
+    name: str
+    count: int = Field(description="The number of documents that have it.")
+    values: list[str | bool | int | float] = Field(
+        description="Its values, most frequent first; at most 50, and without texts of more than 200 characters."
+    )
+
+
+class MetadataList(BaseModel):
+    """What the metadata of documents contains, by name."""
+
+    items: list[MetadataRead]
+
+
 class ChunkRead(BaseModel):
     """A chunk of a document: the unit of search and citation."""
 

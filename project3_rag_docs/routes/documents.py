@@ -1,4 +1,4 @@
-"""Routes for documents: list, show, follow and delete."""
+"""Routes for documents: show, follow and delete."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -12,19 +12,15 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from project3_rag_docs import documents, versions
-from project3_rag_docs.access import ReadableOwner, WritableOwner, get_access
+from project3_rag_docs.access import ReadableOwner, WritableOwner
 from project3_rag_docs.ingestion.job import read_parts
 from project3_rag_docs.models import Document, Status
 from project3_rag_docs.schemas import (
     ChunkPage,
     ChunkRead,
-    DocumentPage,
     DocumentRead,
     DocumentUpdate,
     Neighbours,
-    PlainText,
-    TagList,
-    TagRead,
 )
 from shared.database.engine import ReadSessionDep, SessionDep, SessionsDep, transaction
 from shared.errors import (
@@ -42,7 +38,6 @@ from shared.problems import error_responses
 from shared.streaming import error_event, server_event
 
 PATH = "/documents"
-_MAX_TAGS = 500
 Around = Annotated[int, Query(ge=0, le=20, description="Number of chunks.")]
 router = APIRouter(prefix=PATH, tags=["documents"], responses=error_responses(DatabaseUnavailable))
 
@@ -70,35 +65,6 @@ async def read_documents(session: AsyncSession, found: Sequence[Document]) -> li
         )
         for document in found
     ]
-
-
-@router.get("")
-async def list_documents(
-    request: Request,
-    owner_id: CurrentOwner,
-    session: ReadSessionDep,
-    limit: PageSize = 20,
-    cursor: PageCursor = None,
-    name: Annotated[PlainText | None, Query(max_length=255, description="A part of the file name.")] = None,
-    tag: Annotated[PlainText | None, Query(max_length=64)] = None,
-    collection_id: Annotated[UUID | None, Query()] = None,
-) -> DocumentPage:
-    """List documents, newest first, page by page: the caller's own, or those of a collection."""
-    if collection_id is not None:
-        owner_id = next(iter(await get_access(request).owners_of(owner_id, [collection_id])), owner_id)
-    before = decode_cursor(cursor) if cursor else None
-    found = await documents.list_documents(
-        session, owner_id, before=before, limit=limit + 1, name=name, tag=tag, collection_id=collection_id
-    )
-    page, next_cursor = split_page(found, limit)
-    return DocumentPage(items=await read_documents(session, page), next_cursor=next_cursor)
-
-
-@router.get("/tags")
-async def list_tags(owner_id: CurrentOwner, session: ReadSessionDep) -> TagList:
-    """List the tags of the caller's own documents by name; of more than 500, the most frequent ones."""
-    found = await documents.list_tags(session, owner_id, _MAX_TAGS)
-    return TagList(items=[TagRead(tag=tag, count=count) for tag, count in found])
 
 
 @router.get("/{document_id}", responses=error_responses(NotFound))

@@ -123,6 +123,36 @@ async def test_list_is_searched_by_name_and_tag(client3: httpx2.AsyncClient) -> 
     assert await listed(name="NONE") == ["none.txt"]
     assert await listed(name="%") == []
     assert await listed(tag="a", name="2.txt") == ["2022.txt"]
+    assert await listed(filter='{"metadata": {"author": "Ada", "year": {"gte": 2000}}}') == ["2021.txt"]
+    assert await listed(filter='{"created_before": "2020-01-01T00:00:00Z"}') == []
+    assert await listed(filter='{"tags": ["b", "c"]}', name="3") == ["2023.txt"]
+    for wrong in ("{", "[]", '{"tags": "a"}', '{"created_before": "2020-01-01"}'):
+        assert (await client3.get("/documents", params={"filter": wrong})).status_code == 422, wrong
+
+
+async def test_names_and_values_of_metadata_are_listed(client3: httpx2.AsyncClient) -> None:
+    ids = await reports(client3)
+    long = {"metadata": {"author": "x" * 300}}
+    assert (await client3.patch(f"/documents/{ids['none.txt']}", json=long)).status_code == 200
+    collection = (await client3.post("/collections", json={"name": "One"})).json()["id"]
+    moved = await client3.patch(f"/documents/{ids['2022.txt']}", json={"collection_id": collection})
+    assert moved.status_code == 200
+
+    listed = {item.pop("name"): item for item in (await client3.get("/documents/metadata")).json()["items"]}
+    params = {"collection_id": collection}
+    of_one = (await client3.get("/documents/metadata", params=params)).json()["items"]
+    tags = (await client3.get("/documents/tags", params=params)).json()["items"]
+
+    assert list(listed) == ["author", "final", "signed", "year"]
+    assert listed["author"] == {"count": 4, "values": ["Ada", "Bob"]}
+    assert listed["final"] == {"count": 1, "values": [True]}
+    assert sorted(listed["year"]["values"], key=str) == [2021, 2022.5, "2023"]
+    assert [(item["name"], item["values"]) for item in of_one] == [
+        ("author", ["Bob"]),
+        ("signed", ["2022-03-04"]),
+        ("year", [2022.5]),
+    ]
+    assert tags == [{"tag": "a", "count": 1}, {"tag": "b", "count": 1}]
 
 
 async def test_neighbours_of_a_chunk(client3: httpx2.AsyncClient) -> None:

@@ -1,5 +1,6 @@
 """Collections that users share: what readers and writers may do, and that nobody else gets anything."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -77,6 +78,16 @@ async def test_reader_reads_and_finds_by_name_of_the_collection(users: Users, mo
     assert [item["id"] for item in (await users.bob.get("/documents", params=params)).json()["items"]] == [
         document["id"]
     ]
+    secret = (await users.ada.post("/collections", json={"name": "Secret"})).json()["id"]
+    moved = await users.ada.patch(f"/documents/{private['id']}", json={"collection_id": secret, "tags": ["private"]})
+    assert moved.status_code == 200
+    wanted = json.dumps({"collection_ids": [users.collection_id, secret]})
+    listed = (await users.bob.get("/documents", params={"filter": wanted})).json()["items"]
+    assert [item["id"] for item in listed] == [document["id"]]
+    assert (await users.bob.get("/documents/tags", params={"collection_id": secret})).json()["items"] == []
+    assert (await users.ada.patch(f"/documents/{document['id']}", json={"metadata": {"year": 2024}})).status_code == 200
+    names = (await users.bob.get("/documents/metadata", params=params)).json()["items"]
+    assert names == [{"name": "year", "count": 1, "values": [2024]}]
     assert [hit["document_id"] for hit in await found(users.bob, "heron", **users.named)] == [document["id"]]
     assert [hit["document_id"] for hit in await found(users.bob, "heron")] == [own["id"]]
     assert await found(users.eve, "heron", **users.named) == []
