@@ -5,6 +5,7 @@ import contextlib
 import os
 import select
 import socket
+import struct
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any, Protocol, Self, TypeVar
@@ -44,6 +45,8 @@ class StatementTime:
 statement_time: ContextVar[StatementTime | None] = ContextVar("statement_time", default=None)
 
 _PREPARE_THRESHOLD = 5  # psycopg's default
+_LARGE_TRANSFER_BYTES = 4 * 1024 * 1024
+_TCP_COUNTERS = struct.Struct("@120xQQ")  # bytes acknowledged and received, in Linux's `struct tcp_info`
 _last_primary: dict[str, tuple[str, int]] = {}  # host and port of the last connection, by address
 
 
@@ -111,12 +114,22 @@ class PrimaryConnection(AsyncConnection[Any]):
     write.
     """
 
+    _transferred = 0  # bytes, when they were last read
+
     @classmethod
     async def connect(cls, conninfo: str = "", **options: Any) -> Self:
         """Connect, first to the last primary: a server that is down can use up the time to connect."""
         connection = await super().connect(_with_last_primary_first(conninfo), **options)
         _last_primary[conninfo] = (connection.info.host, connection.info.port)
         return connection
+
+    def has_large_buffers(self) -> bool:
+        """Return whether more than 4 MiB have been transferred since the last call.
+
+        libpq's buffers grow to the largest message, and keep that size until the connection is closed.
+        """
+        before, self._transferred = self._transferred, _transferred_bytes(self.pgconn.socket)
+        return self._transferred - before > _LARGE_TRANSFER_BYTES
 
     async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109  psycopg's signature
         """Run one driver operation; psycopg routes all of them through this method."""
@@ -174,6 +187,16 @@ class DeadlineConnection(PrimaryConnection):
 def _shut_down(file_descriptor: int) -> None:
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(file_descriptor)) as connection:
         connection.shutdown(socket.SHUT_RDWR)
+
+
+def _transferred_bytes(file_descriptor: int) -> int:
+    """Return how many bytes a TCP connection has sent and received; 0 where the system does not count them."""
+    try:
+        with socket.socket(fileno=os.dup(file_descriptor)) as connection:
+            counters = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_COUNTERS.size)
+        return sum(_TCP_COUNTERS.unpack(counters))
+    except (AttributeError, OSError, struct.error):  # not Linux, a Unix socket, a closed connection
+        return 0
 
 
 def closed_by_server(connection: AsyncConnection[Any]) -> bool:

@@ -88,12 +88,17 @@ def _check(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN40
 
 
 def _reset(connection: Any, record: Any, state: PoolResetState) -> None:  # noqa: ANN401  SQLAlchemy's signature
-    """Roll back a connection that is returned inside a transaction, which only happens after a failure."""
-    driver: AsyncConnection[Any] = connection.driver_connection
+    """Roll back a connection that is returned inside a transaction, which only happens after a failure.
+
+    A connection whose buffers have become large is closed.
+    """
+    driver: DeadlineConnection = connection.driver_connection
     record.info["idle_since"] = monotonic()
     clean = driver.closed or driver.info.transaction_status == TransactionStatus.IDLE
     if not clean and not state.terminate_only:
         connection.rollback()
+    if not driver.closed and driver.has_large_buffers():
+        driver.pgconn.finish()  # the next checkout replaces it
 
 
 def create_session_factory(engine: AsyncEngine) -> Sessions:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from shared.database.driver import closed_by_server
+from shared.database.driver import PrimaryConnection, closed_by_server
 
 C = TypeVar("C", bound=AsyncConnection[Any])
 
@@ -42,7 +42,7 @@ logging.getLogger("psycopg.pool").addFilter(_OncePerOutage())
 
 
 class ConnectionPool(AsyncConnectionPool[C]):
-    """A pool that discards connections closed by the server.
+    """A pool that discards connections closed by the server, and those whose buffers have become large.
 
     The pool's own `check` pauses one second after the first closed connection and two after the next, so after a
     restart of the server it would fail as many requests as it held idle connections.
@@ -57,3 +57,9 @@ class ConnectionPool(AsyncConnectionPool[C]):
                 return connection
             await connection.close()  # otherwise the pool would consider it usable and hand it out again
             await asyncio.shield(self.putconn(connection))
+
+    async def putconn(self, conn: C) -> None:
+        """Return a connection; see `AsyncConnectionPool.putconn`."""
+        if isinstance(conn, PrimaryConnection) and not conn.closed and conn.has_large_buffers():
+            conn._expire_at = 0  # noqa: SLF001  so that the pool replaces it
+        await super().putconn(conn)

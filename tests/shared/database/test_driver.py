@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from shared.database.driver import DeadlineConnection, PrimaryConnection, closed_by_server, conninfo
+from shared.database.engine import create_engine
+from shared.database.pool import ConnectionPool
 
 
 @dataclass(frozen=True)
@@ -68,3 +70,31 @@ async def test_connection_to_a_read_only_server_is_not_used_again(server_url: st
             cursor = await connection.execute("SELECT set_config('default_transaction_read_only', 'on', false)")
             assert await cursor.fetchone() == ("on",)  # the rows that were read are kept
         assert closed_by_server(connection)
+
+
+COUNTS_BYTES = hasattr(socket, "TCP_INFO")  # Linux does
+_PID = "SELECT pg_backend_pid(), repeat('x', %s)"
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1_000_000, True), (10_000_000, False)])
+async def test_pool_replaces_connections_with_large_buffers(server_url: str, size: int, kept: bool) -> None:
+    async with ConnectionPool(
+        conninfo(Settings(server_url)), connection_class=PrimaryConnection, min_size=1, max_size=1
+    ) as pool:
+        pids = []
+        for _ in range(2):
+            async with pool.connection() as connection:
+                cursor = await connection.execute(_PID, [size])
+                pids.append(await cursor.fetchone())
+    assert (pids[0] == pids[1]) == (kept or not COUNTS_BYTES)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1_000_000, True), (10_000_000, False)])
+async def test_engine_replaces_connections_with_large_buffers(server_url: str, size: int, kept: bool) -> None:
+    engine = create_engine(Settings(server_url))
+    pids = []
+    for _ in range(2):
+        async with engine.connect() as connection:
+            pids.append((await connection.exec_driver_sql(_PID, (size,))).one())
+    await engine.dispose()
+    assert (pids[0] == pids[1]) == (kept or not COUNTS_BYTES)
