@@ -153,7 +153,7 @@ def create_app(settings: Settings | None = None, load_graphs: LoadGraphs | None 
                 bootstrap.open_api,
                 metrics=metrics,
                 tracing=tracing,
-                graphs=load_graphs or bootstrap.graphs_of(project),
+                load_graphs=load_graphs,
                 project=project,
                 project_auth=project_auth,
             ),

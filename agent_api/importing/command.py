@@ -19,7 +19,7 @@ from agent_api.importing.source import Json, Source
 from agent_api.importing.target import NotImported, Target
 from agent_api.project import environment_of_running_services
 from project4_agent_api.aliases import apply_aliases
-from project4_agent_api.bootstrap import ApiState
+from project4_agent_api.app_state import ApiState
 from project4_agent_api.core.state import find
 from project4_agent_api.main import create_app
 from project4_agent_api.settings import Settings

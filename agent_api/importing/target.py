@@ -10,8 +10,8 @@ from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
 from agent_api.importing.states import Rebuilt, rebuild
+from project4_agent_api.app_state import ApiState
 from project4_agent_api.assistants.schemas import AssistantCreate, AssistantPatch
-from project4_agent_api.bootstrap import ApiState
 from project4_agent_api.core.postgres import connected, execute, fetch_one
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.crons.schemas import CronCreate, ThreadCronCreate

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import Depends
@@ -10,6 +10,7 @@ from fastapi import Depends
 from project4_agent_api.core.attempt_limits import Attempt, AttemptLimiter
 from project4_agent_api.core.rate_limits import RateLimit, RateLimiter, client_network
 from project4_agent_api.core.state import from_state
+from project4_agent_api.settings import Settings
 
 _FAILURE_WINDOW_SECONDS = 15 * 60
 
@@ -29,6 +30,11 @@ class LoginThrottle:
         self._attempts = AttemptLimiter(rate_limiter.client)
         self._per_account = RateLimit("failures", failures, _FAILURE_WINDOW_SECONDS, "sign_in_failures")
         self._per_address = RateLimit("attempts", per_minute, setting="sign_ins_per_minute")
+
+    @classmethod
+    def from_settings(cls, settings: Settings, rate_limiter: RateLimiter) -> Self:
+        """Create the throttle of the settings."""
+        return cls(rate_limiter, failures=settings.sign_in_failures, per_minute=settings.sign_ins_per_minute)
 
     async def count_address(self, address: str, path: str) -> None:
         """Count an attempt from an address. Each path has its own count.

@@ -39,9 +39,7 @@ ROUTERS = [*EARLIER_ROUTERS, Authenticated(assistants.router), Authenticated(sto
 
 def _resources() -> list[Resource]:
     """Return the resources that the process opens: those of the stage, with metrics for the last chapter."""
-    open_api = partial(
-        bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), graphs=bootstrap.graphs_of(project=None)
-    )
+    open_api = partial(bootstrap.open_api, metrics=Metrics(), tracing=NoTracing())
     return [*bootstrap.EARLIER_RESOURCES, open_api]
 
 

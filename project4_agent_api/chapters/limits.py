@@ -85,9 +85,7 @@ async def open_limits(app: FastAPI) -> AsyncIterator[None]:
             principals=principals,
             sign_ins=SignIns(app.state.sessions, tokens, settings.refresh_token_days, principals.invalidate),
             invitations=Invitations(tokens, settings.registration),
-            login_throttle=LoginThrottle(
-                rate_limiter, failures=settings.sign_in_failures, per_minute=settings.sign_ins_per_minute
-            ),
+            login_throttle=LoginThrottle.from_settings(settings, rate_limiter),
             authenticator=Authenticator(
                 auth_required=settings.auth_required,
                 per_user=request_limit("user", settings),

@@ -33,7 +33,6 @@ def create_app(settings: ChapterSettings) -> FastAPI:
         bootstrap.open_api,
         metrics=Metrics(),
         tracing=NoTracing(),
-        graphs=bootstrap.graphs_of(project),
         project=project,
         project_auth=project_auth,
     )

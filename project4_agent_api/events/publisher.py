@@ -13,14 +13,16 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from loguru import logger
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from project3_rag_docs.settings import MIB
 from project4_agent_api.events.ids import END, OMITTED, EventId, pack, run_end_channel, run_stream, thread_channel
 from project4_agent_api.events.kept_streams import KeptStreams
+from project4_agent_api.settings import Settings
 from shared.background import background_task
 from shared.redis.client import REDIS_UNAVAILABLE, RedisClient
 
@@ -123,6 +125,17 @@ class Publisher:
         self._has_capacity.set()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, redis: RedisClient) -> Self:
+        """Create the publisher of a worker."""
+        return cls(
+            redis,
+            kept_seconds=settings.run_events_seconds,
+            idle_kept_seconds=int(settings.run_timeout_seconds) + settings.run_events_seconds,
+            max_stream_bytes=settings.run_events_kb * 1024,
+            max_owner_bytes=settings.user_events_mb * MIB,
+        )
 
     def for_attempt(self, owner_id: UUID, thread_id: UUID, run_id: UUID, attempt: int) -> RunPublisher:
         """Return the publisher of an attempt at a run."""

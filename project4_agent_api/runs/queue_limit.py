@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from time import monotonic
+from typing import Self
 
 from project4_agent_api.core.postgres import Connection
 from project4_agent_api.core.storage import StorageQuota
 from project4_agent_api.runs.repository import RETRY_SECONDS, Admission, count_waiting
+from project4_agent_api.settings import Settings
 from shared.errors import QueueFull
 
 _COUNT_SECONDS = 1.0  # for which a count is used
@@ -49,6 +51,18 @@ class QueueLimit:
         self._free = 0
         self._overflow = False
         self._counted_at = self._full_at = float("-inf")
+
+    @classmethod
+    def from_settings(cls, settings: Settings, storage: StorageQuota) -> Self:
+        """Create the limits of the settings."""
+        user = UserLimits(
+            waiting=settings.user_runs_waiting_max,
+            deferred=settings.user_runs_deferred_max,
+            overflow=settings.user_runs_running_max,
+            storage=storage,
+            webhooks=settings.user_webhooks_max,
+        )
+        return cls(total=settings.runs_waiting_max, user=user)
 
     def admission(self) -> Admission:
         """Return the limits of a user while the service has capacity, for runs that nobody requests now."""

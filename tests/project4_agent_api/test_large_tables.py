@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from uuid_utils.compat import uuid7
 
-from project4_agent_api.bootstrap import AppState
+from project4_agent_api.app_state import AppState
 from project4_agent_api.core.postgres import Pool
 from project4_agent_api.core.state import find
 from project4_agent_api.main import create_app

@@ -20,6 +20,7 @@ from langgraph_sdk.errors import APIStatusError
 from typing_extensions import TypedDict
 
 from project4_agent_api import bootstrap
+from project4_agent_api.agents.services import Services
 from project4_agent_api.assistants import routes as assistants
 from project4_agent_api.core.telemetry.metrics import Metrics
 from project4_agent_api.core.telemetry.tracing import NoTracing
@@ -77,7 +78,7 @@ class RealGraphs:
             yield {"echo": echo, "nested": nested.compile(), "coloured": coloured}[name]
 
 
-async def load_graphs(*_: object) -> Graphs:
+async def load_graphs(_: Services) -> Graphs:
     return cast("Graphs", RealGraphs())
 
 
@@ -96,7 +97,7 @@ def create_parts(settings: Settings) -> FastAPI:
         routers=[system.router, locked],
         resources=[
             *bootstrap.EARLIER_RESOURCES,
-            partial(bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), graphs=load_graphs),
+            partial(bootstrap.open_api, metrics=Metrics(), tracing=NoTracing(), load_graphs=load_graphs),
         ],
         panels=[],
     )

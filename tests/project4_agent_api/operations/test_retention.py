@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from psycopg import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from project4_agent_api.bootstrap import AppState
+from project4_agent_api.app_state import AppState
 from project4_agent_api.core.state import find
 from project4_agent_api.operations.retention import Retention
 from project4_agent_api.settings import Settings
