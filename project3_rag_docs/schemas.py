@@ -173,7 +173,7 @@ class MetadataRead(BaseModel):
 
 
 class MetadataList(BaseModel):
-    """What the metadata of documents contains, by name."""
+    """Names in the metadata of documents, with their values."""
 
     items: list[MetadataRead]
 

@@ -1,4 +1,5 @@
 import { collectionChoice } from "./collections.js";
+import { metadataField } from "./metadata-field.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
@@ -6,7 +7,7 @@ import { collectionChoice } from "./collections.js";
  */
 
 /**
- * The form for a document's name, tags and collection.
+ * The form for a document's name, tags, metadata and collection.
  *
  * @param {Page} page
  * @param {Document} document
@@ -29,6 +30,7 @@ export function documentEdit({ element, say, field, request, problemNotice }, do
         ? { en: "At most 50 tags of 64 characters.", zh: "最多 50 个标签，每个不超过 64 个字符。" }
         : null,
   });
+  const metadata = metadataField({ element, field }, document.metadata);
   const shared = collections.named(document.collection_id);
   const isOwn = !shared || shared.access === "owner";
   const choice = collectionChoice({ element, say }, collections, {
@@ -42,20 +44,21 @@ export function documentEdit({ element, say, field, request, problemNotice }, do
   const save = say(element("button", { type: "submit", className: "primary" }), { en: "Save", zh: "保存" });
   const trouble = element("div");
   const fields = element("div", { className: "columns" }, name.node, tags.node);
-  fields.append(element("div", { className: "field" }, label, choice.control));
+  fields.append(element("div", { className: "field" }, label, choice.control), metadata.node);
   const form = element("form", { noValidate: true }, fields, save, trouble);
   form.addEventListener("submit", submit);
-  const summary = say(element("summary"), { en: "Name, tags and collection", zh: "名称、标签与集合" });
+  const summary = say(element("summary"), { en: "Name, tags, metadata, collection", zh: "名称、标签、元数据、集合" });
   const node = element("details", {}, summary, form);
 
   /** @param {Event} [event] */
   async function submit(event) {
     event?.preventDefault();
-    const wrong = [name, tags].filter((one) => !one.validate());
+    const wrong = [name, tags, metadata].filter((one) => !one.validate());
     if (wrong.length > 0) return wrong[0].control.focus();
     const body = {
       filename: name.control.value.trim(),
       tags: tagsIn(tags.control.value),
+      metadata: metadata.changes(),
       ...(isOwn && { collection_id: choice.control.value || null }),
     };
     try {

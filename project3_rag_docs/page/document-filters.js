@@ -1,12 +1,14 @@
 import { collectionChoice } from "./collections.js";
+import { moreFilters } from "./more-filters.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  *
  * @typedef {object} Wanted
  * @property {string} name A part of the file name.
- * @property {string} tag
- * @property {string} collection_id
+ * @property {import("./condition.js").Condition} condition
+ * @property {import("./collections.js").Collection | undefined} collection
+ * @property {string[]} words The condition in words that are the same in every language.
  */
 
 const TYPING_MILLISECONDS = 250;
@@ -25,11 +27,13 @@ export function documentFilters(page, { collections, onChange }) {
     id: "documents-collection",
     none: { en: "All collections", zh: "全部集合" },
   });
-  choice.control.addEventListener("change", onChange);
+  choice.control.addEventListener("change", changeCollection);
+  const more = moreFilters(page, { collectionId: () => choice.control.value, onChange: searchSoon });
   const tagPart = part(tag, { en: "Tag", zh: "标签" });
   const collectionPart = part(choice.control, { en: "Collection", zh: "集合" });
   const namePart = part(name, { en: "Search by name", zh: "按名称查找" });
-  const node = element("div", { className: "finder", role: "search" }, namePart, collectionPart, tagPart);
+  const basic = element("div", { className: "finder" }, namePart, collectionPart, tagPart);
+  const node = element("div", { className: "filters", role: "search" }, basic, more.node);
   let timer = 0;
   showTags([]);
   showCollections();
@@ -48,11 +52,16 @@ export function documentFilters(page, { collections, onChange }) {
     timer = setTimeout(onChange, TYPING_MILLISECONDS);
   }
 
+  function changeCollection() {
+    loadChoices();
+    onChange();
+  }
+
   function showCollections() {
     const before = choice.control.value;
     choice.show();
     collectionPart.hidden = collections.all().length === 0;
-    if (choice.control.value !== before) onChange(); // the chosen one was deleted
+    if (choice.control.value !== before) changeCollection(); // the chosen one was deleted
   }
 
   /** @param {string[]} tags */
@@ -62,13 +71,17 @@ export function documentFilters(page, { collections, onChange }) {
     tag.append(...tags.map((one) => element("option", { value: one }, one)));
     tag.value = tags.includes(chosen) ? chosen : "";
     tagPart.hidden = tags.length === 0;
+    if (tag.value !== chosen) onChange();
   }
 
-  /** Load the tags of the documents. Without them the list can be used all the same. */
-  async function loadTags() {
+  /** Load the tags and the metadata of the documents. Without them the list can be used all the same. */
+  async function loadChoices() {
+    more.load();
     try {
+      const id = choice.control.value;
+      const query = id && `?${new URLSearchParams({ collection_id: id })}`;
       /** @type {{items: {tag: string}[]}} */
-      const { items } = await (await request("documents/tags")).json();
+      const { items } = await (await request(`documents/tags${query}`)).json();
       showTags(items.map((one) => one.tag));
     } catch (error) {
       if (!(error instanceof page.Problem)) throw error;
@@ -77,8 +90,18 @@ export function documentFilters(page, { collections, onChange }) {
 
   /** @returns {Wanted} */
   function wanted() {
-    return { name: name.value.trim(), tag: tag.value, collection_id: choice.control.value };
+    const collection = collections.named(choice.control.value);
+    return {
+      name: name.value.trim(),
+      condition: {
+        ...(tag.value && { tags: [tag.value] }),
+        ...(collection && { collection_ids: [collection.id] }),
+        ...more.condition(),
+      },
+      collection,
+      words: [...(collection ? [collection.name] : []), ...(tag.value ? [`#${tag.value}`] : []), ...more.words()],
+    };
   }
 
-  return { node, wanted, loadTags };
+  return { node, wanted, loadChoices };
 }

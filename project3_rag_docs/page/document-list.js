@@ -1,3 +1,4 @@
+import { meets } from "./condition.js";
 import { documentFilters } from "./document-filters.js";
 import { documentRow } from "./document-row.js";
 import { follower } from "./follow.js";
@@ -55,12 +56,13 @@ export function documentList(page, { collections, onScope, announce }) {
     more.disabled = true;
     const turn = (loading += 1);
     try {
-      const wanted = Object.entries(filters.wanted()).filter(([, value]) => value);
-      const query = new URLSearchParams([
-        ["limit", String(PAGE_SIZE)],
-        ...wanted,
-        ...(after ? [["cursor", after]] : []),
-      ]);
+      const { name, condition } = filters.wanted();
+      const query = new URLSearchParams({
+        limit: String(PAGE_SIZE),
+        ...(name && { name }),
+        ...(!isEmpty(condition) && { filter: JSON.stringify(condition) }),
+        ...(after && { cursor: after }),
+      });
       /** @type {{items: Document[], next_cursor: string | null}} */
       const { items, next_cursor } = await (await request(`documents?${query}`)).json();
       if (turn !== loading) return; // another search began
@@ -82,11 +84,11 @@ export function documentList(page, { collections, onScope, announce }) {
 
   /** Hide the rows that are not wanted. They keep their ticks. */
   function showMatches() {
-    const { name, tag, collection_id } = filters.wanted();
+    const { name, condition } = filters.wanted();
     for (const row of rows.values()) {
-      const { filename, tags, collection_id: collection } = row.document();
-      const matches = filename.toLowerCase().includes(name.toLowerCase()) && (!tag || tags.includes(tag));
-      row.node.hidden = !matches || (collection_id ? collection !== collection_id : isForeign(collection));
+      const document = row.document();
+      const matches = document.filename.toLowerCase().includes(name.toLowerCase()) && meets(document, condition);
+      row.node.hidden = !matches || (!condition.collection_ids && isForeign(document.collection_id));
     }
     showWhetherEmpty();
   }
@@ -144,13 +146,13 @@ export function documentList(page, { collections, onScope, announce }) {
 
   function showWhetherEmpty() {
     const shown = [...rows.values()].filter(({ node }) => !node.hidden).length;
-    const { name, tag, collection_id } = filters.wanted();
-    const isNarrowed = Boolean(name || tag || collection_id);
+    const { name, condition } = filters.wanted();
+    const isNarrowed = Boolean(name) || !isEmpty(condition);
     filters.node.hidden = rows.size === 0 && !isNarrowed && collections.all().length === 0;
     hint.hidden = shown === 0;
     empty.hidden = !isLoaded || shown > 0 || cursor !== null;
     const nothing = isNarrowed ? NO_MATCH : { en: "There are no documents yet.", zh: "还没有文档。" };
-    say(empty, name && !tag && !collection_id ? { en: "No document has this name.", zh: "没有名称匹配的文档。" } : nothing);
+    say(empty, name && isEmpty(condition) ? { en: "No document has this name.", zh: "没有名称匹配的文档。" } : nothing);
   }
 
   /** Ids of the ticked documents. */
@@ -170,7 +172,12 @@ export function documentList(page, { collections, onScope, announce }) {
     heading.focus();
   }
 
-  return { node, load, loadTags: filters.loadTags, add, remove, ticked, wanted: filters.wanted, focus };
+  return { node, load, loadChoices: filters.loadChoices, add, remove, ticked, wanted: filters.wanted, focus };
+}
+
+/** @param {object} condition */
+function isEmpty(condition) {
+  return Object.keys(condition).length === 0;
 }
 
 /** @type {Text} */

@@ -19,6 +19,7 @@ import { reasonText } from "./reasons.js";
  * @property {string | null} error
  * @property {string | null} notice What could not be read of a document that is ready.
  * @property {string[]} tags
+ * @property {Record<string, string | number | boolean>} metadata
  * @property {string | null} collection_id
  * @property {string} created_at
  */

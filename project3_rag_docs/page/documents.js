@@ -35,7 +35,7 @@ export function mount(root, page) {
   const collections = collectionStore(page);
   const list = documentList(page, { collections, onScope: showScope, announce });
   const uploads = uploadArea(page, {
-    collectionId: () => list.wanted().collection_id,
+    collectionId: () => list.wanted().collection?.id ?? "",
     onStored: (stored) => stored.forEach(list.add),
     announce,
   });
@@ -53,7 +53,7 @@ export function mount(root, page) {
   load();
 
   async function load() {
-    await Promise.all([list.load(), list.loadTags(), collections.load().catch(reportUnlessProblem)]);
+    await Promise.all([list.load(), list.loadChoices(), collections.load().catch(reportUnlessProblem)]);
   }
 
   /** @param {unknown} error The list of documents shows the same problem. */
@@ -105,7 +105,7 @@ export function mount(root, page) {
   /** @param {import("./document-state.js").Document} document */
   function changed(document) {
     list.add(document);
-    list.loadTags();
+    list.loadChoices();
     showScope();
   }
 
@@ -122,9 +122,8 @@ export function mount(root, page) {
   }
 
   function scope() {
-    const { tag, collection_id } = list.wanted();
-    const chosen = { ticked: list.ticked(), tag, collection: collections.named(collection_id) };
-    return scopeOf({ open: detail?.document() ?? null, ...chosen }, collections.named);
+    const open = detail?.document() ?? null;
+    return scopeOf({ open, ticked: list.ticked(), ...list.wanted() }, collections.named);
   }
 
   function showScope() {

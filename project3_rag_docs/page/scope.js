@@ -3,7 +3,7 @@
  * @typedef {import("./collections.js").Collection} Collection
  *
  * @typedef {object} Scope The documents that a question is about.
- * @property {{document_ids?: string[], filter?: {tags?: string[], collection_ids?: string[]}}} body Of the request.
+ * @property {{document_ids?: string[], filter?: import("./condition.js").Condition}} body Of the request.
  * @property {Text} before What will be searched; empty if it is everything.
  * @property {Text} after What was searched.
  */
@@ -21,12 +21,13 @@ const EVERYTHING = {
  * @param {object} chosen
  * @param {{id: string, filename: string, collection_id: string | null} | null} chosen.open
  * @param {string[]} chosen.ticked Ids.
- * @param {string} chosen.tag
+ * @param {import("./condition.js").Condition} chosen.condition
  * @param {Collection | undefined} chosen.collection
+ * @param {string[]} chosen.words The condition in words.
  * @param {(id: string | null) => Collection | undefined} collectionOf
  * @returns {Scope}
  */
-export function scopeOf({ open, ticked, tag, collection }, collectionOf) {
+export function scopeOf({ open, ticked, condition, collection, words }, collectionOf) {
   if (open) {
     return {
       body: { document_ids: [open.id], ...sharedFilter(collectionOf(open.collection_id)) },
@@ -45,12 +46,12 @@ export function scopeOf({ open, ticked, tag, collection }, collectionOf) {
       after: { en: "Only the ticked documents were searched.", zh: "只检索了勾选的文档。" },
     };
   }
-  if (!tag && !collection) return EVERYTHING;
-  const names = [collection?.name, tag && `#${tag}`].filter(Boolean).join(" · ");
+  if (words.length === 0) return EVERYTHING;
+  const wanted = words.join(" · ");
   return {
-    body: { filter: { ...(tag && { tags: [tag] }), ...(collection && { collection_ids: [collection.id] }) } },
-    before: { en: `Only documents in ${names} will be searched.`, zh: `只检索 ${names} 中的文档。` },
-    after: { en: `Only documents in ${names} were searched.`, zh: `只检索了 ${names} 中的文档。` },
+    body: { filter: condition },
+    before: { en: `Only documents that match ${wanted} will be searched.`, zh: `只检索符合 ${wanted} 的文档。` },
+    after: { en: `Only documents that match ${wanted} were searched.`, zh: `只检索了符合 ${wanted} 的文档。` },
   };
 }
 

@@ -136,7 +136,7 @@ def test_unknown_document_is_reported(refused_page: Page, url: str) -> None:
     expect(panel.get_by_text("There are no documents yet.")).to_be_visible()
 
 
-def test_document_is_edited_and_found_by_tag_and_collection(page: Page, url: str, model: ScriptedModel) -> None:
+def test_document_is_edited_and_found_by_its_properties(page: Page, url: str, model: ScriptedModel) -> None:
     upload(url, "birds.md", b"The heron nests in the oak.")
     upload(url, "other.md", b"The otter sleeps in the holt.")
     panel = opened(page, url)
@@ -146,9 +146,13 @@ def test_document_is_edited_and_found_by_tag_and_collection(page: Page, url: str
     expect(panel.get_by_label("Animals")).to_have_value("Animals")
 
     panel.get_by_role("link", name="birds.md").click()
-    panel.get_by_text("Name, tags and collection").click()
+    panel.get_by_text("Name, tags, metadata, collection").click()
     panel.get_by_label("Name", exact=True).fill("herons.md")
     panel.get_by_label("Tags").fill("birds, 2026，birds")
+    panel.get_by_label("Metadata").fill("year: 2024\nauthor: Ada\nsigned: 2024-05-31\nroom 7")
+    panel.get_by_role("button", name="Save").click()
+    expect(panel.get_by_text("“room 7” is not of the form “name: value”.")).to_be_visible()
+    panel.get_by_label("Metadata").fill("year: 2024\nauthor：Ada\nsigned: 2024-05-31\nroom: 007")
     panel.locator(".detail").get_by_label("Collection").select_option(label="Animals")
     panel.get_by_role("button", name="Save").press("Enter")
 
@@ -159,13 +163,30 @@ def test_document_is_edited_and_found_by_tag_and_collection(page: Page, url: str
     panel.get_by_label("Tag", exact=True).select_option(label="birds")
     panel.get_by_label("Collection", exact=True).select_option(label="Animals")
     expect(panel.locator(".documents-list").get_by_role("listitem")).to_contain_text(["herons.md"])
-    expect(panel.get_by_text("Only documents in Animals · #birds will be searched.")).to_be_visible()
+    expect(panel.get_by_text("Only documents that match Animals · #birds will be searched.")).to_be_visible()
     (collection,) = api("GET", f"{url}/collections")["items"]
+    panel.get_by_text("More filters").click()
+    panel.get_by_label("author").select_option("Ada")
+    panel.get_by_label("year from").fill("2025")
+    expect(panel.get_by_text("No document matches.")).to_be_visible()
+    panel.get_by_label("year from").fill("2024")
+    panel.get_by_label("signed until").fill("2024-05-31")
+    panel.get_by_label("Uploaded from").fill("2020-01-01")
+    expect(panel.get_by_text("More filters (4)")).to_be_visible()
+    expect(panel.locator(".documents-list").get_by_role("link", name="herons.md")).to_be_visible()
     model.says("The documents do not say.")
     with page.expect_request("**/documents/ask/stream") as asked:
         ask(panel, "Where does it nest?")
-    assert sent(asked.value)["filter"] == {"tags": ["birds"], "collection_ids": [collection["id"]]}
-    expect(panel.get_by_text("Done. Only documents in Animals · #birds were searched.")).to_be_visible()
+    condition = sent(asked.value)["filter"]
+    assert condition.pop("created_from").startswith(("2019-12-31T", "2020-01-01T"))
+    assert condition == {
+        "tags": ["birds"],
+        "collection_ids": [collection["id"]],
+        "metadata": {"author": "Ada", "year": {"gte": 2024}, "signed": {"lt": "2024-06-01"}},
+    }
+    expect(panel.get_by_text("Done. Only documents that match Animals · #birds · 2020-01-01 –")).to_be_visible()
+    panel.get_by_role("button", name="Clear these filters").click()
+    expect(panel.get_by_text("Only documents that match Animals · #birds will be searched.")).to_be_visible()
 
 
 def test_new_version_replaces_the_document(page: Page, url: str) -> None:
