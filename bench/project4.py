@@ -94,7 +94,7 @@ class Client:
     """A client of one server.
 
     Attributes:
-        processes: Of the server and its databases; their CPU time counts.
+        processes: The processes of the server and its databases, whose CPU time is measured.
     """
 
     server: Server

@@ -31,7 +31,7 @@ class Chapter(_Read):
     """A chapter of a project.
 
     Attributes:
-        number: Its place in the project, such as `4.1`.
+        number: The place in the project, such as `4.1`.
         plan: The plan's stages that it practises.
         files: Files and folders of the project's folder, as `chapters.toml` describes them.
     """

@@ -26,7 +26,7 @@ class Verdict:
 
     Attributes:
         message: The first failure, on one line.
-        output: Its traceback, and what the test wrote.
+        output: The traceback of that failure, and the test's output.
     """
 
     passed: bool

@@ -15,7 +15,7 @@ def in_language(kind: Kind, name: str, english: str, language: Language) -> str:
     """Return the summary of an item in a language: in English if there is no Chinese one yet.
 
     Args:
-        name: Of an operation (`POST /users`), a setting (`PORT`), a module of `shared`, a folder of a stage …
+        name: Name of an operation (`POST /users`), a setting (`PORT`), a module of `shared`, a folder of a stage …
     """
     return english if language == "en" else _chinese().get(kind, {}).get(name, english)
 

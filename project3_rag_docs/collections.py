@@ -42,7 +42,7 @@ async def get_collection(
     """Return a collection.
 
     Args:
-        lock: Of its row: to change it, or to refer to it, so that it is not deleted in the meantime.
+        lock: Lock of the row: to change it, or to refer to it, so that it is not deleted in the meantime.
 
     Raises:
         NotFound: if there is none, or it belongs to another owner.

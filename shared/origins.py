@@ -53,7 +53,7 @@ class HostGuard:
     and could read everything that needs no sign-in. An address cannot be rebound, and neither can `localhost`.
 
     Args:
-        origins: Their hosts are served too, such as that of a tunnel to this machine.
+        origins: Origins whose hosts are served too, such as that of a tunnel to this machine.
     """
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:

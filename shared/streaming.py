@@ -24,7 +24,7 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
     only, never around a write, which has to finish once it has started.
 
     Args:
-        request: Its body must have been read, which FastAPI does before it calls handlers and dependencies.
+        request: A request whose body has been read; FastAPI does so before it calls handlers and dependencies.
 
     Raises:
         ClientClosedRequest: if the client disconnects before the block ends.

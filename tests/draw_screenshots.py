@@ -28,7 +28,7 @@ class Story:
     Attributes:
         earlier: Questions of earlier threads, and their answers.
         handbook: Headings and texts of the document that is cited.
-        search: What the assistant searches for.
+        search: Query of the assistant's search.
         lookup: The question in the view of the documents.
     """
 

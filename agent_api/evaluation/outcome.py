@@ -27,7 +27,7 @@ class Outcome:
         error: Why there is no answer; empty if there is one.
         calls: Calls of tools since the user's last message, in order, with `name` and `args`.
         passages: The passages found by the run's searches, best first.
-        costs: Of the runs of the example, as far as the server reports them.
+        costs: Costs of the example's runs, as far as the server reports them.
         citations: All citations that the answer can refer to, with `marker`, `filename`, `chunk_id` and `quote`.
     """
 

@@ -47,7 +47,7 @@ def create_app(model: LanguageModel, gguf: Path, cache: Path) -> Starlette:
 
     Args:
         model: The language model.
-        gguf: Its weights.
+        gguf: File with the model's weights.
         cache: Folder for the repacked weights of the embedding model.
     """
     names = [model.name, *([rules.MODEL] if model.rules_for else []), embeddings.MODEL]

@@ -50,10 +50,10 @@ class LanguageModel:
     """A language model.
 
     Attributes:
-        name: Its name in `EMBEDDED_MODEL`, `LLM_MODEL` and answers.
-        description: Its abilities and limits.
+        name: Name in `EMBEDDED_MODEL`, `LLM_MODEL` and answers.
+        description: Abilities and limits.
         rules_for: The requests that the rules answer better: `passages`, `tools`.
-        download: Its GGUF file, if it is installed on first use.
+        download: The GGUF file, if it is installed on first use.
     """
 
     name: str

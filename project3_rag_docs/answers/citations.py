@@ -46,7 +46,7 @@ class CitedAnswer:
     """An answer in progress: takes the model's output, and returns the text that may be shown.
 
     Args:
-        question: Its language is that of the statement that there is no answer.
+        question: The question, which determines the language of the statement that there is no answer.
         passages: The passages in the prompt; the first has number 1.
     """
 

@@ -47,7 +47,7 @@ class Authenticator:
         per_address: Limit of an address without valid credentials.
         project_auth: The project's own authentication, which replaces the accounts.
         mcp_tokens: Verifies the tokens of OAuth clients; None if they cannot sign in.
-        pacing: Of the requests of all clients who have caused much work.
+        pacing: Spreads the requests of all clients that have caused much work.
     """
 
     auth_required: bool

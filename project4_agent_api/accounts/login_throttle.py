@@ -19,7 +19,7 @@ class LoginThrottle:
     """Counts attempts to sign in or to register.
 
     Args:
-        rate_limiter: Counts them.
+        rate_limiter: Counts the attempts in Redis.
         failures: Wrong passwords for one account within 15 minutes, from all unknown networks together, and from each
             network from which the account has signed in.
         per_minute: Attempts from one address.

@@ -27,7 +27,7 @@ class Principal:
         token_rejected_at: Unix time from which the token is no longer accepted; None for an API key.
         project_user: The user, if the project's own code has authenticated the request.
         is_still_accepted: Asks the project's code again.
-        scopes: What an OAuth client was allowed; None if the credential is not restricted.
+        scopes: Scopes of an OAuth client's grant; None if the credential is not restricted.
     """
 
     account_id: UUID

@@ -42,7 +42,7 @@ class ProjectAuth:
 
     Attributes:
         parameters: Names of the parameters of its `@auth.authenticate` handler, except dependencies.
-        dependencies: Its parameters with a `Depends` of FastAPI.
+        dependencies: The handler's parameters with a `Depends` of FastAPI.
         allow_studio: Whether Studio may connect without the project's credentials, from this machine.
     """
 

@@ -55,7 +55,7 @@ class AccessTokens:
     Args:
         secret: Key of the signature.
         minutes: Lifetime of a token.
-        audience: Of these tokens; one with another audience is not valid.
+        audience: The tokens' audience; a token with another one is not valid.
         prefix: First characters of these tokens.
     """
 

@@ -72,9 +72,9 @@ def build_chapter(
     """Build the application of a chapter from this one on.
 
     Args:
-        routers: Of this chapter and the ones before it.
+        routers: Routers of this chapter and the ones before it.
         resources: Opened in addition to those of the stage.
-        panels: Of the page; by default those of the accounts.
+        panels: Panels of the page; by default those of the accounts.
         body_limits: In addition to those of stage 3.
     """
     return build_app(

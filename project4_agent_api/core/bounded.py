@@ -30,7 +30,7 @@ class Page(list[Item]):
     """Rows of a query.
 
     Attributes:
-        size: Their bytes.
+        size: Total bytes.
         cut: Whether more rows were left out because the page would have been too large.
     """
 

@@ -35,7 +35,7 @@ class CachedEmbeddings(Embeddings):
     """An embedding model with a cache.
 
     Args:
-        name: Its name, the number of its dimensions, and the extra fields of its requests.
+        name: Name and dimensions of the model, and the extra fields of its requests.
     """
 
     def __init__(self, model: Embeddings, name: tuple[str, int, Mapping[str, Any]], cache: RedisCache) -> None:

@@ -66,7 +66,7 @@ async def serve_metered(
     """Serve a request, and charge its cost: that of a stream with each message, the rest at the end.
 
     Args:
-        pacing: Of a request whose user has caused much work.
+        pacing: Paces the request, if its user has caused much work.
     """
     cost = RequestCost()
     statements = StatementTime()

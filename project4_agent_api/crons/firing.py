@@ -55,7 +55,7 @@ class DueRun:
 
     Attributes:
         thread_id: The thread; None for a new one.
-        fields: Of the run's request: `input`, `config`, `context`, `webhook`, …
+        fields: Fields of the run's request: `input`, `config`, `context`, `webhook`, …
         metadata: The run's metadata, with the cron's id.
         on_completion: The action on a new thread after the run; None for an existing one.
         user: The user who created the cron, as graphs see it; None if an earlier version stored the cron.

@@ -21,9 +21,9 @@ class UserLimits:
     """Maximum runs of one user.
 
     Attributes:
-        waiting: That are due and not started.
-        deferred: That are due later.
-        overflow: That may wait if the service has reached its own limit.
+        waiting: Runs that are due and not started.
+        deferred: Runs that are due later.
+        overflow: Runs that may wait if the service has reached its own limit.
         storage: The limit on the user's storage.
         webhooks: Webhook calls that are due.
     """

@@ -86,8 +86,8 @@ class ThreadReplay:
         """Return `run_id` and `started_at` of the first run that started since a time.
 
         Args:
-            after: Of the runs with this very start time (they were stopped together), only those with a higher id; None
-                for all.
+            after: Excludes runs with this very start time (they were stopped together) and an id up to this one; None
+                to include all.
 
         Returns:
             None if there is no such run whose events may be kept.

@@ -62,11 +62,11 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class Admission:
-    """How many runs one user may have.
+    """Maximum runs of one user.
 
     Attributes:
-        waiting: That are due and not started.
-        deferred: That are due later.
+        waiting: Runs that are due and not started.
+        deferred: Runs that are due later.
         queue_full: Whether the service takes only a few runs of each user now.
         storage: The limit on the user's storage.
         webhooks: Calls that are due, if the run has a webhook.

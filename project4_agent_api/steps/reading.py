@@ -99,9 +99,9 @@ class StepReader:
         """Return a step in detail.
 
         Args:
-            step: Its row.
-            written: What its nodes wrote.
-            sent: What the nodes of the step before wrote.
+            step: Row of the step.
+            written: Writes of its nodes.
+            sent: Writes of the nodes of the step before.
             states: The channels of the states before and after it, by checkpoint.
             stored: The values of their channels, by channel and version.
         """

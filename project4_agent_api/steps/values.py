@@ -69,7 +69,7 @@ class Stored:
 
     Attributes:
         value: `UNREADABLE` if it is not shown.
-        bytes: Its size; 0 if it is short.
+        bytes: Size of the value; 0 if it is short.
     """
 
     version: str

@@ -240,7 +240,7 @@ class Conversations:
         """Return the id of the checkpoint before a run, and of the last one that it has made. Each may be None.
 
         Args:
-            key: Of a run that was found: nothing is checked here.
+            key: Key of a run of the caller; it is not checked.
         """
         row = await fetch_one(self.runs.pool, _CHECKPOINTS_OF_RUN, [str(key.thread_id), str(key.run_id)])
         return (row["before"], row["last"]) if row else (None, None)

@@ -176,8 +176,8 @@ class Turn:
     """The turn of a job among those of other users with the same task.
 
     Attributes:
-        user: Whose job it is.
-        slots: How many jobs of one user run at once, on all workers.
+        user: Owner of the job.
+        slots: Maximum jobs of one user that run at once, on all workers.
         cost: The work of the job, in any unit: small jobs come before large ones.
     """
 

@@ -46,7 +46,7 @@ def create_embeddings(
         api_key: Empty if the endpoint needs none.
         dimensions: Length of the vectors.
         matryoshka: Whether longer vectors may be shortened; None: by the endpoint only.
-        prefixes: Those that callers put before texts; each part of a text that is split gets its prefix.
+        prefixes: Prefixes that callers put before texts; each part of a text that is split gets its prefix.
         extra_body: Fields of every request; None removes one.
 
     Returns:
@@ -76,7 +76,7 @@ class WrongVectorLength(ModelMisconfigured):
     """The vectors of the embedding model do not fit into the index.
 
     Args:
-        model: Its name.
+        model: Name of the model.
         length: Length of its vectors.
         expected: Length of those in the index.
     """
@@ -94,7 +94,7 @@ class EndpointEmbeddings(OpenAIEmbeddings):
         vector_length: Expected length of a vector. Others are rejected.
         matryoshka: Whether longer vectors may be shortened, which most models' do not allow; None: by the endpoint,
             which knows its models.
-        prefixes: Those that a model expects before texts.
+        prefixes: Prefixes that a model expects before texts.
     """
 
     time_limit: float

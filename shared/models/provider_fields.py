@@ -69,7 +69,7 @@ def restore_provider_fields(
 
     Args:
         payload: The messages in OpenAI's form; changed in place.
-        messages: The same messages.
+        messages: The messages from which the payload was made.
         origin: Identifies the endpoint and the model.
         wants_reasoning: Whether the model is known to send `reasoning_content`.
     """

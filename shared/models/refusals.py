@@ -31,7 +31,7 @@ class Refusal:
     """A classified refusal. Nothing in it quotes the request, the key or the endpoint's text.
 
     Attributes:
-        status: Of the response, or the one that an error in a stream states.
+        status: Status of the response, or the one that an error in a stream states.
         code: The endpoint's code or type.
         parameter: Name of the refused parameter.
         unsupported: Whether the endpoint does not support that parameter at all, and not only its value.
@@ -57,7 +57,7 @@ def refusal_of(error: openai.APIError, sent: Collection[str] = ()) -> Refusal:
     """Classify an error of the openai client.
 
     Args:
-        error: Of a response, or of an event in a stream.
+        error: An error response, or an error event in a stream.
         sent: Names of the parameters of the request.
     """
     if isinstance(error, openai.APIStatusError):
@@ -120,7 +120,7 @@ def classify(
 
     Args:
         status: None for an error in a stream or in a successful response.
-        body: Its JSON or text.
+        body: The response's JSON or text.
         sent: Names of the parameters of the request.
     """
     facts = error_facts(body)

@@ -152,7 +152,7 @@ class ToolCallAssembler:
 
         Args:
             touched: Indexes of the calls that earlier entries of the list belong to.
-            place: Of the fragment in the list; None if it is the only entry.
+            place: Index of the fragment in the list; None if it is the only entry.
         """
         # Entries of one list are different calls, if they have names.
         calls = [call for call in self.calls if call.index not in touched] if fragment.name else self.calls

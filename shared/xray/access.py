@@ -38,9 +38,9 @@ class Access:
     """The users of the X-ray of a service: by default everyone on this machine, as one local user.
 
     Attributes:
-        guard: Wraps its routes, with authentication.
+        guard: Wraps the X-ray's routes, with authentication.
         viewer_of: Returns the caller of an authenticated request.
-        audience: Of its panel; see `Panel`.
+        audience: Audience of the X-ray's panel; see `Panel`.
     """
 
     guard: Callable[[APIRouter], APIRouter] = lambda router: router

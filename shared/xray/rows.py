@@ -53,8 +53,8 @@ class RequestHead(BaseModel):
     """A request, as the list shows it.
 
     Attributes:
-        owner_id: Whose it is; None if nobody was signed in.
-        source: Its handler.
+        owner_id: The signed-in user, or None.
+        source: Place of the handler in the code.
     """
 
     request_id: str

@@ -20,7 +20,7 @@ class Service:
     """A running service.
 
     Attributes:
-        stack: Its containers.
+        stack: Containers of the service.
         url: The proxy's base URL.
         env_file: The file with its settings.
     """

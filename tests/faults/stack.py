@@ -68,7 +68,7 @@ class Stack:
         redis: The proxy before Valkey.
         database_url: The database's address, bypassing the proxy.
         redis_url: Valkey's address, bypassing the proxy.
-        service: What runs on them.
+        service: The service that runs on the databases.
     """
 
     service: AgentService

@@ -37,7 +37,7 @@ class Work:
         runs: The threads, the runs, and the logs of their steps.
         waiting: Waits for each.
         following: Reads each one's events.
-        seen: Those that were read.
+        seen: Events that were read.
     """
 
     runs: list[tuple[str, str, Path]] = field(default_factory=list)

@@ -96,7 +96,7 @@ def agent_service(
     Args:
         database_url: A migrated database.
         redis_url: Address of Redis.
-        model: What both ask.
+        model: Chat model of both processes.
         graphs: A `langgraph.json`; None for the built-in graphs only.
         settings: Environment variables, in small letters.
     """

@@ -26,7 +26,7 @@ class Collector:
     """Spans sent to its address.
 
     Attributes:
-        url: Of the collector, as OTEL_EXPORTER_OTLP_ENDPOINT wants it.
+        url: URL of the collector, as OTEL_EXPORTER_OTLP_ENDPOINT wants it.
         paths: The paths of the requests.
         heads: The headers of each request, in small letters.
         texts: Each request as a text, with all that it says.

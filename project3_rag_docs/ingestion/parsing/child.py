@@ -122,7 +122,7 @@ class _ChildResult(NamedTuple):
     """The result of a child.
 
     Attributes:
-        report: What the function returned or the reason of the failure, as JSON; empty if the child was killed.
+        report: The function's result or the reason of the failure, as JSON; empty if the child was killed.
         exitcode: The exit status, or the negative number of the signal that killed it.
         timed_out: Whether this process killed it because its time was up.
     """

@@ -48,7 +48,7 @@ def loader_for(
     `UnreadableDocument` for any fault of the file, and `MemoryError` if memory runs out.
 
     Args:
-        limits: Those on pages and unpacked bytes apply. Time, memory and characters are up to the caller.
+        limits: Limits, of which those on pages and unpacked bytes apply; the caller limits time, memory and characters.
         recognised: The text of pages that OCR has read, by number.
     """
     return _LOADERS[media_type](path, limits or ParseLimits(), recognised)

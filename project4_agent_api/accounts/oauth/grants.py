@@ -40,9 +40,9 @@ class OAuthGrants:
     """Creates, exchanges, refreshes and ends grants.
 
     Attributes:
-        tokens: Those for `/mcp`.
+        tokens: Issues the access tokens for `/mcp`.
         lifetime_days: Days after which an unused grant expires.
-        max_of_user: How many grants one user may have.
+        max_of_user: Maximum grants of one user.
         invalidate: Invalidates the cached principals of an account whose grant has ended.
         public_url: Address of the service, if it is not that of the request.
         redirect_schemes: The private schemes to which clients may be redirected.

@@ -33,7 +33,7 @@ def search_documents_tool(steps: Steps) -> BaseTool:
 
         Args:
             query: What to look for, as a question or in keywords.
-            runtime: The run's.
+            runtime: Passed by LangGraph.
         """
         search = {"owner_id": owner_id_of(runtime.config), "question": query, "k": _PASSAGES, "document_ids": None}
         hits = await steps.retrieve(search)

@@ -23,7 +23,7 @@ async def remember(fact: Annotated[str, Field(min_length=1, max_length=_MAX_LENG
 
     Args:
         fact: The fact, as a sentence that can be understood alone.
-        runtime: The run's.
+        runtime: Passed by LangGraph.
     """
     text = " ".join(fact.split())
     # Keyed by content, so that repeating a fact stores it once.
@@ -39,7 +39,7 @@ async def recall(query: Annotated[str, Field(min_length=1, max_length=_MAX_LENGT
 
     Args:
         query: The subject, in words.
-        runtime: The run's.
+        runtime: Passed by LangGraph.
     """
     items = await _store(runtime).asearch(NAMESPACE, query=query, limit=_RECALL_LIMIT)
     if not items:

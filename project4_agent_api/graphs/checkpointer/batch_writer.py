@@ -84,7 +84,7 @@ class WrittenBytes:
     """The bytes that a run has written.
 
     Attributes:
-        counted: Those that the thread's row contains already, or will with the next batch.
+        counted: Bytes that the thread's row contains already, or will with the next batch.
     """
 
     total: int = 0

@@ -39,7 +39,7 @@ class CheckpointSaver(AsyncPostgresSaver):
 
     Args:
         pool: Open while the saver is used.
-        serde: Of values and writes; an `EncryptedSerializer` is given all of them.
+        serde: Serializer of values and writes; an `EncryptedSerializer` gets all of them.
         retry_seconds: How long a write is retried while the database is unavailable.
     """
 

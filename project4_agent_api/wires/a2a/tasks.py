@@ -160,7 +160,7 @@ def to_task(
 
     Args:
         messages: The messages of the turn in the state after its last run, in LangChain's form.
-        questions: Those that wait for an answer.
+        questions: Questions that wait for an answer.
         output: The state of a graph that has no messages.
     """
     task_id, context_id = str(stored.key.run_id), stored.context_id

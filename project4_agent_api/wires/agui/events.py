@@ -57,7 +57,7 @@ class EventWriter:
         """Yield the first events.
 
         Args:
-            messages: Of the thread, for a client that does not know them.
+            messages: Messages of the thread, for a client that does not know them.
         """
         yield agui.RunStartedEvent(thread_id=self.thread_id, run_id=self.run_id)
         if messages is not None:

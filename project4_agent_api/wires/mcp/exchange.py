@@ -60,11 +60,11 @@ class Exchange(Response):
     """The response to a request, and what its handler may send before it ends.
 
     Args:
-        server: Has the handlers.
-        request: Of JSON-RPC.
+        server: Calls the handlers.
+        request: The JSON-RPC request.
         body: The body of the HTTP request.
         session_id: None if the client does not keep it.
-        channel: The session's; None if the request takes no messages.
+        channel: Channel of the session; None if the request takes no messages.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ class Conversation:
     Attributes:
         graphs: The loaded graphs.
         name: The graph's name.
-        owner_id: Whose the thread is.
+        owner_id: Owner of the thread.
         store: The memory of that user.
     """
 

@@ -54,8 +54,8 @@ class Step:
 
     Attributes:
         kind: See `Player.play`.
-        calls: Of the model, or of the client's command.
-        decisions: Of the person, for the actions that are asked about, in turn.
+        calls: Tool calls of the model, or of the client's command.
+        decisions: The person's decisions on the actions, in order.
         place: Number of a checkpoint, counted from the newest.
     """
 

@@ -16,13 +16,13 @@ class Profile:
     """A kind of endpoint.
 
     Attributes:
-        rules: What a request must fulfil.
+        rules: Conditions that a request must fulfil.
         wire: How answers are written.
         error: The body of an error's response.
-        too_long: What a prompt gets that does not fit into the context.
-        filtered: What a prompt gets that a filter refuses; None if the endpoint has no filter, or answers with the
+        too_long: Refusal of a prompt that does not fit into the context.
+        filtered: Refusal of a prompt by a content filter; None if the endpoint has no filter, or answers with the
             finish reason `content_filter`.
-        refused: What a request gets with a parameter that the model does not take; `{}` is its name. None if the
+        refused: Refusal of a request with a parameter that the model does not take; `{}` is its name. None if the
             endpoint ignores it.
         filters: Whether answers can end with the finish reason `content_filter`.
     """

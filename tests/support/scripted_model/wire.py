@@ -31,7 +31,7 @@ class Wire:
         call_finish: `finish_reason` of a streamed answer with calls.
         usage: Usage of a stream: in a chunk of its own if the request asks for it, in the last chunk, or nowhere.
         line: End of a line of an event.
-        space: What follows `data:`.
+        space: White space after `data:`.
         comment: A comment that the server sends while it has nothing to say.
         done: Whether a stream ends with `[DONE]`.
         filter_results: Whether there are chunks without choices, and choices without delta, as Azure's filter sends.
@@ -60,7 +60,7 @@ class Wire:
         Args:
             text: The text of the answer.
             calls: A name and its arguments as JSON each.
-            reasoning: What the model thought before; left out where the endpoint does not show it.
+            reasoning: The model's reasoning before the answer; left out if the endpoint does not show it.
             finish_reason: If other than `stop` or `tool_calls`.
         """
         tool_calls = [self._call(place, *call) for place, call in enumerate(calls)]
