@@ -19,7 +19,7 @@ class ExpiringCache:
         self._max_entries = entries
         self._seconds = seconds
 
-    def get(self, key: Hashable) -> Any:  # noqa: ANN401  what was stored
+    def get(self, key: Hashable) -> Any:  # noqa: ANN401  any value
         """Return an entry; None if there is none, or it has expired."""
         expires_at, value = self._entries.get(key, (0.0, None))
         return value if monotonic() < expires_at else None

@@ -37,7 +37,7 @@ HOW = {
         ("docker", "apt-get", "ufw", "rclone", "chown", "chmod", "openssl"), "an empty server; see tests/deploy"
     ),
     **dict.fromkeys(("git", "npm", "pip"), "needs the network: see tests/examples and tests/agent_api"),
-    "npx": "needs the network: tests/langgraph_projects/own_routes contains what it has built",
+    "npx": "needs the network: tests/langgraph_projects/own_routes contains the built files",
     **dict.fromkeys(("agent-api", ".venv/bin/agent-api"), "tests/agent_api runs the commands"),
     **dict.fromkeys(("export", "unset", "echo", "until", "kill", "grep", "wait;", "for", "printf"), "the shell's own"),
 }

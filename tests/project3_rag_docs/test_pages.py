@@ -46,7 +46,7 @@ def pixels(png: bytes) -> list[list[bytes]]:
 
 
 def marked_box(png: bytes) -> tuple[float, float, float, float] | None:
-    """Return left, top, right and bottom of what is marked, as shares of the picture."""
+    """Return left, top, right and bottom of the marks, as shares of the picture."""
     rows = pixels(png)
     ys = [y for y, row in enumerate(rows) if MARKER in row]
     xs = [x for row in rows for x, pixel in enumerate(row) if pixel == MARKER]

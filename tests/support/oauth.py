@@ -16,7 +16,7 @@ CHALLENGE = base64.urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode(
 
 
 class Browser:
-    """The user's browser and its page: signed in, and allowing or denying what is asked."""
+    """The user's browser: signed in, it allows or denies the requests of clients."""
 
     def __init__(self, http: httpx2.AsyncClient, headers: dict[str, str], *, allows: bool = True) -> None:
         self._http = http
@@ -54,7 +54,7 @@ def query(client_id: str, **changes: str | None) -> str:
 
 
 async def allowed_code(http: httpx2.AsyncClient, headers: dict[str, str], client_id: str, **changes: str) -> str:
-    """Return the code that a client gets when the user allows it what it asks for."""
+    """Return the code that a client gets when the user allows its request."""
     browser = Browser(http, headers)
     await browser.open(f"/authorize?{query(client_id, **changes)}")
     return browser.answer["code"]

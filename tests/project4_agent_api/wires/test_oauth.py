@@ -66,7 +66,7 @@ async def test_official_client_signs_in_through_a_browser(
 
 
 async def granted(http: httpx2.AsyncClient, headers: dict[str, str], client_id: str, **changes: str) -> dict[str, Any]:
-    """Return the tokens of a client that the user allows what it asks for."""
+    """Return the tokens of a client whose request the user allows."""
     answer = await exchange(http, client_id, await allowed_code(http, headers, client_id, **changes))
     assert answer.status_code == 200, answer.text
     tokens: dict[str, Any] = answer.json()
