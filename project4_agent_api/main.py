@@ -14,8 +14,8 @@ from project2_user_mgmt import main as stage2
 from project2_user_mgmt.routes import messages, users
 from project3_rag_docs import main as stage3
 from project4_agent_api import bootstrap, project_http, project_ui
+from project4_agent_api.accounts import collection_invitations, sharing, webhook_secret
 from project4_agent_api.accounts import routes as accounts
-from project4_agent_api.accounts import sharing, webhook_secret
 from project4_agent_api.accounts.guards import Authenticated, Public, xray_access
 from project4_agent_api.accounts.oauth import account_routes as oauth_grants
 from project4_agent_api.accounts.oauth import consent
@@ -53,7 +53,7 @@ from shared.settings import load_settings
 # Not those of a project that authenticates its users itself.
 ACCOUNT_ROUTERS = [
     Public(accounts.router),
-    Authenticated(accounts.own_router, accounts.api_key_router, sharing.router),
+    Authenticated(accounts.own_router, accounts.api_key_router, sharing.router, collection_invitations.router),
 ]
 ASSISTANT_ROUTERS = [Authenticated(assistants.router)]
 THREAD_ROUTERS = [Authenticated(threads.router)]

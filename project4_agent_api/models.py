@@ -307,6 +307,27 @@ class CollectionShare(SQLModel, table=True):
     user_id: UUID = Field(sa_column_args=_user_foreign_key(), primary_key=True)
     owner_id: UUID  # of the collection
     writable: bool
+    email: str | None = Field(default=None, sa_type=String(254))  # the address that was invited
+    created_at: datetime = _timestamp(default_factory=now)
+
+
+class CollectionInvitation(SQLModel, table=True):
+    """An e-mail address that is invited to a collection."""
+
+    __tablename__: ClassVar[str] = "collection_invitations"
+    __table_args__: ClassVar = (
+        Index("uq_collection_invitations_email", "collection_id", text("lower(email)"), unique=True),
+        Index("ix_collection_invitations_user_id", "user_id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    collection_id: UUID = Field(sa_column_args=[ForeignKey("collections.id", ondelete="CASCADE")])
+    owner_id: UUID  # of the collection
+    email: str = Field(sa_type=String(254))
+    user_id: UUID | None = Field(
+        default=None, sa_column_args=[ForeignKey("users.id", ondelete="SET NULL")]
+    )  # None if there was no account with the address, or the user refused
+    writable: bool
     created_at: datetime = _timestamp(default_factory=now)
 
 

@@ -1,7 +1,8 @@
 """Collections of documents that their owners share with other users, for reading or also for writing.
 
-The owner names the user by id, so accounts cannot be enumerated by e-mail. Shared documents are searched only if a
-request names their collection: otherwise any user could put text into the answers of another.
+The owner names the user by id; by e-mail address, users are invited (`collection_invitations`), because accounts must
+not be enumerated. Shared documents are searched only if a request names their collection: otherwise any user could put
+text into the answers of another.
 """
 
 from collections import defaultdict
@@ -15,7 +16,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from project3_rag_docs.access import DocumentAccess, SharedCollection
-from project4_agent_api.core.postgres import Pool, connected, execute, fetch_all, fetch_one
+from project4_agent_api.core.postgres import Connection, Pool, connected, execute, fetch_all, fetch_one
 from project4_agent_api.core.state import from_state
 from shared.errors import DatabaseUnavailable, Forbidden, InvalidRequest, NotFound
 from shared.owner import CurrentOwner
@@ -23,7 +24,6 @@ from shared.problems import error_responses
 from shared.schemas import RequestBody
 
 MAX_SHARES = 100  # of a collection, and with a user
-_NO_COLLECTION = "There is no collection with this id."
 
 _SHARE_OF_DOCUMENT = """
     SELECT documents.owner_id, writable FROM documents JOIN collection_shares USING (collection_id)
@@ -40,13 +40,14 @@ _SHARED_WITH = """
     FROM collection_shares JOIN collections ON id = collection_id WHERE user_id = %s ORDER BY lower(name), id
 """
 _SHARES = """
-    SELECT user_id, CASE WHEN writable THEN 'write' ELSE 'read' END AS access, created_at
+    SELECT user_id, email, CASE WHEN writable THEN 'write' ELSE 'read' END AS access, created_at
     FROM collection_shares WHERE collection_id = %s ORDER BY user_id
 """
 _LOCK_COLLECTION = "SELECT FROM collections WHERE id = %s AND owner_id = %s FOR UPDATE"
 _COUNT = """
     SELECT EXISTS (SELECT FROM users WHERE id = %(user)s) AS known,
-        (SELECT count(*) FROM collection_shares WHERE collection_id = %(collection)s AND user_id <> %(user)s) AS given,
+        (SELECT count(*) FROM collection_shares WHERE collection_id = %(collection)s AND user_id <> %(user)s)
+            + (SELECT count(*) FROM collection_invitations WHERE collection_id = %(collection)s) AS given,
         (SELECT count(*) FROM collection_shares WHERE user_id = %(user)s AND collection_id <> %(collection)s) AS taken
 """
 _PUT = """
@@ -109,6 +110,7 @@ class ShareRead(BaseModel):
     """A user with whom a collection is shared."""
 
     user_id: UUID
+    email: str | None = Field(description="The address that was invited; null if the user was named by id.")
     access: Literal["read", "write"]
     created_at: datetime
 
@@ -117,6 +119,16 @@ class ShareList(BaseModel):
     """The users with whom a collection is shared."""
 
     items: list[ShareRead]
+
+
+async def lock_collection(connection: Connection, owner_id: UUID, collection_id: UUID) -> None:
+    """Lock a collection until the transaction ends.
+
+    Raises:
+        NotFound: if the owner has no such collection.
+    """
+    if await fetch_one(connection, _LOCK_COLLECTION, [collection_id, owner_id]) is None:
+        raise NotFound("There is no collection with this id.")
 
 
 @dataclass(frozen=True)
@@ -132,8 +144,7 @@ class Sharing:
             NotFound: if the owner has no such collection.
         """
         async with connected(self.pool) as connection, connection.transaction():
-            if await fetch_one(connection, _LOCK_COLLECTION, [collection_id, owner_id]) is None:
-                raise NotFound(_NO_COLLECTION)
+            await lock_collection(connection, owner_id, collection_id)
             return await fetch_all(connection, _SHARES, [collection_id])
 
     async def put(self, owner_id: UUID, collection_id: UUID, user_id: UUID, *, writable: bool) -> None:
@@ -145,8 +156,7 @@ class Sharing:
         """
         values = {"collection": collection_id, "user": user_id, "owner": owner_id, "writable": writable}
         async with connected(self.pool) as connection, connection.transaction():
-            if await fetch_one(connection, _LOCK_COLLECTION, [collection_id, owner_id]) is None:
-                raise NotFound(_NO_COLLECTION)
+            await lock_collection(connection, owner_id, collection_id)
             if user_id == owner_id:
                 raise InvalidRequest("The collection is your own.")
             counted = await fetch_one(connection, _COUNT, values) or {}

@@ -27,6 +27,11 @@ BODIES: dict[str, Any] = {
     "GET /collections/{collection_id}/shares": None,
     "PUT /collections/{collection_id}/shares/{user_id}": {"access": "write"},
     "DELETE /collections/{collection_id}/shares/{user_id}": None,
+    "POST /collections/{collection_id}/invitations": {"email": "eve@example.com", "access": "write"},
+    "GET /collections/{collection_id}/invitations": None,
+    "DELETE /collections/{collection_id}/invitations/{invitation_id}": None,
+    "POST /collection-invitations/{invitation_id}/accept": None,
+    "DELETE /collection-invitations/{invitation_id}": None,
     "GET /documents/{document_id}/versions": None,
     "POST /documents/{document_id}/versions": None,
     "POST /documents/{document_id}/summary": None,
@@ -95,6 +100,8 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
     run = await made("POST", run_at, json={"assistant_id": "agent", "input": {"messages": []}})
     document = await made("POST", "/documents", files={"file": ("ada.txt", b"Ada's secret.", "text/plain")})
     collection = await made("POST", "/collections", json={"name": "ada's"})
+    body = {"email": "cy@example.com", "access": "read"}
+    invitation = await made("POST", f"/collections/{collection['id']}/invitations", json=body)
     assistant = await made("POST", "/assistants", json={"graph_id": "agent", "name": "ada's"})
     key = await made("POST", "/auth/api-keys", json={"name": "ada's"})
     cron = await made("POST", "/runs/crons", json={"assistant_id": "agent", "schedule": "0 0 1 1 *"})
@@ -107,6 +114,7 @@ async def ada(client4: httpx2.AsyncClient, sign_up: SignUp) -> dict[str, str]:
         "run_id": run["run_id"],
         "document_id": document["id"],
         "collection_id": collection["id"],
+        "invitation_id": invitation["id"],
         "user_id": (await made("GET", "/auth/me"))["id"],
         "assistant_id": assistant["assistant_id"],
         "key_id": key["id"],

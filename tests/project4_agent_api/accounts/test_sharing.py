@@ -136,6 +136,69 @@ async def test_writer_changes_the_collection_of_the_owner(users: Users) -> None:
     assert [hit["document_id"] for hit in await found(users.ada, "heron")] == [secret["id"]]
 
 
+async def test_invited_user_reads_after_accepting(users: Users) -> None:
+    document = await finished(users.ada, await users.put(users.ada, "heron.txt", HERON))
+    path = f"/collections/{users.collection_id}"
+
+    known = await users.ada.post(f"{path}/invitations", json={"email": "BOB@example.com", "access": "read"})
+    unknown = await users.ada.post(f"{path}/invitations", json={"email": "nobody@example.com", "access": "read"})
+
+    assert (known.status_code, known.json().keys()) == (unknown.status_code, unknown.json().keys())
+    assert (await users.ada.get(f"{path}/invitations")).json()["items"] == [known.json(), unknown.json()]
+    (received,) = (await users.bob.get("/collection-invitations")).json()["items"]
+    assert received == {
+        "id": known.json()["id"],
+        "collection": "Birds",
+        "owner": "ada@example.com",
+        "access": "read",
+        "created_at": known.json()["created_at"],
+    }
+    assert await statuses(users.bob, document) == [404, 404, 404]  # nothing is shared yet
+    accept = f"/collection-invitations/{received['id']}/accept"
+    assert (await users.eve.post(accept)).status_code == 404
+    assert (await users.ada.post(accept)).status_code == 404
+
+    accepted = await users.bob.post(accept)
+
+    assert accepted.json() == {"id": users.collection_id, "name": "Birds", "access": "read"}
+    assert await statuses(users.bob, document) == [200, 403, 403]
+    (share,) = (await users.ada.get(f"{path}/shares")).json()["items"]
+    assert (share["user_id"], share["email"]) == (users.bob_id, "BOB@example.com")
+    assert (await users.ada.get(f"{path}/invitations")).json()["items"] == [unknown.json()]
+    assert (await users.bob.post(accept)).status_code == 404
+    assert (await users.ada.delete(f"{path}/shares/{users.bob_id}")).status_code == 204
+    assert await statuses(users.bob, document) == [404, 404, 404]
+
+
+async def test_owner_does_not_learn_who_has_an_account(users: Users, sign_up: SignUp) -> None:
+    path = f"/collections/{users.collection_id}/invitations"
+    await users.ada.post(path, json={"email": "bob@example.com", "access": "read"})
+    await users.ada.post(path, json={"email": "late@example.com", "access": "write"})
+    before = (await users.ada.get(path)).json()
+
+    (received,) = (await users.bob.get("/collection-invitations")).json()["items"]
+    assert (await users.eve.delete(f"/collection-invitations/{received['id']}")).status_code == 404
+    assert (await users.bob.delete(f"/collection-invitations/{received['id']}")).status_code == 204
+    late = await sign_up("late@example.com")
+
+    assert (await users.ada.get(path)).json() == before  # neither the refusal nor the registration is seen
+    assert (await users.bob.get("/collection-invitations")).json()["items"] == []
+    # A user who registers an address that was invited gets nothing, because it is not verified.
+    assert (await users.ada.get("/collection-invitations", headers=late)).json()["items"] == []
+    assert (await users.bob.delete("/auth/me")).status_code == 204
+    assert (await users.ada.get(path)).json() == before
+    again = await users.ada.post(path, json={"email": "Late@example.com", "access": "read"})
+    (received,) = (await users.ada.get("/collection-invitations", headers=late)).json()["items"]
+    assert (received["id"], received["access"]) == (again.json()["id"], "read")
+    assert len((await users.ada.get(path)).json()["items"]) == 2
+    assert (await users.ada.delete(f"{path}/{again.json()['id']}")).status_code == 204
+    assert (await users.ada.get("/collection-invitations", headers=late)).json()["items"] == []
+    for email, detail in (("Ada@example.com", "The collection is your own."), ("ada", None)):
+        refused = await users.ada.post(path, json={"email": email, "access": "read"})
+        assert refused.status_code == 422
+        assert detail in (None, refused.json()["detail"])
+
+
 async def test_shares_are_managed_by_the_owner(users: Users) -> None:
     shares = f"/collections/{users.collection_id}/shares"
     await users.share("write")
