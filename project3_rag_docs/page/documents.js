@@ -1,6 +1,7 @@
 /** The panel of stage 3: upload documents, follow their ingestion, and ask questions about them. */
 
 import { questionForm } from "./ask-form.js";
+import { receivedInvitations } from "./collection-invitations.js";
 import { collectionEditor, collectionStore } from "./collections.js";
 import { conversation } from "./conversation.js";
 import { documentDetail } from "./document-detail.js";
@@ -43,7 +44,9 @@ export function mount(root, page) {
   const talk = conversation(page);
   const hasUsers = Boolean(root.dataset.audience); // the section is for users who have signed in
   const editor = collectionEditor(page, collections, { hasUsers });
-  const files = element("div", { className: "documents" }, uploads.node, news, list.node, editor.node);
+  const invitations = receivedInvitations(page, { onDecided: collections.load, announce });
+  const parts = [invitations.node, uploads.node, news, list.node, editor.node];
+  const files = element("div", { className: "documents" }, ...parts);
   const opened = element("div");
   root.classList.add("asks");
   root.append(element("section", {}, form.node), talk.node, element("div", { className: "documents" }, files, opened));
@@ -53,6 +56,7 @@ export function mount(root, page) {
   load();
 
   async function load() {
+    if (hasUsers) invitations.load();
     await Promise.all([list.load(), list.loadChoices(), collections.load().catch(reportUnlessProblem)]);
   }
 

@@ -426,16 +426,25 @@ def test_collection_is_shared_and_asked(
 
     documents.get_by_role("button", name="Share", exact=True).click()
     sharing = documents.get_by_role("group", name="Mine")
-    own = sharing.get_by_text("Your own id: ").inner_text().removeprefix("Your own id: ")
-    sharing.get_by_label("Id of a user").fill(bob.get("/auth/me").json()["id"])
+    who = sharing.get_by_label("E-mail address or id of a user")
+    who.fill("nobody@example.com")
+    sharing.get_by_role("button", name="Share", exact=True).click()
+    expect(sharing.get_by_role("listitem")).to_contain_text("nobody@example.com invited to read")
+    sharing.get_by_role("button", name="Withdraw").click()
+    expect(sharing.get_by_role("listitem")).to_have_count(0)
+    who.fill(bob.get("/auth/me").json()["id"])
     sharing.get_by_label("The user may").select_option("write")
     sharing.get_by_role("button", name="Share", exact=True).click()
 
     expect(sharing.get_by_role("listitem")).to_contain_text("read and change")
     shared = [(one["name"], one["access"]) for one in bob.get("/collections").json()["items"]]
     assert shared == [("Birds", "owner"), ("Mine", "write")]
-    bob.put(f"/collections/{birds}/shares/{own}", json={"access": "read"}).raise_for_status()
+    bob.post(f"/collections/{birds}/invitations", json={"email": email, "access": "read"}).raise_for_status()
     page.reload()
+    expect(documents.get_by_text("invites you to read the documents in “Birds”.")).to_be_visible()
+    documents.get_by_role("button", name="Accept").click()
+    expect(documents.get_by_text("“Birds” is among your collections now.")).to_be_visible()
+    expect(documents.get_by_role("button", name="Accept")).to_be_hidden()
     documents.get_by_label("Collection", exact=True).select_option(label="Birds (shared with me)")
     documents.get_by_role("link", name="birds.md").click()
     expect(documents.locator(".detail .text")).to_have_text("The heron nests in the oak.")
