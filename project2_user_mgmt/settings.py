@@ -17,8 +17,10 @@ def _postgresql(value: str | None) -> str | None:
 class Settings(Stage1Settings):
     """Settings of stage 2, in addition to those of stage 1."""
 
-    port: int = Field(default=8002, ge=0, le=65535)
-    database_url: Annotated[str, AfterValidator(_postgresql)] = Field(repr=False)  # it may hold a password
+    port: int = Field(default=8002, ge=0, le=65535, description="Port to listen on.")
+    database_url: Annotated[str, AfterValidator(_postgresql)] = Field(
+        repr=False, description="Address of the PostgreSQL database, which may contain a password."
+    )
     database_session_url: Annotated[str | None, AfterValidator(_postgresql)] = Field(
         default=None,
         repr=False,

@@ -25,11 +25,13 @@ def _indexable(dimensions: int) -> int:
 class Settings(Stage2Settings):
     """The settings of stage 2, plus those for documents."""
 
-    port: int = Field(default=8003, ge=0, le=65535)
+    port: int = Field(default=8003, ge=0, le=65535, description="Port to listen on.")
 
-    embedding_model: str = Field(min_length=1, description="Changing it requires `make reindex-project3`.")
+    embedding_model: str = Field(
+        min_length=1, description="Name of the embedding model. Changing it requires `make reindex-project3`."
+    )
     embedding_dimensions: Annotated[int, AfterValidator(_indexable)] = Field(
-        default=_EMBEDDED_DIMENSIONS, ge=1, description="Dimensions of its vectors, at most 4,000."
+        default=_EMBEDDED_DIMENSIONS, ge=1, description="Dimensions of the vectors, at most 4,000."
     )
     embedding_matryoshka: bool | None = Field(
         default=None,
@@ -42,13 +44,14 @@ class Settings(Stage2Settings):
     embedding_base_url: HttpAddress | None = Field(
         repr=False, default=None, description="Endpoint of the embedding model, if it is not OPENAI_BASE_URL."
     )
-    embedding_api_key: SecretStr = SecretStr("")
+    embedding_api_key: SecretStr = Field(default=SecretStr(""), description="API key of EMBEDDING_BASE_URL.")
     embedding_query_prefix: str | None = Field(
         default=None,
         description='Prefix that the model expects before a question. Default: "query: " for models of the E5 family.',
     )
     embedding_passage_prefix: str | None = Field(
-        default=None, description='Likewise before a passage. Default: "passage: " for models of the E5 family.'
+        default=None,
+        description='Prefix that the model expects before a passage. Default: "passage: " for models of the E5 family.',
     )
     embedding_batch_size: int = Field(default=16, ge=1, le=2048, description="Passages per embedding call.")
 
@@ -57,8 +60,8 @@ class Settings(Stage2Settings):
         default=None,
         description="Endpoint with `/rerank` in the format of Jina and Cohere. Default: no reranking.",
     )
-    rerank_model: str = ""
-    rerank_api_key: SecretStr = SecretStr("")
+    rerank_model: str = Field(default="", description="Name of the reranking model, if the endpoint needs one.")
+    rerank_api_key: SecretStr = Field(default=SecretStr(""), description="API key of RERANK_BASE_URL.")
     rerank_timeout_seconds: float = Field(
         default=5, gt=0, description="Timeout of reranking, after which the fused order is kept."
     )
@@ -67,8 +70,8 @@ class Settings(Stage2Settings):
         default=0.5,
         ge=0,
         le=1,
-        description="Score that the best passage needs, or the answer is that the documents do not say; 0 always asks "
-        "the model.",
+        description="Minimum score of the best passage. Below it, the answer is that the documents do not say; 0 "
+        "always calls the model.",
     )
 
     summary_concurrency: int = Field(
@@ -78,11 +81,15 @@ class Settings(Stage2Settings):
         description="Concurrent calls of the model for parts of documents to summarize, per process.",
     )
 
-    max_upload_mb: int = Field(default=50, ge=1, le=1024, description="Maximum file size in MiB; beyond it is 413.")
+    max_upload_mb: int = Field(
+        default=50, ge=1, le=1024, description="Maximum file size in MiB; larger ones get a 413."
+    )
     max_document_characters: int = Field(default=5_000_000, ge=1000, description="Maximum text length of one document.")
     download_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to download a file.")
     archive_max_files: int = Field(default=500, ge=1, le=10_000, description="Maximum files in one ZIP archive.")
-    archive_max_unpacked_mb: int = Field(default=500, ge=1, description="Maximum size of all these files, in MiB.")
+    archive_max_unpacked_mb: int = Field(
+        default=500, ge=1, description="Maximum size of all files of an archive, in MiB."
+    )
     parse_timeout_seconds: float = Field(default=60, gt=0, description="Maximum time to parse one file.")
     parse_memory_mb: int = Field(default=256, ge=64, description="Maximum memory to parse one file, in MiB.")
     ocr_enabled: bool | None = Field(
@@ -98,7 +105,9 @@ class Settings(Stage2Settings):
         default=2, ge=1, le=64, description="Maximum documents of one user that are ingested at once, by all processes."
     )
     user_documents_waiting_max: int = Field(
-        default=100, ge=1, description="Maximum documents of one user that wait or are ingested; beyond it is 429."
+        default=100,
+        ge=1,
+        description="Maximum documents of one user that wait or are ingested; further ones get a 429.",
     )
     ingestion_patience_seconds: float = Field(
         default=600, gt=0, description="Seconds to retry an unavailable embedding model before a document fails."

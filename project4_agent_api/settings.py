@@ -86,7 +86,7 @@ class ModelPrice(BaseModel):
 class Settings(Stage3Settings):
     """Settings of stage 4, in addition to those of stage 3."""
 
-    port: int = Field(default=8004, ge=0, le=65535)
+    port: int = Field(default=8004, ge=0, le=65535, description="Port to listen on.")
     redis_url: Annotated[str, AfterValidator(_redis)] = Field(
         repr=False,  # it may contain a password
         description="Address of Redis or Valkey: `redis://…`, `rediss://…`, `redis+sentinel://…`, `redis+cluster://…`.",
@@ -233,7 +233,7 @@ class Settings(Stage3Settings):
         "waiting runs get 503; beyond twice as many, everyone.",
     )
     user_runs_waiting_max: int = Field(
-        default=1000, ge=1, description="Maximum waiting runs of one user; beyond it is 429."
+        default=1000, ge=1, description="Maximum waiting runs of one user; further ones get a 429."
     )
     user_runs_deferred_max: int = Field(
         default=100, ge=1, description="Maximum runs of one user that are due later (`after_seconds`)."
@@ -245,15 +245,20 @@ class Settings(Stage3Settings):
         default=1024,
         ge=1,
         description="Maximum MiB that a user stores: threads with their checkpoints, documents, memories, assistants, "
-        "schedules, webhooks and recorded responses. Beyond it is 507.",
+        "schedules, webhooks and recorded responses. Requests to store more get a 507.",
     )
-    user_api_keys_max: int = Field(default=50, ge=1, description="Maximum API keys of one user; beyond it is 429.")
+    user_api_keys_max: int = Field(
+        default=50, ge=1, description="Maximum API keys of one user; further ones get a 429."
+    )
     user_webhooks_max: int = Field(
-        default=1000, ge=1, description="Maximum webhook calls of one user that are due; beyond it is 429."
+        default=1000, ge=1, description="Maximum webhook calls of one user that are due; further runs get a 429."
     )
-    user_crons_max: int = Field(default=100, ge=1, description="Maximum schedules of one user; beyond it is 429.")
+    user_crons_max: int = Field(default=100, ge=1, description="Maximum schedules of one user; further ones get a 429.")
     cron_interval_seconds: float = Field(
-        default=60, ge=0, le=86_400, description="Minimum seconds between two firings of a schedule; beyond it is 422."
+        default=60,
+        ge=0,
+        le=86_400,
+        description="Minimum seconds between two firings of a schedule; shorter intervals get a 422.",
     )
 
     webhook_key: SecretStr = Field(

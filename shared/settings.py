@@ -97,10 +97,14 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    app_env: AppEnv = AppEnv.DEVELOPMENT
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    log_level: str = Field(default="INFO", pattern="^(TRACE|DEBUG|INFO|WARNING|ERROR)$")
+    app_env: AppEnv = Field(
+        default=AppEnv.DEVELOPMENT, description="`production` refuses settings that are for development only."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    log_level: str = Field(
+        default="INFO", pattern="^(TRACE|DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged."
+    )
     root_path: str = Field(default="", description="Path prefix under which a proxy serves the app.")
     forwarded_allow_ips: CommaSeparated = Field(
         default=("127.0.0.1",),
@@ -131,9 +135,11 @@ class Settings(BaseSettings):
     )
     xray_control: str = Field(default="", description="Socket of the launcher's control, which the launcher sets.")
 
-    openai_base_url: HttpAddress = Field(repr=False)
-    openai_api_key: SecretStr = SecretStr("")
-    llm_model: str = Field(min_length=1)
+    openai_base_url: HttpAddress = Field(
+        repr=False, description="Endpoint of the models, which ends in `/v1` for most."
+    )
+    openai_api_key: SecretStr = Field(default=SecretStr(""), description="API key of OPENAI_BASE_URL.")
+    llm_model: str = Field(min_length=1, description="Name of the chat model.")
     llm_fallback_models: CommaSeparated = Field(
         default=(),
         description="Models of the same endpoint that are tried in this order if the previous one fails.",
@@ -149,7 +155,8 @@ class Settings(BaseSettings):
         description="Fields of every chat request, as a JSON object; `null` removes one. They win over the service's.",
     )
     llm_model_options: FieldsByModel = Field(
-        default={}, description="Likewise for single models, as a JSON object of objects by model; they win over both."
+        default={},
+        description="Further fields for single models, as a JSON object of objects by model; they win over both.",
     )
 
     @field_validator("log_level", mode="before")
