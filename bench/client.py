@@ -81,5 +81,7 @@ class Connection:
         self.writer.write(request)
         head = await self.reader.readuntil(b"\r\n\r\n")
         if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
-            raise UnexpectedAnswer(head.partition(b"\r\n")[0].decode("latin-1"))
+            length = _LENGTH.search(head)
+            body = await self.reader.readexactly(int(length[1])) if length else b""
+            raise UnexpectedAnswer((head.splitlines()[0] + b" " + body).decode("latin-1"))
         return head

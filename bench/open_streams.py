@@ -8,6 +8,7 @@ status 1 if a stream was interrupted or incomplete.
 import argparse
 import asyncio
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -132,7 +133,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     arguments = parser.parse_args()
     heard = uvloop.run(measure(arguments.streams, arguments.minutes))
-    print("\n".join(heard.wrong[:10]))
+    for reason, times in Counter(heard.wrong).most_common(10):
+        print(f"{times} x {reason}")
     sys.exit(bool(heard.wrong))
 
 
