@@ -16,11 +16,13 @@ const DAY = /^\d{4}-\d{2}-\d{2}/;
 export function metadataFilter({ element, say }, { name, values }, { id, onChange }) {
   const type = typeOf(values);
   const controls = type ? [input("from"), input("until")] : [choice()];
-  const nodes = controls.map((control, number) => {
-    const [en, zh] = type ? [` ${["from", "until"][number]}`, ["从", "至"][number]] : ["", ""];
+  const fields = controls.map((control, number) => {
+    const [en, zh] = type ? [` ${["from", "until"][number]}`, [" 从", " 至"][number]] : ["", ""];
     const label = say(element("label", { htmlFor: control.id }), { en: `${name}${en}`, zh: `${name}${zh}` });
     return element("div", { className: "field" }, label, control);
   });
+
+  const node = element("div", { className: "limits" }, ...fields);
 
   /** @param {string} end */
   function input(end) {
@@ -57,7 +59,7 @@ export function metadataFilter({ element, say }, { name, values }, { id, onChang
     });
   }
 
-  return { name, nodes, wanted, words, take, values: () => controls.map((control) => control.value) };
+  return { name, node, wanted, words, take, values: () => controls.map((control) => control.value) };
 }
 
 /**

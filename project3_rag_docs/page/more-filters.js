@@ -19,11 +19,13 @@ export function moreFilters(page, { collectionId, onChange }) {
   const until = element("input", { type: "date", id: "documents-until", oninput: changed });
   const fromLabel = say(element("label", { htmlFor: from.id }), { en: "Uploaded from", zh: "上传日期从" });
   const untilLabel = say(element("label", { htmlFor: until.id }), { en: "Uploaded until", zh: "上传日期至" });
-  const days = [
+  const days = element(
+    "div",
+    { className: "limits" },
     element("div", { className: "field" }, fromLabel, from),
     element("div", { className: "field" }, untilLabel, until),
-  ];
-  const fields = element("div", { className: "finder" }, ...days);
+  );
+  const fields = element("div", { className: "columns" }, days);
   const none = say(element("button", { type: "button", onclick: clear }), {
     en: "Clear these filters",
     zh: "清除这些筛选",
@@ -59,7 +61,7 @@ export function moreFilters(page, { collectionId, onChange }) {
       made.take(known.get(item.name)?.values() ?? []);
       return made;
     });
-    fields.replaceChildren(...days, ...properties.flatMap((one) => one.nodes));
+    fields.replaceChildren(days, ...properties.map((one) => one.node));
     showCount();
     if (JSON.stringify(condition()) !== before) onChange(); // no document has it any more
   }
