@@ -64,7 +64,7 @@ class EarlierState:
     user_hooks: UserHooks
 
     @classmethod
-    def of(cls, app: FastAPI) -> "EarlierState":
+    def from_app(cls, app: FastAPI) -> "EarlierState":
         """Read it, once the resources are open."""
         state = app.state
         return cls(

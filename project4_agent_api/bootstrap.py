@@ -128,7 +128,7 @@ async def open_api(
     Args:
         load_graphs: Loads other graphs than the built-in ones and those of the project.
     """
-    earlier = EarlierState.of(app)
+    earlier = EarlierState.from_app(app)
     async with AsyncExitStack() as stack:
         xray = _xray_of(app)
         tracing = xray.tracing if xray else tracing
@@ -153,7 +153,7 @@ async def open_worker(
     app: FastAPI, *, metrics: Metrics, tracing: Tracing, project: Project | None = None
 ) -> AsyncIterator[None]:
     """Open the resources of a worker, and start its work: runs, documents, webhooks and the retention of old data."""
-    earlier = EarlierState.of(app)
+    earlier = EarlierState.from_app(app)
     project_auth = ProjectAuth.load(project, production=earlier.settings.production) if project else None
     async with AsyncExitStack() as stack:
         xray = _xray_of(app)
@@ -207,7 +207,7 @@ async def _open_common(
     services = await _create_services(earlier, pool, caches)
     graphs = await (load_graphs(services) if load_graphs else Graphs.load(project, services))
     if settings.reload_graphs and (config := langgraph_json.find(settings.langgraph_config)):
-        reloading = keep_reloading(graphs, config, ProjectImports.of(config.parent), services)
+        reloading = keep_reloading(graphs, config, ProjectImports.for_folder(config.parent), services)
         await stack.enter_async_context(background_task(reloading))
     checkpoints = CheckpointSaver(pool, serde=create_serializer(settings.langgraph_aes_key.get_secret_value()))
     quota = StorageQuota(settings.user_storage_mb * MIB)

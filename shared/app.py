@@ -81,7 +81,7 @@ def build_app(
             yield
 
     xray = _create_xray(settings, xray_access)
-    origins = Origins.of(settings, development_origins)
+    origins = Origins.from_settings(settings, development_origins)
     is_local = not settings.production and listens_on_loopback(settings)
     app = ProblemDetailsAPI(
         extend_openapi,

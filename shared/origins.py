@@ -24,7 +24,7 @@ class Origins:
     pattern: str | None = None
 
     @classmethod
-    def of(cls, settings: Settings, development: Collection[str] = ()) -> "Origins":
+    def from_settings(cls, settings: Settings, development: Collection[str] = ()) -> "Origins":
         """Read the settings.
 
         Args:

@@ -21,7 +21,7 @@ class HandlerDependencies:
     dependant: Dependant | None
 
     @classmethod
-    def of(cls, handler: Callable[..., Any], where: str) -> "HandlerDependencies":
+    def from_handler(cls, handler: Callable[..., Any], where: str) -> "HandlerDependencies":
         """Find the dependencies of a handler.
 
         Raises:

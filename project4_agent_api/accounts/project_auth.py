@@ -70,7 +70,7 @@ class ProjectAuth:
         handler = auth._authenticate_handler  # noqa: SLF001  there is no public accessor
         if handler is None:
             raise ConfigurationError(f"{where} has no @auth.authenticate handler")
-        dependencies = HandlerDependencies.of(handler, where)
+        dependencies = HandlerDependencies.from_handler(handler, where)
         parameters = [each for each in inspect.signature(handler).parameters.values() if each.name not in dependencies]
         unknown = [each.name for each in parameters if each.name not in _PARAMETERS and each.default is each.empty]
         if unknown:

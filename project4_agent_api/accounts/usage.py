@@ -118,7 +118,7 @@ async def read_model_usage(pool: Pool, settings: Settings, owner_id: UUID, days:
     Raises:
         DatabaseUnavailable: if the database is unavailable.
     """
-    prices = Prices.of(settings)
+    prices = Prices.from_settings(settings)
 
     def totals(usage: UsageByModel) -> dict[str, Any]:
         calls = sum(each.calls for each in usage.values())

@@ -43,7 +43,7 @@ class Tokens(BaseModel):
         )
 
     @classmethod
-    def of(cls, usage: UsageMetadata) -> "Tokens":
+    def from_usage(cls, usage: UsageMetadata) -> "Tokens":
         """Return the tokens of an answer."""
         given, written = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
         cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
@@ -89,7 +89,7 @@ class UsageByModel(defaultdict[str, ModelUsage]):
             model: The model that was called, if the answer does not name one.
         """
         if isinstance(message, AIMessage) and message.usage_metadata:
-            self.add_tokens(model_name(message) or model, Tokens.of(message.usage_metadata))
+            self.add_tokens(model_name(message) or model, Tokens.from_usage(message.usage_metadata))
 
     def add_tokens(self, model: str, tokens: Tokens, calls: int = 1) -> None:
         """Add calls of a model."""
@@ -132,7 +132,7 @@ class Prices:
     currency: str
 
     @classmethod
-    def of(cls, settings: Settings) -> "Prices":
+    def from_settings(cls, settings: Settings) -> "Prices":
         """Return the prices of the settings."""
         return cls(settings.llm_prices, settings.llm_prices_currency)
 

@@ -88,7 +88,7 @@ def read(path: Path) -> Project:
     file = parse(path)
     folder = path.resolve().parent
     _set_environment(file.env, folder, path)
-    modules = ProjectImports.of(folder)
+    modules = ProjectImports.for_folder(folder)
     for directory in _folders([".", *file.dependencies], folder, path):
         modules.add_root(directory)
     return Project(path, file, modules)

@@ -54,7 +54,7 @@ class ProjectImports:
     hidden: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, folder: Path) -> "ProjectImports":
+    def for_folder(cls, folder: Path) -> "ProjectImports":
         """Return the modules of the project in a folder. A process has one project, but tests have many."""
         folder = folder.resolve()
         if folder not in _projects:

@@ -138,7 +138,7 @@ async def _get_run(connection: Connection, owner_id: UUID, run_id: UUID) -> tupl
 
 async def run_steps(runs: RunsDep, threads: ThreadsDep, settings: SettingsDep) -> RunSteps:
     """Return the service of this process."""
-    reader = StepReader(threads.states.checkpoints.serde, Prices.of(settings))
+    reader = StepReader(threads.states.checkpoints.serde, Prices.from_settings(settings))
     return RunSteps(runs.pool, runs.redis, reader)
 
 

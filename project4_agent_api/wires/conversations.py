@@ -88,8 +88,8 @@ class Conversations:
     sessions: Sessions
 
     @classmethod
-    def of(cls, connection: HTTPConnection) -> "Conversations":
-        """Return those of a request that `accounts.guards` has authenticated."""
+    def from_request(cls, connection: HTTPConnection) -> "Conversations":
+        """Return the conversations of a request that `accounts.guards` has authenticated."""
         app = connection.scope["app"]
         return cls(connection, find(app, Runs), find(app, Threads), find(app, Assistants), find(app, Sessions))
 
@@ -293,7 +293,7 @@ def _validate(model: type[Body], body: Mapping[str, Any]) -> Body:
 
 async def conversations(request: Request) -> Conversations:
     """Return the conversations of a request to a router behind `Authenticated`."""
-    return Conversations.of(request)
+    return Conversations.from_request(request)
 
 
 ConversationsDep = Annotated[Conversations, Depends(conversations)]

@@ -101,7 +101,7 @@ async def test_version_is_the_one_of_langgraphs_api(alice_http: httpx2.AsyncClie
 def test_user_interfaces_are_admitted_in_development(
     make_settings4: Callable[..., Settings], changes: dict[str, Any], admitted: bool
 ) -> None:
-    origins = Origins.of(make_settings4(**changes), USER_INTERFACES)
+    origins = Origins.from_settings(make_settings4(**changes), USER_INTERFACES)
     for origin in (STUDIO, "https://agentchat.vercel.app", "https://dev.agentinbox.ai"):
         assert origins.admit(Headers({"Origin": origin, "Host": "localhost"})) is admitted
 

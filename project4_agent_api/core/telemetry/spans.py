@@ -52,7 +52,7 @@ class OpenTelemetryTracing:
             f"{settings.otel_exporter_otlp_endpoint}/v1/traces", headers=settings.otlp_headers()
         )
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        return cls(provider, Prices.of(settings))
+        return cls(provider, Prices.from_settings(settings))
 
     def trace_requests(self, app: FastAPI) -> None:
         """Trace every request of an application."""

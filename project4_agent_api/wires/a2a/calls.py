@@ -38,10 +38,10 @@ class Call:
     assistant: str
 
     @classmethod
-    def of(cls, context: ServerCallContext) -> "Call":
+    def from_context(cls, context: ServerCallContext) -> "Call":
         """Return the call of a request that the routes have authenticated."""
         request: Request = context.state["request"]
-        return cls(Conversations.of(request), request.path_params["assistant_id"])
+        return cls(Conversations.from_request(request), request.path_params["assistant_id"])
 
     async def read(self, params: a2a.SendMessageRequest) -> tuple[dict[str, Any], UUID, UUID | None]:
         """Read a message.

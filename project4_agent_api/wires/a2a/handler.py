@@ -19,7 +19,7 @@ class Handler(RequestHandler):
 
     async def on_message_send(self, params: a2a.SendMessageRequest, context: ServerCallContext) -> a2a.Task:
         """Start a task, or continue one, and wait for its end unless the client does not want to wait."""
-        call = Call.of(context)
+        call = Call.from_context(context)
         with translated_errors():
             body, thread_id, task_id = await call.read(params)
             async with call.conversations.start(body, thread_id) as run:
@@ -34,7 +34,7 @@ class Handler(RequestHandler):
         self, params: a2a.SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
         """Start a task, or continue one, and stream what happens."""
-        call = Call.of(context)
+        call = Call.from_context(context)
         with translated_errors():
             body, thread_id, task_id = await call.read(params)
             async with call.conversations.start(body, thread_id) as run:
@@ -45,7 +45,7 @@ class Handler(RequestHandler):
         self, params: a2a.SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
         """Stream a task that is not over, from its beginning."""
-        call = Call.of(context)
+        call = Call.from_context(context)
         with translated_errors():
             stored = await call.find(params.id)
             if stored.is_over:
@@ -59,19 +59,19 @@ class Handler(RequestHandler):
 
     async def on_get_task(self, params: a2a.GetTaskRequest, context: ServerCallContext) -> a2a.Task:
         """Return a task."""
-        call = Call.of(context)
+        call = Call.from_context(context)
         with translated_errors():
             return await call.task((await call.find(params.id)).key.run_id, params)
 
     async def on_list_tasks(self, params: a2a.ListTasksRequest, context: ServerCallContext) -> a2a.ListTasksResponse:
         """Return a page of the assistant's tasks, newest first."""
-        call = Call.of(context)
+        call = Call.from_context(context)
         with translated_errors():
             return await call.list(params)
 
     async def on_cancel_task(self, params: a2a.CancelTaskRequest, context: ServerCallContext) -> a2a.Task:
         """Stop a task's run, and return the task."""
-        call = Call.of(context)
+        call = Call.from_context(context)
         with translated_errors():
             stored = await call.find(params.id)
             if stored.is_over or stored.waits:

@@ -85,7 +85,7 @@ async def carded_assistant(request: Request, name: str) -> Assistant:
         NotFound: if it does not exist, or belongs to another user.
         Unauthorized: if it is a user's own, and the request has no valid credential.
     """
-    conversations = Conversations.of(request)
+    conversations = Conversations.from_request(request)
     assistants = conversations.assistants
     with suppress(InvalidRequest):
         assistant_id = assistants.parse_id(name)
@@ -109,7 +109,7 @@ async def card_of_query(
     ] = None,
 ) -> Assistant:
     """Return the assistant in the query."""
-    return await carded_assistant(request, assistant_id or Conversations.of(request).assistants.graph_ids[0])
+    return await carded_assistant(request, assistant_id or Conversations.from_request(request).assistants.graph_ids[0])
 
 
 @card_router.get("/a2a/{assistant_id}/.well-known/agent-card.json")

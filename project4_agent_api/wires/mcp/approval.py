@@ -26,7 +26,7 @@ class Form:
     actions: int
 
     @classmethod
-    def of(cls, interrupt: Interrupt) -> "Form | None":
+    def from_interrupt(cls, interrupt: Interrupt) -> "Form | None":
         """Make the form of a question; None if a form cannot show it, or cannot express its answers."""
         value = interrupt.value
         if not _asks_for_approval(value):

@@ -110,7 +110,7 @@ class Exchange(Response):
             tasks.cancel_scope.cancel()
 
     @classmethod
-    def of(cls, context: RequestContext[ServerSession, Any, Request]) -> "Exchange":
+    def from_context(cls, context: RequestContext[ServerSession, Any, Request]) -> "Exchange":
         """Return the exchange of the request that a handler serves."""
         request = context.request
         if request is None:

@@ -30,7 +30,7 @@ class ToolNames:
     of_graphs: Mapping[str, str]
 
     @classmethod
-    def of(cls, graph_ids: Sequence[str]) -> "ToolNames":
+    def for_graphs(cls, graph_ids: Sequence[str]) -> "ToolNames":
         """Choose the names. Graphs whose names would be the same have names with ids."""
         counts = Counter([SEARCH, *map(_plain, graph_ids)])
         return cls({graph_id: _plain(graph_id) for graph_id in graph_ids if counts[_plain(graph_id)] == 1})

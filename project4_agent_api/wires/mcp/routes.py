@@ -159,12 +159,12 @@ def _guard(server: Server[Any, Request], handler: Handler) -> Callable[[Any], Aw
     """Convert the errors of a handler to those of the protocol. Details of internal errors are only logged."""
 
     async def handle(request: Any) -> types.ServerResult:  # noqa: ANN401  one of the SDK's request types
-        exchange = Exchange.of(server.request_context)
+        exchange = Exchange.from_context(server.request_context)
         http_request = server.request_context.request
         if http_request is None:
             raise RuntimeError("the request did not come over HTTP")
         try:
-            return types.ServerResult(await handler(request, Conversations.of(http_request), exchange))
+            return types.ServerResult(await handler(request, Conversations.from_request(http_request), exchange))
         except McpError:
             raise
         except (ServiceError, HTTPException) as error:  # the latter by a project's own authorization
@@ -179,11 +179,11 @@ def _guard(server: Server[Any, Request], handler: Handler) -> Callable[[Any], Aw
 
 
 async def _list_tools(request: types.ListToolsRequest, conversations: Conversations, _: Exchange) -> types.Result:
-    return await Tools.of(conversations).list(_cursor(request))
+    return await Tools.from_conversations(conversations).list(_cursor(request))
 
 
 async def _call_tool(request: types.CallToolRequest, conversations: Conversations, exchange: Exchange) -> types.Result:
-    return await Tools.of(conversations).call(request.params, exchange)
+    return await Tools.from_conversations(conversations).call(request.params, exchange)
 
 
 async def _list_resources(

@@ -69,9 +69,9 @@ class Tools:
     names: ToolNames
 
     @classmethod
-    def of(cls, conversations: Conversations) -> "Tools":
+    def from_conversations(cls, conversations: Conversations) -> "Tools":
         """Return the tools of a request's user."""
-        return cls(conversations, ToolNames.of(conversations.assistants.graph_ids))
+        return cls(conversations, ToolNames.for_graphs(conversations.assistants.graph_ids))
 
     async def list(self, cursor: str | None) -> types.ListToolsResult:
         """Return a page of tools: the search, then the assistants.
@@ -185,7 +185,7 @@ class AssistantCall:
 
     async def _ask(self) -> dict[str, Any] | None:
         """Ask the client's user the graph's questions. None if one of them stays open."""
-        forms = {question.id: Form.of(question) for question in self._questions}
+        forms = {question.id: Form.from_interrupt(question) for question in self._questions}
         if not self.exchange.can_ask or None in forms.values():
             return None
         answers: dict[str, Any] = {}

@@ -23,7 +23,7 @@ def write(folder: Path, files: dict[str, str]) -> ProjectImports:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    modules = ProjectImports.of(folder)
+    modules = ProjectImports.for_folder(folder)
     modules.add_root(folder)
     return modules
 
@@ -134,7 +134,7 @@ def test_stored_class_names_do_not_depend_on_the_folder(tmp_path: Path) -> None:
         code = (
             "import sys; from pathlib import Path\n"
             "from project4_agent_api.graphs.project_imports import ProjectImports\n"
-            "modules = ProjectImports.of(Path(sys.argv[1])); modules.add_root(Path(sys.argv[1]))\n"
+            "modules = ProjectImports.for_folder(Path(sys.argv[1])); modules.add_root(Path(sys.argv[1]))\n"
             "print(modules.import_object('./shared/state.py:State').__module__)\n"
             "print(modules.import_object('./my-agent.py:Other').__module__)\n"
         )

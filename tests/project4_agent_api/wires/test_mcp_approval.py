@@ -29,30 +29,30 @@ def question(*allowed: str, **arguments: Any) -> Interrupt:
     ],
 )
 def test_only_approve_approves(result: ElicitResult, decision: dict[str, str]) -> None:
-    form = Form.of(question("approve", "edit", "reject", to="ada"))
+    form = Form.from_interrupt(question("approve", "edit", "reject", to="ada"))
     assert form
     assert 'send_mail: {"to": "ada"}' in form.message
     assert form.answer(result) == {"decisions": [decision]}
 
 
 def test_decision_that_is_not_allowed_leaves_the_question_open() -> None:
-    form = Form.of(question("approve"))
+    form = Form.from_interrupt(question("approve"))
     assert form
     assert form.answer(ElicitResult(action="decline")) is None
 
 
 def test_dismissed_question_stays_open() -> None:
-    for form in (Form.of(question("approve", "reject")), Form.of(Interrupt("1", "How many?"))):
+    for form in (Form.from_interrupt(question("approve", "reject")), Form.from_interrupt(Interrupt("1", "How many?"))):
         assert form
         assert form.answer(ElicitResult(action="cancel")) is None
 
 
 def test_call_that_cannot_be_shown_or_decided_is_not_asked_about() -> None:
-    assert Form.of(question("approve", "reject", text="x" * 5000)) is None
-    assert Form.of(question("edit")) is None
+    assert Form.from_interrupt(question("approve", "reject", text="x" * 5000)) is None
+    assert Form.from_interrupt(question("edit")) is None
 
 
 def test_other_question_takes_any_text() -> None:
-    form = Form.of(Interrupt("1", {"question": "How many?"}))
+    form = Form.from_interrupt(Interrupt("1", {"question": "How many?"}))
     assert form
     assert form.answer(ElicitResult(action="accept", content={"answer": "3"})) == "3"
