@@ -1,9 +1,10 @@
 """The graph `agent`: LangChain's agent loop with tools, memory, human approval, and limits that end every run.
 
 before the model   repair the history; check the limit of model calls; summarize old messages
-the model          with fallback models
+the model          with fallback models, and the client's tools
 after the model    repair unusable answers, refuse calls beyond the limit, ask for approval
-the tools          concurrently, each counted, and approved if it has to be; a tool's error is reported to the model
+the tools          concurrently, each counted, and approved if it has to be; a tool's error is reported to the model;
+                   a call of a client's tool waits for the client
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from langchain.agents import create_agent
 from langgraph.graph.state import CompiledStateGraph
 
 from project4_agent_api.agents.approval import Approval
+from project4_agent_api.agents.client_tools import CallClientTools, ClientToolsContext
 from project4_agent_api.agents.fallback import FallbackModels
 from project4_agent_api.agents.history import RepairHistory
 from project4_agent_api.agents.limits import ModelCallLimit, ToolCallLimit
@@ -46,6 +48,7 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
     middleware: list[Middleware] = [
         RepairHistory(),
         Approval(settings.agent_approval_tools, names, services.grants),
+        CallClientTools(),
         ToolCallLimit(settings.agent_max_tool_calls),
         tool_errors(),
         ToolBounds(settings.agent_tool_timeout_seconds, tokens=settings.agent_context_tokens // 4),
@@ -55,5 +58,10 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
         FallbackModels(others),
     ]
     return create_agent(
-        first, tools=tools, system_prompt=settings.agent_system_prompt, middleware=middleware, name="agent"
+        first,
+        tools=tools,
+        system_prompt=settings.agent_system_prompt,
+        middleware=middleware,
+        context_schema=ClientToolsContext,
+        name="agent",
     )

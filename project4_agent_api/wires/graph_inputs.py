@@ -4,7 +4,7 @@ A graph that takes messages is given a `message`; another one the input of the g
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -39,10 +39,12 @@ class InputForm:
     Attributes:
         kind: `message` for a graph that takes messages, `object` for one whose input is an object, else `value`.
         schema: The JSON schema of the arguments.
+        takes_client_tools: Whether the context of a run may have tools of its client.
     """
 
     kind: Literal["message", "object", "value"]
     schema: Json
+    takes_client_tools: bool = False
 
     @classmethod
     def of(cls, schema: Json | None) -> "InputForm":
@@ -98,7 +100,9 @@ async def input_form(conversations: Conversations, assistant: Assistant) -> Inpu
         return cached
     store = find(app, SharedStore).for_owner(owner_id)
     async with introspection.open_graph(graphs, assistant.graph_id, assistant.config, store) as graph:
-        form = InputForm.of(introspection.schemas(graph).input_schema)
+        schemas = introspection.schemas(graph)
+    takes_client_tools = "client_tools" in (schemas.context_schema or {}).get("properties", {})
+    form = replace(InputForm.of(schemas.input_schema), takes_client_tools=takes_client_tools)
     inspected.set(key, form)
     return form
 

@@ -13,6 +13,7 @@ import orjson
 from project4_agent_api.events.ids import END, Event
 from project4_agent_api.models import RunStatus
 from project4_agent_api.wires.messages import (
+    client_tools,
     content_text,
     last_turn,
     reasoning_text,
@@ -54,23 +55,33 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call of one of the graph's tools, with all of its arguments as JSON."""
+    """A call of a tool, with all of its arguments as JSON.
+
+    Attributes:
+        by_client: Whether the client executes it. Known of whole messages only.
+    """
 
     message_id: str
     call_id: str
     name: str
     arguments: str
+    by_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of a tool call, as text."""
+    """The result of a tool call, as text.
+
+    Attributes:
+        by_client: Whether the client has executed it.
+    """
 
     message_id: str
     call_id: str
     text: str
     failed: bool
     name: str
+    by_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +149,7 @@ def read_state(before: Any, state: Any, interrupts: Iterable[Json]) -> Iterator[
     Args:
         before: The state before the run.
         state: The state after it.
-        interrupts: Its questions.
+        interrupts: Questions of the run.
     """
     reader = _Reader()
     yield from reader.state(before)
@@ -277,7 +288,8 @@ class _Reader:
             first = message_id not in self.written
             yield from self._add(message_id, text[len(written) :], reasoning_text(message) if first else "")
         for call in () if growing else message["tool_calls"]:
-            yield from self._call(message_id, call["id"], call["name"], orjson.dumps(call["args"]).decode())
+            arguments, by_client = orjson.dumps(call["args"]).decode(), call["name"] in client_tools(message)
+            yield from self._call(ToolCall(message_id, call["id"], call["name"], arguments, by_client))
         usage = message["usage_metadata"]
         if usage and ("usage", message_id) not in self.seen:
             self.seen.add(("usage", message_id))
@@ -293,12 +305,12 @@ class _Reader:
     def _finish_calls(self, message_id: str) -> Iterator[Item]:
         for key in [key for key in self.calls if key[0] == message_id]:
             call = self.calls.pop(key)
-            yield from self._call(message_id, call["id"], call["name"], call["args"] or "{}")
+            yield from self._call(ToolCall(message_id, call["id"], call["name"], call["args"] or "{}"))
 
-    def _call(self, message_id: str, call_id: str, name: str, arguments: str) -> Iterator[Item]:
-        if name and ("call", call_id) not in self.seen:
-            self.seen.add(("call", call_id))
-            yield ToolCall(message_id, call_id, name, arguments)
+    def _call(self, call: ToolCall) -> Iterator[Item]:
+        if call.name and ("call", call.call_id) not in self.seen:
+            self.seen.add(("call", call.call_id))
+            yield call
 
     def _result(self, message: Json) -> Iterator[Item]:
         if message["id"] in self.seen:
@@ -306,7 +318,8 @@ class _Reader:
         self.seen.add(message["id"])
         failed = message.get("status") == "error"
         text = content_text(message["content"])
-        yield ToolResult(message["id"], message["tool_call_id"], text, failed, message["name"])
+        name, by_client = message["name"], bool(client_tools(message))
+        yield ToolResult(message["id"], message["tool_call_id"], text, failed, name, by_client)
         yield from self.citations(message["artifact"].get("citations"))
 
     def citations(self, found: object) -> Iterator[Item]:

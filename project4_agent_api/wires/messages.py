@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from project4_agent_api.agents.client_tools import CLIENT_TOOLS
 from shared.models.provider_fields import REASONING
 
 Json = Mapping[str, Any]
@@ -61,6 +62,12 @@ def reasoning_text(message: Json) -> str:
         return apart
     blocks = (block for block in _objects(message["content"]) if block.get("type") == "reasoning")
     return "".join(text for block in blocks if isinstance(text := block.get("reasoning"), str))
+
+
+def client_tools(message: Json) -> Sequence[str]:
+    """Return the names of the client's tools that a message calls, or whose result it is."""
+    names = message["additional_kwargs"].get(CLIENT_TOOLS)
+    return names if isinstance(names, list) else ()
 
 
 def _object(value: object) -> dict[str, Any]:

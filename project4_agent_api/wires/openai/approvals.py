@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from fastapi.exceptions import RequestValidationError
 
+from project4_agent_api.wires.client_tools import ClientCall
 from project4_agent_api.wires.items import Interrupt
 
 _ACTIONS = "action_requests"
@@ -36,14 +37,19 @@ def question_items(interrupt: Interrupt, label: str) -> Iterator[dict[str, Any]]
         yield {"id": id_, "type": "mcp_approval_request", **named}
     if not calls:
         arguments = orjson.dumps(interrupt.value).decode()
-        named = {"name": "answer", "arguments": arguments, "call_id": _call_id(interrupt)}
-        yield {"id": f"fc_{interrupt.id}", "type": "function_call", "status": "completed", **named}
+        yield function_call(ClientCall(_call_id(interrupt), "answer", arguments))
+
+
+def function_call(call: ClientCall) -> dict[str, Any]:
+    """Return the output item of a call that the client answers."""
+    named = {"name": call.name, "arguments": call.arguments, "call_id": call.call_id}
+    return {"id": f"fc_{call.call_id.removeprefix('call_')}", "type": "function_call", "status": "completed", **named}
 
 
 def resume(
     interrupts: Sequence[Interrupt],
     decisions: Mapping[str, tuple[bool, str | None]],
-    answers: Mapping[str, str],
+    answers: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the value that resumes a graph, by the ids of the questions that are answered.
 
@@ -53,6 +59,11 @@ def resume(
     values: dict[str, Any] = {}
     known: set[str] = set()
     for interrupt in interrupts:
+        if client_call := ClientCall.of(interrupt):
+            known.add(client_call.call_id)
+            if client_call.call_id in answers:
+                values[interrupt.id] = client_call.answer(answers[client_call.call_id])
+            continue
         ids = _request_ids(interrupt)
         known |= {*ids, _call_id(interrupt)}
         if missing := [id_ for id_ in ids if id_ not in decisions]:
@@ -89,8 +100,10 @@ def _decision(approve: bool, reason: str | None) -> dict[str, str]:
     return {"type": "reject", **({"message": reason} if reason else {})}
 
 
-def _parse(answer: str) -> Any:  # noqa: ANN401  any JSON
-    """Return an answer as the JSON that it is, or as text."""
+def _parse(answer: Any) -> Any:  # noqa: ANN401  any JSON
+    """Return an answer as the JSON that it is, or as it was sent."""
+    if not isinstance(answer, str):
+        return answer
     try:
         return orjson.loads(answer)
     except orjson.JSONDecodeError:

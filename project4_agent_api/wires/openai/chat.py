@@ -1,7 +1,8 @@
 """`/v1/chat/completions`: a run on a thread of its own, whose history comes with the request.
 
-Tool calls of the server are not part of the answer, because clients would execute them. A tool that needs an approval
-is not called, and the completion states it, since this API has no way to ask. `/v1/responses` has.
+Tool calls of the server are not part of the answer, because clients would execute them; calls of the client's own tools
+are. A tool that needs an approval is not called, and the completion states it, since this API has no way to ask.
+`/v1/responses` has.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -15,12 +16,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.serialization import dumps
 from project4_agent_api.events.sse import event_stream, whole_json
+from project4_agent_api.wires.client_tools import ClientCall
 from project4_agent_api.wires.conversations import ConversationsDep, Run
 from project4_agent_api.wires.items import Citation, Ended, Interrupt, Item, Reasoning, Text, Usage
 from project4_agent_api.wires.openai.annotations import annotate
 from project4_agent_api.wires.openai.approvals import describe
 from project4_agent_api.wires.openai.errors import IGNORED_HEADER, encode_error, model_errors, run_error
 from project4_agent_api.wires.openai.schemas import ChatRequest
+from project4_agent_api.wires.openai.tools import require_client_tools
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1", tags=["openai"])
 
@@ -31,12 +34,16 @@ _NO_APPROVAL = "This is not possible in a chat completion: use /v1/responses, or
 async def chat_run(body: ChatRequest, conversations: ConversationsDep) -> AsyncIterator[Run]:
     """Start the run of a request."""
     body.require_supported()
+    context = body.context()
     async with AsyncExitStack() as stack:
         with model_errors():
+            assistant_id = await conversations.resolve_assistant(body.model)
+            await require_client_tools(conversations, assistant_id, context)
             run = {
-                "assistant_id": str(await conversations.resolve_assistant(body.model)),
+                "assistant_id": str(assistant_id),
                 "input": {"messages": [message.to_json() for message in body.messages]},
                 "metadata": body.metadata,
+                "context": context,
                 "on_disconnect": "cancel",
             }
             started = await stack.enter_async_context(conversations.start(run))
@@ -71,6 +78,7 @@ class Completion:
     base_url: str
     content: str = ""
     reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
     _message_id: str | None = None
     _citations: list[Citation] = field(default_factory=list)
     _usages: list[Usage] = field(default_factory=list)
@@ -84,7 +92,7 @@ class Completion:
                     yield self._chunk(delta)
         if annotations := self._annotations():
             yield self._chunk({"annotations": annotations})
-        yield self._chunk({}, finish_reason="stop")
+        yield self._chunk({}, finish_reason=self._finish_reason)
         if with_usage:
             yield self._encode({"choices": [], "usage": self._usage()})
         yield _DONE
@@ -94,12 +102,15 @@ class Completion:
         async with aclosing(run.items()) as items:
             async for item in items:
                 self._add(item)
-        message: dict[str, Any] = {"role": "assistant", "content": self.content, "refusal": None}
+        content = None if self.tool_calls and not self.content else self.content
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
         if self.reasoning:
             message["reasoning_content"] = self.reasoning
         if annotations := self._annotations():
             message["annotations"] = annotations
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason, "logprobs": None}
         common = {"id": self.id, "object": "chat.completion", "created": self.created, "model": self.model}
         yield dumps(common | {"choices": [choice], "usage": self._usage()})
 
@@ -115,6 +126,8 @@ class Completion:
                 self._citations.append(item)
             case Usage():
                 self._usages.append(item)
+            case Interrupt() if call := ClientCall.of(item):
+                return {"tool_calls": [{"index": len(self.tool_calls), **self._add_call(call)}]}
             case Interrupt(id_, value):
                 return {"content": self._add_text(id_, f"{describe(value)} {_NO_APPROVAL}")}
             case Ended(error, stopped) if error:
@@ -127,6 +140,15 @@ class Completion:
         self._message_id = message_id
         self.content += text
         return text
+
+    def _add_call(self, call: ClientCall) -> dict[str, Any]:
+        function = {"name": call.name, "arguments": call.arguments}
+        self.tool_calls.append({"id": call.call_id, "type": "function", "function": function})
+        return self.tool_calls[-1]
+
+    @property
+    def _finish_reason(self) -> str:
+        return "tool_calls" if self.tool_calls else "stop"
 
     def _annotations(self) -> list[dict[str, Any]]:
         return [

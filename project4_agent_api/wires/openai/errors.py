@@ -101,12 +101,13 @@ def run_error(error: Mapping[str, Any], *, stopped: bool) -> ServiceError:
     if stopped:
         return RunStopped("The run was stopped by another client.")
     name, message = error.get("error") or "Error", error.get("message") or "The run failed."
-    kind = _OF_MODELS.get(name)
+    kind = _OF_RUNS.get(name)
     return kind(message) if kind else RunFailed(f"{name}: {message}")
 
 
-_OF_MODELS: Mapping[str, Callable[[str], ServiceError]] = {
+_OF_RUNS: Mapping[str, Callable[[str], ServiceError]] = {
     "InputFilteredByModel": errors.InputFilteredByModel,
+    "InvalidRequest": errors.InvalidRequest,
     "InputKindNotSupported": errors.InputKindNotSupported,
     "InputTooLongForModel": errors.InputTooLongForModel,
     "ModelKeyRefused": errors.ModelUnavailable,

@@ -1,12 +1,14 @@
 """A response of OpenAI's API, and the events that stream it, built from the items of a run.
 
 The tools of an assistant are called by the server: their calls are `mcp_call` items, with the assistant as the server.
+Calls of the client's tools are questions, and their results a part of the next request.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from project4_agent_api.wires.client_tools import ClientCall
 from project4_agent_api.wires.items import (
     Citation,
     Ended,
@@ -20,7 +22,7 @@ from project4_agent_api.wires.items import (
     Usage,
 )
 from project4_agent_api.wires.openai.annotations import annotate
-from project4_agent_api.wires.openai.approvals import question_items
+from project4_agent_api.wires.openai.approvals import function_call, question_items
 from project4_agent_api.wires.openai.errors import run_error
 
 Json = dict[str, Any]
@@ -32,12 +34,13 @@ class ResponseBuilder:
     """A response that grows with the items of its run.
 
     Attributes:
-        response: The response, without its output.
+        response: The response, without its output. Its `tools` are the client's.
     """
 
     response: dict[str, Any]
     _output: list[dict[str, Any]] = field(default_factory=list)
     _calls: dict[str, int] = field(default_factory=dict)
+    _client_calls: dict[str, ClientCall] = field(default_factory=dict)
     _open: tuple[str, str] | None = None  # the kind and the message's id of the last item, while it grows
     _citations: list[Citation] = field(default_factory=list)
     _usages: list[Usage] = field(default_factory=list)
@@ -55,6 +58,8 @@ class ResponseBuilder:
                 yield from self._close("incomplete")
             case Text() | Reasoning():
                 yield from self._write(item)
+            case ToolCall() | ToolResult() if item.by_client or item.name in self._client_tools:
+                self._note_client_call(item)
             case ToolCall():
                 yield from self._call(item)
             case ToolResult():
@@ -70,13 +75,24 @@ class ResponseBuilder:
 
     def complete_output(self) -> list[Json]:
         """Return the output, once there are no more items."""
-        for _ in self._close():
+        for _ in (*self._close(), *self._ask_client()):
             pass
         return self._output
 
     def snapshot(self) -> dict[str, Any]:
         """Return the response so far."""
         return self.response | {"output": [dict(item) for item in self._output]}
+
+    @property
+    def _client_tools(self) -> set[str]:
+        return {tool["name"] for tool in self.response.get("tools", ())}
+
+    def _note_client_call(self, item: ToolCall | ToolResult) -> None:
+        """Keep a whole call until the end, unless it was refused; an open question repeats it."""
+        if isinstance(item, ToolCall) and item.by_client:
+            self._client_calls[item.call_id] = ClientCall(item.call_id, item.name, item.arguments)
+        elif isinstance(item, ToolResult) and not item.by_client:
+            self._client_calls.pop(item.call_id, None)
 
     def _write(self, item: Text | Reasoning) -> Iterator[Json]:
         if isinstance(item, Text):
@@ -90,13 +106,33 @@ class ResponseBuilder:
 
     def _ask(self, interrupt: Interrupt) -> Iterator[Json]:
         yield from self._close()
+        if call := ClientCall.of(interrupt):
+            self._client_calls[call.call_id] = call
+            return
         for question in question_items(interrupt, self.response["model"]):
+            if question["type"] == "function_call":
+                yield from self._ask_function(question)
+                continue
             self._output.append(question)
             yield self._in_item("response.output_item.added", item=question)
             yield self._in_item("response.output_item.done", item=question)
 
+    def _ask_client(self) -> Iterator[Json]:
+        """Add the calls of the client's tools: those that wait for a result, or have got one since then."""
+        for call in self._client_calls.values():
+            yield from self._ask_function(function_call(call))
+        self._client_calls.clear()
+
+    def _ask_function(self, item: Json) -> Iterator[Json]:
+        self._output.append(item)
+        yield self._in_item("response.output_item.added", item=item | {"arguments": "", "status": "in_progress"})
+        yield self._in_item("response.function_call_arguments.delta", delta=item["arguments"])
+        yield self._in_item("response.function_call_arguments.done", name=item["name"], arguments=item["arguments"])
+        yield self._in_item("response.output_item.done", item=item)
+
     def _end(self, error: Mapping[str, Any] | None, *, stopped: bool) -> Iterator[Json]:
         yield from self._close("incomplete" if error else "completed")
+        yield from self._ask_client()
         for index in self._calls.values():  # they wait for an approval, or the run has failed
             self._output[index]["status"] = "incomplete"
             yield self._in_item("response.output_item.done", index, item=self._output[index])

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from project4_agent_api.agents.client_tools import ClientTool, FlatClientTools
 from project4_agent_api.core.schemas import AnyJson, JsonObject
 from project4_agent_api.wires.openai.errors import unsupported
 from project4_agent_api.wires.openai.schemas import Body, Id, StreamOptions
+from project4_agent_api.wires.openai.tools import from_flat
 from shared.schemas import WITHOUT_NUL, RequestBody
 
 INSTRUCTIONS_ID = "instructions"  # of the message, so that the next instructions take its place
@@ -23,6 +25,7 @@ class ConversationId(RequestBody):
 class ResponseRequest(Body):
     """A request for a response."""
 
+    tools: FlatClientTools | None = None
     input: Annotated[str, WITHOUT_NUL] | Annotated[list[JsonObject], Field(max_length=10_000)] | None = None
     instructions: Annotated[str, WITHOUT_NUL] | None = Field(
         default=None, description="A system message, which stays in the conversation until the next instructions."
@@ -43,6 +46,10 @@ class ResponseRequest(Body):
     reasoning: AnyJson = None
     text: AnyJson = None
     truncation: AnyJson = None
+
+    def client_tools(self) -> list[ClientTool]:
+        """Return the client's tools, in the form of chat completions."""
+        return [from_flat(tool) for tool in self.tools or ()]
 
     @property
     def stored(self) -> bool:
@@ -79,12 +86,14 @@ class Input:
     Attributes:
         messages: In the form of chat completions.
         decisions: The decision on each approval request, by its id: approved or not, and the reason.
-        answers: The answers to other questions, by the id of the call that asked.
+        answers: The answers to other questions, and the results of the client's tools, by the call's id: a text, or
+            parts of a message's content.
     """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     decisions: dict[str, tuple[bool, str | None]] = field(default_factory=dict)
-    answers: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
+    _calls: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, body: ResponseRequest) -> "Input":
@@ -115,18 +124,31 @@ class Input:
                 self.messages.append({"role": role, "content": _content(content, f"{place}.content")})
             case {"type": "mcp_approval_response", "approval_request_id": str(id_), "approve": bool(approve)}:
                 self.decisions[id_] = approve, item.get("reason")
-            case {"type": "function_call_output", "call_id": str(call_id), "output": str(output)}:
-                self.answers[call_id] = output
+            case {"type": "function_call", "call_id": str(id_), "name": str(name), "arguments": str(arguments)}:
+                self._add_call(id_, name, arguments)
+            case {"type": "function_call_output", "call_id": str(call_id), "output": output}:
+                result = _content(output, f"{place}.output")
+                if call_id in self._calls:
+                    self.messages.append({"role": "tool", "tool_call_id": call_id, "content": result})
+                else:
+                    self.answers[call_id] = result
             case {"type": "mcp_call", "id": str(id_), "name": str(name), "arguments": str(arguments)}:
-                call = {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+                self._add_call(id_, name, arguments)
                 result = item.get("output") or item.get("error") or ""
-                self.messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
                 self.messages.append({"role": "tool", "tool_call_id": id_, "content": str(result)})
             case {"type": "reasoning"}:  # of an answer that comes back as history; models take none
                 pass
             case _:
                 kind = item.get("type", "message")
                 raise unsupported(place, f"an item `{str(kind)[:50]}` of this form cannot be taken")
+
+    def _add_call(self, id_: str, name: str, arguments: str) -> None:
+        """Add a call of the history. Calls that follow one another belong to one message."""
+        call = {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+        self._calls.add(id_)
+        if not self.messages or self.messages[-1]["role"] != "assistant":
+            self.messages.append({"role": "assistant", "content": ""})
+        self.messages[-1].setdefault("tool_calls", []).append(call)
 
 
 def _content(content: object, place: str) -> Any:  # noqa: ANN401  a text, or parts

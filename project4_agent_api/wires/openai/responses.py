@@ -23,6 +23,7 @@ from project4_agent_api.wires.openai.ids import CONVERSATION, decode_id
 from project4_agent_api.wires.openai.response_events import ResponseBuilder
 from project4_agent_api.wires.openai.response_schemas import Input, ResponseRequest
 from project4_agent_api.wires.openai.stored_responses import METADATA, StoredResponses, new_response, request_metadata
+from project4_agent_api.wires.openai.tools import require_client_tools
 from shared.errors import Conflict, NotFound, ServiceError
 from shared.problems import error_responses, problem_for
 
@@ -71,11 +72,13 @@ async def _place(body: ResponseRequest, stored: StoredResponses) -> Place:
 async def response_run(body: ResponseRequest, conversations: ConversationsDep, stored: StoredDep) -> AsyncIterator[Run]:
     """Start the run of a request."""
     body.require_supported()
+    context = body.context()
     input_ = Input.of(body)
     place = await _place(body, stored)
     async with AsyncExitStack() as stack:
         with model_errors():
             assistant_id = await conversations.resolve_assistant(body.model)
+            await require_client_tools(conversations, assistant_id, context)
             run = _run(body, input_, place, assistant_id)
             started = await stack.enter_async_context(conversations.start(run, place.thread_id))
         yield started
@@ -86,6 +89,7 @@ def _run(body: ResponseRequest, input_: Input, place: Place, assistant_id: UUID)
     run = {
         "assistant_id": str(assistant_id),
         "metadata": (body.metadata or {}) | {METADATA: request_metadata(body)},
+        "context": body.context(),
         "on_disconnect": "continue" if body.background else "cancel",
         "if_not_exists": "create" if place.is_new else "reject",
     }
@@ -98,7 +102,8 @@ def _run(body: ResponseRequest, input_: Input, place: Place, assistant_id: UUID)
 @router.post("", response_class=Response, responses=error_responses(NotFound))
 async def create_response(body: ResponseRequest, run: Annotated[Run, Depends(response_run)]) -> Response:
     """Create a response: whole, as a stream, or in the background."""
-    builder = ResponseBuilder(new_response(run.key, request_metadata(body), stored=body.stored))
+    empty = new_response(run.key, request_metadata(body), body.client_tools(), stored=body.stored)
+    builder = ResponseBuilder(empty)
     ignored = body.ignored()
     headers = {IGNORED_HEADER: ", ".join(ignored)} if ignored else {}
     if body.stream:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from project4_agent_api.agents.client_tools import CLIENT_TOOLS, ClientTool, ClientTools
 from project4_agent_api.core.schemas import AnyJson, JsonObject
 from project4_agent_api.wires.openai.errors import unsupported
 from shared.schemas import WITHOUT_NUL, RequestBody
@@ -17,7 +18,7 @@ from shared.schemas import WITHOUT_NUL, RequestBody
 Model = Annotated[str, Field(min_length=1, max_length=200, description="An assistant's id or name."), WITHOUT_NUL]
 Id = Annotated[str, Field(min_length=1, max_length=100)]
 _MAX_METADATA = 16  # as in OpenAI's API
-_CLIENT_TOOLS = "the assistant's tools are those of the server; it can call none of the client's"
+_OLD_FUNCTIONS = "it is the older form of `tools`, which can be sent"
 
 
 def _small(metadata: dict[str, str] | None) -> dict[str, str] | None:
@@ -48,7 +49,6 @@ class Body(RequestBody):
     model: Model
     stream: bool | None = None
     metadata: Metadata = Field(default=None, description="Stored as the metadata of the run.")
-    tools: list[AnyJson] | None = None
     tool_choice: AnyJson = None
     moderation: AnyJson = None
     parallel_tool_calls: AnyJson = None
@@ -76,6 +76,32 @@ class Body(RequestBody):
             value = getattr(self, name, None)
             if value not in (None, *accepted):
                 raise unsupported(name, reason)
+
+    def client_tools(self) -> list[ClientTool]:
+        """Return the client's tools, in the form of chat completions."""
+        raise NotImplementedError
+
+    def context(self) -> dict[str, Any]:
+        """Return the context of a run that offers the client's tools to the model; nothing without any.
+
+        Raises:
+            RequestValidationError: if the choice is none of the tools.
+        """
+        tools, choice = self.client_tools(), self.tool_choice or "auto"
+        if choice == "none" or (choice == "auto" and not tools):
+            return {}
+        if choice == "auto":
+            return {CLIENT_TOOLS: tools}
+        names = [tool["function"]["name"] for tool in tools]
+        chosen = [name for name in names if choice == "required" or _is_choice(choice, name)]
+        if not chosen:
+            raise unsupported("tool_choice", "it has to be `auto`, `none`, or `required` or a function with `tools`")
+        return {CLIENT_TOOLS: tools, "client_tool_choice": "required" if choice == "required" else chosen[0]}
+
+
+def _is_choice(choice: object, name: str) -> bool:
+    """Return whether a choice is a function, in the form of chat completions or of responses."""
+    return choice in ({"type": "function", "function": {"name": name}}, {"type": "function", "name": name})
 
 
 _IGNORED = {
@@ -107,8 +133,8 @@ _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "audio": ((), "answers are text"),
     "background_options": ((), "a run is executed as soon as a worker is free"),
     "context_management": (([],), _ONE_MODEL),
-    "function_call": (("auto", "none"), _CLIENT_TOOLS),
-    "functions": (([],), _CLIENT_TOOLS),
+    "function_call": (("auto", "none"), _OLD_FUNCTIONS),
+    "functions": (([],), _OLD_FUNCTIONS),
     "image": ((), "answers are text"),
     "logit_bias": (({},), _ONE_MODEL),
     "logprobs": ((False,), "the probabilities of tokens are not known"),
@@ -120,8 +146,6 @@ _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "prompt": ((), "there are no stored prompts; an assistant has its own"),
     "response_format": (({"type": "text"},), "an assistant answers in text"),
     "stop": (([], ""), _ONE_MODEL),
-    "tool_choice": (("auto", "none"), _CLIENT_TOOLS),
-    "tools": (([],), _CLIENT_TOOLS),
     "top_logprobs": ((0,), "the probabilities of tokens are not known"),
     "web_search_options": ((), "an assistant searches with tools of its own"),
 }
@@ -165,6 +189,7 @@ class ChatRequest(Body):
     """A request for a chat completion."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
+    tools: ClientTools | None = None
     stream_options: StreamOptions | None = None
     audio: AnyJson = None
     frequency_penalty: AnyJson = None
@@ -185,3 +210,7 @@ class ChatRequest(Body):
     store: Literal[False] | None = None
     verbosity: AnyJson = None
     web_search_options: AnyJson = None
+
+    def client_tools(self) -> list[ClientTool]:
+        """Return the client's tools."""
+        return self.tools or []

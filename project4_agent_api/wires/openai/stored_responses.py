@@ -1,11 +1,12 @@
 """Responses that are kept: each is a run, and is read from the run's row and the checkpoints around it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from project4_agent_api.agents.client_tools import CLIENT_TOOLS, ClientTool
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.spec import RunKey
@@ -14,6 +15,7 @@ from project4_agent_api.wires.items import STOPPED, Ended, read_state
 from project4_agent_api.wires.openai.ids import CONVERSATION, RESPONSE, decode_id, encode_id
 from project4_agent_api.wires.openai.response_events import ResponseBuilder
 from project4_agent_api.wires.openai.response_schemas import ResponseRequest
+from project4_agent_api.wires.openai.tools import to_flat
 from shared.errors import NotFound
 
 METADATA = "openai"  # in the metadata of a run, with the part of the request that the response repeats
@@ -29,11 +31,18 @@ def request_metadata(body: ResponseRequest) -> dict[str, Any]:
         "model": body.model,
         "previous_response_id": body.previous_response_id,
         "in_conversation": body.conversation is not None,
+        "tool_choice": body.tool_choice,
     }
 
 
-def new_response(key: RunKey, request: Mapping[str, Any], *, stored: bool = True) -> dict[str, Any]:
-    """Return the response of a run that has not started."""
+def new_response(
+    key: RunKey, request: Mapping[str, Any], tools: Sequence[ClientTool], *, stored: bool = True
+) -> dict[str, Any]:
+    """Return the response of a run that has not started.
+
+    Args:
+        tools: Tools of the client.
+    """
     conversation = {"id": encode_id(CONVERSATION, key.thread_id)} if request.get("in_conversation") else None
     return {
         "id": encode_id(RESPONSE, key.run_id),
@@ -54,8 +63,8 @@ def new_response(key: RunKey, request: Mapping[str, Any], *, stored: bool = True
         "store": stored,
         "temperature": None,
         "text": {"format": {"type": "text"}},
-        "tool_choice": "auto",
-        "tools": [],
+        "tool_choice": request.get("tool_choice") or "auto",
+        "tools": [to_flat(tool) for tool in tools],
         "top_p": None,
         "truncation": "disabled",
         "usage": None,
@@ -93,7 +102,7 @@ class StoredResponses:
         before, last = await self.conversations.checkpoints_of_run(key)
         values = (await self.conversations.state_at(key, before))["values"] if before else {}
         state = await self.conversations.state_at(key, last) if last else {"values": {}, "interrupts": []}
-        for item in read_state(values, state["values"], state["interrupts"]):
+        for item in read_state(values, _with_finished_tasks(state), state["interrupts"]):
             for _ in builder.add(item):
                 pass
         error = await self._error(key, run)
@@ -104,7 +113,7 @@ class StoredResponses:
     def empty(self, key: RunKey, run: Row) -> dict[str, Any]:
         """Return the response of a run without its output. The run need not be one of this API."""
         request = {"model": run["metadata"].get("graph_id", "")} | _stored_request(run)
-        return new_response(key, request)
+        return new_response(key, request, (run["kwargs"].get("context") or {}).get(CLIENT_TOOLS, ()))
 
     async def checkpoint_to_continue(self, key: RunKey) -> str | None:
         """Return the checkpoint from which a next response starts; None if it is the newest one of the thread."""
@@ -136,6 +145,16 @@ class StoredResponses:
         result = orjson.loads(await self.conversations.runs.result_if_finished(key) or b"{}")
         error: Mapping[str, Any] = result.get("__error__") or {}
         return error
+
+
+def _with_finished_tasks(state: Mapping[str, Any]) -> Any:  # noqa: ANN401  any JSON
+    """Return the values of a state, with the messages of tasks that have ended while others wait for an answer."""
+    values = state["values"]
+    if not isinstance(values, dict) or not isinstance(values.get("messages"), list):
+        return values
+    results = [task["result"] for task in state.get("tasks", ()) if isinstance(task.get("result"), dict)]
+    added = [message for result in results for message in result.get("messages") or ()]
+    return values | {"messages": [*values["messages"], *added]}
 
 
 def _stored_request(run: Row) -> dict[str, Any]:

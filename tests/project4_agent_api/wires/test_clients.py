@@ -57,6 +57,12 @@ def test_openai_approval(environment: dict[str, str], model: ScriptedModel) -> N
     assert printed == 'approving calculator {"expression":"6 * 7"}\nIt is 42.\n'
 
 
+def test_openai_tools(environment: dict[str, str], model: ScriptedModel) -> None:
+    model.then(calls(("read_thermometer", '{"room": "kitchen"}')), says("It is warm."))
+    assert output([sys.executable, "openai_tools.py"], environment) == "It is warm.\n"
+    assert model.requests[1].body["messages"][-1]["content"] == "21 degrees"
+
+
 def test_langchain_client(environment: dict[str, str], model: ScriptedModel) -> None:
     model.then(says("Hello, Ada."))
     assert output([sys.executable, "langchain_client.py"], environment) == "Hello, Ada.\n"

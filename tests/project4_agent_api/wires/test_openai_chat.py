@@ -69,7 +69,6 @@ async def test_tool_that_needs_an_approval_is_not_called(openai_client: AsyncOpe
     ("parameters", "param", "code"),
     [
         ({"n": 2}, "n", "unsupported_parameter"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
         ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
         ({"extra_body": {"stray": 1}}, "stray", "unknown_parameter"),
         ({"messages": []}, "messages", "invalid_value"),
