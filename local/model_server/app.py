@@ -1,7 +1,8 @@
 """The embedded model server's HTTP API: OpenAI's paths in front of llama.cpp and the rules.
 
-Free text is forwarded to llama.cpp's own server. The rules (`local-rules`) answer the requests with numbered passages
-or tools that they handle better than the language model. Tool calls that the model writes as text are converted.
+Free text is forwarded to llama.cpp's own server. The rules (`local-rules`) answer the requests with numbered passages,
+for summaries or with tools that they handle better than the language model. Tool calls that the model writes as text
+are converted.
 """
 
 import base64
@@ -30,7 +31,7 @@ from shared.errors import ClientClosedRequest
 from shared.streaming import cancel_on_disconnect
 
 _DESCRIPTIONS = {
-    rules.MODEL: "Not a model: rules that quote from numbered passages and call tools, better than a tiny model does.",
+    rules.MODEL: "Not a model: rules that quote passages, summarize and call tools, better than a tiny model does.",
     embeddings.MODEL: "An embedded model with 384 dimensions. Texts need the prefix `query: ` or `passage: `.",
 }
 _TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")

@@ -52,7 +52,7 @@ class LanguageModel:
     Attributes:
         name: Name in `EMBEDDED_MODEL`, `LLM_MODEL` and answers.
         description: Abilities and limits.
-        rules_for: The requests that the rules answer better: `passages`, `tools`.
+        rules_for: The requests that the rules answer better: `passages`, `summaries`, `tools`.
         download: The GGUF file, if it is installed on first use.
     """
 
@@ -69,7 +69,7 @@ EMBEDDED_MODELS: Mapping[str, LanguageModel] = {
             SMOLLM,
             "An embedded model to try things out: small, quick to start, English only, often wrong. "
             "Set OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL for a real one.",
-            rules_for=frozenset({"passages", "tools"}),
+            rules_for=frozenset({"passages", "summaries", "tools"}),
         ),
         LanguageModel(
             QWEN,

@@ -1,7 +1,7 @@
-"""Rules for quoting from passages and calling tools, which a model of 135 million parameters cannot do well.
+"""Rules for quoting from passages, summaries and calling tools, which a model of 135 million parameters does badly.
 
 The rules are independent of particular prompts and tools. They replace a language model well enough to try out a
-system, but do not reason, do not resolve "it" or "there" from earlier messages, and quote instead of summarizing.
+system, but do not reason, do not resolve "it" or "there" from earlier messages, and quote whole sentences.
 """
 
 import json
@@ -16,13 +16,14 @@ from local.model_server.rules.messages import Message, last_user_text, message_t
 from local.model_server.rules.passages import find_passages
 from local.model_server.rules.quoting import Embed, best_quotes, no_answer, quoted_answer
 from local.model_server.rules.results import Result, answer_from_results, results_at_end
+from local.model_server.rules.summary import summarize, text_to_summarize
 from local.model_server.rules.text import terms
 from local.model_server.rules.tool_choice import Tool, choose_tool, parse_tools
 
 __all__ = ["KINDS", "MODEL", "Embed", "RulesReply", "ToolCall", "answer_by_rules"]
 
 MODEL = "local-rules"
-KINDS = frozenset({"passages", "tools"})  # of requests that the rules can answer
+KINDS = frozenset({"passages", "summaries", "tools"})  # of requests that the rules can answer
 
 # Separators of two requests in a message: "what is 2*3, and remember it".
 _AND_THEN = re.compile(
@@ -56,10 +57,10 @@ async def answer_by_rules(
 ) -> RulesReply | None:
     """Answer a chat completion by rules, if they apply.
 
-    In this order: describe tool results at the end of the conversation; make a call that `tool_choice` requires; quote
-    from numbered passages; call the tool that the message asks for. Two requests for different tools in one message
-    ("what is 2*3, and remember it") lead to two calls, one after the other. Not supported: parallel calls, a third step
-    that depends on the second result, and choosing a tool by an earlier message.
+    In this order: describe tool results at the end of the conversation; summarize an enclosed text; make a call that
+    `tool_choice` requires; quote from numbered passages; call the tool that the message asks for. Two requests for
+    different tools in one message ("what is 2*3, and remember it") lead to two calls, one after the other. Not
+    supported: parallel calls, a third step that depends on the second result, choosing a tool by an earlier message.
 
     Args:
         request: A validated body of OpenAI's `/v1/chat/completions`.
@@ -80,11 +81,11 @@ async def answer_by_rules(
     results = results_at_end(messages)
     if "tools" not in kinds and (tools or results):
         return None
-    if "passages" not in kinds and not tools and not results:
-        return None
     if results:
         return await _after_results(results, messages, tools, embed)
-    if messages[-1].get("role") == "assistant":
+    if "summaries" in kinds and not tools and (summary := summarize(text_to_summarize(messages))):
+        return RulesReply(summary)
+    if ("passages" not in kinds and not tools) or messages[-1].get("role") == "assistant":
         return None
     return await _answer_user(messages, tools, embed, required=required)
 

@@ -97,7 +97,7 @@ def sentences(text: str) -> list[str]:
     """Split a text into its sentences, with white space normalized and without the titles above them."""
     found: list[str] = []
     blocks = list(_blocks(text))
-    for block, following in zip(blocks, [*blocks[1:], ""], strict=True):
+    for block, following in zip(blocks, [*blocks[1:], ""], strict=False):
         if not _is_title(block, following):
             for sentence in _split(block):
                 found += _cut(sentence)

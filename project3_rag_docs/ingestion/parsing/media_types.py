@@ -118,7 +118,10 @@ def _office_type(tail: bytes, file: BinaryIO) -> MediaType:
                     return found
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, OSError, EOFError):
         pass  # not an archive that Office could open either
-    raise UnsupportedMediaType(f"The file is a ZIP archive, but not a docx, pptx, xlsx, odt or epub. {_SUPPORTED}")
+    raise UnsupportedMediaType(
+        "The file is a ZIP archive, but not a docx, pptx, xlsx, odt or epub. "
+        f"`POST /documents/archive` takes the files in it. {_SUPPORTED}"
+    )
 
 
 def directory_bytes(tail: bytes) -> int:

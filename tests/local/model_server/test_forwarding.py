@@ -175,6 +175,7 @@ async def test_tools_that_the_rules_do_not_call_are_not_forwarded(serve: Serve, 
     [
         ({"passages"}, {"passages"}),
         ({"tools"}, {"call", "result"}),
+        ({"summaries"}, {"summary"}),
         ({"passages", "tools"}, {"passages", "call", "result"}),
     ],
 )
@@ -189,6 +190,9 @@ async def test_rules_answer_only_their_requests(
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "type": "function", "function": function}]}
     requests: dict[str, dict[str, Any]] = {
         "passages": {"messages": passages},
+        "summary": {
+            "messages": [{"role": "user", "content": "Summarize: <text>The library opens at nine on Mondays.</text>"}]
+        },
         "call": {"messages": asked, "tools": [WEATHER]},
         "result": {"messages": [*asked, call, {"role": "tool", "tool_call_id": "a", "content": "sunny"}]},
     }

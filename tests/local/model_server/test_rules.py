@@ -329,6 +329,37 @@ class TestQuoting:
         assert sentences(text) == found
 
 
+LIBRARY = """\
+# Library
+
+The library lends books, and the library lends maps. Bring a library card for the books. Dogs wait outside.
+The library opens at nine on Mondays. Coffee costs two euros in the hall downstairs.
+"""
+CHINESE_LIBRARY = "图书馆\n图书馆可以借书，也可以借地图。借书需要图书证。图书馆九点开门。楼下大厅的咖啡两欧元一杯。"
+
+
+class TestSummarizing:
+    @pytest.mark.parametrize(
+        ("asked", "text", "first"),
+        [
+            ("Summarize the text.", LIBRARY, "The library lends books, and the library lends maps."),
+            ("请写出这份文档的摘要。", CHINESE_LIBRARY, "图书馆可以借书，也可以借地图。"),
+        ],
+    )
+    async def test_most_typical_sentences_are_quoted(self, vectors: Embed, asked: str, text: str, first: str) -> None:
+        document = {"role": "user", "content": f'<text of="a.md">\n{text}\n</text>'}
+
+        answer = said(await answer_by_rules({"messages": [{"role": "system", "content": asked}, document]}, vectors))
+
+        assert [sentence for sentence in sentences(text) if sentence in answer] == sentences(answer)
+        assert answer.startswith(first)
+        assert len(sentences(answer)) == 3
+
+    @pytest.mark.parametrize("text", ["<text>\n\n</text>", "The library opens at nine on Mondays.", "<text>Books"])
+    async def test_nothing_to_summarize_is_left_to_the_model(self, vectors: Embed, text: str) -> None:
+        assert await answer_by_rules(user(f"Please summarize this.\n{text}"), vectors) is None
+
+
 class TestChoosingATool:
     @pytest.mark.slow
     @pytest.mark.parametrize(

@@ -125,7 +125,8 @@ def test_unsupported_types_are_rejected() -> None:
     assert refusal("a.rtf", b"Text") == "The file is named .rtf, but its content has another format."
     assert refusal("a.png", PNG) == f"Files with the suffix .png are not supported. {SUPPORTED}"
     assert refusal("a.docx", b"PK\x03\x04 word/other.xml") == (
-        f"The file is a ZIP archive, but not a docx, pptx, xlsx, odt or epub. {SUPPORTED}"
+        "The file is a ZIP archive, but not a docx, pptx, xlsx, odt or epub. "
+        f"`POST /documents/archive` takes the files in it. {SUPPORTED}"
     )
 
 
