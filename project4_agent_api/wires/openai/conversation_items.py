@@ -7,7 +7,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
 from project4_agent_api.wires.items import read_state
-from project4_agent_api.wires.messages import content_text
+from project4_agent_api.wires.messages import client_tools, content_text, to_message
 from project4_agent_api.wires.openai.response_events import ResponseBuilder
 from shared.errors import NotFound
 
@@ -56,6 +56,11 @@ def to_items(messages: Sequence[Any], label: str) -> Iterator[Json]:
         if not isinstance(message, dict):
             continue
         role = _OF_USER.get(str(message.get("type") or message.get("role")))
+        if result := _client_result(message):
+            yield from _answer_items(answers, label)
+            yield result
+            answers = []
+            continue
         if role is None:
             answers.append(message)
             continue
@@ -67,6 +72,15 @@ def to_items(messages: Sequence[Any], label: str) -> Iterator[Json]:
         images = [_image(part) for part in (content if isinstance(content, list) else ()) if _is_image(part)]
         yield {"type": "message", "id": id_, "role": role, "status": "completed", "content": [text, *images]}
     yield from _answer_items(answers, label)
+
+
+def _client_result(message: Json) -> Json | None:
+    """Return the result of a client's tool as an item; None for another message."""
+    converted = to_message(message)
+    if not converted or converted["type"] != "tool" or not client_tools(converted):
+        return None
+    result = {"call_id": converted["tool_call_id"], "output": content_text(converted["content"])}
+    return {"type": "function_call_output", "id": f"fco_{converted['id']}", "status": "completed", **result}
 
 
 def _answer_items(messages: Sequence[Any], label: str) -> Iterator[Json]:

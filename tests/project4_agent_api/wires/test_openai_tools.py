@@ -106,6 +106,22 @@ async def test_response_waits_for_the_results_of_all_calls(openai_client: AsyncO
     assert [item.to_dict() for item in again.output] == [item.to_dict() for item in first.output]
 
 
+async def test_conversation_has_calls_and_results(openai_client: AsyncOpenAI, model: ScriptedModel) -> None:
+    model.then(calls(WEATHER), says("It rains."))
+    conversation = await openai_client.conversations.create()
+    first = await openai_client.responses.create(
+        model="agent", input="Weather?", tools=[FLAT], conversation=conversation.id
+    )
+    call = first.output[-1]
+    assert call.type == "function_call"
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
+    await openai_client.responses.create(model="agent", input=[result], tools=[FLAT], conversation=conversation.id)
+
+    items: Any = [item async for item in openai_client.conversations.items.list(conversation.id, order="asc")]
+    assert [item.type for item in items] == ["message", "function_call", "function_call_output", "message"]
+    assert (items[2].call_id, items[2].output) == (items[1].call_id, "rain")
+
+
 async def test_response_streams_the_call(openai_client: AsyncOpenAI, model: ScriptedModel) -> None:
     model.then(calls(WEATHER))
     async with openai_client.responses.stream(model="agent", input="Weather?", tools=[FLAT]) as stream:
