@@ -72,8 +72,7 @@ class Llama:
 
     def __init__(self, params: Callable[[], xllamacpp.CommonParams]) -> None:
         self._params = params
-        self._starting = asyncio.Lock()
-        self._client: httpx2.AsyncClient | None = None
+        self._loading: asyncio.Task[httpx2.AsyncClient] | None = None
         self._closing = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -82,18 +81,26 @@ class Llama:
 
     async def __aexit__(self, *error: object) -> None:
         """Close the client; the server ends with this object."""
+        if self._loading:
+            await asyncio.wait([self._loading])
         await self._closing.aclose()
 
     async def client(self) -> httpx2.AsyncClient:
-        """Return a client of the running server; the first call takes a second or two."""
-        async with self._starting:
-            if self._client is None:
-                self._server = await run_in_threadpool(lambda: xllamacpp.Server(self._params()))
-                # No limit for an answer: it is cancelled when its client disconnects.
-                timeout = httpx2.Timeout(None, connect=5)
-                limits = httpx2.Limits(max_connections=None)
-                address = self._server.listening_address
-                self._client = await self._closing.enter_async_context(
-                    httpx2.AsyncClient(base_url=address, timeout=timeout, limits=limits, trust_env=False)
-                )
-        return self._client
+        """Return a client of the running server; the first call takes a second or two.
+
+        Loading goes on if the caller is cancelled. A server that is dropped as soon as it has started would block the
+        process for good: xllamacpp's destructor waits for a thread that has missed its stop.
+        """
+        if self._loading is None or (self._loading.done() and self._loading.exception()):
+            self._loading = asyncio.create_task(self._load())
+        return await asyncio.shield(self._loading)
+
+    async def _load(self) -> httpx2.AsyncClient:
+        self._server = await run_in_threadpool(lambda: xllamacpp.Server(self._params()))
+        # No limit for an answer: it is cancelled when its client disconnects.
+        timeout = httpx2.Timeout(None, connect=5)
+        limits = httpx2.Limits(max_connections=None)
+        address = self._server.listening_address
+        return await self._closing.enter_async_context(
+            httpx2.AsyncClient(base_url=address, timeout=timeout, limits=limits, trust_env=False)
+        )
