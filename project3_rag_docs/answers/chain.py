@@ -15,6 +15,7 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrou
 
 from project2_user_mgmt.conversation import count_tokens
 from project3_rag_docs.access import DocumentAccess
+from project3_rag_docs.answers.follow_up import refers_back
 from project3_rag_docs.schemas import Turn
 from project3_rag_docs.search.filters import DocumentFilter
 from project3_rag_docs.search.hits import Hit
@@ -73,15 +74,17 @@ class Steps:
     async def resolve(self, state: State) -> str:
         """Return the query for a question: with the one before it, if it is a follow-up ("And on Sundays?").
 
-        It counts as one if both together find a better passage than it alone. No model has to be asked for that.
+        It counts as one if both together find a better passage than it alone and, unless its words refer back, than the
+        question before it, which the passage would answer otherwise. No model has to be asked for that.
         """
         question: str = state["question"]
         earlier = [turn.content for turn in state.get("history", ()) if turn.role == "user"]
         if not earlier:
             return question
         together = f"{earlier[-1][: _MAX_QUERY_LENGTH - len(question) - 1]} {question}"
-        alone, with_earlier = [await self._search(state, query, 1) for query in (question, together)]
-        return together if best_score(with_earlier) > best_score(alone) else question
+        others = [question] if refers_back(question) else [question, earlier[-1][:_MAX_QUERY_LENGTH]]
+        best, *without = [best_score(await self._search(state, query, 1)) for query in (together, *others)]
+        return together if best > max(without) else question
 
     async def retrieve(self, state: State) -> list[Hit]:
         """Search; return more hits than requested if a reranker will select from them."""

@@ -6,6 +6,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from project3_rag_docs.answers.follow_up import refers_back
 from tests.support.document_answers import ask
 from tests.support.documents import finished, found, ready, upload
 from tests.support.scripted_model import ScriptedModel
@@ -196,6 +197,41 @@ async def test_follow_up_question_is_understood(client3: httpx2.AsyncClient, mod
     assert first[1:3] == [turn["content"] for turn in history]
     assert first[3].endswith("Question: When does the library open on weekdays? And on Sundays?")
     assert second[3].endswith("Question: What is Sunday lunch?")
+
+
+async def test_unanswerable_question_is_refused_in_a_conversation(client3: httpx2.AsyncClient) -> None:
+    await ready(client3, "The library opens at nine on weekdays. On Sundays it opens at noon.")
+    history = [
+        {"role": "user", "content": "When does the library open on weekdays?"},
+        {"role": "assistant", "content": "At nine [1]."},
+    ]
+
+    alone = await ask(client3, "Which salary gets the mayor?")
+    later = await ask(client3, "Which salary gets the mayor?", history=history)
+
+    assert (alone["model"], later["model"]) == (None, None)  # it was not asked
+    assert later["citations"] == []
+
+
+@pytest.mark.parametrize(
+    ("question", "refers"),
+    [
+        ("And on Sundays?", True),
+        ("What about books?", True),
+        ("How much does it cost?", True),
+        ("Why?", True),
+        ("What is the salary of the director?", False),
+        ("When does the library open?", False),
+        ("那周日呢？", True),
+        ("它的保修期是多久？", True),
+        ("为什么？", True),
+        ("公司总经理的工资是多少？", False),
+        ("员工应该几点上班？", False),
+        ("其他城市的住宿标准是多少？", False),
+    ],
+)
+def test_question_refers_to_the_conversation(question: str, refers: bool) -> None:
+    assert refers_back(question) is refers
 
 
 async def test_tags_are_listed_with_their_counts(client3: httpx2.AsyncClient) -> None:
