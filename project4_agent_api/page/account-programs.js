@@ -1,4 +1,4 @@
-/** The programs that the user allowed something: when they were last used, and a button that takes it back. */
+/** The programs that may act for the user: when they were last used, and a button that revokes the access. */
 
 import { SCOPES } from "./consent.js";
 import { dateText } from "./run-texts.js";

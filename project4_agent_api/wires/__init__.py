@@ -1,1 +1,1 @@
-"""Other protocols, as adapters of the runs that exist: a module or a package each, on `conversations.py`."""
+"""Other protocols on the same runs: one package each, which converts requests and events, on `conversations.py`."""

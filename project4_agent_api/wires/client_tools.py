@@ -21,7 +21,7 @@ class ClientCall:
     arguments: str
 
     @classmethod
-    def of(cls, interrupt: Interrupt) -> "ClientCall | None":
+    def from_interrupt(cls, interrupt: Interrupt) -> "ClientCall | None":
         """Return the call that a question is about; None if it is another kind of question."""
         value = interrupt.value
         if not isinstance(value, Mapping) or value.get("type") != "tool":

@@ -47,7 +47,7 @@ class InputForm:
     takes_client_tools: bool = False
 
     @classmethod
-    def of(cls, schema: Json | None) -> "InputForm":
+    def from_schema(cls, schema: Json | None) -> "InputForm":
         """Choose the form by the schema of a graph's input; None for a graph without one."""
         schema = schema or {"type": "object"}
         properties = schema.get("properties", {})
@@ -102,7 +102,7 @@ async def input_form(conversations: Conversations, assistant: Assistant) -> Inpu
     async with introspection.open_graph(graphs, assistant.graph_id, assistant.config, store) as graph:
         schemas = introspection.schemas(graph)
     takes_client_tools = "client_tools" in (schemas.context_schema or {}).get("properties", {})
-    form = replace(InputForm.of(schemas.input_schema), takes_client_tools=takes_client_tools)
+    form = replace(InputForm.from_schema(schemas.input_schema), takes_client_tools=takes_client_tools)
     inspected.set(key, form)
     return form
 

@@ -1,4 +1,4 @@
-"""The programs that a user allowed something: list and remove them."""
+"""The programs that may act for a user: list and remove them."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/auth/grants", tags=["oauth"], responses=error_respon
 async def list_grants(
     account_id: CurrentAccount, session: ReadSessionDep, limit: PageSize = 20, cursor: PageCursor = None
 ) -> GrantPage:
-    """List the programs that the user allowed something, newest first, page by page."""
+    """List the programs that may act for the user, newest first, page by page."""
     before = decode_cursor(cursor) if cursor else None
     rows = await grants.list_grants(session, account_id, before=before, limit=limit + 1)
     page, next_cursor = split_page(rows, limit)
@@ -33,5 +33,5 @@ async def list_grants(
     responses=error_responses(Forbidden),
 )
 async def delete_grant(grant_id: UUID, account_id: CurrentAccount, session: SessionDep) -> None:
-    """Take back what a program was allowed. Its tokens become invalid at once."""
+    """Revoke the access of a program. Its tokens become invalid at once."""
     await grants.delete_grant(session, account_id, grant_id)

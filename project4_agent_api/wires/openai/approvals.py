@@ -59,7 +59,7 @@ def resume(
     values: dict[str, Any] = {}
     known: set[str] = set()
     for interrupt in interrupts:
-        if client_call := ClientCall.of(interrupt):
+        if client_call := ClientCall.from_interrupt(interrupt):
             known.add(client_call.call_id)
             if client_call.call_id in answers:
                 values[interrupt.id] = client_call.answer(answers[client_call.call_id])

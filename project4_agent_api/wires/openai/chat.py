@@ -126,7 +126,7 @@ class Completion:
                 self._citations.append(item)
             case Usage():
                 self._usages.append(item)
-            case Interrupt() if call := ClientCall.of(item):
+            case Interrupt() if call := ClientCall.from_interrupt(item):
                 return {"tool_calls": [{"index": len(self.tool_calls), **self._add_call(call)}]}
             case Interrupt(id_, value):
                 return {"content": self._add_text(id_, f"{describe(value)} {_NO_APPROVAL}")}

@@ -106,7 +106,7 @@ class ResponseBuilder:
 
     def _ask(self, interrupt: Interrupt) -> Iterator[Json]:
         yield from self._close()
-        if call := ClientCall.of(interrupt):
+        if call := ClientCall.from_interrupt(interrupt):
             self._client_calls[call.call_id] = call
             return
         for question in question_items(interrupt, self.response["model"]):

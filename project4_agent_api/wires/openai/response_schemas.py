@@ -96,7 +96,7 @@ class Input:
     _calls: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, body: ResponseRequest) -> "Input":
+    def from_request(cls, body: ResponseRequest) -> "Input":
         """Read the input of a request.
 
         Raises:

@@ -73,7 +73,7 @@ async def response_run(body: ResponseRequest, conversations: ConversationsDep, s
     """Start the run of a request."""
     body.require_supported()
     context = body.context()
-    input_ = Input.of(body)
+    input_ = Input.from_request(body)
     place = await _place(body, stored)
     async with AsyncExitStack() as stack:
         with model_errors():

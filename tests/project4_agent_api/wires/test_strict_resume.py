@@ -16,7 +16,7 @@ def test_answer_of_a_response_is_strict() -> None:
     answer = {"type": "function_call_output", "call_id": "call_1", "output": "yes"}
     body = ResponseRequest.model_validate({"model": "ask", "input": [answer], "conversation": "conv_1"})
 
-    run = _run(body, Input.of(body), Place(uuid4(), interrupts=[QUESTION]), uuid4())
+    run = _run(body, Input.from_request(body), Place(uuid4(), interrupts=[QUESTION]), uuid4())
 
     assert (run["command"], run["strict_resume"]) == ({"resume": {"1": "yes"}}, True)
 
