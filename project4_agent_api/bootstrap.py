@@ -19,6 +19,7 @@ from project4_agent_api.accounts.authenticator import Authenticator, request_lim
 from project4_agent_api.accounts.deletion import AccountData
 from project4_agent_api.accounts.invitations import Invitations
 from project4_agent_api.accounts.login_throttle import LoginThrottle
+from project4_agent_api.accounts.oauth.client_documents import ClientDocuments
 from project4_agent_api.accounts.oauth.grants import OAuthGrants
 from project4_agent_api.accounts.open_responses import OpenResponses
 from project4_agent_api.accounts.principal_cache import PrincipalCache
@@ -332,6 +333,7 @@ def _create_api_state(earlier: EarlierState, common: AppState, project_auth: Pro
             mcp_tokens,
             settings.refresh_token_days,
             settings.user_api_keys_max,
+            ClientDocuments(earlier.sessions, settings.oauth_redirect_schemes),
             principals.invalidate,
             settings.public_url,
             settings.oauth_redirect_schemes,

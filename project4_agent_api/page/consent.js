@@ -6,6 +6,7 @@
  *
  * @typedef {object} Asked
  * @property {string} client_name
+ * @property {string | null} client_host The site that publishes what the program says of itself.
  * @property {string} redirect_host
  * @property {string[]} scopes
  * @property {string} [redirect_to] Where the program learns that its request is wrong.
@@ -64,8 +65,8 @@ export function mount(root, { element, say, request, problemNotice }) {
   }
 
   /** @param {Asked} asked */
-  function show({ client_name, redirect_host, scopes }) {
-    const name = element("strong", {}, element("bdi", {}, client_name));
+  function show({ client_name, client_host, redirect_host, scopes }) {
+    const name = element("strong", {}, element("bdi", {}, client_name), client_host ? ` (${client_host})` : "");
     const goal = LOOPBACK.includes(redirect_host)
       ? say(element("span"), { en: "a program on this computer", zh: "本机上的程序" })
       : element("strong", {}, redirect_host);

@@ -86,11 +86,11 @@ class Memory(TokenStorage):
         self.client = client_info
 
 
-def official_client(url: str, browser: Browser, storage: Memory) -> OAuthClientProvider:
-    """Make the official client's sign-in."""
+def official_client(url: str, browser: Browser, storage: Memory, *, document: str | None = None) -> OAuthClientProvider:
+    """Make the official client's sign-in. With the URL of a document, it does not register itself."""
 
     async def callback() -> tuple[str, str | None]:
         return browser.answer["code"], browser.answer["state"]
 
     metadata = OAuthClientMetadata(client_name="A desktop client", redirect_uris=[AnyUrl(CALLBACK)])
-    return OAuthClientProvider(f"{url}/mcp", metadata, storage, browser.open, callback)
+    return OAuthClientProvider(f"{url}/mcp", metadata, storage, browser.open, callback, client_metadata_url=document)

@@ -4,6 +4,7 @@ routes          registration, tokens and revocation, and the metadata that names
 consent         the page on which a user allows a client, and its API
 account_routes  the list of a user's grants
 clients         registered clients, and which addresses they may be redirected to
+client_documents  clients whose id is the URL of their metadata
 authorization   what a client asks for
 grants          what a user allowed: an authorization code, then refresh tokens
 errors          errors in OAuth's form

@@ -1,13 +1,13 @@
 """Read a client's request for authorization: the query of `/authorize`."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
-from project4_agent_api.accounts.oauth.clients import find_client, is_registered
+from project4_agent_api.accounts.oauth.clients import find_client, is_document_url, is_registered
 from project4_agent_api.accounts.oauth.errors import InvalidClient, InvalidRedirectUri, InvalidScope, InvalidTarget
 from project4_agent_api.models import OAuthClient
 from shared.database.engine import Sessions, read_session
@@ -44,6 +44,7 @@ class AuthorizationRequest:
 
     Attributes:
         issuer: This server, as its metadata names it.
+        client_host: The host of the document with the client's metadata; None if the client has registered itself.
     """
 
     client: OAuthClient
@@ -52,6 +53,7 @@ class AuthorizationRequest:
     issuer: str
     scopes: tuple[str, ...] = ()
     code_challenge: str = ""
+    client_host: str | None = None
 
     def redirect(self, **parameters: str) -> str:
         """Return the client's address with an answer, which names this server (RFC 9207)."""
@@ -98,7 +100,8 @@ async def read_authorization_request(
         raise _refused(request, error.type.rpartition(":")[2], error.detail) from None
     if asked.response_type != "code":
         raise _refused(request, "unsupported_response_type", "response_type must be code.")
-    return AuthorizationRequest(client, uri, request.state, issuer, scopes, asked.code_challenge)
+    client_host = urlsplit(fields["client_id"]).hostname if is_document_url(fields["client_id"]) else None
+    return replace(request, scopes=scopes, code_challenge=asked.code_challenge, client_host=client_host)
 
 
 def requested_scopes(scope: str | None, allowed: Sequence[str] = SCOPES) -> tuple[str, ...]:

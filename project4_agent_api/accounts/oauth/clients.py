@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BaseModel, Field
 from sqlalchemy import delete, exists, func, select
@@ -48,6 +48,21 @@ async def register(session: AsyncSession, asked: ClientRegistration, schemes: Co
         InvalidClientMetadata: if it needs another flow than authorization codes, or its name cannot be shown.
         TooManyRequests: if there are too many clients, all of them in use.
     """
+    name = check_registration(asked, schemes)
+    await make_room(session)
+    client = OAuthClient(name=name, redirect_uris=asked.redirect_uris, expires_at=now() + timedelta(days=UNUSED_DAYS))
+    session.add(client)
+    await session.flush()
+    return client
+
+
+def check_registration(asked: ClientRegistration, schemes: Collection[str]) -> str:
+    """Check the metadata of a client, and return its name.
+
+    Raises:
+        InvalidRedirectUri: if it may not be redirected to one of its addresses.
+        InvalidClientMetadata: if it needs another flow than authorization codes, or its name cannot be shown.
+    """
     for uri in asked.redirect_uris:
         parse_redirect_uri(uri, schemes)
     if "authorization_code" not in asked.grant_types or "code" not in asked.response_types:
@@ -55,11 +70,7 @@ async def register(session: AsyncSession, asked: ClientRegistration, schemes: Co
     name = asked.client_name.strip() or (urlsplit(asked.redirect_uris[0]).hostname or "")
     if len(name) > _MAX_NAME_LENGTH or not all(map(_is_visible, name)):
         raise InvalidClientMetadata(f"client_name has at most {_MAX_NAME_LENGTH} characters, all of them visible.")
-    await _make_room(session)
-    client = OAuthClient(name=name, redirect_uris=asked.redirect_uris, expires_at=now() + timedelta(days=UNUSED_DAYS))
-    session.add(client)
-    await session.flush()
-    return client
+    return name
 
 
 def _is_visible(character: str) -> bool:
@@ -68,17 +79,38 @@ def _is_visible(character: str) -> bool:
     return not kind.startswith("C") and kind not in ("Zl", "Zp") and character not in _BLANK_LETTERS
 
 
-async def find_client(session: AsyncSession, client_id: str) -> OAuthClient | None:
-    """Return a registered client; None if there is none with this id, or it has expired."""
+def is_document_url(client_id: str) -> bool:
+    """Return whether a client's id is the URL of a document with its metadata: HTTPS, with a path."""
     try:
-        parsed = UUID(client_id)
+        parts = urlsplit(client_id)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_clean = not parts.fragment and "@" not in parts.netloc and not {".", ".."} & {*parts.path.split("/")}
+    return parts.scheme == "https" and bool(parts.hostname) and parts.path not in ("", "/") and is_clean
+
+
+def document_id(url: str) -> UUID:
+    """Return the id under which the document of a client is stored."""
+    return uuid5(NAMESPACE_URL, url)
+
+
+async def find_client(session: AsyncSession, client_id: str) -> OAuthClient | None:
+    """Return a stored client; None if there is none with this id, or it has expired."""
+    try:
+        parsed = document_id(client_id) if is_document_url(client_id) else UUID(client_id)
     except ValueError:
         return None
     query = select(OAuthClient).where(col(OAuthClient.id) == parsed, col(OAuthClient.expires_at) > func.now())
     return (await session.scalars(query)).one_or_none()
 
 
-async def _make_room(session: AsyncSession) -> None:
+async def make_room(session: AsyncSession) -> None:
+    """Delete the oldest clients that nobody uses, if there are too many.
+
+    Raises:
+        TooManyRequests: if all of them are in use.
+    """
     count = await session.scalar(select(func.count()).select_from(OAuthClient)) or 0
     if count < MAX_CLIENTS:
         return

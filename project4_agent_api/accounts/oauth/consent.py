@@ -5,6 +5,7 @@ can show it in a frame.
 """
 
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
@@ -15,7 +16,7 @@ from project4_agent_api.accounts.oauth.authorization import (
     AuthorizationRequest,
     read_authorization_request,
 )
-from project4_agent_api.accounts.oauth.clients import is_loopback, receiver_of
+from project4_agent_api.accounts.oauth.clients import is_document_url, is_loopback, receiver_of
 from project4_agent_api.accounts.oauth.errors import InvalidClient, InvalidRedirectUri
 from project4_agent_api.accounts.oauth.grants import OAuthGrants
 from project4_agent_api.accounts.oauth.routes import OAuthGrantsDep, issuer_of
@@ -56,7 +57,8 @@ async def show_consent_page(request: Request, grants: OAuthGrantsDep) -> Respons
             return RedirectResponse(refused.redirect_to, status_code=302, headers={"Cache-Control": "no-store"})
         return page_response(request.app, _PANELS, status_code=400)
     except (NotFound, InvalidRedirectUri):
-        return page_response(request.app, _REFUSED, status_code=400)
+        if _document_url(request.url.query) is None:  # it is fetched after the user has signed in
+            return page_response(request.app, _REFUSED, status_code=400)
     return page_response(request.app, _PANELS)
 
 
@@ -64,11 +66,13 @@ async def show_consent_page(request: Request, grants: OAuthGrantsDep) -> Respons
 async def preview_consent(body: ConsentRequest, request: Request, grants: OAuthGrantsDep) -> ConsentRead:
     """Show what a client asks the user for."""
     try:
-        asked = await _read(body.query, request, grants)
+        asked = await _read_current(body.query, request, grants)
     except AuthorizationRefused as refused:
         return ConsentRead(redirect_host=receiver_of(refused.redirect_to), redirect_to=refused.redirect_to)
     host = receiver_of(asked.redirect_uri)
-    return ConsentRead(client_name=asked.client.name, redirect_host=host, scopes=list(asked.scopes))
+    return ConsentRead(
+        client_name=asked.client.name, client_host=asked.client_host, redirect_host=host, scopes=list(asked.scopes)
+    )
 
 
 @router.post("", responses=error_responses(NotFound, TooManyRequests))
@@ -81,12 +85,27 @@ async def decide(
 ) -> ConsentAnswer:
     """Grant a client the scopes of its request, or deny them."""
     try:
-        asked = await _read(body.query, request, grants)
+        asked = await _read_current(body.query, request, grants)
     except AuthorizationRefused as refused:
         return ConsentAnswer(redirect_to=refused.redirect_to)
     if not body.allow:
         return ConsentAnswer(redirect_to=asked.redirect(error="access_denied"))
     return ConsentAnswer(redirect_to=asked.redirect(code=await grants.create(session, principal, asked)))
+
+
+async def _read_current(query: str, request: Request, grants: OAuthGrants) -> AuthorizationRequest:
+    """Read a request for a signed-in user: the metadata of the client is fetched if it is a document elsewhere."""
+    if document := _document_url(query):
+        try:
+            await grants.documents.update(document)
+        except InvalidClient as error:
+            raise NotFound(error.detail) from None
+    return await _read(query, request, grants)
+
+
+def _document_url(query: str) -> str | None:
+    client_ids = parse_qs(query).get("client_id", [])
+    return client_ids[0] if len(client_ids) == 1 and is_document_url(client_ids[0]) else None
 
 
 async def _read(query: str, request: Request, grants: OAuthGrants) -> AuthorizationRequest:

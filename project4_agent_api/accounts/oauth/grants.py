@@ -20,6 +20,7 @@ from uuid_utils.compat import uuid7
 from project2_user_mgmt.models import now
 from project4_agent_api.accounts.api_keys import key_hash
 from project4_agent_api.accounts.oauth.authorization import AuthorizationRequest, requested_scopes
+from project4_agent_api.accounts.oauth.client_documents import ClientDocuments
 from project4_agent_api.accounts.oauth.clients import USED_DAYS
 from project4_agent_api.accounts.oauth.errors import InvalidGrant
 from project4_agent_api.accounts.oauth.schemas import TokenResponse
@@ -43,6 +44,7 @@ class OAuthGrants:
         tokens: Issues the access tokens for `/mcp`.
         lifetime_days: Days after which an unused grant expires.
         max_of_user: Maximum grants of one user.
+        documents: The documents of clients that do not register themselves.
         invalidate: Invalidates the cached principals of an account whose grant has ended.
         public_url: Address of the service, if it is not that of the request.
         redirect_schemes: The private schemes to which clients may be redirected.
@@ -52,6 +54,7 @@ class OAuthGrants:
     tokens: AccessTokens
     lifetime_days: int
     max_of_user: int
+    documents: ClientDocuments
     invalidate: Callable[[UUID], Awaitable[None]]
     public_url: str | None = None
     redirect_schemes: Sequence[str] = ()

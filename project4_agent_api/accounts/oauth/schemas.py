@@ -28,6 +28,7 @@ class ServerMetadata(BaseModel):
     revocation_endpoint_auth_methods_supported: list[str] = ["none"]
     code_challenge_methods_supported: list[str] = ["S256"]
     authorization_response_iss_parameter_supported: bool = True
+    client_id_metadata_document_supported: bool = True
     ui_locales_supported: list[str] = ["en", "zh"]
 
 
@@ -89,6 +90,9 @@ class ConsentRead(BaseModel):
     """
 
     client_name: str | None = Field(default=None, description="As the client calls itself: nobody has checked it.")
+    client_host: str | None = Field(
+        default=None, description="The host that publishes the client's metadata, if its id is their address."
+    )
     redirect_host: str | None = Field(
         default=None, description="The receiver of the answer: a host, or the scheme of a program."
     )
