@@ -106,11 +106,13 @@ def test_links_lead_to_committed_files(page: Path, committed: set[str]) -> None:
 
 
 @EACH
-def test_chinese_page_links_to_chinese_pages(page: Path) -> None:
+def test_chinese_page_links_to_chinese_pages(page: Path, committed: set[str]) -> None:
     if included.language_of(page) == "en":
         return
-    if page.relative_to(ROOT).as_posix() in OF_GENERATED_PAGES or page.name == "README.zh-CN.md":
-        return
-    targets = {target.partition("#")[0] for target in LINK.findall(prose(page))}
-    english = [target for target in targets if target.endswith(".md") and not target.endswith((".zh.md", ".zh-CN.md"))]
-    assert [one for one in english if (page.parent / one.replace(".md", ".zh.md")).exists()] == []
+    english = []
+    for target in LINK.findall(prose(page)):
+        linked = (page.parent / target.partition("#")[0]).resolve()
+        in_chinese = {linked.with_suffix(suffix) for suffix in (".zh.md", ".zh-CN.md")} - {page}
+        if linked.suffix == ".md" and {path.relative_to(ROOT).as_posix() for path in in_chinese} & committed:
+            english.append(target)
+    assert english == []
