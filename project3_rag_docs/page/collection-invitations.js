@@ -1,3 +1,5 @@
+import { ACCESS } from "./format.js";
+
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  *
@@ -34,7 +36,7 @@ export function receivedInvitations(page, { onDecided, announce }) {
 
   /** @param {Received} invitation */
   function row({ id, collection, owner, access }) {
-    const may = { read: { en: "read", zh: "查看" }, write: { en: "read and change", zh: "查看和修改" } }[access];
+    const may = ACCESS[access];
     const text = say(element("p", { className: "who" }), {
       en: `${owner} invites you to ${may.en} the documents in “${collection}”.`,
       zh: `${owner} 邀请你${may.zh}“${collection}”中的文档。`,

@@ -1,3 +1,5 @@
+import { ACCESS } from "./format.js";
+
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  * @typedef {{user_id: string, email: string | null, access: "read" | "write"}} Share
@@ -108,7 +110,3 @@ export function collectionShares(page, { id, name }) {
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const ACCESS = {
-  read: { en: "read", zh: "查看" },
-  write: { en: "read and change", zh: "查看和修改" },
-};

@@ -1,4 +1,5 @@
 import { collectionShares } from "./collection-shares.js";
+import { ACCESS } from "./format.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
@@ -68,7 +69,7 @@ export function collectionChoice({ element, say }, store, { id, none, ownOnly = 
 }
 
 /**
- * The collections of the user, to create, rename, share and delete them.
+ * The collections of the user, to create, rename, share and delete them, and those of others, to leave them.
  *
  * @param {Page} page
  * @param {CollectionStore} store
@@ -102,7 +103,26 @@ export function collectionEditor(page, store, { hasUsers }) {
   store.onChange(show);
 
   function show() {
-    list.replaceChildren(...store.all().filter(({ access }) => access === "owner").map(row));
+    list.replaceChildren(...store.all().map((one) => (one.access === "owner" ? row(one) : sharedRow(one))));
+  }
+
+  /** @param {Collection} collection Of another user. */
+  function sharedRow({ id, name: shared, access }) {
+    const state = say(element("span", { className: "hint" }), {
+      en: `shared with me to ${ACCESS[access].en}`,
+      zh: `他人共享，可${ACCESS[access].zh}`,
+    });
+    const leave = say(element("button", { type: "button", onclick: leaveIt }), { en: "Leave", zh: "退出" });
+
+    async function leaveIt() {
+      try {
+        const me = await (await request("auth/me")).json();
+        await change(`collections/${id}/shares/${me.id}`, { method: "DELETE" }, () => name.control.focus());
+      } catch (error) {
+        trouble.replaceChildren(problemNotice(error, leaveIt));
+      }
+    }
+    return element("li", {}, element("span", { className: "name" }, shared), state, leave);
   }
 
   /** @param {Collection} collection */

@@ -29,5 +29,16 @@ export function percent(share) {
   return `${Math.floor(share * 100)} %`;
 }
 
+/**
+ * What a user may do with a collection.
+ *
+ * @type {Record<"owner" | "read" | "write", Text>}
+ */
+export const ACCESS = {
+  owner: { en: "share", zh: "共享" },
+  read: { en: "read", zh: "查看" },
+  write: { en: "read and change", zh: "查看和修改" },
+};
+
 /** @type {Text} */
 export const SILENCE = { en: "", zh: "" };

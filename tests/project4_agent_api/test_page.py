@@ -452,6 +452,11 @@ def test_collection_is_shared_and_asked(
     documents.get_by_label("Question about the documents").fill("Where does the heron nest?")
     documents.get_by_role("button", name="Ask the documents").click()
     expect(documents.get_by_text("Done. 1 passage is cited.")).to_be_visible()
+    documents.get_by_role("link", name="All documents").click()
+    documents.get_by_text("Manage collections").click()
+    documents.get_by_role("button", name="Leave").click()
+    expect(documents.get_by_role("button", name="Leave")).to_be_hidden()
+    assert bob.get(f"/collections/{birds}/shares").json()["items"] == []
 
 
 def test_answer_cites_an_uploaded_document(page: Page, service: AgentService, email: str, model: ScriptedModel) -> None:
