@@ -157,8 +157,13 @@ class TestClient:
         async with opened(client, assistant_id="progress") as stream:
             await stream.run.start(input={})
             events = await collect(stream.subscribe(["custom"]))
-        parts = [json.dumps(event["params"]["data"]) for event in events if event["method"] == "custom"]
-        assert [f'"part": {number}' in part for number, part in enumerate(parts)] == [True, True, True]
+        parts = [event["params"]["data"] for event in events if event["method"] == "custom"]
+        assert parts == [{"part": 0}, {"part": 1}, {"part": 2}]
+
+    async def test_client_reads_custom_events_by_name(self, client: LangGraphClient) -> None:
+        async with opened(client, assistant_id="announcing") as stream:
+            await stream.run.start(input={})
+            assert await collect(aiter(stream.extensions["announced"])) == [{"name": "announced", "part": 1}]
 
     async def test_client_answers_an_interrupt(self, client: LangGraphClient) -> None:
         async with opened(client, assistant_id="approval") as stream:

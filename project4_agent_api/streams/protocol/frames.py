@@ -13,8 +13,7 @@ from time import time
 from typing import Any, NamedTuple, cast
 
 from langchain_core._api import suppress_langchain_beta_warning
-from langchain_core.language_models._compat_bridge import message_to_events  # as LangGraph does it
-from langchain_core.messages import BaseMessage, BaseMessageChunk, ToolMessage
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.stream import ProtocolEvent, StreamChannel, StreamTransformer
 from langgraph.types import Interrupt
@@ -24,9 +23,8 @@ from project4_agent_api.graphs.registry import Graph
 from project4_agent_api.runs.spec import ClaimedRun
 
 PER_MILLISECOND = 1000
-INPUT, LIFECYCLE = "input", "lifecycle"
+CUSTOM, INPUT, LIFECYCLE = "custom", "input", "lifecycle"
 _TASKS = "project4.tasks"
-_CUSTOM = "custom"
 _INTERRUPT = "__interrupt__"
 _TASK_FAILED = "An internal error occurred"
 
@@ -37,7 +35,7 @@ class Frame(NamedTuple):
     Attributes:
         channel: The channel that clients subscribe to: `values`, `custom`, `custom:progress`.
         namespace: The namespace of its subgraph.
-        node: Its node, if known.
+        node: Name of the node, if known.
         id: Replaces the number in the event id.
         timestamp: In milliseconds since 1970; default now.
     """
@@ -56,9 +54,7 @@ class Frame(NamedTuple):
     def encode(self, run_id: object, seq: int) -> dict[str, Any]:
         """Return the frame as clients receive it."""
         method, _, name = self.channel.partition(":")
-        data = self.data
-        if method == _CUSTOM:
-            data = ({"name": name} if name else {}) | {"payload": data}
+        data = {"name": name, "payload": self.data} if name else self.data
         params = {"namespace": list(self.namespace), "timestamp": self.timestamp or int(time() * 1000), "data": data}
         return {
             "type": "event",
@@ -73,6 +69,12 @@ def question(interrupt: Mapping[str, Any], namespace: Sequence[str] = ()) -> Fra
     """Return the frame of a question. One SDK reads its `payload`, another its `value`."""
     data = {"interrupt_id": interrupt["id"], "payload": interrupt["value"], "value": interrupt["value"]}
     return Frame(INPUT, namespace, data, id=f"input:{interrupt['id']}")
+
+
+def channel_of_custom(data: object) -> str:
+    """Return the channel of a custom event: `custom:progress` of one that its writer named `progress`."""
+    name = data.get("name") if isinstance(data, Mapping) else None
+    return f"{CUSTOM}:{name}" if isinstance(name, str) and name else CUSTOM
 
 
 class _StreamAll(StreamTransformer):
@@ -173,7 +175,7 @@ class ProtocolEvents:
             "tools": _convert_tool,
             LIFECYCLE: self._convert_lifecycle,
             "checkpoints": _convert_checkpoint,
-            f"{_CUSTOM}:{_TASKS}": self._convert_task,
+            f"{CUSTOM}:{_TASKS}": self._convert_task,
         }
         return converters.get(frame.channel, _convert_other)(frame)
 
@@ -202,7 +204,7 @@ class ProtocolEvents:
 
 
 def _convert_other(frame: Frame) -> Iterator[Frame]:
-    if frame.channel.partition(":")[0] == _CUSTOM:
+    if frame.channel.partition(":")[0] == CUSTOM:
         yield frame
 
 
@@ -212,14 +214,10 @@ def _convert_updates(frame: Frame) -> Iterator[Frame]:
 
 
 def _convert_message(frame: Frame) -> Iterator[Frame]:
-    """Yield the frames of a message: of a streamed one as they come, of a complete one all at once."""
+    """Yield the frame of a streamed message. Messages that a node returns whole are in the values only."""
     message, metadata = cast("tuple[object, Mapping[str, Any]]", frame.data)
-    frame = frame._replace(node=metadata.get("langgraph_node"))
     if isinstance(message, dict):
-        yield frame._replace(data=message)
-    elif isinstance(message, BaseMessage) and not isinstance(message, BaseMessageChunk | ToolMessage):
-        for event in message_to_events(message, message_id=message.id):
-            yield frame._replace(data=event)
+        yield frame._replace(data=message, node=metadata.get("langgraph_node"))
 
 
 def _convert_tool(frame: Frame) -> Iterator[Frame]:

@@ -23,7 +23,15 @@ from project4_agent_api.runs.replay import ThreadReplay
 from project4_agent_api.runs.service import Runs
 from project4_agent_api.runs.spec import RunKey
 from project4_agent_api.runs.subscription import RunSubscription
-from project4_agent_api.streams.protocol.frames import INPUT, LIFECYCLE, PER_MILLISECOND, Frame, question
+from project4_agent_api.streams.protocol.frames import (
+    CUSTOM,
+    INPUT,
+    LIFECYCLE,
+    PER_MILLISECOND,
+    Frame,
+    channel_of_custom,
+    question,
+)
 from project4_agent_api.streams.protocol.schemas import EventStreamRequest
 from shared.errors import DatabaseUnavailable, NotFound, ServiceError, Unauthorized
 
@@ -88,8 +96,7 @@ class ThreadStream:
                         yield data
                 elif event.name not in _NOT_FRAMES:
                     newest = event.data
-                    channel, *namespace = event.name.split("|")
-                    if self.request.includes(channel, namespace):
+                    if self._is_requested(event):
                         yield event.data
         at = run["updated_at"]
         if newest:
@@ -102,6 +109,12 @@ class ThreadStream:
             ending = (frame for frame in ending if frame.channel != INPUT)
         for data in self._number(run, ending, at):
             yield data
+
+    def _is_requested(self, frame: Event) -> bool:
+        channel, *namespace = frame.name.split("|")
+        if channel == CUSTOM:
+            channel = channel_of_custom(orjson.loads(frame.data)["params"]["data"])
+        return self.request.includes(channel, namespace)
 
     def _key(self, run: Row) -> RunKey:
         return RunKey(self.replay.owner_id, self.replay.thread_id, run["run_id"])
@@ -135,13 +148,14 @@ class ThreadStream:
         """Number frames that no worker has numbered, and yield those that were requested.
 
         Args:
-            at: Their approximate time, which must be the same for every client.
+            at: Approximate time of the frames, which must be the same for every client.
         """
         milliseconds = int(at.timestamp() * 1000)
         for frame in frames:
             # A worker's frames of that time come before, and a client that has read them must receive these.
             self._last = max(self._last, milliseconds * PER_MILLISECOND) + 1
-            if self.request.includes(frame.channel, list(frame.namespace)):
+            channel = channel_of_custom(frame.data) if frame.channel == CUSTOM else frame.channel
+            if self.request.includes(channel, list(frame.namespace)):
                 yield dumps(frame._replace(timestamp=milliseconds).encode(run["run_id"], self._last))
 
 

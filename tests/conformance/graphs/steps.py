@@ -83,3 +83,13 @@ def _report(state: Count) -> Count:
 
 
 progress = StateGraph(Count).add_node("report", _report).add_edge(START, "report").compile(transformers=_ASKED_FOR)
+
+
+def _announce(state: Count) -> Count:
+    write = get_stream_writer()
+    write({"name": "other", "part": 0})
+    write({"name": "announced", "part": 1})
+    return {"count": 1}
+
+
+announcing = StateGraph(Count).add_node(_announce).add_edge(START, "_announce").compile(transformers=_ASKED_FOR)

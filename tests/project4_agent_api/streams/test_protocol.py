@@ -125,7 +125,7 @@ class TestStream:
     ) -> None:
         await start(http, thread_id, "steps", steps(tmp_path, 2, 0))
         frames = await read(http, thread_id, until=life("completed"))
-        assert of(frames, "custom") == [{"payload": {"step": 0}}, {"payload": {"step": 1}}]
+        assert of(frames, "custom") == [{"step": 0}, {"step": 1}]
         assert of(frames, "updates") == [{"step": {"done": [0]}}, {"step": {"done": [1]}}]
         assert [data["done"] for data in of(frames, "values")] == [[], [0], [0, 1]]
         begun = [data for data in of(frames, "tasks") if "result" not in data]
@@ -151,19 +151,13 @@ class TestStream:
         assert len(told) == 3
         assert told == {checkpoint: values_at[checkpoint] for checkpoint in told}
 
-    async def test_unstreamed_message_is_sent_whole(self, http: httpx2.AsyncClient, thread_id: str) -> None:
+    async def test_message_that_a_node_returns_is_in_the_values_only(
+        self, http: httpx2.AsyncClient, thread_id: str
+    ) -> None:
         await start(http, thread_id, "talk", says("hello"))
-        frames = await read(http, thread_id, "messages", "lifecycle", until=life("completed"))
-        events = of(frames, "messages")
-        assert [event["event"] for event in events] == [
-            "message-start",
-            "content-block-start",
-            "content-block-delta",
-            "content-block-finish",
-            "message-finish",
-        ]
-        assert events[2]["delta"] == {"type": "text-delta", "text": "1: hello"}
-        assert {frame["params"].get("node") for frame in frames if frame["method"] == "messages"} == {"reply"}
+        frames = await read(http, thread_id, "messages", "values", "lifecycle", until=life("completed"))
+        assert of(frames, "messages") == []
+        assert of(frames, "values")[-1]["messages"][-1]["content"] == "1: hello"
 
     async def test_runs_of_a_thread_follow_each_other(self, http: httpx2.AsyncClient, thread_id: str) -> None:
         async with stream(http, thread_id, "lifecycle", "values") as frames:
@@ -230,7 +224,7 @@ class TestStream:
     ) -> None:
         async with stream(http, thread_id, "lifecycle", "custom", "values") as frames:
             await start(http, thread_id, "steps", steps(tmp_path, 4, 0.5))
-            before = await take(frames, lambda frame: frame["params"]["data"] == {"payload": {"step": 1}})
+            before = await take(frames, lambda frame: frame["params"]["data"] == {"step": 1})
             service.workers.pop().kill()
             await asyncio.to_thread(service.start_worker)
             after = await take(frames, life("completed"))
