@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ag_ui import core as agui
 
 from project4_agent_api.core.serialization import dumps
+from project4_agent_api.wires.client_tools import ClientCall
 from project4_agent_api.wires.items import (
     Citation,
     Ended,
@@ -77,13 +78,12 @@ class EventWriter:
                 yield agui.ReasoningMessageContentEvent(message_id=f"{message_id}-reasoning", delta=text)
             case ToolCall():
                 yield from self._call(item)
-            case ToolResult(message_id, call_id, text):
-                yield from self._close()
-                yield agui.ToolCallResultEvent(message_id=message_id, tool_call_id=call_id, content=text, role="tool")
+            case ToolResult():
+                yield from self._result(item)
             case Citation():
                 self._citations.append(item)
             case Interrupt():
-                self._interrupts.append(item)
+                self._ask([item])
             case Usage():
                 self._usages.append(item)
             case Ended():
@@ -91,8 +91,12 @@ class EventWriter:
 
     def finish(self, interrupts: Sequence[Interrupt]) -> Iterator[agui.BaseEvent]:
         """Yield the last event for a thread on which nothing is executed."""
-        self._interrupts += interrupts
+        self._ask(interrupts)
         yield from self._end(Ended(None, stopped=False, state=None))
+
+    def _ask(self, interrupts: Sequence[Interrupt]) -> None:
+        """Keep questions for the end. Calls of the client's tools are none: the client has their events."""
+        self._interrupts += [interrupt for interrupt in interrupts if ClientCall.from_interrupt(interrupt) is None]
 
     def _begin(self, kind: Literal["text", "reasoning"], message_id: str) -> Iterator[agui.BaseEvent]:
         if self._open == (kind, message_id):
@@ -123,6 +127,14 @@ class EventWriter:
         )
         yield agui.ToolCallArgsEvent(tool_call_id=call.call_id, delta=call.arguments)
         yield agui.ToolCallEndEvent(tool_call_id=call.call_id)
+
+    def _result(self, result: ToolResult) -> Iterator[agui.BaseEvent]:
+        if result.by_client:  # the client has it as a message of its own
+            return
+        yield from self._close()
+        yield agui.ToolCallResultEvent(
+            message_id=result.message_id, tool_call_id=result.call_id, content=result.text, role="tool"
+        )
 
     def _end(self, ended: Ended) -> Iterator[agui.BaseEvent]:
         yield from self._close()

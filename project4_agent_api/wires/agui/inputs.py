@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
-from ag_ui.core import Message, ResumeEntry, RunAgentInput
+from ag_ui.core import Message, ResumeEntry, RunAgentInput, Tool
 from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from project4_agent_api.agents.client_tools import CLIENT_TOOLS, ClientTool, ClientTools
+from project4_agent_api.wires.client_tools import ClientCall
 from project4_agent_api.wires.items import Interrupt
 
 _CONTEXT_ID = "ag-ui-context"  # of the message with the context, so that the next context takes its place
 _MEDIA = ("image", "audio", "video", "document")
+_TOOLS = TypeAdapter(ClientTools)
 _REJECTED = {"type": "reject", "message": "The user cancelled the request."}
 
 
@@ -34,8 +38,6 @@ def run_body(
     Raises:
         RequestValidationError: if something in the request cannot be honoured.
     """
-    if request.tools:
-        raise _invalid("tools", "the assistant's tools are those of the server; it can call none of the client's")
     props = request.forwarded_props if isinstance(request.forwarded_props, dict) else {}
     body: dict[str, Any] = {
         "assistant_id": str(assistant_id),
@@ -43,17 +45,49 @@ def run_body(
         "metadata": {"ag_ui_run_id": request.run_id},
         "on_disconnect": "continue" if props.get("onDisconnect") == "continue" else "cancel",
     }
-    if request.resume:
-        return body | {"command": {"resume": _resume(request.resume, interrupts)}, "strict_resume": True}
+    if tools := _client_tools(request.tools or ()):
+        body["context"] = {CLIENT_TOOLS: tools}
     messages = _new_messages(request.messages, values)
+    answers = _resume(request.resume or (), interrupts) | _results(messages, interrupts)
+    if answers:
+        return body | {"command": {"resume": answers}, "strict_resume": True}
     if not messages:
-        raise _invalid("messages", "there is no new message; add one, or send `resume`")
+        raise invalid("messages", "there is no new message; add one, or send `resume`")
     if request.context:
         text = "\n".join(f"{each.description}: {each.value}" for each in request.context)
         messages = [{"role": "system", "id": _CONTEXT_ID, "content": text}, *messages]
     state = request.state if isinstance(request.state, dict) else {}
     changed = {name: value for name, value in state.items() if name != "messages" and values.get(name) != value}
     return body | {"input": changed | {"messages": messages}}
+
+
+def _client_tools(tools: Sequence[Tool]) -> list[ClientTool]:
+    """Return the client's tools in the form of chat completions."""
+    given = [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters or {}},
+        }
+        for tool in tools
+    ]
+    try:
+        return _TOOLS.validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("tools", *first["loc"]) if part != "function")
+        raise invalid(where, first["msg"]) from None
+
+
+def _results(messages: Sequence[Mapping[str, Any]], interrupts: Sequence[Interrupt]) -> dict[str, Any]:
+    """Return the results of the client's tools, by the ids of the questions that wait for them.
+
+    A user who writes instead, or as well, starts a new turn with all of the messages: none is returned.
+    """
+    if any(message["role"] == "user" for message in messages):
+        return {}
+    results = {message["tool_call_id"]: message["content"] for message in messages if message["role"] == "tool"}
+    calls = [(interrupt.id, call) for interrupt in interrupts if (call := ClientCall.from_interrupt(interrupt))]
+    return {id_: call.answer(results[call.call_id]) for id_, call in calls if call.call_id in results}
 
 
 def _resume(entries: Sequence[ResumeEntry], interrupts: Sequence[Interrupt]) -> dict[str, Any]:
@@ -63,7 +97,7 @@ def _resume(entries: Sequence[ResumeEntry], interrupts: Sequence[Interrupt]) -> 
     for position, entry in enumerate(entries):
         interrupt = open_.get(entry.interrupt_id)
         if interrupt is None:
-            raise _invalid(f"resume.{position}.interruptId", "no question with this id is open")
+            raise invalid(f"resume.{position}.interruptId", "no question with this id is open")
         answers[interrupt.id] = entry.payload if entry.status == "resolved" else _cancellation(interrupt.value)
     return answers
 
@@ -115,13 +149,14 @@ def _part(part: Mapping[str, Any], place: str) -> dict[str, Any]:
     elif source["type"] == "url":
         url = source["value"]
     else:
-        raise _invalid(f"{place}.source", "a file of a provider cannot be read; send its data or its URL")
+        raise invalid(f"{place}.source", "a file of a provider cannot be read; send its data or its URL")
     if part["type"] == "image":
         return {"type": "image_url", "image_url": {"url": url}}
     if part["type"] == "document" and source["type"] == "data":
         return {"type": "file", "file": {"file_data": url, "filename": "document"}}
-    raise _invalid(place, "only text, images and documents with their data can be taken")
+    raise invalid(place, "only text, images and documents with their data can be taken")
 
 
-def _invalid(param: str, reason: str) -> RequestValidationError:
+def invalid(param: str, reason: str) -> RequestValidationError:
+    """Return the error of a part of a request."""
     return RequestValidationError([{"type": "value_error", "loc": ("body", *param.split(".")), "msg": reason}])

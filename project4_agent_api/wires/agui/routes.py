@@ -14,7 +14,8 @@ from project4_agent_api.core.json_route import JsonRoute
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.events.sse import event_stream
 from project4_agent_api.wires.agui.events import EventWriter
-from project4_agent_api.wires.agui.inputs import run_body, thread_id_of
+from project4_agent_api.wires.agui.inputs import invalid, run_body, thread_id_of
+from project4_agent_api.wires.client_tools import takes_client_tools
 from project4_agent_api.wires.conversations import Conversations, ConversationsDep, Run
 from project4_agent_api.wires.items import Interrupt
 from shared.errors import Conflict, NotFound, QueueFull, ServiceError, StorageQuotaExceeded, TooManyRequests
@@ -58,6 +59,8 @@ class Thread:
 async def new_run(assistant: str, request: RunAgentInput, conversations: ConversationsDep) -> AsyncIterator[Run]:
     """Start the run of a request."""
     assistant_id = await conversations.resolve_assistant(assistant)
+    if request.tools and not await takes_client_tools(conversations, assistant_id):
+        raise invalid("tools", "this assistant calls only tools of the server; leave them out, or use `agent`")
     thread = await Thread.read(request, conversations)
     body = run_body(request, assistant_id, thread.values, thread.interrupts)
     async with conversations.start(body, thread.thread_id) as run:
