@@ -90,7 +90,8 @@ async def test_streamed_answer_is_read(chat_model: EndpointChatModel, model: Scr
     assert (message.content, message.tool_calls) == ("It is 42.", [])
     assert message.response_metadata["finish_reason"] == "stop"
     assert "reasoning_content" not in message.additional_kwargs
-    assert [block["type"] for block in message.content_blocks] == ["text"]
+    others = {"refusal"}  # newer releases of langchain-core add a block for it
+    assert [block["type"] for block in message.content_blocks if block["type"] not in others] == ["text"]
 
 
 @pytest.mark.parametrize(
