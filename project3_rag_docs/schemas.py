@@ -293,6 +293,7 @@ class HitRead(BaseModel):
     text: str
     recognised: bool = Field(description="Whether the text was recognised in an image (OCR), and may have errors.")
     created_at: datetime = Field(description="Time of the document's upload.")
+    media_type: str = Field(description="Of the document; the pages of PDFs can be drawn.")
     score: float = Field(
         description="The probability that the passage is relevant, from 0 to 1, comparable between searches: from 0.5 "
         "on it probably is. Hits in two languages alternate, so it may rise within a response. With a reranker, the "

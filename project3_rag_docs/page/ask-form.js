@@ -6,9 +6,9 @@ const MAX_CHARACTERS = 4000; // as the API counts them: code points
  * The form for a question.
  *
  * @param {Page} page
- * @param {{onAsk: (question: string) => void, onStop: () => void}} listeners
+ * @param {{onAsk: (question: string) => void, onFind: (question: string) => void, onStop: () => void}} listeners
  */
-export function questionForm({ element, say, field }, { onAsk, onStop }) {
+export function questionForm({ element, say, field }, { onAsk, onFind, onStop }) {
   const question = field({
     id: "documents-question",
     control: element("textarea", { rows: 3, required: true }),
@@ -19,6 +19,10 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
     en: "Ask the documents",
     zh: "向文档提问",
   });
+  const findButton = say(element("button", { type: "button", onclick: () => send(onFind) }), {
+    en: "Find passages",
+    zh: "查找段落",
+  });
   const stopButton = say(element("button", { type: "button", hidden: true, onclick: onStop }), {
     en: "Stop",
     zh: "停止",
@@ -28,7 +32,7 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
     zh: "按 Ctrl + Enter 发送（Mac 上按 ⌘ + Enter）",
   });
   const scope = element("p", { className: "hint", role: "status" });
-  const buttons = element("div", { className: "buttons" }, askButton, stopButton, shortcut);
+  const buttons = element("div", { className: "buttons" }, askButton, findButton, stopButton, shortcut);
   const node = element("form", { noValidate: true, className: "documents" }, question.node, scope, buttons);
   node.addEventListener("keydown", (event) => {
     const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey);
@@ -36,10 +40,14 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
   });
   node.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (askButton.disabled) return;
-    if (question.validate()) onAsk(question.control.value);
-    else question.control.focus();
+    if (!askButton.disabled) send(onAsk);
   });
+
+  /** @param {(question: string) => void} listener */
+  function send(listener) {
+    if (question.validate()) listener(question.control.value);
+    else question.control.focus();
+  }
 
   /** @param {import("../../shared/page/language.js").Text} text What will be searched. */
   function showScope(text) {
@@ -56,7 +64,7 @@ export function questionForm({ element, say, field }, { onAsk, onStop }) {
     // A button that disappears loses the focus: Ask and Stop here, "Try again" in a notice that was just removed.
     const disappearing = busy ? [askButton, document.body] : [stopButton];
     const focusIsLost = disappearing.some((element) => element === document.activeElement);
-    askButton.disabled = busy;
+    askButton.disabled = findButton.disabled = busy;
     stopButton.hidden = !busy;
     if (focusIsLost) (busy ? stopButton : askButton).focus({ preventScroll: true });
   }

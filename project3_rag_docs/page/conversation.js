@@ -1,5 +1,3 @@
-import { answerView } from "./answer.js";
-
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  * @typedef {{role: "user" | "assistant", content: string}} Message
@@ -13,8 +11,7 @@ const MAX_CHARACTERS = 20_000; // of each
  *
  * @param {Page} page
  */
-export function conversation(page) {
-  const { element, say } = page;
+export function conversation({ element, say }) {
   const earlier = element("ol", { className: "history earlier", role: "list" });
   const asked = element("p", { className: "asked" });
   const place = element("div");
@@ -30,17 +27,19 @@ export function conversation(page) {
   const node = element("section", { hidden: true }, earlier, asked, place, buttons);
   /** @type {Message[]} */
   let messages = [];
-  /** @type {{question: string, answer: ReturnType<typeof answerView>} | null} */
+  /** @type {{question: string, answer: {node: HTMLElement, text: () => string}} | null} */
   let current = null;
 
   /**
    * Show a question, and return the view for its answer.
    *
+   * @template {{node: HTMLElement, text: () => string}} View
    * @param {string} question
+   * @param {View} answer
+   * @returns {View}
    */
-  function start(question) {
+  function start(question, answer) {
     if (current) fold();
-    const answer = answerView(page);
     current = { question, answer };
     asked.textContent = question;
     place.replaceChildren(answer.node);

@@ -1,4 +1,4 @@
-import { percent, sizeText, SILENCE } from "./format.js";
+import { dateIn, percent, sizeText, SILENCE } from "./format.js";
 import { reasonText } from "./reasons.js";
 
 /**
@@ -85,11 +85,3 @@ const NEW_VERSION = {
   processing: { en: " · its new version is being read", zh: " · 正在读取新版本" },
   failed: { en: " · its new version could not be read", zh: " · 新版本无法读取" },
 };
-
-/**
- * @param {string} language
- * @param {string} date
- */
-export function dateIn(language, date) {
-  return new Date(date).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
-}

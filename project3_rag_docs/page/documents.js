@@ -1,5 +1,6 @@
 /** The panel of stage 3: upload documents, follow their ingestion, and ask questions about them. */
 
+import { answerView } from "./answer.js";
 import { questionForm } from "./ask-form.js";
 import { receivedInvitations } from "./collection-invitations.js";
 import { collectionEditor, collectionStore } from "./collections.js";
@@ -8,6 +9,7 @@ import { documentDetail } from "./document-detail.js";
 import { documentList } from "./document-list.js";
 import { takeDrops } from "./drops.js";
 import { scopeOf } from "./scope.js";
+import { searchResults } from "./search-results.js";
 import { uploadArea } from "./upload-area.js";
 
 /** @typedef {import("../../shared/page/page.js").Page} Page */
@@ -40,7 +42,7 @@ export function mount(root, page) {
     onStored: (stored) => stored.forEach(list.add),
     announce,
   });
-  const form = questionForm(page, { onAsk: ask, onStop: () => asking?.abort() });
+  const form = questionForm(page, { onAsk: ask, onFind: find, onStop: () => asking?.abort() });
   const talk = conversation(page);
   const hasUsers = Boolean(root.dataset.audience); // the section is for users who have signed in
   const editor = collectionEditor(page, collections, { hasUsers });
@@ -139,8 +141,21 @@ export function mount(root, page) {
     if (asking) return;
     const { body, after } = scope();
     const history = talk.history();
-    const answer = talk.start(question);
+    const answer = talk.start(question, answerView(page));
     return send({ question, ...body, ...(history.length > 0 && { history }) }, answer, after);
+  }
+
+  /** @param {string} query */
+  async function find(query) {
+    const { body, after } = scope();
+    const results = talk.start(query, searchResults(page));
+    results.start();
+    try {
+      const found = await request("documents/search", { method: "POST", body: { query, ...body } });
+      results.finish((await found.json()).hits, after);
+    } catch (error) {
+      results.fail(error, () => find(query));
+    }
   }
 
   /**

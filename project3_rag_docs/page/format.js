@@ -30,6 +30,14 @@ export function percent(share) {
 }
 
 /**
+ * @param {string} language
+ * @param {string} date
+ */
+export function dateIn(language, date) {
+  return new Date(date).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+}
+
+/**
  * What a user may do with a collection.
  *
  * @type {Record<"owner" | "read" | "write", Text>}

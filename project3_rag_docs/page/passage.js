@@ -1,10 +1,13 @@
+import { dateIn, percent } from "./format.js";
 import { PDF, pagePicture } from "./page-picture.js";
 
 /**
  * @typedef {import("../../shared/page/page.js").Page} Page
  *
- * @typedef {object} Source A passage in the model's prompt.
- * @property {number} marker
+ * @typedef {object} Source A passage in the model's prompt, or one that a search found.
+ * @property {number} [marker] Its number in the prompt.
+ * @property {number} [score] In the search: the probability that it is relevant.
+ * @property {string} [created_at] In the search: the time of the upload.
  * @property {string} document_id
  * @property {string} chunk_id
  * @property {string} filename
@@ -18,22 +21,28 @@ import { PDF, pagePicture } from "./page-picture.js";
 let passages = 0;
 
 /**
- * A cited passage, collapsed.
+ * A passage that was cited or found, collapsed.
  *
  * @param {Page} page
  * @param {Source} source
  */
 export function passageView(page, source) {
   const { element, say, request, problemNotice } = page;
-  const { marker, filename, page: number, heading, text, recognised } = source;
+  const { marker, score, created_at, filename, page: number, heading, text, recognised } = source;
   const id = `documents-passage-${(passages += 1)}`;
   const titleId = `${id}-title`;
   const where = element("span", { id: titleId, className: "where" }, filename);
   if (number !== null) where.append(" · ", say(element("span"), { en: `page ${number}`, zh: `第 ${number} 页` }));
   if (heading) where.append(" · ", heading);
   if (recognised) where.append(" · ", say(element("span"), { en: "recognised in an image", zh: "识别自图片" }));
-  const preview = element("span", { className: "hint preview" });
-  const summary = element("summary", {}, `[${marker}] `, where, preview);
+  const preview = element("span", { className: "hint preview" }, score === undefined ? "" : text);
+  const summary = element("summary", {}, marker === undefined ? "" : `[${marker}] `, where, preview);
+  if (score !== undefined) {
+    const share = percent(score);
+    const relevance = say(element("span"), { en: `relevance ${share}`, zh: `相关度 ${share}` });
+    const date = say(element("span"), { en: dateIn("en", created_at), zh: dateIn("zh", created_at) });
+    summary.append(element("span", { className: "hint" }, relevance, " · ", date));
+  }
   const body = element("div", { className: "answer" }, text);
   const back = say(element("button", { type: "button", hidden: true }), { en: "Back to the answer", zh: "回到回答" });
   const more = say(element("button", { type: "button", onclick: showContext }), {

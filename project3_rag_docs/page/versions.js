@@ -1,5 +1,4 @@
-import { dateIn } from "./document-state.js";
-import { percent, sizeText } from "./format.js";
+import { dateIn, percent, sizeText } from "./format.js";
 import { reasonText } from "./reasons.js";
 import { sendFile } from "./send-file.js";
 import { ACCEPTED } from "./accepted.js";

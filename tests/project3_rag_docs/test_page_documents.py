@@ -306,3 +306,22 @@ def test_reasons_are_in_the_language_of_the_page(browser: Browser, url: str) -> 
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         page.get_by_role("button", name="English").click()
         expect(page.get_by_text("The PDF cannot be read; it is damaged or incomplete.")).to_be_visible()
+
+
+def test_passages_are_found_without_an_answer(page: Page, url: str, tmp_path: Path) -> None:
+    upload(url, "birds.pdf", pdf(tmp_path, "Contents.", "The heron nests in the oak."))
+    upload(url, "soup.md", b"Stir the soup.")
+    panel = opened(page, url)
+    panel.get_by_label("Question about the documents").fill("Where does the heron nest?")
+
+    with page.expect_request("**/documents/search") as searched:
+        panel.get_by_role("button", name="Find passages").click()
+
+    assert sent(searched.value) == {"query": "Where does the heron nest?"}
+    expect(panel.get_by_role("heading", name="Passages found")).to_be_visible()
+    first = panel.locator(".passages").get_by_role("listitem").first
+    expect(first).to_contain_text("birds.pdf · page 2")
+    expect(first).to_contain_text(re.compile(r"relevance \d+ %"))
+    first.locator("summary").click()
+    expect_drawn(panel.get_by_role("img", name="Page 2"))
+    expect(panel.get_by_text("All documents were searched.")).to_be_visible()
