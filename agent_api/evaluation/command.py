@@ -18,14 +18,17 @@ from pathlib import Path
 
 import httpx
 import httpx2
+from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langgraph_sdk import get_client
+from pydantic import TypeAdapter, ValidationError
 
 from agent_api.command import PACKAGE
 from agent_api.evaluation.dataset import Dataset, load_dataset
 from agent_api.evaluation.judge import judge
 from agent_api.evaluation.report import (
     Comparison,
+    JudgeRecord,
     Report,
     ScoreRecord,
     TrialRecord,
@@ -39,9 +42,12 @@ from agent_api.project import DATA, enter
 from local.launcher import Stage, configured_environment, launch_package
 from local.services import base_url
 from local.state import StageState
+from project4_agent_api.core.model_usage import Prices
+from project4_agent_api.settings import ModelPrice
 from shared.errors import ConfigurationError
 
 _TIMEOUT_SECONDS = 600.0
+_PRICES = TypeAdapter(dict[str, ModelPrice])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,8 +176,8 @@ async def _evaluate(plan: _Plan, url: str) -> int:
 
 async def _score(plan: _Plan, dataset: Dataset, assistant: str, trials: Sequence[Trial]) -> Report:
     # `--concurrency` bounds the judge as it bounds the runs.
-    free = asyncio.Semaphore(plan.arguments.concurrency)
-    records = await asyncio.gather(*(_record(plan.judge, trial, free) for trial in trials))
+    free, usage = asyncio.Semaphore(plan.arguments.concurrency), UsageMetadataCallbackHandler()
+    records = await asyncio.gather(*(_record(plan.judge, trial, free, usage) for trial in trials))
     names = {name for record in records for name in record.scores}
     judged = [example.id for example in dataset.examples if example.expect and example.expect.judge]
     return Report(
@@ -182,11 +188,24 @@ async def _score(plan: _Plan, dataset: Dataset, assistant: str, trials: Sequence
         required={name: dataset.required(name) for name in names},
         skipped={example.id: example.skip for example in dataset.examples if example.skip is not None},
         not_judged=[] if plan.judge else judged,
+        judge=JudgeRecord.from_usage(usage.usage_metadata, _prices()),
         trials=records,
     )
 
 
-async def _record(model: BaseChatModel | None, trial: Trial, free: asyncio.Semaphore) -> TrialRecord:
+def _prices() -> Prices:
+    """Return the prices of the environment, which are those of the judge."""
+    environment = configured_environment()
+    try:
+        by_model = _PRICES.validate_json(environment.get("LLM_PRICES", "{}"))
+    except ValidationError as error:
+        raise ConfigurationError(f"LLM_PRICES: {error.errors()[0]['msg']}") from None
+    return Prices(by_model, environment.get("LLM_PRICES_CURRENCY", "USD"))
+
+
+async def _record(
+    model: BaseChatModel | None, trial: Trial, free: asyncio.Semaphore, usage: UsageMetadataCallbackHandler
+) -> TrialRecord:
     expect, outcome = trial.example.expect, trial.outcome
     if expect is None:
         raise ValueError("an example without expectations is not run")
@@ -194,7 +213,7 @@ async def _record(model: BaseChatModel | None, trial: Trial, free: asyncio.Semap
     scores = score(expect, outcome)
     if expect.judge and model is not None:
         async with free:
-            scores.append(await judge(model, question, outcome, expect.judge))
+            scores.append(await judge(model, question, outcome, expect.judge, usage))
     return TrialRecord(
         example=trial.example.id,
         repetition=trial.repetition,

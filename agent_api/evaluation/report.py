@@ -5,11 +5,12 @@ from html import escape
 from pathlib import Path
 from typing import Annotated
 
+from langchain_core.messages.ai import UsageMetadata
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent_api.evaluation import scorers
 from agent_api.evaluation.statistics import Interval, difference, interval
-from project4_agent_api.core.model_usage import Cost
+from project4_agent_api.core.model_usage import Cost, Prices, Tokens, UsageByModel
 from shared.errors import ConfigurationError
 
 
@@ -36,6 +37,21 @@ class TrialRecord(BaseModel):
     scores: dict[str, ScoreRecord]
 
 
+class JudgeRecord(BaseModel):
+    """The tokens of the judge's calls, and their cost at the prices in this environment."""
+
+    tokens: int
+    cost: Cost
+
+    @classmethod
+    def from_usage(cls, usage: Mapping[str, UsageMetadata], prices: Prices) -> "JudgeRecord | None":
+        """Add up the usage of models, by their names; None without a call."""
+        by_model = UsageByModel()
+        for model, of_model in usage.items():
+            by_model.add_tokens(model, Tokens.from_usage(of_model))
+        return cls(tokens=by_model.tokens.total, cost=prices.cost(by_model)) if by_model else None
+
+
 class Report(BaseModel):
     """The trials of an evaluation.
 
@@ -44,6 +60,7 @@ class Report(BaseModel):
         required: The lowest mean of each score.
         skipped: Reasons of the examples that were not run.
         not_judged: Examples with criteria for a judge, when there was none.
+        judge: The judge's usage, which that of the trials does not contain.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,6 +72,7 @@ class Report(BaseModel):
     required: dict[str, float]
     skipped: dict[str, str] = {}
     not_judged: list[str] = []
+    judge: JudgeRecord | None = None
     trials: Annotated[list[TrialRecord], Field(min_length=1)]
 
     def score_names(self) -> list[str]:
@@ -74,9 +92,12 @@ class Report(BaseModel):
         return interval(list(self.means(name).values()))
 
     def cost(self) -> str:
-        """Describe the tokens and the cost of all trials."""
+        """Describe the tokens and the cost of all trials, then those of the judge."""
         tokens = f"{sum(trial.tokens for trial in self.trials):,} tokens"
-        return ", ".join([tokens, *describe_costs([cost for trial in self.trials for cost in trial.costs])])
+        parts = [tokens, *describe_costs([cost for trial in self.trials for cost in trial.costs])]
+        if self.judge:
+            parts += [f"judge: {self.judge.tokens:,} tokens", *describe_costs([self.judge.cost])]
+        return ", ".join(parts)
 
     def failures(self) -> list[str]:
         """Return the names of the scores whose mean is below the required one."""

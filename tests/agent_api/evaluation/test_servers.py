@@ -18,9 +18,11 @@ from agent_api.command import main
 from agent_api.evaluation import command as evaluation
 from agent_api.evaluation.judge import Verdict, judge
 from agent_api.evaluation.outcome import Outcome
+from agent_api.evaluation.report import read_report
 from local import launcher
 from shared.errors import ConfigurationError
 from tests.support.running import running
+from tests.support.scripted_model import ScriptedModel, says
 
 THREAD, RUN = "0191d8a5-0000-7000-8000-000000000001", "0191d8a5-0000-7000-8000-000000000002"
 STATE = {"messages": [{"type": "human", "content": "Hi"}, {"type": "ai", "content": "Hello!"}]}
@@ -187,3 +189,24 @@ def test_judge_is_called_for_as_many_answers_at_once_as_allowed(
     arguments = ["eval", str(path), "--url", server.url, "--judge", "m", "--repetitions", "6", "--concurrency", "3"]
     assert main(arguments) == 0
     assert most == 3
+
+
+def test_report_has_the_judges_cost(
+    server: Server,
+    model: ScriptedModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "judged.yaml"
+    path.write_text("examples: [{id: a, input: Hi, expect: {judge: is polite}}]")
+    model.then(says('{"reason":"It greets.","met":true}'))
+    price = '{"scripted-model": {"input": 1000000, "output": 0}}'
+    variables = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "k", "LLM_PRICES": price}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert main(["eval", str(path), "--url", server.url, "--judge", "scripted-model", "--output", str(tmp_path)]) == 0
+
+    assert "judge: 9 tokens, 7 USD" in capsys.readouterr().out
+    assert read_report(tmp_path / "judged.json").cost() == "0 tokens, judge: 9 tokens, 7 USD"
