@@ -31,6 +31,7 @@ def server_params(name: str, gguf: Path) -> xllamacpp.CommonParams:
     params.port = 0
     params.ui = False
     params.verbosity = 1
+    params.fit_params = False  # it would load each model twice, to measure first whether one this small fits a GPU
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads()
     return params
 
