@@ -1,21 +1,15 @@
-"""Crons in the database. Workers fire them; see `firing.py`."""
+"""Crons for the API: create, read, change, search and delete them. Workers fire them; see `firing.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 from uuid_utils.compat import uuid7
 
 from project4_agent_api.assistants.service import Assistants
-from project4_agent_api.core.bounded import fetch_models
-from project4_agent_api.core.offset_pagination import paginate
 from project4_agent_api.core.run_context import current_user
-from project4_agent_api.core.visibility import visible_clause
+from project4_agent_api.crons import repository
 from project4_agent_api.crons.schedule import next_due, require_interval
 from project4_agent_api.crons.schemas import (
     CronCreate,
@@ -25,7 +19,7 @@ from project4_agent_api.crons.schemas import (
     CronSearch,
     ThreadCronCreate,
 )
-from project4_agent_api.models import Assistant, Cron, Json, Thread
+from project4_agent_api.models import Cron, Json
 from shared.errors import InvalidRequest, Limit, NotFound, TooManyRequests
 
 _RETRY_SECONDS = 60  # crons do not end by themselves
@@ -38,7 +32,7 @@ class CronLimits:
     """The limits of crons.
 
     Attributes:
-        per_user: How many crons one user may have.
+        per_user: Maximum crons of one user. Crons that are created at the same moment do not see each other.
         shortest_seconds: Minimum seconds between two firings of a cron.
     """
 
@@ -58,14 +52,12 @@ async def create_cron(
     """Store a cron.
 
     Args:
-        session: In a transaction.
+        session: Within a transaction.
         thread_id: The thread of its runs; None for a new one each time.
-        limits: Crons that are created at the same moment do not see each other.
 
     Raises:
-        InvalidRequest: if it would be due too often.
+        InvalidRequest: if it would be due too often, or its configuration is of another thread.
         NotFound: if there is no such assistant or thread, or it belongs to another user.
-        InvalidRequest: if the configuration is of another thread.
         TooManyRequests: if the user has as many already.
     """
     require_interval(body.schedule, limits.shortest_seconds)
@@ -73,23 +65,12 @@ async def create_cron(
     if body.config:
         body.config.require_thread(thread_id)
     # Locked, so that both still exist when this is committed.
-    query = select(col(Assistant.assistant_id)).where(
-        col(Assistant.assistant_id) == assistant_id, assistants.visible_to(owner_id)
-    )
-    if await session.scalar(query.with_for_update(read=True, key_share=True)) is None:
+    if not await repository.lock_assistant(session, assistant_id, assistants.visible_to(owner_id)):
         raise NotFound("There is no assistant with this id.")
-    if thread_id is not None:
-        own = select(col(Thread.thread_id)).where(col(Thread.thread_id) == thread_id, col(Thread.owner_id) == owner_id)
-        if await session.scalar(own.with_for_update(read=True, key_share=True)) is None:
-            raise NotFound("There is no thread with this id.")
-    count = await session.scalar(select(func.count()).select_from(Cron).where(col(Cron.owner_id) == owner_id))
-    if (count or 0) >= limits.per_user:
-        raise TooManyRequests(
-            f"You have {limits.per_user:,} crons already. Delete one first.",
-            retry_after=_RETRY_SECONDS,
-            limit=Limit("user_crons_max", limits.per_user, count or 0),
-        )
-    now = await _database_time(session)
+    if thread_id is not None and not await repository.lock_thread(session, owner_id, thread_id):
+        raise NotFound("There is no thread with this id.")
+    await _require_capacity(session, owner_id, limits.per_user)
+    now = await repository.database_time(session)
     on_run_completed = (body.on_run_completed or "delete") if isinstance(body, CronCreate) else None
     cron_id = uuid7()
     cron = Cron(
@@ -112,14 +93,23 @@ async def create_cron(
     return cron
 
 
-async def get_cron(session: AsyncSession, owner_id: UUID, cron_id: UUID, *, lock: bool = False) -> Cron:
+async def _require_capacity(session: AsyncSession, owner_id: UUID, maximum: int) -> None:
+    count = await repository.count_of_owner(session, owner_id)
+    if count >= maximum:
+        raise TooManyRequests(
+            f"You have {maximum:,} crons already. Delete one first.",
+            retry_after=_RETRY_SECONDS,
+            limit=Limit("user_crons_max", maximum, count),
+        )
+
+
+async def get_cron(session: AsyncSession, owner_id: UUID, cron_id: UUID, *, for_update: bool = False) -> Cron:
     """Return a cron.
 
     Raises:
         NotFound: if there is none, or it belongs to another user.
     """
-    query = select(Cron).where(col(Cron.cron_id) == cron_id, col(Cron.owner_id) == owner_id)
-    cron: Cron | None = await session.scalar(query.with_for_update() if lock else query)
+    cron = await repository.find_cron(session, owner_id, cron_id, for_update=for_update)
     if cron is None:
         raise NotFound(_NO_SUCH_CRON)
     return cron
@@ -134,7 +124,7 @@ async def update_cron(
         InvalidRequest: if the change contradicts the other fields, or it would be due too often.
         NotFound: if there is no such cron, or it belongs to another user.
     """
-    cron = await get_cron(session, owner_id, cron_id, lock=True)
+    cron = await get_cron(session, owner_id, cron_id, for_update=True)
     if body.config:
         body.config.require_thread(cron.thread_id)
     if body.on_run_completed and cron.thread_id:
@@ -153,7 +143,7 @@ async def update_cron(
     if payload.get("context") and set(payload["config"].get("configurable", {})) - {"cron_id"}:
         raise InvalidRequest("Give either config.configurable or context: they are the same, and context is the newer.")
     cron.payload = _with_id(payload, cron_id)
-    cron.updated_at = await _database_time(session)
+    cron.updated_at = await repository.database_time(session)
     if body.model_fields_set & {"schedule", "timezone", "end_time", "enabled"}:
         # It does not fire for times at which it was disabled or had another schedule.
         cron.next_run_date = next_due(cron.schedule, cron.timezone, cron.updated_at, cron.end_time)
@@ -166,10 +156,7 @@ async def delete_cron(session: AsyncSession, owner_id: UUID, cron_id: UUID) -> N
     Raises:
         NotFound: if there is none, or it belongs to another user.
     """
-    deleted = await session.scalar(
-        delete(Cron).where(col(Cron.cron_id) == cron_id, col(Cron.owner_id) == owner_id).returning(col(Cron.cron_id))
-    )
-    if deleted is None:
+    if not await repository.delete_cron(session, owner_id, cron_id):
         raise NotFound(_NO_SUCH_CRON)
 
 
@@ -181,21 +168,7 @@ async def search_crons(
     Raises:
         InvalidRequest: if the assistant is neither an id nor a graph's name.
     """
-    query = _filter(select(Cron), owner_id, assistants, body)
-    if body.enabled is not None:
-        query = query.where(col(Cron.enabled) == body.enabled)
-    columns = {
-        "cron_id": col(Cron.cron_id),
-        "assistant_id": col(Cron.assistant_id),
-        "thread_id": col(Cron.thread_id),
-        "created_at": col(Cron.created_at),
-        "updated_at": col(Cron.updated_at),
-        "next_run_date": col(Cron.next_run_date),
-        "end_time": col(Cron.end_time),
-    }
-    query = paginate(query, body, body.sort_by or "created_at", columns, col(Cron.cron_id))
-    limit, offset = body.page()
-    return await fetch_models(session, query, limit + 1, offset)
+    return await repository.search_crons(session, owner_id, body, _filtered_assistant(assistants, body))
 
 
 async def count_crons(session: AsyncSession, owner_id: UUID, assistants: Assistants, body: CronFilter) -> int:
@@ -204,24 +177,11 @@ async def count_crons(session: AsyncSession, owner_id: UUID, assistants: Assista
     Raises:
         InvalidRequest: if the assistant is neither an id nor a graph's name.
     """
-    return await session.scalar(_filter(select(func.count()).select_from(Cron), owner_id, assistants, body)) or 0
+    return await repository.count_crons(session, owner_id, body, _filtered_assistant(assistants, body))
 
 
-def _filter(query: Select[Any], owner_id: UUID, assistants: Assistants, body: CronFilter) -> Select[Any]:
-    query = query.where(visible_clause("crons", owner_id))
-    if body.assistant_id is not None:
-        query = query.where(col(Cron.assistant_id) == assistants.parse_id(body.assistant_id))
-    if body.thread_id is not None:
-        query = query.where(col(Cron.thread_id) == body.thread_id)
-    if body.metadata:
-        query = query.where(col(Cron.meta).contains(body.metadata))
-    return query
-
-
-async def _database_time(session: AsyncSession) -> datetime:
-    """Return the time by the database's clock, which may differ from this process's."""
-    now: datetime = (await session.execute(select(func.statement_timestamp()))).scalar_one()
-    return now
+def _filtered_assistant(assistants: Assistants, body: CronFilter) -> UUID | None:
+    return None if body.assistant_id is None else assistants.parse_id(body.assistant_id)
 
 
 def _given_fields(body: CronOptions) -> Json:
