@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _OPENING = re.compile(r"(?:What|Whatever|Who|Whoever|Whom|Whose|Where|Which|That)\b(?! to\b)(?!.*\?$)")
+_ELLIPSIS = re.compile(r"\w+: (?:Of|Those|Whose|Whom|Its|Their)\b")
 _ARGUMENT = re.compile(r"\w+: (?:(?:Of|For|To|From|With) [\w' ]{1,30}|Whose|Which(?: one)?|It|The same|Likewise)\.$")
 _HABITS = {
     re.compile(r"\bwho(?:m)?ever\b|\bwhatever (?:it|is|was|they)\b", re.IGNORECASE): "name the caller or the value",
@@ -55,6 +56,8 @@ def _check(source: str) -> Iterator[tuple[int, str, str]]:
         for offset, text in enumerate(docstring.splitlines()):
             if _ARGUMENT.match(text.strip()):
                 yield line + offset, "delete an entry that says no more than its name and type", text.strip()
+            elif _ELLIPSIS.match(text.strip()):
+                yield line + offset, "begin an entry with the noun that it describes", text.strip()
     for line, text in _texts(tree, source):
         for habit, advice in _HABITS.items():
             if habit.search(text):
