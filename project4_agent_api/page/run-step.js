@@ -138,6 +138,13 @@ export function stepView(page, run, step, { from, to, attempt }, { onForked }) {
     if (step.namespace === "") {
       const hasMessages = read.messages_total !== null || step.tasks.some(({ writes }) => writes.includes("messages"));
       nodes.push(forkForm(page, run, step, { hasMessages, onForked }));
+    } else {
+      nodes.push(
+        say(element("p", { className: "hint" }), {
+          en: "A subgraph starts anew when a run is repeated: run again from the step of the graph that calls it.",
+          zh: "重新运行时，子图总是从头开始：请从调用它的那一步重新运行。",
+        }),
+      );
     }
     return nodes;
   }
