@@ -69,13 +69,13 @@ def run_tests(
             f"--junitxml={report}",
             "-o",
             "junit_logging=all",
+            *(word for plugin in _UNUSED for word in ("-p", f"no:{plugin}")),
         ]
         limit = None
         if test_seconds is not None:
             busy = _load()
             limit = _LIMIT_SECONDS * busy
             options += ["-x", f"--timeout={test_seconds * busy:g}", "-o", "timeout_func_only=true"]
-            options += [word for plugin in _UNUSED for word in ("-p", f"no:{plugin}")]
         status, printed = _run(
             [sys.executable, "-m", "pytest", *options, *files],
             folder,

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,16 @@ class Stage:
         return importlib.import_module(f"{self.package}.{name}")
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document of the stage's API."""
-        settings_class = self.module("settings").Settings
-        addresses = {name: value for name, value in _ADDRESSES.items() if name in settings_class.model_fields}
-        document: dict[str, Any] = self.module("main").create_app(settings_class(_env_file=None, **addresses)).openapi()
-        return document
+        """Return the OpenAPI document of the stage's API, which must not be changed."""
+        return _openapi(self)
+
+
+@cache
+def _openapi(stage: Stage) -> dict[str, Any]:
+    settings_class = stage.module("settings").Settings
+    addresses = {name: value for name, value in _ADDRESSES.items() if name in settings_class.model_fields}
+    document: dict[str, Any] = stage.module("main").create_app(settings_class(_env_file=None, **addresses)).openapi()
+    return document
 
 
 STAGES = {

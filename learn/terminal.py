@@ -40,7 +40,7 @@ def summary(found: Difference, painter: Painter, language: Language = "en") -> l
     required = [name for name, setting in found.settings.items() if setting.default is None]
     lines += _group(words["required"], required, more) if required else []
     optional = [name for name in found.settings if name not in required]
-    lines += _group(words["optional"], optional, more, max_lines=3)
+    lines += _group(words["optional"], optional, more)
     lines += [painter.heading(words["tables"], sum(found.adds_table(table) for table in found.tables))]
     tables = [f"{table} ({len(columns)})" for table, columns in found.tables.items()]
     lines += _group(words["table"], tables, more, max_lines=3)
