@@ -82,7 +82,7 @@ export function documentFilters(page, { collections, onChange }) {
       const query = id && `?${new URLSearchParams({ collection_id: id })}`;
       /** @type {{items: {tag: string}[]}} */
       const { items } = await (await request(`documents/tags${query}`)).json();
-      showTags(items.map((one) => one.tag));
+      if (id === choice.control.value) showTags(items.map((one) => one.tag)); // no other one was chosen meanwhile
     } catch (error) {
       if (!(error instanceof page.Problem)) throw error;
     }

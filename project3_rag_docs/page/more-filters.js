@@ -42,10 +42,12 @@ export function moreFilters(page, { collectionId, onChange }) {
   async function load() {
     if (!node.open && properties.length === 0) return;
     try {
-      const query = collectionId() && `?${new URLSearchParams({ collection_id: collectionId() })}`;
+      const id = collectionId();
+      const query = id && `?${new URLSearchParams({ collection_id: id })}`;
       /** @type {{items: import("./metadata-filter.js").Property[]}} */
       const { items } = await (await request(`documents/metadata${query}`)).json();
       trouble.replaceChildren();
+      if (id !== collectionId()) return; // another one was chosen meanwhile
       show(items.sort((a, b) => b.count - a.count).slice(0, MAX_NAMES));
     } catch (error) {
       trouble.replaceChildren(problemNotice(error, load));
