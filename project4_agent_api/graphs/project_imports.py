@@ -203,13 +203,22 @@ def _reason(error: BaseException) -> str:
 
 def _hint(error: ImportError) -> str:
     """Return a hint for a missing package, or for a version of it without the module or name."""
-    package = (error.name or "").partition(".")[0]
+    name = error.name or ""
+    missing = isinstance(error, ModuleNotFoundError)
+    package = name.partition(".")[0]
     try:
         version = importlib.metadata.version(importlib.metadata.packages_distributions()[package][0])
     except (KeyError, importlib.metadata.PackageNotFoundError):
-        missing = isinstance(error, ModuleNotFoundError)
-        return "; install the project's packages alongside this service" if missing else ""
-    return f"; {package} {version} is installed, and the project is written for another version"
+        version = None
+    if version and not _is_namespace(name.rpartition(".")[0] if missing else name):
+        return f"; {package} {version} is installed, and the project is written for another version"
+    return "; install the project's packages alongside this service" if missing or version else ""
+
+
+def _is_namespace(name: str) -> bool:
+    """Return whether several distributions may have modules in an imported package: `google.cloud`."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return spec is not None and spec.origin is None
 
 
 def _resolves_to(name: str, path: Path) -> bool:

@@ -95,6 +95,8 @@ def test_names_that_are_no_identifiers_are_loaded(tmp_path: Path) -> None:
     [
         ("import langchain_core.pydantic_v1", r"langchain_core \S+ is installed, and the project"),
         ("from langgraph.graph import Gone", r"langgraph \S+ is installed, and the project"),
+        ("from langgraph.checkpoint import not_there", "install the project's packages alongside this service"),
+        ("import langgraph.checkpoint.not_there", "install the project's packages alongside this service"),
         ("import not_there", "install the project's packages alongside this service"),
         ("raise ValueError('1 error\\n  KEY_OF_TOOL has to be set')", "ValueError: 1 error KEY_OF_TOOL has to be set"),
     ],
