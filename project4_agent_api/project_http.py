@@ -76,7 +76,7 @@ def install(app: FastAPI, http: HttpPart, project_app: Starlette | None) -> None
     if http.middleware_order == "auth_first":
         guarded = routes if http.enable_custom_route_auth else ()
         outermost.append(Middleware(AuthenticateFirst, service=app, guarded=guarded))
-    ours = [_with_cors(each, http.cors) for each in app.user_middleware]
+    ours = [_with_cors(middleware, http.cors) for middleware in app.user_middleware]
     if http.cors:  # browsers do not ask before they open a WebSocket or post plain text
         app.state.origins = Origins(tuple(http.cors.allow_origins), http.cors.allow_origin_regex)
     if http.configurable_headers:
@@ -211,8 +211,8 @@ class ConfigurableHeaders:
 
     def __init__(self, app: ASGIApp, patterns: HeaderPatterns) -> None:
         self._app = app
-        self._includes = [_pattern(each) for each in patterns.includes]
-        self._excludes = [_pattern(each) for each in patterns.excludes]
+        self._includes = [_pattern(pattern) for pattern in patterns.includes]
+        self._excludes = [_pattern(pattern) for pattern in patterns.excludes]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""

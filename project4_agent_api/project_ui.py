@@ -38,7 +38,7 @@ def create_routers(project: Project | None) -> list[APIRouter]:
     @components.post("/ui/{graph_id}", response_class=HTMLResponse)
     def load_component(graph_id: str, component: ComponentName, request: Request) -> HTMLResponse:
         """Return the tags that load and render a component; the client replaces `{{shadowRootId}}`."""
-        return HTMLResponse("\n".join(_tag(request, graph_id, each, component) for each in _assets(folder, graph_id)))
+        return HTMLResponse("\n".join(_tag(request, graph_id, asset, component) for asset in _assets(folder, graph_id)))
 
     @files.get("/ui/{graph_id}/{file_name}", name=_FILE, response_class=FileResponse)
     def read_file(graph_id: str, file_name: str) -> FileResponse:
@@ -62,7 +62,7 @@ def _assets(folder: Path, graph_id: str) -> list[str]:
         schemas = {}
     if graph_id not in schemas:
         raise NotFound(f"No components are built for {graph_id!r}.")
-    return [Path(each).name for each in schemas[graph_id]["assets"]]
+    return [Path(asset).name for asset in schemas[graph_id]["assets"]]
 
 
 def _tag(request: Request, graph_id: str, file_name: str, component: ComponentName) -> str:

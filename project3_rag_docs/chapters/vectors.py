@@ -186,7 +186,8 @@ async def ask_texts(query: Query, passages: Nearest, request: Request) -> Answer
     answer = await chain.ainvoke({"passages": numbered, "question": query.question})
     markers = {int(marker) for marker in re.findall(r"\[(\d{1,3})\]", answer)}
     return Answer(
-        answer=answer, citations={one: passages[one - 1] for one in sorted(markers) if 1 <= one <= len(passages)}
+        answer=answer,
+        citations={marker: passages[marker - 1] for marker in sorted(markers) if 1 <= marker <= len(passages)},
     )
 
 

@@ -155,7 +155,7 @@ def _menu_lines(lines: list[str]) -> set[int]:
         if len(items) == 1 and len(items[0]) <= _MAX_ITEM_LENGTH and items[0][-1] not in _SENTENCE_ENDS:
             run.append(number)
             continue
-        if len(run) >= _MIN_ITEMS and _is_menu([_items(lines[one])[0] for one in run]):
+        if len(run) >= _MIN_ITEMS and _is_menu([_items(lines[index])[0] for index in run]):
             found.update(run)
         run.clear()
     return found

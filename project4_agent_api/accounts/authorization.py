@@ -94,8 +94,8 @@ class Authorization:
             case "run":
                 owner = self.run(body, ids)
             case "runs":
-                for each in body if isinstance(body, list) else []:
-                    await self.run(each, {})
+                for entry in body if isinstance(body, list) else []:
+                    await self.run(entry, {})
                 return self.principal.account_id
             case "command":
                 owner_id = await self._command(body, ids)
@@ -189,7 +189,7 @@ class Authorization:
         value.pop("metadata", None)
         before = value["namespace"]
         filter_ = await self.auth.authorize(self.principal, "store", operation.action, value)
-        others = [each for each in operation.fields if each != name]
+        others = [field for field in operation.fields if field != name]
         _write_back(given, value, others)
         changed = tuple(value["namespace"] or ())
         if changed != before:

@@ -28,13 +28,13 @@ class HandlerDependencies:
             ConfigurationError: with one line that names their fault.
         """
         signature = _signature(handler)
-        parameters = [each for each in signature.parameters.values() if _is_dependency(each)]
+        parameters = [parameter for parameter in signature.parameters.values() if _is_dependency(parameter)]
         if not parameters:
             return cls(None)
 
         def call() -> None: ...
 
-        keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
         call.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]  # that `inspect` reads
         try:
             return cls(get_dependant(path="", call=call))
@@ -43,7 +43,9 @@ class HandlerDependencies:
 
     def __contains__(self, parameter: str) -> bool:
         """Return whether a parameter of the handler is a dependency."""
-        return self.dependant is not None and any(each.name == parameter for each in self.dependant.dependencies)
+        return self.dependant is not None and any(
+            dependency.name == parameter for dependency in self.dependant.dependencies
+        )
 
     @asynccontextmanager
     async def solved(self, connection: HTTPConnection) -> AsyncIterator[dict[str, Any]]:
@@ -79,4 +81,4 @@ def _signature(handler: Callable[..., Any]) -> inspect.Signature:
 
 def _is_dependency(parameter: inspect.Parameter) -> bool:
     annotated = get_args(parameter.annotation) if get_origin(parameter.annotation) is Annotated else ()
-    return any(isinstance(each, Depends) for each in (*annotated, parameter.default))
+    return any(isinstance(annotation, Depends) for annotation in (*annotated, parameter.default))

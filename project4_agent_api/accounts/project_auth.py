@@ -71,11 +71,19 @@ class ProjectAuth:
         if handler is None:
             raise ConfigurationError(f"{where} has no @auth.authenticate handler")
         dependencies = HandlerDependencies.from_handler(handler, where)
-        parameters = [each for each in inspect.signature(handler).parameters.values() if each.name not in dependencies]
-        unknown = [each.name for each in parameters if each.name not in _PARAMETERS and each.default is each.empty]
+        parameters = [
+            parameter
+            for parameter in inspect.signature(handler).parameters.values()
+            if parameter.name not in dependencies
+        ]
+        unknown = [
+            parameter.name
+            for parameter in parameters
+            if parameter.name not in _PARAMETERS and parameter.default is parameter.empty
+        ]
         if unknown:
             raise ConfigurationError(f"{where}: its @auth.authenticate handler takes an unknown {unknown[0]!r}")
-        names = frozenset(each.name for each in parameters) & _PARAMETERS
+        names = frozenset(parameter.name for parameter in parameters) & _PARAMETERS
         return cls(auth, names, dependencies, allow_studio=not part.disable_studio_auth and not production)
 
     @property

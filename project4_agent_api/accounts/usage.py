@@ -121,7 +121,7 @@ async def read_model_usage(pool: Pool, settings: Settings, owner_id: UUID, days:
     prices = Prices.from_settings(settings)
 
     def totals(usage: UsageByModel) -> dict[str, Any]:
-        calls = sum(each.calls for each in usage.values())
+        calls = sum(model_usage.calls for model_usage in usage.values())
         return {"calls": calls, "tokens": usage.tokens, "cost": prices.cost(usage)}
 
     rows = await list_days(pool, owner_id, days)

@@ -149,7 +149,7 @@ def _invalidate(message: AIMessage, calls: Sequence[ToolCall], reason: str) -> A
         InvalidToolCall(type="invalid_tool_call", id=call["id"], name=call["name"], args="", error=reason)
         for call in calls
     ]
-    others = [call for call in message.tool_calls if not any(call is one for one in calls)]
+    others = [call for call in message.tool_calls if not any(call is answered for answered in calls)]
     return message.model_copy(
         update={"tool_calls": others, "invalid_tool_calls": [*message.invalid_tool_calls, *invalid]}
     )

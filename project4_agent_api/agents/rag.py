@@ -132,7 +132,9 @@ class Rag:
 
     async def _own_score(self, state: RagState, config: RunnableConfig, score: float) -> float:
         """Return the best score of the question, alone or as a follow-up of the one before it."""
-        earlier = [text for each in state["messages"][:-1] if isinstance(each, HumanMessage) and (text := each.text)]
+        earlier = [
+            text for message in state["messages"][:-1] if isinstance(message, HumanMessage) and (text := message.text)
+        ]
         if not earlier:
             return score
         together = f"{earlier[-1]} {state['question']}"[-_MAX_QUESTION_LENGTH:]

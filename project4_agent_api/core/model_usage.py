@@ -80,7 +80,7 @@ class UsageByModel(defaultdict[str, ModelUsage]):
     @property
     def tokens(self) -> Tokens:
         """The tokens of all models."""
-        return sum((each.tokens for each in self.values()), Tokens())
+        return sum((usage.tokens for usage in self.values()), Tokens())
 
     def add(self, message: BaseMessage | None, model: str = UNNAMED) -> None:
         """Add an answer of a model, unless it has no usage.
@@ -105,8 +105,8 @@ class UsageByModel(defaultdict[str, ModelUsage]):
     def from_json(cls, stored: Iterable[Mapping[str, Any]] | None) -> "UsageByModel":
         """Read the stored form, in which each attempt at a run has entries of its own."""
         usage = cls()
-        for each in stored or ():
-            usage.add_tokens(each["model"], Tokens.model_validate(each), each["calls"])
+        for entry in stored or ():
+            usage.add_tokens(entry["model"], Tokens.model_validate(entry), entry["calls"])
         return usage
 
 

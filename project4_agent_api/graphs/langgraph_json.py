@@ -122,7 +122,7 @@ def _folders(dependencies: list[str], folder: Path, path: Path) -> list[Path]:
         else:
             missing += _missing(dependency, path)
     if missing:
-        needed = " ".join(f"'{each}'" for each in missing)
+        needed = " ".join(f"'{package}'" for package in missing)
         logger.warning("{}: dependencies: not installed alongside this service: {}", path, needed)
     return folders
 

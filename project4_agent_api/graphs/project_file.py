@@ -259,7 +259,7 @@ def _unused(part: object, content: object) -> Iterator[str]:
         return
     for name, value in content.items():
         if name in type(part).model_fields:
-            yield from (f"{name}.{each}" for each in _unused(getattr(part, name), value))
+            yield from (f"{name}.{key}" for key in _unused(getattr(part, name), value))
         elif name not in part.ALIASES:
             yield name
 

@@ -153,7 +153,9 @@ class Runs:
         if row["error"] and row["status"] != RunStatus.INTERRUPTED:
             return await encode_object({"__error__": row["error"]})
         values: EncodedJson = row["values"]
-        if not (interrupts := [each for of_task in row["interrupts"].decode_json().values() for each in of_task]):
+        if not (
+            interrupts := [interrupt for of_task in row["interrupts"].decode_json().values() for interrupt in of_task]
+        ):
             return values.encoded
         state = values.decode_json()  # of any type: a graph's state need not be an object
         return await encode_object((state if isinstance(state, dict) else {}) | {"__interrupt__": interrupts})

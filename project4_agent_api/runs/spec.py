@@ -90,7 +90,7 @@ class RunSpec:
         return cls(**{name: stored[name] for name in _FIELDS if name in stored})
 
 
-_FIELDS = [each.name for each in fields(RunSpec)]
+_FIELDS = [field.name for field in fields(RunSpec)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,7 @@ class RunWorker:
                 async with connected(self._pool) as connection:
                     owners = await claims.due_owners(connection, self._settings.user_runs_running_max)
                     next_run = await claims.seconds_until_due(connection)
-                seconds = min((each for each in (next_cron, next_run) if each is not None), default=None)
+                seconds = min((delay for delay in (next_cron, next_run) if delay is not None), default=None)
                 while owners and not self._slots.locked():
                     await self._slots.acquire()
                     self._start(owners.pop(0))

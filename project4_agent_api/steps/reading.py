@@ -108,7 +108,7 @@ class StepReader:
         budget = Budget(_DETAIL_SIZE)
         before = self._state(states.get(step["checkpoint_id"]), stored)
         after = self._state(states.get(step["ended_id"]), stored)
-        prompt = next((found for each in before.values() if (found := messages_of(each.value))), None)
+        prompt = next((found for value in before.values() if (found := messages_of(value.value))), None)
         return StepDetails(
             checkpoint_id=step["checkpoint_id"],
             namespace=step["checkpoint_ns"],

@@ -109,7 +109,7 @@ class RunSteps:
             written = await repository.list_written(connection, run.thread_id, **place)
             before = [(namespace, step["parent_checkpoint_id"])] if step["parent_checkpoint_id"] else []
             sent = await repository.list_writes(connection, run.thread_id, before)
-            ids = [each for each in (checkpoint_id, step["ended_id"]) if each]
+            ids = [id_ for id_ in (checkpoint_id, step["ended_id"]) if id_]
             states = await repository.get_states(connection, run.thread_id, namespace, ids)
             versions = {
                 (channel, version)

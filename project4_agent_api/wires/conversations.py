@@ -104,7 +104,7 @@ class Conversations:
         search = AssistantSearch(name=name, limit=_MAX_ASSISTANTS, sort_by="created_at", sort_order="asc")
         async with read_session(self.connection.scope["app"].state.reading) as session:
             found = await self.assistants.search(session, owner_id, search)
-        exact = [each for each in found if name in (None, each.name)]
+        exact = [assistant for assistant in found if name in (None, assistant.name)]
         return sorted(exact, key=lambda assistant: assistant.owner_id is not None)
 
     async def resolve_assistant(self, name: str) -> UUID:
@@ -125,7 +125,7 @@ class Conversations:
             return found[0].assistant_id
         if not found:
             raise NotFound("There is no assistant with this id or name.")
-        ids = ", ".join(str(each.assistant_id) for each in found)
+        ids = ", ".join(str(assistant.assistant_id) for assistant in found)
         raise NotFound(f"Several assistants have this name. Give the id of one: {ids}.")
 
     async def get_assistant(self, assistant_id: UUID) -> Assistant:
@@ -170,7 +170,7 @@ class Conversations:
         """
         thread = await self.get_thread(thread_id)
         of_tasks = thread["interrupts"].decode_json().values()
-        return [Interrupt(each["id"], each["value"]) for of_task in of_tasks for each in of_task]
+        return [Interrupt(interrupt["id"], interrupt["value"]) for of_task in of_tasks for interrupt in of_task]
 
     @asynccontextmanager
     async def start(self, body: Mapping[str, Any], thread_id: UUID | None = None) -> AsyncIterator[Run]:

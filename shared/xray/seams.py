@@ -79,7 +79,7 @@ def types_of(parameters: object) -> str:
 
 def _type_of(value: object) -> str:
     if isinstance(value, list | tuple):
-        return f"{type(value).__name__}[{', '.join(sorted({_type_of(each) for each in value[:100]}))}]"
+        return f"{type(value).__name__}[{', '.join(sorted({_type_of(item) for item in value[:100]}))}]"
     return type(value).__name__
 
 

@@ -113,7 +113,9 @@ _recorded_calls: dict[tuple[int, str], tuple[object, Callable[..., Any]]] = {}
 async def _solve_recorded(*, dependant: Dependant, **options: Any) -> Any:  # noqa: ANN401  FastAPI's result
     provider = options.get("dependency_overrides_provider")
     if current() and not getattr(provider, "dependency_overrides", None):  # which are found by the original functions
-        dependant = replace(dependant, dependencies=[_recorded_dependant(each) for each in dependant.dependencies])
+        dependant = replace(
+            dependant, dependencies=[_recorded_dependant(dependency) for dependency in dependant.dependencies]
+        )
     return await _solve(dependant=dependant, **options)
 
 
@@ -144,7 +146,7 @@ def _recorded_dependant(dependant: Dependant) -> Dependant:
     """Return a dependency whose function is recorded, and those of its dependencies."""
     found = _recorded_dependants.get(id(dependant))
     if found is None:
-        subdependencies = [_recorded_dependant(each) for each in dependant.dependencies]
+        subdependencies = [_recorded_dependant(dependency) for dependency in dependant.dependencies]
         call = _recorded_function(dependant.call, dependant.scope)
         found = dependant, replace(dependant, call=call, dependencies=subdependencies)
         _recorded_dependants[id(dependant)] = found

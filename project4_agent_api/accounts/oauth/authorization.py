@@ -94,7 +94,7 @@ async def read_authorization_request(
         scopes = requested_scopes(asked.scope)
         check_resource(asked.resource, issuer)
     except ValidationError as error:
-        detail = "; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
+        detail = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
         raise _refused(request, "invalid_request", detail) from None
     except (InvalidScope, InvalidTarget) as error:
         raise _refused(request, error.type.rpartition(":")[2], error.detail) from None
@@ -111,7 +111,7 @@ def requested_scopes(scope: str | None, allowed: Sequence[str] = SCOPES) -> tupl
         InvalidScope: if none of them is allowed.
     """
     asked = scope.split() if scope else allowed
-    known = tuple(each for each in allowed if each in asked)
+    known = tuple(scope for scope in allowed if scope in asked)
     if not known:
         raise InvalidScope(f"The scopes are: {', '.join(allowed)}.")
     return known

@@ -156,7 +156,7 @@ def is_registered(uri: str, registered: Sequence[str], schemes: Collection[str])
     except InvalidRedirectUri:
         return False
     return uri in registered or (
-        parts.scheme == "http" and any(_without_port(parts) == _without_port(urlsplit(each)) for each in registered)
+        parts.scheme == "http" and any(_without_port(parts) == _without_port(urlsplit(uri)) for uri in registered)
     )
 
 

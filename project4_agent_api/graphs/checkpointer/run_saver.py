@@ -129,7 +129,7 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
                 get_serializable_checkpoint_metadata(config, metadata),
                 checkpoint_config(location, parent_id) if parent_id else None,
             )
-            for earlier_id in [one for one in self._writes if one < checkpoint["id"]]:  # ids sort by time
+            for earlier_id in [id_ for id_ in self._writes if id_ < checkpoint["id"]]:  # ids sort by time
                 del self._writes[earlier_id]
         batch = self._saver.enqueue_checkpoint(config, checkpoint, metadata, new_versions, self._claim)
         await self._track(config, batch)
@@ -167,7 +167,7 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         """Yield checkpoints, newest first."""
 
         async def found() -> Sequence[CheckpointTuple]:
-            return [each async for each in self.alist(config, filter=filter, before=before, limit=limit)]
+            return [stored async for stored in self.alist(config, filter=filter, before=before, limit=limit)]
 
         yield from self._wait(found())
 
@@ -256,6 +256,6 @@ class RunCheckpointSaver(BaseCheckpointSaver[str]):
         if self._durable:
             await self.flush()
             return
-        for finished in [one for one in self._unstored if one.stored.done()]:
+        for finished in [batch for batch in self._unstored if batch.stored.done()]:
             await finished.wait(self._unstored[finished], self._claim)
             self._unstored.pop(finished, None)

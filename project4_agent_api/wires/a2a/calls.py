@@ -66,7 +66,7 @@ class Call:
         form = await input_form(self.conversations, await self.conversations.get_assistant(assistant_id))
         values = [_part_value(part) for part in message.parts]
         if form.kind == "message":
-            texts = [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in values]
+            texts = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
             run_input, _ = form.read({"message": "\n".join(texts)})
         elif len(values) == 1 and not isinstance(values[0], str):
             run_input = values[0]
@@ -179,7 +179,7 @@ class Call:
             limit=size + 1,
         )
         length = params.history_length if params.HasField("history_length") else 0
-        tasks = [await self._load(each, length, artifacts=params.include_artifacts) for each in found[:size]]
+        tasks = [await self._load(task, length, artifacts=params.include_artifacts) for task in found[:size]]
         following = str(found[size - 1].key.run_id) if len(found) > size else ""
         return a2a.ListTasksResponse(tasks=tasks, next_page_token=following, page_size=size, total_size=total)
 
@@ -252,7 +252,7 @@ def translated_errors() -> Iterator[None]:
         kind = errors.InvalidParamsError if status < 500 else errors.InternalError
         raise kind(error.detail) from None
     except RequestValidationError as error:
-        text = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise errors.InvalidParamsError(text) from None
     except Exception as error:  # noqa: BLE001  a graph's factory may raise anything
         logger.opt(exception=error).error("a method of A2A failed: {}", type(error).__name__)

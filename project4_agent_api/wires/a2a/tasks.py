@@ -167,9 +167,9 @@ def to_task(
     status = TaskStatus(state=stored.state, message=_status_message(stored, questions))
     status.timestamp.FromDatetime(stored.updated_at)
     artifacts = [
-        Artifact(artifact_id=each["id"], name="answer", parts=[Part(text=content_text(each["content"]))])
-        for each in messages
-        if each["type"] == "ai" and content_text(each["content"])
+        Artifact(artifact_id=message["id"], name="answer", parts=[Part(text=content_text(message["content"]))])
+        for message in messages
+        if message["type"] == "ai" and content_text(message["content"])
     ]
     if output is not None:
         artifacts.append(Artifact(artifact_id=str(stored.last_run_id), name="output", parts=[data_part(output)]))
@@ -200,8 +200,11 @@ def agent_message(stored: StoredTask, message_id: str, *parts: Part) -> Message:
 
 def _status_message(stored: StoredTask, questions: Sequence[Interrupt]) -> Message | None:
     if stored.waits:
-        asked = {"questions": [{"id": each.id, "value": each.value} for each in questions]}
-        text = "; ".join(each.value for each in questions if isinstance(each.value, str)) or "An answer is needed."
+        asked = {"questions": [{"id": question.id, "value": question.value} for question in questions]}
+        text = (
+            "; ".join(question.value for question in questions if isinstance(question.value, str))
+            or "An answer is needed."
+        )
         return agent_message(stored, f"{stored.last_run_id}-question", Part(text=text), data_part(asked))
     if stored.error and stored.is_over:
         return agent_message(stored, f"{stored.last_run_id}-error", Part(text=stored.error))
@@ -210,11 +213,11 @@ def _status_message(stored: StoredTask, questions: Sequence[Interrupt]) -> Messa
 
 def _history(messages: Sequence[Mapping[str, Any]], task_id: str, context_id: str) -> Iterator[Message]:
     roles = {"human": Role.ROLE_USER, "ai": Role.ROLE_AGENT}
-    for each in messages:
-        if each["type"] in roles and (text := content_text(each["content"])):
+    for message in messages:
+        if message["type"] in roles and (text := content_text(message["content"])):
             yield Message(
-                message_id=each["id"],
-                role=roles[each["type"]],
+                message_id=message["id"],
+                role=roles[message["type"]],
                 parts=[Part(text=text)],
                 task_id=task_id,
                 context_id=context_id,

@@ -156,7 +156,9 @@ class EventWriter:
         if ended.stopped:
             return agui.RunFinishedCancelledOutcome()
         if self._interrupts:
-            return agui.RunFinishedInterruptOutcome(interrupts=[_to_interrupt(each) for each in self._interrupts])
+            return agui.RunFinishedInterruptOutcome(
+                interrupts=[_to_interrupt(interrupt) for interrupt in self._interrupts]
+            )
         return agui.RunFinishedSuccessOutcome()
 
     def _usage(self) -> list[agui.TokenUsage]:

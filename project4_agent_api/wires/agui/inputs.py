@@ -54,7 +54,7 @@ def run_body(
     if not messages:
         raise invalid("messages", "there is no new message; add one, or send `resume`")
     if request.context:
-        text = "\n".join(f"{each.description}: {each.value}" for each in request.context)
+        text = "\n".join(f"{entry.description}: {entry.value}" for entry in request.context)
         messages = [{"role": "system", "id": _CONTEXT_ID, "content": text}, *messages]
     state = request.state if isinstance(request.state, dict) else {}
     changed = {name: value for name, value in state.items() if name != "messages" and values.get(name) != value}
@@ -111,7 +111,9 @@ def _cancellation(question: Any) -> Any:  # noqa: ANN401  any JSON
 def _new_messages(messages: Sequence[Message], values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the messages after the last one that the thread has: clients send the whole conversation."""
     stored = values.get("messages")
-    known = {each.get("id") for each in stored if isinstance(each, dict)} if isinstance(stored, list) else set()
+    known = (
+        {message.get("id") for message in stored if isinstance(message, dict)} if isinstance(stored, list) else set()
+    )
     last = max((position for position, message in enumerate(messages) if message.id in known), default=-1)
     converted = (_to_message(message, f"messages.{at}") for at, message in enumerate(messages) if at > last)
     return [message for message in converted if message]

@@ -46,7 +46,7 @@ class Thread:
             return cls(thread_id, {})
         values = row["values"].decode_json() if row["values"] else {}
         of_tasks = row["interrupts"].decode_json().values()
-        interrupts = [Interrupt(each["id"], each["value"]) for of_task in of_tasks for each in of_task]
+        interrupts = [Interrupt(interrupt["id"], interrupt["value"]) for of_task in of_tasks for interrupt in of_task]
         return cls(thread_id, values if isinstance(values, dict) else {}, interrupts)
 
     @property

@@ -34,7 +34,7 @@ class Form:
         properties: dict[str, Any] = {}
         lines = []
         for number, (action, review) in enumerate(zip(value["action_requests"], value["review_configs"], strict=True)):
-            allowed = [each for each in _LABELS if each in review.get("allowed_decisions", ())]
+            allowed = [decision for decision in _LABELS if decision in review.get("allowed_decisions", ())]
             if not allowed:
                 return None
             lines.append(f"{action['name']}: {json.dumps(action['args'], ensure_ascii=False)}")
@@ -42,7 +42,7 @@ class Form:
                 "type": "string",
                 "title": str(action["name"]),
                 "enum": allowed,
-                "enumNames": [_LABELS[each] for each in allowed],
+                "enumNames": [_LABELS[decision] for decision in allowed],
             }
             properties[f"reason_{number + 1}"] = {"type": "string", "title": "Why, if you reject it"}
         required = [name for name in properties if name.startswith("decision")]
@@ -85,8 +85,8 @@ def _asks_for_approval(value: Any) -> bool:  # noqa: ANN401  any JSON
         isinstance(actions, list)
         and isinstance(reviews, list)
         and len(actions) == len(reviews) > 0
-        and all(isinstance(each, dict) and {"name", "args"} <= each.keys() for each in actions)
-        and all(isinstance(each, dict) for each in reviews)
+        and all(isinstance(action, dict) and {"name", "args"} <= action.keys() for action in actions)
+        and all(isinstance(review, dict) for review in reviews)
     )
 
 

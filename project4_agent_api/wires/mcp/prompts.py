@@ -49,16 +49,16 @@ async def get_prompt(sessions: Sessions, owner_id: UUID, params: types.GetPrompt
     read = await read_resource(sessions, owner_id, document_uri(chosen.id))
     content: list[types.ContentBlock] = [
         types.TextContent(type="text", text=request),
-        *(types.EmbeddedResource(type="resource", resource=each) for each in read.contents),
+        *(types.EmbeddedResource(type="resource", resource=resource) for resource in read.contents),
     ]
-    messages = [types.PromptMessage(role="user", content=each) for each in content]
+    messages = [types.PromptMessage(role="user", content=block) for block in content]
     return types.GetPromptResult(description=f"{request} ({chosen.filename})", messages=messages)
 
 
 async def complete(sessions: Sessions, owner_id: UUID, argument: types.CompletionArgument) -> types.CompleteResult:
     """Return the names of documents that contain what the user has typed."""
     found = await _find(sessions, owner_id, argument.value) if argument.name == _DOCUMENT else []
-    names = list(dict.fromkeys(each.filename for each in found))
+    names = list(dict.fromkeys(document.filename for document in found))
     return types.CompleteResult(completion=types.Completion(values=names))
 
 
@@ -72,4 +72,4 @@ async def _find(
         found = await documents.list_documents(
             session, owner_id, before=None, limit=_MAX_NAMES, name=name, filename=filename, status=Status.READY
         )
-        return [DocumentRead.model_validate(each) for each in found]
+        return [DocumentRead.model_validate(document) for document in found]

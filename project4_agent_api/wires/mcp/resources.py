@@ -54,17 +54,17 @@ async def list_resources(sessions: Sessions, owner_id: UUID, cursor: str | None)
     async with transaction(sessions) as session:
         found = await documents.list_documents(session, owner_id, before=before, limit=_PAGE + 1)
         page, following = split_page(found, _PAGE)
-        ready = [DocumentRead.model_validate(each) for each in page if each.status == Status.READY]
+        ready = [DocumentRead.model_validate(document) for document in page if document.status == Status.READY]
     return types.ListResourcesResult(
         resources=[
             types.Resource(
-                uri=document_uri(each.id),
-                name=each.filename,
-                description=f"{each.media_type}, {each.size_bytes:,} bytes",
+                uri=document_uri(document.id),
+                name=document.filename,
+                description=f"{document.media_type}, {document.size_bytes:,} bytes",
                 mimeType="text/plain",  # the type of the content read: text, not the file
-                annotations=types.Annotations(lastModified=each.created_at.isoformat()),
+                annotations=types.Annotations(lastModified=document.created_at.isoformat()),
             )
-            for each in ready
+            for document in ready
         ],
         nextCursor=following,
     )

@@ -137,7 +137,7 @@ def _require_scope(request: Request, message: JSONRPCRequest) -> None:
         needed = DOCUMENTS
     if needed and principal.scopes is not None and needed not in principal.scopes:
         challenge = _challenge(
-            request, [each for each in SCOPES if each == needed or each in principal.scopes], "insufficient_scope"
+            request, [scope for scope in SCOPES if scope == needed or scope in principal.scopes], "insufficient_scope"
         )
         raise Forbidden(f"The user did not allow the scope {needed}.", headers={"WWW-Authenticate": challenge})
 

@@ -108,7 +108,7 @@ class Tools:
         except (ServiceError, HTTPException) as error:  # the latter by a project's own authorization
             return _error(error.detail)
         except RequestValidationError as error:
-            return _error("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()))
+            return _error("; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()))
 
     async def _search(self, arguments: dict[str, Any]) -> types.CallToolResult:
         try:
@@ -203,8 +203,8 @@ class AssistantCall:
             answer=answer,
             thread_id=str(thread_id),
             run_id=str(run_id),
-            citations=[_citation(each) for each in self._citations],
-            questions=[Question(id=each.id, value=each.value) for each in self._questions],
+            citations=[_citation(citation) for citation in self._citations],
+            questions=[Question(id=question.id, value=question.value) for question in self._questions],
             output=None if form.kind == "message" else ended.state,
         )
         return types.CallToolResult(

@@ -19,7 +19,7 @@ _ACTIONS = "action_requests"
 def actions(value: Any) -> Sequence[Mapping[str, Any]]:  # noqa: ANN401  any JSON
     """Return the tool calls that a question is about; none if it is another kind of question."""
     found = value.get(_ACTIONS) if isinstance(value, dict) else None
-    if isinstance(found, list) and all(isinstance(each, dict) and "name" in each for each in found):
+    if isinstance(found, list) and all(isinstance(action, dict) and "name" in action for action in found):
         return found
     return ()
 

@@ -34,7 +34,7 @@ async def get_model(model: str, conversations: ConversationsDep) -> Response:
     with model_errors():
         assistant_id = await conversations.resolve_assistant(model)
     assistants = await conversations.list_assistants()
-    assistant = next((each for each in assistants if each.assistant_id == assistant_id), None)
+    assistant = next((assistant for assistant in assistants if assistant.assistant_id == assistant_id), None)
     if assistant is None:
         raise ModelNotFound("There is no assistant with this id or name.")
     return JsonResponse(_to_model(assistant, model))
