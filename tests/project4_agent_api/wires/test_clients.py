@@ -74,6 +74,12 @@ def test_openai_client_in_node(environment: dict[str, str], model: ScriptedModel
     assert output(command, environment, javascript) == "Hello, Ada.\nAda.\n"
 
 
+def test_openai_tools_in_node(environment: dict[str, str], model: ScriptedModel, javascript: Path) -> None:
+    model.then(calls(("read_thermometer", '{"room": "kitchen"}')), says("It is warm."))
+    assert output(["node", "--import", "tsx", "openai_tools.ts"], environment, javascript) == "It is warm.\n"
+    assert model.requests[1].body["messages"][-1]["content"] == "kitchen: 21 degrees"
+
+
 def test_ai_sdk(environment: dict[str, str], model: ScriptedModel, javascript: Path) -> None:
     model.then(says("Hello, Ada."))
     assert output(["node", "--import", "tsx", "ai_sdk.ts"], environment, javascript) == "Hello, Ada.\n"
