@@ -71,13 +71,13 @@ _ACCEPT = """
 _REFUSE = "UPDATE collection_invitations SET user_id = NULL WHERE id = %s AND user_id = %s"
 
 
-class InvitationBody(ShareBody):
+class CollectionInvitationBody(ShareBody):
     """A user to invite, and the access to offer."""
 
     email: Email
 
 
-class InvitationRead(BaseModel):
+class CollectionInvitationRead(BaseModel):
     """An invitation that was neither accepted nor withdrawn."""
 
     id: UUID
@@ -86,10 +86,10 @@ class InvitationRead(BaseModel):
     created_at: datetime
 
 
-class InvitationList(BaseModel):
+class CollectionInvitationList(BaseModel):
     """Invitations by e-mail address."""
 
-    items: list[InvitationRead]
+    items: list[CollectionInvitationRead]
 
 
 class ReceivedInvitation(BaseModel):
@@ -197,21 +197,23 @@ router = APIRouter(tags=["collections"], responses=error_responses(DatabaseUnava
     "/collections/{collection_id}/invitations", status_code=201, responses=error_responses(NotFound, InvalidRequest)
 )
 async def invite(
-    collection_id: UUID, body: InvitationBody, owner_id: CurrentOwner, invitations: InvitationsDep
-) -> InvitationRead:
+    collection_id: UUID, body: CollectionInvitationBody, owner_id: CurrentOwner, invitations: InvitationsDep
+) -> CollectionInvitationRead:
     """Invite the user with an e-mail address to a collection, or change the invitation.
 
     The answer is the same whether or not there is such a user. Invite a user again who registers later.
     """
     writable = body.access == "write"
-    return InvitationRead(**await invitations.invite(owner_id, collection_id, body.email, writable=writable))
+    return CollectionInvitationRead(**await invitations.invite(owner_id, collection_id, body.email, writable=writable))
 
 
 @router.get("/collections/{collection_id}/invitations", responses=error_responses(NotFound))
-async def list_invitations(collection_id: UUID, owner_id: CurrentOwner, invitations: InvitationsDep) -> InvitationList:
+async def list_invitations(
+    collection_id: UUID, owner_id: CurrentOwner, invitations: InvitationsDep
+) -> CollectionInvitationList:
     """List the invitations to a collection that were not accepted."""
     found = await invitations.sent(owner_id, collection_id)
-    return InvitationList(items=[InvitationRead(**row) for row in found])
+    return CollectionInvitationList(items=[CollectionInvitationRead(**row) for row in found])
 
 
 @router.delete(
