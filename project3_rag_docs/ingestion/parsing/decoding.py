@@ -22,6 +22,16 @@ _BOMS = {  # UTF-32 first: its byte order mark begins with that of UTF-16
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _LEGACY = ["gb18030", "big5", "cp932", "cp1252"]  # they contain GBK, Shift-JIS and Latin-1
+_SCRIPTS = {  # letters, and the least share of them among those that are not ASCII in a text with this encoding
+    "cp949": ("[가고기는다도로를사서어에은을의이지하한]", 0.15),  # Chinese bytes mean rare syllables
+    "euc_jp": ("[\u3040-\u30ff]", 0.2),
+    "cp1251": ("[\u0400-\u04ff]", 0.8),
+    "koi8_r": ("[\u0400-\u04ff]", 0.8),
+    "cp1253": ("[\u0370-\u03ff]", 0.8),
+    "cp1255": ("[\u05d0-\u05ea]", 0.8),
+    "cp1256": ("[\u0620-\u064a]", 0.8),
+    "cp874": ("[\u0e01-\u0e5b]", 0.8),
+}
 _NEVER_IN_TEXT = re.compile("[\0-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 WEB_ERRORS = "web"  # the handler of bytes that no character has
 _WIDER = {  # Python's codecs with the characters that browsers know under these names
@@ -125,15 +135,23 @@ codecs.register_error(WEB_ERRORS, _windows_gb)
 
 def _guess_encoding(sample: bytes) -> str:
     """Return the encoding that most windows of the sample appear to have: a bad byte spoils only one window."""
-    from charset_normalizer import from_bytes  # noqa: PLC0415  only needed when the file is not UTF-8
-
-    guesses = Counter(
-        best.encoding
-        for window in _windows(sample)
-        if (best := from_bytes(window, cp_isolation=_LEGACY, enable_fallback=False).best())
-    )
+    guesses = Counter(filter(None, map(_guess_of_window, _windows(sample))))
     guess = guesses.most_common(1)[0][0] if guesses else "utf-8"  # a wrong guess exceeds the limit on bad characters
     return web_encoding(guess) or guess
+
+
+def _guess_of_window(window: bytes) -> str | None:
+    from charset_normalizer import from_bytes  # noqa: PLC0415  only needed when the file is not UTF-8
+
+    guesses = from_bytes(window, cp_isolation=[*_LEGACY, *_SCRIPTS], enable_fallback=False)
+    for rank, guess in enumerate(guesses):
+        if rank and guess.encoding == "cp1252":  # in which almost any bytes are letters
+            continue
+        letters = "".join(character for character in str(guess) if not character.isascii() and character.isalpha())
+        script, share = _SCRIPTS.get(guess.encoding, ("", 0))
+        if len(re.findall(script, letters)) >= share * len(letters):
+            return guess.encoding
+    return None
 
 
 def _windows(sample: bytes) -> Iterator[bytes]:

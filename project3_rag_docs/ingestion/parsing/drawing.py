@@ -15,17 +15,14 @@ from pypdfium2 import PdfBitmap, PdfPage, PdfTextPage, raw
 
 from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.child import Report, run_in_child
-from project3_rag_docs.ingestion.parsing.layout import character_box
+from project3_rag_docs.ingestion.parsing.layout import Box, character_box, page_text
 from project3_rag_docs.ingestion.parsing.pdf import open_pdf, repaired
 
 _MAX_PIXELS = 6_000_000  # 18 MB in memory
 _MARKER_COLOUR = (255, 226, 84, 255)  # multiplied with the page, so that the text stays black
-_WORD = re.compile(r"[\u0e00-\u1dff\u2e80-\U0010ffff]|[^\W\u0e00-\u1dff\u2e80-\U0010ffff]+")
+_WORD = re.compile(r"[\u0e00-\u1dff\u2e80-\ud7ff\ue000-\U0010ffff]|[^\W\u0e00-\u1dff\u2e80-\U0010ffff]+")
 _MIN_WORDS = 3  # in a row, to belong to the passage
 _MAX_WORDS = 4_000  # of a page: the comparison takes the square of it
-
-
-Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 class Drawing(NamedTuple):
@@ -75,7 +72,7 @@ def _picture(page: PdfPage, passage: str, width: int) -> bytes:
 
 def _boxes(page: PdfTextPage, passage: str) -> Iterator[Box]:
     """Yield the box of each line of a passage on a page, in the page's own coordinates."""
-    drawn = page.get_text_range()
+    drawn = page_text(page)
     for start, end in passage_spans(repaired(page, drawn) or drawn, passage):
         line: Box | None = None
         for at in range(start, end):

@@ -25,17 +25,27 @@ class EmlLoader(Loader):
         subject = " ".join(str(message["subject"] or "").split()) or None
         lines = [f"{name}: {' '.join(str(message[name]).split())}" for name in _FIELDS if message[name]]
         yield Section("\n".join(lines), heading=subject)
-        body = message.get_body(preferencelist=("html", "plain"))
-        if body is not None:
+        bodies = list(_bodies(message))
+        for body in bodies:
             text = _content(body)
             sections = _visible(text) if body.get_content_type() == "text/html" else map(Section, split_long([text]))
             for section in sections:
                 path = [name for name in (subject, section.heading) if name]
                 yield section._replace(heading=" > ".join(path) or None)
-        names = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
+        attached = [part for part in message.iter_attachments() if part not in bodies]
+        names = [part.get_filename() or part.get_content_type() for part in attached]
         if names:
             more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
             self.notices.append(f"Attachments are not read: {', '.join(names[:_MAX_NAMED])}{more}.")
+
+
+def _bodies(part: MIMEPart) -> Iterator[MIMEPart]:
+    """Yield the texts that are shown one after the other, such as the rest of the body after a picture."""
+    if part.get_content_type() == "multipart/mixed":
+        for child in part.iter_parts():
+            yield from _bodies(child)
+    elif not part.get_filename() and (body := part.get_body(preferencelist=("html", "plain"))) is not None:
+        yield body
 
 
 def _content(body: MIMEPart) -> str:

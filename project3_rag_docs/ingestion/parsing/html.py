@@ -19,6 +19,7 @@ _INLINE = {
     *("label", "mark", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt"),
     *("u", "var", "wbr", "input"),
 }
+_MAX_HEAD = 64 * 1024  # in which a page declares its encoding
 _MAX_CELL = 2_000  # characters; with more, a table only arranges the page
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(
@@ -39,7 +40,7 @@ class HtmlLoader(Loader):
         visible = VisibleText()
         parser = HTMLParser(target=visible, no_network=True)
         with self._path.open("rb") as file:
-            encoding = declared_encoding(file.read(4096))
+            encoding = declared_encoding(file.read(_MAX_HEAD))
         for block in decode_file(self._path, declared=encoding):
             parser.feed(block)
             yield from visible.pop_sections()

@@ -1,7 +1,9 @@
 """The lines of a page in reading order: tables row by row, columns of prose one after the other."""
 
 import ctypes
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,6 +17,9 @@ _LINE = re.compile(r"[^\r\n]+")
 _GAP_IN_HEIGHTS = 0.9  # of the characters, between two cells
 _MIN_ROWS = 3
 _PROSE_CHARACTERS = 20  # average in a line of a column
+_MAX_ANGLES = 200
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,27 @@ class Line:
     height: float
 
 
+def page_text(page: PdfTextPage) -> str:
+    r"""Return the text of a page in the order in which it was drawn, with one character for each of PDFium's.
+
+    The sign for a hyphen at the end of a line is `\ufffe`. A character beyond the Basic Multilingual Plane is two for
+    PDFium; here a lone surrogate follows it.
+    """
+    codes = [raw.FPDFText_GetUnicode(page.raw, at) for at in range(page.count_chars())]
+    characters = list(map(chr, codes))
+    for at, (code, following) in enumerate(zip(codes, [*codes[1:], 0], strict=False)):
+        if 0xD800 <= code < 0xDC00 <= following < 0xE000:
+            characters[at] = chr(0x10000 + (code - 0xD800) * 0x400 + following - 0xDC00)
+        elif code < 32 and raw.FPDFText_IsHyphen(page.raw, at) == 1:
+            characters[at] = "\ufffe"
+    return "".join(characters)
+
+
 def page_lines(page: PdfTextPage, text: str) -> Iterator[tuple[str, bool]]:
-    """Yield the lines of a page whose text PDFium has returned in the order in which it was drawn; see `arranged`."""
-    yield from arranged([line for found in _LINE.finditer(text) if (line := _measured(page, found)) is not None])
+    """Yield the lines of a page whose text `page_text` has returned; see `arranged`."""
+    turns = _quarter_turns(page)
+    arranged_lines = (_measured(page, found, turns) for found in _LINE.finditer(text))
+    yield from arranged([line for line in arranged_lines if line is not None])
 
 
 def arranged(drawn: list[Line]) -> Iterator[tuple[str, bool]]:
@@ -59,32 +82,52 @@ def arranged(drawn: list[Line]) -> Iterator[tuple[str, bool]]:
             yield from ((line, True) for line in table_lines(cells, sheet=False))
 
 
-def _measured(page: PdfTextPage, found: re.Match[str]) -> Line | None:
+def _quarter_turns(page: PdfTextPage) -> int:
+    """Return the direction of most of the text on a page: 0 if it goes to the right, 1 up, 2 to the left, 3 down."""
+    total = page.count_chars()
+    angles = (raw.FPDFText_GetCharAngle(page.raw, at) for at in range(0, total, 1 + total // _MAX_ANGLES))
+    turns = Counter(-round(angle * 2 / math.pi) % 4 for angle in angles if angle >= 0)  # they are clockwise
+    return turns.most_common(1)[0][0] if turns else 0
+
+
+def _measured(page: PdfTextPage, found: re.Match[str], turns: int) -> Line | None:
     """Return a line with its cells: PDFium puts a space of its own into every gap."""
+
+    def box(at: int) -> Box:
+        return _turned(character_box(page, start + at), turns)
+
     line, start = found[0], found.start()
     if not line.strip():
         return None
     end = len(line.rstrip()) - 1
     begin = len(line) - len(line.lstrip())
-    first = character_box(page, start + begin)
+    first = box(begin)
     height = max(first[3] - first[1], 1.0)
     cells, left, from_at = [], first, begin
     for space in re.finditer(r"\s+", line[: end + 1]):
         if space.start() <= begin:
             continue
-        before, after = character_box(page, start + space.start() - 1), character_box(page, start + space.end())
+        before, after = box(space.start() - 1), box(space.end())
         if max(after[0] - before[2], before[0] - after[2]) > _GAP_IN_HEIGHTS * max(height, before[3] - before[1]):
             cells.append(_cell(line[from_at : space.start()], left, before))
             left, from_at = after, space.end()
-    cells.append(_cell(line[from_at : end + 1], left, character_box(page, start + end)))
+    cells.append(_cell(line[from_at : end + 1], left, box(end)))
     return Line(line.strip(), cells, first[1], height)
 
 
-def character_box(page: PdfTextPage, at: int) -> tuple[float, float, float, float]:
-    """Return left, bottom, right and top of a character of the text."""
+def character_box(page: PdfTextPage, at: int) -> Box:
+    """Return the box of a character of a page."""
     box = raw.FS_RECTF()
-    raw.FPDFText_GetLooseCharBox(page.raw, raw.FPDFText_GetCharIndexFromTextIndex(page.raw, at), ctypes.byref(box))
+    raw.FPDFText_GetLooseCharBox(page.raw, at, ctypes.byref(box))
     return box.left, box.bottom, box.right, box.top
+
+
+def _turned(box: Box, turns: int) -> Box:
+    """Turn a box clockwise by quarters, so that text in that direction goes to the right."""
+    for _ in range(turns):
+        left, bottom, right, top = box
+        box = bottom, -right, top, -left
+    return box
 
 
 def _cell(text: str, first: Sequence[float], last: Sequence[float]) -> Cell:

@@ -39,6 +39,8 @@ BUILTIN_FORMATS = {
 }
 _TOKEN = re.compile(r'"([^"]*)"|\\(.)|[_*].|\[\$([^\]-]*)[^\]]*\]|(\[[hms]+\])|\[[^\]]*\]', re.IGNORECASE)
 _DIGITS = re.compile(r"[#0?][#0?,.]*(?:E[+-][#0?]+)?|\.[#0?]+", re.IGNORECASE)
+_MAX_WHOLE = 10**21
+_ELAPSED = "\1"  # marks hours that can be more than 24
 _EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)  # noqa: DTZ001  as in the sheet, without a zone
 
 
@@ -54,18 +56,23 @@ def shown(value: float, form: str, *, since_1904: bool = False) -> str:
 
     def keep(found: re.Match[str]) -> str:
         if found[4]:
-            return "h"  # elapsed time
+            return f"h{_ELAPSED}"
         literals.append(found[1] or found[2] or found[3] or "")
         return f"\0{chr(0xE000 + len(literals) - 1)}"
 
     pattern = _TOKEN.sub(keep, section)
     if pattern.strip().lower() in {"", "general", "@"}:
-        return "" if not section else f"{value:.15g}"
+        return "" if not section else general(value)
     if re.search(r"[ymdhs年]|AM/PM", pattern, re.IGNORECASE) and not re.search("[0#?]", pattern.replace(".0", "")):
-        return _date(value, pattern, _EPOCH_1904 if since_1904 else _EPOCH) or f"{value:.15g}"
+        return _date(value, pattern, _EPOCH_1904 if since_1904 else _EPOCH) or general(value)
     text = _DIGITS.sub(lambda found: _number(value, found[0], pattern), pattern, count=1) if "/" not in pattern else ""
-    text = re.sub("\0(.)", lambda found: literals[ord(found[1]) - 0xE000], text or f"{value:.15g}")
+    text = re.sub("\0(.)", lambda found: literals[ord(found[1]) - 0xE000], text or general(value))
     return ("-" if value < 0 and "-" not in text else "") + " ".join(text.split())
+
+
+def general(value: float) -> str:
+    """Return a number without a format; a whole one, such as that of an account, with all digits."""
+    return str(int(value)) if value % 1 == 0 and abs(value) < _MAX_WHOLE else f"{value:.15g}"
 
 
 def _sections(form: str) -> list[str]:
@@ -102,7 +109,8 @@ def _date(value: float, pattern: str, epoch: datetime) -> str:
     has_time, has_date = bool(re.search("[hs]", lower)), bool(re.search("[yd年]|mmm|^[^hs]*m[^hs]*$", lower))
     moment = epoch + timedelta(seconds=round(value * 86_400))
     if has_time and not has_date:
-        hours, rest = divmod(round(value * 86_400), 3600)
+        seconds = round(value * 86_400)
+        hours, rest = divmod(seconds if _ELAPSED in pattern else seconds % 86_400, 3600)
         return f"{hours:02}:{rest // 60:02}" + (f":{rest % 60:02}" if "s" in lower or rest % 60 else "")
     if has_time and (moment.hour or moment.minute or moment.second):
         return moment.isoformat(" ", "seconds" if moment.second else "minutes")

@@ -8,6 +8,7 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from project3_rag_docs.ingestion.parsing import ParseLimits, UnreadableDocument
 from project3_rag_docs.ingestion.parsing.tables import table_lines
 
 _MAX_PARTS = 10_000
+_MAX_DIGITS = 16
 _SYMBOLS = {  # of the fonts Symbol and Wingdings
     **dict(zip(range(0xF061, 0xF07B), "αβχδεφγηιϕκλμνοπθρστυϖωξψζ", strict=True)),
     **dict(zip(range(0xF041, 0xF05B), "ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ", strict=True)),
@@ -239,4 +241,11 @@ def drawing_lines(tree: Element) -> Iterator[str]:
 
 
 def _points(element: Element | None) -> list[str]:
-    return [] if element is None else [value.text or "" for value in element.iter("{*}v")]
+    return [] if element is None else [_rounded(value.text or "") for value in element.iter("{*}v")]
+
+
+def _rounded(text: str) -> str:
+    """Return a value of a chart without the error of its binary form, such as 4.4 for 4.4000000000000004."""
+    with suppress(ValueError):
+        return f"{float(text):.15g}" if len(text) > _MAX_DIGITS else text
+    return text

@@ -2,6 +2,8 @@
 
 import ctypes
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -12,13 +14,13 @@ from pypdfium2 import PdfDocument, PdfPage, PdfTextPage, raw
 
 from project3_rag_docs.ingestion.parsing import UnreadableDocument
 from project3_rag_docs.ingestion.parsing.base import Loader
-from project3_rag_docs.ingestion.parsing.layout import page_lines
+from project3_rag_docs.ingestion.parsing.layout import page_lines, page_text
 from project3_rag_docs.ingestion.parsing.sections import Section
 
 _NO_TEXT = "The PDF has no text in it; it may be scanned images."
 _NO_CHARACTERS = "The text of the PDF cannot be read: its fonts do not say which characters they show."
-_UNUSABLE = re.compile("[\ufffd\uffff\ue000-\uf8ff\x00\x01\x03-\x08\x0e-\x1f\x80-\x9f]")
-_HYPHEN = re.compile("[\ufffe\x02]\\s*")  # PDFium's sign for one at the end of a line, which divides a word
+_UNUSABLE = re.compile("[\ufffd\uffff\ue000-\uf8ff\x00-\x08\x0e-\x1f\x80-\x9f]")
+_HYPHEN = re.compile("\ufffe\\s*")  # at the end of a line, where it divides a word
 _SPACE = re.compile(r"\s")
 _REPEATED = re.compile(r"([^\w\s])\1+")
 _WORD_CHARACTER = re.compile(r"\w")
@@ -26,6 +28,8 @@ _LATIN_1 = re.compile("[\u00a1-\u00ff]")
 _MAX_UNUSABLE = 0.2  # of the characters of a page
 _MIN_CODES = 4  # that are all codes of GB 2312 by chance in one of 10,000 fonts
 _MIN_CHECKED = 20  # characters, below which a ratio says nothing
+_MIN_MARKED = 5  # characters, of which most are letters with marks
+_FREQUENT = {"aeiou": 0.28, "etaoinsr": 0.45}  # letters, and their least share in a text
 _FEW_CHARACTERS = 60  # on a page that is an image, such as a page number or the name of a scanner
 _PAGE_LIST = 20
 
@@ -98,13 +102,12 @@ def _read_page(pdf: PdfDocument, index: int) -> _Page:
     except pypdfium2.PdfiumError:
         return _Page([], "garbled")
     textpage = page.get_textpage()
-    drawn = textpage.get_text_range()
     fields = ("\n".join(filter(None, _annotations(page, pdf))), False)
-    text = repaired(textpage, drawn)
+    text = repaired(textpage, page_text(textpage))
     if text is None:
         return _Page([fields], "garbled")
-    lines = page_lines(textpage, drawn) if text is drawn else ((line, False) for line in text.splitlines())
-    parts = [("\n".join(line for line, _ in part), of) for of, part in groupby(lines, key=itemgetter(1))]
+    lines = groupby(page_lines(textpage, text), key=itemgetter(1))
+    parts = [("\n".join(line for line, _ in part), of) for of, part in lines]
     texts = [(_UNUSABLE.sub("", _HYPHEN.sub(_joined, text)), is_table) for text, is_table in parts]
     is_image = sum(len(text) for text, _ in texts) < _FEW_CHARACTERS and not fields[0] and _is_drawing(page, text)
     return _Page([*texts, fields], "image" if is_image else "")
@@ -117,30 +120,53 @@ def _joined(hyphen: re.Match[str]) -> str:
 
 def repaired(page: PdfTextPage, text: str) -> str | None:
     """Return the text of a page, repaired if possible; None if too much of it is not what the page shows."""
-    unmapped = [at for at in range(page.count_chars()) if raw.FPDFText_HasUnicodeMapError(page.raw, at) == 1]
-    codes = (raw.FPDFText_GetUnicode(page.raw, at) for at in unmapped)
-    if len(unmapped) >= _MIN_CODES and (known := _gb_characters(codes)):
+    unmapped = [at for at in range(len(text)) if raw.FPDFText_HasUnicodeMapError(page.raw, at) == 1]
+    guessed = "".join(text[at] for at in unmapped)  # PDFium takes the codes of the font for characters
+    if len(unmapped) >= _MIN_CODES and (known := _gb_characters(guessed)):
         return text.translate(known)
-    unusable = len(unmapped) + len(_UNUSABLE.findall(text))
-    if unusable > _MAX_UNUSABLE * max(1, len(text) - len(_SPACE.findall(text))):
+    unusable = {*unmapped, *(found.start() for found in _UNUSABLE.finditer(text))}
+    if len(unusable) > _MAX_UNUSABLE * max(1, len(text) - len(_SPACE.findall(text))) and not _is_language(guessed):
+        meant = "".join(map(_glyph_character, guessed))
+        if not _is_language(meant):
+            return None
+        characters = list(text)
+        for at, character in zip(unmapped, meant, strict=True):
+            characters[at] = character
+        text = "".join(characters)
+    visible = _REPEATED.sub(r"\1", "".join(text.split()))
+    if len(visible) >= _MIN_MARKED and len(_LATIN_1.findall(visible)) > len(visible) / 2:
         return None
-    visible = "".join(_REPEATED.sub(r"\1", text).split())
-    if len(visible) >= _MIN_CHECKED and (
-        len(_LATIN_1.findall(visible)) > len(visible) / 2 or len(_WORD_CHARACTER.findall(visible)) < len(visible) * 0.3
-    ):
+    if len(visible) >= _MIN_CHECKED and len(_WORD_CHARACTER.findall(visible)) < len(visible) * 0.3:
         return None
     return text
 
 
-def _gb_characters(codes: Iterator[int]) -> dict[int, str]:
+def _gb_characters(codes: str) -> dict[int, str]:
     """Return the characters of codes of GB 2312, which PDFium does not know as `GB-H`; empty for other codes."""
     found = {}
-    for code in set(codes):
+    for code in set(map(ord, codes)):
         try:
             found[code] = bytes((code >> 8 | 0x80, code & 0xFF | 0x80)).decode("gb2312")
         except ValueError:
             return {}
     return found if all(0x2121 <= code <= 0x7E7E for code in found) else {}
+
+
+def _glyph_character(code: str) -> str:
+    """Return the character of a glyph's number in a font with the usual order, which is that of Mac OS Roman."""
+    number = ord(code)
+    if 3 <= number <= 97:
+        return chr(number + 29)
+    return bytes([number + 30]).decode("mac_roman") if 98 <= number <= 225 else "\ufffd"
+
+
+def _is_language(text: str) -> bool:
+    """Return whether a text has the vowels and the frequent letters of a language in Latin script."""
+    letters = [letter for letter in unicodedata.normalize("NFD", text.lower()) if "a" <= letter <= "z"]
+    if len(letters) < _MIN_CHECKED or len(_UNUSABLE.findall(text)) > _MAX_UNUSABLE * len(text):
+        return False
+    counts = Counter(letters)
+    return all(sum(counts[of] for of in frequent) >= share * len(letters) for frequent, share in _FREQUENT.items())
 
 
 def _is_drawing(page: PdfPage, text: str) -> bool:

@@ -21,11 +21,14 @@ class PptxLoader(Loader):
         main = package.main("ppt/presentation.xml")
         targets = package.related(main)
         slides = package.required_tree(main).iterfind("{*}sldIdLst/{*}sldId")
+        footers: dict[str, None] = {}
         for number, slide in enumerate(slides, start=1):
             relation = next(value for key, value in slide.attrib.items() if key.endswith("}id"))
             name = targets.get(relation, ("", ""))[1]
             if (tree := package.tree(name)) is not None:
                 yield _slide(package, name, tree, number)
+                footers.update(_footers(TextReader(package, name), tree))
+        yield Section("\n".join(f"[Footer: {text}]" for text in footers))
 
 
 def _slide(package: Package, name: str, tree: Element, number: int) -> Section:
@@ -42,6 +45,11 @@ def _slide(package: Package, name: str, tree: Element, number: int) -> Section:
         texts = [of.text or "" for of in comments.iter("{*}text")] or [TextReader(package, part).text(comments)]
         lines += [f"[Comment: {text}]" for text in texts if text]
     return Section("\n".join(filter(str.strip, lines)) or heading or "", page=number, heading=heading)
+
+
+def _footers(reader: TextReader, tree: Element) -> dict[str, None]:
+    texts = (reader.text(of) for of in _shapes(tree.find("{*}cSld/{*}spTree")) if _placeholder(of) == "ftr")
+    return dict.fromkeys(" ".join(text.split()) for text in texts if text)
 
 
 def _shapes(element: Element | None) -> Iterator[Element]:

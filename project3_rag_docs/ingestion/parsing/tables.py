@@ -13,7 +13,7 @@ _MAX_NAME_LENGTH = 80
 _NUMBER = re.compile(
     r"[^\w\s]{0,3}\s?[\d.,:/\u00a0'’ -]*\d[\d.,:/\u00a0'’ -]*\s?(?:[^\w\s]{1,3}|[A-Za-z]{1,3}|年|月|日|元)?"
 )
-_YEAR = re.compile(r"(?:19|20|21)\d\d")
+_YEAR = re.compile(r"(?:19|20|21)\d\d年?(?:\d\d?月)?|\d\d?月")  # or a month
 _RUN = re.compile(r"([^\W\d_]+)|(\d+)")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from project3_rag_docs.ingestion.parsing.base import Loader
-from project3_rag_docs.ingestion.parsing.number_formats import BUILTIN_FORMATS, shown
+from project3_rag_docs.ingestion.parsing.number_formats import BUILTIN_FORMATS, general, shown
 from project3_rag_docs.ingestion.parsing.ooxml import Element, Package, attribute, drawing_lines, is_on, local_name
 from project3_rag_docs.ingestion.parsing.sections import Section, line_sections
 from project3_rag_docs.ingestion.parsing.tables import table_lines
@@ -169,7 +169,7 @@ class _Cells:
         try:
             number, at = float(value), int(style or 0)
             form = self._formats[at] if at < len(self._formats) else ""
-            return shown(number, form, since_1904=self._since_1904) if form else f"{number:.15g}"
+            return shown(number, form, since_1904=self._since_1904) if form else general(number)
         except (ValueError, ArithmeticError):
             return value
 

@@ -302,6 +302,10 @@ class TestHtml:
         page = '<meta http-equiv="content-type" content="text/html; charset=ISO-8859-2"><p>Zażółć gęślą jaźń'
         assert found_in(MediaType.HTML, tmp_path / "a", page.encode("iso-8859-2")) == [(None, "Zażółć gęślą jaźń")]
 
+    def test_encoding_declared_after_a_long_script_is_used(self, tmp_path: Path) -> None:
+        page = f"<script>{'x' * 20_000}</script><meta charset=windows-1251><p>Договор аренды № 15"
+        assert found_in(MediaType.HTML, tmp_path / "a", page.encode("cp1251")) == [(None, "Договор аренды № 15")]
+
     @pytest.mark.parametrize("name", ["zip", "no-such-encoding", "utf-16", "punycode"])
     def test_wrong_declared_encoding_is_ignored(self, tmp_path: Path, name: str) -> None:
         page = f'<meta charset="{name}"><p>Über Größe und Wärme'.encode("cp1252")
@@ -383,6 +387,14 @@ class TestText:
             ("shift_jis", "このコーヒーメーカーの保証期間は二年です。返品はお客様センターまでご連絡ください。"),
             ("latin-1", "Le café est préparé à la demande; la garantie est de deux années, élèves compris."),
             ("cp1252", "Die Garantie beträgt zwei Jahre – größere Geräte holen wir für 10 € ab."),
+            ("cp1251", "Гарантия на кофеварку составляет два года. По вопросам возврата обращайтесь в отдел."),
+            ("koi8_r", "Гарантия на кофеварку составляет два года. По вопросам возврата обращайтесь в отдел."),
+            ("cp1253", "Η εγγύηση της καφετιέρας διαρκεί δύο χρόνια· για επιστροφές καλέστε το κέντρο."),
+            ("cp1255", "האחריות על מכונת הקפה היא לשנתיים. להחזרות יש לפנות למרכז השירות."),
+            ("cp1256", "ضمان آلة القهوة سنتان. لإرجاع الجهاز يرجى الاتصال بمركز خدمة العملاء في المدينة."),
+            ("cp874", "เครื่องชงกาแฟมีการรับประกันสองปี หากต้องการคืนสินค้าโปรดติดต่อศูนย์บริการลูกค้า"),
+            ("cp949", "이 커피 머신의 보증 기간은 이 년입니다. 반품하려면 고객 센터에 문의하십시오."),
+            ("euc_jp", "このコーヒーメーカーの保証期間は二年です。返品はお客様センターまでご連絡ください。"),
         ],
     )
     @pytest.mark.parametrize("before", [0, 300_000])
@@ -414,6 +426,11 @@ class TestText:
         ((_, read),) = found_in(MediaType.TEXT, tmp_path / "a", content)
         assert read.startswith("All ASCII.\n" * 50 + "but")
         assert read.endswith("for these")
+
+    def test_central_european_text_is_refused_rather_than_misread(self, tmp_path: Path) -> None:
+        text = "Příliš žluťoučký kůň úpěl ďábelské ódy. Svitky jsou starověké židovské náboženské texty. "
+        with pytest.raises(UnreadableDocument, match="Save it as UTF-8"):
+            found_in(MediaType.TEXT, tmp_path / "a", (text * 20).encode("cp1250"))
 
     def test_mixed_encodings_are_rejected(self, tmp_path: Path) -> None:
         assert reason(MediaType.TEXT, files.mixed_encodings(tmp_path / "a")) == (

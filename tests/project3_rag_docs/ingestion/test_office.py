@@ -266,11 +266,22 @@ class TestSlides:
 
         assert read(tmp_path / "a") == "Article: Kettle; Price: 9"
 
+    def test_footer_is_read_once(self, tmp_path: Path) -> None:
+        presentation = pptx.Presentation()
+        for number in (1, 2):
+            slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+            slide.shapes.add_textbox(Cm(1), Cm(1), Cm(9), Cm(9)).text_frame.text = f"Slide {number}"
+            slide.shapes.clone_placeholder(presentation.slide_layouts[6].placeholders.get(11))
+            slide.placeholders[11].text = "Confidential draft"
+        presentation.save(str(tmp_path / "a"))
+
+        assert read(tmp_path / "a").split("\n") == ["Slide 1", "Slide 2", "[Footer: Confidential draft]"]
+
     def test_chart_is_read_as_a_table(self, tmp_path: Path) -> None:
         presentation = pptx.Presentation()
         data = CategoryChartData()  # type: ignore[no-untyped-call]  # python-pptx
         data.categories = ["North", "South"]
-        data.add_series("Kettles", (10, 12.5))  # type: ignore[no-untyped-call]  # python-pptx
+        data.add_series("Kettles", (10, 1.1 + 2.2))  # type: ignore[no-untyped-call]  # python-pptx
         slide = presentation.slides.add_slide(presentation.slide_layouts[6])
         kind, place = XL_CHART_TYPE.COLUMN_CLUSTERED, (Cm(1), Cm(1), Cm(9), Cm(9))
         chart = slide.shapes.add_chart(kind, *place, data).chart
@@ -278,7 +289,7 @@ class TestSlides:
         chart.chart_title.text_frame.text = "Sales by region"
         presentation.save(str(tmp_path / "a"))
 
-        assert read(tmp_path / "a").split("\n") == ["Sales by region", "North; Kettles: 10", "South; Kettles: 12.5"]
+        assert read(tmp_path / "a").split("\n") == ["Sales by region", "North; Kettles: 10", "South; Kettles: 3.3"]
 
 
 class TestWorkbook:
@@ -307,6 +318,10 @@ class TestWorkbook:
             (45418, 'yyyy"年"m"月"d"日"', "2024-05-06"),
             (45418.75, "d/m/yy h:mm", "2024-05-06 18:00"),
             (1.5, "[h]:mm", "36:00"),
+            (33966.26, "h:mm", "06:14:24"),
+            (0.75, "h:mm AM/PM", "18:00"),
+            (6222021234567890, "General", "6222021234567890"),
+            (0.1 + 0.2, "General", "0.3"),
             (45418, "mmm yyyy", "2024-05"),
             (3, "General", "3"),
             (2.5, "# ?/?", "2.5"),

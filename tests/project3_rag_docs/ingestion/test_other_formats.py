@@ -132,6 +132,21 @@ def test_email_has_its_fields_body_and_attachments(tmp_path: Path) -> None:
     assert notices == ["Attachments are not read: plan.pdf."]
 
 
+@pytest.mark.parametrize("subtype", ["plain", "html"])
+def test_email_is_read_to_its_end(tmp_path: Path, subtype: str) -> None:
+    message = EmailMessage()
+    message["Subject"] = "Plan"
+    message.set_content("Before the picture.")
+    message.add_attachment(b"GIF8", maintype="image", subtype="gif", filename="a.gif", disposition="inline")
+    message.add_attachment("After the picture.", subtype=subtype, disposition="inline")
+    message.add_attachment("Not shown.", filename="notes.txt")
+
+    _, sections, notices = read(tmp_path, "mail.eml", bytes(message))
+
+    assert sections == [("Plan", "Subject: Plan"), ("Plan", "Before the picture."), ("Plan", "After the picture.")]
+    assert notices == ["Attachments are not read: a.gif, notes.txt."]
+
+
 def test_chinese_email_without_a_subject_is_read(tmp_path: Path) -> None:
     head = b"From: a@example.com\r\nContent-Type: text/plain; charset=gb2312\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
 

@@ -77,6 +77,30 @@ class TestEncodings:
         with pytest.raises(UnreadableDocument, match=GARBLED):
             read(path)
 
+    LETTER = "The warranty of the kettle ends after two years; please send us the invoice."
+
+    def test_codes_that_are_characters_are_text(self, tmp_path: Path) -> None:
+        codes = self.LETTER.encode("utf-16-be")
+        font = pdf_files.composite_font("Identity-H", "Identity")
+        assert read(pdf_files.write(tmp_path / "a", [pdf_files.codes(codes)], font)) == self.LETTER
+
+    def test_numbers_of_glyphs_in_their_usual_order_are_text(self, tmp_path: Path) -> None:
+        text = self.LETTER + " Größe und Geräte"
+        codes = b"".join((code - (29 if code < 127 else 30)).to_bytes(2, "big") for code in text.encode("mac_roman"))
+        font = pdf_files.composite_font("Identity-H", "Identity")
+        assert read(pdf_files.write(tmp_path / "a", [pdf_files.codes(codes)], font)) == text
+
+    @pytest.mark.parametrize("leader", [". ", "."])
+    def test_table_of_contents_is_text(self, tmp_path: Path, leader: str) -> None:
+        lines = [(50, 800 - 20 * at, f"Chapter {at}{leader * 80}{at}") for at in range(1, 20)]
+        assert "Chapter 7" in read(pdf_files.write(tmp_path / "a", [pdf_files.texts(lines, 6)]))
+
+    def test_a_word_in_another_encoding_is_not_text(self, tmp_path: Path) -> None:
+        font = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"
+        path = pdf_files.write(tmp_path / "a", [pdf_files.codes("ã½ãá Ìãã".encode("cp1252"))], font)
+        with pytest.raises(UnreadableDocument, match=GARBLED):
+            read(path)
+
     def test_accents_and_symbols_are_text(self, tmp_path: Path) -> None:
         text = "Été à la forêt: «où êtes-vous?» 5 € ± 2 %; a = b² + c³"
         font = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"
@@ -143,6 +167,25 @@ class TestOrder:
         placed = [(50 + 44 * (number % 3), 700 - 14 * (number // 3), word) for number, word in words]
         path = pdf_files.write(tmp_path / "a", [pdf_files.texts(placed, 12)])
         assert read(path) == "aaaaaa bbbbbb cccccc\ndddddd eeeeee ffffff"
+
+    def test_characters_of_two_units_do_not_move_the_cells(self, tmp_path: Path) -> None:
+        rows = [["𠮷𠮷𠮷𠮷", "1", "2"], ["𠮷𠮷𠮷", "3", "4"], ["𠮷", "5", "6"]]
+        content = " ".join(
+            f"BT /F1 9 Tf {60 + 130 * x} {700 - 14 * y} Td <{cell.encode('utf-16-be').hex()}> Tj ET"
+            for y, row in enumerate(rows)
+            for x, cell in enumerate(row)
+        )
+        font = pdf_files.composite_font("UniJIS-UTF16-H", "Japan1")
+        assert read(pdf_files.write(tmp_path / "a", [content], font)) == "\n".join(" | ".join(row) for row in rows)
+
+    @pytest.mark.parametrize("matrix", ["0 1 -1 0 {y} {x}", "0 -1 1 0 {minus_y} {minus_x}"])
+    def test_table_on_its_side_is_read_by_rows(self, tmp_path: Path, matrix: str) -> None:
+        placed = [(60 + 130 * x, 100 + 14 * y, cell) for y, row in enumerate(self.TABLE) for x, cell in enumerate(row)]
+        content = " ".join(
+            f"BT /F1 9 Tf {matrix.format(x=x, y=y, minus_x=800 - x, minus_y=500 - y)} Tm ({cell}) Tj ET"
+            for x, y, cell in placed
+        )
+        assert read(pdf_files.write(tmp_path / "a", [content])) == self.LINES
 
 
 class TestForms:
