@@ -53,7 +53,7 @@ class Item(BaseModel):
 @cache
 def items() -> Sequence[Item]:
     """Return the check list."""
-    return [Item.model_validate(one) for one in tomllib.loads(FILE.read_text("utf-8"))["item"]]
+    return [Item.model_validate(item) for item in tomllib.loads(FILE.read_text("utf-8"))["item"]]
 
 
 def items_of_plan(plan: int | None) -> Sequence[Item]:
@@ -107,11 +107,16 @@ def tasks(copies: Copies | None = None) -> Sequence[Task]:
         copies: The learner's copies; the folder above them has the working copies of the projects.
     """
     copies = copies or Copies()
-    foundations = [Task(one.name, one.items, None, copies.is_solved(one)) for one in exercises.load()]
+    foundations = [
+        Task(exercise.name, exercise.items, None, copies.is_solved(exercise)) for exercise in exercises.load()
+    ]
     solved = practice.solved_names(copies.folder.parent)
     return [
         *foundations,
-        *(Task(one.name, one.items, one.project, one.name in solved) for one in practice.exercises()),
+        *(
+            Task(function.name, function.items, function.project, function.name in solved)
+            for function in practice.exercises()
+        ),
     ]
 
 

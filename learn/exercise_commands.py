@@ -56,18 +56,22 @@ class Session:
         if current:
             self._copies.create(current)
         failed: dict[str, Sequence[Check]] = {}
-        for one in [chosen] if chosen else exercises.load():
-            if self._copies.is_started(one) and not one.missing_imports and not self._copies.is_solved(one):
-                checks = self._copies.judge(one)
-                if self._copies.is_solved(one):
-                    echo(f"{self._painter.paint('✓', '32')} {self._name(one)}")
+        for exercise in [chosen] if chosen else exercises.load():
+            if (
+                self._copies.is_started(exercise)
+                and not exercise.missing_imports
+                and not self._copies.is_solved(exercise)
+            ):
+                checks = self._copies.judge(exercise)
+                if self._copies.is_solved(exercise):
+                    echo(f"{self._painter.paint('✓', '32')} {self._name(exercise)}")
                 else:
-                    failed[one.name] = [check for check in checks if not check.passed]
+                    failed[exercise.name] = [check for check in checks if not check.passed]
         self._print_progress(failed, chosen, _TO_SAVE if watching else _TO_WRITE)
 
     def current(self) -> Exercise | None:
         """Return the first exercise that is not solved."""
-        return next((one for one in exercises.load() if not self._copies.is_solved(one)), None)
+        return next((exercise for exercise in exercises.load() if not self._copies.is_solved(exercise)), None)
 
     def watch(self) -> None:
         """Judge whenever a copy is saved, until Ctrl-C."""

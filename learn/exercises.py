@@ -72,7 +72,7 @@ class Exercise(BaseModel):
 def load() -> Sequence[Exercise]:
     """Return the exercises, in the order in which to solve them."""
     found = tomllib.loads((FOLDER / "exercises.toml").read_text("utf-8"))["exercise"]
-    return [Exercise.model_validate(one) for one in found]
+    return [Exercise.model_validate(entry) for entry in found]
 
 
 def find(name: str) -> Exercise:
@@ -81,11 +81,11 @@ def find(name: str) -> Exercise:
     Raises:
         CommandError: if it does not exist.
     """
-    for one in load():
-        number, _, slug = one.name.partition("-")
-        if name in {one.name, slug, number, number.lstrip("0")}:
-            return one
-    names = ", ".join(one.name for one in load())
+    for exercise in load():
+        number, _, slug = exercise.name.partition("-")
+        if name in {exercise.name, slug, number, number.lstrip("0")}:
+            return exercise
+    names = ", ".join(exercise.name for exercise in load())
     raise CommandError(f"there is no exercise {name!r}; there are: {names}", f"没有练习 {name!r}；现有练习：{names}")
 
 
@@ -125,7 +125,7 @@ def judge(chosen: Sequence[Exercise], judged: str | Path, seconds: float = _SECO
         stacks = Path(scratch) / "stacks.txt"
         options = ["-q", "-c", str(FOLDER / "pytest.ini"), f"--judged={judged}"]
         options += [f"--verdicts={verdicts}", f"--stacks={stacks}"]
-        paths = [str(one.folder / "check.py") for one in chosen]
+        paths = [str(exercise.folder / "check.py") for exercise in chosen]
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", *options, *paths],
@@ -137,15 +137,19 @@ def judge(chosen: Sequence[Exercise], judged: str | Path, seconds: float = _SECO
                 timeout=seconds,
             )
         except subprocess.TimeoutExpired:
-            return {one.name: [Check("timeout", passed=False, message=_BUSY.format(seconds))] for one in chosen}
+            return {
+                exercise.name: [Check("timeout", passed=False, message=_BUSY.format(seconds))] for exercise in chosen
+            }
         if not verdicts.exists() and stacks.exists() and (text := stacks.read_text("utf-8")):
-            return {one.name: [_hanging(text, judged)] for one in chosen}
+            return {exercise.name: [_hanging(text, judged)] for exercise in chosen}
         found = json.loads(verdicts.read_text("utf-8")) if verdicts.exists() else []
     checks: dict[str, list[Check]] = defaultdict(list)
     for verdict in found:
         checks[verdict.pop("exercise")].append(Check(verdict.pop("check"), **verdict))
     why = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-    return {one.name: checks[one.name] or [Check("collect", passed=False, message=why)] for one in chosen}
+    return {
+        exercise.name: checks[exercise.name] or [Check("collect", passed=False, message=why)] for exercise in chosen
+    }
 
 
 def _environment() -> dict[str, str]:
@@ -230,7 +234,7 @@ class Copies:
 
     def solved(self) -> list[Exercise]:
         """Return the solved exercises."""
-        return [one for one in load() if self.is_solved(one)]
+        return [exercise for exercise in load() if self.is_solved(exercise)]
 
     def judge(self, one: Exercise) -> Sequence[Check]:
         """Judge a copy, and record whether it is solved."""

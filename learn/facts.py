@@ -88,7 +88,7 @@ async def read_facts(numbers: Sequence[int]) -> list[Facts]:
         await asyncio.sleep(0)  # the database starts while the stages are imported
         without_tables = await asyncio.to_thread(lambda: [_read(STAGES[number]) for number in numbers])
         tables = await schemas
-    return [Facts(tables=tables[one["stage"].number], **one) for one in without_tables]
+    return [Facts(tables=tables[read["stage"].number], **read) for read in without_tables]
 
 
 def _read(stage: Stage) -> dict[str, Any]:

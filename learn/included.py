@@ -102,12 +102,17 @@ def course_map(page: Path) -> str:
     for plan, count in questions.PLAN.items():
         asked = questions.answer_page(plan, language)
         cells = [str(plan), _link(f"{plan}.1–{plan}.{count}", asked, page), _foundations(plan)]
-        named = [one for one in practice.exercises() if any(item.startswith(f"C{plan}.") for item in one.items)]
-        cells += [", ".join(f"`{one.name}` ({one.project})" for one in named) or "–"]
+        named = [
+            function
+            for function in practice.exercises()
+            if any(item.startswith(f"C{plan}.") for item in function.items)
+        ]
+        cells += [", ".join(f"`{function.name}` ({function.project})" for function in named) or "–"]
         shown = [chapter for chapter in chapters.load().chapter if plan in chapter.plan]
         cells += [
             ", ".join(
-                _link(f"{one.project}: {one.title.in_language(language)}", one.page(language), page) for one in shown
+                _link(f"{chapter.project}: {chapter.title.in_language(language)}", chapter.page(language), page)
+                for chapter in shown
             )
         ]
         rows.append(f"| {' | '.join(cells)} |")
@@ -120,7 +125,7 @@ def _link(label: str, target: Path, page: Path) -> str:
 
 def _foundations(plan: int) -> str:
     """Return the numbers of a stage's exercises, with ranges for neighbours, and its small project."""
-    names = [one.name for one in exercises.load() if one.plan == plan]
+    names = [exercise.name for exercise in exercises.load() if exercise.plan == plan]
     numbers = sorted(int(name.partition("-")[0]) for name in names if name[0].isdigit())
     starts = [number for number in numbers if number - 1 not in numbers]
     ends = [number for number in numbers if number + 1 not in numbers]

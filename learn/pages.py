@@ -30,11 +30,11 @@ def compare_neighbours(facts: Sequence[Facts]) -> list[Difference]:
 def render(facts: Sequence[Facts]) -> dict[str, str]:
     """Return the text of every page, by file name."""
     found = compare_neighbours(facts)
-    pages = {f"{one.slug}-side-by-side.html": html_page(one) for one in found}
-    parts = [part_of(one, chapter) for one in found for chapter in _chapters(one)]
+    pages = {f"{difference.slug}-side-by-side.html": html_page(difference) for difference in found}
+    parts = [part_of(difference, chapter) for difference in found for chapter in _chapters(difference)]
     for suffix, words in (("", _ENGLISH), (".zh", _WORDS["zh"])):
-        for one in found:
-            pages[f"{one.slug}{suffix}.md"] = "\n".join(_page(one, words)) + "\n"
+        for difference in found:
+            pages[f"{difference.slug}{suffix}.md"] = "\n".join(_page(difference, words)) + "\n"
         for part in parts:
             pages[f"{_slug(part.chapter)}{suffix}.md"] = "\n".join(_chapter_page(part, words)) + "\n"
     return pages

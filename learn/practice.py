@@ -190,7 +190,7 @@ def outline(exercise: Exercise) -> str:
     """Return the second hint: the control flow of the solution, with `...` for each expression."""
     node = find_definition(ROOT, exercise.place).node
     body = _without_docstring(node)
-    calls = [each.func for statement in body for each in ast.walk(statement) if isinstance(each, ast.Call)]
+    calls = [node.func for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)]
     names = ", ".join(dict.fromkeys(ast.unparse(call) for call in calls if _is_short(call)))
     return "\n".join([*_outline(body, ""), *([f"# {names}"] if names else [])])
 
@@ -308,7 +308,7 @@ def _load_passed(folder: Path) -> dict[str, str]:
 
 def _fingerprint(exercise: Exercise, folder: Path) -> str:
     """Return a digest of what the verdict depends on: the function, those that it needs, and the tests."""
-    code = [find_definition(folder, each.place).source for each in _with_needs(exercise)]
+    code = [find_definition(folder, function.place).source for function in _with_needs(exercise)]
     tests = [(folder / test.partition("::")[0]).read_text("utf-8") for test in exercise.tests]
     return hashlib.sha256("\0".join([*code, *tests]).encode()).hexdigest()
 

@@ -59,7 +59,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"`{schema['$ref'].rpartition('/')[2]}`"
     for key in ("anyOf", "oneOf", "allOf"):
         if key in schema:
-            return " \\| ".join(dict.fromkeys(_type(one) for one in schema[key]))
+            return " \\| ".join(dict.fromkeys(_type(option) for option in schema[key]))
     if schema.get("type") == "array":
         return f"{_type(schema.get('items', {}))}[]"
     return f"`{schema.get('format') or schema.get('type') or schema.get('title', 'any')}`"

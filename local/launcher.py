@@ -370,8 +370,8 @@ async def _keep_running(stage: Stage, task: _Task) -> int:
             keeping.append(running.create_task(task.beside(stage)))
         if task.job:
             status = await task.job(stage)
-            for each in keeping:
-                each.cancel()
+            for keeper in keeping:
+                keeper.cancel()
     return status
 
 

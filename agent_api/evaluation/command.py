@@ -225,7 +225,7 @@ async def _record(
         seconds=round(outcome.seconds, 3),
         thread_id=outcome.thread_id,
         run_id=outcome.run_id,
-        scores={each.name: ScoreRecord(value=each.value, reason=each.reason) for each in scores},
+        scores={score.name: ScoreRecord(value=score.value, reason=score.reason) for score in scores},
     )
 
 

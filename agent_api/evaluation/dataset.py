@@ -86,7 +86,9 @@ def _to_trajectory(value: object) -> object:
 
 def _to_retrieved(value: object) -> object:
     return (
-        [{"document": each} if isinstance(each, str) else each for each in value] if isinstance(value, list) else value
+        [{"document": entry} if isinstance(entry, str) else entry for entry in value]
+        if isinstance(value, list)
+        else value
     )
 
 

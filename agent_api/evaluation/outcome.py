@@ -54,7 +54,7 @@ def read_outcome(values: Any, **fields: Any) -> Outcome:  # noqa: ANN401  a grap
     last_question = max((place for place, each in enumerate(messages) if _type(each) == "human"), default=-1)
     since = messages[last_question + 1 :]
     written = [message for message in since if _type(message) == "ai"]
-    artifacts = [artifact for each in since if isinstance(artifact := each.get("artifact"), dict)]
+    artifacts = [artifact for message in since if isinstance(artifact := message.get("artifact"), dict)]
     found = [citation for artifact in artifacts for citation in _objects(artifact.get("citations"))]
     passages = [*_passages(state.get("passages")), *_passages(found, text="quote")]
     return Outcome(
@@ -82,11 +82,11 @@ def _plain(values: object) -> str:
 
 def _passages(found: object, text: str = "text") -> list[Passage]:
     return [
-        Passage(str(each.get("filename", "")), str(each.get(text, "")), str(each.get("chunk_id", "")))
-        for each in _objects(found)
+        Passage(str(passage.get("filename", "")), str(passage.get(text, "")), str(passage.get("chunk_id", "")))
+        for passage in _objects(found)
     ]
 
 
 def _objects(found: object) -> list[Json]:
     """Return the objects of a list; a graph of another author may keep anything under the same name."""
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

@@ -140,7 +140,7 @@ class Comparison:
         common = [example for example in new if example in old]
         if not common:
             return None
-        return difference([old[each] for each in common], [new[each] for each in common]), len(common)
+        return difference([old[example] for example in common], [new[example] for example in common]), len(common)
 
     def worse(self) -> list[str]:
         """Return the scores that fell by more than chance explains: the whole interval is below 0."""

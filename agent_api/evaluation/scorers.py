@@ -126,7 +126,7 @@ def _is_argument(wanted: object, value: object) -> bool:
 
 def _cites(documents: Sequence[str], outcome: Outcome) -> str:
     cited = {str(citation.get("filename")) for citation in outcome.cited()}
-    missing = [name for name in documents if not any(fnmatchcase(each, name) for each in cited)]
+    missing = [name for name in documents if not any(fnmatchcase(filename, name) for filename in cited)]
     return f"{missing} is not cited: {sorted(cited)}" if missing else ""
 
 
@@ -155,10 +155,10 @@ def _letters(text: str) -> str:
 def _retrieves(wanted: Sequence[Retrieved], outcome: Outcome) -> str:
     if not outcome.passages:
         return "the run found no passages"
-    for each in wanted:
-        if not any(_is_passage(each, passage) for passage in outcome.passages[: each.top]):
-            found = list(dict.fromkeys(passage.document for passage in outcome.passages[: each.top]))
-            return f"{each.document or each.text!r} is not in the top {each.top}: {found}"
+    for expected in wanted:
+        if not any(_is_passage(expected, passage) for passage in outcome.passages[: expected.top]):
+            found = list(dict.fromkeys(passage.document for passage in outcome.passages[: expected.top]))
+            return f"{expected.document or expected.text!r} is not in the top {expected.top}: {found}"
     return ""
 
 

@@ -148,9 +148,9 @@ async def _assistants(source: Source, target: Target, report: Report) -> None:
 
 
 async def _each(kind: str, found: AsyncIterator[Json], add: Callable[[Json], Awaitable[bool]], report: Report) -> None:
-    async for each in found:
+    async for item in found:
         try:
-            report.add(kind, "imported" if await add(each) else "already here")
+            report.add(kind, "imported" if await add(item) else "already here")
         except NotImported as error:
             report.add(kind, "not imported", str(error))
 

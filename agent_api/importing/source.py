@@ -32,7 +32,7 @@ class Source:
 
     async def versions(self, assistant_id: str) -> list[Json]:
         """Return the versions of an assistant, the oldest first."""
-        versions = [each async for each in self._search(f"/assistants/{assistant_id}/versions")]
+        versions = [version async for version in self._search(f"/assistants/{assistant_id}/versions")]
         return sorted(versions, key=lambda version: int(version["version"]))
 
     async def threads(self) -> AsyncIterator[Json]:

@@ -226,7 +226,7 @@ def _pending_writes(
         if task is None:
             continue
         tasks.remove(task)
-        interrupts = [Interrupt(value=each["value"], id=each["id"]) for each in source["interrupts"]]
+        interrupts = [Interrupt(value=interrupt["value"], id=interrupt["id"]) for interrupt in source["interrupts"]]
         found: list[tuple[str, Any]] = [(_INTERRUPT, interrupts)] if interrupts else []
         if source.get("error"):
             found.append((_ERROR, source["error"]))
@@ -242,10 +242,10 @@ def _results(graph: Pregel[Any, Any, Any, Any], result: object) -> list[tuple[st
     if not isinstance(result, dict):
         return [(str(graph.output_channels), result)]
     writes = [
-        (name, _written(graph.channels[name], each))
+        (name, _written(graph.channels[name], written))
         for name, value in result.items()
         if isinstance(graph.channels.get(name), BaseChannel)
-        for each in (value["$writes"] if isinstance(value, dict) and set(value) == {"$writes"} else [value])
+        for written in (value["$writes"] if isinstance(value, dict) and set(value) == {"$writes"} else [value])
     ]
     return writes or [(_NO_WRITES, None)]
 
@@ -272,7 +272,8 @@ def _object(channel: Any, value: object) -> object:  # noqa: ANN401  any channel
     for candidate in made:
         if json.loads(dumps(candidate)) == value and candidate != value:
             return candidate
-    messages = [each for each in made if isinstance(each, list) and any(isinstance(one, BaseMessage) for one in each)]
+    lists = [candidate for candidate in made if isinstance(candidate, list)]
+    messages = [items for items in lists if any(isinstance(item, BaseMessage) for item in items)]
     return messages[0] if messages else value
 
 
@@ -304,5 +305,5 @@ def _normalized(state: Json, name: str) -> object:
         case "parent_checkpoint_id":
             return _parent_id(state)
         case "interrupts":
-            return state.get("interrupts") or [each for task in state["tasks"] for each in task["interrupts"]]
+            return state.get("interrupts") or [interrupt for task in state["tasks"] for interrupt in task["interrupts"]]
     return state.get(name)

@@ -182,18 +182,20 @@ class Target:
 async def _copy_checkpoints(source: InMemorySaver, saver: Any, thread_id: str) -> None:  # noqa: ANN401  our saver
     batches = []
     stored: set[tuple[str, str, str]] = set()
-    for each in reversed(list(source.list({"configurable": {"thread_id": thread_id}}))):
-        parent = (each.parent_config or {}).get("configurable", {}).get("checkpoint_id")
-        namespace = each.config["configurable"]["checkpoint_ns"]
+    for stored_checkpoint in reversed(list(source.list({"configurable": {"thread_id": thread_id}}))):
+        parent = (stored_checkpoint.parent_config or {}).get("configurable", {}).get("checkpoint_id")
+        namespace = stored_checkpoint.config["configurable"]["checkpoint_ns"]
         location: Json = {"thread_id": thread_id, "checkpoint_ns": namespace}
-        versions: Mapping[str, Any] = each.checkpoint["channel_versions"]
+        versions: Mapping[str, Any] = stored_checkpoint.checkpoint["channel_versions"]
         new = {name: version for name, version in versions.items() if (namespace, name, str(version)) not in stored}
         stored.update((namespace, name, str(version)) for name, version in new.items())
         config = {"configurable": location | {"checkpoint_id": parent}}
-        batches.append(saver.enqueue_checkpoint(config, each.checkpoint, each.metadata, new, claim=None))
-        own = {"configurable": location | {"checkpoint_id": each.checkpoint["id"]}}
+        batches.append(
+            saver.enqueue_checkpoint(config, stored_checkpoint.checkpoint, stored_checkpoint.metadata, new, claim=None)
+        )
+        own = {"configurable": location | {"checkpoint_id": stored_checkpoint.checkpoint["id"]}}
         by_task: dict[str, list[tuple[str, Any]]] = {}
-        for task_id, channel, value in each.pending_writes or []:
+        for task_id, channel, value in stored_checkpoint.pending_writes or []:
             by_task.setdefault(task_id, []).append((channel, value))
         batches += [saver.enqueue_writes(own, writes, task_id, "", None) for task_id, writes in by_task.items()]
     for batch in {id(batch): batch for batch in batches}.values():

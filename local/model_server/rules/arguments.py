@@ -139,10 +139,10 @@ class _Filler:
             values = [_number(value, items.kind) for one, value in self._numbers if one.start not in self._used]
             found = [value for value in values if value is not None]
         elif items.kind == "string":
-            found = [one.text for one in find.find_all(classify(parameter), self._message)]
+            found = [span.text for span in find.find_all(classify(parameter), self._message)]
             if not found and (named := self._named(parameter)):
                 found = _split_list(named)
-            found = found or [one.text for one in self._quoted]
+            found = found or [span.text for span in self._quoted]
         return found or None
 
     def _object(self, parameter: Parameter) -> dict[str, Any] | None:
@@ -249,7 +249,9 @@ class _Filler:
             return listed or None
         if TITLE.search(" ".join(split_name(parameter.name))) and parameter.kind == "string":
             return self._title()
-        others = [one for one in self._parameters if one.required and one.kind == "string" and not one.choices]
+        others = [
+            other for other in self._parameters if other.required and other.kind == "string" and not other.choices
+        ]
         kind = classify(parameter)
         if parameter.kind != "string" or (kind != "text" and (len(others) > 1 or kind)):
             return None

@@ -113,16 +113,16 @@ def find_all(kind: str, message: str) -> list[Span]:
     if pattern is None:
         return []
     found = [Span(match.start(), match.end(), match.group().rstrip(".,;:!?")) for match in pattern.finditer(message)]
-    return [one for one in found if one.text]
+    return [span for span in found if span.text]
 
 
 def numbers(message: str) -> list[tuple[Span, float]]:
     """Return all numbers outside dates, times and addresses, in order: digits, or words up to ten."""
-    taken = [one for kind in ("url", "email", "time") for one in find_all(kind, message)]
-    taken += [one for one in find_all("date", message) if any(character.isdigit() for character in one.text)]
+    taken = [span for kind in ("url", "email", "time") for span in find_all(kind, message)]
+    taken += [span for span in find_all("date", message) if any(character.isdigit() for character in span.text)]
     covered = bytearray(len(message) + 1)
-    for one in taken:
-        covered[one.start : one.end] = b"\1" * (one.end - one.start)
+    for span in taken:
+        covered[span.start : span.end] = b"\1" * (span.end - span.start)
     found = []
     for match in sorted(_number_matches(message), key=lambda match: match.start()):
         if covered[match.start()]:
@@ -144,9 +144,9 @@ def arithmetic(message: str) -> str | None:
     """Return the longest arithmetic expression, with symbols (`2 times (3+4)` is `2*(3+4)`); None without operator."""
     for pattern, sign in _SPOKEN:
         message = pattern.sub(sign, message)
-    for one in find_all("date", message) + find_all("url", message):
-        if any(character.isdigit() for character in one.text):
-            message = message[: one.start] + " " * (one.end - one.start) + message[one.end :]
+    for span in find_all("date", message) + find_all("url", message):
+        if any(character.isdigit() for character in span.text):
+            message = message[: span.start] + " " * (span.end - span.start) + message[span.end :]
     best = ""
     for match in _SUM.finditer(message):
         text = _balanced(match.group().strip(" ,.\n\t"))

@@ -99,7 +99,7 @@ async def best_quotes(question: str, passages: Sequence[Passage], embed: Embed) 
             covered = covered | (candidate.words & asked)
     places = [scored.candidate.position for scored in taken.values()]
     in_order = sorted(taken.values(), key=lambda one: (places.index(one.candidate.position), one.candidate.order))
-    return [Quote(one.candidate.number, one.candidate.text, one.score) for one in in_order]
+    return [Quote(scored.candidate.number, scored.candidate.text, scored.score) for scored in in_order]
 
 
 async def _ranked(question: str, passages: Sequence[Passage], embed: Embed) -> tuple[Sequence[_Scored], frozenset[str]]:

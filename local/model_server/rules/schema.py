@@ -80,7 +80,11 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
         )
         if alternatives is None or "properties" in schema:
             break
-        usable = [one for one in alternatives if isinstance(one, Mapping) and one.get("type") != "null"]
+        usable = [
+            alternative
+            for alternative in alternatives
+            if isinstance(alternative, Mapping) and alternative.get("type") != "null"
+        ]
         if not usable:
             break
         schema = usable[0]
@@ -97,7 +101,7 @@ def _referred(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
 def _kind(schema: Mapping[str, Any], choices: Sequence[Any]) -> str:
     kind = schema.get("type")
     if isinstance(kind, list):
-        kind = next((one for one in kind if one != "null"), None)
+        kind = next((name for name in kind if name != "null"), None)
     if isinstance(kind, str) and kind in {"string", "number", "integer", "boolean", "array", "object"}:
         return kind
     if "properties" in schema:
