@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.types import Command, interrupt
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from project4_agent_api.agents.history import last_ai_message
@@ -23,18 +23,21 @@ from project4_agent_api.agents.middleware import Middleware
 from shared.errors import InvalidRequest
 
 CLIENT_TOOLS = "client_tools"  # in `additional_kwargs` of a message: the names of the client's tools that it calls
+_STRICT = ConfigDict(extra="forbid")
 _MAX_TOOLS = Field(max_length=128)  # as in OpenAI's API
 
 
+@with_config(_STRICT)
 class ClientFunction(TypedDict):
     """A function of the client."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-    description: NotRequired[str]
-    parameters: NotRequired[Annotated[dict[str, Any], Field(description="The JSON schema of the arguments.")]]
-    strict: NotRequired[bool]
+    description: NotRequired[str | None]
+    parameters: NotRequired[Annotated[dict[str, Any] | None, Field(description="The JSON schema of the arguments.")]]
+    strict: NotRequired[bool | None]
 
 
+@with_config(_STRICT)
 class ClientTool(TypedDict):
     """A tool of the client, in the form of OpenAI's chat completions."""
 
@@ -42,6 +45,7 @@ class ClientTool(TypedDict):
     function: ClientFunction
 
 
+@with_config(_STRICT)
 class FlatClientTool(ClientFunction):
     """A tool of the client, in the form of OpenAI's responses."""
 
@@ -95,7 +99,7 @@ class CallClientTools(Middleware):
         own = {tool.name for tool in request.tools if isinstance(tool, BaseTool)}
         if clashes := names & own:
             raise InvalidRequest(f"The assistant has a tool named {min(clashes)} too. Give yours another name.")
-        request = request.override(tools=[*request.tools, *map(dict, tools)])
+        request = request.override(tools=[*request.tools, *map(_without_nulls, tools)])
         choice = context.get("client_tool_choice")
         if choice and self._model_calls.increment(get_config()) == 1:
             request = request.override(tool_choice=choice)
@@ -108,8 +112,8 @@ class CallClientTools(Middleware):
         """Interrupt the run at a call of a client's tool; the answer to the question is its result."""
         call = request.tool_call
         message = last_ai_message(request.state.get("messages", []))
-        marked = message.additional_kwargs.get(CLIENT_TOOLS, ()) if message else ()
-        if request.tool is not None or call["name"] not in marked:
+        marked = message.additional_kwargs.get(CLIENT_TOOLS) if message else None
+        if request.tool is not None or not isinstance(marked, list) or call["name"] not in marked:
             return await handler(request)
         asked = {name: call[name] for name in ("id", "name", "args")}
         answer = interrupt({"type": "tool", "tool_call": asked})
@@ -130,6 +134,12 @@ def _read_context(context: object) -> ClientToolsContext:
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidRequest(f"context.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _without_nulls(tool: ClientTool) -> dict[str, Any]:
+    """Return a tool without fields that are null: OpenAI's responses have them, other endpoints refuse them."""
+    function = {name: value for name, value in tool["function"].items() if value is not None}
+    return {"type": tool["type"], "function": function}
 
 
 def _mark_calls(message: BaseMessage, names: set[str]) -> BaseMessage:

@@ -109,9 +109,11 @@ async def test_response_waits_for_the_results_of_all_calls(openai_client: AsyncO
 async def test_conversation_has_calls_and_results(openai_client: AsyncOpenAI, model: ScriptedModel) -> None:
     model.then(calls(WEATHER), says("It rains."))
     conversation = await openai_client.conversations.create()
+    tool: Any = FLAT | {"description": None, "parameters": None, "strict": None}  # as OpenAI's types have them
     first = await openai_client.responses.create(
-        model="agent", input="Weather?", tools=[FLAT], conversation=conversation.id
+        model="agent", input="Weather?", tools=[tool], conversation=conversation.id
     )
+    assert {"type": "function", "function": {"name": "get_weather"}} in model.requests[0].body["tools"]
     call = first.output[-1]
     assert call.type == "function_call"
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
@@ -152,6 +154,7 @@ async def test_history_has_calls_and_results(openai_client: AsyncOpenAI, model: 
         ({"tools": [TOOL, TOOL]}, "tools"),
         ({"tools": [{"type": "function", "function": {"name": "not a name"}}]}, "tools.0.function.name"),
         ({"tools": [{"type": "custom", "custom": {"name": "shell"}}]}, "tools.0.type"),
+        ({"tools": [TOOL | {"cache": True}]}, "tools.0.cache"),
         ({"tool_choice": {"type": "function", "function": {"name": "another"}}}, "tool_choice"),
         ({"tools": [], "tool_choice": "required"}, "tool_choice"),
     ],
