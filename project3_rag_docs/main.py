@@ -43,7 +43,7 @@ async def search(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     app.state.embeddings = create_embedding_model(settings, app.state.model_http)
     app.state.searcher = Searcher(
-        # Its statements need the settings of the first one: through a pooler only a transaction keeps them.
+        # Statements need the settings of the first one: through a pooler only a transaction keeps them.
         sessions=app.state.sessions if is_transaction_pooler(settings.database_url) else app.state.reading,
         embeddings=app.state.embeddings,
         model=settings.embedding_model,

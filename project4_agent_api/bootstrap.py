@@ -142,7 +142,7 @@ async def open_api(
         publish(app, state)
         earlier.user_hooks.on_user_changed.append(state.principals.invalidate)
         earlier.user_hooks.on_user_deleted.append(state.account_data.before_user_deletion)
-        # These replace the in-memory history of stage 1 and the uncached answers of stage 3.
+        # Replaces the in-memory history of stage 1 and the uncached answers of stage 3.
         app.state.history, app.state.document_answerer = state.history, state.caches.document_answerer
         app.state.document_access = SharedAccess(state.pool)
         app.state.upload_checks.append(state.quota.require_in_session)

@@ -50,7 +50,7 @@ from shared.app import build_app
 from shared.frontend import Panel, View
 from shared.settings import load_settings
 
-# Not those of a project that authenticates its users itself.
+# Left out if a project authenticates its users itself.
 ACCOUNT_ROUTERS = [
     Public(accounts.router),
     Authenticated(accounts.own_router, accounts.api_key_router, sharing.router, collection_invitations.router),
@@ -111,7 +111,7 @@ ACCOUNT_PANELS = [
     PROGRAMS_PANEL,
     Panel(_PAGE / "account-security.js", audience="users", view=_ACCOUNT),
 ]
-# All but the account's are behind it, as the routers are behind the lock. It admits audiences by these names.
+# Users sign in on the account panel, which then shows the panels of their audience.
 PANELS = [
     Panel(_PAGE / "chat.js", audience="users", view=_CHAT),
     replace(stage3.PANEL, audience="users", view=_DOCUMENTS),
@@ -120,7 +120,7 @@ PANELS = [
     *ACCOUNT_PANELS,
     replace(stage2.PANEL, audience="administrators", view=_ADMINISTRATION),
 ]
-# Where everyone is one local user, nobody has an account.
+# With AUTH_REQUIRED=false every caller is one local user, who has no account.
 OPEN_PANELS = [replace(panel, audience="") for panel in PANELS if panel not in ACCOUNT_PANELS]
 
 

@@ -81,7 +81,7 @@ def _options_by_model(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 _RESERVED_FIELDS = {"messages", "model", "input", "tools", "stream", "n"}
-# They may hold keys, such as those of Azure's `data_sources`.
+# Not shown in representations: the fields may contain keys, such as those of Azure's `data_sources`.
 _JsonObject = Annotated[dict[str, Any], NoDecode, BeforeValidator(_json_object), Field(repr=False)]
 ExtraFields = Annotated[_JsonObject, AfterValidator(_extra_fields)]
 FieldsByModel = Annotated[_JsonObject, AfterValidator(_options_by_model)]

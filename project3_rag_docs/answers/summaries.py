@@ -121,7 +121,7 @@ class _Work:
                     yield event
             texts = self._pack(texts)
             total += len(texts)
-        # It takes no slot, which a client that reads slowly would keep.
+        # The last call takes no slot: a client that reads slowly would keep it.
         answer = self.summarizer.chat_model.astream(self._prompt(texts[0]))
         async with aclosing(cast("AsyncGenerator[AIMessageChunk]", answer)) as chunks:
             async for chunk in chunks:

@@ -33,7 +33,7 @@ _NEVER_LAST = """
     mr mrs ms dr prof rev gen col lt sgt capt st mt nos fig figs eq eqs sec ch vol vols pp ed eds cf vs viz approx
     dept est resp incl
 """
-# These may end a sentence; a capital letter after them is the sign.
+# Abbreviations that may end a sentence: they do if a capital letter follows.
 _OFTEN_LAST = "etc al inc ltd co corp jr sr jan feb mar apr jun jul aug sep sept oct nov dec"
 _ABBREVIATIONS = frozenset(_NEVER_LAST.split())
 _CLOSING_ABBREVIATIONS = frozenset(_OFTEN_LAST.split())

@@ -145,7 +145,7 @@ async def update_cron(
     cron.payload = _with_id(payload, cron_id)
     cron.updated_at = await repository.database_time(session)
     if body.model_fields_set & {"schedule", "timezone", "end_time", "enabled"}:
-        # It does not fire for times at which it was disabled or had another schedule.
+        # No firing for times at which the cron was disabled or had another schedule.
         cron.next_run_date = next_due(cron.schedule, cron.timezone, cron.updated_at, cron.end_time)
     return cron
 

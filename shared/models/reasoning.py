@@ -116,7 +116,7 @@ class ReasoningSplitter:
             case _State.BEGINNING:
                 return "", "" if self._reasoning else held
             case _State.REASONING if not self._opened and not truncated:
-                # This time it did not reason.
+                # The model did not reason this time.
                 self._habit.unopened = None
                 return "", "".join(self._reasoning) + held
             case _State.REASONING:
