@@ -16,6 +16,8 @@ import { uploadArea } from "./upload-area.js";
 
 export const title = { en: "Ask your documents", zh: "向文档提问" };
 
+const MIN_SCORE = 0.1; // of passages that are shown without an answer
+
 /**
  * @param {HTMLElement} root
  * @param {Page} page
@@ -151,7 +153,7 @@ export function mount(root, page) {
     const results = talk.start(query, searchResults(page));
     results.start();
     try {
-      const found = await request("documents/search", { method: "POST", body: { query, ...body } });
+      const found = await request("documents/search", { method: "POST", body: { query, min_score: MIN_SCORE, ...body } });
       results.finish((await found.json()).hits, after);
     } catch (error) {
       results.fail(error, () => find(query));

@@ -41,7 +41,7 @@ export function passageView(page, source) {
     const share = percent(score);
     const relevance = say(element("span"), { en: `relevance ${share}`, zh: `相关度 ${share}` });
     const date = say(element("span"), { en: dateIn("en", created_at), zh: dateIn("zh", created_at) });
-    summary.append(element("span", { className: "hint" }, relevance, " · ", date));
+    summary.append(element("span", { className: "hint relevance" }, relevance, " · ", date));
   }
   const body = element("div", { className: "answer" }, text);
   const back = say(element("button", { type: "button", hidden: true }), { en: "Back to the answer", zh: "回到回答" });

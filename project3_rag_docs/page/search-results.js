@@ -30,7 +30,8 @@ export function searchResults(page) {
    * @param {Text} searched What was searched.
    */
   function finish(hits, searched) {
-    const number = { en: hits.length === 1 ? "1 passage" : `${hits.length} passages`, zh: `${hits.length} 个段落` };
+    const several = hits.length === 0 ? NONE : { en: `${hits.length} passages`, zh: `${hits.length} 个段落` };
+    const number = hits.length === 1 ? { en: "1 passage", zh: "1 个段落" } : several;
     say(status, { en: `${number.en}. ${searched.en}`, zh: `${number.zh}。${searched.zh}` });
     list.replaceChildren(...hits.map((hit) => passageView(page, hit).node));
   }
@@ -46,3 +47,6 @@ export function searchResults(page) {
 
   return { node, start, finish, fail, text: () => "" };
 }
+
+/** @type {Text} */
+const NONE = { en: "No passage matches", zh: "没有相关段落" };
