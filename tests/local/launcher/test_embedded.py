@@ -54,36 +54,6 @@ def stream(url: str) -> tuple[float, float]:
     return arrivals[0], arrivals[-1]
 
 
-def test_embedded_database_keeps_its_rows(launch: Callable[..., Launched], model: ScriptedModel) -> None:
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    environment = {"PORT": str(port), "OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m"}
-    ada = {"email": "ada@example.com", "name": "Ada", "password": "correct horse battery staple"}
-    first = launch("project2", **environment)
-    first.said("project2: ready")
-    user = httpx2.post(f"{url}/users", json=ada, timeout=60).json()
-    children = first.descendants()
-    assert any("postgres" in child.name() for child in children)
-
-    first.process.kill()
-    assert_gone(children)
-
-    second = launch("project2", **environment)
-    second.said("project2: ready")
-    assert httpx2.get(f"{url}/users/{user['id']}", timeout=60).json() == user
-    postgres = next(child for child in second.descendants() if child.name() == "postgres")
-    postmaster = postgres if postgres.ppid() == second.process.pid else postgres.parent()
-    assert postmaster
-    postmaster.kill()
-    second.said("the embedded PostgreSQL was killed by SIGKILL, see .data/project2/postgres.log; restarting")
-    second.until(lambda: httpx2.get(f"{url}/users", timeout=60).status_code == 200, "it did not recover")
-
-    children = second.descendants()
-    second.process.send_signal(signal.SIGTERM)
-    assert second.ends() == 0
-    assert_gone(children)
-    assert ada["password"] not in first.output + second.output
-
-
 def uploaded(url: str, name: str, content: bytes) -> dict[str, Any]:
     document = httpx2.post(f"{url}/documents", files={"file": (name, content)}, timeout=60).json()
     events = events_in(httpx2.get(f"{url}/documents/{document['id']}/events", timeout=120).text)
@@ -92,7 +62,9 @@ def uploaded(url: str, name: str, content: bytes) -> dict[str, Any]:
     return ready
 
 
-def test_sample_questions_are_answered_and_injections_ignored(launch: Callable[..., Launched]) -> None:
+def test_sample_questions_are_answered_and_embeddings_work_beside_another_model(
+    launch: Callable[..., Launched], model: ScriptedModel
+) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     launched = launch("project3", PORT=str(port))
     launched.said("project3: ready")
@@ -119,31 +91,60 @@ def test_sample_questions_are_answered_and_injections_ignored(launch: Callable[.
     launched.process.kill()
     assert_gone(children)
 
-    again = launch("project3", PORT=str(port), EMBEDDING_QUERY_PREFIX="")
+    other = {"OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m", "EMBEDDING_QUERY_PREFIX": ""}
+    again = launch("project3", PORT=str(port), **other)
+    again.said("EMBEDDING_MODEL is not set; starting the embedded model server")
     again.said("project3: ready")
     assert len(httpx2.get(f"{url}/documents", timeout=60).json()["items"]) == 7
-
-
-def test_command_starts_the_services_it_needs(launch: Callable[..., Launched], model: ScriptedModel) -> None:
-    """`make reindex-project3`: the database is embedded, the command runs, and all of it ends."""
-    given = {"OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m", "EMBEDDING_MODEL": "e"}
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    first = launch("project3", PORT=str(port), **given)
-    first.said("project3: ready")
     uploaded(url, "a.txt", b"A heron stands in the river.")
-    first.close()
-    refused = launch("project3", PORT=str(port), **given | {"EMBEDDING_MODEL": "other"})
+    model.says("In the river [1].")
+    answer = httpx2.post(f"{url}/documents/ask", json={"question": "Where is the heron?"}, timeout=60).json()
+    assert (answer["answer"], answer["model"]) == ("In the river [1].", "scripted-model")
+    assert model.embedded == []
+
+
+def test_embedded_database_keeps_its_rows_and_commands_start_it(
+    launch: Callable[..., Launched], model: ScriptedModel
+) -> None:
+    """`make reindex-project3`: the database is embedded, the command runs, and all of it ends."""
+    given = {"OPENAI_BASE_URL": model.base_url, "LLM_MODEL": "m", "EMBEDDING_MODEL": "e", "PORT": str(free_port())}
+    changed = given | {"EMBEDDING_MODEL": "other"}
+    url = f"http://127.0.0.1:{given['PORT']}"
+    ada = {"email": "ada@example.com", "name": "Ada", "password": "correct horse battery staple"}
+    first = launch("project3", **given)
+    first.said("project3: ready")
+    user = httpx2.post(f"{url}/users", json=ada, timeout=60).json()
+    uploaded(url, "a.txt", b"A heron stands in the river.")
+    children = first.descendants()
+    assert any("postgres" in child.name() for child in children)
+
+    first.process.kill()
+    assert_gone(children)
+
+    refused = launch("project3", **changed)
     assert refused.ends() == 1
     assert "run the command `reindex` to embed all documents again (`make reindex-project3`" in refused.output
-
-    command = launch("project3", "reindex", PORT=str(port), **given | {"EMBEDDING_MODEL": "other"})
-
+    command = launch("project3", "reindex", **changed)
     assert command.ends() == 0
     assert "1 of 1 chunks" in command.output
-    second = launch("project3", PORT=str(port), **given | {"EMBEDDING_MODEL": "other"})
+
+    second = launch("project3", **changed)
     second.said("project3: ready")
+    assert httpx2.get(f"{url}/users/{user['id']}", timeout=60).json() == user
     hits = httpx2.post(f"{url}/documents/search", json={"query": "heron"}, timeout=60).json()["hits"]
     assert [hit["filename"] for hit in hits] == ["a.txt"]
+    postgres = next(child for child in second.descendants() if child.name() == "postgres")
+    postmaster = postgres if postgres.ppid() == second.process.pid else postgres.parent()
+    assert postmaster
+    postmaster.kill()
+    second.said("the embedded PostgreSQL was killed by SIGKILL, see .data/project3/postgres.log; restarting")
+    second.until(lambda: httpx2.get(f"{url}/users", timeout=60).status_code == 200, "it did not recover")
+
+    children = second.descendants()
+    second.process.send_signal(signal.SIGTERM)
+    assert second.ends() == 0
+    assert_gone(children)
+    assert ada["password"] not in first.output + second.output
 
 
 def test_operator_command_runs_with_or_without_the_stage(
@@ -166,17 +167,3 @@ def test_operator_command_runs_with_or_without_the_stage(
     assert alone.ends() == 1
     assert "There is no account with this e-mail." in alone.output
     assert "project4: stopped" in alone.output
-
-
-def test_embedded_embeddings_work_beside_another_model(launch: Callable[..., Launched], model: ScriptedModel) -> None:
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    launched = launch("project3", PORT=str(port), OPENAI_BASE_URL=model.base_url, LLM_MODEL="m")
-    launched.said("EMBEDDING_MODEL is not set; starting the embedded model server")
-    launched.said("project3: ready")
-    uploaded(url, "a.txt", b"A heron stands in the river.")
-    model.says("In the river [1].")
-
-    answer = httpx2.post(f"{url}/documents/ask", json={"question": "Where is the heron?"}, timeout=60).json()
-
-    assert (answer["answer"], answer["model"]) == ("In the river [1].", "scripted-model")
-    assert model.embedded == []
