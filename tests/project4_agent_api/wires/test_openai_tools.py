@@ -1,11 +1,13 @@
 """Tools of OpenAI's clients: the model calls them, the client executes them, and the run continues with the results."""
 
 from typing import Any
+from uuid import UUID
 
 import openai
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
+from langgraph_sdk import get_client
 from openai import AsyncOpenAI
 from pydantic import SecretStr
 
@@ -122,6 +124,23 @@ async def test_conversation_has_calls_and_results(openai_client: AsyncOpenAI, mo
     items: Any = [item async for item in openai_client.conversations.items.list(conversation.id, order="asc")]
     assert [item.type for item in items] == ["message", "function_call", "function_call_output", "message"]
     assert (items[2].call_id, items[2].output) == (items[1].call_id, "rain")
+
+
+async def test_client_of_langgraph_gives_the_result(
+    openai_client: AsyncOpenAI, service: AgentService, headers: dict[str, str], model: ScriptedModel
+) -> None:
+    model.then(calls(WEATHER), says("It rains."))
+    conversation = await openai_client.conversations.create()
+    await openai_client.responses.create(model="agent", input="Weather?", tools=[FLAT], conversation=conversation.id)
+
+    thread_id = str(UUID(conversation.id.removeprefix("conv_")))
+    async with get_client(url=service.url, headers=headers) as client:
+        [question] = (await client.threads.get_state(thread_id))["interrupts"]
+        call = question["value"]["tool_call"]
+        state: Any = await client.runs.wait(thread_id, "agent", command={"resume": {call["id"]: "rain"}})
+
+    assert (call["name"], call["args"]) == ("get_weather", {"place": "Oslo"})
+    assert [message["content"] for message in state["messages"][-2:]] == ["rain", "It rains."]
 
 
 async def test_response_streams_the_call(openai_client: AsyncOpenAI, model: ScriptedModel) -> None:
