@@ -3,6 +3,7 @@
 import ctypes
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +49,7 @@ def page_text(page: PdfTextPage) -> str:
     PDFium; here a lone surrogate follows it.
     """
     codes = [raw.FPDFText_GetUnicode(page.raw, at) for at in range(page.count_chars())]
-    characters = list(map(chr, codes))
+    characters = [chr(code) if code <= sys.maxunicode else "\ufffd" for code in codes]
     for at, (code, following) in enumerate(zip(codes, [*codes[1:], 0], strict=False)):
         if 0xD800 <= code < 0xDC00 <= following < 0xE000:
             characters[at] = chr(0x10000 + (code - 0xD800) * 0x400 + following - 0xDC00)
@@ -60,8 +61,8 @@ def page_text(page: PdfTextPage) -> str:
 def page_lines(page: PdfTextPage, text: str) -> Iterator[tuple[str, bool]]:
     """Yield the lines of a page whose text `page_text` has returned; see `arranged`."""
     turns = _quarter_turns(page)
-    arranged_lines = (_measured(page, found, turns) for found in _LINE.finditer(text))
-    yield from arranged([line for line in arranged_lines if line is not None])
+    measured = (_measured(page, found, turns) for found in _LINE.finditer(text))
+    yield from arranged([line for line in measured if line is not None])
 
 
 def arranged(drawn: list[Line]) -> Iterator[tuple[str, bool]]:
