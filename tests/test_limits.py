@@ -13,7 +13,7 @@ _CONFTEST = """
 from tests.support import limits
 
 pytest_plugins = ["tests.support.limits"]
-limits.GRACE_SECONDS = 0.5
+limits.GRACE_SECONDS = {grace}
 """
 _TESTS = """
 import asyncio, threading, time
@@ -37,8 +37,8 @@ def test_before():
 """
 
 
-def run_tests(folder: Path, *arguments: str, hangs: str) -> tuple[int, str]:
-    (folder / "conftest.py").write_text(_CONFTEST)
+def run_tests(folder: Path, *arguments: str, hangs: str, grace: float) -> tuple[int, str]:
+    (folder / "conftest.py").write_text(_CONFTEST.format(grace=grace))
     (folder / "test_it.py").write_text(_TESTS + f"@pytest.mark.timeout(1)\n{hangs}\n\ndef test_after():\n    pass\n")
     options = ["--rootdir", str(folder), "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", *arguments]
     plugins = [word for name in ("pytest_timeout", "pytest_asyncio.plugin", "xdist.plugin") for word in ("-p", name)]
@@ -56,7 +56,7 @@ def run_tests(folder: Path, *arguments: str, hangs: str) -> tuple[int, str]:
     ids=["thread", "event loop"],
 )
 def test_hang_is_a_failure_with_all_stacks(tmp_path: Path, arguments: list[str], hangs: str) -> None:
-    status, output = run_tests(tmp_path, *arguments, hangs=hangs)
+    status, output = run_tests(tmp_path, *arguments, hangs=hangs, grace=60)
 
     assert status == 1
     assert "test_it.py::test_it took longer than 1 s" in output
@@ -76,7 +76,7 @@ def test_hang_is_a_failure_with_all_stacks(tmp_path: Path, arguments: list[str],
     ids=["C code that holds the GIL", "swallowed", "teardown of a failure"],
 )
 def test_uninterruptible_process_is_killed(tmp_path: Path, hangs: str) -> None:
-    status, output = run_tests(tmp_path, "-n1", "--dist=worksteal", hangs=hangs)
+    status, output = run_tests(tmp_path, "-n1", "--dist=worksteal", hangs=hangs, grace=0.5)
 
     assert status == 1
     assert "crashed while running" in output
