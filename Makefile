@@ -78,7 +78,7 @@ coverage: setup ## All tests, measured: slower; best with Python 3.12 or newer
 	@$(BIN)/python -m tests.measure_coverage $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-fast
-test-fast: setup ## Tests that start no whole system
+test-fast: setup ## Tests that need no database and start no whole system
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-faults

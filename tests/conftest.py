@@ -46,6 +46,14 @@ Settings.model_config["env_file"] = None
 reduce_costs()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that needs PostgreSQL or Valkey as slow, before `-m` selects."""
+    for item in items:
+        if not {"server_url", "_redis_server"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Report a skipped test as failed if `CI` is true; an expected failure stays one."""
