@@ -74,8 +74,15 @@ async def serve(checked: Checked, app: Any = stream, who: Principal | None = Non
 
 
 async def test_one_statement_checks_all_responses(checked: Checked) -> None:
-    serving = [asyncio.create_task(serve(checked)) for _ in range(500)]
-    await asyncio.sleep(0)
+    streaming: list[Scope] = []
+
+    async def count(scope: Scope, _: Receive, send: Send) -> None:
+        await send(STREAM)
+        streaming.append(scope)
+        await asyncio.Event().wait()
+
+    serving = [asyncio.create_task(serve(checked, count)) for _ in range(500)]
+    await until(lambda: len(streaming) == 500)
 
     async with checked.responses.checking():
         await until(lambda: len(checked.checks) > 2)
