@@ -7,6 +7,7 @@ the tools          concurrently, each counted, and approved if it has to be; a t
                    a call of a client's tool waits for the client
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from langchain.agents import create_agent
@@ -37,12 +38,7 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
     settings = services.settings
     tools = agent_tools(services)
     names = [tool.name for tool in tools]
-    if duplicates := {name for name in names if names.count(name) > 1}:
-        raise ConfigurationError(f"MCP_SERVERS: there are several tools named {', '.join(sorted(duplicates))}")
-    if unknown := set(settings.agent_approval_tools) - set(names):
-        raise ConfigurationError(
-            f"AGENT_APPROVAL_TOOLS: there is no tool {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}"
-        )
+    _check_names(names, settings.agent_approval_tools)
     first, *others = services.chat_models
     # Hooks after the model run in reverse order.
     middleware: list[Middleware] = [
@@ -65,3 +61,12 @@ def make_agent(services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
         context_schema=ClientToolsContext,
         name="agent",
     )
+
+
+def _check_names(names: Sequence[str], approval_tools: Sequence[str]) -> None:
+    if duplicates := {name for name in names if names.count(name) > 1}:
+        raise ConfigurationError(f"MCP_SERVERS: there are several tools named {', '.join(sorted(duplicates))}")
+    if unknown := set(approval_tools) - set(names):
+        raise ConfigurationError(
+            f"AGENT_APPROVAL_TOOLS: there is no tool {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}"
+        )
