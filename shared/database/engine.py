@@ -64,6 +64,7 @@ def create_engine(settings: DatabaseSettings, *, statement_timeout: float | None
     )
     event.listen(engine.sync_engine, "checkout", _check)
     event.listen(engine.sync_engine.pool, "reset", _reset)
+    event.listen(engine.sync_engine.pool, "checkin", _close_if_large)  # after the isolation level was set back
     return engine
 
 
@@ -88,17 +89,19 @@ def _check(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN40
 
 
 def _reset(connection: Any, record: Any, state: PoolResetState) -> None:  # noqa: ANN401  SQLAlchemy's signature
-    """Roll back a connection that is returned inside a transaction, which only happens after a failure.
-
-    A connection whose buffers have become large is closed.
-    """
-    driver: DeadlineConnection = connection.driver_connection
+    """Roll back a connection that is returned inside a transaction, which only happens after a failure."""
+    driver: AsyncConnection[Any] = connection.driver_connection
     record.info["idle_since"] = monotonic()
     clean = driver.closed or driver.info.transaction_status == TransactionStatus.IDLE
     if not clean and not state.terminate_only:
         connection.rollback()
-    if not driver.closed and driver.has_large_buffers():
-        driver.pgconn.finish()  # the next checkout replaces it
+
+
+def _close_if_large(connection: Any, _record: object) -> None:  # noqa: ANN401  SQLAlchemy's signature
+    """Close a returned connection whose buffers have become large; the next checkout replaces it."""
+    driver: DeadlineConnection | None = connection and connection.driver_connection
+    if driver and not driver.closed and driver.has_large_buffers():
+        driver.pgconn.finish()
 
 
 def create_session_factory(engine: AsyncEngine) -> Sessions:

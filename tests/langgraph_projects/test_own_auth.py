@@ -172,6 +172,7 @@ async def of_ada(http: httpx2.AsyncClient, key: Key) -> dict[str, str]:
         "run_id": run["run_id"],
         "document_id": UNKNOWN,
         "collection_id": UNKNOWN,
+        "invitation_id": UNKNOWN,
         "user_id": UNKNOWN,
         "assistant_id": assistant["assistant_id"],
         "key_id": UNKNOWN,

@@ -102,12 +102,13 @@ def test_program_is_allowed_and_removed(refused_page: Page, service: AgentServic
         registered = http.post("/oauth/register", json={"client_name": name, "redirect_uris": [CALLBACK]}).json()
         page.goto(f"{service.url}/authorize?{query(registered['client_id'])}")
         expect(page.locator(".consent")).to_contain_text(name)
-        with page.expect_request(lambda request: request.url.startswith(CALLBACK)) as sent:
-            page.get_by_role("button", name="Allow").click()
+        page.route(f"{CALLBACK}?*", lambda route: route.fulfill(body="Signed in"))
+        page.get_by_role("button", name="Allow").click()
+        page.wait_for_url(f"{CALLBACK}?*")
         form = {
             "grant_type": "authorization_code",
             "client_id": registered["client_id"],
-            "code": parameters(sent.value.url)["code"],
+            "code": parameters(page.url)["code"],
             "code_verifier": VERIFIER,
             "redirect_uri": CALLBACK,
         }

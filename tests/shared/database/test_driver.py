@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from shared.database.driver import DeadlineConnection, PrimaryConnection, closed_by_server, conninfo
-from shared.database.engine import create_engine
+from shared.database.engine import create_engine, create_session_factory, transaction
 from shared.database.pool import ConnectionPool
 
 
@@ -94,7 +94,8 @@ async def test_engine_replaces_connections_with_large_buffers(server_url: str, s
     engine = create_engine(Settings(server_url))
     pids = []
     for _ in range(2):
-        async with engine.connect() as connection:
+        async with transaction(create_session_factory(engine)) as session:
+            connection = await session.connection()
             pids.append((await connection.exec_driver_sql(_PID, (size,))).one())
     await engine.dispose()
     assert (pids[0] == pids[1]) == (kept or not COUNTS_BYTES)
