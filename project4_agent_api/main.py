@@ -120,7 +120,7 @@ PANELS = [
     *ACCOUNT_PANELS,
     replace(stage2.PANEL, audience="administrators", view=_ADMINISTRATION),
 ]
-# With AUTH_REQUIRED=false every caller is one local user, who has no account.
+# With AUTH_REQUIRED=false every caller is one local user without an account.
 OPEN_PANELS = [replace(panel, audience="") for panel in PANELS if panel not in ACCOUNT_PANELS]
 
 

@@ -1,8 +1,8 @@
 """Invitations to collections, by e-mail address.
 
-An owner who invites an address does not learn whether somebody has an account with it: it is invited until that user
-accepts, and stays so after a refusal. Only an account that exists at the time of the invitation is invited, because
-addresses are not verified: otherwise anybody could register an invited address, and read the documents.
+An owner who invites an address does not learn whether somebody has an account with it: the invitation is listed until
+its user accepts it, also after a refusal. It reaches an account only if that exists at the time, because addresses are
+not verified: otherwise anybody could register an invited address, and read the documents.
 """
 
 from dataclasses import dataclass

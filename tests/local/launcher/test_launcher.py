@@ -59,11 +59,8 @@ def test_open_stream_ends_before_the_app(
     assert launched.ends() == 0
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux",
-    reason="only Linux ends a child with its parent; the next start does it elsewhere, which"
-    " test_leftover_processes_end_at_the_next_start covers",
-)
+# Elsewhere the next start ends them: `test_leftover_processes_end_at_the_next_start`.
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_killed_launcher_leaves_nothing(launch: Callable[..., Launched], given: dict[str, str]) -> None:
     launched = launch(**given)
     launched.said("project1: ready")
