@@ -91,7 +91,7 @@ class CallClientTools(Middleware):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Add the client's tools to those of the agent, and mark the calls of them."""
-        context = _read_context(request.runtime.context)
+        context = read_context(request.runtime.context)
         tools = context.get("client_tools")
         if not tools:
             return await handler(request)
@@ -123,7 +123,7 @@ class CallClientTools(Middleware):
         return ToolMessage(content, tool_call_id=call["id"], name=call["name"], additional_kwargs=names)
 
 
-def _read_context(context: object) -> ClientToolsContext:
+def read_context(context: object) -> ClientToolsContext:
     """Return the client's part of a run's context.
 
     Raises:

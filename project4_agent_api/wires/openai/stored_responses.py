@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from project4_agent_api.agents.client_tools import CLIENT_TOOLS, ClientTool
+from project4_agent_api.agents.client_tools import ClientTool, read_context
 from project4_agent_api.core.postgres import Row
 from project4_agent_api.models import RunStatus
 from project4_agent_api.runs.spec import RunKey
@@ -16,7 +16,7 @@ from project4_agent_api.wires.openai.ids import CONVERSATION, RESPONSE, decode_i
 from project4_agent_api.wires.openai.response_events import ResponseBuilder
 from project4_agent_api.wires.openai.response_schemas import ResponseRequest
 from project4_agent_api.wires.openai.tools import to_flat
-from shared.errors import NotFound
+from shared.errors import InvalidRequest, NotFound
 
 METADATA = "openai"  # in the metadata of a run, with the part of the request that the response repeats
 _STATUSES = {RunStatus.PENDING: "queued", RunStatus.RUNNING: "in_progress"}
@@ -113,7 +113,7 @@ class StoredResponses:
     def empty(self, key: RunKey, run: Row) -> dict[str, Any]:
         """Return the response of a run without its output. The run need not be one of this API."""
         request = {"model": run["metadata"].get("graph_id", "")} | _stored_request(run)
-        return new_response(key, request, (run["kwargs"].get("context") or {}).get(CLIENT_TOOLS, ()))
+        return new_response(key, request, _stored_tools(run))
 
     async def checkpoint_to_continue(self, key: RunKey) -> str | None:
         """Return the checkpoint from which a next response starts; None if it is the newest one of the thread."""
@@ -152,9 +152,19 @@ def _with_finished_tasks(state: Mapping[str, Any]) -> Any:  # noqa: ANN401  any 
     values = state["values"]
     if not isinstance(values, dict) or not isinstance(values.get("messages"), list):
         return values
-    results = [task["result"] for task in state.get("tasks", ()) if isinstance(task.get("result"), dict)]
-    added = [message for result in results for message in result.get("messages") or ()]
-    return values | {"messages": [*values["messages"], *added]}
+    messages = values["messages"]
+    for task in state.get("tasks", ()):
+        added = task["result"].get("messages") if isinstance(task.get("result"), dict) else None
+        messages = [*messages, *(added if isinstance(added, list) else [added])]
+    return values | {"messages": messages}
+
+
+def _stored_tools(run: Row) -> Sequence[ClientTool]:
+    """Return the client's tools in the context of a run; none if a client of another wire stored something else."""
+    try:
+        return read_context(run["kwargs"].get("context")).get("client_tools", ())
+    except InvalidRequest:
+        return ()
 
 
 def _stored_request(run: Row) -> dict[str, Any]:

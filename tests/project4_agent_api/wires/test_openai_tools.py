@@ -11,6 +11,7 @@ from langgraph_sdk import get_client
 from openai import AsyncOpenAI
 from pydantic import SecretStr
 
+from project4_agent_api.wires.openai.ids import RESPONSE, encode_id
 from tests.support.agent_service import AgentService
 from tests.support.scripted_model import ScriptedModel, calls, says
 
@@ -207,3 +208,22 @@ async def test_langchain_calls_a_bound_tool(
     assert call["args"] == {"place": "Oslo"}
     answer = await chat.ainvoke([question, asking, ToolMessage("rain", tool_call_id=call["id"])])
     assert answer.text == "It rains."
+
+
+@pytest.mark.parametrize("tools", ["get_weather", 5, None, [1], [{"type": "function", "function": [1]}]])
+async def test_response_of_a_run_with_another_context_has_no_tools(
+    service: AgentService,
+    headers: dict[str, str],
+    openai_client: AsyncOpenAI,
+    tools: Any,  # noqa: ANN401  any JSON
+) -> None:
+    message = {"messages": asked("Hello")}
+    async with get_client(url=service.url, headers=headers) as client:
+        thread = await client.threads.create()
+        run = await client.runs.create(thread["thread_id"], "agent", input=message, context={"client_tools": tools})
+        await client.runs.join(thread["thread_id"], run["run_id"])
+
+    response = await openai_client.responses.retrieve(encode_id(RESPONSE, UUID(run["run_id"])))
+    assert (response.status, response.tools) == ("failed", [])
+    assert response.error
+    assert "client_tools" in response.error.message
