@@ -33,10 +33,13 @@ async def test_name_that_no_assistant_can_have_is_not_found(http: httpx2.AsyncCl
 
 
 @pytest.mark.parametrize("stored", ["text", {"mine": 1}, ["a"]])
-async def test_run_with_any_metadata_and_input_is_read_as_a_response(http: httpx2.AsyncClient, stored: object) -> None:
+async def test_run_with_any_metadata_input_and_context_is_read_as_a_response(
+    http: httpx2.AsyncClient, stored: object
+) -> None:
     thread_id = (await http.post("/threads", json={})).json()["thread_id"]
     messages = [{"role": ["user"], "content": 5}, {"role": "user", "content": [{"type": "text", "text": 5}]}]
-    body = {"assistant_id": "talk", "input": {"messages": messages}, "metadata": {"openai": stored}}
+    given = {"input": {"messages": messages}, "metadata": {"openai": stored}, "context": {"client_tools": stored}}
+    body = {"assistant_id": "talk", **given}
     run = (await http.post(f"/threads/{thread_id}/runs", json=body)).json()
     await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
 
